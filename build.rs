@@ -1,0 +1,4 @@
+//! Stable Rust doesn't notice a new migration by itself.
+fn main() {
+    println!("cargo:rerun-if-changed=migrations");
+}

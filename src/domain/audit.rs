@@ -1,0 +1,23 @@
+//! The invariants, and the port that checks them.
+
+use async_trait::async_trait;
+
+use super::{clock::Instant, repository_error::RepositoryError};
+
+/// Something that must hold at every commit, and what was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invariant {
+    /// Its number in the contract.
+    pub number: u8,
+    /// What must hold.
+    pub name: &'static str,
+    /// How many rows break it.
+    pub violations: u64,
+}
+
+/// Checks the invariants.
+#[async_trait]
+pub trait AuditRepository: Send {
+    /// Counts the violations of each invariant, all seen at one instant if the repositories are a snapshot's.
+    async fn check(&mut self, now: Instant) -> Result<Vec<Invariant>, RepositoryError>;
+}

@@ -1,0 +1,109 @@
+//! Port of bookings and of the claims on seats.
+
+use async_trait::async_trait;
+
+use super::{Booking, Claim};
+use crate::domain::{
+    clock::Instant,
+    concert::Page,
+    id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
+    repository_error::RepositoryError,
+};
+
+/// A claim with its seat, as a seat map needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatClaim {
+    /// On which seat.
+    pub seat_id: SeatId,
+    /// The claim.
+    pub claim: Claim,
+    /// When it was last written.
+    pub changed_at: Instant,
+}
+
+/// Which of a user's bookings to list.
+#[derive(Clone, Copy, Debug)]
+pub struct BookingFilter {
+    /// Whose.
+    pub user_id: UserId,
+    /// In which state at `now`, by its name.
+    pub status: Option<&'static str>,
+    /// The instant the states are taken at.
+    pub now: Instant,
+    /// Only those older than this one.
+    pub before: Option<BookingId>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Keeps bookings and claims.
+///
+/// Lock order: seats (by ascending id, see [`ConcertRepository`](crate::domain::concert::ConcertRepository)) before
+/// bookings. A claim is read and written only under the lock of its seat, except by readers who decide nothing.
+#[async_trait]
+pub trait BookingRepository: Send {
+    /// Stores new, pending bookings with their seats.
+    async fn insert(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError>;
+
+    /// Bookings with their seats, in no order; absent ones are left out. No lock.
+    async fn list(&mut self, ids: &[BookingId]) -> Result<Vec<Booking>, RepositoryError>;
+
+    /// Locks bookings in ascending order of id and writes their present state, deadline and extension into
+    /// `bookings`, which [`list`](Self::list) gave; the rest of a booking never changes.
+    async fn lock(&mut self, bookings: &mut [Booking]) -> Result<(), RepositoryError>;
+
+    /// A user's bookings with their seats, newest first. No lock.
+    async fn list_of(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError>;
+
+    /// How many seats of a performance each of these users has in bookings that are live at `now`; none is left out
+    /// as zero. No lock: the caller holds the users' queue tokens.
+    async fn list_live_seats(
+        &mut self,
+        users: &[(UserId, PerformanceId)],
+        now: Instant,
+    ) -> Result<Vec<(UserId, PerformanceId, u32)>, RepositoryError>;
+
+    /// The bookings of these users that are held at `now`, as (user, concert, booking). No lock.
+    async fn list_held(
+        &mut self,
+        user_ids: &[UserId],
+        now: Instant,
+    ) -> Result<Vec<(UserId, ConcertId, BookingId)>, RepositoryError>;
+
+    /// Whether a user has a booking that is live at `now`. No lock.
+    async fn user_has_live(&mut self, user_id: UserId, now: Instant) -> Result<bool, RepositoryError>;
+
+    /// Whether a concert has a booking that is live at `now`. No lock.
+    async fn concert_has_live(&mut self, concert_id: ConcertId, now: Instant) -> Result<bool, RepositoryError>;
+
+    /// How many bookings of a performance are pending or confirmed, written so. No lock.
+    async fn count_open(&mut self, performance_id: PerformanceId) -> Result<u32, RepositoryError>;
+
+    /// At most `limit` bookings of a performance that are pending or confirmed, written so. No lock.
+    async fn list_open(
+        &mut self,
+        performance_id: PerformanceId,
+        limit: u32,
+    ) -> Result<Vec<BookingId>, RepositoryError>;
+
+    /// At most `limit` pending bookings past their deadline, oldest deadline first, with their seats; locked, those
+    /// that another transaction holds left out.
+    async fn claim_expired(&mut self, now: Instant, limit: u32) -> Result<Vec<Booking>, RepositoryError>;
+
+    /// Writes the state, deadline and extension of locked bookings. [`RepositoryError::Contention`] when one is gone.
+    async fn update(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError>;
+
+    /// The claims on these seats, live or past; unclaimed ones are left out. No lock of their own.
+    async fn list_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError>;
+
+    /// All claims of a performance, live or past. No lock.
+    async fn list_claims_of(&mut self, performance_id: PerformanceId) -> Result<Vec<SeatClaim>, RepositoryError>;
+
+    /// Claims the seats of new bookings, in place of claims that are over at `now`.
+    /// [`RepositoryError::Contention`] when a seat has a live claim after all.
+    async fn insert_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError>;
+
+    /// Brings the claims of changed bookings up to date: sold, held longer, or released at `now`.
+    /// [`RepositoryError::Contention`] when a booking that is confirmed or held has lost a claim.
+    async fn update_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError>;
+}

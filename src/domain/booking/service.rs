@@ -1,0 +1,294 @@
+//! Deciding about holds: many requests over one locked state.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Booking, BookingState, Claim, HoldPolicy};
+use crate::domain::{
+    clock::Instant,
+    concert::{Performance, Seat, SeatStatus},
+    id::{BookingId, PerformanceId, QueueTokenId, SeatId, UserId},
+    points::Points,
+    queue::{QueueToken, TokenState, require_active},
+    refusal::{ConflictReason, Refusal, SeatConflict},
+};
+
+/// One user's wish for seats.
+#[derive(Clone, Debug)]
+pub struct HoldRequest {
+    /// The id that the booking will have.
+    pub booking_id: BookingId,
+    /// Who.
+    pub user_id: UserId,
+    /// With which right.
+    pub queue_token: QueueTokenId,
+    /// Of which performance.
+    pub performance_id: PerformanceId,
+    /// Which seats, each once.
+    pub seat_ids: Vec<SeatId>,
+}
+
+/// Everything that deciding about some holds needs, locked until they are written.
+///
+/// The token's row is also the lock on its user's seats of the concert: a user has one live token, so two holds of one
+/// user never run at once, and the seat limit holds.
+#[derive(Debug)]
+pub struct HoldUnderLock {
+    /// The tokens presented.
+    pub tokens: HashMap<QueueTokenId, QueueToken>,
+    /// The performances asked for.
+    pub performances: HashMap<PerformanceId, Performance>,
+    /// The seats asked for.
+    pub seats: HashMap<SeatId, Seat>,
+    /// The claims on them, live or past.
+    pub claims: HashMap<SeatId, Claim>,
+    /// How many seats of a performance a user has in live bookings.
+    pub live_seats: HashMap<(UserId, PerformanceId), u32>,
+}
+
+/// Decides hold after hold, in order of arrival, and gathers what is to be written.
+#[derive(Debug)]
+pub struct HoldBatch {
+    now: Instant,
+    policy: HoldPolicy,
+    state: HoldUnderLock,
+    bookings: Vec<Booking>,
+    changed_tokens: BTreeSet<QueueTokenId>,
+}
+
+impl HoldBatch {
+    /// Starts deciding at `now`.
+    pub fn new(now: Instant, policy: HoldPolicy, state: HoldUnderLock) -> Self {
+        Self { now, policy, state, bookings: Vec::new(), changed_tokens: BTreeSet::new() }
+    }
+
+    /// Gives the seats, all or none. What it gives is taken for those that come after.
+    pub fn hold(&mut self, request: &HoldRequest) -> Result<Booking, Refusal> {
+        let token = self.state.tokens.get(&request.queue_token).ok_or(Refusal::QueueTokenInvalid)?;
+        let admission = require_active(token, self.now)?;
+        let performance =
+            self.state.performances.get(&request.performance_id).ok_or(Refusal::PerformanceNotFound)?;
+        if token.id.concert() != performance.concert_id {
+            return Err(Refusal::QueueTokenWrongConcert);
+        }
+        let seats = self.seats_of(request)?;
+        if !performance.is_on_sale(self.now) {
+            return Err(Refusal::SalesClosed);
+        }
+        self.require_below_limit(request)?;
+        self.require_available(request)?;
+
+        let held_until = self.now + self.policy.hold;
+        let total = seats.iter().try_fold(Points::ZERO, |sum, seat| sum.plus(seat.price));
+        let booking = Booking {
+            id: request.booking_id,
+            user_id: request.user_id,
+            concert_id: performance.concert_id,
+            performance_id: request.performance_id,
+            state: BookingState::Pending,
+            seats: seats.into_iter().map(Into::into).collect(),
+            // Prices are bounded so that the seats one user may have never add up to too much.
+            total: total.unwrap_or(Points::MAX_BALANCE),
+            held_until,
+            extended: false,
+            created_at: self.now,
+        };
+        let token = QueueToken { state: TokenState::Active(admission.extended(self.now, held_until)), ..*token };
+        self.take(booking.clone(), token);
+        Ok(booking)
+    }
+
+    /// The bookings made, in order.
+    pub fn bookings(&self) -> &[Booking] {
+        &self.bookings
+    }
+
+    /// The tokens that live on with their holds.
+    pub fn changed_tokens(&self) -> Vec<QueueToken> {
+        self.changed_tokens.iter().filter_map(|id| self.state.tokens.get(id)).copied().collect()
+    }
+
+    fn seats_of(&self, request: &HoldRequest) -> Result<Vec<&Seat>, Refusal> {
+        let mut ids = request.seat_ids.clone();
+        ids.sort_unstable();
+        ids.iter()
+            .map(|id| {
+                self.state
+                    .seats
+                    .get(id)
+                    .filter(|seat| seat.performance_id == request.performance_id)
+                    .ok_or(Refusal::SeatNotFound)
+            })
+            .collect()
+    }
+
+    fn require_below_limit(&self, request: &HoldRequest) -> Result<(), Refusal> {
+        let limit = self.policy.max_seats_per_user;
+        let live = self.live_seats(request);
+        let wanted = u32::try_from(request.seat_ids.len()).unwrap_or(u32::MAX);
+        if live.saturating_add(wanted) > limit {
+            return Err(Refusal::SeatLimitExceeded { limit, live });
+        }
+        Ok(())
+    }
+
+    fn live_seats(&self, request: &HoldRequest) -> u32 {
+        self.state.live_seats.get(&(request.user_id, request.performance_id)).copied().unwrap_or(0)
+    }
+
+    fn require_available(&self, request: &HoldRequest) -> Result<(), Refusal> {
+        let conflict = |&seat_id: &SeatId| {
+            let reason = match self.state.claims.get(&seat_id)?.status_at(self.now) {
+                SeatStatus::Available => return None,
+                SeatStatus::Held => ConflictReason::Held,
+                SeatStatus::Sold => ConflictReason::Sold,
+            };
+            Some(SeatConflict { seat_id, reason })
+        };
+        let conflicts: Vec<_> = request.seat_ids.iter().filter_map(conflict).collect();
+        if conflicts.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::SeatsUnavailable { requested: request.seat_ids.len(), conflicts })
+        }
+    }
+
+    fn take(&mut self, booking: Booking, token: QueueToken) {
+        let claim = Claim { booking_id: booking.id, held_until: Some(booking.held_until) };
+        for seat in booking.seat_ids() {
+            self.state.claims.insert(seat, claim);
+        }
+        let taken = u32::try_from(booking.seats.len()).unwrap_or(u32::MAX);
+        *self.state.live_seats.entry((booking.user_id, booking.performance_id)).or_default() += taken;
+        self.changed_tokens.insert(token.id);
+        self.state.tokens.insert(token.id, token);
+        self.bookings.push(booking);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{
+        concert::{PerformanceStatus, Venue},
+        id::{ConcertId, VenueId},
+        queue::Queue,
+        text::Name,
+    };
+
+    const PERFORMANCE: PerformanceId = PerformanceId(1);
+
+    fn now() -> Instant {
+        Instant::default()
+    }
+
+    fn user(number: u128) -> UserId {
+        UserId(Uuid::from_u128(number))
+    }
+
+    fn token_id(number: u32) -> QueueTokenId {
+        QueueTokenId::new(ConcertId(1), number).unwrap()
+    }
+
+    /// A sale of ten seats, with active tokens 1 to 3 of users 1 to 3.
+    fn batch() -> HoldBatch {
+        let mut queue = Queue::new(ConcertId(1), now());
+        let tokens = (1..=3).map(|number| {
+            let mut token = queue.issue(user(number), 1, now()).unwrap();
+            queue.admit(&mut token, now());
+            (token.id, token)
+        });
+        let name = Name::new("x").unwrap();
+        let performance = Performance {
+            id: PERFORMANCE,
+            concert_id: ConcertId(1),
+            venue: Venue { id: VenueId(1), name: name.clone(), address: name },
+            starts_at: now() + TimeDelta::days(1),
+            total_seats: 10,
+            prices: (Points::ZERO, Points::ZERO),
+            status: PerformanceStatus::Scheduled,
+        };
+        let seat = |number: u16| Seat {
+            id: SeatId(u64::from(number)),
+            performance_id: PERFORMANCE,
+            section: "A".to_owned(),
+            row: "A".to_owned(),
+            row_rank: 1,
+            number,
+            grade: "R".to_owned(),
+            price: "10.50".parse().unwrap(),
+        };
+        let state = HoldUnderLock {
+            tokens: tokens.collect(),
+            performances: [(PERFORMANCE, performance)].into(),
+            seats: (1..=10).map(|number| (SeatId(u64::from(number)), seat(number))).collect(),
+            claims: HashMap::new(),
+            live_seats: HashMap::new(),
+        };
+        let policy = HoldPolicy {
+            hold: TimeDelta::seconds(300),
+            extension: TimeDelta::seconds(120),
+            max_seats_per_user: 4,
+            refund_cutoff_hours: 24,
+        };
+        HoldBatch::new(now(), policy, state)
+    }
+
+    fn request(number: u32, seats: &[u64]) -> HoldRequest {
+        HoldRequest {
+            booking_id: BookingId(Uuid::from_u128(u128::from(number) * 100 + u128::from(seats[0]))),
+            user_id: user(u128::from(number)),
+            queue_token: token_id(number),
+            performance_id: PERFORMANCE,
+            seat_ids: seats.iter().copied().map(SeatId).collect(),
+        }
+    }
+
+    #[test]
+    fn a_later_request_of_the_same_batch_finds_the_seats_taken_and_takes_none() {
+        let mut batch = batch();
+        let booking = batch.hold(&request(1, &[2, 1])).unwrap();
+        assert_eq!(booking.total.to_string(), "21");
+        assert_eq!(booking.seat_ids().collect::<Vec<_>>(), [SeatId(1), SeatId(2)]);
+        let conflicts = vec![SeatConflict { seat_id: SeatId(2), reason: ConflictReason::Held }];
+        assert_eq!(
+            batch.hold(&request(2, &[2, 3])),
+            Err(Refusal::SeatsUnavailable { requested: 2, conflicts })
+        );
+        assert!(batch.hold(&request(3, &[3])).is_ok());
+        assert_eq!(batch.bookings().len(), 2);
+        assert_eq!(batch.changed_tokens().len(), 2);
+    }
+
+    #[test]
+    fn the_limit_counts_earlier_holds_of_the_same_batch() {
+        let mut batch = batch();
+        assert!(batch.hold(&request(1, &[1, 2, 3])).is_ok());
+        assert_eq!(batch.hold(&request(1, &[4, 5])), Err(Refusal::SeatLimitExceeded { limit: 4, live: 3 }));
+        assert!(batch.hold(&request(1, &[4])).is_ok());
+    }
+
+    #[test]
+    fn expired_claims_are_no_obstacle_and_sold_ones_are() {
+        let mut batch = batch();
+        let booking_id = BookingId(Uuid::max());
+        batch.state.claims.insert(SeatId(1), Claim { booking_id, held_until: Some(now()) });
+        batch.state.claims.insert(SeatId(2), Claim { booking_id, held_until: None });
+        assert!(batch.hold(&request(1, &[1])).is_ok());
+        let conflicts = vec![SeatConflict { seat_id: SeatId(2), reason: ConflictReason::Sold }];
+        assert_eq!(batch.hold(&request(1, &[2])), Err(Refusal::SeatsUnavailable { requested: 1, conflicts }));
+    }
+
+    #[test]
+    fn seats_of_another_performance_and_begun_performances_are_refused() {
+        let mut batch = batch();
+        assert_eq!(batch.hold(&request(1, &[11])), Err(Refusal::SeatNotFound));
+        batch.now += TimeDelta::days(1);
+        assert_eq!(batch.hold(&request(1, &[1])), Err(Refusal::QueueTokenExpired));
+        batch.now = now();
+        batch.state.performances.get_mut(&PERFORMANCE).unwrap().starts_at = now();
+        assert_eq!(batch.hold(&request(1, &[1])), Err(Refusal::SalesClosed));
+    }
+}

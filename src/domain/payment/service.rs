@@ -1,0 +1,319 @@
+//! Deciding about what moves points or changes a booking: many requests over one locked state.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use chrono::TimeDelta;
+
+use super::{Payment, PaymentState};
+use crate::domain::{
+    booking::{Booking, BookingState, Claim, HoldPolicy},
+    clock::Instant,
+    concert::{Performance, PerformanceStatus, SeatStatus},
+    event::Fact,
+    id::{BookingId, ConcertId, PaymentId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
+    point::{LedgerEntry, LedgerKind, Wallet},
+    points::Points,
+    queue::{Admission, Ending, QueueToken, TokenState, require_active},
+    refusal::Refusal,
+};
+
+/// A wish for more points.
+#[derive(Clone, Debug)]
+pub struct Charge {
+    /// The id that the ledger's entry will have.
+    pub transaction_id: TransactionId,
+    /// Whose wallet.
+    pub user_id: UserId,
+    /// How many.
+    pub amount: Points,
+    /// Only if the balance still has this version.
+    pub if_version: Option<u64>,
+}
+
+/// A wish to pay for a booking.
+#[derive(Clone, Debug)]
+pub struct PayRequest {
+    /// The id that the payment will have.
+    pub payment_id: PaymentId,
+    /// The id that the ledger's entry will have.
+    pub transaction_id: TransactionId,
+    /// Who pays.
+    pub user_id: UserId,
+    /// With which right.
+    pub queue_token: QueueTokenId,
+    /// For what.
+    pub booking_id: BookingId,
+}
+
+/// A payment that was made.
+#[derive(Clone, Debug)]
+pub struct Paid {
+    /// The payment.
+    pub payment: Payment,
+    /// What is left.
+    pub balance: Points,
+    /// The booking, confirmed.
+    pub booking: Booking,
+}
+
+/// On whose wish a booking is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancellation {
+    /// The user's: a paid one only up to the cut-off.
+    ByUser,
+    /// The promoter's, who cancels the performance: at any time.
+    ByPromoter,
+}
+
+/// Everything that deciding needs, locked until the decisions are written, except the wallets: those are written only
+/// while their version is the one read here.
+#[derive(Debug, Default)]
+pub struct SettlementUnderLock {
+    /// The tokens presented.
+    pub tokens: HashMap<QueueTokenId, QueueToken>,
+    /// The bookings concerned.
+    pub bookings: HashMap<BookingId, Booking>,
+    /// Their performances.
+    pub performances: HashMap<PerformanceId, Performance>,
+    /// The claims on their seats.
+    pub claims: HashMap<SeatId, Claim>,
+    /// The wallets concerned; none for users who never had points.
+    pub wallets: HashMap<UserId, Wallet>,
+    /// The holds of each payer and concert.
+    pub held: HashMap<(UserId, ConcertId), HashSet<BookingId>>,
+}
+
+/// Decides request after request, in order of arrival, and gathers what is to be written.
+#[derive(Debug)]
+pub struct SettlementBatch {
+    now: Instant,
+    policy: HoldPolicy,
+    state: SettlementUnderLock,
+    changes: SettlementChanges,
+}
+
+/// What is to be written.
+#[derive(Debug, Default)]
+pub(crate) struct SettlementChanges {
+    pub(crate) entries: Vec<LedgerEntry>,
+    pub(crate) payments: Vec<Payment>,
+    pub(crate) refunded: Vec<PaymentId>,
+    pub(crate) facts: Vec<Fact>,
+    pub(crate) seats: Vec<(PerformanceId, SeatId, SeatStatus)>,
+    bookings: BTreeSet<BookingId>,
+    tokens: BTreeSet<QueueTokenId>,
+}
+
+impl SettlementBatch {
+    /// Starts deciding at `now`.
+    pub fn new(now: Instant, policy: HoldPolicy, state: SettlementUnderLock) -> Self {
+        Self { now, policy, state, changes: SettlementChanges::default() }
+    }
+
+    /// Adds points to a wallet.
+    pub fn charge(&mut self, charge: &Charge) -> Result<LedgerEntry, Refusal> {
+        let wallet = self.wallet(charge.user_id);
+        if let Some(version) = charge.if_version
+            && version != wallet.version
+        {
+            return Err(Refusal::PreconditionFailed { version: wallet.version });
+        }
+        let entry =
+            self.change_wallet(charge.user_id, charge.transaction_id, LedgerKind::Charge, charge.amount)?;
+        self.changes.facts.push(Fact::PointsCharged {
+            transaction_id: entry.id,
+            user_id: entry.user_id,
+            amount: entry.amount,
+            balance: entry.balance_after,
+        });
+        Ok(entry)
+    }
+
+    /// Pays for a booking: points, payment, booking, seats and token change together, or nothing does.
+    pub fn pay(&mut self, request: &PayRequest) -> Result<Paid, Refusal> {
+        let (token, _) = self.active_token(request.queue_token)?;
+        let mut booking = self.held_booking(request.user_id, request.booking_id, &token)?;
+        let kind = LedgerKind::Payment(request.payment_id, booking.id);
+        let entry = self.change_wallet(request.user_id, request.transaction_id, kind, booking.total)?;
+        let payment = Payment {
+            id: request.payment_id,
+            booking_id: booking.id,
+            user_id: request.user_id,
+            amount: booking.total,
+            state: PaymentState::Completed,
+            paid_at: self.now,
+        };
+        booking.confirm(payment.id, self.now);
+        self.changes.payments.push(payment);
+        self.changes.facts.push(Fact::BookingConfirmed(booking.clone()));
+        self.changes.facts.push(Fact::PaymentCompleted(payment));
+        self.keep_booking(&booking, SeatStatus::Sold);
+        self.complete_token_unless_holding(token, &booking);
+        Ok(Paid { payment, balance: entry.balance_after, booking })
+    }
+
+    /// Holds a booking longer, once; its token lives on with it.
+    pub fn extend(
+        &mut self,
+        user_id: UserId,
+        queue_token: QueueTokenId,
+        booking_id: BookingId,
+    ) -> Result<Booking, Refusal> {
+        let (token, admission) = self.active_token(queue_token)?;
+        let mut booking = self.held_booking(user_id, booking_id, &token)?;
+        booking.extend(self.policy.extension)?;
+        let admission = admission.extended(self.now, booking.held_until);
+        self.keep_token(QueueToken { state: TokenState::Active(admission), ..token });
+        let claim = Claim { booking_id, held_until: Some(booking.held_until) };
+        for seat in booking.seat_ids() {
+            self.state.claims.insert(seat, claim);
+        }
+        self.changes.bookings.insert(booking_id);
+        self.state.bookings.insert(booking_id, booking.clone());
+        Ok(booking)
+    }
+
+    /// Gives a booking up: unpaid seats are free again, paid ones too, and their points are back. Repeating it changes
+    /// nothing.
+    pub fn cancel(
+        &mut self,
+        user_id: UserId,
+        booking_id: BookingId,
+        transaction_id: TransactionId,
+        how: Cancellation,
+    ) -> Result<Booking, Refusal> {
+        let mut booking = self.own_booking(user_id, booking_id)?;
+        match booking.state_at(self.now) {
+            BookingState::Cancelled { .. } | BookingState::Refunded { .. } => return Ok(booking),
+            BookingState::Expired => return Err(Refusal::BookingNotCancellable),
+            BookingState::Pending => {
+                booking
+                    .require_held(self.now, |seat| self.state.claims.get(&seat))
+                    .map_err(|_| Refusal::BookingNotCancellable)?;
+                booking.state = BookingState::Cancelled { at: self.now };
+                self.changes.facts.push(Fact::BookingCancelled(booking.clone()));
+            }
+            BookingState::Confirmed { at: confirmed_at, payment_id } => {
+                if how == Cancellation::ByUser {
+                    self.require_refundable(&booking)?;
+                }
+                let kind = LedgerKind::Refund(payment_id, booking_id);
+                self.change_wallet(user_id, transaction_id, kind, booking.total)?;
+                booking.state = BookingState::Refunded { confirmed_at, payment_id, at: self.now };
+                self.changes.refunded.push(payment_id);
+                self.changes.facts.push(Fact::BookingRefunded(booking.clone()));
+                self.changes.facts.push(Fact::PaymentRefunded(Payment {
+                    id: payment_id,
+                    booking_id,
+                    user_id,
+                    amount: booking.total,
+                    state: PaymentState::Refunded(self.now),
+                    paid_at: confirmed_at,
+                }));
+            }
+        }
+        self.keep_booking(&booking, SeatStatus::Available);
+        Ok(booking)
+    }
+
+    /// The holds of a user for a concert, in the order they were made.
+    pub(crate) fn holds_of(&self, user_id: UserId, concert_id: ConcertId) -> Vec<BookingId> {
+        let mut holds: Vec<_> =
+            self.state.held.get(&(user_id, concert_id)).into_iter().flatten().copied().collect();
+        holds.sort_unstable();
+        holds
+    }
+
+    /// What is to be written, with the bookings and tokens as they are now.
+    pub(crate) fn into_changes(self) -> (SettlementChanges, Vec<Booking>, Vec<QueueToken>) {
+        let Self { state, changes, .. } = self;
+        let bookings = changes.bookings.iter().filter_map(|id| state.bookings.get(id)).cloned().collect();
+        let tokens = changes.tokens.iter().filter_map(|id| state.tokens.get(id)).copied().collect();
+        (changes, bookings, tokens)
+    }
+
+    fn active_token(&self, id: QueueTokenId) -> Result<(QueueToken, Admission), Refusal> {
+        let token = self.state.tokens.get(&id).ok_or(Refusal::QueueTokenInvalid)?;
+        Ok((*token, require_active(token, self.now)?))
+    }
+
+    fn own_booking(&self, user_id: UserId, id: BookingId) -> Result<Booking, Refusal> {
+        self.state
+            .bookings
+            .get(&id)
+            .filter(|booking| booking.user_id == user_id)
+            .cloned()
+            .ok_or(Refusal::BookingNotFound)
+    }
+
+    fn held_booking(&self, user_id: UserId, id: BookingId, token: &QueueToken) -> Result<Booking, Refusal> {
+        let booking = self.own_booking(user_id, id)?;
+        if booking.concert_id != token.id.concert() {
+            return Err(Refusal::QueueTokenWrongConcert);
+        }
+        booking.require_held(self.now, |seat| self.state.claims.get(&seat))?;
+        match self.state.performances.get(&booking.performance_id).map(|performance| performance.status) {
+            Some(PerformanceStatus::Scheduled) => Ok(booking),
+            Some(PerformanceStatus::Cancelled(_)) | None => {
+                Err(Refusal::BookingNotPayable { status: "about to be cancelled with its performance" })
+            }
+        }
+    }
+
+    fn require_refundable(&self, booking: &Booking) -> Result<(), Refusal> {
+        let cutoff_hours = self.policy.refund_cutoff_hours;
+        let closed = Refusal::RefundWindowClosed { cutoff_hours };
+        let performance = self.state.performances.get(&booking.performance_id).ok_or(closed.clone())?;
+        if self.now < performance.starts_at - TimeDelta::hours(i64::from(cutoff_hours)) {
+            Ok(())
+        } else {
+            Err(closed)
+        }
+    }
+
+    fn wallet(&self, user_id: UserId) -> Wallet {
+        self.state.wallets.get(&user_id).copied().unwrap_or_else(|| Wallet::empty(user_id))
+    }
+
+    fn change_wallet(
+        &mut self,
+        user_id: UserId,
+        id: TransactionId,
+        kind: LedgerKind,
+        amount: Points,
+    ) -> Result<LedgerEntry, Refusal> {
+        let mut wallet = self.wallet(user_id);
+        let entry = wallet.change(id, kind, amount, self.now)?;
+        self.state.wallets.insert(user_id, wallet);
+        self.changes.entries.push(entry);
+        Ok(entry)
+    }
+
+    fn keep_booking(&mut self, booking: &Booking, seats: SeatStatus) {
+        let held_until = match seats {
+            SeatStatus::Sold => None,
+            SeatStatus::Available | SeatStatus::Held => Some(self.now),
+        };
+        for seat in booking.seat_ids() {
+            self.state.claims.insert(seat, Claim { booking_id: booking.id, held_until });
+            self.changes.seats.push((booking.performance_id, seat, seats));
+        }
+        if let Some(holds) = self.state.held.get_mut(&(booking.user_id, booking.concert_id)) {
+            holds.remove(&booking.id);
+        }
+        self.changes.bookings.insert(booking.id);
+        self.state.bookings.insert(booking.id, booking.clone());
+    }
+
+    fn complete_token_unless_holding(&mut self, token: QueueToken, booking: &Booking) {
+        let holds = self.state.held.get(&(booking.user_id, booking.concert_id));
+        if holds.is_none_or(HashSet::is_empty) {
+            self.keep_token(QueueToken { state: TokenState::Ended(Ending::Completed), ..token });
+        }
+    }
+
+    fn keep_token(&mut self, token: QueueToken) {
+        self.changes.tokens.insert(token.id);
+        self.state.tokens.insert(token.id, token);
+    }
+}

@@ -1,0 +1,141 @@
+//! A wallet, and the entries of its ledger.
+#![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::float_arithmetic)]
+
+use crate::domain::{
+    clock::Instant,
+    id::{BookingId, PaymentId, TransactionId, UserId},
+    points::Points,
+    refusal::Refusal,
+};
+
+/// Why a balance changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerKind {
+    /// Points were added.
+    Charge,
+    /// Points were taken for a booking.
+    Payment(PaymentId, BookingId),
+    /// The points of a payment were given back.
+    Refund(PaymentId, BookingId),
+}
+
+impl LedgerKind {
+    /// Its name, as clients and the database write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Charge => "CHARGE",
+            Self::Payment(..) => "PAYMENT",
+            Self::Refund(..) => "REFUND",
+        }
+    }
+}
+
+/// One change of a balance: never altered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// Its id.
+    pub id: TransactionId,
+    /// Whose wallet.
+    pub user_id: UserId,
+    /// The wallet's version after it.
+    pub version: u64,
+    /// Why.
+    pub kind: LedgerKind,
+    /// How much, without a sign: the kind tells the direction.
+    pub amount: Points,
+    /// The balance after it.
+    pub balance_after: Points,
+    /// When.
+    pub created_at: Instant,
+}
+
+/// A user's balance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wallet {
+    /// Whose.
+    pub user_id: UserId,
+    /// What there is.
+    pub balance: Points,
+    /// How many times it has changed; 0 for a user who never had any.
+    pub version: u64,
+    /// When it last changed.
+    pub updated_at: Option<Instant>,
+}
+
+impl Wallet {
+    /// The wallet of a user who never had any points.
+    pub fn empty(user_id: UserId) -> Self {
+        Self { user_id, balance: Points::ZERO, version: 0, updated_at: None }
+    }
+
+    /// Adds points, or takes them for a payment.
+    pub fn change(
+        &mut self,
+        id: TransactionId,
+        kind: LedgerKind,
+        amount: Points,
+        now: Instant,
+    ) -> Result<LedgerEntry, Refusal> {
+        let balance_after = match kind {
+            LedgerKind::Charge | LedgerKind::Refund(..) => self
+                .balance
+                .plus(amount)
+                .filter(|sum| *sum <= Points::MAX_BALANCE)
+                .ok_or(Refusal::BalanceLimitExceeded)?,
+            LedgerKind::Payment(..) => self
+                .balance
+                .minus(amount)
+                .ok_or(Refusal::InsufficientPoints { balance: self.balance, required: amount })?,
+        };
+        self.balance = balance_after;
+        self.version = self.version.saturating_add(1);
+        self.updated_at = Some(now);
+        Ok(LedgerEntry {
+            id,
+            user_id: self.user_id,
+            version: self.version,
+            kind,
+            amount,
+            balance_after,
+            created_at: now,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ID: TransactionId = TransactionId(Uuid::nil());
+
+    fn points(text: &str) -> Points {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_wallet_pays_what_it_has_and_not_a_hundredth_more() {
+        let now = Instant::default();
+        let mut wallet = Wallet::empty(UserId(Uuid::nil()));
+        let charge = wallet.change(ID, LedgerKind::Charge, points("10"), now).unwrap();
+        assert_eq!((charge.version, charge.balance_after), (1, points("10")));
+        let payment = LedgerKind::Payment(PaymentId(Uuid::nil()), BookingId(Uuid::nil()));
+        assert_eq!(
+            wallet.change(ID, payment, points("10.01"), now),
+            Err(Refusal::InsufficientPoints { balance: points("10"), required: points("10.01") })
+        );
+        assert_eq!(wallet.version, 1);
+        assert_eq!(wallet.change(ID, payment, points("10"), now).unwrap().balance_after, Points::ZERO);
+    }
+
+    #[test]
+    fn a_balance_stops_at_its_limit() {
+        let mut wallet = Wallet { balance: Points::MAX_BALANCE, ..Wallet::empty(UserId(Uuid::nil())) };
+        assert_eq!(
+            wallet.change(ID, LedgerKind::Charge, points("0.01"), Instant::default()),
+            Err(Refusal::BalanceLimitExceeded)
+        );
+        assert_eq!(wallet.version, 0);
+    }
+}

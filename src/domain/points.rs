@@ -1,0 +1,127 @@
+//! Amounts of points, and so prices: exact decimals, never negative, at most two places.
+#![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::float_arithmetic)]
+
+use std::{fmt, str::FromStr};
+
+use rust_decimal::Decimal;
+
+/// An amount: `0 ≤ amount < 10^13`, in hundredths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Points(Decimal);
+
+/// Why a text or a number is not an amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a decimal such as \"50000\" or \"50000.50\": at most 13 digits before the point, at most 2 after it, no sign")]
+pub struct NotPoints;
+
+impl Points {
+    /// Nothing.
+    pub const ZERO: Self = Self(Decimal::ZERO);
+    /// The most that a wallet can hold: 999,999,999,999.99.
+    pub const MAX_BALANCE: Self = Self(Decimal::from_parts(276_447_231, 23_283, 0, false, 2));
+    /// The most that one charge can add: 10,000,000.
+    pub const MAX_CHARGE: Self = Self(Decimal::from_parts(10_000_000, 0, 0, false, 0));
+    /// The most that one seat can cost, 9,999,999,999.99, so that any booking's total can be stored.
+    pub const MAX_PRICE: Self = Self(Decimal::from_parts(3_567_587_327, 232, 0, false, 2));
+
+    const LIMIT: Decimal = Decimal::from_parts(1_316_134_912, 2_328, 0, false, 0);
+
+    /// Takes a decimal for an amount, unless it is negative, too large or too precise.
+    pub fn new(amount: Decimal) -> Result<Self, NotPoints> {
+        let in_range = !amount.is_sign_negative() || amount.is_zero();
+        if in_range && amount < Self::LIMIT && amount.normalize().scale() <= 2 {
+            Ok(Self(amount.abs()))
+        } else {
+            Err(NotPoints)
+        }
+    }
+
+    /// The plain decimal.
+    pub fn as_decimal(self) -> Decimal {
+        self.0
+    }
+
+    /// The sum; `None` when it is too large to be an amount.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).and_then(|sum| Self::new(sum).ok())
+    }
+
+    /// The difference; `None` when it would be negative.
+    pub fn minus(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).and_then(|rest| Self::new(rest).ok())
+    }
+}
+
+impl FromStr for Points {
+    type Err = NotPoints;
+
+    /// Reads `^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$`, and nothing else.
+    fn from_str(text: &str) -> Result<Self, NotPoints> {
+        let (whole, fraction) = match text.split_once('.') {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (text, None),
+        };
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let whole_ok = digits(whole)
+            && (whole == "0" || (!whole.starts_with('0') && (1..=13).contains(&whole.len())));
+        let fraction_ok =
+            fraction.is_none_or(|part| digits(part) && (1..=2).contains(&part.len()));
+        if !(whole_ok && fraction_ok) {
+            return Err(NotPoints);
+        }
+        Decimal::from_str_exact(text).map_err(|_| NotPoints).and_then(Self::new)
+    }
+}
+
+impl fmt::Display for Points {
+    /// Whole amounts without a point, others with two places: `50000`, `50000.50`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = if self.0.fract().is_zero() { 0 } else { 2 };
+        write!(f, "{:.places$}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(text: &str) -> Points {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_limits_are_what_their_names_say() {
+        assert_eq!(Points::MAX_BALANCE.to_string(), "999999999999.99");
+        assert_eq!(Points::MAX_CHARGE.to_string(), "10000000");
+        assert_eq!(Points::MAX_PRICE.to_string(), "9999999999.99");
+        assert_eq!(Points::LIMIT.to_string(), "10000000000000");
+    }
+
+    #[test]
+    fn reads_the_contracts_decimals_and_nothing_else() {
+        for text in ["0", "0.5", "1", "50000", "50000.50", "9999999999999.99"] {
+            assert!(text.parse::<Points>().is_ok(), "{text}");
+        }
+        for text in
+            ["", "-1", "+1", "01", "1.", ".5", "1.234", "1e3", " 1", "1 ", "10000000000000", "NaN", "00", "1,5", "0x1", "٣"]
+        {
+            assert_eq!(text.parse::<Points>(), Err(NotPoints), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn writes_whole_amounts_plainly_and_others_with_two_places() {
+        assert_eq!(points("50000").to_string(), "50000");
+        assert_eq!(points("50000.00").to_string(), "50000");
+        assert_eq!(points("50000.5").to_string(), "50000.50");
+        assert_eq!(Points::ZERO.to_string(), "0");
+    }
+
+    #[test]
+    fn never_becomes_negative_nor_too_large() {
+        assert_eq!(points("1").minus(points("1.01")), None);
+        assert_eq!(points("1").minus(points("1")), Some(Points::ZERO));
+        assert_eq!(points("9999999999999.99").plus(points("0.01")), None);
+        assert_eq!(Points::new(Decimal::from_str_exact("-0.01").unwrap()), Err(NotPoints));
+    }
+}

@@ -1,0 +1,228 @@
+//! A queue, and the token that is a place in it.
+
+use chrono::TimeDelta;
+
+use crate::domain::{
+    clock::Instant,
+    id::{ConcertId, QueueTokenId, UserId},
+};
+
+/// How people are let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueMode {
+    /// At a bounded rate, while there is room.
+    Queue,
+    /// At once, while there is room.
+    Open,
+    /// Not at all.
+    Paused,
+}
+
+impl QueueMode {
+    /// Its name, as clients and the database write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "QUEUE",
+            Self::Open => "OPEN",
+            Self::Paused => "PAUSED",
+        }
+    }
+
+    /// The mode of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Queue, Self::Open, Self::Paused].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+/// What an administrator sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// How people are let in.
+    pub mode: QueueMode,
+    /// At most so many admissions …
+    pub admit_count: u32,
+    /// … in any window of so many seconds.
+    pub admit_interval_seconds: u32,
+    /// How many may be active at once.
+    pub max_active: u32,
+    /// How long an active token lives, unless a hold moves its end on.
+    pub active_seconds: u32,
+    /// How long after admission a token waits for its first use.
+    pub claim_seconds: u32,
+    /// Before this, nobody is admitted and nobody has a place; `None`: open from the beginning.
+    pub sales_open_at: Option<Instant>,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            mode: QueueMode::Queue,
+            admit_count: 200,
+            admit_interval_seconds: 10,
+            max_active: 2_000,
+            active_seconds: 600,
+            claim_seconds: 60,
+            sales_open_at: None,
+        }
+    }
+}
+
+impl QueueSettings {
+    /// Whether the sale has begun.
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.sales_open_at.is_none_or(|opening| opening <= now)
+    }
+
+    /// The window of the admission rate.
+    pub fn admit_interval(&self) -> TimeDelta {
+        TimeDelta::seconds(i64::from(self.admit_interval_seconds))
+    }
+}
+
+/// The waiting queue of one concert.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Whose queue.
+    pub concert_id: ConcertId,
+    /// What was set.
+    pub settings: QueueSettings,
+    /// How many tokens were given out.
+    pub last_number: u32,
+    /// How many places were given out.
+    pub last_place: u32,
+    /// Every place up to here was admitted, has ended, or was passed over.
+    pub head: u32,
+    /// How many have left while they waited.
+    pub departures: u32,
+    /// The latest instant at which anything was decided.
+    pub decided_at: Instant,
+}
+
+impl Queue {
+    /// The queue of a new concert.
+    pub fn new(concert_id: ConcertId, now: Instant) -> Self {
+        Self {
+            concert_id,
+            settings: QueueSettings::default(),
+            last_number: 0,
+            last_place: 0,
+            head: 0,
+            departures: 0,
+            decided_at: now,
+        }
+    }
+
+    /// The instant to decide at: an instance whose clock is behind another's doesn't turn the queue's time back.
+    pub fn present(&self, now: Instant) -> Instant {
+        now.max(self.decided_at)
+    }
+
+    /// Gives out the next token: scheduled before the opening, else with the next place.
+    pub fn issue(&mut self, user_id: UserId, key_id: u32, now: Instant) -> Option<QueueToken> {
+        let number = self.last_number.checked_add(1)?;
+        let id = QueueTokenId::new(self.concert_id, number)?;
+        self.last_number = number;
+        self.decided_at = self.present(now);
+        let (state, place) = if self.settings.is_open(now) {
+            self.last_place += 1;
+            (TokenState::Waiting, Some(self.last_place))
+        } else {
+            (TokenState::Scheduled, None)
+        };
+        Some(QueueToken { id, user_id, key_id, place, issued_at: now, state })
+    }
+
+    /// Lets a waiting token in.
+    pub fn admit(&mut self, token: &mut QueueToken, now: Instant) {
+        let expires_at = now + TimeDelta::seconds(i64::from(self.settings.active_seconds));
+        let claim_until = now + TimeDelta::seconds(i64::from(self.settings.claim_seconds));
+        token.state = TokenState::Active(Admission {
+            admitted_at: now,
+            claimed_at: None,
+            expires_at,
+            lapses_at: expires_at.min(claim_until),
+        });
+        self.head = self.head.max(token.place.unwrap_or(0));
+    }
+}
+
+/// An active token's times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// When it was let in.
+    pub admitted_at: Instant,
+    /// When it was first used.
+    pub claimed_at: Option<Instant>,
+    /// How long it lives.
+    pub expires_at: Instant,
+    /// When it ends as things stand: the claim's deadline until it is claimed, then `expires_at`.
+    pub lapses_at: Instant,
+}
+
+impl Admission {
+    /// The same, used at `now`: nothing but its full life ends it any more.
+    pub fn claimed(self, now: Instant) -> Self {
+        Self { claimed_at: self.claimed_at.or(Some(now)), lapses_at: self.expires_at, ..self }
+    }
+
+    /// The same, used at `now` and alive until `deadline` at least.
+    pub fn extended(self, now: Instant, deadline: Instant) -> Self {
+        Self { expires_at: self.expires_at.max(deadline), ..self }.claimed(now)
+    }
+}
+
+/// How a token ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The last of its holds was paid.
+    Completed,
+    /// Its time was over, or nobody used it.
+    Expired,
+    /// Its user left.
+    Left,
+}
+
+/// What has become of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// Before the opening: no place yet.
+    Scheduled,
+    /// In line.
+    Waiting,
+    /// May book.
+    Active(Admission),
+    /// Over.
+    Ended(Ending),
+}
+
+/// A user's place in one concert's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueToken {
+    /// Its id; it names its concert.
+    pub id: QueueTokenId,
+    /// Whose.
+    pub user_id: UserId,
+    /// Which key signed its text.
+    pub key_id: u32,
+    /// Its place in the line; `None` before the draw.
+    pub place: Option<u32>,
+    /// When it was given out.
+    pub issued_at: Instant,
+    /// What has become of it, as last written.
+    pub state: TokenState,
+}
+
+impl QueueToken {
+    /// What it is at `now`: an active token past its deadline has expired, whether or not that was written.
+    pub fn state_at(&self, now: Instant) -> TokenState {
+        match self.state {
+            TokenState::Active(admission) if admission.lapses_at <= now => TokenState::Ended(Ending::Expired),
+            state => state,
+        }
+    }
+
+    /// Whether it is scheduled, waiting or active at `now`.
+    pub fn is_live(&self, now: Instant) -> bool {
+        !matches!(self.state_at(now), TokenState::Ended(_))
+    }
+}

@@ -1,0 +1,113 @@
+//! Port of the waiting queues.
+
+use async_trait::async_trait;
+
+use super::{Queue, QueueSettings, QueueToken};
+use crate::domain::{
+    clock::Instant,
+    id::{ConcertId, QueueTokenId, UserId},
+    repository_error::RepositoryError,
+};
+
+/// What is recorded of one admission of one or more tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmissionRecord {
+    /// Into which concert's sale.
+    pub concert_id: ConcertId,
+    /// When.
+    pub admitted_at: Instant,
+    /// How many.
+    pub admitted: u32,
+    /// How many were active then, these included.
+    pub active: u32,
+    /// The settings in force.
+    pub settings: QueueSettings,
+}
+
+/// What an operator sees of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveCounts {
+    /// In line.
+    pub waiting: u32,
+    /// May book.
+    pub active: u32,
+    /// Let in within the last minute.
+    pub admitted_last_minute: u32,
+}
+
+/// Keeps queues and their tokens.
+///
+/// Lock order: a queue's row before its tokens, tokens by ascending id, tokens before anything of a booking.
+#[async_trait]
+pub trait QueueRepository: Send {
+    /// Stores the queue of a new concert.
+    async fn insert_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError>;
+
+    /// The queue of a concert that isn't deleted. No lock.
+    async fn find_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError>;
+
+    /// Queues of concerts that aren't deleted, locked in ascending order of id; absent ones are left out.
+    async fn lock_queues(&mut self, ids: &[ConcertId]) -> Result<Vec<Queue>, RepositoryError>;
+
+    /// Writes what has changed in a locked queue: its settings, counters and time.
+    async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError>;
+
+    /// The concerts in whose queues somebody waits, was active and has lapsed, or is due for a place. No lock.
+    async fn list_due(&mut self, now: Instant) -> Result<Vec<ConcertId>, RepositoryError>;
+
+    /// How many tokens are waiting and active at `now`, and were admitted in the minute before. No lock.
+    async fn live_counts(&mut self, id: ConcertId, now: Instant) -> Result<LiveCounts, RepositoryError>;
+
+    /// The places, behind `head`, of those who left while they waited, ascending. No lock.
+    async fn list_departed_places(&mut self, id: ConcertId, head: u32) -> Result<Vec<u32>, RepositoryError>;
+
+    /// How many tokens are active, written so. Under the queue's lock it can only shrink.
+    async fn count_active(&mut self, id: ConcertId) -> Result<u32, RepositoryError>;
+
+    /// How many tokens are waiting, at most `limit`.
+    async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError>;
+
+    /// How many were admitted after `since`.
+    async fn count_admitted(&mut self, id: ConcertId, since: Instant) -> Result<u32, RepositoryError>;
+
+    /// Records an admission.
+    async fn insert_admission(&mut self, record: &AdmissionRecord) -> Result<(), RepositoryError>;
+
+    /// Deletes at most `limit` records of admissions from before `horizon`, and tells how many.
+    async fn delete_admissions(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
+
+    /// Stores new tokens; [`RepositoryError::NotUnique`] when a user has a live one for the concert.
+    async fn insert_tokens(&mut self, tokens: &[QueueToken]) -> Result<(), RepositoryError>;
+
+    /// Tokens by id, in no order; absent ones are left out. No lock.
+    async fn list_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
+
+    /// Tokens by id, locked in ascending order of id; absent ones are left out.
+    async fn lock_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
+
+    /// The live tokens of these users in one concert's queue, written so, locked in ascending order of id.
+    async fn lock_live_tokens(
+        &mut self,
+        concert_id: ConcertId,
+        user_ids: &[UserId],
+    ) -> Result<Vec<QueueToken>, RepositoryError>;
+
+    /// All live tokens of a user, written so, locked in ascending order of id.
+    async fn lock_tokens_of(&mut self, user_id: UserId) -> Result<Vec<QueueToken>, RepositoryError>;
+
+    /// At most `limit` waiting tokens, by place, locked.
+    async fn lock_waiting(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError>;
+
+    /// At most `limit` tokens that are scheduled, by id, locked.
+    async fn lock_scheduled(&mut self, concert_id: ConcertId, limit: u32)
+    -> Result<Vec<QueueToken>, RepositoryError>;
+
+    /// Ends the active tokens whose deadline has passed, except those another transaction holds, and tells how many.
+    async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant) -> Result<u64, RepositoryError>;
+
+    /// Writes the place and state of locked tokens; `now` becomes the end of those that have ended.
+    async fn update_tokens(&mut self, tokens: &[QueueToken], now: Instant) -> Result<(), RepositoryError>;
+
+    /// Marks active tokens that nobody has used yet as used, if their deadline hasn't passed.
+    async fn claim_tokens(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<(), RepositoryError>;
+}

@@ -1,0 +1,94 @@
+//! Decisions about admission.
+
+use super::{Admission, Queue, QueueMode, QueueToken, TokenState};
+use crate::domain::{clock::Instant, refusal::Refusal};
+
+/// How many may be let in at this instant: never more than fit under `max_active`, and in mode `QUEUE` never more
+/// than the rate leaves of the window that ends here.
+///
+/// `admitted` is how many were let in within the window `(now − interval, now]`, whatever the mode then was.
+pub fn admission_budget(queue: &Queue, active: u32, admitted: u32, now: Instant) -> u32 {
+    if !queue.settings.is_open(now) {
+        return 0;
+    }
+    let room = queue.settings.max_active.saturating_sub(active);
+    match queue.settings.mode {
+        QueueMode::Paused => 0,
+        QueueMode::Open => room,
+        QueueMode::Queue => room.min(queue.settings.admit_count.saturating_sub(admitted)),
+    }
+}
+
+/// The admission of a token that may book at `now`, or why it may not.
+pub fn require_active(token: &QueueToken, now: Instant) -> Result<Admission, Refusal> {
+    match token.state_at(now) {
+        TokenState::Active(admission) => Ok(admission),
+        TokenState::Scheduled | TokenState::Waiting => {
+            Err(Refusal::QueueTokenNotActive { id: token.id, place: token.place })
+        }
+        TokenState::Ended(_) => Err(Refusal::QueueTokenExpired),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{
+        id::{ConcertId, UserId},
+        queue::{Ending, QueueSettings},
+    };
+
+    fn queue(settings: QueueSettings) -> Queue {
+        Queue { settings, ..Queue::new(ConcertId(1), Instant::default()) }
+    }
+
+    #[test]
+    fn the_budget_is_the_smaller_of_rate_and_room() {
+        let now = Instant::default();
+        let settings = QueueSettings { admit_count: 10, max_active: 100, ..QueueSettings::default() };
+        assert_eq!(admission_budget(&queue(settings), 0, 0, now), 10);
+        assert_eq!(admission_budget(&queue(settings), 0, 7, now), 3);
+        assert_eq!(admission_budget(&queue(settings), 98, 0, now), 2);
+        assert_eq!(admission_budget(&queue(settings), 200, 0, now), 0);
+        assert_eq!(admission_budget(&queue(settings), 0, 20, now), 0);
+        let open = QueueSettings { mode: QueueMode::Open, ..settings };
+        assert_eq!(admission_budget(&queue(open), 0, 20, now), 100);
+        let paused = QueueSettings { mode: QueueMode::Paused, ..settings };
+        assert_eq!(admission_budget(&queue(paused), 0, 0, now), 0);
+        let later = QueueSettings { sales_open_at: Some(now + TimeDelta::microseconds(1)), ..settings };
+        assert_eq!(admission_budget(&queue(later), 0, 0, now), 0);
+    }
+
+    #[test]
+    fn an_unclaimed_token_lapses_at_its_claim_deadline_and_a_claimed_one_at_its_end() {
+        let now = Instant::default();
+        let mut queue = queue(QueueSettings::default());
+        let mut token = queue.issue(UserId(Uuid::nil()), 1, now).unwrap();
+        assert!(matches!(require_active(&token, now), Err(Refusal::QueueTokenNotActive { .. })));
+        queue.admit(&mut token, now);
+        let claim_deadline = now + TimeDelta::seconds(60);
+        assert!(require_active(&token, claim_deadline - TimeDelta::microseconds(1)).is_ok());
+        assert_eq!(token.state_at(claim_deadline), TokenState::Ended(Ending::Expired));
+        let admission = require_active(&token, now).unwrap().claimed(now);
+        token.state = TokenState::Active(admission);
+        assert!(require_active(&token, claim_deadline).is_ok());
+        let end = now + TimeDelta::seconds(600);
+        assert_eq!(require_active(&token, end), Err(Refusal::QueueTokenExpired));
+        token.state = TokenState::Active(admission.extended(now, end + TimeDelta::seconds(5)));
+        assert!(require_active(&token, end).is_ok());
+    }
+
+    #[test]
+    fn places_are_dense_and_scheduled_tokens_have_none() {
+        let now = Instant::default();
+        let mut queue = queue(QueueSettings::default());
+        let user = UserId(Uuid::nil());
+        assert_eq!(queue.issue(user, 1, now).unwrap().place, Some(1));
+        queue.settings.sales_open_at = Some(now + TimeDelta::seconds(1));
+        assert_eq!(queue.issue(user, 1, now).unwrap().place, None);
+        assert_eq!(queue.issue(user, 1, now + TimeDelta::seconds(1)).unwrap().place, Some(2));
+    }
+}

@@ -1,0 +1,61 @@
+//! The port through which use cases reach the database: one transaction, all repositories on it.
+
+use async_trait::async_trait;
+
+use super::{
+    audit::AuditRepository,
+    booking::BookingRepository,
+    concert::ConcertRepository,
+    event::OutboxRepository,
+    idempotency::IdempotencyRepository,
+    payment::PaymentRepository,
+    point::WalletRepository,
+    queue::QueueRepository,
+    repository_error::RepositoryError,
+    user::{SessionRepository, UserRepository},
+};
+
+/// Hands out the repositories of one connection.
+pub trait Repositories: Send {
+    /// Accounts.
+    fn users(&mut self) -> &mut dyn UserRepository;
+    /// Logins.
+    fn sessions(&mut self) -> &mut dyn SessionRepository;
+    /// Venues, concerts, performances and their seats.
+    fn concerts(&mut self) -> &mut dyn ConcertRepository;
+    /// Waiting queues and their tokens.
+    fn queues(&mut self) -> &mut dyn QueueRepository;
+    /// Bookings and the claims on seats.
+    fn bookings(&mut self) -> &mut dyn BookingRepository;
+    /// Wallets and their ledgers.
+    fn wallets(&mut self) -> &mut dyn WalletRepository;
+    /// Payments.
+    fn payments(&mut self) -> &mut dyn PaymentRepository;
+    /// Idempotency keys.
+    fn idempotency(&mut self) -> &mut dyn IdempotencyRepository;
+    /// Events to be delivered.
+    fn outbox(&mut self) -> &mut dyn OutboxRepository;
+    /// The invariants.
+    fn audit(&mut self) -> &mut dyn AuditRepository;
+}
+
+/// One transaction. Dropped without [`commit`](Self::commit), it is rolled back.
+#[async_trait]
+#[must_use = "an uncommitted unit of work is rolled back"]
+pub trait UnitOfWork: Repositories {
+    /// Makes everything durable at once. After an error it is unknown whether it was.
+    async fn commit(self: Box<Self>) -> Result<(), RepositoryError>;
+}
+
+/// The database.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// Starts a transaction that sees each statement's newest committed data.
+    async fn begin(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError>;
+
+    /// For reads that need no transaction: each statement stands alone.
+    async fn read(&self) -> Result<Box<dyn Repositories>, RepositoryError>;
+
+    /// Starts a read-only transaction in which every statement sees the same instant.
+    async fn snapshot(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError>;
+}

@@ -1,0 +1,64 @@
+//! Ports of accounts and logins.
+
+use async_trait::async_trait;
+
+use super::{RefreshToken, Session, User};
+use crate::domain::{
+    clock::Instant,
+    id::{SessionId, UserId},
+    repository_error::RepositoryError,
+    text::Name,
+};
+
+/// Keeps accounts. Deleted ones are found by nobody.
+#[async_trait]
+pub trait UserRepository: Send {
+    /// Stores a new account; [`RepositoryError::NotUnique`] when its address is taken.
+    async fn insert(&mut self, user: &User) -> Result<(), RepositoryError>;
+
+    /// The account with this address, by [`Email::key`](crate::domain::text::Email::key). No lock.
+    async fn find_by_email(&mut self, email_key: &str) -> Result<Option<User>, RepositoryError>;
+
+    /// The account. No lock.
+    async fn find(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;
+
+    /// The account, locked until the transaction ends.
+    async fn lock(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;
+
+    /// Writes another name.
+    async fn update_name(&mut self, id: UserId, name: &Name) -> Result<(), RepositoryError>;
+
+    /// Removes what tells of the person and keeps the row that money records refer to.
+    async fn erase(&mut self, id: UserId, now: Instant) -> Result<(), RepositoryError>;
+}
+
+/// Keeps logins.
+#[async_trait]
+pub trait SessionRepository: Send {
+    /// Stores a new login.
+    async fn insert(&mut self, session: &Session) -> Result<(), RepositoryError>;
+
+    /// Stores a refresh token and moves its session's end to the token's.
+    async fn insert_refresh_token(&mut self, token: &RefreshToken) -> Result<(), RepositoryError>;
+
+    /// The refresh token with its session, the token's row locked.
+    async fn lock_refresh_token(
+        &mut self,
+        digest: &[u8; 32],
+    ) -> Result<Option<(RefreshToken, Session)>, RepositoryError>;
+
+    /// Marks a refresh token as exchanged.
+    async fn mark_used(&mut self, digest: &[u8; 32], now: Instant) -> Result<(), RepositoryError>;
+
+    /// Ends a login, unless it has ended.
+    async fn revoke(&mut self, id: SessionId, now: Instant) -> Result<(), RepositoryError>;
+
+    /// Ends every login of a user, and tells which.
+    async fn revoke_all(&mut self, user_id: UserId, now: Instant) -> Result<Vec<SessionId>, RepositoryError>;
+
+    /// The logins revoked at or after `since`. No lock.
+    async fn list_revoked(&mut self, since: Instant) -> Result<Vec<SessionId>, RepositoryError>;
+
+    /// Deletes at most `limit` logins, with their refresh tokens, that ended before `horizon`; tells how many.
+    async fn delete_ended(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
+}

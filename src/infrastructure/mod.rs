@@ -1,0 +1,7 @@
+//! What the server calls: the database, the system's clock and randomness, cryptography.
+//!
+//! Adapters of the domain's ports; nothing of HTTP, and nothing that decides.
+
+pub mod clock;
+pub mod mysql;
+pub mod randomness;

@@ -1,0 +1,56 @@
+//! What a failure of sqlx means to a caller.
+
+use sqlx::{Error, error::ErrorKind, mysql::MySqlDatabaseError};
+
+use crate::domain::repository_error::RepositoryError;
+
+/// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock that `NOWAIT` didn't get.
+const CONTENTION: [u16; 4] = [1213, 1205, 1020, 3572];
+
+/// Too many connections (two limits); shutting down (two words for it); killed (two words); read-only (two words).
+const UNAVAILABLE: [u16; 8] = [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792];
+
+impl From<Error> for RepositoryError {
+    fn from(error: Error) -> Self {
+        let Error::Database(database) = &error else {
+            return match error {
+                Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed
+                | Error::Protocol(_) => Self::Unavailable(error.into()),
+                Error::ColumnDecode { .. } | Error::Decode(_) => Self::Corrupt(error.to_string()),
+                other => Self::Storage(other.into()),
+            };
+        };
+        let number = database.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
+        if CONTENTION.contains(&number) {
+            Self::Contention { what: "a lock", source: Some(error.into()) }
+        } else if UNAVAILABLE.contains(&number) {
+            Self::Unavailable(error.into())
+        } else if database.kind() == ErrorKind::UniqueViolation {
+            Self::NotUnique { constraint: key_of(database.message()).to_owned() }
+        } else {
+            Self::Storage(error.into())
+        }
+    }
+}
+
+/// The key's name in `Duplicate entry '…' for key 'table.key'`: MySQL names the table, MariaDB doesn't.
+fn key_of(message: &str) -> &str {
+    let quoted = message.strip_suffix('\'').and_then(|text| text.rsplit_once('\'')).map_or("", |(_, key)| key);
+    quoted.rsplit_once('.').map_or(quoted, |(_, key)| key)
+}
+
+/// A stored value that the domain cannot be made of.
+pub(super) fn corrupt(what: &str, value: impl std::fmt::Debug) -> RepositoryError {
+    RepositoryError::Corrupt(format!("{what}: {value:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_keys_name_from_both_servers_messages() {
+        assert_eq!(key_of("Duplicate entry 'a.b' for key 'uq_users_email_key'"), "uq_users_email_key");
+        assert_eq!(key_of("Duplicate entry 'it's' for key 'users.uq_users_email_key'"), "uq_users_email_key");
+    }
+}

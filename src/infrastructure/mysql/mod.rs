@@ -1,0 +1,126 @@
+//! MySQL 8.4 and later, and MariaDB 10.11 and later: SQL stays in the subset that both understand.
+//!
+//! One file per feature holds its SQL and its `impl …Repository for Session`. Values are bound, never spliced; SQL
+//! never asks the time.
+
+mod audit;
+mod booking;
+mod concert;
+mod error;
+mod event;
+mod idempotency;
+mod payment;
+mod point;
+mod queue;
+mod session;
+mod sql;
+mod unit_of_work;
+mod user;
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    Connection, Executor, MySqlPool,
+    migrate::Migrator,
+    mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions},
+};
+
+pub use unit_of_work::MySqlDatabase;
+
+/// The schema, one DDL statement a file.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// How the pool behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSettings {
+    /// The most connections at once.
+    pub max_connections: u32,
+    /// How long a caller waits for a free one.
+    pub acquire_timeout: Duration,
+}
+
+/// Reads a `mysql://` URL.
+pub fn parse_url(url: &str) -> Result<MySqlConnectOptions, sqlx::Error> {
+    // Statements of up to 128 rows are prepared once each: the cache holds all of their sizes.
+    Ok(MySqlConnectOptions::from_str(url)?.statement_cache_capacity(2_048).charset("utf8mb4"))
+}
+
+/// Makes a pool. Connections are made when they are needed, so this doesn't fail while the database is away.
+pub fn pool(options: MySqlConnectOptions, settings: PoolSettings) -> MySqlPool {
+    MySqlPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        // A ping before each use would cost a round trip; a connection that was lost while idle shows at its first
+        // statement, and the caller repeats.
+        .test_before_acquire(false)
+        .after_connect(|connection, _| Box::pin(prepare(connection)))
+        .connect_lazy_with(options)
+}
+
+/// Sets what every session relies on: each statement sees the newest commit, a lock is waited for briefly, and bad
+/// values are refused rather than bent (MariaDB's default mode is looser than MySQL's).
+async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+    connection.execute("SET SESSION innodb_lock_wait_timeout = 3").await?;
+    connection
+        .execute(
+            "SET SESSION sql_mode = CONCAT(@@sql_mode, \
+             ',STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ZERO_DATE,NO_ZERO_IN_DATE')",
+        )
+        .await?;
+    Ok(())
+}
+
+/// Creates the database if it is missing and brings the schema up to date. Several instances may do so at once: one
+/// works, the others wait.
+///
+/// The lock is taken here, not by sqlx, whose own has no effect on MariaDB: it asks for an endless wait, which MariaDB
+/// answers with NULL (<https://mariadb.com/kb/en/get_lock/>).
+pub async fn migrate(options: &MySqlConnectOptions) -> Result<(), MigrateError> {
+    create_database(options).await?;
+    let mut connection = MySqlConnection::connect_with(options).await?;
+    let name: String = sqlx::query_scalar("SELECT CONCAT(LEFT(DATABASE(), 50), '.migrate')")
+        .fetch_one(&mut connection)
+        .await?;
+    let locked: Option<i64> = sqlx::query_scalar("SELECT CAST(GET_LOCK(?, 60) AS SIGNED)")
+        .bind(&name)
+        .fetch_one(&mut connection)
+        .await?;
+    if locked != Some(1) {
+        return Err(MigrateError::Busy);
+    }
+    let mut migrator = sqlx::migrate!();
+    migrator.set_locking(false);
+    let result = migrator.run_direct(None, &mut connection, false).await;
+    // Closing the connection gives the lock back, whatever became of the migration.
+    connection.close().await?;
+    Ok(result?)
+}
+
+/// Why the schema isn't up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// Another instance has been migrating for a minute.
+    #[error("another instance has been migrating for a minute")]
+    Busy,
+    /// The database said no.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A migration failed, or isn't the one that was run.
+    #[error(transparent)]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+async fn create_database(options: &MySqlConnectOptions) -> Result<(), sqlx::Error> {
+    let Some(database) = options.get_database().map(str::to_owned) else { return Ok(()) };
+    if MySqlConnection::connect_with(options).await.is_ok() {
+        return Ok(());
+    }
+    let mut connection = MySqlConnection::connect_with(&options.clone().database("")).await?;
+    let statement = format!(
+        "CREATE DATABASE IF NOT EXISTS `{}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        database.replace('`', "``")
+    );
+    connection.execute(sqlx::AssertSqlSafe(statement)).await?;
+    connection.close().await
+}

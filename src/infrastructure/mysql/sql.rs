@@ -1,0 +1,47 @@
+//! Pieces of SQL text that depend on how many values are bound.
+
+use std::fmt::Write;
+
+/// `(?,?,?)`: a list for `IN`. Bind as many values as [`padded`] gives.
+pub(super) fn list(len: usize) -> String {
+    let mut text = String::from("(?");
+    for _ in 1..len {
+        text.push_str(",?");
+    }
+    text.push(')');
+    text
+}
+
+/// The values, the last one repeated up to the next power of two: lists of a few sizes only, so that a statement
+/// prepared once serves most calls. The values must not be empty.
+pub(super) fn padded<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.into_iter().collect();
+    let len = values.len().next_power_of_two();
+    if let Some(last) = values.last().cloned() {
+        values.resize(len, last);
+    }
+    values
+}
+
+/// `(?,?),(?,?)`: `rows` rows of `columns` values each, for a multi-row insert.
+pub(super) fn rows(columns: usize, rows: usize) -> String {
+    let row = list(columns);
+    let mut text = row.clone();
+    for _ in 1..rows {
+        let _ = write!(text, ",{row}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_padded_to_powers_of_two() {
+        assert_eq!(padded([1, 2, 3]), [1, 2, 3, 3]);
+        assert_eq!(padded([1]), [1]);
+        assert_eq!(list(2), "(?,?)");
+        assert_eq!(rows(2, 2), "(?,?),(?,?)");
+    }
+}
