@@ -15,6 +15,8 @@ CREATE TABLE performances (
     KEY ix_performances_concert (concert_id, starts_at, id),
     -- Query: a filter of the concerts by dates.
     KEY ix_performances_starts (starts_at, concert_id),
+    -- Query: cancelled performances whose bookings are still to be given back.
+    KEY ix_performances_cancelled (cancelled_at),
     CONSTRAINT fk_performances_concert FOREIGN KEY (concert_id) REFERENCES concerts (id),
     CONSTRAINT fk_performances_venue FOREIGN KEY (venue_id) REFERENCES venues (id),
     CONSTRAINT ck_performances_seats CHECK (total_seats BETWEEN 1 AND 100000),

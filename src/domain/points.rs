@@ -11,7 +11,9 @@ pub struct Points(Decimal);
 
 /// Why a text or a number is not an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a decimal such as \"50000\" or \"50000.50\": at most 13 digits before the point, at most 2 after it, no sign")]
+#[error(
+    "must be a decimal such as \"50000\" or \"50000.50\": at most 13 digits before the point, at most 2 after it, no sign"
+)]
 pub struct NotPoints;
 
 impl Points {
@@ -62,10 +64,8 @@ impl FromStr for Points {
             None => (text, None),
         };
         let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        let whole_ok = digits(whole)
-            && (whole == "0" || (!whole.starts_with('0') && (1..=13).contains(&whole.len())));
-        let fraction_ok =
-            fraction.is_none_or(|part| digits(part) && (1..=2).contains(&part.len()));
+        let whole_ok = digits(whole) && (whole == "0" || (!whole.starts_with('0') && (1..=13).contains(&whole.len())));
+        let fraction_ok = fraction.is_none_or(|part| digits(part) && (1..=2).contains(&part.len()));
         if !(whole_ok && fraction_ok) {
             return Err(NotPoints);
         }
@@ -102,9 +102,24 @@ mod tests {
         for text in ["0", "0.5", "1", "50000", "50000.50", "9999999999999.99"] {
             assert!(text.parse::<Points>().is_ok(), "{text}");
         }
-        for text in
-            ["", "-1", "+1", "01", "1.", ".5", "1.234", "1e3", " 1", "1 ", "10000000000000", "NaN", "00", "1,5", "0x1", "٣"]
-        {
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "01",
+            "1.",
+            ".5",
+            "1.234",
+            "1e3",
+            " 1",
+            "1 ",
+            "10000000000000",
+            "NaN",
+            "00",
+            "1,5",
+            "0x1",
+            "٣",
+        ] {
             assert_eq!(text.parse::<Points>(), Err(NotPoints), "{text:?}");
         }
     }

@@ -15,7 +15,7 @@ pub struct AccessClaims {
     pub session_id: SessionId,
     /// As what.
     pub role: Role,
-    /// Until when, in whole seconds.
+    /// Until when.
     pub expires_at: Instant,
 }
 

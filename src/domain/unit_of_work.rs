@@ -58,4 +58,7 @@ pub trait Database: Send + Sync {
 
     /// Starts a read-only transaction in which every statement sees the same instant.
     async fn snapshot(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError>;
+
+    /// Whether the database answers and has the schema that this server was built for.
+    async fn schema_is_current(&self) -> Result<bool, RepositoryError>;
 }

@@ -4,4 +4,6 @@
 
 pub mod clock;
 pub mod mysql;
+pub mod password;
 pub mod randomness;
+pub mod token_signer;

@@ -150,9 +150,9 @@ impl Booking {
         match self.state_at(now) {
             BookingState::Pending if self.has_all_claims(claim_of) => Ok(()),
             BookingState::Pending | BookingState::Expired => Err(Refusal::HoldExpired),
-            state @ (BookingState::Confirmed { .. } | BookingState::Cancelled { .. } | BookingState::Refunded { .. }) => {
-                Err(Refusal::BookingNotPayable { status: state.name() })
-            }
+            state @ (BookingState::Confirmed { .. }
+            | BookingState::Cancelled { .. }
+            | BookingState::Refunded { .. }) => Err(Refusal::BookingNotPayable { status: state.name() }),
         }
     }
 

@@ -80,11 +80,8 @@ pub trait BookingRepository: Send {
     async fn count_open(&mut self, performance_id: PerformanceId) -> Result<u32, RepositoryError>;
 
     /// At most `limit` bookings of a performance that are pending or confirmed, written so. No lock.
-    async fn list_open(
-        &mut self,
-        performance_id: PerformanceId,
-        limit: u32,
-    ) -> Result<Vec<BookingId>, RepositoryError>;
+    async fn list_open(&mut self, performance_id: PerformanceId, limit: u32)
+    -> Result<Vec<BookingId>, RepositoryError>;
 
     /// At most `limit` pending bookings past their deadline, oldest deadline first, with their seats; locked, those
     /// that another transaction holds left out.

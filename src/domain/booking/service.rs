@@ -19,8 +19,6 @@ pub struct HoldRequest {
     pub booking_id: BookingId,
     /// Who.
     pub user_id: UserId,
-    /// With which right.
-    pub queue_token: QueueTokenId,
     /// Of which performance.
     pub performance_id: PerformanceId,
     /// Which seats, each once.
@@ -62,11 +60,10 @@ impl HoldBatch {
     }
 
     /// Gives the seats, all or none. What it gives is taken for those that come after.
-    pub fn hold(&mut self, request: &HoldRequest) -> Result<Booking, Refusal> {
-        let token = self.state.tokens.get(&request.queue_token).ok_or(Refusal::QueueTokenInvalid)?;
+    pub fn hold(&mut self, request: &HoldRequest, queue_token: QueueTokenId) -> Result<Booking, Refusal> {
+        let token = self.state.tokens.get(&queue_token).ok_or(Refusal::QueueTokenInvalid)?;
         let admission = require_active(token, self.now)?;
-        let performance =
-            self.state.performances.get(&request.performance_id).ok_or(Refusal::PerformanceNotFound)?;
+        let performance = self.state.performances.get(&request.performance_id).ok_or(Refusal::PerformanceNotFound)?;
         if token.id.concert() != performance.concert_id {
             return Err(Refusal::QueueTokenWrongConcert);
         }
@@ -240,24 +237,24 @@ mod tests {
         HoldRequest {
             booking_id: BookingId(Uuid::from_u128(u128::from(number) * 100 + u128::from(seats[0]))),
             user_id: user(u128::from(number)),
-            queue_token: token_id(number),
             performance_id: PERFORMANCE,
             seat_ids: seats.iter().copied().map(SeatId).collect(),
         }
     }
 
+    fn hold(batch: &mut HoldBatch, number: u32, seats: &[u64]) -> Result<Booking, Refusal> {
+        batch.hold(&request(number, seats), token_id(number))
+    }
+
     #[test]
     fn a_later_request_of_the_same_batch_finds_the_seats_taken_and_takes_none() {
         let mut batch = batch();
-        let booking = batch.hold(&request(1, &[2, 1])).unwrap();
+        let booking = hold(&mut batch, 1, &[2, 1]).unwrap();
         assert_eq!(booking.total.to_string(), "21");
         assert_eq!(booking.seat_ids().collect::<Vec<_>>(), [SeatId(1), SeatId(2)]);
         let conflicts = vec![SeatConflict { seat_id: SeatId(2), reason: ConflictReason::Held }];
-        assert_eq!(
-            batch.hold(&request(2, &[2, 3])),
-            Err(Refusal::SeatsUnavailable { requested: 2, conflicts })
-        );
-        assert!(batch.hold(&request(3, &[3])).is_ok());
+        assert_eq!(hold(&mut batch, 2, &[2, 3]), Err(Refusal::SeatsUnavailable { requested: 2, conflicts }));
+        assert!(hold(&mut batch, 3, &[3]).is_ok());
         assert_eq!(batch.bookings().len(), 2);
         assert_eq!(batch.changed_tokens().len(), 2);
     }
@@ -265,9 +262,9 @@ mod tests {
     #[test]
     fn the_limit_counts_earlier_holds_of_the_same_batch() {
         let mut batch = batch();
-        assert!(batch.hold(&request(1, &[1, 2, 3])).is_ok());
-        assert_eq!(batch.hold(&request(1, &[4, 5])), Err(Refusal::SeatLimitExceeded { limit: 4, live: 3 }));
-        assert!(batch.hold(&request(1, &[4])).is_ok());
+        assert!(hold(&mut batch, 1, &[1, 2, 3]).is_ok());
+        assert_eq!(hold(&mut batch, 1, &[4, 5]), Err(Refusal::SeatLimitExceeded { limit: 4, live: 3 }));
+        assert!(hold(&mut batch, 1, &[4]).is_ok());
     }
 
     #[test]
@@ -276,19 +273,19 @@ mod tests {
         let booking_id = BookingId(Uuid::max());
         batch.state.claims.insert(SeatId(1), Claim { booking_id, held_until: Some(now()) });
         batch.state.claims.insert(SeatId(2), Claim { booking_id, held_until: None });
-        assert!(batch.hold(&request(1, &[1])).is_ok());
+        assert!(hold(&mut batch, 1, &[1]).is_ok());
         let conflicts = vec![SeatConflict { seat_id: SeatId(2), reason: ConflictReason::Sold }];
-        assert_eq!(batch.hold(&request(1, &[2])), Err(Refusal::SeatsUnavailable { requested: 1, conflicts }));
+        assert_eq!(hold(&mut batch, 1, &[2]), Err(Refusal::SeatsUnavailable { requested: 1, conflicts }));
     }
 
     #[test]
     fn seats_of_another_performance_and_begun_performances_are_refused() {
         let mut batch = batch();
-        assert_eq!(batch.hold(&request(1, &[11])), Err(Refusal::SeatNotFound));
+        assert_eq!(hold(&mut batch, 1, &[11]), Err(Refusal::SeatNotFound));
         batch.now += TimeDelta::days(1);
-        assert_eq!(batch.hold(&request(1, &[1])), Err(Refusal::QueueTokenExpired));
+        assert_eq!(hold(&mut batch, 1, &[1]), Err(Refusal::QueueTokenExpired));
         batch.now = now();
         batch.state.performances.get_mut(&PERFORMANCE).unwrap().starts_at = now();
-        assert_eq!(batch.hold(&request(1, &[1])), Err(Refusal::SalesClosed));
+        assert_eq!(hold(&mut batch, 1, &[1]), Err(Refusal::SalesClosed));
     }
 }

@@ -3,8 +3,9 @@
 mod model;
 mod repository;
 
+pub(crate) use model::row_name;
 pub use model::{
-    Concert, ConcertFields, Page, Performance, PerformanceStatus, Seat, SeatStatus, Section, Seating, SeatingError,
+    Concert, ConcertFields, Page, Performance, PerformanceStatus, Seat, SeatStatus, Seating, SeatingError, Section,
     Venue,
 };
 pub use repository::{ConcertFilter, ConcertRepository, Occupancy};

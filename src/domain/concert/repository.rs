@@ -81,7 +81,8 @@ pub trait ConcertRepository: Send {
     async fn find_performance(&mut self, id: PerformanceId) -> Result<Option<Performance>, RepositoryError>;
 
     /// Performances, each locked against being changed (shared with other readers) until the transaction ends, in
-    /// ascending order of id; absent ones are left out.
+    /// ascending order of id; absent ones are left out. Those of a deleted concert are cancelled and among them: the
+    /// concert's own row isn't locked, so that adding a performance to it doesn't hold up the sale of the others.
     async fn share_performances(&mut self, ids: &[PerformanceId]) -> Result<Vec<Performance>, RepositoryError>;
 
     /// The performances of a concert that begin after `now` and aren't cancelled, soonest first, behind `after`. No
@@ -103,15 +104,18 @@ pub trait ConcertRepository: Send {
     ) -> Result<Vec<(ConcertId, PerformanceId, u32)>, RepositoryError>;
 
     /// Cancels a performance, unless it is, and brings its concert's dates and prices up to date. Waits for the
-    /// transactions that share it.
+    /// transactions that share it; the concert must be locked.
     async fn cancel_performance(&mut self, id: PerformanceId, now: Instant) -> Result<(), RepositoryError>;
 
+    /// Cancels all performances of a concert, unless they are. Waits for the transactions that share them; the concert
+    /// must be locked.
+    async fn cancel_performances_of(&mut self, concert_id: ConcertId, now: Instant) -> Result<(), RepositoryError>;
+
+    /// At most `limit` cancelled performances that still have pending or confirmed bookings, written so. No lock.
+    async fn list_unfinished_cancellations(&mut self, limit: u32) -> Result<Vec<PerformanceId>, RepositoryError>;
+
     /// How many seats of these performances are claimed at `now`; those with none are left out. No lock.
-    async fn list_occupancy(
-        &mut self,
-        ids: &[PerformanceId],
-        now: Instant,
-    ) -> Result<Vec<Occupancy>, RepositoryError>;
+    async fn list_occupancy(&mut self, ids: &[PerformanceId], now: Instant) -> Result<Vec<Occupancy>, RepositoryError>;
 
     /// All seats of a performance, by section, row and number. No lock: they never change.
     async fn list_seats(&mut self, id: PerformanceId) -> Result<Vec<Seat>, RepositoryError>;

@@ -39,8 +39,6 @@ pub struct PayRequest {
     pub transaction_id: TransactionId,
     /// Who pays.
     pub user_id: UserId,
-    /// With which right.
-    pub queue_token: QueueTokenId,
     /// For what.
     pub booking_id: BookingId,
 }
@@ -118,8 +116,7 @@ impl SettlementBatch {
         {
             return Err(Refusal::PreconditionFailed { version: wallet.version });
         }
-        let entry =
-            self.change_wallet(charge.user_id, charge.transaction_id, LedgerKind::Charge, charge.amount)?;
+        let entry = self.change_wallet(charge.user_id, charge.transaction_id, LedgerKind::Charge, charge.amount)?;
         self.changes.facts.push(Fact::PointsCharged {
             transaction_id: entry.id,
             user_id: entry.user_id,
@@ -130,8 +127,8 @@ impl SettlementBatch {
     }
 
     /// Pays for a booking: points, payment, booking, seats and token change together, or nothing does.
-    pub fn pay(&mut self, request: &PayRequest) -> Result<Paid, Refusal> {
-        let (token, _) = self.active_token(request.queue_token)?;
+    pub fn pay(&mut self, request: &PayRequest, queue_token: QueueTokenId) -> Result<Paid, Refusal> {
+        let (token, _) = self.active_token(queue_token)?;
         let mut booking = self.held_booking(request.user_id, request.booking_id, &token)?;
         let kind = LedgerKind::Payment(request.payment_id, booking.id);
         let entry = self.change_wallet(request.user_id, request.transaction_id, kind, booking.total)?;
@@ -216,10 +213,18 @@ impl SettlementBatch {
         Ok(booking)
     }
 
+    /// Gives a hold up; a booking that isn't held any more is left as it is.
+    pub(crate) fn cancel_hold(&mut self, user_id: UserId, booking_id: BookingId) {
+        let state = self.state.bookings.get(&booking_id).map(|booking| booking.state_at(self.now));
+        if state == Some(BookingState::Pending) {
+            // Nothing is refunded, so no ledger entry needs the id.
+            let _ = self.cancel(user_id, booking_id, TransactionId(uuid::Uuid::nil()), Cancellation::ByUser);
+        }
+    }
+
     /// The holds of a user for a concert, in the order they were made.
     pub(crate) fn holds_of(&self, user_id: UserId, concert_id: ConcertId) -> Vec<BookingId> {
-        let mut holds: Vec<_> =
-            self.state.held.get(&(user_id, concert_id)).into_iter().flatten().copied().collect();
+        let mut holds: Vec<_> = self.state.held.get(&(user_id, concert_id)).into_iter().flatten().copied().collect();
         holds.sort_unstable();
         holds
     }
@@ -264,11 +269,7 @@ impl SettlementBatch {
         let cutoff_hours = self.policy.refund_cutoff_hours;
         let closed = Refusal::RefundWindowClosed { cutoff_hours };
         let performance = self.state.performances.get(&booking.performance_id).ok_or(closed.clone())?;
-        if self.now < performance.starts_at - TimeDelta::hours(i64::from(cutoff_hours)) {
-            Ok(())
-        } else {
-            Err(closed)
-        }
+        if self.now < performance.starts_at - TimeDelta::hours(i64::from(cutoff_hours)) { Ok(()) } else { Err(closed) }
     }
 
     fn wallet(&self, user_id: UserId) -> Wallet {

@@ -132,6 +132,12 @@ impl Queue {
         Some(QueueToken { id, user_id, key_id, place, issued_at: now, state })
     }
 
+    /// Gives a scheduled token the next place, once the sale is open.
+    pub fn place(&mut self, token: QueueToken) -> QueueToken {
+        self.last_place += 1;
+        QueueToken { place: Some(self.last_place), state: TokenState::Waiting, ..token }
+    }
+
     /// Lets a waiting token in.
     pub fn admit(&mut self, token: &mut QueueToken, now: Instant) {
         let expires_at = now + TimeDelta::seconds(i64::from(self.settings.active_seconds));

@@ -92,6 +92,9 @@ pub trait QueueRepository: Send {
         user_ids: &[UserId],
     ) -> Result<Vec<QueueToken>, RepositoryError>;
 
+    /// The concerts in whose queues a user has a live token, written so. No lock.
+    async fn list_live_concerts_of(&mut self, user_id: UserId) -> Result<Vec<ConcertId>, RepositoryError>;
+
     /// All live tokens of a user, written so, locked in ascending order of id.
     async fn lock_tokens_of(&mut self, user_id: UserId) -> Result<Vec<QueueToken>, RepositoryError>;
 
@@ -99,8 +102,7 @@ pub trait QueueRepository: Send {
     async fn lock_waiting(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError>;
 
     /// At most `limit` tokens that are scheduled, by id, locked.
-    async fn lock_scheduled(&mut self, concert_id: ConcertId, limit: u32)
-    -> Result<Vec<QueueToken>, RepositoryError>;
+    async fn lock_scheduled(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError>;
 
     /// Ends the active tokens whose deadline has passed, except those another transaction holds, and tells how many.
     async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant) -> Result<u64, RepositoryError>;

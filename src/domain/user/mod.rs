@@ -1,7 +1,9 @@
 //! Accounts and logins.
 
 mod model;
+mod password;
 mod repository;
 
 pub use model::{RefreshToken, Role, Session, User};
+pub use password::{HashingFailed, NotAPassword, Password, PasswordHasher};
 pub use repository::{SessionRepository, UserRepository};

@@ -25,10 +25,11 @@ pub trait UserRepository: Send {
     /// The account, locked until the transaction ends.
     async fn lock(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;
 
-    /// Writes another name.
+    /// Writes another name. [`RepositoryError::Contention`] when the account has gone.
     async fn update_name(&mut self, id: UserId, name: &Name) -> Result<(), RepositoryError>;
 
     /// Removes what tells of the person and keeps the row that money records refer to.
+    /// [`RepositoryError::Contention`] when the account has gone.
     async fn erase(&mut self, id: UserId, now: Instant) -> Result<(), RepositoryError>;
 }
 
@@ -41,13 +42,13 @@ pub trait SessionRepository: Send {
     /// Stores a refresh token and moves its session's end to the token's.
     async fn insert_refresh_token(&mut self, token: &RefreshToken) -> Result<(), RepositoryError>;
 
-    /// The refresh token with its session, the token's row locked.
+    /// The refresh token with its session, both locked, the token first.
     async fn lock_refresh_token(
         &mut self,
         digest: &[u8; 32],
     ) -> Result<Option<(RefreshToken, Session)>, RepositoryError>;
 
-    /// Marks a refresh token as exchanged.
+    /// Marks a refresh token as exchanged. [`RepositoryError::Contention`] when it already was.
     async fn mark_used(&mut self, digest: &[u8; 32], now: Instant) -> Result<(), RepositoryError>;
 
     /// Ends a login, unless it has ended.
@@ -59,6 +60,7 @@ pub trait SessionRepository: Send {
     /// The logins revoked at or after `since`. No lock.
     async fn list_revoked(&mut self, since: Instant) -> Result<Vec<SessionId>, RepositoryError>;
 
-    /// Deletes at most `limit` logins, with their refresh tokens, that ended before `horizon`; tells how many.
+    /// Deletes at most `limit` logins, with their refresh tokens, whose last token expired before `horizon`; tells how
+    /// many. A revoked one stays as long, so that an instance that starts later still reads of it.
     async fn delete_ended(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 }

@@ -1,1 +1,869 @@
-//! SQL of booking.
+//! SQL of bookings and of the claims on seats.
+
+use std::collections::{BTreeMap, HashMap};
+
+use async_trait::async_trait;
+use rust_decimal::Decimal;
+use sqlx::{AssertSqlSafe, FromRow, MySql, QueryBuilder, mysql::MySqlQueryResult};
+use uuid::Uuid;
+
+use super::{
+    error::corrupt,
+    sql::{list, padded, rows},
+    unit_of_work::Session,
+};
+use crate::domain::{
+    booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, SeatClaim},
+    clock::Instant,
+    concert::Page,
+    id::{BookingId, ConcertId, PaymentId, PerformanceId, SeatId, UserId},
+    points::Points,
+    repository_error::RepositoryError,
+};
+
+/// How many rows one statement stores: below the 65,535 values that one can carry, whatever the seat limit.
+const ROWS_PER_INSERT: usize = 4_096;
+
+const BOOKING: &str = "SELECT id, user_id, concert_id, performance_id, status, total_price, held_until, extended, \
+     payment_id, created_at, confirmed_at, cancelled_at FROM bookings";
+
+const CLAIM: &str = "SELECT seat_id, booking_id, held_until, changed_at FROM seat_claims";
+
+#[derive(FromRow)]
+struct BookingRow {
+    user_id: Uuid,
+    concert_id: u64,
+    performance_id: u64,
+    total_price: Decimal,
+    created_at: Instant,
+    #[sqlx(flatten)]
+    state: StateRow,
+}
+
+/// What of a booking can change.
+#[derive(FromRow)]
+struct StateRow {
+    id: Uuid,
+    status: String,
+    held_until: Instant,
+    extended: bool,
+    payment_id: Option<Uuid>,
+    confirmed_at: Option<Instant>,
+    cancelled_at: Option<Instant>,
+}
+
+impl StateRow {
+    fn state(&self) -> Result<BookingState, RepositoryError> {
+        let paid = self.confirmed_at.zip(self.payment_id.map(PaymentId));
+        match (self.status.as_str(), paid, self.cancelled_at) {
+            ("PENDING", None, None) => Ok(BookingState::Pending),
+            ("EXPIRED", None, None) => Ok(BookingState::Expired),
+            ("CANCELLED", None, Some(at)) => Ok(BookingState::Cancelled { at }),
+            ("CONFIRMED", Some((at, payment_id)), None) => Ok(BookingState::Confirmed { at, payment_id }),
+            ("REFUNDED", Some((confirmed_at, payment_id)), Some(at)) => {
+                Ok(BookingState::Refunded { confirmed_at, payment_id, at })
+            }
+            (status, ..) => Err(corrupt("a booking's state", (self.id, status))),
+        }
+    }
+}
+
+impl BookingRow {
+    fn booking(self, seats: Vec<BookedSeat>) -> Result<Booking, RepositoryError> {
+        Ok(Booking {
+            id: BookingId(self.state.id),
+            user_id: UserId(self.user_id),
+            concert_id: ConcertId(self.concert_id),
+            performance_id: PerformanceId(self.performance_id),
+            state: self.state.state()?,
+            seats,
+            total: points(self.total_price)?,
+            held_until: self.state.held_until,
+            extended: self.state.extended,
+            created_at: self.created_at,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct BookedSeatRow {
+    booking_id: Uuid,
+    seat_id: u64,
+    section: String,
+    row_name: String,
+    number: u16,
+    grade: String,
+    price: Decimal,
+}
+
+#[derive(FromRow)]
+struct ClaimRow {
+    seat_id: u64,
+    booking_id: Uuid,
+    held_until: Option<Instant>,
+    changed_at: Instant,
+}
+
+impl From<ClaimRow> for SeatClaim {
+    fn from(row: ClaimRow) -> Self {
+        Self {
+            seat_id: SeatId(row.seat_id),
+            claim: Claim { booking_id: BookingId(row.booking_id), held_until: row.held_until },
+            changed_at: row.changed_at,
+        }
+    }
+}
+
+fn points(amount: Decimal) -> Result<Points, RepositoryError> {
+    Points::new(amount).map_err(|_| corrupt("an amount", amount))
+}
+
+fn count(value: i64) -> Result<u32, RepositoryError> {
+    u32::try_from(value).map_err(|_| corrupt("a count", value))
+}
+
+/// Every row must have been found as it was read.
+fn require_rows(result: &MySqlQueryResult, expected: usize, what: &'static str) -> Result<(), RepositoryError> {
+    if usize::try_from(result.rows_affected()) == Ok(expected) { Ok(()) } else { Err(RepositoryError::stale(what)) }
+}
+
+/// Bookings sorted by what is to be written of them.
+#[derive(Default)]
+struct Changes<'a> {
+    held_longer: Vec<&'a Booking>,
+    confirmed: Vec<&'a Booking>,
+    expired: Vec<&'a Booking>,
+    /// All of a call have one instant; should they not, each instant is its own statement.
+    cancelled: BTreeMap<Instant, Vec<&'a Booking>>,
+    refunded: BTreeMap<Instant, Vec<&'a Booking>>,
+}
+
+impl<'a> Changes<'a> {
+    fn of(bookings: &'a [Booking]) -> Self {
+        let mut changes = Self::default();
+        for booking in bookings {
+            match booking.state {
+                // A pending booking changes in one way only: it is held longer.
+                BookingState::Pending => changes.held_longer.push(booking),
+                BookingState::Confirmed { .. } => changes.confirmed.push(booking),
+                BookingState::Expired => changes.expired.push(booking),
+                BookingState::Cancelled { at } => changes.cancelled.entry(at).or_default().push(booking),
+                BookingState::Refunded { at, .. } => changes.refunded.entry(at).or_default().push(booking),
+            }
+        }
+        changes
+    }
+}
+
+fn booking_ids(bookings: &[&Booking]) -> Vec<Uuid> {
+    padded(bookings.iter().map(|booking| booking.id.0))
+}
+
+fn seat_ids(bookings: &[&Booking]) -> Vec<u64> {
+    padded(bookings.iter().flat_map(|booking| booking.seat_ids()).map(|id| id.0))
+}
+
+/// How many claims bookings have: a seat that two of them claim counts twice, and so is found out.
+fn seat_count(bookings: &[&Booking]) -> usize {
+    bookings.iter().map(|booking| booking.seats.len()).sum()
+}
+
+/// `CASE column WHEN ? THEN ? … END`, for values that differ from row to row: bind each id and its value.
+fn case(column: &str, len: usize) -> String {
+    format!("CASE {column}{} END", " WHEN ? THEN ?".repeat(len))
+}
+
+impl Session {
+    async fn with_seats(&mut self, bookings: Vec<BookingRow>) -> Result<Vec<Booking>, RepositoryError> {
+        if bookings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = padded(bookings.iter().map(|row| row.state.id));
+        let text = format!(
+            "SELECT bs.booking_id, bs.seat_id, s.section, s.row_name, s.number, s.grade, bs.price \
+             FROM booking_seats bs STRAIGHT_JOIN seats s ON s.id = bs.seat_id WHERE bs.booking_id IN {} \
+             ORDER BY bs.booking_id, bs.seat_id",
+            list(ids.len())
+        );
+        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let rows: Vec<BookedSeatRow> = query.fetch_all(self.connection()).await?;
+        let mut seats: HashMap<Uuid, Vec<BookedSeat>> = HashMap::new();
+        for row in rows {
+            seats.entry(row.booking_id).or_default().push(BookedSeat {
+                id: SeatId(row.seat_id),
+                section: row.section,
+                row: row.row_name,
+                number: row.number,
+                grade: row.grade,
+                price: points(row.price)?,
+            });
+        }
+        let whole = |row: BookingRow| {
+            let seats = seats.remove(&row.state.id).unwrap_or_default();
+            row.booking(seats)
+        };
+        bookings.into_iter().map(whole).collect()
+    }
+
+    async fn insert_booked_seats(&mut self, seats: &[(BookingId, &BookedSeat)]) -> Result<(), RepositoryError> {
+        for chunk in seats.chunks(ROWS_PER_INSERT) {
+            let text =
+                format!("INSERT INTO booking_seats (booking_id, seat_id, price) VALUES {}", rows(3, chunk.len()));
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for (booking_id, seat) in chunk {
+                query = query.bind(booking_id.0).bind(seat.id.0).bind(seat.price.as_decimal());
+            }
+            query.execute(self.connection()).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the deadlines of extended holds that are pending in the table: also those that were extended and paid
+    /// or given up in one transaction, not those that were extended earlier.
+    async fn write_extensions(&mut self, bookings: &[&Booking]) -> Result<MySqlQueryResult, RepositoryError> {
+        let deadlines = padded(bookings.iter().map(|booking| (booking.id.0, booking.held_until)));
+        let text = format!(
+            "UPDATE bookings FORCE INDEX (PRIMARY) SET extended = TRUE, held_until = {} \
+             WHERE id IN {} AND status = 'PENDING'",
+            case("id", deadlines.len()),
+            list(deadlines.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text));
+        let query = deadlines.iter().fold(query, |query, (id, deadline)| query.bind(*id).bind(*deadline));
+        let query = deadlines.iter().fold(query, |query, (id, _)| query.bind(*id));
+        Ok(query.execute(self.connection()).await?)
+    }
+
+    async fn write_confirmed(&mut self, bookings: &[&Booking]) -> Result<(), RepositoryError> {
+        let ids = booking_ids(bookings);
+        let text = format!(
+            "UPDATE bookings b FORCE INDEX (PRIMARY) STRAIGHT_JOIN payments p ON p.booking_id = b.id \
+             SET b.status = 'CONFIRMED', b.payment_id = p.id, b.confirmed_at = p.paid_at \
+             WHERE b.id IN {} AND b.status = 'PENDING'",
+            list(ids.len())
+        );
+        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let result = query.execute(self.connection()).await?;
+        require_rows(&result, bookings.len(), "a booking")
+    }
+
+    async fn write_expired(&mut self, bookings: &[&Booking]) -> Result<(), RepositoryError> {
+        let ids = booking_ids(bookings);
+        let text = format!(
+            "UPDATE bookings FORCE INDEX (PRIMARY) SET status = 'EXPIRED' WHERE id IN {} AND status = 'PENDING'",
+            list(ids.len())
+        );
+        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let result = query.execute(self.connection()).await?;
+        require_rows(&result, bookings.len(), "a booking")
+    }
+
+    async fn write_cancelled(&mut self, bookings: &[&Booking], at: Instant) -> Result<(), RepositoryError> {
+        let ids = booking_ids(bookings);
+        let text = format!(
+            "UPDATE bookings FORCE INDEX (PRIMARY) SET status = 'CANCELLED', cancelled_at = ? \
+             WHERE id IN {} AND status = 'PENDING'",
+            list(ids.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(at);
+        let query = ids.iter().fold(query, |query, id| query.bind(*id));
+        let result = query.execute(self.connection()).await?;
+        require_rows(&result, bookings.len(), "a booking")
+    }
+
+    /// A booking that is paid and given back in one transaction is still pending in the table; it has its payment
+    /// there, as every confirmed one has.
+    async fn write_refunded(&mut self, bookings: &[&Booking], at: Instant) -> Result<(), RepositoryError> {
+        let ids = booking_ids(bookings);
+        let text = format!(
+            "UPDATE bookings b FORCE INDEX (PRIMARY) STRAIGHT_JOIN payments p ON p.booking_id = b.id \
+             SET b.status = 'REFUNDED', b.payment_id = p.id, b.confirmed_at = p.paid_at, b.cancelled_at = ? \
+             WHERE b.id IN {} AND b.status IN ('PENDING', 'CONFIRMED')",
+            list(ids.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(at);
+        let query = ids.iter().fold(query, |query, id| query.bind(*id));
+        let result = query.execute(self.connection()).await?;
+        require_rows(&result, bookings.len(), "a booking")
+    }
+
+    async fn sell_claims(&mut self, bookings: &[&Booking], now: Instant) -> Result<(), RepositoryError> {
+        let (seats, ids) = (seat_ids(bookings), booking_ids(bookings));
+        let text = format!(
+            "UPDATE seat_claims c FORCE INDEX (PRIMARY) STRAIGHT_JOIN payments p ON p.booking_id = c.booking_id \
+             SET c.held_until = NULL, c.payment_id = p.id, c.changed_at = ? \
+             WHERE c.seat_id IN {} AND c.booking_id IN {}",
+            list(seats.len()),
+            list(ids.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(now);
+        let query = seats.iter().fold(query, |query, id| query.bind(*id));
+        let query = ids.iter().fold(query, |query, id| query.bind(*id));
+        let result = query.execute(self.connection()).await?;
+        require_rows(&result, seat_count(bookings), "a seat claim")
+    }
+
+    async fn extend_claims(&mut self, bookings: &[&Booking], now: Instant) -> Result<(), RepositoryError> {
+        let seats = seat_ids(bookings);
+        let deadlines = padded(bookings.iter().map(|booking| (booking.id.0, booking.held_until)));
+        let text = format!(
+            "UPDATE seat_claims FORCE INDEX (PRIMARY) SET held_until = {}, changed_at = ? \
+             WHERE seat_id IN {} AND booking_id IN {} AND payment_id IS NULL",
+            case("booking_id", deadlines.len()),
+            list(seats.len()),
+            list(deadlines.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text));
+        let query = deadlines.iter().fold(query, |query, (id, deadline)| query.bind(*id).bind(*deadline));
+        let query = seats.iter().fold(query.bind(now), |query, id| query.bind(*id));
+        let query = deadlines.iter().fold(query, |query, (id, _)| query.bind(*id));
+        let result = query.execute(self.connection()).await?;
+        require_rows(&result, seat_count(bookings), "a seat claim")
+    }
+
+    /// Releases what is still claimed: a seat that has a new claim isn't theirs to release.
+    async fn release_claims(&mut self, bookings: &[&Booking], now: Instant) -> Result<(), RepositoryError> {
+        let (seats, ids) = (seat_ids(bookings), booking_ids(bookings));
+        let text = format!(
+            "UPDATE seat_claims FORCE INDEX (PRIMARY) SET held_until = ?, payment_id = NULL, changed_at = ? \
+             WHERE seat_id IN {} AND booking_id IN {}",
+            list(seats.len()),
+            list(ids.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(now).bind(now);
+        let query = seats.iter().fold(query, |query, id| query.bind(*id));
+        ids.iter().fold(query, |query, id| query.bind(*id)).execute(self.connection()).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BookingRepository for Session {
+    async fn insert(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError> {
+        if bookings.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "INSERT INTO bookings (id, user_id, concert_id, performance_id, status, seat_count, total_price, \
+             held_until, extended, created_at) VALUES {}",
+            rows(10, bookings.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for booking in bookings {
+            let seat_count = u32::try_from(booking.seats.len()).unwrap_or(u32::MAX);
+            query = query.bind(booking.id.0).bind(booking.user_id.0).bind(booking.concert_id.0);
+            query = query.bind(booking.performance_id.0).bind(booking.state.name()).bind(seat_count);
+            query = query.bind(booking.total.as_decimal()).bind(booking.held_until).bind(booking.extended);
+            query = query.bind(booking.created_at);
+        }
+        query.execute(self.connection()).await?;
+        let seats: Vec<_> =
+            bookings.iter().flat_map(|booking| booking.seats.iter().map(|seat| (booking.id, seat))).collect();
+        self.insert_booked_seats(&seats).await
+    }
+
+    async fn list(&mut self, ids: &[BookingId]) -> Result<Vec<Booking>, RepositoryError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = padded(ids.iter().map(|id| id.0));
+        let text = format!("{BOOKING} FORCE INDEX (PRIMARY) WHERE id IN {}", list(ids.len()));
+        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let bookings = query.fetch_all(self.connection()).await?;
+        self.with_seats(bookings).await
+    }
+
+    async fn lock(&mut self, bookings: &mut [Booking]) -> Result<(), RepositoryError> {
+        if bookings.is_empty() {
+            return Ok(());
+        }
+        let ids = padded(bookings.iter().map(|booking| booking.id.0));
+        let text = format!(
+            "SELECT id, status, held_until, extended, payment_id, confirmed_at, cancelled_at \
+             FROM bookings FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id FOR UPDATE",
+            list(ids.len())
+        );
+        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let rows: Vec<StateRow> = query.fetch_all(self.connection()).await?;
+        let rows: HashMap<_, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+        for booking in bookings {
+            let row = rows.get(&booking.id.0).ok_or(RepositoryError::stale("a booking"))?;
+            booking.state = row.state()?;
+            booking.held_until = row.held_until;
+            booking.extended = row.extended;
+        }
+        Ok(())
+    }
+
+    async fn list_of(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError> {
+        let mut query: QueryBuilder<MySql> = QueryBuilder::new(BOOKING);
+        query.push(" WHERE user_id = ").push_bind(filter.user_id.0);
+        match filter.status {
+            Some("PENDING") => {
+                query.push(" AND status = 'PENDING' AND held_until > ").push_bind(filter.now);
+            }
+            Some("EXPIRED") => {
+                query.push(" AND (status = 'EXPIRED' OR (status = 'PENDING' AND held_until <= ");
+                query.push_bind(filter.now).push("))");
+            }
+            Some(status) => {
+                query.push(" AND status = ").push_bind(status);
+            }
+            None => {}
+        }
+        if let Some(before) = filter.before {
+            query.push(" AND id < ").push_bind(before.0);
+        }
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(filter.limit.saturating_add(1));
+        let rows = query.build_query_as().fetch_all(self.connection()).await?;
+        Ok(Page::of(self.with_seats(rows).await?, filter.limit))
+    }
+
+    async fn list_live_seats(
+        &mut self,
+        users: &[(UserId, PerformanceId)],
+        now: Instant,
+    ) -> Result<Vec<(UserId, PerformanceId, u32)>, RepositoryError> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut performances: Vec<_> = users.iter().map(|(_, performance)| performance.0).collect();
+        performances.sort_unstable();
+        performances.dedup();
+        let performances = padded(performances);
+        let user_ids = padded(users.iter().map(|(user, _)| user.0));
+        // From ix_bookings_limit alone. Users and performances are two lists, since a list of pairs would not use the
+        // index; the pairs nobody asked for are few, and dropped.
+        let text = format!(
+            "SELECT user_id, performance_id, CAST(SUM(seat_count) AS SIGNED) FROM bookings \
+             FORCE INDEX (ix_bookings_limit) WHERE user_id IN {} AND performance_id IN {} \
+             AND (status = 'CONFIRMED' OR (status = 'PENDING' AND held_until > ?)) GROUP BY user_id, performance_id",
+            list(user_ids.len()),
+            list(performances.len())
+        );
+        let query = user_ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let query = performances.iter().fold(query, |query, id| query.bind(*id)).bind(now);
+        let rows: Vec<(Uuid, u64, i64)> = query.fetch_all(self.connection()).await?;
+        let live: HashMap<_, _> =
+            rows.into_iter().map(|(user, performance, seats)| ((user, performance), seats)).collect();
+        let seats_of = |&(user, performance): &(UserId, PerformanceId)| {
+            let seats = live.get(&(user.0, performance.0)).copied().unwrap_or(0);
+            Ok((user, performance, count(seats)?))
+        };
+        users.iter().map(seats_of).collect()
+    }
+
+    async fn list_held(
+        &mut self,
+        user_ids: &[UserId],
+        now: Instant,
+    ) -> Result<Vec<(UserId, ConcertId, BookingId)>, RepositoryError> {
+        if user_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let user_ids = padded(user_ids.iter().map(|id| id.0));
+        let text = format!(
+            "SELECT user_id, concert_id, id FROM bookings FORCE INDEX (ix_bookings_limit) \
+             WHERE user_id IN {} AND status = 'PENDING' AND held_until > ?",
+            list(user_ids.len())
+        );
+        let query = user_ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let rows: Vec<(Uuid, u64, Uuid)> = query.bind(now).fetch_all(self.connection()).await?;
+        Ok(rows.into_iter().map(|(user, concert, id)| (UserId(user), ConcertId(concert), BookingId(id))).collect())
+    }
+
+    async fn user_has_live(&mut self, user_id: UserId, now: Instant) -> Result<bool, RepositoryError> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM bookings WHERE user_id = ? \
+             AND (status = 'CONFIRMED' OR (status = 'PENDING' AND held_until > ?)) LIMIT 1",
+        )
+        .bind(user_id.0)
+        .bind(now)
+        .fetch_optional(self.connection())
+        .await?;
+        Ok(found.is_some())
+    }
+
+    async fn concert_has_live(&mut self, concert_id: ConcertId, now: Instant) -> Result<bool, RepositoryError> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM bookings WHERE concert_id = ? \
+             AND (status = 'CONFIRMED' OR (status = 'PENDING' AND held_until > ?)) LIMIT 1",
+        )
+        .bind(concert_id.0)
+        .bind(now)
+        .fetch_optional(self.connection())
+        .await?;
+        Ok(found.is_some())
+    }
+
+    async fn count_open(&mut self, performance_id: PerformanceId) -> Result<u32, RepositoryError> {
+        let found: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM bookings WHERE performance_id = ? AND status IN ('PENDING', 'CONFIRMED')",
+        )
+        .bind(performance_id.0)
+        .fetch_one(self.connection())
+        .await?;
+        count(found)
+    }
+
+    async fn list_open(
+        &mut self,
+        performance_id: PerformanceId,
+        limit: u32,
+    ) -> Result<Vec<BookingId>, RepositoryError> {
+        let ids: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT id FROM bookings WHERE performance_id = ? AND status IN ('PENDING', 'CONFIRMED') LIMIT ?",
+        )
+        .bind(performance_id.0)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await?;
+        Ok(ids.into_iter().map(BookingId).collect())
+    }
+
+    async fn claim_expired(&mut self, now: Instant, limit: u32) -> Result<Vec<Booking>, RepositoryError> {
+        // In the index's order, so that no more than the first ones are locked.
+        let text = format!(
+            "{BOOKING} FORCE INDEX (ix_bookings_expiry) WHERE status = 'PENDING' AND held_until <= ? \
+             ORDER BY held_until LIMIT ? FOR UPDATE SKIP LOCKED"
+        );
+        let rows = sqlx::query_as(AssertSqlSafe(text)).bind(now).bind(limit).fetch_all(self.connection()).await?;
+        self.with_seats(rows).await
+    }
+
+    async fn update(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError> {
+        let changes = Changes::of(bookings);
+        let (held_longer, others): (Vec<_>, Vec<_>) =
+            bookings.iter().filter(|booking| booking.extended).partition(|it| it.state == BookingState::Pending);
+        if !held_longer.is_empty() {
+            let result = self.write_extensions(&held_longer).await?;
+            require_rows(&result, held_longer.len(), "a booking")?;
+        }
+        if !others.is_empty() {
+            self.write_extensions(&others).await?;
+        }
+        if !changes.confirmed.is_empty() {
+            self.write_confirmed(&changes.confirmed).await?;
+        }
+        if !changes.expired.is_empty() {
+            self.write_expired(&changes.expired).await?;
+        }
+        for (at, bookings) in &changes.cancelled {
+            self.write_cancelled(bookings, *at).await?;
+        }
+        for (at, bookings) in &changes.refunded {
+            self.write_refunded(bookings, *at).await?;
+        }
+        Ok(())
+    }
+
+    async fn list_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError> {
+        if seat_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = padded(seat_ids.iter().map(|id| id.0));
+        let text = format!("{CLAIM} FORCE INDEX (PRIMARY) WHERE seat_id IN {}", list(ids.len()));
+        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let rows: Vec<ClaimRow> = query.fetch_all(self.connection()).await?;
+        Ok(rows.into_iter().map(SeatClaim::from).collect())
+    }
+
+    async fn list_claims_of(&mut self, performance_id: PerformanceId) -> Result<Vec<SeatClaim>, RepositoryError> {
+        let rows: Vec<ClaimRow> = sqlx::query_as(AssertSqlSafe(format!("{CLAIM} WHERE performance_id = ?")))
+            .bind(performance_id.0)
+            .fetch_all(self.connection())
+            .await?;
+        Ok(rows.into_iter().map(SeatClaim::from).collect())
+    }
+
+    async fn insert_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError> {
+        let claims: Vec<_> =
+            bookings.iter().flat_map(|booking| booking.seat_ids().map(move |seat| (seat, booking))).collect();
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let seats = padded(claims.iter().map(|(seat, _)| seat.0));
+        // What is over makes way; what is not stays, and the primary key refuses the second claim.
+        let text = format!("DELETE FROM seat_claims WHERE seat_id IN {} AND held_until <= ?", list(seats.len()));
+        let query = seats.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        query.bind(now).execute(self.connection()).await?;
+        for chunk in claims.chunks(ROWS_PER_INSERT) {
+            let text = format!(
+                "INSERT INTO seat_claims (seat_id, performance_id, booking_id, held_until, changed_at) VALUES {}",
+                rows(5, chunk.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for (seat, booking) in chunk {
+                query = query.bind(seat.0).bind(booking.performance_id.0).bind(booking.id.0);
+                query = query.bind(booking.held_until).bind(now);
+            }
+            query.execute(self.connection()).await.map_err(|error| match RepositoryError::from(error) {
+                RepositoryError::NotUnique { .. } => RepositoryError::stale("a seat claim"),
+                other => other,
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn update_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError> {
+        let changes = Changes::of(bookings);
+        if !changes.confirmed.is_empty() {
+            self.sell_claims(&changes.confirmed, now).await?;
+        }
+        if !changes.held_longer.is_empty() {
+            self.extend_claims(&changes.held_longer, now).await?;
+        }
+        let released: Vec<_> =
+            changes.cancelled.into_values().chain(changes.refunded.into_values()).flatten().collect();
+        if !released.is_empty() {
+            self.release_claims(&released, now).await?;
+        }
+        // The claims of expired bookings are over by their deadline: there is nothing to write.
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::MySqlPool;
+
+    use super::{
+        super::fixtures_catalogue::{at, database, hold, is_locked, payment, sale, user, write},
+        *,
+    };
+    use crate::domain::{concert::SeatStatus, unit_of_work::Database};
+
+    fn is_contention<T>(result: &Result<T, RepositoryError>) -> bool {
+        matches!(result, Err(RepositoryError::Contention { .. }))
+    }
+
+    fn confirmed(booking: &Booking, payment_id: PaymentId, now: Instant) -> Booking {
+        Booking { state: BookingState::Confirmed { at: now, payment_id }, ..booking.clone() }
+    }
+
+    fn refunded(booking: &Booking, payment_id: PaymentId, confirmed_at: Instant, now: Instant) -> Booking {
+        Booking { state: BookingState::Refunded { confirmed_at, payment_id, at: now }, ..booking.clone() }
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn bookings_are_kept_with_their_seats(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let user_id = user(&pool, 1).await;
+        let bookings = [sale.booking(1, user_id, 0, 2), sale.booking(2, user_id, 2, 3)];
+        hold(&database, &bookings).await;
+        let mut uow = database.begin().await.unwrap();
+        let mut found = uow.bookings().list(&[bookings[0].id, bookings[1].id]).await.unwrap();
+        found.sort_by_key(|booking| booking.id);
+        assert_eq!(found, bookings);
+        found[0].held_until = at(0);
+        uow.bookings().lock(&mut found).await.unwrap();
+        assert_eq!(found, bookings);
+        assert!(is_locked(&pool, "bookings", "id", bookings[0].id.0).await);
+        let mut absent = [sale.booking(3, user_id, 5, 1)];
+        assert!(is_contention(&uow.bookings().lock(&mut absent).await));
+        assert!(uow.bookings().list(&[]).await.unwrap().is_empty());
+        uow.bookings().lock(&mut []).await.unwrap();
+        uow.bookings().insert(&[]).await.unwrap();
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_users_bookings_are_listed_newest_first_as_they_are_now(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let user_id = user(&pool, 1).await;
+        let bookings: Vec<_> =
+            (1..=4u8).map(|number| sale.booking(u128::from(number), user_id, usize::from(number), 1)).collect();
+        hold(&database, &bookings).await;
+        let mut uow = database.begin().await.unwrap();
+        let expired = Booking { state: BookingState::Expired, ..bookings[0].clone() };
+        let cancelled = Booking { state: BookingState::Cancelled { at: at(9) }, ..bookings[1].clone() };
+        write(&mut uow, &[expired, cancelled], at(9)).await;
+        let all = BookingFilter { user_id, status: None, now: at(299), before: None, limit: 2 };
+        for (filter, expected, more) in [
+            (all, vec![4, 3], true),
+            (BookingFilter { before: Some(bookings[2].id), ..all }, vec![2, 1], false),
+            (BookingFilter { status: Some("PENDING"), ..all }, vec![4, 3], false),
+            (BookingFilter { status: Some("EXPIRED"), ..all }, vec![1], false),
+            (BookingFilter { status: Some("EXPIRED"), now: at(300), limit: 9, ..all }, vec![4, 3, 1], false),
+            (BookingFilter { status: Some("PENDING"), now: at(300), ..all }, vec![], false),
+            (BookingFilter { status: Some("CANCELLED"), ..all }, vec![2], false),
+        ] {
+            let page = uow.bookings().list_of(&filter).await.unwrap();
+            let ids: Vec<_> = page.items.iter().map(|booking| booking.id.0.as_u128()).collect();
+            assert_eq!((ids, page.more), (expected, more), "{filter:?}");
+        }
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_seat_has_one_live_claim_and_an_old_one_makes_way(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let user_id = user(&pool, 1).await;
+        let first = sale.booking(1, user_id, 0, 2);
+        hold(&database, std::slice::from_ref(&first)).await;
+        let second = Booking { held_until: at(900), ..sale.booking(2, user_id, 1, 2) };
+        let mut uow = database.begin().await.unwrap();
+        uow.bookings().insert(std::slice::from_ref(&second)).await.unwrap();
+        uow.bookings().insert_claims(&[], at(0)).await.unwrap();
+        uow.commit().await.unwrap();
+        let mut early = database.begin().await.unwrap();
+        assert!(is_contention(&early.bookings().insert_claims(std::slice::from_ref(&second), at(299)).await));
+        drop(early);
+
+        let mut uow = database.begin().await.unwrap();
+        uow.bookings().insert_claims(std::slice::from_ref(&second), at(300)).await.unwrap();
+        let mut claims = uow.bookings().list_claims_of(sale.performance_id).await.unwrap();
+        claims.sort_by_key(|claim| claim.seat_id);
+        let holders: Vec<_> = claims.iter().map(|it| (it.claim.booking_id, it.claim.held_until)).collect();
+        let (mine, theirs) = ((first.id, Some(at(300))), (second.id, Some(at(900))));
+        assert_eq!(holders, [mine, theirs, theirs]);
+        assert_eq!(claims[2].changed_at, at(300));
+        // Its seat is another's now: what is extended or paid must have it, what is given up must leave it alone.
+        let ids: Vec<_> = first.seat_ids().collect();
+        let cancelled = Booking { state: BookingState::Cancelled { at: at(301) }, ..first.clone() };
+        uow.bookings().update_claims(&[cancelled], at(301)).await.unwrap();
+        let claims = uow.bookings().list_claims(&ids).await.unwrap();
+        let statuses: Vec<_> = claims.iter().map(|it| it.claim.status_at(at(301))).collect();
+        assert_eq!(statuses, [SeatStatus::Available, SeatStatus::Held]);
+        assert!(is_contention(&uow.bookings().update_claims(&[first], at(301)).await));
+        assert!(uow.bookings().list_claims(&[]).await.unwrap().is_empty());
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_paid_booking_is_confirmed_and_its_seats_are_sold(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let user_id = user(&pool, 1).await;
+        let bookings = [sale.booking(1, user_id, 0, 2), sale.booking(2, user_id, 2, 1)];
+        hold(&database, &bookings).await;
+        let paid_with = payment(&pool, &bookings[0], at(20)).await;
+        let paid = confirmed(&bookings[0], paid_with, at(20));
+        let extended = Booking { extended: true, held_until: at(420), ..bookings[1].clone() };
+        let mut uow = database.begin().await.unwrap();
+        write(&mut uow, &[paid.clone(), extended.clone()], at(20)).await;
+        let mut found = uow.bookings().list(&[paid.id, extended.id]).await.unwrap();
+        found.sort_by_key(|booking| booking.id);
+        assert_eq!(found, [paid.clone(), extended.clone()]);
+        let claims = uow.bookings().list_claims_of(sale.performance_id).await.unwrap();
+        let until: HashMap<_, _> = claims.iter().map(|it| (it.seat_id, it.claim.held_until)).collect();
+        let expected = [(0, None), (1, None), (2, Some(at(420)))];
+        assert_eq!(until, expected.map(|(seat, until)| (sale.seats[seat].id, until)).into());
+        // Neither is pending in the table any more, or has what it takes.
+        assert!(is_contention(&uow.bookings().update(std::slice::from_ref(&paid)).await));
+        let unpaid = confirmed(&bookings[1], paid_with, at(20));
+        assert!(is_contention(&uow.bookings().update(std::slice::from_ref(&unpaid)).await));
+        assert!(is_contention(&uow.bookings().update_claims(&[unpaid], at(20)).await));
+        let gone = Booking { id: BookingId(Uuid::from_u128(9)), ..extended };
+        assert!(is_contention(&uow.bookings().update(&[gone]).await));
+
+        let given_back = refunded(&bookings[0], paid_with, at(20), at(30));
+        write(&mut uow, std::slice::from_ref(&given_back), at(30)).await;
+        assert_eq!(uow.bookings().list(&[paid.id]).await.unwrap(), [given_back]);
+        let claims = uow.bookings().list_claims(&[sale.seats[0].id]).await.unwrap();
+        assert_eq!((claims[0].claim.held_until, claims[0].changed_at), (Some(at(30)), at(30)));
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn what_happens_in_one_transaction_is_written_whole(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let user_id = user(&pool, 1).await;
+        let bookings: Vec<_> =
+            (1..=3u8).map(|number| sale.booking(u128::from(number), user_id, usize::from(number), 1)).collect();
+        hold(&database, &bookings).await;
+        let extended = |booking: &Booking| Booking { extended: true, held_until: at(420), ..booking.clone() };
+        let paid_with = [payment(&pool, &bookings[0], at(20)).await, payment(&pool, &bookings[1], at(20)).await];
+        let written = [
+            confirmed(&extended(&bookings[0]), paid_with[0], at(20)),
+            refunded(&extended(&bookings[1]), paid_with[1], at(20), at(20)),
+            Booking { state: BookingState::Cancelled { at: at(20) }, ..extended(&bookings[2]) },
+        ];
+        let mut uow = database.begin().await.unwrap();
+        write(&mut uow, &written, at(20)).await;
+        let mut found = uow.bookings().list(&bookings.iter().map(|it| it.id).collect::<Vec<_>>()).await.unwrap();
+        found.sort_by_key(|booking| booking.id);
+        assert_eq!(found, written);
+        let claims = uow.bookings().list_claims_of(sale.performance_id).await.unwrap();
+        let sold: Vec<_> = claims.iter().filter(|it| it.claim.held_until.is_none()).collect();
+        assert_eq!((sold.len(), sold[0].seat_id), (1, sale.seats[1].id));
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn the_schema_refuses_what_is_sold_but_not_paid(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let booking = sale.booking(1, user(&pool, 1).await, 0, 1);
+        hold(&database, &[booking]).await;
+        for statement in [
+            "UPDATE seat_claims SET held_until = NULL",
+            "UPDATE bookings SET status = 'CONFIRMED'",
+            "UPDATE bookings SET status = 'CONFIRMED', confirmed_at = created_at, payment_id = id",
+            "UPDATE bookings SET status = 'CANCELLED'",
+        ] {
+            let error = sqlx::query(statement).execute(&pool).await.unwrap_err();
+            let database_error = error.as_database_error().unwrap();
+            assert!(
+                database_error.is_check_violation() || database_error.is_foreign_key_violation(),
+                "{statement}: {database_error}"
+            );
+        }
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn expired_holds_are_claimed_by_one_transaction_each(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let user_id = user(&pool, 1).await;
+        let first = sale.booking(1, user_id, 0, 1);
+        let second = Booking { held_until: at(299), ..sale.booking(2, user_id, 1, 2) };
+        let third = Booking { held_until: at(301), ..sale.booking(3, user_id, 3, 1) };
+        hold(&database, &[first.clone(), second.clone(), third]).await;
+        let mut one = database.begin().await.unwrap();
+        let claimed = one.bookings().claim_expired(at(300), 1).await.unwrap();
+        assert_eq!(claimed, std::slice::from_ref(&second));
+        let mut other = database.begin().await.unwrap();
+        assert_eq!(other.bookings().claim_expired(at(300), 9).await.unwrap(), [first]);
+        assert!(!is_locked(&pool, "seats", "id", sale.seats[1].id.0).await);
+
+        let expired = Booking { state: BookingState::Expired, ..second };
+        write(&mut one, std::slice::from_ref(&expired), at(300)).await;
+        one.commit().await.unwrap();
+        let mut uow = database.begin().await.unwrap();
+        assert!(is_contention(&uow.bookings().update(&[expired]).await));
+        uow.bookings().update(&[]).await.unwrap();
+        uow.bookings().update_claims(&[], at(0)).await.unwrap();
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn live_bookings_are_counted_until_their_deadline(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let (buyer, other) = (user(&pool, 1).await, user(&pool, 2).await);
+        let bookings = [sale.booking(1, buyer, 0, 2), sale.booking(2, buyer, 2, 1)];
+        hold(&database, &bookings).await;
+        let paid_with = payment(&pool, &bookings[0], at(20)).await;
+        let mut uow = database.begin().await.unwrap();
+        write(&mut uow, &[confirmed(&bookings[0], paid_with, at(20))], at(20)).await;
+        let bookings_of = uow.bookings();
+        let (here, elsewhere) = (sale.performance_id, PerformanceId(999));
+        let asked = [(buyer, here), (buyer, elsewhere), (other, here)];
+        for (now, seats) in [(299, 3), (300, 2)] {
+            let live = bookings_of.list_live_seats(&asked, at(now)).await.unwrap();
+            assert_eq!(live, [(buyer, here, seats), (buyer, elsewhere, 0), (other, here, 0)]);
+        }
+        let held = bookings_of.list_held(&[buyer, other], at(299)).await.unwrap();
+        assert_eq!(held, [(buyer, sale.concert_id, bookings[1].id)]);
+        assert!(bookings_of.list_held(&[buyer], at(300)).await.unwrap().is_empty());
+        assert!(bookings_of.list_held(&[], at(0)).await.unwrap().is_empty());
+        assert!(bookings_of.list_live_seats(&[], at(0)).await.unwrap().is_empty());
+        assert!(bookings_of.user_has_live(buyer, at(300)).await.unwrap());
+        assert!(!bookings_of.user_has_live(other, at(0)).await.unwrap());
+        assert!(bookings_of.concert_has_live(sale.concert_id, at(300)).await.unwrap());
+        assert!(!bookings_of.concert_has_live(ConcertId(999), at(0)).await.unwrap());
+        assert_eq!(bookings_of.count_open(here).await.unwrap(), 2);
+        assert_eq!(bookings_of.list_open(here, 1).await.unwrap().len(), 1);
+        assert_eq!(bookings_of.list_open(here, 9).await.unwrap().len(), 2);
+        assert_eq!(bookings_of.count_open(elsewhere).await.unwrap(), 0);
+    }
+}

@@ -14,7 +14,11 @@ impl From<Error> for RepositoryError {
     fn from(error: Error) -> Self {
         let Error::Database(database) = &error else {
             return match error {
-                Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed
+                Error::Io(_)
+                | Error::Tls(_)
+                | Error::PoolTimedOut
+                | Error::PoolClosed
+                | Error::WorkerCrashed
                 | Error::Protocol(_) => Self::Unavailable(error.into()),
                 Error::ColumnDecode { .. } | Error::Decode(_) => Self::Corrupt(error.to_string()),
                 other => Self::Storage(other.into()),

@@ -1,1 +1,308 @@
-//! SQL of event.
+//! The outbox of events.
+
+use async_trait::async_trait;
+use chrono::SecondsFormat;
+use serde::Serialize;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::{payment, sql, unit_of_work::Session};
+use crate::domain::{
+    booking::Booking,
+    concert::SeatStatus,
+    event::{Event, Fact, OutboxRepository},
+    payment::Payment,
+    repository_error::RepositoryError,
+};
+
+/// What receivers read of a fact: written once, so that every delivery and every attempt says the same.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data {
+    #[serde(rename_all = "camelCase")]
+    Booking {
+        booking_id: Uuid,
+        user_id: Uuid,
+        concert_id: u64,
+        performance_id: u64,
+        seat_ids: Vec<u64>,
+        status: &'static str,
+        total_price: String,
+        held_until: String,
+    },
+    #[serde(rename_all = "camelCase")]
+    Payment { payment_id: Uuid, booking_id: Uuid, user_id: Uuid, amount: String, status: &'static str },
+    #[serde(rename_all = "camelCase")]
+    Points { transaction_id: Uuid, user_id: Uuid, amount: String, balance: String },
+    #[serde(rename_all = "camelCase")]
+    Seats { performance_id: u64, seats: Vec<SeatData> },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SeatData {
+    seat_id: u64,
+    status: &'static str,
+}
+
+impl Data {
+    fn of(event: &Event) -> Self {
+        match &event.fact {
+            Fact::BookingHeld(booking)
+            | Fact::BookingConfirmed(booking)
+            | Fact::BookingCancelled(booking)
+            | Fact::BookingExpired(booking)
+            | Fact::BookingRefunded(booking) => Self::of_booking(booking, event),
+            Fact::PaymentCompleted(payment) | Fact::PaymentRefunded(payment) => Self::of_payment(payment),
+            Fact::PointsCharged { transaction_id, user_id, amount, balance } => Self::Points {
+                transaction_id: transaction_id.0,
+                user_id: user_id.0,
+                amount: amount.to_string(),
+                balance: balance.to_string(),
+            },
+            Fact::SeatsChanged { performance_id, seats } => Self::Seats {
+                performance_id: performance_id.0,
+                seats: seats
+                    .iter()
+                    .map(|(id, status)| SeatData { seat_id: id.0, status: seat_status_name(*status) })
+                    .collect(),
+            },
+        }
+    }
+
+    fn of_booking(booking: &Booking, event: &Event) -> Self {
+        Self::Booking {
+            booking_id: booking.id.0,
+            user_id: booking.user_id.0,
+            concert_id: booking.concert_id.0,
+            performance_id: booking.performance_id.0,
+            seat_ids: booking.seat_ids().map(|id| id.0).collect(),
+            // As of the event: a hold past its deadline reads as expired here, too.
+            status: booking.state_at(event.at).name(),
+            total_price: booking.total.to_string(),
+            held_until: booking.held_until.to_rfc3339_opts(SecondsFormat::Millis, true),
+        }
+    }
+
+    fn of_payment(payment: &Payment) -> Self {
+        Self::Payment {
+            payment_id: payment.id.0,
+            booking_id: payment.booking_id.0,
+            user_id: payment.user_id.0,
+            amount: payment.amount.to_string(),
+            status: payment::status_name(payment.state),
+        }
+    }
+
+    fn subject(&self) -> String {
+        match self {
+            Self::Booking { booking_id, .. } => booking_id.to_string(),
+            Self::Payment { payment_id, .. } => payment_id.to_string(),
+            Self::Points { transaction_id, .. } => transaction_id.to_string(),
+            Self::Seats { performance_id, .. } => performance_id.to_string(),
+        }
+    }
+}
+
+fn seat_status_name(status: SeatStatus) -> &'static str {
+    match status {
+        SeatStatus::Available => "AVAILABLE",
+        SeatStatus::Held => "HELD",
+        SeatStatus::Sold => "SOLD",
+    }
+}
+
+#[async_trait]
+impl OutboxRepository for Session {
+    async fn insert(&mut self, events: &[Event]) -> Result<(), RepositoryError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "INSERT INTO outbox_events (id, stream_id, sequence, type, subject, data, created_at) VALUES {}",
+            sql::rows(7, events.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for event in events {
+            let data = Data::of(event);
+            let json = serde_json::to_string(&data).map_err(|error| RepositoryError::Storage(error.into()))?;
+            query = query
+                .bind(event.id.0)
+                .bind(event.stream_id())
+                .bind(event.fact.sequence())
+                .bind(event.fact.kind())
+                .bind(data.subject())
+                .bind(json)
+                .bind(event.at);
+        }
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use sqlx::MySqlPool;
+
+    use super::*;
+    use crate::{
+        domain::{
+            booking::{BookedSeat, BookingState},
+            clock::Instant,
+            id::{BookingId, ConcertId, EventId, PaymentId, PerformanceId, SeatId, TransactionId, UserId},
+            payment::PaymentState,
+            unit_of_work::Database,
+        },
+        infrastructure::mysql::{MySqlDatabase, fixtures},
+    };
+
+    const USER: UserId = UserId(Uuid::from_u128(0xa));
+    const BOOKING: BookingId = BookingId(Uuid::from_u128(0xb));
+
+    fn booking(state: BookingState) -> Booking {
+        let seat = |id| BookedSeat {
+            id: SeatId(id),
+            section: "A".to_owned(),
+            row: "A".to_owned(),
+            number: 1,
+            grade: "VIP".to_owned(),
+            price: fixtures::points("25000.25"),
+        };
+        Booking {
+            id: BOOKING,
+            user_id: USER,
+            concert_id: ConcertId(1),
+            performance_id: PerformanceId(2),
+            state,
+            seats: vec![seat(3), seat(4)],
+            total: fixtures::points("50000.50"),
+            held_until: fixtures::at(10) + TimeDelta::microseconds(1_999),
+            extended: false,
+            created_at: fixtures::at(0),
+        }
+    }
+
+    fn payment(state: PaymentState) -> Payment {
+        Payment {
+            id: PaymentId(Uuid::from_u128(0xc)),
+            booking_id: BOOKING,
+            user_id: USER,
+            amount: fixtures::points("50000.50"),
+            state,
+            paid_at: fixtures::at(1),
+        }
+    }
+
+    fn event(id: u128, fact: Fact) -> Event {
+        Event { id: EventId(Uuid::from_u128(id)), fact, at: fixtures::at(0) }
+    }
+
+    /// Each fact's type, subject, stream and data are what receivers are promised.
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn events_are_written_as_their_receivers_read_them(pool: MySqlPool) {
+        let events = [
+            event(1, Fact::BookingHeld(booking(BookingState::Pending))),
+            Event { at: fixtures::at(11), ..event(2, Fact::BookingExpired(booking(BookingState::Pending))) },
+            event(3, Fact::PaymentCompleted(payment(PaymentState::Completed))),
+            event(4, Fact::PaymentRefunded(payment(PaymentState::Refunded(fixtures::at(2))))),
+            event(
+                5,
+                Fact::PointsCharged {
+                    transaction_id: TransactionId(Uuid::from_u128(0xd)),
+                    user_id: USER,
+                    amount: fixtures::points("10"),
+                    balance: fixtures::points("20.5"),
+                },
+            ),
+            event(
+                6,
+                Fact::SeatsChanged {
+                    performance_id: PerformanceId(2),
+                    seats: vec![
+                        (SeatId(3), SeatStatus::Available),
+                        (SeatId(4), SeatStatus::Held),
+                        (SeatId(5), SeatStatus::Sold),
+                    ],
+                },
+            ),
+        ];
+        let mut uow = MySqlDatabase::new(pool.clone()).begin().await.unwrap();
+        uow.outbox().insert(&[]).await.unwrap();
+        uow.outbox().insert(&events).await.unwrap();
+        uow.commit().await.unwrap();
+
+        let rows: Vec<(Uuid, u8, String, String, String, Instant)> = sqlx::query_as(
+            "SELECT stream_id, sequence, type, subject, data, created_at FROM outbox_events \
+             WHERE dispatched_at IS NULL ORDER BY id",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        let user = USER.to_string();
+        let subject = |id: u128| Uuid::from_u128(id).to_string();
+        let booking_data = |status: &str| {
+            format!(
+                concat!(
+                    r#"{{"bookingId":"{}","userId":"{}","concertId":1,"performanceId":2,"seatIds":[3,4],"#,
+                    r#""status":"{}","totalPrice":"50000.50","heldUntil":"2026-11-20T00:00:10.001Z"}}"#
+                ),
+                BOOKING, user, status
+            )
+        };
+        let payment_data = |status: &str| {
+            format!(
+                concat!(
+                    r#"{{"paymentId":"{}","bookingId":"{}","userId":"{}","#,
+                    r#""amount":"50000.50","status":"{}"}}"#
+                ),
+                subject(0xc),
+                BOOKING,
+                user,
+                status
+            )
+        };
+        let expected = [
+            (BOOKING.0, 1, "booking.held", subject(0xb), booking_data("PENDING")),
+            (BOOKING.0, 2, "booking.expired", subject(0xb), booking_data("EXPIRED")),
+            (BOOKING.0, 3, "payment.completed", subject(0xc), payment_data("COMPLETED")),
+            (BOOKING.0, 5, "payment.refunded", subject(0xc), payment_data("REFUNDED")),
+            (
+                Uuid::from_u128(5),
+                0,
+                "points.charged",
+                subject(0xd),
+                format!(r#"{{"transactionId":"{}","userId":"{user}","amount":"10","balance":"20.50"}}"#, subject(0xd)),
+            ),
+            (
+                Uuid::from_u128(6),
+                0,
+                "seats.changed",
+                "2".to_owned(),
+                concat!(
+                    r#"{"performanceId":2,"seats":[{"seatId":3,"status":"AVAILABLE"},"#,
+                    r#"{"seatId":4,"status":"HELD"},{"seatId":5,"status":"SOLD"}]}"#
+                )
+                .to_owned(),
+            ),
+        ];
+        assert_eq!(rows.len(), expected.len());
+        for ((row, event), (stream_id, sequence, kind, subject, data)) in rows.into_iter().zip(&events).zip(expected) {
+            assert_eq!(row, (stream_id, sequence, kind.to_owned(), subject, data, event.at));
+        }
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_booking_is_not_told_to_be_both_expired_and_confirmed(pool: MySqlPool) {
+        let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
+        let confirmed = BookingState::Confirmed { at: fixtures::at(1), payment_id: PaymentId(Uuid::from_u128(0xc)) };
+        uow.outbox().insert(&[event(1, Fact::BookingConfirmed(booking(confirmed)))]).await.unwrap();
+
+        let expired = event(2, Fact::BookingExpired(booking(BookingState::Expired)));
+        let refused = uow.outbox().insert(&[expired]).await.unwrap_err();
+        assert!(
+            matches!(&refused, RepositoryError::NotUnique { constraint } if constraint == "uq_outbox_events_stream"),
+            "{refused:?}"
+        );
+    }
+}

@@ -8,6 +8,10 @@ mod booking;
 mod concert;
 mod error;
 mod event;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod fixtures_catalogue;
 mod idempotency;
 mod payment;
 mod point;
@@ -30,6 +34,9 @@ pub use unit_of_work::MySqlDatabase;
 /// The schema, one DDL statement a file.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
+/// A connection that was idle for longer is pinged before it is used.
+const PING_AFTER: Duration = Duration::from_millis(500);
+
 /// How the pool behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolSettings {
@@ -41,8 +48,12 @@ pub struct PoolSettings {
 
 /// Reads a `mysql://` URL.
 pub fn parse_url(url: &str) -> Result<MySqlConnectOptions, sqlx::Error> {
-    // Statements of up to 128 rows are prepared once each: the cache holds all of their sizes.
-    Ok(MySqlConnectOptions::from_str(url)?.statement_cache_capacity(2_048).charset("utf8mb4"))
+    MySqlConnectOptions::from_str(url)
+}
+
+/// Statements of up to 128 rows are prepared once each: the cache holds all of their sizes.
+pub fn with_statement_cache(options: MySqlConnectOptions) -> MySqlConnectOptions {
+    options.statement_cache_capacity(2_048)
 }
 
 /// Makes a pool. Connections are made when they are needed, so this doesn't fail while the database is away.
@@ -50,9 +61,12 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings) -> MySqlPool {
     MySqlPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
-        // A ping before each use would cost a round trip; a connection that was lost while idle shows at its first
-        // statement, and the caller repeats.
+        // A ping before each use would cost a round trip. Connections that lay idle are pinged, so that after a restart
+        // of the database no request meets a dead one.
         .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move { Ok(meta.idle_for < PING_AFTER || connection.ping().await.is_ok()) })
+        })
         .after_connect(|connection, _| Box::pin(prepare(connection)))
         .connect_lazy_with(options)
 }
@@ -79,13 +93,10 @@ async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
 pub async fn migrate(options: &MySqlConnectOptions) -> Result<(), MigrateError> {
     create_database(options).await?;
     let mut connection = MySqlConnection::connect_with(options).await?;
-    let name: String = sqlx::query_scalar("SELECT CONCAT(LEFT(DATABASE(), 50), '.migrate')")
-        .fetch_one(&mut connection)
-        .await?;
-    let locked: Option<i64> = sqlx::query_scalar("SELECT CAST(GET_LOCK(?, 60) AS SIGNED)")
-        .bind(&name)
-        .fetch_one(&mut connection)
-        .await?;
+    let name: String =
+        sqlx::query_scalar("SELECT CONCAT(LEFT(DATABASE(), 50), '.migrate')").fetch_one(&mut connection).await?;
+    let locked: Option<i64> =
+        sqlx::query_scalar("SELECT CAST(GET_LOCK(?, 60) AS SIGNED)").bind(&name).fetch_one(&mut connection).await?;
     if locked != Some(1) {
         return Err(MigrateError::Busy);
     }

@@ -1,1 +1,217 @@
-//! SQL of payment.
+//! Payments.
+
+use async_trait::async_trait;
+use rust_decimal::Decimal;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::{error::corrupt, sql, unit_of_work::Session};
+use crate::domain::{
+    clock::Instant,
+    concert::Page,
+    id::{BookingId, PaymentId, UserId},
+    payment::{Payment, PaymentRepository, PaymentState},
+    points::Points,
+    repository_error::RepositoryError,
+};
+
+// The primary key. No lock.
+const FIND: &str = "SELECT id, booking_id, user_id, amount, status, paid_at, refunded_at \
+                    FROM payments WHERE id = ? AND user_id = ?";
+
+// ix_payments_user, backwards. No lock.
+const LIST_OF: &str = "SELECT id, booking_id, user_id, amount, status, paid_at, refunded_at \
+                       FROM payments WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?";
+
+/// A state's name, as clients, receivers and the database write it.
+pub(super) fn status_name(state: PaymentState) -> &'static str {
+    match state {
+        PaymentState::Completed => "COMPLETED",
+        PaymentState::Refunded(_) => "REFUNDED",
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct PaymentRow {
+    id: Uuid,
+    booking_id: Uuid,
+    user_id: Uuid,
+    amount: Decimal,
+    status: String,
+    paid_at: Instant,
+    refunded_at: Option<Instant>,
+}
+
+impl TryFrom<PaymentRow> for Payment {
+    type Error = RepositoryError;
+
+    fn try_from(row: PaymentRow) -> Result<Self, RepositoryError> {
+        Ok(Self {
+            id: PaymentId(row.id),
+            booking_id: BookingId(row.booking_id),
+            user_id: UserId(row.user_id),
+            amount: Points::new(row.amount).map_err(|_| corrupt("the amount of a payment", row.amount))?,
+            state: match (row.status.as_str(), row.refunded_at) {
+                ("COMPLETED", None) => PaymentState::Completed,
+                ("REFUNDED", Some(at)) => PaymentState::Refunded(at),
+                other => return Err(corrupt("the state of a payment", other)),
+            },
+            paid_at: row.paid_at,
+        })
+    }
+}
+
+#[async_trait]
+impl PaymentRepository for Session {
+    async fn insert(&mut self, payments: &[Payment]) -> Result<(), RepositoryError> {
+        if payments.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "INSERT INTO payments (id, booking_id, user_id, amount, status, paid_at, refunded_at) VALUES {}",
+            sql::rows(7, payments.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for payment in payments {
+            let refunded_at = match payment.state {
+                PaymentState::Completed => None,
+                PaymentState::Refunded(at) => Some(at),
+            };
+            query = query
+                .bind(payment.id.0)
+                .bind(payment.booking_id.0)
+                .bind(payment.user_id.0)
+                .bind(payment.amount.as_decimal())
+                .bind(status_name(payment.state))
+                .bind(payment.paid_at)
+                .bind(refunded_at);
+        }
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn refund(&mut self, ids: &[PaymentId], now: Instant) -> Result<(), RepositoryError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let padded = sql::padded(ids);
+        // By the primary key even while the table is small enough to be scanned: a scan would lock what others pay.
+        let text = format!(
+            "UPDATE payments FORCE INDEX (PRIMARY) SET status = 'REFUNDED', refunded_at = ? \
+             WHERE status = 'COMPLETED' AND id IN {}",
+            sql::list(padded.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text)).bind(now);
+        for id in padded {
+            query = query.bind(id.0);
+        }
+        let done = query.execute(self.connection()).await?;
+        if done.rows_affected() == ids.len() as u64 { Ok(()) } else { Err(RepositoryError::stale("a payment")) }
+    }
+
+    async fn find(&mut self, user_id: UserId, id: PaymentId) -> Result<Option<Payment>, RepositoryError> {
+        let row: Option<PaymentRow> =
+            sqlx::query_as(FIND).bind(id.0).bind(user_id.0).fetch_optional(self.connection()).await?;
+        row.map(Payment::try_from).transpose()
+    }
+
+    async fn list_of(
+        &mut self,
+        user_id: UserId,
+        before: Option<PaymentId>,
+        limit: u32,
+    ) -> Result<Page<Payment>, RepositoryError> {
+        let rows: Vec<PaymentRow> = sqlx::query_as(LIST_OF)
+            .bind(user_id.0)
+            .bind(before.map_or(Uuid::max(), |id| id.0))
+            .bind(u64::from(limit) + 1)
+            .fetch_all(self.connection())
+            .await?;
+        let payments = rows.into_iter().map(Payment::try_from).collect::<Result<_, _>>()?;
+        Ok(Page::of(payments, limit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::MySqlPool;
+
+    use super::*;
+    use crate::{
+        domain::unit_of_work::Database,
+        infrastructure::mysql::{MySqlDatabase, fixtures},
+    };
+
+    fn payment(id: u128, user_id: UserId, booking_id: BookingId) -> Payment {
+        Payment {
+            id: PaymentId(Uuid::from_u128(id)),
+            booking_id,
+            user_id,
+            amount: fixtures::points("50000.50"),
+            state: PaymentState::Completed,
+            paid_at: fixtures::at(1),
+        }
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_users_payments_are_listed_newest_first_a_page_at_a_time(pool: MySqlPool) {
+        let (jin, mina) = (fixtures::insert_user(&pool, 1).await, fixtures::insert_user(&pool, 2).await);
+        let hall = fixtures::insert_hall(&pool, 4).await;
+        let mut payments = vec![];
+        for (index, (id, user_id)) in [(11, jin), (12, jin), (13, jin), (14, mina)].into_iter().enumerate() {
+            let booking_id = fixtures::insert_booking(&pool, user_id, &hall, index, "50000.50").await;
+            payments.push(payment(id, user_id, booking_id));
+        }
+        let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
+        uow.payments().insert(&[]).await.unwrap();
+        uow.payments().insert(&payments).await.unwrap();
+
+        assert_eq!(uow.payments().find(jin, payments[0].id).await.unwrap(), Some(payments[0]));
+        assert_eq!(uow.payments().find(mina, payments[0].id).await.unwrap(), None);
+        let page = uow.payments().list_of(jin, None, 2).await.unwrap();
+        assert_eq!((page.items, page.more), (vec![payments[2], payments[1]], true));
+        let page = uow.payments().list_of(jin, Some(payments[1].id), 2).await.unwrap();
+        assert_eq!((page.items, page.more), (vec![payments[0]], false));
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_booking_is_paid_once_and_exactly(pool: MySqlPool) {
+        let jin = fixtures::insert_user(&pool, 1).await;
+        let hall = fixtures::insert_hall(&pool, 1).await;
+        let booking_id = fixtures::insert_booking(&pool, jin, &hall, 0, "50000.50").await;
+        let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
+
+        let too_little = Payment { amount: fixtures::points("50000.49"), ..payment(10, jin, booking_id) };
+        let refused = uow.payments().insert(&[too_little]).await;
+        assert!(matches!(refused, Err(RepositoryError::Storage(_))), "{refused:?}");
+
+        uow.payments().insert(&[payment(11, jin, booking_id)]).await.unwrap();
+        let refused = uow.payments().insert(&[payment(12, jin, booking_id)]).await.unwrap_err();
+        assert!(
+            matches!(&refused, RepositoryError::NotUnique { constraint } if constraint == "uq_payments_booking"),
+            "{refused:?}"
+        );
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_payment_is_given_back_once(pool: MySqlPool) {
+        let jin = fixtures::insert_user(&pool, 1).await;
+        let hall = fixtures::insert_hall(&pool, 3).await;
+        let mut payments = vec![];
+        for (index, id) in [11, 12, 13].into_iter().enumerate() {
+            let booking_id = fixtures::insert_booking(&pool, jin, &hall, index, "50000.50").await;
+            payments.push(payment(id, jin, booking_id));
+        }
+        let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
+        uow.payments().insert(&payments).await.unwrap();
+        let ids: Vec<_> = payments.iter().map(|payment| payment.id).collect();
+
+        uow.payments().refund(&[], fixtures::at(2)).await.unwrap();
+        // Three ids are bound as four: the repeated one must not count twice.
+        uow.payments().refund(&ids, fixtures::at(2)).await.unwrap();
+        let found = uow.payments().find(jin, ids[0]).await.unwrap().unwrap();
+        assert_eq!(found.state, PaymentState::Refunded(fixtures::at(2)));
+        let again = uow.payments().refund(&ids[..1], fixtures::at(3)).await;
+        assert!(matches!(again, Err(RepositoryError::Contention { .. })), "{again:?}");
+    }
+}

@@ -1,1 +1,745 @@
-//! SQL of queue.
+//! SQL of waiting queues and their tokens.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, FromRow};
+use uuid::Uuid;
+
+use super::{
+    error::corrupt,
+    sql::{datetime, list, padded, rows},
+    unit_of_work::Session,
+};
+use crate::domain::{
+    clock::Instant,
+    id::{ConcertId, QueueTokenId, UserId},
+    queue::{
+        Admission, AdmissionRecord, Ending, LiveCounts, Queue, QueueMode, QueueRepository, QueueSettings, QueueToken,
+        TokenState,
+    },
+    repository_error::RepositoryError,
+};
+
+/// How many lapsed tokens one statement ends.
+const TOKENS_PER_UPDATE: u32 = 1_024;
+
+/// The concert is looked up in a scalar subquery, so that a locking read of a queue doesn't lock its concert: joining
+/// a queue must not wait for those who book.
+const QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
+     claim_seconds, sales_open_at, last_number, last_place, head, departures, decided_at \
+     FROM queues q FORCE INDEX (PRIMARY) WHERE (SELECT c.deleted_at IS NULL FROM concerts c \
+     WHERE c.id = q.concert_id)";
+
+const TOKEN: &str = "SELECT id, user_id, key_id, status, place, issued_at, admitted_at, claimed_at, expires_at, \
+     lapses_at FROM queue_tokens";
+
+#[derive(FromRow)]
+struct QueueRow {
+    concert_id: u64,
+    mode: String,
+    admit_count: u32,
+    admit_interval_seconds: u32,
+    max_active: u32,
+    active_seconds: u32,
+    claim_seconds: u32,
+    sales_open_at: Option<Instant>,
+    last_number: u32,
+    last_place: u32,
+    head: u32,
+    departures: u32,
+    decided_at: Instant,
+}
+
+impl TryFrom<QueueRow> for Queue {
+    type Error = RepositoryError;
+
+    fn try_from(row: QueueRow) -> Result<Self, RepositoryError> {
+        let settings = QueueSettings {
+            mode: QueueMode::from_name(&row.mode).ok_or_else(|| corrupt("a queue's mode", &row.mode))?,
+            admit_count: row.admit_count,
+            admit_interval_seconds: row.admit_interval_seconds,
+            max_active: row.max_active,
+            active_seconds: row.active_seconds,
+            claim_seconds: row.claim_seconds,
+            sales_open_at: row.sales_open_at,
+        };
+        Ok(Self {
+            concert_id: ConcertId(row.concert_id),
+            settings,
+            last_number: row.last_number,
+            last_place: row.last_place,
+            head: row.head,
+            departures: row.departures,
+            decided_at: row.decided_at,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct TokenRow {
+    id: u64,
+    user_id: Uuid,
+    key_id: u32,
+    status: String,
+    place: Option<u32>,
+    issued_at: Instant,
+    admitted_at: Option<Instant>,
+    claimed_at: Option<Instant>,
+    expires_at: Option<Instant>,
+    lapses_at: Option<Instant>,
+}
+
+impl TryFrom<TokenRow> for QueueToken {
+    type Error = RepositoryError;
+
+    fn try_from(row: TokenRow) -> Result<Self, RepositoryError> {
+        Ok(Self {
+            id: QueueTokenId(row.id),
+            user_id: UserId(row.user_id),
+            key_id: row.key_id,
+            place: row.place,
+            issued_at: row.issued_at,
+            state: row.state()?,
+        })
+    }
+}
+
+impl TokenRow {
+    fn state(&self) -> Result<TokenState, RepositoryError> {
+        match self.status.as_str() {
+            "SCHEDULED" => Ok(TokenState::Scheduled),
+            "WAITING" => Ok(TokenState::Waiting),
+            "ACTIVE" => match (self.admitted_at, self.expires_at, self.lapses_at) {
+                (Some(admitted_at), Some(expires_at), Some(lapses_at)) => Ok(TokenState::Active(Admission {
+                    admitted_at,
+                    claimed_at: self.claimed_at,
+                    expires_at,
+                    lapses_at,
+                })),
+                times => Err(corrupt("an active token's times", times)),
+            },
+            "COMPLETED" => Ok(TokenState::Ended(Ending::Completed)),
+            "EXPIRED" => Ok(TokenState::Ended(Ending::Expired)),
+            "LEFT" => Ok(TokenState::Ended(Ending::Left)),
+            other => Err(corrupt("a token's status", other)),
+        }
+    }
+}
+
+fn status_of(state: TokenState) -> &'static str {
+    match state {
+        TokenState::Scheduled => "SCHEDULED",
+        TokenState::Waiting => "WAITING",
+        TokenState::Active(_) => "ACTIVE",
+        TokenState::Ended(Ending::Completed) => "COMPLETED",
+        TokenState::Ended(Ending::Expired) => "EXPIRED",
+        TokenState::Ended(Ending::Left) => "LEFT",
+    }
+}
+
+fn tokens(rows: Vec<TokenRow>) -> Result<Vec<QueueToken>, RepositoryError> {
+    rows.into_iter().map(QueueToken::try_from).collect()
+}
+
+fn count(value: i64) -> Result<u32, RepositoryError> {
+    u32::try_from(value).map_err(|_| corrupt("a count", value))
+}
+
+impl Session {
+    /// Writes whole rows of tokens: new ones, or in place of old ones where `on_duplicate` says how.
+    async fn write_tokens(
+        &mut self,
+        tokens: &[QueueToken],
+        ended_at: Instant,
+        on_duplicate: &str,
+    ) -> Result<(), RepositoryError> {
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, place, issued_at, admitted_at, \
+             claimed_at, expires_at, lapses_at, ended_at) VALUES {}{on_duplicate}",
+            rows(12, tokens.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for token in tokens {
+            let admission = match token.state {
+                TokenState::Active(admission) => Some(admission),
+                TokenState::Scheduled | TokenState::Waiting | TokenState::Ended(_) => None,
+            };
+            let ended_at = matches!(token.state, TokenState::Ended(_)).then_some(ended_at);
+            query = query.bind(token.id.0).bind(token.id.concert().0).bind(token.user_id.0).bind(token.key_id);
+            query = query.bind(status_of(token.state)).bind(token.place).bind(token.issued_at);
+            query = query.bind(admission.map(|it| it.admitted_at)).bind(admission.and_then(|it| it.claimed_at));
+            query = query.bind(admission.map(|it| it.expires_at)).bind(admission.map(|it| it.lapses_at));
+            query = query.bind(ended_at);
+        }
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// Locks tokens by their primary key, in ascending order, and leaves out those that ended meanwhile. Reading the
+    /// ids first, without a lock, keeps that order: an index by user would lock in the order of users.
+    async fn lock_live(&mut self, ids: Vec<u64>) -> Result<Vec<QueueToken>, RepositoryError> {
+        let ids: Vec<_> = ids.into_iter().map(QueueTokenId).collect();
+        let mut tokens = self.lock_tokens(&ids).await?;
+        tokens.retain(|token| !matches!(token.state, TokenState::Ended(_)));
+        Ok(tokens)
+    }
+
+    /// Tokens by id, with a locking clause or without.
+    async fn tokens_by_id(&mut self, ids: &[QueueTokenId], lock: &str) -> Result<Vec<QueueToken>, RepositoryError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = padded(ids.iter().map(|id| id.0));
+        let text = format!("{TOKEN} FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id{lock}", list(ids.len()));
+        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        tokens(query.fetch_all(self.connection()).await?)
+    }
+
+    async fn count_tokens(&mut self, id: ConcertId, status: &str) -> Result<u32, RepositoryError> {
+        let found: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM queue_tokens WHERE concert_id = ? AND status = ?")
+            .bind(id.0)
+            .bind(status)
+            .fetch_one(self.connection())
+            .await?;
+        count(found)
+    }
+}
+
+#[async_trait]
+impl QueueRepository for Session {
+    async fn insert_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError> {
+        sqlx::query(
+            "INSERT INTO queues (mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
+             claim_seconds, sales_open_at, last_number, last_place, head, departures, decided_at, concert_id) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(queue.settings.mode.name())
+        .bind(queue.settings.admit_count)
+        .bind(queue.settings.admit_interval_seconds)
+        .bind(queue.settings.max_active)
+        .bind(queue.settings.active_seconds)
+        .bind(queue.settings.claim_seconds)
+        .bind(queue.settings.sales_open_at.map(datetime))
+        .bind(queue.last_number)
+        .bind(queue.last_place)
+        .bind(queue.head)
+        .bind(queue.departures)
+        .bind(queue.decided_at)
+        .bind(queue.concert_id.0)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn find_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError> {
+        let row: Option<QueueRow> = sqlx::query_as(AssertSqlSafe(format!("{QUEUE} AND q.concert_id = ?")))
+            .bind(id.0)
+            .fetch_optional(self.connection())
+            .await?;
+        row.map(Queue::try_from).transpose()
+    }
+
+    async fn lock_queues(&mut self, ids: &[ConcertId]) -> Result<Vec<Queue>, RepositoryError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = padded(ids.iter().map(|id| id.0));
+        let text = format!("{QUEUE} AND q.concert_id IN {} ORDER BY q.concert_id FOR UPDATE", list(ids.len()));
+        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let rows: Vec<QueueRow> = query.fetch_all(self.connection()).await?;
+        rows.into_iter().map(Queue::try_from).collect()
+    }
+
+    async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError> {
+        let result = sqlx::query(
+            "UPDATE queues SET mode = ?, admit_count = ?, admit_interval_seconds = ?, max_active = ?, \
+             active_seconds = ?, claim_seconds = ?, sales_open_at = ?, last_number = ?, last_place = ?, head = ?, \
+             departures = ?, decided_at = ? WHERE concert_id = ?",
+        )
+        .bind(queue.settings.mode.name())
+        .bind(queue.settings.admit_count)
+        .bind(queue.settings.admit_interval_seconds)
+        .bind(queue.settings.max_active)
+        .bind(queue.settings.active_seconds)
+        .bind(queue.settings.claim_seconds)
+        .bind(queue.settings.sales_open_at.map(datetime))
+        .bind(queue.last_number)
+        .bind(queue.last_place)
+        .bind(queue.head)
+        .bind(queue.departures)
+        .bind(queue.decided_at)
+        .bind(queue.concert_id.0)
+        .execute(self.connection())
+        .await?;
+        if result.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("a queue")) }
+    }
+
+    async fn list_due(&mut self, now: Instant) -> Result<Vec<ConcertId>, RepositoryError> {
+        // Each subquery reads the first entry of its range of ix_queue_tokens_waiting and no more: an EXISTS would be
+        // turned into IN by MariaDB, which reads on.
+        let queues: Vec<(u64, i64)> = sqlx::query_as(
+            "SELECT q.concert_id, (q.sales_open_at IS NULL OR q.sales_open_at <= ?) AND ( \
+             (q.mode <> 'PAUSED' AND (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
+             WHERE t.concert_id = q.concert_id AND t.status = 'WAITING' LIMIT 1) IS NOT NULL) \
+             OR (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
+             WHERE t.concert_id = q.concert_id AND t.status = 'SCHEDULED' LIMIT 1) IS NOT NULL) \
+             FROM queues q JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
+             WHERE q.last_number > 0 ORDER BY q.concert_id",
+        )
+        .bind(now)
+        .fetch_all(self.connection())
+        .await?;
+        if queues.is_empty() {
+            return Ok(Vec::new());
+        }
+        // With the concerts as values, not as a join, both servers read from ix_queue_tokens_active what has lapsed
+        // and not what is active.
+        let ids = padded(queues.iter().map(|(id, _)| *id));
+        let text = format!(
+            "SELECT DISTINCT concert_id FROM queue_tokens FORCE INDEX (ix_queue_tokens_active) \
+             WHERE concert_id IN {} AND status = 'ACTIVE' AND lapses_at <= ?",
+            list(ids.len())
+        );
+        let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let lapsed: HashSet<u64> = query.bind(now).fetch_all(self.connection()).await?.into_iter().collect();
+        let due = queues.into_iter().filter(|(id, waiting)| *waiting != 0 || lapsed.contains(id));
+        Ok(due.map(|(id, _)| ConcertId(id)).collect())
+    }
+
+    async fn live_counts(&mut self, id: ConcertId, now: Instant) -> Result<LiveCounts, RepositoryError> {
+        let active: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM queue_tokens WHERE concert_id = ? AND status = 'ACTIVE' AND lapses_at > ?",
+        )
+        .bind(id.0)
+        .bind(now)
+        .fetch_one(self.connection())
+        .await?;
+        Ok(LiveCounts {
+            waiting: self.count_tokens(id, "WAITING").await?,
+            active: count(active)?,
+            admitted_last_minute: self.count_admitted(id, now - chrono::TimeDelta::minutes(1)).await?,
+        })
+    }
+
+    async fn list_departed_places(&mut self, id: ConcertId, head: u32) -> Result<Vec<u32>, RepositoryError> {
+        Ok(sqlx::query_scalar(
+            "SELECT place FROM queue_tokens WHERE concert_id = ? AND status = 'LEFT' AND place > ? ORDER BY place",
+        )
+        .bind(id.0)
+        .bind(head)
+        .fetch_all(self.connection())
+        .await?)
+    }
+
+    async fn count_active(&mut self, id: ConcertId) -> Result<u32, RepositoryError> {
+        self.count_tokens(id, "ACTIVE").await
+    }
+
+    async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError> {
+        let found: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM queue_tokens WHERE concert_id = ? AND status = 'WAITING' \
+             LIMIT ?) waiting",
+        )
+        .bind(id.0)
+        .bind(limit)
+        .fetch_one(self.connection())
+        .await?;
+        count(found)
+    }
+
+    async fn count_admitted(&mut self, id: ConcertId, since: Instant) -> Result<u32, RepositoryError> {
+        let found: i64 = sqlx::query_scalar(
+            "SELECT CAST(COALESCE(SUM(admitted), 0) AS SIGNED) FROM queue_admissions \
+             WHERE concert_id = ? AND admitted_at > ?",
+        )
+        .bind(id.0)
+        .bind(since)
+        .fetch_one(self.connection())
+        .await?;
+        count(found)
+    }
+
+    async fn insert_admission(&mut self, record: &AdmissionRecord) -> Result<(), RepositoryError> {
+        sqlx::query(
+            "INSERT INTO queue_admissions (concert_id, admitted_at, admitted, active, mode, admit_count, \
+             admit_interval_seconds, max_active) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
+             ON DUPLICATE KEY UPDATE admitted = admitted + VALUES(admitted), active = VALUES(active), \
+             mode = VALUES(mode), admit_count = VALUES(admit_count), \
+             admit_interval_seconds = VALUES(admit_interval_seconds), max_active = VALUES(max_active)",
+        )
+        .bind(record.concert_id.0)
+        .bind(record.admitted_at)
+        .bind(record.admitted)
+        .bind(record.active)
+        .bind(record.settings.mode.name())
+        .bind(record.settings.admit_count)
+        .bind(record.settings.admit_interval_seconds)
+        .bind(record.settings.max_active)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn delete_admissions(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
+        let result = sqlx::query("DELETE FROM queue_admissions WHERE admitted_at < ? ORDER BY admitted_at LIMIT ?")
+            .bind(horizon)
+            .bind(limit)
+            .execute(self.connection())
+            .await?;
+        Ok(result.rows_affected())
+    }
+
+    async fn insert_tokens(&mut self, tokens: &[QueueToken]) -> Result<(), RepositoryError> {
+        // A new token has not ended; where one has all the same, it ended when it was issued.
+        let ended_at = tokens.first().map_or_else(Instant::default, |token| token.issued_at);
+        self.write_tokens(tokens, ended_at, "").await
+    }
+
+    async fn list_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError> {
+        self.tokens_by_id(ids, "").await
+    }
+
+    async fn lock_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError> {
+        self.tokens_by_id(ids, " FOR UPDATE").await
+    }
+
+    async fn lock_live_tokens(
+        &mut self,
+        concert_id: ConcertId,
+        user_ids: &[UserId],
+    ) -> Result<Vec<QueueToken>, RepositoryError> {
+        if user_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let user_ids = padded(user_ids.iter().map(|id| id.0));
+        let text = format!(
+            "SELECT id FROM queue_tokens WHERE concert_id = ? AND user_id IN {} AND live = 1",
+            list(user_ids.len())
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(concert_id.0);
+        let query = user_ids.iter().fold(query, |query, id| query.bind(*id));
+        let ids: Vec<u64> = query.fetch_all(self.connection()).await?;
+        self.lock_live(ids).await
+    }
+
+    async fn list_live_concerts_of(&mut self, user_id: UserId) -> Result<Vec<ConcertId>, RepositoryError> {
+        let ids: Vec<u64> = sqlx::query_scalar(
+            "SELECT concert_id FROM queue_tokens WHERE user_id = ? AND live = 1 ORDER BY concert_id",
+        )
+        .bind(user_id.0)
+        .fetch_all(self.connection())
+        .await?;
+        Ok(ids.into_iter().map(ConcertId).collect())
+    }
+
+    async fn lock_tokens_of(&mut self, user_id: UserId) -> Result<Vec<QueueToken>, RepositoryError> {
+        let ids: Vec<u64> = sqlx::query_scalar("SELECT id FROM queue_tokens WHERE user_id = ? AND live = 1")
+            .bind(user_id.0)
+            .fetch_all(self.connection())
+            .await?;
+        self.lock_live(ids).await
+    }
+
+    async fn lock_waiting(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError> {
+        // In the index's order, so that no more than the first ones are locked.
+        let text = format!(
+            "{TOKEN} FORCE INDEX (ix_queue_tokens_waiting) WHERE concert_id = ? AND status = 'WAITING' \
+             ORDER BY place LIMIT ? FOR UPDATE"
+        );
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind(concert_id.0).bind(limit);
+        tokens(query.fetch_all(self.connection()).await?)
+    }
+
+    async fn lock_scheduled(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError> {
+        // The scheduled have no place: within the index they lie in the order of their ids.
+        let text = format!(
+            "{TOKEN} FORCE INDEX (ix_queue_tokens_waiting) WHERE concert_id = ? AND status = 'SCHEDULED' \
+             AND place IS NULL ORDER BY id LIMIT ? FOR UPDATE"
+        );
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind(concert_id.0).bind(limit);
+        tokens(query.fetch_all(self.connection()).await?)
+    }
+
+    async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant) -> Result<u64, RepositoryError> {
+        let mut expired = 0;
+        loop {
+            let ids: Vec<u64> = sqlx::query_scalar(
+                "SELECT id FROM queue_tokens FORCE INDEX (ix_queue_tokens_active) \
+                 WHERE concert_id = ? AND status = 'ACTIVE' AND lapses_at <= ? LIMIT ? FOR UPDATE SKIP LOCKED",
+            )
+            .bind(concert_id.0)
+            .bind(now)
+            .bind(TOKENS_PER_UPDATE)
+            .fetch_all(self.connection())
+            .await?;
+            if ids.is_empty() {
+                return Ok(expired);
+            }
+            let ids = padded(ids);
+            let text = format!(
+                "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = 'EXPIRED', ended_at = ? WHERE id IN {}",
+                list(ids.len())
+            );
+            let query = sqlx::query(AssertSqlSafe(text)).bind(now);
+            let query = ids.iter().fold(query, |query, id| query.bind(*id));
+            expired += query.execute(self.connection()).await?.rows_affected();
+        }
+    }
+
+    async fn update_tokens(&mut self, tokens: &[QueueToken], now: Instant) -> Result<(), RepositoryError> {
+        // One statement for rows of different values. They are locked, so each finds its row; the times of an
+        // admission outlive it, for the audit.
+        let on_duplicate = " ON DUPLICATE KEY UPDATE status = VALUES(status), place = VALUES(place), \
+             admitted_at = COALESCE(VALUES(admitted_at), admitted_at), \
+             claimed_at = COALESCE(VALUES(claimed_at), claimed_at), \
+             expires_at = COALESCE(VALUES(expires_at), expires_at), \
+             lapses_at = COALESCE(VALUES(lapses_at), lapses_at), \
+             ended_at = IF(VALUES(ended_at) IS NULL, NULL, COALESCE(ended_at, VALUES(ended_at)))";
+        self.write_tokens(tokens, now, on_duplicate).await
+    }
+
+    async fn claim_tokens(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<(), RepositoryError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ids = padded(ids.iter().map(|id| id.0));
+        let text = format!(
+            "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET claimed_at = ?, lapses_at = expires_at WHERE id IN {} \
+             AND status = 'ACTIVE' AND claimed_at IS NULL AND lapses_at > ?",
+            list(ids.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(now);
+        ids.iter().fold(query, |query, id| query.bind(*id)).bind(now).execute(self.connection()).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::MySqlPool;
+
+    use super::{
+        super::fixtures_catalogue::{at, database, is_locked, sale, user},
+        *,
+    };
+    use crate::domain::unit_of_work::Database;
+
+    /// So many waiting tokens of users 1 and on, stored with their queue.
+    async fn join(pool: &MySqlPool, uow: &mut dyn QueueRepository, id: ConcertId, count: u128) -> Vec<QueueToken> {
+        let mut queue = uow.lock_queues(&[id]).await.unwrap().remove(0);
+        let mut tokens = Vec::new();
+        for number in 1..=count {
+            tokens.push(queue.issue(user(pool, number).await, 7, at(0)).unwrap());
+        }
+        uow.insert_tokens(&tokens).await.unwrap();
+        uow.update_queue(&queue).await.unwrap();
+        tokens
+    }
+
+    fn active(token: QueueToken, lapses_at: i64) -> QueueToken {
+        let admission =
+            Admission { admitted_at: at(0), claimed_at: None, expires_at: at(600), lapses_at: at(lapses_at) };
+        QueueToken { state: TokenState::Active(admission), ..token }
+    }
+
+    fn ended(token: QueueToken, ending: Ending) -> QueueToken {
+        QueueToken { state: TokenState::Ended(ending), ..token }
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_queue_is_kept_as_it_was_written(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let mut uow = database.begin().await.unwrap();
+        let ids = [ConcertId(999), sale.concert_id];
+        let mut queue = uow.queues().lock_queues(&ids).await.unwrap().remove(0);
+        assert_eq!((queue.settings, queue.decided_at), (QueueSettings::default(), at(0)));
+        // Those who join must not wait for those who book, who share the concert.
+        assert!(is_locked(&pool, "queues", "concert_id", sale.concert_id.0).await);
+        assert!(!is_locked(&pool, "concerts", "id", sale.concert_id.0).await);
+        queue.settings.mode = QueueMode::Paused;
+        // Later than a TIMESTAMP can be.
+        queue.settings.sales_open_at = Some(at(1_000_000_000));
+        (queue.last_number, queue.last_place, queue.head, queue.departures) = (4, 3, 2, 1);
+        uow.queues().update_queue(&queue).await.unwrap();
+        uow.queues().update_queue(&queue).await.unwrap();
+        let found = uow.queues().find_queue(sale.concert_id).await.unwrap().unwrap();
+        assert_eq!(found.settings, queue.settings);
+        assert_eq!((found.last_number, found.last_place, found.head, found.departures), (4, 3, 2, 1));
+        let absent = uow.queues().update_queue(&Queue::new(ConcertId(999), at(0))).await;
+        assert!(matches!(absent, Err(RepositoryError::Contention { .. })), "{absent:?}");
+        uow.concerts().delete_concert(sale.concert_id, at(1)).await.unwrap();
+        assert!(uow.queues().find_queue(sale.concert_id).await.unwrap().is_none());
+        assert!(uow.queues().lock_queues(&ids).await.unwrap().is_empty());
+        assert!(uow.queues().lock_queues(&[]).await.unwrap().is_empty());
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_user_has_one_live_token_per_concert(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let mut uow = database.begin().await.unwrap();
+        let first = join(&pool, uow.queues(), sale.concert_id, 1).await[0];
+        uow.commit().await.unwrap();
+        let id = QueueTokenId::new(sale.concert_id, 2).unwrap();
+        let second = QueueToken { id, place: Some(2), ..first };
+        let refused = database.begin().await.unwrap().queues().insert_tokens(&[second]).await;
+        let Err(RepositoryError::NotUnique { constraint }) = refused else { panic!("{refused:?}") };
+        assert_eq!(constraint, "uq_queue_tokens_live");
+
+        let mut uow = database.begin().await.unwrap();
+        uow.queues().update_tokens(&[ended(first, Ending::Left)], at(1)).await.unwrap();
+        uow.queues().insert_tokens(&[second]).await.unwrap();
+        uow.queues().insert_tokens(&[]).await.unwrap();
+        let live = uow.queues().lock_live_tokens(sale.concert_id, &[first.user_id]).await.unwrap();
+        assert_eq!(live, [second]);
+        assert_eq!(uow.queues().lock_tokens_of(first.user_id).await.unwrap(), [second]);
+        assert!(uow.queues().lock_live_tokens(sale.concert_id, &[]).await.unwrap().is_empty());
+        assert_eq!(uow.queues().list_departed_places(sale.concert_id, 0).await.unwrap(), [1]);
+        assert!(uow.queues().list_departed_places(sale.concert_id, 1).await.unwrap().is_empty());
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_token_is_kept_through_its_life(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let mut uow = database.begin().await.unwrap();
+        let queues = uow.queues();
+        let tokens = join(&pool, queues, sale.concert_id, 3).await;
+        let ids: Vec<_> = tokens.iter().map(|token| token.id).collect();
+        assert_eq!(queues.lock_tokens(&ids).await.unwrap(), tokens);
+
+        let admitted = [active(tokens[0], 60), active(tokens[1], 60)];
+        queues.update_tokens(&admitted, at(0)).await.unwrap();
+        assert_eq!(queues.list_tokens(&ids[..2]).await.unwrap(), admitted);
+        // A deadline that is past is not moved, and a token that waits is not touched.
+        queues.claim_tokens(&ids[..2], at(60)).await.unwrap();
+        assert_eq!(queues.list_tokens(&ids[..2]).await.unwrap(), admitted);
+        queues.claim_tokens(&[ids[0], ids[2]], at(59)).await.unwrap();
+        queues.claim_tokens(&[], at(59)).await.unwrap();
+        let found = queues.list_tokens(&ids).await.unwrap();
+        let TokenState::Active(claimed) = found[0].state else { panic!("{found:?}") };
+        assert_eq!((claimed.claimed_at, claimed.lapses_at), (Some(at(59)), at(600)));
+        assert_eq!(found[1..], [admitted[1], tokens[2]]);
+
+        queues.update_tokens(&[ended(tokens[0], Ending::Completed)], at(70)).await.unwrap();
+        queues.update_tokens(&[ended(tokens[0], Ending::Completed)], at(80)).await.unwrap();
+        queues.update_tokens(&[], at(80)).await.unwrap();
+        assert_eq!(queues.list_tokens(&ids[..1]).await.unwrap(), [ended(tokens[0], Ending::Completed)]);
+        assert!(queues.list_tokens(&[]).await.unwrap().is_empty());
+        uow.commit().await.unwrap();
+        let kept: (Instant, Instant) =
+            sqlx::query_as("SELECT admitted_at, ended_at FROM queue_tokens WHERE status = 'COMPLETED'")
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+        assert_eq!(kept, (at(0), at(70)));
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn the_waiting_are_locked_by_place_and_the_scheduled_by_id(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let mut uow = database.begin().await.unwrap();
+        let queues = uow.queues();
+        let tokens = join(&pool, queues, sale.concert_id, 3).await;
+        let scheduled = |token| QueueToken { state: TokenState::Scheduled, place: None, ..token };
+        let before_the_draw: Vec<_> = tokens.iter().copied().map(scheduled).collect();
+        queues.update_tokens(&before_the_draw, at(0)).await.unwrap();
+        assert_eq!(queues.lock_scheduled(sale.concert_id, 2).await.unwrap(), before_the_draw[..2]);
+        assert_eq!(queues.count_waiting(sale.concert_id, 9).await.unwrap(), 0);
+        let drawn: Vec<_> =
+            tokens.iter().zip([3, 1, 2]).map(|(token, place)| QueueToken { place: Some(place), ..*token }).collect();
+        queues.update_tokens(&drawn, at(0)).await.unwrap();
+        assert!(queues.lock_scheduled(sale.concert_id, 2).await.unwrap().is_empty());
+        assert_eq!(queues.lock_waiting(sale.concert_id, 2).await.unwrap(), [drawn[1], drawn[2]]);
+        assert_eq!(queues.count_waiting(sale.concert_id, 2).await.unwrap(), 2);
+        assert_eq!(queues.count_waiting(sale.concert_id, 9).await.unwrap(), 3);
+        uow.commit().await.unwrap();
+
+        let mut uow = database.begin().await.unwrap();
+        uow.queues().lock_waiting(sale.concert_id, 1).await.unwrap();
+        assert!(is_locked(&pool, "queue_tokens", "id", tokens[1].id.0).await);
+        assert!(!is_locked(&pool, "queue_tokens", "id", tokens[2].id.0).await);
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn lapsed_tokens_expire_unless_another_transaction_holds_them(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let id = sale.concert_id;
+        let mut uow = database.begin().await.unwrap();
+        let tokens = join(&pool, uow.queues(), id, 4).await;
+        let admitted = [active(tokens[0], 60), active(tokens[1], 60), active(tokens[2], 61)];
+        uow.queues().update_tokens(&admitted, at(0)).await.unwrap();
+        uow.commit().await.unwrap();
+
+        let mut holder = database.begin().await.unwrap();
+        holder.queues().lock_tokens(&[tokens[0].id]).await.unwrap();
+        let mut uow = database.begin().await.unwrap();
+        assert_eq!(uow.queues().expire_lapsed(id, at(60)).await.unwrap(), 1);
+        let expired = uow.queues().list_tokens(&[tokens[1].id]).await.unwrap();
+        assert_eq!(expired, [ended(tokens[1], Ending::Expired)]);
+        assert_eq!(uow.queues().count_active(id).await.unwrap(), 2);
+        let counts = uow.queues().live_counts(id, at(60)).await.unwrap();
+        assert_eq!(counts, LiveCounts { waiting: 1, active: 1, admitted_last_minute: 0 });
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_queue_is_due_when_there_is_something_to_do(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let id = sale.concert_id;
+        let mut uow = database.begin().await.unwrap();
+        let queues = uow.queues();
+        assert!(queues.list_due(at(0)).await.unwrap().is_empty());
+        let token = join(&pool, queues, id, 1).await[0];
+        assert_eq!(queues.list_due(at(0)).await.unwrap(), [id]);
+
+        let mut queue = queues.find_queue(id).await.unwrap().unwrap();
+        queue.settings.mode = QueueMode::Paused;
+        queues.update_queue(&queue).await.unwrap();
+        assert!(queues.list_due(at(0)).await.unwrap().is_empty());
+        queues.update_tokens(&[active(token, 60)], at(0)).await.unwrap();
+        assert!(queues.list_due(at(59)).await.unwrap().is_empty());
+        assert_eq!(queues.list_due(at(60)).await.unwrap(), [id]);
+
+        queue.settings.sales_open_at = Some(at(5));
+        queues.update_queue(&queue).await.unwrap();
+        let scheduled = QueueToken { state: TokenState::Scheduled, place: None, ..token };
+        queues.update_tokens(&[scheduled], at(0)).await.unwrap();
+        assert!(queues.list_due(at(4)).await.unwrap().is_empty());
+        assert_eq!(queues.list_due(at(5)).await.unwrap(), [id]);
+        uow.concerts().delete_concert(id, at(5)).await.unwrap();
+        assert!(uow.queues().list_due(at(5)).await.unwrap().is_empty());
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn admissions_of_one_instant_add_up(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let mut uow = database.begin().await.unwrap();
+        let queues = uow.queues();
+        let record = |seconds, admitted, active| AdmissionRecord {
+            concert_id: sale.concert_id,
+            admitted_at: at(seconds),
+            admitted,
+            active,
+            settings: QueueSettings::default(),
+        };
+        for record in [record(0, 3, 3), record(10, 2, 5), record(10, 4, 9)] {
+            queues.insert_admission(&record).await.unwrap();
+        }
+        assert_eq!(queues.count_admitted(sale.concert_id, at(-1)).await.unwrap(), 9);
+        assert_eq!(queues.count_admitted(sale.concert_id, at(0)).await.unwrap(), 6);
+        assert_eq!(queues.count_admitted(sale.concert_id, at(10)).await.unwrap(), 0);
+        assert_eq!(queues.live_counts(sale.concert_id, at(65)).await.unwrap().admitted_last_minute, 6);
+        assert_eq!(queues.delete_admissions(at(10), 9).await.unwrap(), 1);
+        assert_eq!(queues.delete_admissions(at(11), 0).await.unwrap(), 0);
+        assert_eq!(queues.count_admitted(sale.concert_id, at(-1)).await.unwrap(), 6);
+    }
+}

@@ -1,1 +1,247 @@
-//! SQL of session.
+//! Logins and their refresh tokens.
+
+use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::{sql, unit_of_work::Session};
+use crate::domain::{
+    clock::Instant,
+    id::{SessionId, UserId},
+    repository_error::RepositoryError,
+    // Not to be mistaken for the connection, which is this folder's `Session`.
+    user::{RefreshToken, Session as Login, SessionRepository},
+};
+
+const INSERT: &str = "INSERT INTO sessions (id, user_id, created_at, expires_at, revoked_at) VALUES (?, ?, ?, ?, ?)";
+
+const UPDATE_END: &str = "UPDATE sessions SET expires_at = ? WHERE id = ?";
+
+const INSERT_REFRESH_TOKEN: &str = "INSERT INTO refresh_tokens (digest, session_id, issued_at, expires_at, used_at) \
+                                    VALUES (?, ?, ?, ?, ?)";
+
+// Both primary keys. Locks the token and its session: MariaDB cannot lock one of two joined tables, and the session's
+// lock is wanted, because a token must not be exchanged while its session is being revoked.
+const LOCK_REFRESH_TOKEN: &str = "SELECT t.session_id, t.issued_at, t.expires_at, t.used_at, \
+                                  s.user_id, s.created_at, s.expires_at AS session_expires_at, s.revoked_at \
+                                  FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id \
+                                  WHERE t.digest = ? FOR UPDATE";
+
+const MARK_USED: &str = "UPDATE refresh_tokens SET used_at = ? WHERE digest = ? AND used_at IS NULL";
+
+const REVOKE: &str = "UPDATE sessions SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL";
+
+// The foreign key's index. Locks the sessions.
+const LOCK_LIVE: &str = "SELECT id FROM sessions WHERE user_id = ? AND revoked_at IS NULL ORDER BY id FOR UPDATE";
+
+// ix_sessions_revoked alone. No lock.
+const LIST_REVOKED: &str = "SELECT id FROM sessions WHERE revoked_at >= ?";
+
+// ix_sessions_expires; the refresh tokens go by their foreign key.
+const DELETE_EXPIRED: &str = "DELETE FROM sessions WHERE expires_at < ? ORDER BY expires_at LIMIT ?";
+
+#[derive(sqlx::FromRow)]
+struct RefreshTokenRow {
+    session_id: Uuid,
+    issued_at: Instant,
+    expires_at: Instant,
+    used_at: Option<Instant>,
+    user_id: Uuid,
+    created_at: Instant,
+    session_expires_at: Instant,
+    revoked_at: Option<Instant>,
+}
+
+impl RefreshTokenRow {
+    fn into_token_and_login(self, digest: [u8; 32]) -> (RefreshToken, Login) {
+        let session_id = SessionId(self.session_id);
+        let token = RefreshToken {
+            digest,
+            session_id,
+            issued_at: self.issued_at,
+            expires_at: self.expires_at,
+            used_at: self.used_at,
+        };
+        let login = Login {
+            id: session_id,
+            user_id: UserId(self.user_id),
+            created_at: self.created_at,
+            expires_at: self.session_expires_at,
+            revoked_at: self.revoked_at,
+        };
+        (token, login)
+    }
+}
+
+#[async_trait]
+impl SessionRepository for Session {
+    async fn insert(&mut self, session: &Login) -> Result<(), RepositoryError> {
+        sqlx::query(INSERT)
+            .bind(session.id.0)
+            .bind(session.user_id.0)
+            .bind(session.created_at)
+            .bind(session.expires_at)
+            .bind(session.revoked_at)
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    async fn insert_refresh_token(&mut self, token: &RefreshToken) -> Result<(), RepositoryError> {
+        // The session first: the token's foreign key would take a shared lock on it, and two transactions that both
+        // had one would wait for each other when they came to write.
+        let moved =
+            sqlx::query(UPDATE_END).bind(token.expires_at).bind(token.session_id.0).execute(self.connection()).await?;
+        if moved.rows_affected() != 1 {
+            return Err(RepositoryError::stale("a login"));
+        }
+        sqlx::query(INSERT_REFRESH_TOKEN)
+            .bind(token.digest.as_slice())
+            .bind(token.session_id.0)
+            .bind(token.issued_at)
+            .bind(token.expires_at)
+            .bind(token.used_at)
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    async fn lock_refresh_token(
+        &mut self,
+        digest: &[u8; 32],
+    ) -> Result<Option<(RefreshToken, Login)>, RepositoryError> {
+        let row: Option<RefreshTokenRow> =
+            sqlx::query_as(LOCK_REFRESH_TOKEN).bind(digest.as_slice()).fetch_optional(self.connection()).await?;
+        Ok(row.map(|row| row.into_token_and_login(*digest)))
+    }
+
+    async fn mark_used(&mut self, digest: &[u8; 32], now: Instant) -> Result<(), RepositoryError> {
+        let done = sqlx::query(MARK_USED).bind(now).bind(digest.as_slice()).execute(self.connection()).await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("a refresh token")) }
+    }
+
+    async fn revoke(&mut self, id: SessionId, now: Instant) -> Result<(), RepositoryError> {
+        sqlx::query(REVOKE).bind(now).bind(id.0).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn revoke_all(&mut self, user_id: UserId, now: Instant) -> Result<Vec<SessionId>, RepositoryError> {
+        let ids: Vec<Uuid> = sqlx::query_scalar(LOCK_LIVE).bind(user_id.0).fetch_all(self.connection()).await?;
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
+        // By id, so that a login made meanwhile isn't ended without being told of.
+        let padded = sql::padded(ids.iter().copied());
+        let text =
+            format!("UPDATE sessions FORCE INDEX (PRIMARY) SET revoked_at = ? WHERE id IN {}", sql::list(padded.len()));
+        let mut query = sqlx::query(AssertSqlSafe(text)).bind(now);
+        for id in padded {
+            query = query.bind(id);
+        }
+        query.execute(self.connection()).await?;
+        Ok(ids.into_iter().map(SessionId).collect())
+    }
+
+    async fn list_revoked(&mut self, since: Instant) -> Result<Vec<SessionId>, RepositoryError> {
+        let ids: Vec<Uuid> = sqlx::query_scalar(LIST_REVOKED).bind(since).fetch_all(self.connection()).await?;
+        Ok(ids.into_iter().map(SessionId).collect())
+    }
+
+    async fn delete_ended(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
+        let done = sqlx::query(DELETE_EXPIRED).bind(horizon).bind(limit).execute(self.connection()).await?;
+        Ok(done.rows_affected())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::MySqlPool;
+
+    use super::*;
+    use crate::{
+        domain::unit_of_work::Database,
+        infrastructure::mysql::{MySqlDatabase, fixtures},
+    };
+
+    fn login(id: u128, user_id: UserId, expires_at: Instant) -> Login {
+        Login { id: SessionId(Uuid::from_u128(id)), user_id, created_at: fixtures::at(0), expires_at, revoked_at: None }
+    }
+
+    fn token(digest: u8, session_id: SessionId, expires_at: Instant) -> RefreshToken {
+        RefreshToken { digest: [digest; 32], session_id, issued_at: fixtures::at(1), expires_at, used_at: None }
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_refresh_token_is_kept_with_its_session_and_used_once(pool: MySqlPool) {
+        let user_id = fixtures::insert_user(&pool, 1).await;
+        let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
+        let sessions = uow.sessions();
+        let login = login(1, user_id, fixtures::at(10));
+        sessions.insert(&login).await.unwrap();
+        sessions.insert_refresh_token(&token(7, login.id, fixtures::at(20))).await.unwrap();
+
+        assert!(sessions.lock_refresh_token(&[8; 32]).await.unwrap().is_none());
+        let (found, session) = sessions.lock_refresh_token(&[7; 32]).await.unwrap().unwrap();
+        assert_eq!((found.digest, found.session_id, found.used_at), ([7; 32], login.id, None));
+        assert_eq!((found.issued_at, found.expires_at), (fixtures::at(1), fixtures::at(20)));
+        assert_eq!((session.id, session.user_id, session.revoked_at), (login.id, user_id, None));
+        assert_eq!((session.created_at, session.expires_at), (fixtures::at(0), fixtures::at(20)));
+
+        sessions.mark_used(&[7; 32], fixtures::at(2)).await.unwrap();
+        let (found, _) = sessions.lock_refresh_token(&[7; 32]).await.unwrap().unwrap();
+        assert_eq!(found.used_at, Some(fixtures::at(2)));
+        let again = sessions.mark_used(&[7; 32], fixtures::at(3)).await;
+        assert!(matches!(again, Err(RepositoryError::Contention { .. })), "{again:?}");
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_refresh_token_needs_its_session(pool: MySqlPool) {
+        let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
+        let orphan = token(7, SessionId(Uuid::nil()), fixtures::at(20));
+        let refused = uow.sessions().insert_refresh_token(&orphan).await;
+        assert!(matches!(refused, Err(RepositoryError::Contention { .. })), "{refused:?}");
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn revoked_sessions_are_told_of_from_the_instant_asked_for(pool: MySqlPool) {
+        let user_id = fixtures::insert_user(&pool, 1).await;
+        let other_user = fixtures::insert_user(&pool, 2).await;
+        let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
+        let sessions = uow.sessions();
+        let logins: Vec<_> =
+            (1..=4).map(|id| login(id, if id == 4 { other_user } else { user_id }, fixtures::at(100))).collect();
+        for login in &logins {
+            sessions.insert(login).await.unwrap();
+        }
+        assert_eq!(sessions.list_revoked(fixtures::at(0)).await.unwrap(), []);
+
+        sessions.revoke(logins[0].id, fixtures::at(5)).await.unwrap();
+        sessions.revoke(logins[0].id, fixtures::at(9)).await.unwrap();
+        assert_eq!(sessions.list_revoked(fixtures::at(5)).await.unwrap(), [logins[0].id]);
+        assert_eq!(sessions.list_revoked(fixtures::at(6)).await.unwrap(), []);
+
+        let revoked = sessions.revoke_all(user_id, fixtures::at(7)).await.unwrap();
+        assert_eq!(revoked, [logins[1].id, logins[2].id]);
+        assert_eq!(sessions.revoke_all(user_id, fixtures::at(8)).await.unwrap(), []);
+        let mut all = sessions.list_revoked(fixtures::at(0)).await.unwrap();
+        all.sort_unstable();
+        assert_eq!(all, [logins[0].id, logins[1].id, logins[2].id]);
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn expired_sessions_are_deleted_with_their_refresh_tokens_a_few_at_a_time(pool: MySqlPool) {
+        let user_id = fixtures::insert_user(&pool, 1).await;
+        let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
+        let sessions = uow.sessions();
+        for (id, digest) in [(1, 1), (2, 2), (3, 3), (4, 4)] {
+            let login = login(id, user_id, fixtures::at(0));
+            sessions.insert(&login).await.unwrap();
+            sessions.insert_refresh_token(&token(digest, login.id, fixtures::at(i64::from(digest)))).await.unwrap();
+        }
+        assert_eq!(sessions.delete_ended(fixtures::at(4), 2).await.unwrap(), 2);
+        assert!(sessions.lock_refresh_token(&[2; 32]).await.unwrap().is_none());
+        assert!(sessions.lock_refresh_token(&[3; 32]).await.unwrap().is_some());
+        assert_eq!(sessions.delete_ended(fixtures::at(4), 2).await.unwrap(), 1);
+        assert!(sessions.lock_refresh_token(&[4; 32]).await.unwrap().is_some());
+    }
+}

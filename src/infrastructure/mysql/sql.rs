@@ -2,6 +2,10 @@
 
 use std::fmt::Write;
 
+use chrono::NaiveDateTime;
+
+use crate::domain::clock::Instant;
+
 /// `(?,?,?)`: a list for `IN`. Bind as many values as [`padded`] gives.
 pub(super) fn list(len: usize) -> String {
     let mut text = String::from("(?");
@@ -31,6 +35,12 @@ pub(super) fn rows(columns: usize, rows: usize) -> String {
         let _ = write!(text, ",{row}");
     }
     text
+}
+
+/// An instant that a person chose, as it must be bound. sqlx binds a `DateTime<Utc>` as a TIMESTAMP, which ends in 2038
+/// on MariaDB: a later one would be stored as NULL, and compared as such. Instants of the clock are far from that.
+pub(super) fn datetime(instant: Instant) -> NaiveDateTime {
+    instant.naive_utc()
 }
 
 #[cfg(test)]

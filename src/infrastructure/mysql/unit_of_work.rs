@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction, pool::PoolConnection};
 
+use super::MIGRATOR;
 use crate::domain::{
     audit::AuditRepository,
     booking::BookingRepository,
@@ -50,6 +51,13 @@ impl Database for MySqlDatabase {
         )
         .await?;
         Ok(Box::new(Session::Transaction(transaction)))
+    }
+
+    async fn schema_is_current(&self) -> Result<bool, RepositoryError> {
+        let newest: Option<i64> =
+            sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success").fetch_one(&self.pool).await?;
+        // A newer schema is compatible: during a rolling upgrade the old servers go on.
+        Ok(newest >= MIGRATOR.iter().map(|migration| migration.version).max())
     }
 }
 

@@ -1,1 +1,187 @@
-//! SQL of user.
+//! Accounts.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{error::corrupt, unit_of_work::Session};
+use crate::domain::{
+    clock::Instant,
+    id::UserId,
+    repository_error::RepositoryError,
+    text::{Email, Name},
+    user::{Role, User, UserRepository},
+};
+
+const INSERT: &str = "INSERT INTO users (id, email, email_key, password_hash, name, role, created_at) \
+                      VALUES (?, ?, ?, ?, ?, ?, ?)";
+
+// uq_users_email_key; a deleted account has no key. No lock.
+const FIND_BY_EMAIL: &str = "SELECT id, email, name, role, password_hash, created_at \
+                             FROM users WHERE email_key = ?";
+
+// The primary key. No lock.
+const FIND: &str = "SELECT id, email, name, role, password_hash, created_at \
+                    FROM users WHERE id = ? AND deleted_at IS NULL";
+
+// The primary key. Locks the account.
+const LOCK: &str = "SELECT id, email, name, role, password_hash, created_at \
+                    FROM users WHERE id = ? AND deleted_at IS NULL FOR UPDATE";
+
+const UPDATE_NAME: &str = "UPDATE users SET name = ? WHERE id = ? AND deleted_at IS NULL";
+
+const ERASE: &str = "UPDATE users SET email = NULL, email_key = NULL, password_hash = NULL, name = '', \
+                     deleted_at = ? WHERE id = ? AND deleted_at IS NULL";
+
+#[derive(sqlx::FromRow)]
+struct UserRow {
+    id: Uuid,
+    email: String,
+    name: String,
+    role: String,
+    password_hash: String,
+    created_at: Instant,
+}
+
+impl TryFrom<UserRow> for User {
+    type Error = RepositoryError;
+
+    fn try_from(row: UserRow) -> Result<Self, RepositoryError> {
+        // Errors are logged, so they name the account and not the person.
+        Ok(Self {
+            id: UserId(row.id),
+            email: Email::new(&row.email).map_err(|_| corrupt("the e-mail address of an account", row.id))?,
+            name: Name::new(&row.name).map_err(|_| corrupt("the name of an account", row.id))?,
+            role: match row.role.as_str() {
+                "USER" => Role::User,
+                "ADMIN" => Role::Admin,
+                other => return Err(corrupt("a role", other)),
+            },
+            password_hash: row.password_hash,
+            created_at: row.created_at,
+        })
+    }
+}
+
+#[async_trait]
+impl UserRepository for Session {
+    async fn insert(&mut self, user: &User) -> Result<(), RepositoryError> {
+        let role = match user.role {
+            Role::User => "USER",
+            Role::Admin => "ADMIN",
+        };
+        sqlx::query(INSERT)
+            .bind(user.id.0)
+            .bind(user.email.as_str())
+            .bind(user.email.key())
+            .bind(&user.password_hash)
+            .bind(user.name.as_str())
+            .bind(role)
+            .bind(user.created_at)
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    async fn find_by_email(&mut self, email_key: &str) -> Result<Option<User>, RepositoryError> {
+        let row: Option<UserRow> =
+            sqlx::query_as(FIND_BY_EMAIL).bind(email_key).fetch_optional(self.connection()).await?;
+        row.map(User::try_from).transpose()
+    }
+
+    async fn find(&mut self, id: UserId) -> Result<Option<User>, RepositoryError> {
+        let row: Option<UserRow> = sqlx::query_as(FIND).bind(id.0).fetch_optional(self.connection()).await?;
+        row.map(User::try_from).transpose()
+    }
+
+    async fn lock(&mut self, id: UserId) -> Result<Option<User>, RepositoryError> {
+        let row: Option<UserRow> = sqlx::query_as(LOCK).bind(id.0).fetch_optional(self.connection()).await?;
+        row.map(User::try_from).transpose()
+    }
+
+    async fn update_name(&mut self, id: UserId, name: &Name) -> Result<(), RepositoryError> {
+        let done = sqlx::query(UPDATE_NAME).bind(name.as_str()).bind(id.0).execute(self.connection()).await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("an account")) }
+    }
+
+    async fn erase(&mut self, id: UserId, now: Instant) -> Result<(), RepositoryError> {
+        let done = sqlx::query(ERASE).bind(now).bind(id.0).execute(self.connection()).await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("an account")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::MySqlPool;
+
+    use super::*;
+    use crate::{
+        domain::unit_of_work::Database,
+        infrastructure::mysql::{MySqlDatabase, fixtures},
+    };
+
+    fn user(id: u128, email: &str) -> User {
+        User {
+            id: UserId(Uuid::from_u128(id)),
+            email: Email::new(email).unwrap(),
+            name: Name::new("Jin").unwrap(),
+            role: Role::Admin,
+            password_hash: "$argon2id$".to_owned(),
+            created_at: fixtures::at(0),
+        }
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn an_account_is_found_by_its_id_and_by_its_address_in_any_case(pool: MySqlPool) {
+        let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
+        let users = uow.users();
+        let jin = user(1, "Jin@Example.org");
+        users.insert(&jin).await.unwrap();
+
+        for found in [
+            users.find(jin.id).await.unwrap(),
+            users.lock(jin.id).await.unwrap(),
+            users.find_by_email("jin@example.org").await.unwrap(),
+        ] {
+            let found = found.unwrap();
+            assert_eq!((found.id, found.role, found.created_at), (jin.id, Role::Admin, jin.created_at));
+            assert_eq!((found.email.as_str(), &found.name), ("Jin@Example.org", &jin.name));
+            assert_eq!(found.password_hash, jin.password_hash);
+        }
+        assert!(users.find_by_email("somebody@example.org").await.unwrap().is_none());
+        assert!(users.find(UserId(Uuid::nil())).await.unwrap().is_none());
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn an_address_is_taken_in_any_case(pool: MySqlPool) {
+        let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
+        uow.users().insert(&user(1, "jin@example.org")).await.unwrap();
+
+        let refused = uow.users().insert(&user(2, "JIN@example.org")).await.unwrap_err();
+        assert!(
+            matches!(&refused, RepositoryError::NotUnique { constraint } if constraint == "uq_users_email_key"),
+            "{refused:?}"
+        );
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn an_account_can_be_renamed_until_it_is_erased_and_its_address_is_free_after_that(pool: MySqlPool) {
+        let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
+        let users = uow.users();
+        let jin = user(1, "jin@example.org");
+        users.insert(&jin).await.unwrap();
+        let mina = Name::new("Mina").unwrap();
+        users.update_name(jin.id, &mina).await.unwrap();
+        // The same name again is no failure: a matched row counts, changed or not.
+        users.update_name(jin.id, &mina).await.unwrap();
+        assert_eq!(users.find(jin.id).await.unwrap().unwrap().name, mina);
+
+        users.erase(jin.id, fixtures::at(1)).await.unwrap();
+        assert!(users.find(jin.id).await.unwrap().is_none());
+        assert!(users.lock(jin.id).await.unwrap().is_none());
+        assert!(users.find_by_email("jin@example.org").await.unwrap().is_none());
+        for gone in [users.update_name(jin.id, &mina).await, users.erase(jin.id, fixtures::at(2)).await] {
+            assert!(matches!(gone, Err(RepositoryError::Contention { .. })), "{gone:?}");
+        }
+        users.insert(&user(2, "jin@example.org")).await.unwrap();
+    }
+}

@@ -1,0 +1,156 @@
+//! Holding seats, and what becomes of a booking.
+
+mod lane;
+
+use std::sync::Arc;
+
+use self::lane::{HoldCommand, HoldWork};
+use super::{
+    Ports,
+    error::AppError,
+    event,
+    lane::{Key, LanePorts, LaneSettings, Lanes, Reply},
+    queue::QueueFacade,
+    settlement::SettlementLanes,
+};
+use crate::domain::{
+    booking::{Booking, BookingFilter, BookingState, HoldPolicy, HoldRequest},
+    concert::{Page, SeatStatus},
+    event::Fact,
+    id::{BookingId, PerformanceId, QueueTokenId, SeatId, UserId},
+    refusal::Refusal,
+};
+
+/// A wish for certain seats.
+#[derive(Clone, Debug)]
+pub struct HoldSeats {
+    /// Who.
+    pub user_id: UserId,
+    /// The gate's verdict on the queue token.
+    pub gate: Result<QueueTokenId, Refusal>,
+    /// Of which performance.
+    pub performance_id: PerformanceId,
+    /// Which seats, each once; at least one.
+    pub seat_ids: Vec<SeatId>,
+}
+
+/// Use cases of bookings.
+pub struct BookingFacade {
+    ports: Ports,
+    holds: Lanes<HoldWork>,
+    settlements: Arc<SettlementLanes>,
+    queue: Arc<QueueFacade>,
+}
+
+impl BookingFacade {
+    /// Starts the hold lanes.
+    pub fn start(
+        ports: Ports,
+        policy: HoldPolicy,
+        settings: LaneSettings,
+        lane_ports: &LanePorts,
+        settlements: Arc<SettlementLanes>,
+        queue: Arc<QueueFacade>,
+    ) -> Self {
+        let holds = Lanes::start(HoldWork::new(ports.clone(), policy), settings, lane_ports);
+        Self { ports, holds, settlements, queue }
+    }
+
+    /// Holds seats, all or none, until the hold time runs out. The user's queue token lives as long at least.
+    ///
+    /// Locks the token, the performance (shared) and the seats, in this order.
+    pub async fn hold(&self, command: HoldSeats, key: Option<Key<Booking>>) -> Result<Reply<Booking>, AppError> {
+        let booking_id = self.ports.booking_id(self.ports.now());
+        let shard = shard_of(&command.seat_ids);
+        let request = HoldRequest {
+            booking_id,
+            user_id: command.user_id,
+            performance_id: command.performance_id,
+            seat_ids: command.seat_ids,
+        };
+        let reply = self.holds.call(shard, HoldCommand { gate: command.gate, request }, key).await?;
+        self.queue.explain(reply).await
+    }
+
+    /// Holds a booking longer, once.
+    pub async fn extend(
+        &self,
+        user_id: UserId,
+        gate: Result<QueueTokenId, Refusal>,
+        booking_id: BookingId,
+        key: Option<Key<Booking>>,
+    ) -> Result<Reply<Booking>, AppError> {
+        let reply = self.settlements.extend(user_id, gate, booking_id, key).await?;
+        self.queue.explain(reply).await
+    }
+
+    /// Gives a booking up: a hold is cancelled, a paid one refunded up to the cut-off. Repeating it changes nothing.
+    pub async fn cancel(
+        &self,
+        user_id: UserId,
+        booking_id: BookingId,
+        key: Option<Key<Booking>>,
+    ) -> Result<Reply<Booking>, AppError> {
+        self.settlements.cancel(user_id, booking_id, key).await
+    }
+
+    /// A booking of the user's.
+    pub async fn booking(&self, user_id: UserId, id: BookingId) -> Result<Booking, AppError> {
+        let mut repositories = self.ports.database.read().await?;
+        let booking = repositories.bookings().list(&[id]).await?.pop();
+        Ok(booking.filter(|booking| booking.user_id == user_id).ok_or(Refusal::BookingNotFound)?)
+    }
+
+    /// The user's bookings, newest first, older than `before`; in one state only if `status` names it.
+    pub async fn bookings(
+        &self,
+        user_id: UserId,
+        status: Option<&'static str>,
+        before: Option<BookingId>,
+        limit: u32,
+    ) -> Result<Page<Booking>, AppError> {
+        let filter = BookingFilter { user_id, status, now: self.ports.now(), before, limit };
+        let mut repositories = self.ports.database.read().await?;
+        Ok(repositories.bookings().list_of(&filter).await?)
+    }
+
+    /// Writes down that holds have expired, at most `limit` of them, and tells how many.
+    ///
+    /// Nothing depends on when it runs: an expired hold is over at its deadline. It makes history and events of it.
+    /// Bookings that another transaction has locked are left for the next time.
+    pub async fn expire_holds(&self, limit: u32) -> Result<u32, AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        let mut expired = uow.bookings().claim_expired(now, limit).await?;
+        if expired.is_empty() {
+            return Ok(0);
+        }
+        for booking in &mut expired {
+            booking.state = BookingState::Expired;
+        }
+        uow.bookings().update(&expired).await?;
+        let seats: Vec<_> = expired.iter().flat_map(Booking::seat_ids).collect();
+        let claims = uow.bookings().list_claims(&seats).await?;
+        // Seats that somebody else has taken since are not free.
+        let free = expired.iter().flat_map(|booking| {
+            let mine = |seat: &SeatId| {
+                claims.iter().any(|claim| claim.seat_id == *seat && claim.claim.booking_id == booking.id)
+            };
+            let seats: Vec<_> = booking.seat_ids().filter(mine).collect();
+            seats.into_iter().map(|seat| (booking.performance_id, seat, SeatStatus::Available))
+        });
+        let free: Vec<_> = free.collect();
+        let count = u32::try_from(expired.len()).unwrap_or(u32::MAX);
+        let facts = expired.into_iter().map(Fact::BookingExpired).collect();
+        event::record(&self.ports, &mut *uow, now, facts, free).await?;
+        uow.commit().await?;
+        metrics::counter!("holds_expired_total").increment(u64::from(count));
+        Ok(count)
+    }
+}
+
+/// Neighbouring seats share a shard: wishes for the same seats mostly meet in one lane, while the seats of one hot
+/// performance are spread over all lanes.
+fn shard_of(seat_ids: &[SeatId]) -> u64 {
+    seat_ids.iter().map(|seat| seat.0).min().unwrap_or(0) / 32
+}

@@ -1,0 +1,95 @@
+//! Cancelling a performance: at once, and then its bookings in batches.
+//!
+//! Nothing of the progress is kept anywhere: what is left to do are the open bookings of cancelled performances, so
+//! any instance can go on from wherever another stopped, and two that do the same work twice do it once.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::future::join_all;
+use tokio::time::Instant as Stopwatch;
+
+use super::{CancellationInfo, ConcertFacade, catalogue::progress};
+use crate::{
+    application::{error::AppError, retry::retry_on_contention},
+    domain::{booking::Booking, id::PerformanceId, refusal::Refusal},
+};
+
+/// How many bookings are settled at once: enough to fill transactions, and buyers still find room in the lanes.
+const BATCH: u32 = 64;
+
+/// How long the request itself settles bookings before it leaves the rest to the job.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many performances one run of the job looks at.
+const PERFORMANCES: u32 = 16;
+
+impl ConcertFacade {
+    /// Cancels a performance, or `PerformanceNotFound`. Its bookings are cancelled or refunded for two seconds; the
+    /// rest is left to [`finish_cancellations`](Self::finish_cancellations). Repeating it goes on with them.
+    ///
+    /// Whoever is holding or paying its seats at this moment comes first and is settled with the others; nobody holds
+    /// any afterwards.
+    pub async fn cancel_performance(&self, id: PerformanceId) -> Result<CancellationInfo, AppError> {
+        retry_on_contention(&*self.ports.randomness, || self.mark_cancelled(id)).await?;
+        let started = Stopwatch::now();
+        loop {
+            match self.cancel_bookings_of(id, BATCH).await {
+                Ok(settled) if settled > 0 && started.elapsed() < PATIENCE => {}
+                Ok(_) => break,
+                Err(error) => {
+                    // The performance is cancelled, whatever happens to the batches: the job repeats them.
+                    tracing::warn!(performance_id = id.0, %error, "left a cancellation's bookings to the job");
+                    break;
+                }
+            }
+        }
+        let mut repositories = self.ports.database.read().await?;
+        let info = progress(&mut *repositories, id, self.ports.now()).await?;
+        let status = info.listed.performance.status;
+        Ok(CancellationInfo { performance_id: id, status, bookings_left: info.bookings_left })
+    }
+
+    /// Goes on with cancellations that were broken off; tells whether it did anything, so that there may be more.
+    /// Safe to run on every instance, any time.
+    pub async fn finish_cancellations(&self) -> Result<bool, AppError> {
+        let mut repositories = self.ports.database.read().await?;
+        let unfinished = repositories.concerts().list_unfinished_cancellations(PERFORMANCES).await?;
+        drop(repositories);
+        let mut settled = 0;
+        for id in unfinished {
+            settled += self.cancel_bookings_of(id, BATCH).await?;
+        }
+        Ok(settled > 0)
+    }
+
+    /// Cancels or refunds at most `limit` bookings of a cancelled performance, all at once, and tells how many it
+    /// did. One that can't be settled now, such as a hold whose expiry is still to be written, is left for later.
+    async fn cancel_bookings_of(&self, id: PerformanceId, limit: u32) -> Result<usize, AppError> {
+        // The connection goes back before the lanes are asked: they need connections too.
+        let bookings = {
+            let mut repositories = self.ports.database.read().await?;
+            let open = repositories.bookings().list_open(id, limit).await?;
+            repositories.bookings().list(&open).await?
+        };
+        let settle = |booking: &Booking| self.settlement.cancel_by_promoter(booking.id, booking.user_id);
+        let results = join_all(bookings.iter().map(settle)).await;
+        let mut failures: HashMap<String, usize> = HashMap::new();
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
+            *failures.entry(error.to_string()).or_default() += 1;
+        }
+        for (error, count) in failures {
+            tracing::info!(performance_id = id.0, count, error, "left bookings of a cancelled performance for later");
+        }
+        Ok(results.iter().filter(|result| result.is_ok()).count())
+    }
+
+    async fn mark_cancelled(&self, id: PerformanceId) -> Result<(), AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        let performance = uow.concerts().find_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?;
+        uow.concerts().lock_concert(performance.concert_id).await?.ok_or(Refusal::PerformanceNotFound)?;
+        uow.concerts().cancel_performance(id, now).await?;
+        uow.commit().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! The catalogue: what everybody reads of it, what the promoter does with it, and the seat maps.
+//!
+//! Reads stand alone and take no locks. Each write is one transaction that locks the concert first, so that dates,
+//! prices and deletion are decided one after another; only the bookings of a cancelled performance follow in batches
+//! of their own.
+
+mod cancellation;
+mod catalogue;
+mod promoter;
+mod seat_map;
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use self::seat_map::SeatMaps;
+use super::{Ports, error::AppError, settlement::SettlementLanes};
+use crate::domain::{
+    concert::{Concert, Performance, PerformanceStatus},
+    id::{ConcertId, PerformanceId},
+    queue::{LiveCounts, QueueSettings},
+};
+
+pub use promoter::{CreatePerformance, UpdateConcert};
+pub use seat_map::{SeatMap, WriteSeat};
+
+/// A concert as it is listed.
+#[derive(Clone, Debug)]
+pub struct ConcertInfo {
+    /// The concert.
+    pub concert: Concert,
+    /// Whether it has performances to come and none of them has a seat left.
+    pub is_sold_out: bool,
+}
+
+/// A concert with all that is known of it.
+#[derive(Clone, Debug)]
+pub struct ConcertDetailsInfo {
+    /// As it is listed.
+    pub listed: ConcertInfo,
+    /// How its queue is set.
+    pub queue: QueueSettings,
+}
+
+/// A performance with the seats it has left.
+#[derive(Clone, Debug)]
+pub struct PerformanceInfo {
+    /// The performance.
+    pub performance: Performance,
+    /// How many of its seats can be held; none once it has begun or is cancelled.
+    pub available_seats: u32,
+}
+
+/// A performance as its promoter sees it.
+#[derive(Clone, Debug)]
+pub struct PerformanceProgressInfo {
+    /// The performance.
+    pub listed: PerformanceInfo,
+    /// How many of its bookings are pending or confirmed: after a cancellation, those still to be settled.
+    pub bookings_left: u32,
+}
+
+/// How far a cancellation is.
+#[derive(Clone, Copy, Debug)]
+pub struct CancellationInfo {
+    /// Of which performance.
+    pub performance_id: PerformanceId,
+    /// Whether it takes place.
+    pub status: PerformanceStatus,
+    /// How many bookings are still to be cancelled or refunded.
+    pub bookings_left: u32,
+}
+
+/// A queue as its promoter sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueInfo {
+    /// Of which concert.
+    pub concert_id: ConcertId,
+    /// How it is set.
+    pub settings: QueueSettings,
+    /// Who is in it.
+    pub live: LiveCounts,
+}
+
+/// Use cases of the catalogue.
+pub struct ConcertFacade {
+    ports: Ports,
+    settlement: Arc<SettlementLanes>,
+    seat_maps: SeatMaps,
+}
+
+impl ConcertFacade {
+    /// Bookings of cancelled performances go through the settlement lanes; the readers of seat maps run on `tasks`,
+    /// and `write_seat` says how a seat is presented.
+    pub fn new(ports: Ports, settlement: Arc<SettlementLanes>, write_seat: WriteSeat, tasks: &TaskTracker) -> Self {
+        let seat_maps = SeatMaps::start(&ports, write_seat, tasks);
+        Self { ports, settlement, seat_maps }
+    }
+
+    /// What a performance's seats are at this moment, for the bearer of an active token of `concert_id`.
+    ///
+    /// `PerformanceNotFound`, or `QueueTokenWrongConcert` when the performance is another concert's.
+    pub async fn seat_map(&self, id: PerformanceId, concert_id: ConcertId) -> Result<Arc<SeatMap>, AppError> {
+        self.seat_maps.get(id, concert_id).await
+    }
+}

@@ -1,0 +1,164 @@
+//! What the promoter writes.
+
+use super::{
+    ConcertDetailsInfo, ConcertFacade, PerformanceProgressInfo, QueueInfo,
+    catalogue::{details, progress},
+};
+use crate::{
+    application::{error::AppError, retry::retry_on_contention},
+    domain::{
+        clock::Instant,
+        concert::{ConcertFields, Seating, Venue},
+        id::{ConcertId, VenueId},
+        queue::{Queue, QueueSettings},
+        refusal::Refusal,
+        text::Name,
+        unit_of_work::Repositories,
+    },
+};
+
+/// A change of what is said of a concert. What is `None` stays.
+#[derive(Clone, Debug)]
+pub struct UpdateConcert {
+    /// Which.
+    pub concert_id: ConcertId,
+    /// What it is called.
+    pub title: Option<Name>,
+    /// Who performs.
+    pub artist: Option<Name>,
+    /// Of what kind.
+    pub category: Option<Name>,
+    /// More about it; may be empty.
+    pub description: Option<String>,
+}
+
+impl UpdateConcert {
+    fn apply(&self, fields: ConcertFields) -> ConcertFields {
+        ConcertFields {
+            title: self.title.clone().unwrap_or(fields.title),
+            artist: self.artist.clone().unwrap_or(fields.artist),
+            category: self.category.clone().unwrap_or(fields.category),
+            description: self.description.clone().unwrap_or(fields.description),
+        }
+    }
+}
+
+/// A new performance.
+#[derive(Clone, Debug)]
+pub struct CreatePerformance {
+    /// Of what.
+    pub concert_id: ConcertId,
+    /// Where.
+    pub venue_id: VenueId,
+    /// When it begins.
+    pub starts_at: Instant,
+    /// Its seats.
+    pub seating: Seating,
+}
+
+impl ConcertFacade {
+    /// Adds a venue.
+    pub async fn create_venue(&self, name: &Name, address: &Name) -> Result<Venue, AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        let venue = uow.concerts().insert_venue(name, address, now).await?;
+        uow.commit().await?;
+        Ok(venue)
+    }
+
+    /// Adds a concert with its queue.
+    pub async fn create_concert(&self, fields: &ConcertFields) -> Result<ConcertDetailsInfo, AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        let id = uow.concerts().insert_concert(fields, now).await?;
+        uow.queues().insert_queue(&Queue::new(id, now)).await?;
+        let concert = details(&mut *uow, id, now).await?;
+        uow.commit().await?;
+        Ok(concert)
+    }
+
+    /// Changes what is said of a concert, or `ConcertNotFound`.
+    pub async fn update_concert(&self, command: &UpdateConcert) -> Result<ConcertDetailsInfo, AppError> {
+        retry_on_contention(&*self.ports.randomness, || self.try_update_concert(command)).await
+    }
+
+    async fn try_update_concert(&self, command: &UpdateConcert) -> Result<ConcertDetailsInfo, AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        let id = command.concert_id;
+        let concert = uow.concerts().lock_concert(id).await?.ok_or(Refusal::ConcertNotFound)?;
+        uow.concerts().update_concert(id, &command.apply(concert.fields)).await?;
+        let concert = details(&mut *uow, id, now).await?;
+        uow.commit().await?;
+        Ok(concert)
+    }
+
+    /// Hides a concert for good: `ConcertNotFound`, or `ConcertHasBookings` while any is held or confirmed.
+    ///
+    /// Its performances are cancelled first: that waits for whoever holds their seats at this moment, and lets nobody
+    /// after them, so that the bookings counted then are all there will ever be.
+    pub async fn delete_concert(&self, id: ConcertId) -> Result<(), AppError> {
+        retry_on_contention(&*self.ports.randomness, || self.try_delete_concert(id)).await
+    }
+
+    async fn try_delete_concert(&self, id: ConcertId) -> Result<(), AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        uow.concerts().lock_concert(id).await?.ok_or(Refusal::ConcertNotFound)?;
+        uow.concerts().cancel_performances_of(id, now).await?;
+        if uow.bookings().concert_has_live(id, now).await? {
+            return Err(Refusal::ConcertHasBookings.into());
+        }
+        uow.concerts().delete_concert(id, now).await?;
+        uow.commit().await?;
+        Ok(())
+    }
+
+    /// Adds a performance with all its seats, or `ConcertNotFound`, `VenueNotFound`.
+    pub async fn create_performance(&self, command: &CreatePerformance) -> Result<PerformanceProgressInfo, AppError> {
+        retry_on_contention(&*self.ports.randomness, || self.try_create_performance(command)).await
+    }
+
+    async fn try_create_performance(&self, command: &CreatePerformance) -> Result<PerformanceProgressInfo, AppError> {
+        let now = self.ports.now();
+        let CreatePerformance { concert_id, venue_id, starts_at, seating } = command;
+        let mut uow = self.ports.database.begin().await?;
+        uow.concerts().lock_concert(*concert_id).await?.ok_or(Refusal::ConcertNotFound)?;
+        uow.concerts().find_venue(*venue_id).await?.ok_or(Refusal::VenueNotFound)?;
+        let id = uow.concerts().insert_performance(*concert_id, *venue_id, *starts_at, seating, now).await?;
+        let performance = progress(&mut *uow, id, now).await?;
+        uow.commit().await?;
+        Ok(performance)
+    }
+
+    /// How a concert's queue is set and who is in it, or `ConcertNotFound`.
+    pub async fn queue_settings(&self, id: ConcertId) -> Result<QueueInfo, AppError> {
+        let now = self.ports.now();
+        let mut repositories = self.ports.database.read().await?;
+        let queue = repositories.queues().find_queue(id).await?.ok_or(Refusal::ConcertNotFound)?;
+        queue_info(&mut *repositories, &queue, now).await
+    }
+
+    /// Sets a concert's queue, or `ConcertNotFound`. Nobody is admitted or given a place meanwhile: the next to decide
+    /// about the queue does so by these settings.
+    pub async fn set_queue(&self, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {
+        retry_on_contention(&*self.ports.randomness, || self.try_set_queue(id, settings)).await
+    }
+
+    async fn try_set_queue(&self, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        let mut queue = uow.queues().lock_queues(&[id]).await?.pop().ok_or(Refusal::ConcertNotFound)?;
+        queue.decided_at = queue.present(now);
+        queue.settings = settings;
+        uow.queues().update_queue(&queue).await?;
+        let info = queue_info(&mut *uow, &queue, now).await?;
+        uow.commit().await?;
+        Ok(info)
+    }
+}
+
+async fn queue_info(repositories: &mut dyn Repositories, queue: &Queue, now: Instant) -> Result<QueueInfo, AppError> {
+    let live = repositories.queues().live_counts(queue.concert_id, queue.present(now)).await?;
+    Ok(QueueInfo { concert_id: queue.concert_id, settings: queue.settings, live })
+}

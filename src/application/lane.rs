@@ -1,0 +1,413 @@
+//! Write lanes: one transaction for everybody who is waiting.
+//!
+//! A lane is a task with a bounded inbox. It takes all the commands that are waiting, decides them in one transaction,
+//! and answers each after the commit. No timer adds a wait: the batch is whoever arrived while the previous
+//! transaction ran. Commands are sharded so that what conflicts meets in one lane where it can; nothing depends on it,
+//! since other instances have lanes of their own.
+//!
+//! A command may carry an idempotency key. The lane looks it up first, answers again what was answered before, and
+//! else records the answer in the transaction of the effect.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant as Stopwatch, sleep, timeout},
+};
+use tokio_util::task::TaskTracker;
+
+use super::error::AppError;
+use crate::domain::{
+    clock::{Clock, Instant},
+    id::UserId,
+    idempotency::{Answer, Fingerprint, IdempotencyRecord, KeyDigest},
+    randomness::{Randomness, below},
+    refusal::Refusal,
+    repository_error::RepositoryError,
+    unit_of_work::{Database, UnitOfWork},
+};
+
+/// How long the second request with a key waits for the first.
+const KEY_WAIT: Duration = Duration::from_secs(5);
+
+/// How often a batch that lost a race is repeated before it is split.
+const ATTEMPTS: u32 = 8;
+
+/// What a kind of lane does.
+#[async_trait]
+pub trait LaneWork: Send + Sync + 'static {
+    /// What is asked.
+    type Command: Send + Sync + 'static;
+    /// What is answered.
+    type Output: Send + Sync + 'static;
+
+    /// The lane's name, in metrics and logs.
+    const NAME: &'static str;
+
+    /// Loads and locks everything the commands need, decides them in order of arrival, and stores: one result a
+    /// command. The caller commits. A refusal of one command is a result; an error is everybody's.
+    async fn run(
+        &self,
+        uow: &mut dyn UnitOfWork,
+        now: Instant,
+        commands: &[&Self::Command],
+    ) -> Result<Vec<Result<Self::Output, Refusal>>, RepositoryError>;
+}
+
+/// An idempotency key, and how the answer that it keeps is written.
+pub struct Key<T> {
+    /// What the request is recognised by.
+    pub digest: KeyDigest,
+    /// Of the request's body.
+    pub fingerprint: Fingerprint,
+    /// Whose request.
+    pub user_id: UserId,
+    /// Writes the answer as it goes out: it is stored before it is sent.
+    pub render: Box<dyn Fn(Result<&T, &Refusal>) -> Answer + Send + Sync>,
+}
+
+impl<T: 'static> Key<T> {
+    /// The same key for a lane whose output holds a `T` among others.
+    pub(crate) fn widen<U: 'static>(self, part: fn(&U) -> Option<&T>) -> Key<U> {
+        let Self { digest, fingerprint, user_id, render } = self;
+        let render = Box::new(move |result: Result<&U, &Refusal>| match result.map(part) {
+            Ok(Some(value)) => render(Ok(value)),
+            // A lane that answers something else is a defect; its transaction is not to be kept as a success.
+            Ok(None) => render(Err(&Refusal::IdempotencyInProgress)),
+            Err(refusal) => render(Err(refusal)),
+        });
+        Key { digest, fingerprint, user_id, render }
+    }
+}
+
+/// What a lane answers.
+#[derive(Debug)]
+pub enum Reply<T> {
+    /// A result that no key keeps.
+    Fresh(Result<T, Refusal>),
+    /// An answer kept under a key.
+    Kept {
+        /// The answer, byte for byte.
+        answer: Answer,
+        /// Whether it was given before.
+        replayed: bool,
+    },
+}
+
+impl<T> Reply<T> {
+    /// The same reply with a part of what it holds.
+    pub(crate) fn narrow<U>(self, part: impl FnOnce(T) -> Option<U>) -> Result<Reply<U>, AppError> {
+        match self {
+            Self::Fresh(Ok(value)) => Ok(Reply::Fresh(Ok(part(value).ok_or(AppError::Overloaded)?))),
+            Self::Fresh(Err(refusal)) => Ok(Reply::Fresh(Err(refusal))),
+            Self::Kept { answer, replayed } => Ok(Reply::Kept { answer, replayed }),
+        }
+    }
+}
+
+/// How lanes are laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneSettings {
+    /// How many lanes of each kind.
+    pub lanes: usize,
+    /// The most commands in one transaction.
+    pub batch_limit: usize,
+    /// The most commands waiting in one lane.
+    pub inbox: usize,
+}
+
+/// The ports a lane needs.
+#[derive(Clone)]
+pub struct LanePorts {
+    /// Connections that are for lanes alone.
+    pub database: Arc<dyn Database>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// For jitter.
+    pub randomness: Arc<dyn Randomness>,
+    /// What the lanes run on: it waits for them at shutdown.
+    pub tasks: TaskTracker,
+}
+
+/// The lanes of one kind.
+pub struct Lanes<W: LaneWork> {
+    inboxes: Vec<mpsc::Sender<Job<W>>>,
+    keys_in_flight: Arc<Mutex<HashMap<KeyDigest, usize>>>,
+}
+
+struct Job<W: LaneWork> {
+    command: W::Command,
+    key: Option<Key<W::Output>>,
+    reply: oneshot::Sender<Result<Reply<W::Output>, AppError>>,
+}
+
+impl<W: LaneWork> Lanes<W> {
+    /// Starts the lanes. They end, all commands answered, when this and every clone of its owner is dropped.
+    pub fn start(work: W, settings: LaneSettings, ports: &LanePorts) -> Self {
+        let work = Arc::new(work);
+        let inboxes = (0..settings.lanes.max(1))
+            .map(|_| {
+                let (sender, inbox) = mpsc::channel(settings.inbox);
+                let lane = Lane { work: Arc::clone(&work), ports: ports.clone(), batch_limit: settings.batch_limit };
+                ports.tasks.spawn(lane.serve(inbox));
+                sender
+            })
+            .collect();
+        Self { inboxes, keys_in_flight: Arc::default() }
+    }
+
+    /// Has a command decided in the lane of its shard.
+    ///
+    /// [`AppError::Overloaded`] at once when that lane's inbox is full. A second command with the key of one that is
+    /// still under way waits for it, and after five seconds is [`Refusal::IdempotencyInProgress`].
+    pub async fn call(
+        &self,
+        shard: u64,
+        command: W::Command,
+        key: Option<Key<W::Output>>,
+    ) -> Result<Reply<W::Output>, AppError> {
+        let in_flight = key.as_ref().map(|key| KeyInFlight::enter(&self.keys_in_flight, key.digest));
+        let (reply, answer) = oneshot::channel();
+        let index = usize::try_from(shard).unwrap_or(0) % self.inboxes.len();
+        let inbox = self.inboxes.get(index).ok_or(AppError::Overloaded)?;
+        inbox.try_send(Job { command, key, reply }).map_err(|_| AppError::Overloaded)?;
+        let answer = if in_flight.is_some_and(|key| key.is_second) {
+            timeout(KEY_WAIT, answer).await.map_err(|_| Refusal::IdempotencyInProgress)?
+        } else {
+            answer.await
+        };
+        answer.unwrap_or(Err(AppError::Overloaded))
+    }
+
+    /// Has a command without a key decided.
+    pub async fn decide(&self, shard: u64, command: W::Command) -> Result<W::Output, AppError> {
+        match self.call(shard, command, None).await? {
+            Reply::Fresh(result) => Ok(result?),
+            Reply::Kept { .. } => Err(AppError::Overloaded),
+        }
+    }
+}
+
+/// Counts the requests that carry a key while they are under way in this instance. Across instances the database's
+/// unique key makes the second wait.
+struct KeyInFlight {
+    keys: Arc<Mutex<HashMap<KeyDigest, usize>>>,
+    digest: KeyDigest,
+    is_second: bool,
+}
+
+impl KeyInFlight {
+    fn enter(keys: &Arc<Mutex<HashMap<KeyDigest, usize>>>, digest: KeyDigest) -> Self {
+        let mut counts = keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(digest).or_default();
+        *count += 1;
+        let is_second = *count > 1;
+        Self { keys: Arc::clone(keys), digest, is_second }
+    }
+}
+
+impl Drop for KeyInFlight {
+    fn drop(&mut self) {
+        let mut counts = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.digest) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.digest);
+            }
+        }
+    }
+}
+
+struct Lane<W> {
+    work: Arc<W>,
+    ports: LanePorts,
+    batch_limit: usize,
+}
+
+impl<W: LaneWork> Lane<W> {
+    async fn serve(self, mut inbox: mpsc::Receiver<Job<W>>) {
+        let mut jobs = Vec::with_capacity(self.batch_limit);
+        while inbox.recv_many(&mut jobs, self.batch_limit).await > 0 {
+            metrics::gauge!("lane_depth", "lane" => W::NAME).set(count(inbox.len()));
+            // Nobody waits any more for what a closed channel asked: its request timed out or was dropped.
+            let wanted = jobs.drain(..).filter(|job| !job.reply.is_closed()).collect();
+            self.settle(wanted).await;
+        }
+    }
+
+    /// Answers every job: in one transaction if it goes well; a group that keeps failing is split in halves until the
+    /// culprit stands alone.
+    async fn settle(&self, jobs: Vec<Job<W>>) {
+        let mut groups = VecDeque::from([jobs]);
+        while let Some(group) = groups.pop_front() {
+            let (group, repeats) = without_repeated_keys(group);
+            if !repeats.is_empty() {
+                groups.push_front(repeats);
+            }
+            if group.is_empty() {
+                continue;
+            }
+            match self.attempt_repeatedly(&group).await {
+                Ok(replies) => {
+                    for (job, reply) in group.into_iter().zip(replies) {
+                        let _ = job.reply.send(Ok(reply));
+                    }
+                }
+                Err(Failure { error, lost_commit }) => {
+                    let hopeless = lost_commit || matches!(error, RepositoryError::Unavailable(_));
+                    if group.len() == 1 || hopeless {
+                        fail(group, error);
+                    } else {
+                        tracing::warn!(lane = W::NAME, jobs = group.len(), %error, "splitting a failed batch");
+                        let mut first = group;
+                        let second = first.split_off(first.len() / 2);
+                        groups.push_front(second);
+                        groups.push_front(first);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn attempt_repeatedly(&self, group: &[Job<W>]) -> Result<Vec<Reply<W::Output>>, Failure> {
+        let mut attempt = 1;
+        loop {
+            let started = Stopwatch::now();
+            let result = AssertUnwindSafe(self.attempt(group))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err(RepositoryError::Storage("a decision panicked".into()).into()));
+            metrics::histogram!("lane_transaction_seconds", "lane" => W::NAME).record(started.elapsed().as_secs_f64());
+            metrics::histogram!("lane_batch_size", "lane" => W::NAME).record(count(group.len()));
+            let Err(failure) = result else { return result };
+            let again = match failure.error {
+                RepositoryError::Contention { .. } => attempt < ATTEMPTS,
+                // A connection that was lost while it lay idle shows at its first statement.
+                RepositoryError::Unavailable(_) => attempt == 1,
+                _ => false,
+            };
+            if failure.lost_commit || !again {
+                return Err(failure);
+            }
+            metrics::counter!("lane_retries_total", "lane" => W::NAME).increment(1);
+            let jitter = below(&*self.ports.randomness, 1_000 << attempt);
+            sleep(Duration::from_micros(jitter)).await;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(&self, group: &[Job<W>]) -> Result<Vec<Reply<W::Output>>, Failure> {
+        let now = self.ports.clock.now();
+        let mut uow = self.ports.database.begin().await?;
+        let known = known_keys(&mut *uow, group).await?;
+        let commands: Vec<_> =
+            group.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(job, _)| &job.command).collect();
+        let results = if commands.is_empty() { Vec::new() } else { self.work.run(&mut *uow, now, &commands).await? };
+        if results.len() != commands.len() {
+            return Err(
+                RepositoryError::Storage("a lane gave another number of results than of commands".into()).into()
+            );
+        }
+        let mut results = results.into_iter();
+        let mut records = Vec::new();
+        let mut replies = Vec::with_capacity(group.len());
+        for (job, known) in group.iter().zip(known) {
+            let reply = match known {
+                Some(record) => replay(job, record),
+                None => keep(job, results.next(), now, &mut records),
+            };
+            replies.push(reply);
+        }
+        if !records.is_empty() {
+            uow.idempotency().insert(&records).await?;
+        }
+        if !commands.is_empty() {
+            uow.commit().await.map_err(|error| Failure { lost_commit: true, error })?;
+        }
+        Ok(replies)
+    }
+}
+
+/// Why a batch failed.
+struct Failure {
+    error: RepositoryError,
+    /// The commit itself failed: nobody knows whether it took place, so it is not repeated.
+    lost_commit: bool,
+}
+
+impl From<RepositoryError> for Failure {
+    fn from(error: RepositoryError) -> Self {
+        Self { error, lost_commit: false }
+    }
+}
+
+/// Parts the jobs whose key another job of the group carries: they come after it.
+fn without_repeated_keys<W: LaneWork>(group: Vec<Job<W>>) -> (Vec<Job<W>>, Vec<Job<W>>) {
+    let mut seen = HashSet::new();
+    group.into_iter().partition(|job| job.key.as_ref().is_none_or(|key| seen.insert(key.digest)))
+}
+
+async fn known_keys<W: LaneWork>(
+    uow: &mut dyn UnitOfWork,
+    group: &[Job<W>],
+) -> Result<Vec<Option<IdempotencyRecord>>, RepositoryError> {
+    let digest = |job: &Job<W>| job.key.as_ref().map(|key| key.digest);
+    let digests: Vec<_> = group.iter().filter_map(digest).collect();
+    let mut records = HashMap::new();
+    if !digests.is_empty() {
+        let known = uow.idempotency().list(&digests).await?;
+        records.extend(known.into_iter().map(|record| (record.digest, record)));
+    }
+    Ok(group.iter().map(|job| digest(job).and_then(|digest| records.remove(&digest))).collect())
+}
+
+fn replay<W: LaneWork>(job: &Job<W>, record: IdempotencyRecord) -> Reply<W::Output> {
+    if job.key.as_ref().is_some_and(|key| key.fingerprint == record.fingerprint) {
+        Reply::Kept { answer: record.answer, replayed: true }
+    } else {
+        Reply::Fresh(Err(Refusal::IdempotencyKeyReused))
+    }
+}
+
+fn keep<W: LaneWork>(
+    job: &Job<W>,
+    result: Option<Result<W::Output, Refusal>>,
+    now: Instant,
+    records: &mut Vec<IdempotencyRecord>,
+) -> Reply<W::Output> {
+    let result = result.unwrap_or(Err(Refusal::IdempotencyInProgress));
+    let lasting = result.as_ref().map_or_else(Refusal::is_lasting, |_| true);
+    match &job.key {
+        Some(key) if lasting => {
+            let answer = (key.render)(result.as_ref());
+            records.push(IdempotencyRecord {
+                digest: key.digest,
+                user_id: key.user_id,
+                fingerprint: key.fingerprint,
+                answer: answer.clone(),
+                created_at: now,
+            });
+            Reply::Kept { answer, replayed: false }
+        }
+        Some(_) | None => Reply::Fresh(result),
+    }
+}
+
+fn fail<W: LaneWork>(group: Vec<Job<W>>, error: RepositoryError) {
+    let error = AppError::from(error);
+    for job in group {
+        let _ = job.reply.send(Err(error.clone()));
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric of at most a few thousand")]
+fn count(number: usize) -> f64 {
+    number as f64
+}

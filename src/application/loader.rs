@@ -1,0 +1,101 @@
+//! Shared reads: one query for everybody who asks meanwhile.
+//!
+//! A read begins after it was asked for, so nobody gets anything stale; whoever asks while a read runs shares the next
+//! one. Under load the database sees a few reads at a time, however many people ask.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc};
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use super::error::AppError;
+use crate::domain::{
+    repository_error::RepositoryError,
+    unit_of_work::{Database, Repositories},
+};
+
+/// The most keys in one read.
+const BATCH_LIMIT: usize = 1_024;
+
+/// How many reads run at once.
+const READERS: usize = 2;
+
+/// What a loader reads.
+#[async_trait]
+pub trait Load: Send + Sync + 'static {
+    /// What is asked for.
+    type Key: Copy + Eq + Hash + Send + Sync + 'static;
+    /// What is found.
+    type Value: Clone + Send + Sync + 'static;
+
+    /// Reads these keys, each once; those that aren't there are left out.
+    async fn load(
+        &self,
+        repositories: &mut dyn Repositories,
+        keys: &[Self::Key],
+    ) -> Result<HashMap<Self::Key, Self::Value>, RepositoryError>;
+}
+
+type Ask<L> = (<L as Load>::Key, oneshot::Sender<Result<Option<<L as Load>::Value>, AppError>>);
+
+/// Reads for many at once.
+pub struct Loader<L: Load> {
+    readers: Vec<mpsc::Sender<Ask<L>>>,
+    next: std::sync::atomic::AtomicUsize,
+}
+
+impl<L: Load> Loader<L> {
+    /// Starts the readers. They end when this is dropped.
+    pub fn start(load: L, database: &Arc<dyn Database>, tasks: &TaskTracker) -> Self {
+        let load = Arc::new(load);
+        let readers = (0..READERS)
+            .map(|_| {
+                let (sender, inbox) = mpsc::channel(8 * BATCH_LIMIT);
+                tasks.spawn(serve(Arc::clone(&load), Arc::clone(database), inbox));
+                sender
+            })
+            .collect();
+        Self { readers, next: std::sync::atomic::AtomicUsize::new(0) }
+    }
+
+    /// Reads one key. [`AppError::Overloaded`] at once when too many are waiting.
+    pub async fn get(&self, key: L::Key) -> Result<Option<L::Value>, AppError> {
+        let (reply, answer) = oneshot::channel();
+        let turn = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let reader = self.readers.get(turn % READERS).ok_or(AppError::Overloaded)?;
+        reader.try_send((key, reply)).map_err(|_| AppError::Overloaded)?;
+        answer.await.unwrap_or(Err(AppError::Overloaded))
+    }
+}
+
+async fn serve<L: Load>(load: Arc<L>, database: Arc<dyn Database>, mut inbox: mpsc::Receiver<Ask<L>>) {
+    let mut asked = Vec::new();
+    while inbox.recv_many(&mut asked, BATCH_LIMIT).await > 0 {
+        let mut waiting: HashMap<L::Key, Vec<_>> = HashMap::new();
+        for (key, reply) in asked.drain(..) {
+            waiting.entry(key).or_default().push(reply);
+        }
+        let keys: Vec<_> = waiting.keys().copied().collect();
+        let found = match read(&*load, &*database, &keys).await {
+            // A connection that was lost while it lay idle shows at its first statement.
+            Err(RepositoryError::Unavailable(_)) => read(&*load, &*database, &keys).await,
+            result => result,
+        };
+        let found = found.map_err(AppError::from);
+        for (key, replies) in waiting {
+            for reply in replies {
+                let _ = reply.send(found.as_ref().map(|found| found.get(&key).cloned()).map_err(Clone::clone));
+            }
+        }
+    }
+}
+
+async fn read<L: Load>(
+    load: &L,
+    database: &dyn Database,
+    keys: &[L::Key],
+) -> Result<HashMap<L::Key, L::Value>, RepositoryError> {
+    let mut repositories = database.read().await?;
+    load.load(&mut *repositories, keys).await
+}

@@ -1,0 +1,70 @@
+//! Use cases: one facade method each, one transaction each.
+//!
+//! Facades read the clock once, open the transaction, let the domain decide, store, and commit; nothing but the
+//! database is awaited in between. Writes that many people do at once go through [lanes](lane). Nothing here knows of
+//! HTTP or SQL.
+
+pub mod audit;
+pub mod booking;
+pub mod concert;
+pub mod error;
+pub mod event;
+pub mod housekeeping;
+pub mod lane;
+pub mod loader;
+pub mod payment;
+pub mod point;
+pub mod queue;
+pub mod retry;
+pub mod settlement;
+pub mod user;
+
+use std::sync::Arc;
+
+use crate::domain::{
+    clock::{Clock, Instant},
+    id::{BookingId, EventId, PaymentId, TransactionId},
+    randomness::{Randomness, new_uuid},
+    token::TokenSigner,
+    unit_of_work::Database,
+};
+
+/// The ports that every use case may need.
+#[derive(Clone)]
+pub struct Ports {
+    /// For single requests.
+    pub database: Arc<dyn Database>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives chance.
+    pub randomness: Arc<dyn Randomness>,
+    /// Signs and reads tokens.
+    pub signer: Arc<dyn TokenSigner>,
+}
+
+impl Ports {
+    /// The present instant.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// A new booking's id.
+    pub(crate) fn booking_id(&self, now: Instant) -> BookingId {
+        BookingId(new_uuid(&*self.randomness, now))
+    }
+
+    /// A new payment's id.
+    pub(crate) fn payment_id(&self, now: Instant) -> PaymentId {
+        PaymentId(new_uuid(&*self.randomness, now))
+    }
+
+    /// A new ledger entry's id.
+    pub(crate) fn transaction_id(&self, now: Instant) -> TransactionId {
+        TransactionId(new_uuid(&*self.randomness, now))
+    }
+
+    /// A new event's id.
+    pub(crate) fn event_id(&self, now: Instant) -> EventId {
+        EventId(new_uuid(&*self.randomness, now))
+    }
+}

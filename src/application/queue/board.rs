@@ -1,0 +1,140 @@
+//! What everybody in a queue shares: where its head is, and who has left in between.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+
+use super::Wait;
+use crate::{
+    application::loader::Load,
+    domain::{
+        id::{ConcertId, QueueTokenId},
+        queue::{Queue, QueueMode, QueueToken},
+        repository_error::RepositoryError,
+        unit_of_work::Repositories,
+    },
+};
+
+/// A queue at one instant.
+#[derive(Clone, Debug)]
+pub struct Board {
+    queue: Queue,
+    /// The places behind the head whose people have left, ascending.
+    departed: Arc<[u32]>,
+}
+
+impl Board {
+    /// How many come first, and oneself: 1 for the next to be admitted. It never grows: the head only moves on, and
+    /// people only leave.
+    pub fn position(&self, place: u32) -> u32 {
+        let gone = self
+            .departed
+            .partition_point(|departed| *departed < place)
+            .saturating_sub(self.departed.partition_point(|departed| *departed <= self.queue.head));
+        let ahead = place.saturating_sub(self.queue.head);
+        ahead.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX)).max(1)
+    }
+
+    /// How people are let in.
+    pub fn mode(&self) -> QueueMode {
+        self.queue.settings.mode
+    }
+
+    /// How long a position waits at the rate that is set; `None` while nobody is admitted.
+    pub fn wait(&self, position: u32) -> Option<Wait> {
+        let settings = &self.queue.settings;
+        let windows = match settings.mode {
+            QueueMode::Paused => return None,
+            QueueMode::Open => 0,
+            QueueMode::Queue => (position - 1) / settings.admit_count,
+        };
+        let p50_seconds = windows.saturating_mul(settings.admit_interval_seconds);
+        let p90_seconds = p50_seconds.saturating_add(p50_seconds / 4).saturating_add(settings.admit_interval_seconds);
+        Some(Wait { p50_seconds, p90_seconds })
+    }
+}
+
+/// Reads boards.
+#[derive(Debug, Default)]
+pub(super) struct Boards {
+    /// The last list of departed places of each queue, good for as long as nobody else has left.
+    departed: Mutex<HashMap<ConcertId, (u32, Arc<[u32]>)>>,
+}
+
+impl Boards {
+    fn known(&self, queue: &Queue) -> Option<Arc<[u32]>> {
+        let departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        departed
+            .get(&queue.concert_id)
+            .filter(|(count, _)| *count == queue.departures)
+            .map(|(_, places)| places.clone())
+    }
+}
+
+#[async_trait]
+impl Load for Boards {
+    type Key = ConcertId;
+    type Value = Arc<Board>;
+
+    async fn load(
+        &self,
+        repositories: &mut dyn Repositories,
+        keys: &[ConcertId],
+    ) -> Result<HashMap<ConcertId, Arc<Board>>, RepositoryError> {
+        let mut boards = HashMap::new();
+        for id in keys {
+            let Some(queue) = repositories.queues().find_queue(*id).await? else { continue };
+            let departed = match self.known(&queue) {
+                Some(places) => places,
+                None if queue.departures == 0 => Arc::default(),
+                None => {
+                    let places: Arc<[u32]> = repositories.queues().list_departed_places(*id, queue.head).await?.into();
+                    let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+                    departed.insert(*id, (queue.departures, Arc::clone(&places)));
+                    places
+                }
+            };
+            boards.insert(*id, Arc::new(Board { queue, departed }));
+        }
+        Ok(boards)
+    }
+}
+
+/// Reads tokens.
+#[derive(Debug)]
+pub(super) struct TokenRows;
+
+#[async_trait]
+impl Load for TokenRows {
+    type Key = QueueTokenId;
+    type Value = QueueToken;
+
+    async fn load(
+        &self,
+        repositories: &mut dyn Repositories,
+        keys: &[QueueTokenId],
+    ) -> Result<HashMap<QueueTokenId, QueueToken>, RepositoryError> {
+        let tokens = repositories.queues().list_tokens(keys).await?;
+        Ok(tokens.into_iter().map(|token| (token.id, token)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::Instant;
+
+    #[test]
+    fn a_position_counts_those_between_the_head_and_oneself_who_are_still_there() {
+        let queue = Queue { head: 10, ..Queue::new(ConcertId(1), Instant::default()) };
+        let board = Board { queue, departed: [5, 12, 13, 20].into() };
+        assert_eq!(board.position(11), 1);
+        assert_eq!(board.position(14), 2);
+        assert_eq!(board.position(21), 8);
+        // Passed over: at the head.
+        assert_eq!(board.position(3), 1);
+    }
+}

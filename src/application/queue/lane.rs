@@ -1,0 +1,279 @@
+//! The lanes in which people join and leave, sharded by concert, and the lane in which admissions are claimed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use async_trait::async_trait;
+
+use crate::{
+    application::{
+        Ports,
+        lane::LaneWork,
+        settlement::{self, Needs},
+    },
+    domain::{
+        booking::HoldPolicy,
+        clock::Instant,
+        id::{ConcertId, QueueTokenId, UserId},
+        payment::SettlementBatch,
+        queue::{AdmissionRecord, Ending, Queue, QueueMode, QueueToken, TokenState},
+        refusal::Refusal,
+        repository_error::RepositoryError,
+        unit_of_work::UnitOfWork,
+    },
+};
+
+/// What can be asked of a queue.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// To be in it.
+    Join { user_id: UserId, concert_id: ConcertId },
+    /// To be out of it.
+    Leave { id: QueueTokenId, user_id: UserId },
+}
+
+impl Command {
+    fn concert_id(&self) -> ConcertId {
+        match self {
+            Self::Join { concert_id, .. } => *concert_id,
+            Self::Leave { id, .. } => id.concert(),
+        }
+    }
+}
+
+/// What a queue answers.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A place: a new one, or the one that was there.
+    Joined { token: QueueToken, created: bool },
+    /// Out.
+    Left,
+}
+
+/// Gives out places under the locks of the queues concerned.
+pub(super) struct QueueWork {
+    ports: Ports,
+    policy: HoldPolicy,
+}
+
+impl QueueWork {
+    pub(super) fn new(ports: Ports, policy: HoldPolicy) -> Self {
+        Self { ports, policy }
+    }
+}
+
+#[async_trait]
+impl LaneWork for QueueWork {
+    type Command = Command;
+    type Output = Outcome;
+
+    const NAME: &'static str = "queue";
+
+    async fn run(
+        &self,
+        uow: &mut dyn UnitOfWork,
+        now: Instant,
+        commands: &[&Command],
+    ) -> Result<Vec<Result<Outcome, Refusal>>, RepositoryError> {
+        let mut lines = lock_lines(uow, now, commands).await?;
+        let results: Vec<_> = commands
+            .iter()
+            .map(|command| {
+                let line = lines.get_mut(&command.concert_id()).ok_or(Refusal::ConcertNotFound)?;
+                match command {
+                    Command::Join { user_id, .. } => line.join(*user_id, self.ports.signer.current_key(), now),
+                    Command::Leave { id, user_id } => line.leave(*id, *user_id, now),
+                }
+            })
+            .collect();
+        let holders = lines.values().flat_map(|line| line.left.iter().copied()).collect();
+        for line in lines.into_values() {
+            store(uow, line, now).await?;
+        }
+        self.cancel_holds(uow, now, holders).await?;
+        Ok(results)
+    }
+}
+
+impl QueueWork {
+    /// Cancels what those who left still hold.
+    async fn cancel_holds(
+        &self,
+        uow: &mut dyn UnitOfWork,
+        now: Instant,
+        holders: BTreeSet<(UserId, ConcertId)>,
+    ) -> Result<(), RepositoryError> {
+        if holders.is_empty() {
+            return Ok(());
+        }
+        let users: BTreeSet<UserId> = holders.iter().map(|(user_id, _)| *user_id).collect();
+        let held = uow.bookings().list_held(&users.iter().copied().collect::<Vec<_>>(), now).await?;
+        let bookings = held
+            .into_iter()
+            .filter(|(user_id, concert_id, _)| holders.contains(&(*user_id, *concert_id)))
+            .map(|(_, _, booking_id)| booking_id)
+            .collect();
+        let needs = Needs { bookings, payers: users, ..Needs::default() };
+        let state = settlement::lock(uow, now, &needs).await?;
+        let mut batch = SettlementBatch::new(now, self.policy, state);
+        for (user_id, concert_id) in holders {
+            for booking_id in batch.holds_of(user_id, concert_id) {
+                batch.cancel_hold(user_id, booking_id);
+            }
+        }
+        settlement::store(&self.ports, uow, now, batch).await
+    }
+}
+
+/// One concert's queue, locked, with the tokens that the commands concern.
+struct Line {
+    queue: Queue,
+    /// In mode `OPEN`: how many are active or waiting; nobody is let in at once while they fill the house.
+    present: u32,
+    live: HashMap<UserId, QueueToken>,
+    tokens: HashMap<QueueTokenId, QueueToken>,
+    issued: BTreeSet<QueueTokenId>,
+    changed: BTreeSet<QueueTokenId>,
+    admitted: u32,
+    active: u32,
+    left: BTreeSet<(UserId, ConcertId)>,
+}
+
+impl Line {
+    fn join(&mut self, user_id: UserId, key_id: u32, now: Instant) -> Result<Outcome, Refusal> {
+        let now = self.queue.present(now);
+        if let Some(token) = self.live.get(&user_id).copied() {
+            if token.is_live(now) {
+                return Ok(Outcome::Joined { token, created: false });
+            }
+            self.keep(QueueToken { state: TokenState::Ended(Ending::Expired), ..token });
+        }
+        let mut token = self.queue.issue(user_id, key_id, now).ok_or(Refusal::ConcertNotFound)?;
+        let settings = self.queue.settings;
+        if settings.mode == QueueMode::Open && settings.is_open(now) && self.present < settings.max_active {
+            self.queue.admit(&mut token, now);
+            if let TokenState::Active(admission) = token.state {
+                // Joining an open sale is a use.
+                token.state = TokenState::Active(admission.claimed(now));
+            }
+            self.admitted += 1;
+            self.active += 1;
+        }
+        self.present += 1;
+        self.issued.insert(token.id);
+        self.tokens.insert(token.id, token);
+        self.live.insert(user_id, token);
+        Ok(Outcome::Joined { token, created: true })
+    }
+
+    fn leave(&mut self, id: QueueTokenId, user_id: UserId, now: Instant) -> Result<Outcome, Refusal> {
+        let token =
+            self.tokens.get(&id).filter(|token| token.user_id == user_id).copied().ok_or(Refusal::QueueTokenInvalid)?;
+        match token.state_at(now) {
+            TokenState::Ended(_) => return Ok(Outcome::Left),
+            TokenState::Waiting => self.queue.departures += 1,
+            TokenState::Scheduled => {}
+            TokenState::Active(_) => {
+                self.left.insert((token.user_id, self.queue.concert_id));
+            }
+        }
+        self.keep(QueueToken { state: TokenState::Ended(Ending::Left), ..token });
+        self.live.remove(&user_id);
+        Ok(Outcome::Left)
+    }
+
+    fn keep(&mut self, token: QueueToken) {
+        self.changed.insert(token.id);
+        self.tokens.insert(token.id, token);
+    }
+}
+
+/// Locks the queues in ascending order, then the tokens concerned.
+async fn lock_lines(
+    uow: &mut dyn UnitOfWork,
+    now: Instant,
+    commands: &[&Command],
+) -> Result<BTreeMap<ConcertId, Line>, RepositoryError> {
+    let mut by_concert: BTreeMap<ConcertId, (Vec<UserId>, Vec<QueueTokenId>)> = BTreeMap::new();
+    for command in commands {
+        let (joining, leaving) = by_concert.entry(command.concert_id()).or_default();
+        match command {
+            Command::Join { user_id, .. } => joining.push(*user_id),
+            Command::Leave { id, .. } => leaving.push(*id),
+        }
+    }
+    let ids: Vec<_> = by_concert.keys().copied().collect();
+    let mut lines = BTreeMap::new();
+    for queue in uow.queues().lock_queues(&ids).await? {
+        let Some((joining, leaving)) = by_concert.remove(&queue.concert_id) else { continue };
+        let live = uow.queues().lock_live_tokens(queue.concert_id, &joining).await?;
+        let leaving = uow.queues().lock_tokens(&leaving).await?;
+        let (mut present, mut active) = (0, 0);
+        if queue.settings.mode == QueueMode::Open && queue.settings.is_open(now) && !joining.is_empty() {
+            active = uow.queues().count_active(queue.concert_id).await?;
+            present = active + uow.queues().count_waiting(queue.concert_id, queue.settings.max_active).await?;
+        }
+        let tokens = live.iter().chain(&leaving).map(|token| (token.id, *token)).collect();
+        let live = live.into_iter().map(|token| (token.user_id, token)).collect();
+        let line = Line {
+            present,
+            active,
+            live,
+            tokens,
+            issued: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            admitted: 0,
+            left: BTreeSet::new(),
+            queue,
+        };
+        lines.insert(line.queue.concert_id, line);
+    }
+    Ok(lines)
+}
+
+async fn store(uow: &mut dyn UnitOfWork, line: Line, now: Instant) -> Result<(), RepositoryError> {
+    let now = line.queue.present(now);
+    let pick = |ids: &BTreeSet<QueueTokenId>| -> Vec<QueueToken> {
+        ids.iter().filter_map(|id| line.tokens.get(id)).copied().collect()
+    };
+    let changed: BTreeSet<_> = line.changed.difference(&line.issued).copied().collect();
+    if line.issued.is_empty() && changed.is_empty() {
+        return Ok(());
+    }
+    // A lapsed token ends before its user's next one begins: a user has one live token.
+    uow.queues().update_tokens(&pick(&changed), now).await?;
+    uow.queues().insert_tokens(&pick(&line.issued)).await?;
+    uow.queues().update_queue(&line.queue).await?;
+    if line.admitted > 0 {
+        let record = AdmissionRecord {
+            concert_id: line.queue.concert_id,
+            admitted_at: now,
+            admitted: line.admitted,
+            active: line.active,
+            settings: line.queue.settings,
+        };
+        uow.queues().insert_admission(&record).await?;
+    }
+    Ok(())
+}
+
+/// Notes first uses of admissions.
+pub(super) struct ClaimWork;
+
+#[async_trait]
+impl LaneWork for ClaimWork {
+    type Command = QueueTokenId;
+    type Output = ();
+
+    const NAME: &'static str = "claim";
+
+    async fn run(
+        &self,
+        uow: &mut dyn UnitOfWork,
+        now: Instant,
+        commands: &[&QueueTokenId],
+    ) -> Result<Vec<Result<(), Refusal>>, RepositoryError> {
+        let ids: BTreeSet<_> = commands.iter().map(|id| **id).collect();
+        uow.queues().claim_tokens(&ids.into_iter().collect::<Vec<_>>(), now).await?;
+        Ok(commands.iter().map(|_| Ok(())).collect())
+    }
+}

@@ -1,0 +1,292 @@
+//! The lanes of everything that moves points or changes a booking: charge, pay, extend, cancel.
+//!
+//! Sharded by user: one user's wallet and bookings meet in one lane.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use async_trait::async_trait;
+
+use super::{
+    Ports,
+    error::AppError,
+    event,
+    lane::{Key, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
+};
+use crate::domain::{
+    booking::{Booking, HoldPolicy},
+    clock::Instant,
+    concert::Performance,
+    id::{BookingId, ConcertId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
+    payment::{Cancellation, Charge, Paid, PayRequest, SettlementBatch, SettlementUnderLock},
+    point::LedgerEntry,
+    points::Points,
+    queue::QueueToken,
+    refusal::Refusal,
+    repository_error::RepositoryError,
+    unit_of_work::UnitOfWork,
+};
+
+/// The settlement lanes.
+pub struct SettlementLanes {
+    lanes: Lanes<SettlementWork>,
+    ports: Ports,
+}
+
+impl SettlementLanes {
+    /// Starts them.
+    pub fn start(ports: Ports, policy: HoldPolicy, settings: LaneSettings, lane_ports: &LanePorts) -> Self {
+        let work = SettlementWork { ports: ports.clone(), policy };
+        Self { lanes: Lanes::start(work, settings, lane_ports), ports }
+    }
+
+    /// Adds points to a wallet.
+    pub async fn charge(
+        &self,
+        user_id: UserId,
+        amount: Points,
+        if_version: Option<u64>,
+        key: Option<Key<LedgerEntry>>,
+    ) -> Result<Reply<LedgerEntry>, AppError> {
+        let transaction_id = self.ports.transaction_id(self.ports.now());
+        let command = Command::Charge(Charge { transaction_id, user_id, amount, if_version });
+        let key =
+            key.map(|key| key.widen(|outcome| if let Outcome::Charged(entry) = outcome { Some(entry) } else { None }));
+        let reply = self.lanes.call(shard_of(user_id), command, key).await?;
+        reply.narrow(|outcome| if let Outcome::Charged(entry) = outcome { Some(entry) } else { None })
+    }
+
+    /// Pays for a booking, if the gate let the token through.
+    pub async fn pay(
+        &self,
+        user_id: UserId,
+        gate: Result<QueueTokenId, Refusal>,
+        booking_id: BookingId,
+        key: Option<Key<Paid>>,
+    ) -> Result<Reply<Paid>, AppError> {
+        let now = self.ports.now();
+        let (payment_id, transaction_id) = (self.ports.payment_id(now), self.ports.transaction_id(now));
+        let request = PayRequest { payment_id, transaction_id, user_id, booking_id };
+        let key =
+            key.map(|key| key.widen(|outcome| if let Outcome::Paid(paid) = outcome { Some(&**paid) } else { None }));
+        let reply = self.lanes.call(shard_of(user_id), Command::Pay { gate, request }, key).await?;
+        reply.narrow(|outcome| if let Outcome::Paid(paid) = outcome { Some(*paid) } else { None })
+    }
+
+    /// Holds a booking longer, if the gate let the token through.
+    pub async fn extend(
+        &self,
+        user_id: UserId,
+        gate: Result<QueueTokenId, Refusal>,
+        booking_id: BookingId,
+        key: Option<Key<Booking>>,
+    ) -> Result<Reply<Booking>, AppError> {
+        self.change(user_id, Command::Extend { gate, user_id, booking_id }, key).await
+    }
+
+    /// Gives a booking up on its user's wish.
+    pub async fn cancel(
+        &self,
+        user_id: UserId,
+        booking_id: BookingId,
+        key: Option<Key<Booking>>,
+    ) -> Result<Reply<Booking>, AppError> {
+        let transaction_id = self.ports.transaction_id(self.ports.now());
+        let how = Cancellation::ByUser;
+        self.change(user_id, Command::Cancel { user_id, booking_id, transaction_id, how }, key).await
+    }
+
+    /// Gives a booking up because its performance is cancelled. One that is over already is left as it is.
+    pub async fn cancel_by_promoter(&self, booking_id: BookingId, user_id: UserId) -> Result<(), AppError> {
+        let transaction_id = self.ports.transaction_id(self.ports.now());
+        let how = Cancellation::ByPromoter;
+        let command = Command::Cancel { user_id, booking_id, transaction_id, how };
+        match self.change(user_id, command, None).await? {
+            Reply::Fresh(Ok(_) | Err(Refusal::BookingNotCancellable)) | Reply::Kept { .. } => Ok(()),
+            Reply::Fresh(Err(refusal)) => Err(refusal.into()),
+        }
+    }
+
+    async fn change(
+        &self,
+        user_id: UserId,
+        command: Command,
+        key: Option<Key<Booking>>,
+    ) -> Result<Reply<Booking>, AppError> {
+        let key = key.map(|key| {
+            key.widen(|outcome| if let Outcome::Changed(booking) = outcome { Some(&**booking) } else { None })
+        });
+        let reply = self.lanes.call(shard_of(user_id), command, key).await?;
+        reply.narrow(|outcome| if let Outcome::Changed(booking) = outcome { Some(*booking) } else { None })
+    }
+}
+
+#[derive(Debug)]
+enum Command {
+    Charge(Charge),
+    Pay { gate: Result<QueueTokenId, Refusal>, request: PayRequest },
+    Extend { gate: Result<QueueTokenId, Refusal>, user_id: UserId, booking_id: BookingId },
+    Cancel { user_id: UserId, booking_id: BookingId, transaction_id: TransactionId, how: Cancellation },
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Charged(LedgerEntry),
+    Paid(Box<Paid>),
+    Changed(Box<Booking>),
+}
+
+/// A user's shard: the last bits of the id are chance.
+fn shard_of(user_id: UserId) -> u64 {
+    user_id.0.as_u64_pair().1
+}
+
+struct SettlementWork {
+    ports: Ports,
+    policy: HoldPolicy,
+}
+
+#[async_trait]
+impl LaneWork for SettlementWork {
+    type Command = Command;
+    type Output = Outcome;
+
+    const NAME: &'static str = "settlement";
+
+    async fn run(
+        &self,
+        uow: &mut dyn UnitOfWork,
+        now: Instant,
+        commands: &[&Command],
+    ) -> Result<Vec<Result<Outcome, Refusal>>, RepositoryError> {
+        let state = lock(uow, now, &Needs::of(commands)).await?;
+        let mut batch = SettlementBatch::new(now, self.policy, state);
+        let results = commands.iter().map(|command| decide(&mut batch, command)).collect();
+        store(&self.ports, uow, now, batch).await?;
+        Ok(results)
+    }
+}
+
+fn decide(batch: &mut SettlementBatch, command: &Command) -> Result<Outcome, Refusal> {
+    match command {
+        Command::Charge(charge) => batch.charge(charge).map(Outcome::Charged),
+        Command::Pay { gate, request } => {
+            let queue_token = gate.clone()?;
+            batch.pay(request, queue_token).map(|paid| Outcome::Paid(Box::new(paid)))
+        }
+        Command::Extend { gate, user_id, booking_id } => {
+            let queue_token = gate.clone()?;
+            batch.extend(*user_id, queue_token, *booking_id).map(|booking| Outcome::Changed(Box::new(booking)))
+        }
+        Command::Cancel { user_id, booking_id, transaction_id, how } => batch
+            .cancel(*user_id, *booking_id, *transaction_id, *how)
+            .map(|booking| Outcome::Changed(Box::new(booking))),
+    }
+}
+
+/// What a batch has to load.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    pub(crate) tokens: BTreeSet<QueueTokenId>,
+    pub(crate) bookings: BTreeSet<BookingId>,
+    /// Users whose wallet may change.
+    pub(crate) wallets: BTreeSet<UserId>,
+    /// Users who pay: whether they hold more decides about their token.
+    pub(crate) payers: BTreeSet<UserId>,
+}
+
+impl Needs {
+    fn of(commands: &[&Command]) -> Self {
+        let mut needs = Self::default();
+        for command in commands {
+            match command {
+                Command::Charge(charge) => {
+                    needs.wallets.insert(charge.user_id);
+                }
+                Command::Pay { gate, request } => {
+                    needs.tokens.extend(gate.as_ref().ok());
+                    needs.bookings.insert(request.booking_id);
+                    needs.wallets.insert(request.user_id);
+                    needs.payers.insert(request.user_id);
+                }
+                Command::Extend { gate, booking_id, .. } => {
+                    needs.tokens.extend(gate.as_ref().ok());
+                    needs.bookings.insert(*booking_id);
+                }
+                Command::Cancel { user_id, booking_id, .. } => {
+                    needs.bookings.insert(*booking_id);
+                    needs.wallets.insert(*user_id);
+                }
+            }
+        }
+        needs
+    }
+}
+
+/// Loads and locks in the global order: tokens, performances, seats, bookings; then reads the wallets.
+pub(crate) async fn lock(
+    uow: &mut dyn UnitOfWork,
+    now: Instant,
+    needs: &Needs,
+) -> Result<SettlementUnderLock, RepositoryError> {
+    let token_ids: Vec<_> = needs.tokens.iter().copied().collect();
+    let booking_ids: Vec<_> = needs.bookings.iter().copied().collect();
+    let wallets: Vec<_> = needs.wallets.iter().copied().collect();
+    let payers: Vec<_> = needs.payers.iter().copied().collect();
+    let tokens = uow.queues().lock_tokens(&token_ids).await?;
+    // What never changes about a booking tells what else to lock; the rest is read again under its lock.
+    let mut bookings = uow.bookings().list(&booking_ids).await?;
+    let performances = share_performances(uow, &bookings).await?;
+    let seat_ids: Vec<SeatId> =
+        bookings.iter().flat_map(Booking::seat_ids).collect::<BTreeSet<_>>().into_iter().collect();
+    uow.concerts().lock_seats(&seat_ids).await?;
+    uow.bookings().lock(&mut bookings).await?;
+    let claims = uow.bookings().list_claims(&seat_ids).await?;
+    let wallets = uow.wallets().list(&wallets).await?;
+    let held = uow.bookings().list_held(&payers, now).await?;
+    Ok(SettlementUnderLock {
+        tokens: by_key(tokens, |token: &QueueToken| token.id),
+        bookings: by_key(bookings, |booking: &Booking| booking.id),
+        performances: by_key(performances, |performance: &Performance| performance.id),
+        claims: claims.into_iter().map(|claim| (claim.seat_id, claim.claim)).collect(),
+        wallets: by_key(wallets, |wallet| wallet.user_id),
+        held: held_by(held),
+    })
+}
+
+async fn share_performances(
+    uow: &mut dyn UnitOfWork,
+    bookings: &[Booking],
+) -> Result<Vec<Performance>, RepositoryError> {
+    let ids: BTreeSet<PerformanceId> = bookings.iter().map(|booking| booking.performance_id).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    uow.concerts().share_performances(&ids).await
+}
+
+fn held_by(rows: Vec<(UserId, ConcertId, BookingId)>) -> HashMap<(UserId, ConcertId), HashSet<BookingId>> {
+    let mut held: HashMap<_, HashSet<_>> = HashMap::new();
+    for (user_id, concert_id, booking_id) in rows {
+        held.entry((user_id, concert_id)).or_default().insert(booking_id);
+    }
+    held
+}
+
+pub(crate) fn by_key<K: std::hash::Hash + Eq, T>(items: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, T> {
+    items.into_iter().map(|item| (key(&item), item)).collect()
+}
+
+/// Writes what was decided, one statement a table.
+pub(crate) async fn store(
+    ports: &Ports,
+    uow: &mut dyn UnitOfWork,
+    now: Instant,
+    batch: SettlementBatch,
+) -> Result<(), RepositoryError> {
+    let (changes, bookings, tokens) = batch.into_changes();
+    uow.payments().insert(&changes.payments).await?;
+    uow.payments().refund(&changes.refunded, now).await?;
+    uow.bookings().update(&bookings).await?;
+    uow.bookings().update_claims(&bookings, now).await?;
+    uow.wallets().apply(&changes.entries).await?;
+    uow.queues().update_tokens(&tokens, now).await?;
+    event::record(ports, uow, now, changes.facts, changes.seats).await
+}

@@ -1,0 +1,81 @@
+//! Deleting an account.
+
+use super::UserFacade;
+use crate::{
+    application::error::AppError,
+    domain::{
+        clock::Instant,
+        id::{ConcertId, UserId},
+        queue::{Ending, TokenState},
+        refusal::Refusal,
+        repository_error::RepositoryError,
+        unit_of_work::UnitOfWork,
+    },
+};
+
+impl UserFacade {
+    /// Deletes an account: its logins end, it leaves every queue, and what tells of the person goes. Bookings and
+    /// payments of the past stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::Unauthenticated`] when it has been deleted.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the queues its user stands in, then the tokens, then the account. Seats are booked under the lock of an
+    /// active token, so once these have ended nothing can be booked any more.
+    pub async fn delete_account(&self, user_id: UserId) -> Result<(), AppError> {
+        self.retry(|| self.try_delete_account(user_id)).await
+    }
+
+    async fn try_delete_account(&self, user_id: UserId) -> Result<(), AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        let concerts = uow.queues().list_live_concerts_of(user_id).await?;
+        leave_queues(&mut *uow, user_id, &concerts, now).await?;
+        uow.users().lock(user_id).await?.ok_or(Refusal::Unauthenticated)?;
+        if uow.bookings().user_has_live(user_id, now).await? {
+            return Err(Refusal::UserHasLiveBookings.into());
+        }
+        let sessions = uow.sessions().revoke_all(user_id, now).await?;
+        uow.users().erase(user_id, now).await?;
+        uow.commit().await?;
+        self.revocations.insert(&sessions, now);
+        Ok(())
+    }
+}
+
+/// Ends the user's tokens in these concerts' queues; lost as a race when the user has joined another one meanwhile.
+async fn leave_queues(
+    uow: &mut dyn UnitOfWork,
+    user_id: UserId,
+    concerts: &[ConcertId],
+    now: Instant,
+) -> Result<(), RepositoryError> {
+    // The queue of a deleted concert is left out: nobody waits in it for anything.
+    let mut queues = if concerts.is_empty() { Vec::new() } else { uow.queues().lock_queues(concerts).await? };
+    let mut tokens = uow.queues().lock_tokens_of(user_id).await?;
+    for token in &mut tokens {
+        let concert = token.id.concert();
+        if !concerts.contains(&concert) {
+            return Err(RepositoryError::stale("a place in a queue"));
+        }
+        if let Some(queue) = queues.iter_mut().find(|queue| queue.concert_id == concert) {
+            queue.departures += u32::from(token.state == TokenState::Waiting);
+            queue.decided_at = queue.present(now);
+        }
+        token.state = match token.state_at(now) {
+            TokenState::Scheduled | TokenState::Waiting | TokenState::Active(_) => TokenState::Ended(Ending::Left),
+            ended @ TokenState::Ended(_) => ended,
+        };
+    }
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    uow.queues().update_tokens(&tokens, now).await?;
+    for queue in &queues {
+        uow.queues().update_queue(queue).await?;
+    }
+    Ok(())
+}

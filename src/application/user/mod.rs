@@ -1,0 +1,327 @@
+//! Accounts and logins.
+//!
+//! An access token is signed and read without the database; that a login was ended early is told by a set in
+//! [memory](sessions) that follows the database. A refresh token is a random text of which only the hash is stored.
+
+mod deletion;
+mod hashing;
+mod sessions;
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::TimeDelta;
+use sha2::{Digest, Sha256};
+
+use self::{hashing::Hashing, sessions::Revocations};
+use super::{Ports, error::AppError, retry::retry_on_contention};
+use crate::domain::{
+    clock::{Instant, seconds_left},
+    id::{SessionId, UserId},
+    randomness::new_uuid,
+    refusal::Refusal,
+    repository_error::RepositoryError,
+    text::{Email, Name},
+    token::AccessClaims,
+    unit_of_work::UnitOfWork,
+    user::{HashingFailed, Password, PasswordHasher, RefreshToken, Role, Session, User},
+};
+
+/// How long logins last.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSettings {
+    /// How long an access token works.
+    pub access_token_seconds: u32,
+    /// How long a refresh token works; each exchange begins anew.
+    pub refresh_token_days: u32,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self { access_token_seconds: 3_600, refresh_token_days: 14 }
+    }
+}
+
+impl SessionSettings {
+    fn access_lifetime(self) -> TimeDelta {
+        TimeDelta::seconds(i64::from(self.access_token_seconds))
+    }
+
+    fn refresh_lifetime(self) -> TimeDelta {
+        TimeDelta::days(i64::from(self.refresh_token_days))
+    }
+}
+
+/// An account as its owner sees it.
+#[derive(Clone, Debug)]
+pub struct ProfileInfo {
+    /// Its id.
+    pub id: UserId,
+    /// Its address, as it was given.
+    pub email: Email,
+    /// How the person is called.
+    pub name: Name,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: Instant,
+}
+
+impl From<User> for ProfileInfo {
+    fn from(user: User) -> Self {
+        let User { id, email, name, role, created_at, password_hash: _ } = user;
+        Self { id, email, name, role, created_at }
+    }
+}
+
+/// What a client gets to prove who it is. Not `Debug`: it must not end in a log.
+pub struct TokensInfo {
+    /// Whose.
+    pub user_id: UserId,
+    /// For each request.
+    pub access_token: String,
+    /// How long it works.
+    pub expires_in_seconds: i64,
+    /// For new tokens, once.
+    pub refresh_token: String,
+    /// How long it works.
+    pub refresh_expires_in_seconds: i64,
+}
+
+/// The use cases of accounts and logins.
+pub struct UserFacade {
+    ports: Ports,
+    hashing: Hashing,
+    settings: SessionSettings,
+    revocations: Revocations,
+}
+
+impl UserFacade {
+    /// Hashes passwords on at most `hashing_threads` threads at once: as many as there are cores.
+    pub fn new(
+        ports: Ports,
+        hasher: Arc<dyn PasswordHasher>,
+        hashing_threads: usize,
+        settings: SessionSettings,
+    ) -> Result<Self, HashingFailed> {
+        let hashing = Hashing::new(hasher, hashing_threads)?;
+        let revocations = Revocations::new(settings.access_lifetime());
+        Ok(Self { ports, hashing, settings, revocations })
+    }
+
+    /// Makes an account.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::EmailTaken`]; [`AppError::Overloaded`] when too many passwords are waiting to be hashed.
+    pub async fn sign_up(&self, email: Email, password: Password, name: Name) -> Result<ProfileInfo, AppError> {
+        self.create(email, password, name, Role::User).await
+    }
+
+    /// Makes an administrator's account: for operators, no request leads here.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::EmailTaken`].
+    pub async fn create_admin(&self, email: Email, password: Password, name: Name) -> Result<ProfileInfo, AppError> {
+        self.create(email, password, name, Role::Admin).await
+    }
+
+    async fn create(&self, email: Email, password: Password, name: Name, role: Role) -> Result<ProfileInfo, AppError> {
+        let password_hash = self.hashing.hash(password.as_str().to_owned()).await?;
+        let now = self.ports.now();
+        let id = UserId(new_uuid(&*self.ports.randomness, now));
+        let user = User { id, email, name, role, password_hash, created_at: now };
+        self.retry(|| self.try_create(&user)).await?;
+        Ok(user.into())
+    }
+
+    async fn try_create(&self, user: &User) -> Result<(), AppError> {
+        let mut uow = self.ports.database.begin().await?;
+        match uow.users().insert(user).await {
+            // The id is new, so it is the address.
+            Err(RepositoryError::NotUnique { .. }) => return Err(Refusal::EmailTaken.into()),
+            result => result?,
+        }
+        Ok(uow.commit().await?)
+    }
+
+    /// Begins a login. An unknown address takes as long to refuse as a wrong password.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::InvalidCredentials`]; [`AppError::Overloaded`] when too many passwords are waiting to be checked.
+    pub async fn log_in(&self, email: &Email, password: String) -> Result<TokensInfo, AppError> {
+        let user = self.ports.database.read().await?.users().find_by_email(&email.key()).await?;
+        let hash = user.as_ref().map(|user| user.password_hash.clone());
+        let right = self.hashing.verify(password, hash).await?;
+        let user = user.filter(|_| right).ok_or(Refusal::InvalidCredentials)?;
+        self.retry(|| self.try_log_in(user.id)).await
+    }
+
+    async fn try_log_in(&self, user_id: UserId) -> Result<TokensInfo, AppError> {
+        let now = self.ports.now();
+        let session_id = SessionId(new_uuid(&*self.ports.randomness, now));
+        let mut uow = self.ports.database.begin().await?;
+        // Locked, so that an account that is being deleted doesn't keep a login that began meanwhile.
+        let user = uow.users().lock(user_id).await?.ok_or(Refusal::InvalidCredentials)?;
+        let session = Session {
+            id: session_id,
+            user_id,
+            created_at: now,
+            expires_at: now + self.settings.refresh_lifetime(),
+            revoked_at: None,
+        };
+        uow.sessions().insert(&session).await?;
+        let tokens = self.issue(&mut *uow, &user, session_id, now).await?;
+        uow.commit().await?;
+        Ok(tokens)
+    }
+
+    /// Exchanges a refresh token for new tokens; it works once. One that comes back was copied by somebody, so it ends
+    /// the whole login.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::InvalidRefreshToken`] for one that is unknown, expired, used or of an ended login.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the refresh token: of two exchanges at once, one is the first and the other the second.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<TokensInfo, AppError> {
+        let digest = Sha256::digest(refresh_token).into();
+        self.retry(|| self.try_refresh(&digest)).await
+    }
+
+    async fn try_refresh(&self, digest: &[u8; 32]) -> Result<TokensInfo, AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        let found = uow.sessions().lock_refresh_token(digest).await?;
+        let (token, session) = found.ok_or(Refusal::InvalidRefreshToken)?;
+        if session.revoked_at.is_some() {
+            return Err(Refusal::InvalidRefreshToken.into());
+        }
+        if token.used_at.is_some() {
+            self.revoke(uow, session.id, now).await?;
+            tracing::warn!(user = %session.user_id, session = %session.id, "a refresh token was used twice");
+            return Err(Refusal::InvalidRefreshToken.into());
+        }
+        if token.expires_at <= now {
+            return Err(Refusal::InvalidRefreshToken.into());
+        }
+        let user = uow.users().find(session.user_id).await?.ok_or(Refusal::InvalidRefreshToken)?;
+        uow.sessions().mark_used(digest, now).await?;
+        let tokens = self.issue(&mut *uow, &user, session.id, now).await?;
+        uow.commit().await?;
+        Ok(tokens)
+    }
+
+    /// Ends a login: its tokens stop working, here at once and on other instances within a second. Repeating it
+    /// changes nothing.
+    pub async fn log_out(&self, session_id: SessionId) -> Result<(), AppError> {
+        self.retry(|| async {
+            let now = self.ports.now();
+            let uow = self.ports.database.begin().await?;
+            self.revoke(uow, session_id, now).await
+        })
+        .await
+    }
+
+    /// Who a request comes from: the token is signed by this server, hasn't expired, and its login hasn't been ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unauthenticated`]; [`AppError::Unavailable`] when nothing was heard of ended logins for a second
+    /// and the database doesn't answer.
+    pub async fn authenticate(&self, token: &str) -> Result<AccessClaims, AppError> {
+        let claims = self.ports.signer.read_access_token(token).ok_or(Refusal::Unauthenticated)?;
+        let is_alive = self.ports.now() < claims.expires_at;
+        if is_alive && !self.revocations.contains(&self.ports, claims.session_id).await? {
+            Ok(claims)
+        } else {
+            Err(Refusal::Unauthenticated.into())
+        }
+    }
+
+    /// Hears of logins that other instances have ended: to be called several times a second.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Unavailable`].
+    pub async fn refresh_revocations(&self) -> Result<(), AppError> {
+        self.revocations.read(&self.ports).await
+    }
+
+    /// An account.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unauthenticated`] when it has been deleted.
+    pub async fn profile(&self, user_id: UserId) -> Result<ProfileInfo, AppError> {
+        let user = self.ports.database.read().await?.users().find(user_id).await?;
+        Ok(user.ok_or(Refusal::Unauthenticated)?.into())
+    }
+
+    /// Gives an account another name.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unauthenticated`] when it has been deleted.
+    pub async fn rename(&self, user_id: UserId, name: Name) -> Result<ProfileInfo, AppError> {
+        self.retry(|| self.try_rename(user_id, &name)).await
+    }
+
+    async fn try_rename(&self, user_id: UserId, name: &Name) -> Result<ProfileInfo, AppError> {
+        let mut uow = self.ports.database.begin().await?;
+        let user = uow.users().lock(user_id).await?.ok_or(Refusal::Unauthenticated)?;
+        uow.users().update_name(user_id, name).await?;
+        uow.commit().await?;
+        Ok(User { name: name.clone(), ..user }.into())
+    }
+
+    async fn retry<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, AppError>
+    where
+        F: Future<Output = Result<T, AppError>>,
+    {
+        retry_on_contention(&*self.ports.randomness, attempt).await
+    }
+
+    /// Ends one login and commits.
+    async fn revoke(&self, mut uow: Box<dyn UnitOfWork>, id: SessionId, now: Instant) -> Result<(), AppError> {
+        uow.sessions().revoke(id, now).await?;
+        uow.commit().await?;
+        self.revocations.insert(&[id], now);
+        Ok(())
+    }
+
+    /// Stores a new refresh token of a login, and gives it out with an access token.
+    async fn issue(
+        &self,
+        uow: &mut dyn UnitOfWork,
+        user: &User,
+        session_id: SessionId,
+        now: Instant,
+    ) -> Result<TokensInfo, AppError> {
+        let mut secret = [0; 32];
+        self.ports.randomness.fill(&mut secret);
+        let refresh_token = URL_SAFE_NO_PAD.encode(secret);
+        let refresh_expires_at = now + self.settings.refresh_lifetime();
+        let stored = RefreshToken {
+            digest: Sha256::digest(&refresh_token).into(),
+            session_id,
+            issued_at: now,
+            expires_at: refresh_expires_at,
+            used_at: None,
+        };
+        uow.sessions().insert_refresh_token(&stored).await?;
+        let expires_at = now + self.settings.access_lifetime();
+        let claims = AccessClaims { user_id: user.id, session_id, role: user.role, expires_at };
+        Ok(TokensInfo {
+            user_id: user.id,
+            access_token: self.ports.signer.access_token(&claims),
+            expires_in_seconds: seconds_left(now, expires_at),
+            refresh_token,
+            refresh_expires_in_seconds: seconds_left(now, refresh_expires_at),
+        })
+    }
+}

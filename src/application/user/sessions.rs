@@ -1,0 +1,199 @@
+//! Which logins were ended: known to every instance within a second, and asked of memory at each request.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use chrono::TimeDelta;
+
+use crate::{
+    application::{Ports, error::AppError},
+    domain::{clock::Instant, id::SessionId, repository_error::RepositoryError},
+};
+
+/// How old the last reading may be.
+const MAX_AGE: TimeDelta = TimeDelta::seconds(1);
+
+/// How far a reading goes back behind the one before. A login's end carries the time of the instance that ended it,
+/// taken before its transaction began: that instance's clock may be some seconds behind, and the transaction may have
+/// waited for locks.
+const OVERLAP: TimeDelta = TimeDelta::seconds(30);
+
+/// How often what has become useless is forgotten.
+const FORGET_EVERY: TimeDelta = TimeDelta::minutes(1);
+
+/// The ended logins whose access tokens haven't expired by themselves.
+pub(super) struct Revocations {
+    known: Known,
+    /// One reading at a time.
+    reading: tokio::sync::Mutex<Reading>,
+    begun: AtomicU64,
+}
+
+/// How the last reading ended.
+struct Reading {
+    number: u64,
+    outcome: Result<(), AppError>,
+}
+
+impl Revocations {
+    /// Nothing is known yet; access tokens live for `lifetime`.
+    pub(super) fn new(lifetime: TimeDelta) -> Self {
+        Self {
+            known: Known::new(lifetime),
+            reading: tokio::sync::Mutex::new(Reading { number: 0, outcome: Ok(()) }),
+            begun: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes logins that this instance has ended.
+    pub(super) fn insert(&self, ids: &[SessionId], now: Instant) {
+        self.known.insert(ids, now);
+    }
+
+    /// Whether a login was ended, as of a second ago at most. [`AppError::Unavailable`] when that can't be told.
+    pub(super) async fn contains(&self, ports: &Ports, id: SessionId) -> Result<bool, AppError> {
+        if !self.known.is_fresh(ports.now()) {
+            self.read(ports).await?;
+        }
+        Ok(self.known.contains(id))
+    }
+
+    /// Reads what was ended lately.
+    ///
+    /// Whoever asks during a reading waits for the next one, which then serves all of them, and so does its failure:
+    /// while the database is away nobody stands in line to find out once more.
+    pub(super) async fn read(&self, ports: &Ports) -> Result<(), AppError> {
+        let begun_before = self.begun.load(Ordering::SeqCst);
+        let mut reading = self.reading.lock().await;
+        if reading.number > begun_before {
+            return reading.outcome.clone();
+        }
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let outcome = self.read_now(ports).await.map_err(|error| AppError::Unavailable(Arc::new(error)));
+        *reading = Reading { number, outcome: outcome.clone() };
+        outcome
+    }
+
+    async fn read_now(&self, ports: &Ports) -> Result<(), RepositoryError> {
+        let now = ports.now();
+        let since = self.known.since(now);
+        let ids = ports.database.read().await?.sessions().list_revoked(since).await?;
+        self.known.learn(&ids, now);
+        Ok(())
+    }
+}
+
+/// What is known, and since when.
+struct Known {
+    lifetime: TimeDelta,
+    /// With the time each was first heard of here.
+    revoked: RwLock<HashMap<SessionId, Instant>>,
+    times: Mutex<Times>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    read_at: Option<Instant>,
+    forgot_at: Option<Instant>,
+}
+
+impl Known {
+    fn new(lifetime: TimeDelta) -> Self {
+        Self { lifetime, revoked: RwLock::default(), times: Mutex::default() }
+    }
+
+    fn times(&self) -> Times {
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A clock that was set back counts like one that went on.
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.times().read_at.is_some_and(|read_at| (now - read_at).abs() <= MAX_AGE)
+    }
+
+    /// From when on to read.
+    fn since(&self, now: Instant) -> Instant {
+        match self.times().read_at {
+            None => now - self.lifetime - OVERLAP,
+            Some(read_at) => read_at.min(now) - OVERLAP,
+        }
+    }
+
+    fn contains(&self, id: SessionId) -> bool {
+        self.revoked.read().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
+    }
+
+    fn insert(&self, ids: &[SessionId], now: Instant) {
+        let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            revoked.entry(*id).or_insert(now);
+        }
+    }
+
+    /// Takes in what was read at `now`; forgets, once a minute, logins whose last access token has expired.
+    fn learn(&self, ids: &[SessionId], now: Instant) {
+        if !ids.is_empty() {
+            self.insert(ids, now);
+        }
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.read_at = Some(now);
+        if times.forgot_at.is_none_or(|forgot_at| (now - forgot_at).abs() >= FORGET_EVERY) {
+            times.forgot_at = Some(now);
+            let horizon = now - self.lifetime - OVERLAP;
+            let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
+            revoked.retain(|_, heard_at| *heard_at >= horizon);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const HOUR: TimeDelta = TimeDelta::hours(1);
+
+    fn id(number: u128) -> SessionId {
+        SessionId(Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn the_first_reading_goes_back_a_tokens_life_and_later_ones_a_little() {
+        let known = Known::new(HOUR);
+        let now = Instant::default();
+        assert_eq!(known.since(now), now - HOUR - OVERLAP);
+        known.learn(&[], now);
+        assert_eq!(known.since(now + HOUR), now - OVERLAP);
+        assert_eq!(known.since(now - HOUR), now - HOUR - OVERLAP);
+    }
+
+    #[test]
+    fn a_reading_is_fresh_for_a_second_either_way() {
+        let known = Known::new(HOUR);
+        let now = Instant::default();
+        assert!(!known.is_fresh(now));
+        known.learn(&[], now);
+        for (offset, fresh) in [(0, true), (1_000, true), (1_001, false), (-1_000, true), (-1_001, false)] {
+            assert_eq!(known.is_fresh(now + TimeDelta::milliseconds(offset)), fresh, "{offset}");
+        }
+    }
+
+    /// Logins are forgotten once no access token of theirs can be alive, whichever way they were heard of.
+    #[test]
+    fn ended_logins_are_kept_as_long_as_a_token_lives() {
+        let known = Known::new(HOUR);
+        let now = Instant::default();
+        known.insert(&[id(1)], now);
+        known.learn(&[id(1), id(2)], now + TimeDelta::seconds(1));
+        known.learn(&[], now + HOUR + OVERLAP);
+        assert!(known.contains(id(1)) && known.contains(id(2)) && !known.contains(id(3)));
+        known.learn(&[], now + HOUR + OVERLAP + FORGET_EVERY);
+        assert!(!known.contains(id(1)) && !known.contains(id(2)));
+    }
+}

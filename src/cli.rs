@@ -1,0 +1,242 @@
+//! The command line: one binary, a few commands, configuration by environment variables or flags.
+
+use std::{
+    io::{BufRead, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::{App, system_clock},
+    application::error::AppError,
+    config::{Config, VARIABLES},
+    demo,
+    domain::{
+        refusal::Refusal,
+        text::{Email, Name},
+        user::Password,
+    },
+    infrastructure::mysql::{self, MigrateError},
+    interfaces::http::router,
+    shutdown, telemetry,
+};
+
+/// Wrong use: bad flags or a bad configuration.
+const USAGE: u8 = 2;
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let matches = command().get_matches();
+    let (name, matches) = matches.subcommand().unwrap_or(("serve", &matches));
+    if name == "openapi" {
+        return print_document();
+    }
+    let config = Config::from_lookup(|variable| matches.get_one::<String>(variable).cloned());
+    let config = match config {
+        Ok(config) => config,
+        Err(errors) => {
+            complain(&errors);
+            return ExitCode::from(USAGE);
+        }
+    };
+    telemetry::start(config.log_format, &config.log_level);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match name {
+            "migrate" => migrate(&config).await.map(|()| true),
+            "create-admin" => create_admin(&config, matches).await,
+            "seed-demo" => seed_demo(&config).await.map(|()| true),
+            "audit" => audit(&config).await,
+            _ => serve(&config, !matches.get_flag("no-migrate")).await.map(|()| true),
+        }
+    });
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command() -> Command {
+    let flags = || {
+        VARIABLES.iter().map(|variable| {
+            let about = if variable.default.is_empty() || variable.name == "TOKEN_SECRET" {
+                variable.about.to_owned()
+            } else {
+                format!("{} [default: {}]", variable.about, variable.default)
+            };
+            Arg::new(variable.name)
+                .long(variable.name.to_lowercase().replace('_', "-"))
+                .env(variable.name)
+                .hide_env_values(true)
+                .help(about)
+        })
+    };
+    let no_migrate =
+        || Arg::new("no-migrate").long("no-migrate").action(ArgAction::SetTrue).help("Leave the schema as it is");
+    let sub = |name: &'static str, about: &'static str| Command::new(name).about(about).args(flags());
+    Command::new(env!("CARGO_PKG_NAME"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(env!("CARGO_PKG_DESCRIPTION"))
+        .args_conflicts_with_subcommands(true)
+        .args(flags())
+        .arg(no_migrate())
+        .subcommand(sub("serve", "Serve; bring the schema up to date first (the default)").arg(no_migrate()))
+        .subcommand(sub("migrate", "Bring the schema up to date"))
+        .subcommand(
+            sub("create-admin", "Make an administrator; the password is read from standard input")
+                .arg(Arg::new("email").long("email").required(true).help("The account's e-mail address"))
+                .arg(Arg::new("name").long("name").required(true).help("What the account's owner is called")),
+        )
+        .subcommand(sub("seed-demo", "Fill the database with something to try; safe to repeat"))
+        .subcommand(sub("audit", "Check every invariant; exit with 1 if one is broken"))
+        .subcommand(Command::new("openapi").about("Print the OpenAPI document"))
+}
+
+async fn migrate(config: &Config) -> anyhow::Result<()> {
+    let options = mysql::parse_url(&config.database_url)?;
+    let deadline = Instant::now() + config.database_connect;
+    loop {
+        match mysql::migrate(&options).await {
+            Ok(()) => return Ok(()),
+            Err(MigrateError::Database(error)) if is_absence(&error) && Instant::now() < deadline => {
+                tracing::info!(%error, "waiting for the database");
+                sleep(Duration::from_millis(250)).await;
+            }
+            Err(error) => return Err(error).context("bringing the schema up to date"),
+        }
+    }
+}
+
+/// Whether the database isn't there yet, rather than there and unwilling.
+fn is_absence(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(error) => {
+            let number = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map_or(0, |error| error.number());
+            // Too many connections; shutting down.
+            matches!(number, 1040 | 1053)
+        }
+        _ => false,
+    }
+}
+
+async fn serve(config: &Config, with_migration: bool) -> anyhow::Result<()> {
+    if with_migration {
+        migrate(config).await?;
+    } else {
+        wait_for_database(config).await?;
+    }
+    let listener =
+        TcpListener::bind(config.listen_addr).await.with_context(|| format!("listening on {}", config.listen_addr))?;
+    let address = listener.local_addr()?;
+    let app = build(config)?;
+    app.start_jobs();
+    let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
+    let signals = tokio_util::task::AbortOnDropHandle::new(spawn(shutdown::watch_signals(soft.clone(), hard.clone())));
+    tracing::info!(%address, swagger_ui = %format_args!("http://{address}/swagger-ui/"), "serving");
+    app.serve(listener, soft, hard).await?;
+    drop(signals);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the watcher of signals outlives every tracked task")]
+fn spawn(future: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(future)
+}
+
+fn build(config: &Config) -> anyhow::Result<App> {
+    App::build(config, mysql::parse_url(&config.database_url)?, system_clock())
+}
+
+async fn wait_for_database(config: &Config) -> anyhow::Result<()> {
+    use sqlx::Connection;
+    let options = mysql::parse_url(&config.database_url)?;
+    let deadline = Instant::now() + config.database_connect;
+    loop {
+        match sqlx::MySqlConnection::connect_with(&options).await {
+            Ok(connection) => return Ok(connection.close().await?),
+            Err(error) if is_absence(&error) && Instant::now() < deadline => sleep(Duration::from_millis(250)).await,
+            Err(error) => return Err(error).context("connecting to the database"),
+        }
+    }
+}
+
+async fn create_admin(config: &Config, matches: &ArgMatches) -> anyhow::Result<bool> {
+    let given = |name: &str| matches.get_one::<String>(name).map(String::as_str).unwrap_or_default();
+    let email = Email::new(given("email")).context("--email")?;
+    let name = Name::new(given("name")).context("--name")?;
+    let mut password = String::new();
+    std::io::stdin().lock().read_line(&mut password).context("reading the password from standard input")?;
+    let password = Password::new(password.trim_end_matches(['\r', '\n'])).context("the password")?;
+    migrate(config).await?;
+    let app = build(config)?;
+    let result = app.shared.users.create_admin(email, password, name).await;
+    app.close(Duration::from_secs(1)).await;
+    match result {
+        Ok(user) => {
+            print(&format!("The administrator {} has the id {}.", user.email.as_str(), user.id))?;
+            Ok(true)
+        }
+        Err(AppError::Refused(Refusal::EmailTaken)) => {
+            complain(&"An account with this e-mail address exists.");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn seed_demo(config: &Config) -> anyhow::Result<()> {
+    migrate(config).await?;
+    let app = build(config)?;
+    let result = demo::seed(&app.shared).await;
+    app.close(Duration::from_secs(1)).await;
+    print(&result?)
+}
+
+async fn audit(config: &Config) -> anyhow::Result<bool> {
+    wait_for_database(config).await?;
+    let app = build(config)?;
+    let report = app.shared.audit.check().await;
+    app.close(Duration::from_secs(1)).await;
+    let report = report?;
+    for invariant in &report.invariants {
+        let verdict = if invariant.violations == 0 { "ok" } else { "BROKEN" };
+        print(&format!("{} {verdict:6} {:>6} violations  {}", invariant.number, invariant.violations, invariant.name))?;
+    }
+    Ok(report.is_ok())
+}
+
+fn print_document() -> ExitCode {
+    match router::document().to_pretty_json() {
+        Ok(text) if print(&text).is_ok() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}").context("writing to standard output")
+}
+
+fn complain(error: &dyn std::fmt::Display) {
+    // Nobody can be told if standard error is closed.
+    let _ = writeln!(std::io::stderr().lock(), "{error}");
+}

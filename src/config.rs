@@ -1,0 +1,336 @@
+//! Configuration: environment variables, and the same as flags. Every mistake is reported, not just the first.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr, time::Duration};
+
+use chrono::TimeDelta;
+
+use crate::domain::booking::HoldPolicy;
+
+/// A secret as published in `.env.example`: good for a demonstration only.
+pub const DEMO_SECRET: &str = "demo-secret-which-everybody-knows-0123456789";
+
+/// One variable: its name, its default, and what it is for. `.env.example` says the same (`tests/tidy.rs`).
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// In upper snake case; the flag is the same in lower kebab case.
+    pub name: &'static str,
+    /// What it is when nothing is said; empty for nothing.
+    pub default: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+}
+
+const fn variable(name: &'static str, default: &'static str, about: &'static str) -> Variable {
+    Variable { name, default, about }
+}
+
+/// All variables, in the order of `.env.example`.
+pub const VARIABLES: &[Variable] = &[
+    variable(
+        "DATABASE_URL",
+        "mysql://root@127.0.0.1:3306/concert_reservation",
+        "Where the database is: mysql://user:password@host:port/name",
+    ),
+    variable("DATABASE_CONNECT_SECONDS", "30", "How long serve waits for an absent database before it exits"),
+    variable("DATABASE_MAX_CONNECTIONS", "32", "The most connections of this instance, those of the lanes included"),
+    variable("LISTEN_ADDR", "127.0.0.1:8080", "The address to serve on"),
+    variable(
+        "TOKEN_SECRET",
+        DEMO_SECRET,
+        "Signs tokens: 32 characters or more; several with commas, the first signs. The default needs DEMO=true",
+    ),
+    variable("DEMO", "false", "Permits the published TOKEN_SECRET: never where real points are sold"),
+    variable("HOLD_SECONDS", "300", "How long seats are held unpaid"),
+    variable("HOLD_EXTENSION_SECONDS", "120", "How much longer once a hold is extended"),
+    variable("MAX_SEATS_PER_USER", "4", "The most seats of one performance in a user's live bookings (1 to 100)"),
+    variable("REFUND_CUTOFF_HOURS", "24", "How long before a performance refunds close"),
+    variable("ACCESS_TOKEN_SECONDS", "3600", "How long an access token works"),
+    variable("REFRESH_TOKEN_DAYS", "14", "How long a refresh token works"),
+    variable("LANES", "2", "How many write lanes of each kind, about one per core"),
+    variable("LANE_BATCH_LIMIT", "128", "The most commands in one transaction"),
+    variable("LANE_INBOX", "4096", "The most commands waiting in one lane; beyond it requests are turned away"),
+    variable("REQUEST_TIMEOUT_SECONDS", "30", "After how long a request is given up"),
+    variable("SHUTDOWN_GRACE_SECONDS", "20", "How long requests under way may take once the server is told to stop"),
+    variable("CORS_ALLOWED_ORIGINS", "", "Origins whose pages may call the server, with commas; * for any"),
+    variable("LOG_FORMAT", "text", "text or json"),
+    variable("LOG_LEVEL", "info", "error, warn, info, debug or trace; or a filter such as info,sqlx=debug"),
+];
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// The configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `DATABASE_URL`
+    pub database_url: String,
+    /// `DATABASE_CONNECT_SECONDS`
+    pub database_connect: Duration,
+    /// `DATABASE_MAX_CONNECTIONS`
+    pub database_max_connections: u32,
+    /// `LISTEN_ADDR`
+    pub listen_addr: SocketAddr,
+    /// `TOKEN_SECRET`
+    pub token_secrets: Secrets,
+    /// `HOLD_SECONDS`, `HOLD_EXTENSION_SECONDS`, `MAX_SEATS_PER_USER`, `REFUND_CUTOFF_HOURS`
+    pub hold_policy: HoldPolicy,
+    /// `ACCESS_TOKEN_SECONDS`
+    pub access_token_seconds: u32,
+    /// `REFRESH_TOKEN_DAYS`
+    pub refresh_token_days: u32,
+    /// `LANES`
+    pub lanes: usize,
+    /// `LANE_BATCH_LIMIT`
+    pub lane_batch_limit: usize,
+    /// `LANE_INBOX`
+    pub lane_inbox: usize,
+    /// `REQUEST_TIMEOUT_SECONDS`
+    pub request_timeout: Duration,
+    /// `SHUTDOWN_GRACE_SECONDS`
+    pub shutdown_grace: Duration,
+    /// `CORS_ALLOWED_ORIGINS`
+    pub cors_allowed_origins: Vec<String>,
+    /// `LOG_FORMAT`
+    pub log_format: LogFormat,
+    /// `LOG_LEVEL`
+    pub log_level: String,
+}
+
+/// Secrets: never shown.
+#[derive(Clone)]
+pub struct Secrets(pub Vec<String>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} secrets", self.0.len())
+    }
+}
+
+/// Everything that is wrong with a configuration, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub BTreeMap<&'static str, String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "The configuration has {} mistakes:", self.0.len())?;
+        for (name, error) in &self.0 {
+            writeln!(f, "  {name}: {error}")?;
+        }
+        write!(f, "See .env.example for every variable with its default.")
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl Config {
+    /// Reads every variable through `lookup`; an empty value is none.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader { lookup, errors: BTreeMap::new() };
+        let config = Self {
+            database_url: reader.database_url(),
+            database_connect: reader.seconds("DATABASE_CONNECT_SECONDS", 0, 3_600),
+            database_max_connections: reader.number("DATABASE_MAX_CONNECTIONS", 12, 1_000),
+            listen_addr: reader.parse("LISTEN_ADDR", "an address with a port, such as 127.0.0.1:8080"),
+            token_secrets: reader.secrets(),
+            hold_policy: HoldPolicy {
+                hold: TimeDelta::seconds(reader.number("HOLD_SECONDS", 1, 86_400)),
+                extension: TimeDelta::seconds(reader.number("HOLD_EXTENSION_SECONDS", 1, 86_400)),
+                max_seats_per_user: reader.number("MAX_SEATS_PER_USER", 1, 100),
+                refund_cutoff_hours: reader.number("REFUND_CUTOFF_HOURS", 0, 87_600),
+            },
+            access_token_seconds: reader.number("ACCESS_TOKEN_SECONDS", 1, 86_400),
+            refresh_token_days: reader.number("REFRESH_TOKEN_DAYS", 1, 365),
+            lanes: reader.number("LANES", 1, 64),
+            lane_batch_limit: reader.number("LANE_BATCH_LIMIT", 1, 512),
+            lane_inbox: reader.number("LANE_INBOX", 1, 65_536),
+            request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1, 3_600),
+            shutdown_grace: reader.seconds("SHUTDOWN_GRACE_SECONDS", 0, 3_600),
+            cors_allowed_origins: reader.origins(),
+            log_format: reader.log_format(),
+            log_level: reader.log_level(),
+        };
+        reader.connections_for_lanes(&config);
+        if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
+    }
+
+    /// How many connections the lanes take: one each, of four kinds, claims having one lane.
+    pub fn lane_connections(&self) -> u32 {
+        u32::try_from(3 * self.lanes + 1).unwrap_or(u32::MAX)
+    }
+}
+
+struct Reader<L> {
+    lookup: L,
+    errors: BTreeMap<&'static str, String>,
+}
+
+impl<L: Fn(&str) -> Option<String>> Reader<L> {
+    fn text(&self, name: &'static str) -> String {
+        let default =
+            || VARIABLES.iter().find(|variable| variable.name == name).map_or("", |variable| variable.default);
+        (self.lookup)(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default().to_owned())
+    }
+
+    fn fail(&mut self, name: &'static str, error: impl Into<String>) {
+        self.errors.insert(name, error.into());
+    }
+
+    /// A value that can be read, or a stand-in and a note: the configuration isn't used if there is any note.
+    fn parse<T: FromStr + Stand>(&mut self, name: &'static str, expected: &str) -> T {
+        let text = self.text(name);
+        text.trim().parse().unwrap_or_else(|_| {
+            self.fail(name, format!("{text:?} is not {expected}"));
+            T::stand_in()
+        })
+    }
+
+    fn number<T: FromStr + PartialOrd + fmt::Display + Copy>(&mut self, name: &'static str, low: T, high: T) -> T {
+        let text = self.text(name);
+        match text.trim().parse::<T>() {
+            Ok(number) if low <= number && number <= high => number,
+            _ => {
+                self.fail(name, format!("{text:?} is not a whole number from {low} to {high}"));
+                low
+            }
+        }
+    }
+
+    fn seconds(&mut self, name: &'static str, low: u64, high: u64) -> Duration {
+        Duration::from_secs(self.number(name, low, high))
+    }
+
+    fn database_url(&mut self) -> String {
+        let url = self.text("DATABASE_URL");
+        let good = crate::infrastructure::mysql::parse_url(&url).is_ok_and(|options| options.get_database().is_some());
+        if !url.starts_with("mysql://") || !good {
+            // The URL itself may hold a password.
+            self.fail("DATABASE_URL", "is not a URL such as mysql://user:password@host:3306/concert_reservation");
+        }
+        url
+    }
+
+    fn secrets(&mut self) -> Secrets {
+        let secrets: Vec<_> = self.text("TOKEN_SECRET").split(',').map(|secret| secret.trim().to_owned()).collect();
+        let demo = match self.text("DEMO").as_str() {
+            "true" | "1" => true,
+            "false" | "0" => false,
+            other => {
+                self.fail("DEMO", format!("{other:?} is neither true nor false"));
+                false
+            }
+        };
+        if !demo {
+            if secrets.iter().any(|secret| secret == DEMO_SECRET) {
+                self.fail("TOKEN_SECRET", "is missing, or the published one: set a secret of your own, or DEMO=true");
+            } else if secrets.iter().any(|secret| secret.chars().count() < 32) {
+                self.fail("TOKEN_SECRET", "has a secret of fewer than 32 characters");
+            }
+        } else if secrets.iter().any(String::is_empty) {
+            self.fail("TOKEN_SECRET", "has an empty secret");
+        }
+        Secrets(secrets)
+    }
+
+    fn origins(&mut self) -> Vec<String> {
+        let text = self.text("CORS_ALLOWED_ORIGINS");
+        let origins: Vec<_> =
+            text.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
+        let good = |origin: &String| {
+            origin == "*"
+                || origin
+                    .strip_prefix("https://")
+                    .or_else(|| origin.strip_prefix("http://"))
+                    .is_some_and(|host| !host.is_empty() && !host.contains('/') && host.is_ascii())
+        };
+        if !origins.iter().all(good) {
+            self.fail("CORS_ALLOWED_ORIGINS", format!("{text:?} is not a list of origins such as https://example.org"));
+        }
+        origins
+    }
+
+    fn log_format(&mut self) -> LogFormat {
+        match self.text("LOG_FORMAT").as_str() {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            other => {
+                self.fail("LOG_FORMAT", format!("{other:?} is neither text nor json"));
+                LogFormat::Text
+            }
+        }
+    }
+
+    fn log_level(&mut self) -> String {
+        let level = self.text("LOG_LEVEL");
+        if tracing_subscriber::EnvFilter::try_new(&level).is_err() || level.contains(char::is_whitespace) {
+            self.fail("LOG_LEVEL", format!("{level:?} is neither a level nor a filter"));
+        }
+        level
+    }
+
+    fn connections_for_lanes(&mut self, config: &Config) {
+        let needed = config.lane_connections() + 4;
+        if !self.errors.contains_key("DATABASE_MAX_CONNECTIONS") && config.database_max_connections < needed {
+            self.fail("DATABASE_MAX_CONNECTIONS", format!("{needed} at least are needed for this many LANES"));
+        }
+    }
+}
+
+/// What stands in for a value that could not be read.
+trait Stand {
+    fn stand_in() -> Self;
+}
+
+impl Stand for SocketAddr {
+    fn stand_in() -> Self {
+        Self::from(([127, 0, 0, 1], 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+        let pairs: BTreeMap<_, _> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::from_lookup(|name| pairs.get(name).cloned())
+    }
+
+    #[test]
+    fn the_defaults_are_good_for_a_demonstration_and_nothing_else() {
+        assert!(read(&[("DEMO", "true")]).is_ok());
+        let errors = read(&[]).unwrap_err();
+        assert_eq!(errors.0.keys().copied().collect::<Vec<_>>(), ["TOKEN_SECRET"]);
+    }
+
+    #[test]
+    fn every_mistake_is_reported_by_name() {
+        let errors = read(&[
+            ("HOLD_SECONDS", "0"),
+            ("LISTEN_ADDR", "here"),
+            ("DATABASE_URL", "postgres://x/y"),
+            ("TOKEN_SECRET", "short"),
+            ("LOG_FORMAT", "xml"),
+            ("LOG_LEVEL", "=loud="),
+            ("CORS_ALLOWED_ORIGINS", "example.org"),
+            ("REFRESH_TOKEN_DAYS", "many"),
+        ])
+        .unwrap_err();
+        assert_eq!(errors.0.len(), 8, "{errors}");
+    }
+
+    #[test]
+    fn several_secrets_are_one_list() {
+        let one = "a".repeat(32);
+        let two = "b".repeat(32);
+        let config = read(&[("TOKEN_SECRET", &format!("{one},{two}"))]).unwrap();
+        assert_eq!(config.token_secrets.0, [one, two]);
+        assert_eq!(format!("{:?}", config.token_secrets), "2 secrets");
+    }
+}

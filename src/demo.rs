@@ -1,0 +1,125 @@
+//! Something to try: a venue, concerts with performances and seats, an administrator and two users with points.
+
+use std::fmt::Write;
+
+use anyhow::Context;
+use chrono::{TimeDelta, Timelike};
+
+use crate::{
+    application::{concert::CreatePerformance, error::AppError},
+    domain::{
+        concert::{ConcertFields, ConcertFilter, Seating, Section},
+        id::{ConcertId, UserId, VenueId},
+        points::Points,
+        refusal::Refusal,
+        text::{Email, Name},
+        user::Password,
+    },
+    interfaces::http::state::App,
+};
+
+/// The password of all demo accounts.
+const PASSWORD: &str = "demo-password-1";
+
+/// The demo accounts; the first is the administrator.
+const ACCOUNTS: [(&str, &str); 3] =
+    [("admin@demo.example", "Demo admin"), ("alice@demo.example", "Alice"), ("bob@demo.example", "Bob")];
+
+/// The demo concerts: title, artist, category, and in how many days their two performances are.
+const CONCERTS: [(&str, &str, &str, [i64; 2]); 3] = [
+    ("Spring in Seoul", "The Long Rivers", "POP", [30, 31]),
+    ("Quartets at Night", "Hana Quartet", "CLASSICAL", [45, 46]),
+    ("Stadium Tour", "Nine Lives", "ROCK", [60, 61]),
+];
+
+/// How many points each user begins with.
+const POINTS: &str = "500000";
+
+/// Adds what is missing, and says how to log in. Safe to repeat.
+pub async fn seed(app: &App) -> anyhow::Result<String> {
+    for (index, (email, name)) in ACCOUNTS.into_iter().enumerate() {
+        account(app, email, name, index == 0).await?;
+    }
+    if !has_concerts(app).await? {
+        let (name, address) = (Name::new("Han River Hall")?, Name::new("1 Riverside Road, Seoul")?);
+        let venue = app.concerts.create_venue(&name, &address).await?;
+        for (index, concert) in CONCERTS.iter().enumerate() {
+            create_concert(app, venue.id, concert, index == 0).await?;
+        }
+    }
+    let mut text = String::from("Demo accounts, all with the password ");
+    let _ = write!(text, "{PASSWORD}:");
+    for (email, name) in ACCOUNTS {
+        let _ = write!(text, "\n  {email}  {name}");
+    }
+    Ok(text)
+}
+
+async fn account(app: &App, email: &str, name: &str, is_admin: bool) -> anyhow::Result<()> {
+    let (email, name, password) = (Email::new(email)?, Name::new(name)?, Password::new(PASSWORD)?);
+    let users = &app.users;
+    let created = if is_admin {
+        users.create_admin(email, password, name).await
+    } else {
+        users.sign_up(email, password, name).await
+    };
+    match created {
+        Ok(profile) if !is_admin => give_points(app, profile.id).await,
+        Ok(_) | Err(AppError::Refused(Refusal::EmailTaken)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn give_points(app: &App, user_id: UserId) -> anyhow::Result<()> {
+    app.points.charge(user_id, POINTS.parse()?, None, None).await.context("charging points")?;
+    Ok(())
+}
+
+async fn has_concerts(app: &App) -> anyhow::Result<bool> {
+    let filter = ConcertFilter {
+        query: Some(CONCERTS[0].0.to_owned()),
+        category: None,
+        from: None,
+        to: None,
+        after: None,
+        limit: 1,
+    };
+    Ok(!app.concerts.list_concerts(&filter).await?.items.is_empty())
+}
+
+async fn create_concert(
+    app: &App,
+    venue_id: VenueId,
+    (title, artist, category, days): &(&str, &str, &str, [i64; 2]),
+    is_large: bool,
+) -> anyhow::Result<()> {
+    let fields = ConcertFields {
+        title: Name::new(title)?,
+        artist: Name::new(artist)?,
+        category: Name::new(category)?,
+        description: format!("{artist} in two evenings: {title}."),
+    };
+    let concert = app.concerts.create_concert(&fields).await?;
+    let concert_id: ConcertId = concert.listed.concert.id;
+    let evening =
+        app.clock.now().with_minute(0).and_then(|now| now.with_second(0)).and_then(|now| now.with_nanosecond(0));
+    let evening = evening.context("the hour begins")?;
+    for day in days {
+        let seating = seating(if is_large { 20 } else { 5 })?;
+        let starts_at = evening + TimeDelta::days(*day);
+        app.concerts.create_performance(&CreatePerformance { concert_id, venue_id, starts_at, seating }).await?;
+    }
+    Ok(())
+}
+
+fn seating(rows: u16) -> anyhow::Result<Seating> {
+    let section = |name: &str, grade: &str, rows: u16, price: &str| -> anyhow::Result<Section> {
+        let price: Points = price.parse()?;
+        Ok(Section { name: Name::new(name)?, grade: Name::new(grade)?, rows, seats_per_row: 20, price })
+    };
+    Ok(Seating::new(vec![
+        section("Floor", "VIP", rows / 2, "150000")?,
+        section("Balcony", "R", rows, "90000")?,
+        section("Gallery", "S", rows, "50000")?,
+    ])?)
+}

@@ -1,0 +1,65 @@
+//! Passwords, and the port that keeps them unreadable.
+
+use std::fmt;
+
+/// A password that somebody chooses: 10 to 128 characters, whichever they are, and never trimmed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+/// Why a text can't be chosen as a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must have 10 to 128 characters")]
+pub struct NotAPassword;
+
+impl Password {
+    /// Checks the length: nothing else makes a password stronger that its owner wouldn't work around.
+    pub fn new(text: &str) -> Result<Self, NotAPassword> {
+        if (10..=128).contains(&text.chars().count()) { Ok(Self(text.to_owned())) } else { Err(NotAPassword) }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    /// Keeps it out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// A password couldn't be hashed: a defect, or no memory.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("a password could not be hashed: {0}")]
+pub struct HashingFailed(pub String);
+
+/// Makes of a password what can be kept, slowly on purpose: callers keep it off the threads that serve requests.
+pub trait PasswordHasher: Send + Sync {
+    /// A salted hash in PHC format: another one at each call.
+    fn hash(&self, password: &str) -> Result<String, HashingFailed>;
+
+    /// Whether the hash was made of this password. A hash that can't be read was made of none.
+    fn verify(&self, password: &str, hash: &str) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_count_and_not_bytes() {
+        assert!(Password::new(&"가".repeat(10)).is_ok());
+        assert!(Password::new(&"가".repeat(128)).is_ok());
+        assert_eq!(Password::new("  spaces  ").unwrap().as_str(), "  spaces  ");
+        for text in ["", "123456789", &"x".repeat(129)] {
+            assert_eq!(Password::new(text), Err(NotAPassword), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        assert!(!format!("{:?}", Password::new("correct horse").unwrap()).contains("horse"));
+    }
+}

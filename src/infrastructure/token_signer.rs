@@ -1,0 +1,289 @@
+//! Signed tokens: short binary texts that only this server's secrets can make.
+//!
+//! A token is the base64url text, without padding, of a payload and its tag. The payload has fields of fixed width,
+//! big-endian, so there is one text for each meaning: a kind (an access token is never taken for a queue token), the
+//! id of the key, and the claims. The tag is HMAC-SHA-256 over all of it, cut to 16 bytes: half of the hash, the
+//! least that RFC 2104, section 5, recommends, and 2^128 guesses are as far out of reach as 2^256.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::DateTime;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::domain::{
+    id::{QueueTokenId, SessionId, UserId},
+    token::{AccessClaims, QueueClaims, TokenSigner},
+    user::Role,
+};
+
+const ACCESS: u8 = 1;
+const QUEUE: u8 = 2;
+
+const TAG_BYTES: usize = 16;
+
+/// More than any token has: what is longer isn't even decoded.
+const MAX_TEXT: usize = 128;
+
+/// Signs with the first of its secrets and accepts what any of them signed, so that secrets can be changed without
+/// sending everybody away.
+#[derive(Clone)]
+pub struct HmacTokenSigner {
+    current: Key,
+    former: Vec<Key>,
+}
+
+#[derive(Clone)]
+struct Key {
+    id: u32,
+    /// Begun with the secret: each use goes on from a copy.
+    mac: Hmac<Sha256>,
+}
+
+impl Key {
+    fn new(secret: &str) -> Self {
+        let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(secret));
+        let mac = Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+        Self { id: u32::from_be_bytes([a, b, c, d]), mac }
+    }
+
+    fn sign(&self, mut payload: Vec<u8>) -> String {
+        let tag = self.mac.clone().chain_update(&payload).finalize().into_bytes();
+        payload.extend_from_slice(&tag[..TAG_BYTES]);
+        URL_SAFE_NO_PAD.encode(payload)
+    }
+
+    fn has_signed(&self, payload: &[u8], tag: &[u8; TAG_BYTES]) -> bool {
+        self.mac.clone().chain_update(payload).verify_truncated_left(tag).is_ok()
+    }
+}
+
+/// There is nothing to sign with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at least one token secret is needed")]
+pub struct NoSecret;
+
+impl HmacTokenSigner {
+    /// Signs with the first secret; reads what any of them signed.
+    pub fn new(secrets: &[String]) -> Result<Self, NoSecret> {
+        let (current, former) = secrets.split_first().ok_or(NoSecret)?;
+        let former = former.iter().map(|secret| Key::new(secret)).collect();
+        Ok(Self { current: Key::new(current), former })
+    }
+
+    /// All keys of this id: two secrets may share one by chance.
+    fn keys(&self, id: u32) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.current).chain(&self.former).filter(move |key| key.id == id)
+    }
+
+    /// The claims of a token of this kind, if one of the keys signed it.
+    fn open(&self, kind: u8, text: &str) -> Option<Fields> {
+        // The decoder accepts neither padding nor stray bits at the end, so a token has one text only.
+        let bytes = Some(text).filter(|text| text.len() <= MAX_TEXT)?;
+        let bytes = URL_SAFE_NO_PAD.decode(bytes).ok()?;
+        let (payload, tag) = bytes.split_last_chunk::<TAG_BYTES>()?;
+        let mut fields = Fields { bytes: payload.to_vec(), read: 0 };
+        let [found] = fields.take()?;
+        let key = u32::from_be_bytes(fields.take()?);
+        let genuine = found == kind && self.keys(key).any(|key| key.has_signed(payload, tag));
+        genuine.then_some(fields)
+    }
+}
+
+/// The part of a payload that hasn't been read.
+struct Fields {
+    bytes: Vec<u8>,
+    read: usize,
+}
+
+impl Fields {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let field = *self.bytes.get(self.read..)?.first_chunk()?;
+        self.read += N;
+        Some(field)
+    }
+
+    /// Nothing may be left over.
+    fn finish(&self) -> Option<()> {
+        (self.read == self.bytes.len()).then_some(())
+    }
+}
+
+fn begin(kind: u8, key: &Key) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(MAX_TEXT);
+    payload.push(kind);
+    payload.extend_from_slice(&key.id.to_be_bytes());
+    payload
+}
+
+fn role_byte(role: Role) -> u8 {
+    match role {
+        Role::User => 0,
+        Role::Admin => 1,
+    }
+}
+
+impl TokenSigner for HmacTokenSigner {
+    fn access_token(&self, claims: &AccessClaims) -> String {
+        let mut payload = begin(ACCESS, &self.current);
+        payload.extend_from_slice(claims.user_id.0.as_bytes());
+        payload.extend_from_slice(claims.session_id.0.as_bytes());
+        payload.push(role_byte(claims.role));
+        payload.extend_from_slice(&claims.expires_at.timestamp_micros().to_be_bytes());
+        self.current.sign(payload)
+    }
+
+    fn read_access_token(&self, text: &str) -> Option<AccessClaims> {
+        let mut fields = self.open(ACCESS, text)?;
+        let user_id = UserId(Uuid::from_bytes(fields.take()?));
+        let session_id = SessionId(Uuid::from_bytes(fields.take()?));
+        let [role] = fields.take()?;
+        let role = [Role::User, Role::Admin].into_iter().find(|known| role_byte(*known) == role)?;
+        let expires_at = DateTime::from_timestamp_micros(i64::from_be_bytes(fields.take()?))?;
+        fields.finish()?;
+        Some(AccessClaims { user_id, session_id, role, expires_at })
+    }
+
+    fn current_key(&self) -> u32 {
+        self.current.id
+    }
+
+    fn queue_token(&self, claims: &QueueClaims, key: u32) -> String {
+        let key = self.keys(key).next().unwrap_or(&self.current);
+        let mut payload = begin(QUEUE, key);
+        payload.extend_from_slice(&claims.id.0.to_be_bytes());
+        payload.extend_from_slice(claims.user_id.0.as_bytes());
+        // Places count from 1.
+        payload.extend_from_slice(&claims.place.unwrap_or(0).to_be_bytes());
+        key.sign(payload)
+    }
+
+    fn read_queue_token(&self, text: &str) -> Option<QueueClaims> {
+        let mut fields = self.open(QUEUE, text)?;
+        let id = QueueTokenId(u64::from_be_bytes(fields.take()?));
+        let user_id = UserId(Uuid::from_bytes(fields.take()?));
+        let place = Some(u32::from_be_bytes(fields.take()?)).filter(|place| *place > 0);
+        fields.finish()?;
+        Some(QueueClaims { id, user_id, place })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "an old secret of more than 32 characters";
+    const NEW: &str = "a new secret of more than 32 characters!";
+
+    fn signer(secrets: &[&str]) -> HmacTokenSigner {
+        let secrets: Vec<_> = secrets.iter().copied().map(str::to_owned).collect();
+        HmacTokenSigner::new(&secrets).unwrap()
+    }
+
+    fn access() -> AccessClaims {
+        AccessClaims {
+            user_id: UserId(Uuid::from_u128(7)),
+            session_id: SessionId(Uuid::from_u128(8)),
+            role: Role::Admin,
+            expires_at: DateTime::from_timestamp_micros(1_795_161_600_123_456).unwrap(),
+        }
+    }
+
+    fn queue(place: Option<u32>) -> QueueClaims {
+        QueueClaims { id: QueueTokenId((3 << 32) | 9), user_id: UserId(Uuid::from_u128(7)), place }
+    }
+
+    #[test]
+    fn what_was_signed_is_read_back() {
+        let signer = signer(&[NEW]);
+        for role in [Role::User, Role::Admin] {
+            let claims = AccessClaims { role, ..access() };
+            assert_eq!(signer.read_access_token(&signer.access_token(&claims)), Some(claims));
+        }
+        for place in [None, Some(1), Some(u32::MAX)] {
+            let text = signer.queue_token(&queue(place), signer.current_key());
+            assert_eq!(signer.read_queue_token(&text), Some(queue(place)));
+            assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+        }
+    }
+
+    #[test]
+    fn one_kind_is_never_taken_for_the_other() {
+        let signer = signer(&[NEW]);
+        let text = signer.access_token(&access());
+        assert_eq!(signer.read_queue_token(&text), None);
+        let text = signer.queue_token(&queue(Some(1)), signer.current_key());
+        assert_eq!(signer.read_access_token(&text), None);
+    }
+
+    /// A secret is changed: the new one signs, the old one is still read until it is withdrawn, and a queue token's
+    /// text stays what it was.
+    #[test]
+    fn secrets_can_be_changed() {
+        let before = signer(&[OLD]);
+        let during = signer(&[NEW, OLD]);
+        let after = signer(&[NEW]);
+        let old = before.access_token(&access());
+        assert_eq!(during.read_access_token(&old), Some(access()));
+        assert_eq!(after.read_access_token(&old), None);
+        let new = during.access_token(&access());
+        assert_eq!(after.read_access_token(&new), Some(access()));
+        assert_eq!(before.read_access_token(&new), None);
+
+        let key = before.current_key();
+        assert_ne!(key, during.current_key());
+        let text = before.queue_token(&queue(Some(5)), key);
+        assert_eq!(during.queue_token(&queue(Some(5)), key), text);
+        let signed_anew = after.queue_token(&queue(Some(5)), key);
+        assert_ne!(signed_anew, text);
+        assert_eq!(after.read_queue_token(&signed_anew), Some(queue(Some(5))));
+    }
+
+    /// Every byte of a token is changed in turn, and every character of its text, the last one's spare bits included.
+    #[test]
+    fn nothing_altered_is_read() {
+        let signer = signer(&[NEW, OLD]);
+        let access_text = signer.access_token(&access());
+        let queue_text = signer.queue_token(&queue(Some(1)), signer.current_key());
+        let refused = |text: &str| signer.read_access_token(text).is_none() && signer.read_queue_token(text).is_none();
+        for text in [&access_text, &queue_text] {
+            let bytes = URL_SAFE_NO_PAD.decode(text).unwrap();
+            for index in 0..bytes.len() {
+                for bit in 0..8 {
+                    let mut bytes = bytes.clone();
+                    bytes[index] ^= 1 << bit;
+                    assert!(refused(&URL_SAFE_NO_PAD.encode(bytes)), "bit {bit} of byte {index}");
+                }
+            }
+            for index in 0..text.len() {
+                for other in "ABCDwxyz0189-_=+/ .".chars() {
+                    let mut altered = text.clone();
+                    altered.replace_range(index..=index, &other.to_string());
+                    assert!(altered == *text || refused(&altered), "{other:?} at {index}");
+                }
+            }
+            for length in 0..text.len() {
+                assert!(refused(&text[..length]), "{length} characters");
+                assert!(refused(&text[length + 1..]), "without the first {}", length + 1);
+            }
+            for altered in [
+                format!("{text}A"),
+                format!("{text}="),
+                format!("{text}=="),
+                format!(" {text}"),
+                format!("{text}\n"),
+                text.repeat(2),
+            ] {
+                assert!(refused(&altered), "{altered:?}");
+            }
+        }
+        for text in ["", "A", "null", "가나다", &"A".repeat(10_000)] {
+            assert!(refused(text));
+        }
+    }
+
+    #[test]
+    fn without_a_secret_there_is_no_signer() {
+        assert_eq!(HmacTokenSigner::new(&[]).err(), Some(NoSecret));
+    }
+}

@@ -1,0 +1,293 @@
+//! Bookings: holding seats, and what becomes of them.
+
+use std::collections::HashSet;
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    auth::Caller,
+    body::{Body, EmptyBody, FromBody, Object},
+    gate::Gate,
+    idempotency::Keyed,
+    openapi::Failures,
+    problem::{Code, HandlerResult},
+    query::{Id, Query, cursor, cursor_part},
+    state::App,
+    values::{Amount, Timestamp, private, to_json},
+};
+use crate::{
+    application::booking::HoldSeats,
+    domain::{
+        booking::{BookedSeat, Booking, BookingState},
+        clock::{Instant, seconds_left},
+        id::{BookingId, PerformanceId, SeatId},
+    },
+};
+
+/// The most seats that one request can name: more than any sensible limit per user, and little to read.
+const MAX_SEATS: usize = 100;
+
+/// The states, by the names that a filter uses.
+const STATUSES: [(&str, &str); 5] = [
+    ("PENDING", "PENDING"),
+    ("CONFIRMED", "CONFIRMED"),
+    ("CANCELLED", "CANCELLED"),
+    ("EXPIRED", "EXPIRED"),
+    ("REFUNDED", "REFUNDED"),
+];
+
+pub(super) const FAILURES: Failures = &[
+    (
+        "hold_seats",
+        &[
+            Code::PERFORMANCE_NOT_FOUND,
+            Code::SEAT_NOT_FOUND,
+            Code::SEATS_UNAVAILABLE,
+            Code::SEAT_LIMIT_EXCEEDED,
+            Code::SALES_CLOSED,
+        ],
+    ),
+    ("get_booking", &[Code::BOOKING_NOT_FOUND]),
+    (
+        "extend_booking",
+        &[Code::BOOKING_NOT_FOUND, Code::HOLD_ALREADY_EXTENDED, Code::HOLD_EXPIRED, Code::BOOKING_NOT_PAYABLE],
+    ),
+    (
+        "cancel_booking",
+        &[
+            Code::BOOKING_NOT_FOUND,
+            Code::BOOKING_NOT_CANCELLABLE,
+            Code::REFUND_WINDOW_CLOSED,
+            Code::BALANCE_LIMIT_EXCEEDED,
+        ],
+    ),
+];
+
+pub(super) fn gated_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(hold_seats)).routes(routes!(extend_booking))
+}
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_bookings)).routes(routes!(get_booking)).routes(routes!(cancel_booking))
+}
+
+/// A wish for certain seats of a performance: all or none.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct HoldRequest {
+    #[schema(value_type = u64, minimum = 1, example = 1)]
+    performance_id: PerformanceId,
+    /// Each once.
+    #[schema(value_type = Vec<u64>, min_items = 1, max_items = 100, example = json!([1, 2]))]
+    seat_ids: Vec<SeatId>,
+}
+
+impl FromBody for HoldRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let performance_id = object.required("performanceId").and_then(|field| field.catalogue_id());
+        let seat_ids = object.required("seatIds").and_then(|field| {
+            let seen = std::cell::RefCell::new(HashSet::new());
+            field.list(1..=MAX_SEATS, |item| {
+                let id = item.catalogue_id()?;
+                if seen.borrow_mut().insert(id) { Some(SeatId(id)) } else { item.fail("is named twice") }
+            })
+        });
+        Some(Self { performance_id: PerformanceId(performance_id?), seat_ids: seat_ids? })
+    }
+}
+
+/// One user's seats of one performance.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BookingResponse {
+    booking_id: Uuid,
+    user_id: Uuid,
+    concert_id: u64,
+    performance_id: u64,
+    /// `PENDING`, `CONFIRMED`, `CANCELLED`, `EXPIRED` or `REFUNDED`.
+    status: &'static str,
+    seats: Vec<BookedSeatResponse>,
+    total_price: Amount,
+    /// Until when a pending booking can be paid.
+    held_until: Timestamp,
+    /// Null unless the booking is pending.
+    seconds_left: Option<i64>,
+    extended: bool,
+    created_at: Timestamp,
+    confirmed_at: Option<Timestamp>,
+    cancelled_at: Option<Timestamp>,
+    payment_id: Option<Uuid>,
+}
+
+/// One seat of a booking.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BookedSeatResponse {
+    seat_id: u64,
+    section: String,
+    row: String,
+    number: u16,
+    grade: String,
+    price: Amount,
+}
+
+impl From<&BookedSeat> for BookedSeatResponse {
+    fn from(seat: &BookedSeat) -> Self {
+        Self {
+            seat_id: seat.id.0,
+            section: seat.section.clone(),
+            row: seat.row.clone(),
+            number: seat.number,
+            grade: seat.grade.clone(),
+            price: seat.price.into(),
+        }
+    }
+}
+
+impl BookingResponse {
+    /// The booking as it is at `now`.
+    pub(super) fn at(booking: &Booking, now: Instant) -> Self {
+        let state = booking.state_at(now);
+        let (confirmed_at, cancelled_at, payment_id) = match state {
+            BookingState::Pending | BookingState::Expired => (None, None, None),
+            BookingState::Confirmed { at, payment_id } => (Some(at), None, Some(payment_id)),
+            BookingState::Cancelled { at } => (None, Some(at), None),
+            BookingState::Refunded { confirmed_at, payment_id, at } => (Some(confirmed_at), Some(at), Some(payment_id)),
+        };
+        Self {
+            booking_id: booking.id.0,
+            user_id: booking.user_id.0,
+            concert_id: booking.concert_id.0,
+            performance_id: booking.performance_id.0,
+            status: state.name(),
+            seats: booking.seats.iter().map(Into::into).collect(),
+            total_price: booking.total.into(),
+            held_until: Timestamp(booking.held_until),
+            seconds_left: (state == BookingState::Pending).then(|| seconds_left(now, booking.held_until)),
+            extended: booking.extended,
+            created_at: Timestamp(booking.created_at),
+            confirmed_at: confirmed_at.map(Timestamp),
+            cancelled_at: cancelled_at.map(Timestamp),
+            payment_id: payment_id.map(|id| id.0),
+        }
+    }
+}
+
+/// A page of bookings, newest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BookingListResponse {
+    items: Vec<BookingResponse>,
+    next_cursor: Option<String>,
+}
+
+/// Writes a booking as it is when it is written.
+fn render(app: &App) -> impl Fn(&Booking) -> Vec<u8> + Send + Sync + use<> {
+    let clock = std::sync::Arc::clone(&app.clock);
+    move |booking| to_json(&BookingResponse::at(booking, clock.now()))
+}
+
+/// Holds seats for the caller for five minutes: all of them, or none.
+#[utoipa::path(post, path = "/bookings", tag = "bookings",
+    security(("accessToken" = [], "queueToken" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention.")),
+    request_body = HoldRequest,
+    responses((status = 201, body = BookingResponse)))]
+async fn hold_seats(
+    State(app): State<App>,
+    caller: Caller,
+    gate: Gate,
+    keyed: Keyed,
+    body: Body<HoldRequest>,
+) -> HandlerResult<Response> {
+    let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::CREATED, render(&app))?;
+    let command = HoldSeats {
+        user_id: caller.user_id,
+        gate: gate.into_verdict(),
+        performance_id: body.value.performance_id,
+        seat_ids: body.value.seat_ids,
+    };
+    exchange.respond(app.bookings.hold(command, key).await?)
+}
+
+/// The caller's bookings, newest first.
+#[utoipa::path(get, path = "/bookings", tag = "bookings", security(("accessToken" = [])),
+    params(
+        ("status" = Option<String>, Query, description = "In this state only.",
+            pattern = "^(PENDING|CONFIRMED|CANCELLED|EXPIRED|REFUNDED)$"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+    ),
+    responses((status = 200, body = BookingListResponse)))]
+async fn list_bookings(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
+    let limit = query.limit();
+    let status = query.choice("status", &STATUSES);
+    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(BookingId);
+    query.finish()?;
+    let page = app.bookings.bookings(caller.user_id, status, before, limit).await?;
+    let next_cursor = page.items.last().filter(|_| page.more).map(|booking| cursor(&[&booking.id]));
+    let now = app.clock.now();
+    let items = page.items.iter().map(|booking| BookingResponse::at(booking, now)).collect();
+    Ok(private(BookingListResponse { items, next_cursor }))
+}
+
+/// One of the caller's bookings.
+#[utoipa::path(get, path = "/bookings/{bookingId}", tag = "bookings", security(("accessToken" = [])),
+    params(("bookingId" = Uuid, Path)),
+    responses((status = 200, body = BookingResponse)))]
+async fn get_booking(
+    State(app): State<App>,
+    caller: Caller,
+    Id(booking_id): Id<BookingId>,
+) -> HandlerResult<impl IntoResponse> {
+    let booking = app.bookings.booking(caller.user_id, booking_id).await?;
+    Ok(private(BookingResponse::at(&booking, app.clock.now())))
+}
+
+/// Holds a pending booking two minutes longer, once.
+#[utoipa::path(post, path = "/bookings/{bookingId}/extend", tag = "bookings",
+    security(("accessToken" = [], "queueToken" = [])),
+    params(
+        ("bookingId" = Uuid, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention."),
+    ),
+    responses((status = 200, body = BookingResponse)))]
+async fn extend_booking(
+    State(app): State<App>,
+    caller: Caller,
+    gate: Gate,
+    Id(booking_id): Id<BookingId>,
+    keyed: Keyed,
+    body: EmptyBody,
+) -> HandlerResult<Response> {
+    let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::OK, render(&app))?;
+    exchange.respond(app.bookings.extend(caller.user_id, gate.into_verdict(), booking_id, key).await?)
+}
+
+/// Gives a booking up: a hold is cancelled, a paid booking refunded up to 24 hours before the performance.
+///
+/// Repeating it answers with the same booking.
+#[utoipa::path(post, path = "/bookings/{bookingId}/cancel", tag = "bookings", security(("accessToken" = [])),
+    params(
+        ("bookingId" = Uuid, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention."),
+    ),
+    responses((status = 200, body = BookingResponse)))]
+async fn cancel_booking(
+    State(app): State<App>,
+    caller: Caller,
+    Id(booking_id): Id<BookingId>,
+    keyed: Keyed,
+    body: EmptyBody,
+) -> HandlerResult<Response> {
+    let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::OK, render(&app))?;
+    exchange.respond(app.bookings.cancel(caller.user_id, booking_id, key).await?)
+}

@@ -1,0 +1,260 @@
+//! The catalogue, as everybody reads it.
+
+use axum::{extract::State, response::IntoResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    body::parse_instant,
+    openapi::Failures,
+    problem::{Code, HandlerResult},
+    query::{CursorInstant, Id, Query, cursor, cursor_part},
+    state::App,
+    values::{Amount, Timestamp, public},
+};
+use crate::{
+    application::concert::{ConcertDetailsInfo, ConcertInfo, PerformanceInfo},
+    domain::{
+        clock::Instant,
+        concert::{ConcertFilter, Venue},
+        id::{ConcertId, PerformanceId},
+    },
+};
+
+pub(super) const FAILURES: Failures =
+    &[("get_concert", &[Code::CONCERT_NOT_FOUND]), ("list_performances", &[Code::CONCERT_NOT_FOUND])];
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_concerts)).routes(routes!(get_concert)).routes(routes!(list_performances))
+}
+
+/// A concert as it is listed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ConcertResponse {
+    #[schema(example = 3)]
+    concert_id: u64,
+    #[schema(example = "Winter Journey")]
+    title: String,
+    #[schema(example = "Sumi Jo")]
+    artist: String,
+    #[schema(example = "Classical")]
+    category: String,
+    /// Null, like the last and the prices, while no performance is announced.
+    first_performance_at: Option<Timestamp>,
+    last_performance_at: Option<Timestamp>,
+    min_price: Option<Amount>,
+    max_price: Option<Amount>,
+    /// Whether every performance to come is without an available seat.
+    sold_out: bool,
+}
+
+impl From<ConcertInfo> for ConcertResponse {
+    fn from(ConcertInfo { concert, is_sold_out }: ConcertInfo) -> Self {
+        Self {
+            concert_id: concert.id.0,
+            title: concert.fields.title.to_string(),
+            artist: concert.fields.artist.to_string(),
+            category: concert.fields.category.to_string(),
+            first_performance_at: concert.first_and_last.map(|(first, _)| Timestamp(first)),
+            last_performance_at: concert.first_and_last.map(|(_, last)| Timestamp(last)),
+            min_price: concert.prices.map(|(low, _)| low.into()),
+            max_price: concert.prices.map(|(_, high)| high.into()),
+            sold_out: is_sold_out,
+        }
+    }
+}
+
+/// A concert with all that is known of it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ConcertDetailsResponse {
+    #[serde(flatten)]
+    listed: ConcertResponse,
+    #[schema(example = "Schubert's songs.\nNo interval.")]
+    description: String,
+    /// Before this, the queue takes names and admits nobody; null: open.
+    sales_open_at: Option<Timestamp>,
+    /// `QUEUE`, `OPEN` or `PAUSED`.
+    #[schema(example = "QUEUE")]
+    queue_mode: &'static str,
+}
+
+impl From<ConcertDetailsInfo> for ConcertDetailsResponse {
+    fn from(info: ConcertDetailsInfo) -> Self {
+        Self {
+            description: info.listed.concert.fields.description.clone(),
+            sales_open_at: info.queue.sales_open_at.map(Timestamp),
+            queue_mode: info.queue.mode.name(),
+            listed: info.listed.into(),
+        }
+    }
+}
+
+/// A page of concerts, soonest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ConcertListResponse {
+    items: Vec<ConcertResponse>,
+    next_cursor: Option<String>,
+}
+
+/// Where.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VenueResponse {
+    #[schema(example = 1)]
+    venue_id: u64,
+    #[schema(example = "Seoul Arts Center")]
+    name: String,
+    #[schema(example = "2406 Nambusunhwan-ro, Seoul")]
+    address: String,
+}
+
+impl From<Venue> for VenueResponse {
+    fn from(venue: Venue) -> Self {
+        Self { venue_id: venue.id.0, name: venue.name.to_string(), address: venue.address.to_string() }
+    }
+}
+
+/// One dated showing of a concert.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PerformanceResponse {
+    #[schema(example = 7)]
+    performance_id: u64,
+    #[schema(example = 3)]
+    concert_id: u64,
+    starts_at: Timestamp,
+    venue: VenueResponse,
+    #[schema(example = 2_500)]
+    total_seats: u32,
+    /// How many can be held now.
+    #[schema(example = 731)]
+    available_seats: u32,
+    sold_out: bool,
+    min_price: Amount,
+    max_price: Amount,
+}
+
+impl From<PerformanceInfo> for PerformanceResponse {
+    fn from(PerformanceInfo { performance, available_seats }: PerformanceInfo) -> Self {
+        let (low, high) = performance.prices;
+        Self {
+            performance_id: performance.id.0,
+            concert_id: performance.concert_id.0,
+            starts_at: Timestamp(performance.starts_at),
+            venue: performance.venue.into(),
+            total_seats: performance.total_seats,
+            available_seats,
+            sold_out: available_seats == 0,
+            min_price: low.into(),
+            max_price: high.into(),
+        }
+    }
+}
+
+/// A page of performances, soonest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PerformanceListResponse {
+    items: Vec<PerformanceResponse>,
+    next_cursor: Option<String>,
+}
+
+/// What is on, soonest first.
+#[utoipa::path(get, path = "/concerts", tag = "concerts",
+    params(
+        ("query" = Option<String>, Query, max_length = 200, description = "Part of the title or the artist."),
+        ("category" = Option<String>, Query, max_length = 200, description = "The whole category."),
+        ("from" = Option<String>, Query, description = "Only with a performance at or after this: an instant, or a \
+            date, which stands for its midnight in UTC.", example = "2026-11-20"),
+        ("to" = Option<String>, Query, description = "Only with a performance before this: an instant, or a date, \
+            which stands for its midnight in UTC.", example = "2026-12-24T00:00:00Z"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+    ),
+    responses((status = 200, body = ConcertListResponse)))]
+async fn list_concerts(State(app): State<App>, mut query: Query) -> HandlerResult<impl IntoResponse> {
+    let limit = query.limit();
+    let text = query.parse("query", search_text);
+    let category = query.parse("category", search_text);
+    let from = query.parse("from", instant_or_date);
+    let to = query.parse("to", instant_or_date);
+    let after = query.cursor::<2>()?.map(|[at, id]| read_place(&at, &id, ConcertId)).transpose()?;
+    query.finish()?;
+    let page = app.concerts.list_concerts(&ConcertFilter { query: text, category, from, to, after, limit }).await?;
+    let last = page.items.last().filter(|_| page.more).map(|info| &info.concert);
+    let next_cursor = last.map(|concert| cursor(&[&CursorInstant(concert.listed_at), &concert.id]));
+    let items = page.items.into_iter().map(Into::into).collect();
+    Ok(public(ConcertListResponse { items, next_cursor }))
+}
+
+/// One concert.
+#[utoipa::path(get, path = "/concerts/{concertId}", tag = "concerts",
+    params(("concertId" = u64, Path)),
+    responses((status = 200, body = ConcertDetailsResponse)))]
+async fn get_concert(State(app): State<App>, Id(id): Id<ConcertId>) -> HandlerResult<impl IntoResponse> {
+    Ok(public(ConcertDetailsResponse::from(app.concerts.concert(id).await?)))
+}
+
+/// The performances of a concert that are still to come, soonest first.
+#[utoipa::path(get, path = "/concerts/{concertId}/performances", tag = "concerts",
+    params(
+        ("concertId" = u64, Path),
+        ("available" = Option<bool>, Query, description = "With `true`, only those that have a seat left."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+    ),
+    responses((status = 200, body = PerformanceListResponse)))]
+async fn list_performances(
+    State(app): State<App>,
+    Id(id): Id<ConcertId>,
+    mut query: Query,
+) -> HandlerResult<impl IntoResponse> {
+    let limit = query.limit();
+    let available_only = query.choice("available", &[("true", true), ("false", false)]).unwrap_or(false);
+    let after = query.cursor::<2>()?.map(|[at, id]| read_place(&at, &id, PerformanceId)).transpose()?;
+    query.finish()?;
+    let page = app.concerts.list_performances(id, available_only, after, limit).await?;
+    let last = page.items.last().filter(|_| page.more).map(|info| &info.performance);
+    let next_cursor = last.map(|performance| cursor(&[&CursorInstant(performance.starts_at), &performance.id]));
+    let items = page.items.into_iter().map(Into::into).collect();
+    Ok(public(PerformanceListResponse { items, next_cursor }))
+}
+
+/// Reads a place in a list that is ordered by time, then by id.
+fn read_place<T>(at: &str, id: &str, of_number: impl FnOnce(u64) -> T) -> HandlerResult<(Instant, T)> {
+    let CursorInstant(at) = cursor_part(at)?;
+    Ok((at, of_number(cursor_part(id)?)))
+}
+
+fn search_text(text: &str) -> Result<String, &'static str> {
+    if text.chars().count() <= 200 { Ok(text.to_owned()) } else { Err("must have at most 200 characters") }
+}
+
+fn instant_or_date(text: &str) -> Result<Instant, &'static str> {
+    let midnight = || parse_instant(&format!("{text}T00:00:00Z")).ok();
+    parse_instant(text)
+        .ok()
+        .or_else(midnight)
+        .ok_or("must be an RFC 3339 date and time such as \"2026-11-20T08:00:00Z\", or a date such as \"2026-11-20\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_stands_for_its_midnight() {
+        let midnight = parse_instant("2026-11-20T00:00:00Z").unwrap();
+        assert_eq!(instant_or_date("2026-11-20"), Ok(midnight));
+        assert_eq!(instant_or_date("2026-11-20T09:00:00+09:00"), Ok(midnight));
+        for text in
+            ["2026-11-31", "2026-1-20", "20261120", "+2026-1-20", "2026-11-20T", "1969-12-31", "9999-01-01", "today"]
+        {
+            assert!(instant_or_date(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The gate: queue tokens are checked in front of every gated route, as tower middleware.
+//!
+//! The middleware reads the token's signature, its user, and for reads its state; it fails closed for every route
+//! behind it. A write that may be a replay must not be refused for its token before its key was looked up (the
+//! contract's order of checks), so for writes the middleware's verdict travels with the command, and is spoken under
+//! the lock of the token's row.
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, Method, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    auth::Caller,
+    problem::{Code, Problem},
+    state::App,
+};
+use crate::domain::{
+    id::{ConcertId, QueueTokenId, UserId},
+    refusal::Refusal,
+    token::QueueClaims,
+};
+
+/// The header that carries a queue token.
+pub const QUEUE_TOKEN: &str = "queue-token";
+
+/// Proof that the gate let a read through: its token was active. Only the gate makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct ActiveToken {
+    id: QueueTokenId,
+}
+
+impl ActiveToken {
+    /// The concert it is for.
+    pub fn concert(self) -> ConcertId {
+        self.id.concert()
+    }
+}
+
+/// The gate's verdict on a write's token: which one it is, if it is the caller's. Only the gate makes one.
+#[derive(Clone, Debug)]
+pub struct Gate(Result<QueueTokenId, Refusal>);
+
+impl Gate {
+    /// For the use case that speaks it.
+    pub fn into_verdict(self) -> Result<QueueTokenId, Refusal> {
+        self.0
+    }
+}
+
+/// Guards a route. Without a valid access token nothing else is looked at.
+pub async fn require_queue_token(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let admitted = match Caller::from_request_parts(&mut parts, &app).await {
+        Ok(caller) => admit(&app, &mut parts, caller.user_id).await,
+        Err(problem) => Err(problem),
+    };
+    match admitted {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn admit(app: &App, parts: &mut Parts, user_id: UserId) -> Result<(), Problem> {
+    let verdict = presented(app, &parts.headers, user_id);
+    if parts.method == Method::GET {
+        let claims = verdict?;
+        app.queue.require_active(claims.id).await?;
+        parts.extensions.insert(ActiveToken { id: claims.id });
+    } else {
+        parts.extensions.insert(Gate(verdict.map(|claims| claims.id)));
+    }
+    Ok(())
+}
+
+fn presented(app: &App, headers: &HeaderMap, user_id: UserId) -> Result<QueueClaims, Refusal> {
+    let claims = token_of(app, headers)?;
+    if claims.user_id == user_id { Ok(claims) } else { Err(Refusal::QueueTokenNotYours) }
+}
+
+/// The queue token of a request, whoever sent it.
+pub fn token_of(app: &App, headers: &HeaderMap) -> Result<QueueClaims, Refusal> {
+    let text = headers.get(QUEUE_TOKEN).ok_or(Refusal::QueueTokenRequired)?;
+    let text = text.to_str().map_err(|_| Refusal::QueueTokenInvalid)?.trim();
+    if text.is_empty() {
+        return Err(Refusal::QueueTokenRequired);
+    }
+    app.queue.read(text).ok_or(Refusal::QueueTokenInvalid)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ActiveToken {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().copied().ok_or_else(unguarded)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Gate {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(unguarded)
+    }
+}
+
+/// A gated handler behind no gate is a defect: nobody gets in.
+fn unguarded() -> Problem {
+    Problem::new(Code::INTERNAL, "This route lacks its gate.")
+}

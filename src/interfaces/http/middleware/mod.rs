@@ -1,0 +1,9 @@
+//! What surrounds every request. The order is in [`build_router`](super::router::build_router).
+
+mod problems;
+mod request_id;
+mod request_log;
+
+pub use problems::render_problems;
+pub use request_id::set_request_id;
+pub use request_log::log_request;

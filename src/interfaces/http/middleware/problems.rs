@@ -1,0 +1,51 @@
+//! Gives every failure the one form, the framework's own included.
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, StatusCode, header},
+    middleware::Next,
+    response::Response,
+};
+
+use crate::interfaces::http::{
+    context::RequestContext,
+    problem::{self, Code, Problem},
+};
+
+/// Turns what failed into `application/problem+json`, unless it is already.
+pub async fn render_problems(context: RequestContext, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    if response.headers().get(header::CONTENT_TYPE) == Some(&problem::CONTENT_TYPE) {
+        return response;
+    }
+    let given = response.extensions_mut().remove::<Problem>();
+    let problem = given.unwrap_or_else(|| of_framework(status, response.headers()));
+    problem.into_answer(&context)
+}
+
+fn of_framework(status: StatusCode, headers: &HeaderMap) -> Problem {
+    match status {
+        StatusCode::NOT_FOUND => Problem::new(Code::NOT_FOUND, "There is nothing at this path."),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let problem = Problem::new(Code::METHOD_NOT_ALLOWED, "This path has other methods: see the header Allow.");
+            match headers.get(header::ALLOW) {
+                Some(allow) => problem.with_header(header::ALLOW, allow.clone()),
+                None => problem,
+            }
+        }
+        StatusCode::NOT_ACCEPTABLE => Problem::new(Code::NOT_ACCEPTABLE, "This comes as application/json only."),
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::PAYLOAD_TOO_LARGE, "The body is too large."),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            Problem::new(Code::UNSUPPORTED_MEDIA_TYPE, "The body must be sent as application/json.")
+        }
+        StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => {
+            Problem::new(Code::TIMEOUT, "It took too long. What was asked may or may not have been done.")
+        }
+        status if status.is_client_error() => Problem::new(Code::MALFORMED_REQUEST, "The request can't be understood."),
+        _ => Problem::new(Code::INTERNAL, "Something went wrong here. The request id names it."),
+    }
+}

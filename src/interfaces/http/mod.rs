@@ -1,0 +1,26 @@
+//! The HTTP interface: routes, the gate in front of some of them, and the form of every answer.
+//!
+//! One file per feature holds its routes, its handlers and the types they read and write. A handler translates and
+//! nothing else. Every failure becomes a [`Problem`](problem::Problem).
+
+pub mod admin;
+pub mod auth;
+pub mod body;
+pub mod booking;
+pub mod concert;
+pub mod context;
+pub mod gate;
+pub mod idempotency;
+pub mod middleware;
+pub mod openapi;
+pub mod operation;
+pub mod payment;
+pub mod point;
+pub mod problem;
+pub mod query;
+pub mod queue;
+pub mod router;
+pub mod seat;
+pub mod state;
+pub mod user;
+pub mod values;

@@ -1,0 +1,179 @@
+//! Payments: points for a booking.
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    auth::Caller,
+    body::{Body, FromBody, Object},
+    booking::BookingResponse,
+    gate::Gate,
+    idempotency::Keyed,
+    openapi::Failures,
+    problem::{Code, HandlerResult},
+    query::{Id, Query, cursor, cursor_part},
+    state::App,
+    values::{Amount, Timestamp, private, to_json},
+};
+use crate::domain::{
+    clock::Instant,
+    id::{BookingId, PaymentId},
+    payment::{Paid, Payment, PaymentState},
+};
+
+pub(super) const FAILURES: Failures = &[
+    ("pay", &[Code::BOOKING_NOT_FOUND, Code::INSUFFICIENT_POINTS, Code::BOOKING_NOT_PAYABLE, Code::HOLD_EXPIRED]),
+    ("get_payment", &[Code::PAYMENT_NOT_FOUND]),
+];
+
+pub(super) fn gated_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(pay))
+}
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_payments)).routes(routes!(get_payment))
+}
+
+/// Which booking to pay for. What it costs is the server's to say.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct PayRequest {
+    #[schema(value_type = Uuid)]
+    booking_id: BookingId,
+}
+
+impl FromBody for PayRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let booking_id = object.required("bookingId").and_then(|field| field.uuid());
+        Some(Self { booking_id: BookingId(booking_id?) })
+    }
+}
+
+/// A payment that was made.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PaidResponse {
+    payment_id: Uuid,
+    booking_id: Uuid,
+    amount: Amount,
+    /// Always `COMPLETED`.
+    status: &'static str,
+    /// What is left.
+    balance: Amount,
+    paid_at: Timestamp,
+    /// The booking, confirmed.
+    booking: BookingResponse,
+}
+
+impl PaidResponse {
+    fn at(paid: &Paid, now: Instant) -> Self {
+        Self {
+            payment_id: paid.payment.id.0,
+            booking_id: paid.payment.booking_id.0,
+            amount: paid.payment.amount.into(),
+            status: "COMPLETED",
+            balance: paid.balance.into(),
+            paid_at: Timestamp(paid.payment.paid_at),
+            booking: BookingResponse::at(&paid.booking, now),
+        }
+    }
+}
+
+/// A payment.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PaymentResponse {
+    payment_id: Uuid,
+    booking_id: Uuid,
+    amount: Amount,
+    /// `COMPLETED` or `REFUNDED`.
+    status: &'static str,
+    paid_at: Timestamp,
+    refunded_at: Option<Timestamp>,
+}
+
+impl From<&Payment> for PaymentResponse {
+    fn from(payment: &Payment) -> Self {
+        let (status, refunded_at) = match payment.state {
+            PaymentState::Completed => ("COMPLETED", None),
+            PaymentState::Refunded(at) => ("REFUNDED", Some(Timestamp(at))),
+        };
+        Self {
+            payment_id: payment.id.0,
+            booking_id: payment.booking_id.0,
+            amount: payment.amount.into(),
+            status,
+            paid_at: Timestamp(payment.paid_at),
+            refunded_at,
+        }
+    }
+}
+
+/// A page of payments, newest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PaymentListResponse {
+    items: Vec<PaymentResponse>,
+    next_cursor: Option<String>,
+}
+
+/// Pays for one of the caller's holds with points.
+///
+/// Points, payment, booking, seats and queue token change together, or nothing does.
+#[utoipa::path(post, path = "/payments", tag = "payments",
+    security(("accessToken" = [], "queueToken" = [])),
+    params(("Idempotency-Key" = String, Header, description = "A new one for each new intention.")),
+    request_body = PayRequest,
+    responses((status = 201, body = PaidResponse)))]
+async fn pay(
+    State(app): State<App>,
+    caller: Caller,
+    gate: Gate,
+    keyed: Keyed,
+    body: Body<PayRequest>,
+) -> HandlerResult<Response> {
+    keyed.require()?;
+    let clock = std::sync::Arc::clone(&app.clock);
+    let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::CREATED, move |paid: &Paid| {
+        to_json(&PaidResponse::at(paid, clock.now()))
+    })?;
+    let reply = app.payments.pay(caller.user_id, gate.into_verdict(), body.value.booking_id, key).await?;
+    exchange.respond(reply)
+}
+
+/// The caller's payments, newest first.
+#[utoipa::path(get, path = "/payments", tag = "payments", security(("accessToken" = [])),
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+    ),
+    responses((status = 200, body = PaymentListResponse)))]
+async fn list_payments(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
+    let limit = query.limit();
+    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(PaymentId);
+    query.finish()?;
+    let page = app.payments.payments(caller.user_id, before, limit).await?;
+    let next_cursor = page.items.last().filter(|_| page.more).map(|payment| cursor(&[&payment.id]));
+    let items = page.items.iter().map(Into::into).collect();
+    Ok(private(PaymentListResponse { items, next_cursor }))
+}
+
+/// One of the caller's payments.
+#[utoipa::path(get, path = "/payments/{paymentId}", tag = "payments", security(("accessToken" = [])),
+    params(("paymentId" = Uuid, Path)),
+    responses((status = 200, body = PaymentResponse)))]
+async fn get_payment(
+    State(app): State<App>,
+    caller: Caller,
+    Id(payment_id): Id<PaymentId>,
+) -> HandlerResult<impl IntoResponse> {
+    let payment = app.payments.payment(caller.user_id, payment_id).await?;
+    Ok(private(PaymentResponse::from(&payment)))
+}

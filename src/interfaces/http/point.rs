@@ -1,0 +1,241 @@
+//! Points: the prepaid balance.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    auth::Caller,
+    body::{Body, FromBody, Object, optionally},
+    idempotency::Keyed,
+    openapi::Failures,
+    problem::{Code, HandlerResult},
+    query::{Query, cursor, cursor_part},
+    state::App,
+    values::{Amount, Timestamp, none_match_lists, private, strong_etag, to_json},
+};
+use crate::domain::{
+    point::{LedgerEntry, LedgerKind, Wallet},
+    points::Points,
+};
+
+pub(super) const FAILURES: Failures = &[("charge_points", &[Code::BALANCE_LIMIT_EXCEEDED, Code::PRECONDITION_FAILED])];
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(get_points))
+        .routes(routes!(charge_points))
+        .routes(routes!(list_point_transactions))
+}
+
+/// A user's balance.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct WalletResponse {
+    user_id: Uuid,
+    balance: Amount,
+    /// How many times the balance has changed.
+    version: u64,
+    updated_at: Option<Timestamp>,
+}
+
+impl From<Wallet> for WalletResponse {
+    fn from(wallet: Wallet) -> Self {
+        Self {
+            user_id: wallet.user_id.0,
+            balance: wallet.balance.into(),
+            version: wallet.version,
+            updated_at: wallet.updated_at.map(Timestamp),
+        }
+    }
+}
+
+/// A wish for more points.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct ChargeRequest {
+    /// More than 0, at most 10,000,000.
+    #[schema(value_type = String, pattern = r"^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$", example = "50000")]
+    amount: Points,
+    /// How it is paid for: a note, nothing is called.
+    #[schema(nullable = true, max_length = 50, example = "CARD")]
+    #[expect(dead_code, reason = "accepted for clients that send it, and documented; nothing depends on it")]
+    payment_method: Option<String>,
+}
+
+impl FromBody for ChargeRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let amount = object.required("amount").and_then(|field| {
+            let amount = field.points()?;
+            if amount > Points::ZERO && amount <= Points::MAX_CHARGE {
+                Some(amount)
+            } else {
+                field.fail("must be more than 0 and at most 10000000")
+            }
+        });
+        let payment_method = optionally(object.optional("paymentMethod"), |field| {
+            let text = field.text()?;
+            if (1..=50).contains(&text.chars().count()) {
+                Some(text)
+            } else {
+                field.fail("must have 1 to 50 characters")
+            }
+        });
+        Some(Self { amount: amount?, payment_method: payment_method? })
+    }
+}
+
+/// Points that were added.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ChargeResponse {
+    transaction_id: Uuid,
+    /// Always `CHARGE`.
+    r#type: &'static str,
+    amount: Amount,
+    balance: Amount,
+    version: u64,
+    created_at: Timestamp,
+}
+
+impl From<&LedgerEntry> for ChargeResponse {
+    fn from(entry: &LedgerEntry) -> Self {
+        Self {
+            transaction_id: entry.id.0,
+            r#type: entry.kind.name(),
+            amount: entry.amount.into(),
+            balance: entry.balance_after.into(),
+            version: entry.version,
+            created_at: Timestamp(entry.created_at),
+        }
+    }
+}
+
+/// One change of a balance.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TransactionResponse {
+    transaction_id: Uuid,
+    /// `CHARGE`, `PAYMENT` or `REFUND`.
+    r#type: &'static str,
+    /// Negative for a payment.
+    amount: Amount,
+    balance_after: Amount,
+    version: u64,
+    booking_id: Option<Uuid>,
+    payment_id: Option<Uuid>,
+    created_at: Timestamp,
+}
+
+impl From<LedgerEntry> for TransactionResponse {
+    fn from(entry: LedgerEntry) -> Self {
+        let (payment_id, booking_id) = match entry.kind {
+            LedgerKind::Charge => (None, None),
+            LedgerKind::Payment(payment, booking) | LedgerKind::Refund(payment, booking) => {
+                (Some(payment.0), Some(booking.0))
+            }
+        };
+        let negative = matches!(entry.kind, LedgerKind::Payment(..));
+        Self {
+            transaction_id: entry.id.0,
+            r#type: entry.kind.name(),
+            amount: Amount { points: entry.amount, negative },
+            balance_after: entry.balance_after.into(),
+            version: entry.version,
+            booking_id,
+            payment_id,
+            created_at: Timestamp(entry.created_at),
+        }
+    }
+}
+
+/// A page of changes, newest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TransactionListResponse {
+    items: Vec<TransactionResponse>,
+    next_cursor: Option<String>,
+}
+
+/// The caller's balance.
+#[utoipa::path(get, path = "/points", tag = "points", security(("accessToken" = [])),
+    params(("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has.")),
+    responses(
+        (status = 200, body = WalletResponse, headers(("ETag" = String, description = "The version."))),
+        (status = 304, description = "The balance is what the client has."),
+    ))]
+async fn get_points(State(app): State<App>, caller: Caller, headers: HeaderMap) -> HandlerResult<Response> {
+    let wallet = app.points.balance(caller.user_id).await?;
+    let etag = strong_etag(&wallet.version);
+    let known = none_match_lists(&headers, &etag);
+    let headers = [(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+    }
+    Ok((headers, Json(WalletResponse::from(wallet))).into_response())
+}
+
+/// Adds points to the caller's balance.
+///
+/// Charges with different keys all succeed, however many at once. With `If-Match`, only if the balance still has the
+/// version that was read.
+#[utoipa::path(post, path = "/points/charges", tag = "points", security(("accessToken" = [])),
+    params(
+        ("Idempotency-Key" = String, Header, description = "A new one for each new intention."),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the balance that was read."),
+    ),
+    request_body = ChargeRequest,
+    responses((status = 201, body = ChargeResponse)))]
+async fn charge_points(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    keyed: Keyed,
+    body: Body<ChargeRequest>,
+) -> HandlerResult<Response> {
+    keyed.require()?;
+    let if_version = headers.get(header::IF_MATCH).map(if_match);
+    let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::CREATED, |entry: &LedgerEntry| {
+        to_json(&ChargeResponse::from(entry))
+    })?;
+    let reply = app.points.charge(caller.user_id, body.value.amount, if_version.flatten(), key).await?;
+    exchange.respond(reply)
+}
+
+/// The changes of the caller's balance, newest first.
+#[utoipa::path(get, path = "/points/transactions", tag = "points", security(("accessToken" = [])),
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+    ),
+    responses((status = 200, body = TransactionListResponse)))]
+async fn list_point_transactions(
+    State(app): State<App>,
+    caller: Caller,
+    mut query: Query,
+) -> HandlerResult<impl IntoResponse> {
+    let limit = query.limit();
+    let before = query.cursor::<1>()?.map(|[version]| cursor_part(&version)).transpose()?;
+    query.finish()?;
+    let page = app.points.transactions(caller.user_id, before, limit).await?;
+    let next_cursor = page.items.last().filter(|_| page.more).map(|entry| cursor(&[&entry.version]));
+    let items = page.items.into_iter().map(Into::into).collect();
+    Ok(private(TransactionListResponse { items, next_cursor }))
+}
+
+/// The version that `If-Match` asks for; `None` for `*`. One that no balance ever has stands for anything else.
+fn if_match(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().unwrap_or("").trim();
+    if text == "*" {
+        return None;
+    }
+    let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
+    Some(version.unwrap_or(u64::MAX))
+}

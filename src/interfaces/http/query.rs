@@ -1,0 +1,212 @@
+//! Reading queries, cursors and the ids in paths.
+
+use std::{
+    fmt::{self, Display},
+    str::FromStr,
+};
+
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    http::request::Parts,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use uuid::Uuid;
+
+use super::problem::{Code, FieldError, Problem};
+use crate::domain::{
+    clock::Instant,
+    id::{BookingId, ConcertId, PaymentId, PerformanceId},
+    refusal::Refusal,
+};
+
+/// How many items a page has when nothing is said.
+const DEFAULT_LIMIT: u32 = 20;
+
+/// The parameters of a query, with all that is wrong about them.
+#[derive(Debug, Default)]
+pub struct Query {
+    pairs: Vec<(String, String)>,
+    errors: Vec<FieldError>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or("");
+        let pairs = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        Ok(Self { pairs, errors: Vec::new() })
+    }
+}
+
+impl Query {
+    /// A parameter as it came; `None` when it is absent or empty.
+    pub fn text(&self, name: &'static str) -> Option<&str> {
+        self.pairs.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter with a meaning; a bad one is noted.
+    pub fn parse<T, E: Display>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        match parse(self.text(name)?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.errors.push(FieldError::parameter(name, error.to_string()));
+                None
+            }
+        }
+    }
+
+    /// One of several words.
+    pub fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        self.parse(name, |text| {
+            let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            choices
+                .iter()
+                .find(|(name, _)| *name == text)
+                .map(|(_, value)| *value)
+                .ok_or_else(|| format!("must be one of {}", names()))
+        })
+    }
+
+    /// The page's length: 1 to 100.
+    pub fn limit(&mut self) -> u32 {
+        self.parse("limit", |text| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u32>()
+                .ok()
+                .filter(|limit| digits && (1..=100).contains(limit))
+                .ok_or("must be a whole number from 1 to 100")
+        })
+        .unwrap_or(DEFAULT_LIMIT)
+    }
+
+    /// Where the page begins: what [`cursor`] made. [`Code::MALFORMED_REQUEST`] for anything else.
+    pub fn cursor<const N: usize>(&self) -> Result<Option<[String; N]>, Problem> {
+        let Some(text) = self.text("cursor") else { return Ok(None) };
+        let parts = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let parts = parts.map(|text| text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        parts.and_then(|parts| parts.try_into().ok()).map(Some).ok_or_else(bad_cursor)
+    }
+
+    /// All is read: fails with everything that was noted.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::validation(&self.errors)) }
+    }
+}
+
+/// An opaque cursor of some parts without spaces.
+pub fn cursor(parts: &[&dyn Display]) -> String {
+    let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
+    URL_SAFE_NO_PAD.encode(parts.join(" "))
+}
+
+/// Reads one part of a cursor.
+pub fn cursor_part<T: FromStr>(part: &str) -> Result<T, Problem> {
+    part.parse().map_err(|_| bad_cursor())
+}
+
+/// An instant as part of a cursor: microseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct CursorInstant(pub Instant);
+
+impl Display for CursorInstant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.timestamp_micros().fmt(f)
+    }
+}
+
+impl FromStr for CursorInstant {
+    type Err = ();
+
+    /// Reads one that the database can be asked about: up to the year 9999.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let micros: u64 = text.parse().map_err(|_| ())?;
+        let micros = i64::try_from(micros).ok().filter(|micros| *micros < 253_402_300_800_000_000).ok_or(())?;
+        Instant::from_timestamp_micros(micros).map(Self).ok_or(())
+    }
+}
+
+fn bad_cursor() -> Problem {
+    Problem::new(Code::MALFORMED_REQUEST, "The cursor is not one that this server gave out.")
+}
+
+/// An id that stands in a path: what isn't one names nothing.
+pub trait PathId: Sized {
+    /// Reads it.
+    fn from_path(text: &str) -> Result<Self, Problem>;
+}
+
+fn catalogue_id(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|id| digits && *id > 0 && *id <= i64::MAX.unsigned_abs())
+}
+
+impl PathId for ConcertId {
+    fn from_path(text: &str) -> Result<Self, Problem> {
+        catalogue_id(text).map(Self).ok_or_else(|| Refusal::ConcertNotFound.into())
+    }
+}
+
+impl PathId for PerformanceId {
+    fn from_path(text: &str) -> Result<Self, Problem> {
+        catalogue_id(text).map(Self).ok_or_else(|| Refusal::PerformanceNotFound.into())
+    }
+}
+
+impl PathId for BookingId {
+    fn from_path(text: &str) -> Result<Self, Problem> {
+        Uuid::try_parse(text).map(Self).map_err(|_| Refusal::BookingNotFound.into())
+    }
+}
+
+impl PathId for PaymentId {
+    fn from_path(text: &str) -> Result<Self, Problem> {
+        Uuid::try_parse(text).map(Self).map_err(|_| Refusal::PaymentNotFound.into())
+    }
+}
+
+/// The one id of a path.
+#[derive(Clone, Copy, Debug)]
+pub struct Id<T>(pub T);
+
+impl<S: Send + Sync, T: PathId> FromRequestParts<S> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::new(Code::NOT_FOUND, "There is nothing at this path."))?;
+        let text = params.iter().next().map_or("", |(_, value)| value);
+        T::from_path(text).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Query {
+        Query { pairs: form_urlencoded::parse(text.as_bytes()).into_owned().collect(), errors: vec![] }
+    }
+
+    #[test]
+    fn limits_outside_of_1_to_100_are_refused() {
+        assert_eq!(query("").limit(), 20);
+        assert_eq!(query("limit=100").limit(), 100);
+        for text in ["limit=0", "limit=101", "limit=-1", "limit=x", "limit=1.5", "limit=%2B1"] {
+            let mut query = query(text);
+            query.limit();
+            assert!(query.finish().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_gives_back_its_parts_and_garbage_is_refused() {
+        let text = cursor(&[&1, &"a"]);
+        let parts = query(&format!("cursor={text}")).cursor::<2>().unwrap().unwrap();
+        assert_eq!(parts, ["1", "a"]);
+        for text in ["x", "%00", "!!!!", &text[1..]] {
+            assert!(query(&format!("cursor={text}")).cursor::<2>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The waiting queue.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::Caller,
+    body::{Body, FromBody, Object},
+    gate::token_of,
+    openapi::Failures,
+    problem::{Code, HandlerResult},
+    state::App,
+    values::{Timestamp, private},
+};
+use crate::{
+    application::queue::{Place, PlaceStatus},
+    domain::{clock::seconds_left, id::ConcertId, queue::Ending},
+};
+
+pub(super) const FAILURES: Failures = &[("join_queue", &[Code::CONCERT_NOT_FOUND])];
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(join_queue)).routes(routes!(get_queue_token, leave_queue))
+}
+
+/// Which concert's queue to join.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct JoinRequest {
+    #[schema(value_type = u64, minimum = 1, example = 1)]
+    concert_id: ConcertId,
+}
+
+impl FromBody for JoinRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let concert_id = object.required("concertId").and_then(|field| field.catalogue_id());
+        Some(Self { concert_id: ConcertId(concert_id?) })
+    }
+}
+
+/// A place in a concert's queue.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct QueueTokenResponse {
+    /// To be sent in the header `Queue-Token`.
+    queue_token: String,
+    concert_id: u64,
+    /// `SCHEDULED`, `WAITING`, `ACTIVE`; at the end `COMPLETED`, `EXPIRED` or `LEFT`.
+    status: &'static str,
+    /// 1 for the next to be admitted, 0 when `ACTIVE`, null when there is no place.
+    position: Option<u32>,
+    estimated_wait: EstimatedWaitResponse,
+    /// When to ask again.
+    poll_after_seconds: u32,
+    issued_at: Timestamp,
+    /// The end of an `ACTIVE` token.
+    expires_at: Option<Timestamp>,
+    seconds_left: Option<i64>,
+    server_time: Timestamp,
+}
+
+/// How long the wait will be; null where nobody can tell.
+#[derive(Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct EstimatedWaitResponse {
+    /// Half of the people in this place wait no longer.
+    #[serde(rename = "p50Seconds")]
+    p50: Option<u32>,
+    /// Nine in ten wait no longer.
+    #[serde(rename = "p90Seconds")]
+    p90: Option<u32>,
+}
+
+impl From<Place> for QueueTokenResponse {
+    fn from(place: Place) -> Self {
+        let (status, position, wait, expires_at) = match place.status {
+            PlaceStatus::Scheduled => ("SCHEDULED", None, None, None),
+            PlaceStatus::Waiting { position, wait } => ("WAITING", Some(position), Some(wait), None),
+            PlaceStatus::Active { expires_at } => ("ACTIVE", Some(0), None, Some(expires_at)),
+            PlaceStatus::Ended(Ending::Completed) => ("COMPLETED", None, None, None),
+            PlaceStatus::Ended(Ending::Expired) => ("EXPIRED", None, None, None),
+            PlaceStatus::Ended(Ending::Left) => ("LEFT", None, None, None),
+        };
+        let estimated_wait = match (wait.flatten(), status) {
+            (Some(wait), _) => EstimatedWaitResponse { p50: Some(wait.p50_seconds), p90: Some(wait.p90_seconds) },
+            (None, "ACTIVE") => EstimatedWaitResponse { p50: Some(0), p90: Some(0) },
+            (None, _) => EstimatedWaitResponse::default(),
+        };
+        Self {
+            queue_token: place.text,
+            concert_id: place.concert_id.0,
+            status,
+            position,
+            estimated_wait,
+            poll_after_seconds: place.poll_after_seconds,
+            issued_at: Timestamp(place.issued_at),
+            expires_at: expires_at.map(Timestamp),
+            seconds_left: expires_at.map(|deadline| seconds_left(place.now, deadline)),
+            server_time: Timestamp(place.now),
+        }
+    }
+}
+
+/// Joins the waiting queue of a concert.
+///
+/// Joining again gives the same token and place: it never moves anybody.
+#[utoipa::path(post, path = "/queue/tokens", tag = "queue", security(("accessToken" = [])),
+    request_body = JoinRequest,
+    responses(
+        (status = 201, body = QueueTokenResponse, description = "A new place."),
+        (status = 200, body = QueueTokenResponse, description = "The place the caller has."),
+    ))]
+async fn join_queue(State(app): State<App>, caller: Caller, body: Body<JoinRequest>) -> HandlerResult<Response> {
+    let (place, created) = app.queue.join(caller.user_id, body.value.concert_id).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, private(QueueTokenResponse::from(place))).into_response())
+}
+
+/// What has become of a queue token.
+///
+/// Ask again after `pollAfterSeconds`. Whoever is admitted must ask once, or use the token, within `claimSeconds`.
+#[utoipa::path(get, path = "/queue/tokens/current", tag = "queue", security(("queueToken" = [])),
+    responses((status = 200, body = QueueTokenResponse)))]
+async fn get_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<impl IntoResponse> {
+    let claims = token_of(&app, &headers)?;
+    Ok(private(QueueTokenResponse::from(app.queue.current(claims).await?)))
+}
+
+/// Leaves the queue. The caller's holds for the concert are cancelled with it.
+#[utoipa::path(delete, path = "/queue/tokens/current", tag = "queue", security(("queueToken" = [])),
+    responses((status = 204, description = "Left.")))]
+async fn leave_queue(State(app): State<App>, headers: HeaderMap) -> HandlerResult<StatusCode> {
+    let claims = token_of(&app, &headers)?;
+    app.queue.leave(claims).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,112 @@
+//! All routes and what surrounds them.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::{from_fn, from_fn_with_state},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer,
+        predicate::{DefaultPredicate, NotForContentType, Predicate},
+    },
+    cors::{AllowOrigin, CorsLayer},
+    timeout::TimeoutLayer,
+};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::{
+    admin, booking, concert, gate,
+    middleware::{log_request, render_problems, set_request_id},
+    openapi, operation, payment, point, queue, seat,
+    state::{App, HttpSettings},
+    user,
+};
+
+/// Where the API begins.
+pub const BASE_PATH: &str = "/api/v1";
+
+/// The routes behind the gate: nobody passes without an active queue token of the concert.
+///
+/// `tests/api/gate.rs` tries every one of them with every kind of token, and fails when one is missing there.
+pub fn gated_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(seat::gated_routes()).merge(booking::gated_routes()).merge(payment::gated_routes())
+}
+
+fn open_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(user::routes())
+        .merge(concert::routes())
+        .merge(queue::routes())
+        .merge(booking::routes())
+        .merge(point::routes())
+        .merge(payment::routes())
+        .merge(admin::routes())
+}
+
+/// The OpenAPI document.
+pub fn document() -> OpenApi {
+    let api = OpenApiRouter::new().nest(BASE_PATH, gated_routes().merge(open_routes())).merge(operation::routes());
+    openapi::complete(api.into_openapi())
+}
+
+/// The whole server.
+///
+/// From the outside in: the request gets its id; it is logged and measured once it is answered; every failure gets its
+/// form; a panic becomes one; so does a request that takes too long; answers are compressed; other origins' pages are
+/// let in as set; then come the routes, gated ones behind their gate.
+pub fn build_router(app: App) -> Router {
+    let gate = from_fn_with_state(app.clone(), gate::require_queue_token);
+    let api = OpenApiRouter::new()
+        .nest(BASE_PATH, gated_routes().route_layer(gate).merge(open_routes()))
+        .merge(operation::routes());
+    let (routes, _) = api.split_for_parts();
+    let settings = app.settings.clone();
+    routes
+        .merge(operation::problem_pages())
+        .with_state(app.clone())
+        .merge(SwaggerUi::new("/swagger-ui").url("/api-docs/openapi.json", document()))
+        .layer(cors(&settings))
+        .layer(
+            CompressionLayer::new()
+                .compress_when(DefaultPredicate::new().and(NotForContentType::new("text/event-stream"))),
+        )
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, settings.request_timeout))
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn(render_problems))
+        .layer(from_fn(log_request))
+        .layer(from_fn_with_state(app, set_request_id))
+}
+
+fn cors(settings: &HttpSettings) -> CorsLayer {
+    let any = settings.cors_allowed_origins.iter().any(|origin| origin == "*");
+    let origins = settings.cors_allowed_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let origin = if any { AllowOrigin::any() } else { AllowOrigin::list(origins) };
+    let name = HeaderName::from_static;
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            name("idempotency-key"),
+            name("queue-token"),
+            name("x-request-id"),
+            name("last-event-id"),
+        ])
+        .expose_headers([
+            header::ETAG,
+            header::RETRY_AFTER,
+            header::LOCATION,
+            name("x-request-id"),
+            name("idempotency-replayed"),
+        ])
+        .max_age(Duration::from_secs(600))
+}

@@ -1,0 +1,55 @@
+//! What every handler can reach.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    application::{
+        audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade, payment::PaymentFacade, point::PointFacade,
+        queue::QueueFacade, user::UserFacade,
+    },
+    domain::{clock::Clock, randomness::Randomness, unit_of_work::Database},
+};
+
+/// The facades, and what the HTTP side needs besides.
+pub struct Facades {
+    /// Accounts and logins.
+    pub users: UserFacade,
+    /// The catalogue, the promoter's side of it, and seat maps.
+    pub concerts: ConcertFacade,
+    /// Waiting queues.
+    pub queue: Arc<QueueFacade>,
+    /// Holds and bookings.
+    pub bookings: BookingFacade,
+    /// Wallets.
+    pub points: PointFacade,
+    /// Payments.
+    pub payments: PaymentFacade,
+    /// The invariants.
+    pub audit: AuditFacade,
+    /// For readiness.
+    pub database: Arc<dyn Database>,
+    /// For answers that depend on the time.
+    pub clock: Arc<dyn Clock>,
+    /// For request ids.
+    pub randomness: Arc<dyn Randomness>,
+    /// Renders what was measured, in Prometheus' text format.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Cancelled once the server is stopping: it takes no new work.
+    pub draining: CancellationToken,
+    /// What is set about HTTP.
+    pub settings: HttpSettings,
+}
+
+/// What is set about HTTP.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// After how long a request is given up.
+    pub request_timeout: Duration,
+    /// Which origins' pages may call the server; `*` for any.
+    pub cors_allowed_origins: Vec<String>,
+}
+
+/// How handlers share the facades.
+pub type App = Arc<Facades>;

@@ -1,0 +1,256 @@
+//! Accounts and logins.
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::IntoResponse,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    auth::Caller,
+    body::{Body, FromBody, Object},
+    openapi::Failures,
+    problem::{Code, HandlerResult},
+    state::App,
+    values::{Timestamp, private},
+};
+use crate::{
+    application::user::{ProfileInfo, TokensInfo},
+    domain::{
+        text::{Email, Name},
+        user::{Password, Role},
+    },
+};
+
+pub(super) const FAILURES: Failures = &[
+    ("sign_up", &[Code::EMAIL_TAKEN]),
+    ("log_in", &[Code::INVALID_CREDENTIALS]),
+    ("refresh_tokens", &[Code::INVALID_REFRESH_TOKEN]),
+    ("delete_account", &[Code::USER_HAS_LIVE_BOOKINGS]),
+];
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(sign_up))
+        .routes(routes!(log_in))
+        .routes(routes!(refresh_tokens))
+        .routes(routes!(log_out))
+        .routes(routes!(get_profile, rename, delete_account))
+}
+
+/// Somebody who wants an account.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct SignUpRequest {
+    /// Compared without case; one account each.
+    #[schema(value_type = String, format = Email, max_length = 254, example = "jin@example.org")]
+    email: Email,
+    /// Any characters.
+    #[schema(value_type = String, format = Password, min_length = 10, max_length = 128, example = "correct horse battery")]
+    password: Password,
+    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Jin")]
+    name: Name,
+}
+
+impl FromBody for SignUpRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let email = object.required("email").and_then(|field| field.parse(Email::new));
+        let password = object.required("password").and_then(|field| field.parse(Password::new));
+        let name = object.required("name").and_then(|field| field.parse(Name::new));
+        Some(Self { email: email?, password: password?, name: name? })
+    }
+}
+
+/// Somebody who says who they are.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct LogInRequest {
+    #[schema(value_type = String, format = Email, max_length = 254, example = "jin@example.org")]
+    email: Email,
+    #[schema(format = Password, example = "correct horse battery")]
+    password: String,
+}
+
+impl FromBody for LogInRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let email = object.required("email").and_then(|field| field.parse(Email::new));
+        // Of any length: one that nobody can have chosen is a wrong password like another.
+        let password = object.required("password").and_then(|field| field.text());
+        Some(Self { email: email?, password: password? })
+    }
+}
+
+/// A refresh token to be exchanged.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct RefreshRequest {
+    /// The newest one of the login.
+    #[schema(example = "2Vd0pWzSxRkQm1u3h8cJ5yT7aLbN4eFgXoIiUwZqKrY")]
+    refresh_token: String,
+}
+
+impl FromBody for RefreshRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let refresh_token = object.required("refreshToken").and_then(|field| field.text());
+        Some(Self { refresh_token: refresh_token? })
+    }
+}
+
+/// What to change of the caller's account.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct RenameRequest {
+    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Jin Park")]
+    name: Name,
+}
+
+impl FromBody for RenameRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let name = object.required("name").and_then(|field| field.parse(Name::new));
+        Some(Self { name: name? })
+    }
+}
+
+/// An account.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ProfileResponse {
+    user_id: Uuid,
+    #[schema(example = "jin@example.org")]
+    email: String,
+    #[schema(example = "Jin")]
+    name: String,
+    /// `USER` or `ADMIN`.
+    #[schema(example = "USER")]
+    role: &'static str,
+    created_at: Timestamp,
+}
+
+impl From<ProfileInfo> for ProfileResponse {
+    fn from(profile: ProfileInfo) -> Self {
+        Self {
+            user_id: profile.id.0,
+            email: profile.email.as_str().to_owned(),
+            name: profile.name.as_str().to_owned(),
+            role: match profile.role {
+                Role::User => "USER",
+                Role::Admin => "ADMIN",
+            },
+            created_at: Timestamp(profile.created_at),
+        }
+    }
+}
+
+/// The tokens of a login.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TokensResponse {
+    /// For the header `Authorization: Bearer <accessToken>`.
+    access_token: String,
+    /// Always `Bearer`.
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// How many seconds the access token works.
+    #[schema(example = 3_600)]
+    expires_in: i64,
+    /// Works once, for new tokens of both kinds.
+    refresh_token: String,
+    /// How many seconds the refresh token works.
+    #[schema(example = 1_209_600)]
+    refresh_expires_in: i64,
+    user_id: Uuid,
+}
+
+impl From<TokensInfo> for TokensResponse {
+    fn from(tokens: TokensInfo) -> Self {
+        Self {
+            access_token: tokens.access_token,
+            token_type: "Bearer",
+            expires_in: tokens.expires_in_seconds,
+            refresh_token: tokens.refresh_token,
+            refresh_expires_in: tokens.refresh_expires_in_seconds,
+            user_id: tokens.user_id.0,
+        }
+    }
+}
+
+/// Makes an account.
+#[utoipa::path(post, path = "/users", tag = "users",
+    request_body = SignUpRequest,
+    responses((status = 201, body = ProfileResponse, headers(("Location" = String, description = "The account.")))))]
+async fn sign_up(State(app): State<App>, Body { value, .. }: Body<SignUpRequest>) -> HandlerResult<impl IntoResponse> {
+    let profile = app.users.sign_up(value.email, value.password, value.name).await?;
+    let location = [(header::LOCATION, HeaderValue::from_static("/api/v1/users/me"))];
+    Ok((StatusCode::CREATED, location, private(ProfileResponse::from(profile))))
+}
+
+/// Begins a login.
+///
+/// An unknown address and a wrong password get the same answer.
+#[utoipa::path(post, path = "/auth/login", tag = "users",
+    request_body = LogInRequest,
+    responses((status = 200, body = TokensResponse)))]
+async fn log_in(State(app): State<App>, Body { value, .. }: Body<LogInRequest>) -> HandlerResult<impl IntoResponse> {
+    let tokens = app.users.log_in(&value.email, value.password).await?;
+    Ok(private(TokensResponse::from(tokens)))
+}
+
+/// Exchanges a refresh token for new tokens.
+///
+/// It works once. Using one a second time ends the login with all its tokens: somebody has copied it.
+#[utoipa::path(post, path = "/auth/refresh", tag = "users",
+    request_body = RefreshRequest,
+    responses((status = 200, body = TokensResponse)))]
+async fn refresh_tokens(
+    State(app): State<App>,
+    Body { value, .. }: Body<RefreshRequest>,
+) -> HandlerResult<impl IntoResponse> {
+    let tokens = app.users.refresh(&value.refresh_token).await?;
+    Ok(private(TokensResponse::from(tokens)))
+}
+
+/// Ends the login that the access token is of.
+///
+/// Its access and refresh tokens stop working on every server within a second.
+#[utoipa::path(post, path = "/auth/logout", tag = "users", security(("accessToken" = [])),
+    responses((status = 204, description = "The login has ended.")))]
+async fn log_out(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {
+    app.users.log_out(caller.session_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The caller's account.
+#[utoipa::path(get, path = "/users/me", tag = "users", security(("accessToken" = [])),
+    responses((status = 200, body = ProfileResponse)))]
+async fn get_profile(State(app): State<App>, caller: Caller) -> HandlerResult<impl IntoResponse> {
+    let profile = app.users.profile(caller.user_id).await?;
+    Ok(private(ProfileResponse::from(profile)))
+}
+
+/// Gives the caller's account another name.
+#[utoipa::path(patch, path = "/users/me", tag = "users", security(("accessToken" = [])),
+    request_body = RenameRequest,
+    responses((status = 200, body = ProfileResponse)))]
+async fn rename(
+    State(app): State<App>,
+    caller: Caller,
+    Body { value, .. }: Body<RenameRequest>,
+) -> HandlerResult<impl IntoResponse> {
+    let profile = app.users.rename(caller.user_id, value.name).await?;
+    Ok(private(ProfileResponse::from(profile)))
+}
+
+/// Deletes the caller's account.
+///
+/// Its logins end, it leaves every queue, and its personal data goes. Refused while it has bookings that are held or
+/// confirmed.
+#[utoipa::path(delete, path = "/users/me", tag = "users", security(("accessToken" = [])),
+    responses((status = 204, description = "The account is gone.")))]
+async fn delete_account(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {
+    app.users.delete_account(caller.user_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,118 @@
+//! Recurring jobs: each is one facade call with a bounded batch, safe on any number of instances.
+//!
+//! A job that did a full batch runs again at once; one that fails waits longer each time. All of them stop with the
+//! server, after the batch at hand.
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::sleep;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::http::state::App;
+use crate::{
+    application::{error::AppError, housekeeping::HousekeepingFacade},
+    domain::randomness::below,
+};
+
+/// How many holds one batch expires.
+const EXPIRY_BATCH: u32 = 200;
+
+/// The longest pause after failures.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often the jobs run. Each pause is drawn between 75 % and 125 % of it, so that instances don't run in step.
+#[derive(Clone, Copy, Debug)]
+pub struct SchedulerSettings {
+    /// Admission to the sales.
+    pub admission: Duration,
+    /// Writing down that holds have expired.
+    pub expiry: Duration,
+    /// Learning which logins were revoked elsewhere.
+    pub revocations: Duration,
+    /// Finishing cancelled performances.
+    pub cancellations: Duration,
+    /// Removing what is old.
+    pub housekeeping: Duration,
+}
+
+impl Default for SchedulerSettings {
+    fn default() -> Self {
+        Self {
+            admission: Duration::from_millis(250),
+            expiry: Duration::from_millis(500),
+            revocations: Duration::from_millis(250),
+            cancellations: Duration::from_secs(2),
+            housekeeping: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Starts all jobs on `tasks`; they end once `stop` is cancelled.
+pub fn start(
+    app: &App,
+    housekeeping: HousekeepingFacade,
+    settings: SchedulerSettings,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let jobs = Jobs { app: app.clone(), stop: stop.clone() };
+    tasks.spawn(
+        jobs.clone()
+            .repeat("admission", settings.admission, |app| async move { app.queue.admit_due().await.map(|_| false) }),
+    );
+    tasks.spawn(jobs.clone().repeat("expiry", settings.expiry, |app| async move {
+        app.bookings.expire_holds(EXPIRY_BATCH).await.map(|expired| expired >= EXPIRY_BATCH)
+    }));
+    tasks.spawn(jobs.clone().repeat("revocations", settings.revocations, |app| async move {
+        app.users.refresh_revocations().await.map(|()| false)
+    }));
+    tasks.spawn(jobs.clone().repeat("cancellations", settings.cancellations, |app| async move {
+        app.concerts.finish_cancellations().await
+    }));
+    let housekeeping = std::sync::Arc::new(housekeeping);
+    tasks.spawn(jobs.repeat("housekeeping", settings.housekeeping, move |_| {
+        let housekeeping = std::sync::Arc::clone(&housekeeping);
+        async move { housekeeping.clean().await }
+    }));
+}
+
+#[derive(Clone)]
+struct Jobs {
+    app: App,
+    stop: CancellationToken,
+}
+
+impl Jobs {
+    /// Runs a job until the server stops. The job tells whether there is more to do at once.
+    async fn repeat<F: Future<Output = Result<bool, AppError>> + Send>(
+        self,
+        name: &'static str,
+        every: Duration,
+        job: impl Fn(App) -> F + Send,
+    ) {
+        let mut pause = every;
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = sleep(self.jittered(pause)) => {}
+            }
+            let started = tokio::time::Instant::now();
+            let result = job(self.app.clone()).await;
+            metrics::histogram!("job_run_seconds", "job" => name).record(started.elapsed().as_secs_f64());
+            pause = match result {
+                Ok(true) => Duration::ZERO,
+                Ok(false) => every,
+                Err(error) => {
+                    metrics::counter!("job_failures_total", "job" => name).increment(1);
+                    tracing::warn!(job = name, error = &error as &dyn std::error::Error, "a job failed");
+                    (pause * 2).clamp(every, MAX_PAUSE.max(every))
+                }
+            };
+        }
+    }
+
+    fn jittered(&self, pause: Duration) -> Duration {
+        let percent = 75 + below(&*self.app.randomness, 51);
+        pause * u32::try_from(percent).unwrap_or(100) / 100
+    }
+}

@@ -1,0 +1,5 @@
+//! The API, tested from outside: one module a feature, then what crosses them.
+
+mod journey;
+mod sessions;
+mod support;

@@ -1,0 +1,255 @@
+//! Accounts and logins against a real database: what is decided, committed, and heard of on another instance.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta};
+use concert_reservation::{
+    application::{
+        Ports,
+        error::AppError,
+        user::{SessionSettings, TokensInfo, UserFacade},
+    },
+    domain::{
+        clock::{Clock, Instant, ManualClock},
+        concert::ConcertFields,
+        id::{ConcertId, UserId},
+        queue::Queue,
+        refusal::Refusal,
+        text::{Email, Name},
+        unit_of_work::Database,
+        user::{Password, Role},
+    },
+    infrastructure::{
+        mysql::MySqlDatabase, password::Argon2Hasher, randomness::OsRandomness, token_signer::HmacTokenSigner,
+    },
+};
+use sqlx::MySqlPool;
+
+const PASSWORD: &str = "correct horse battery";
+
+/// One database, one clock, and as many instances as a test asks for.
+struct World {
+    database: Arc<dyn Database>,
+    clock: Arc<ManualClock>,
+}
+
+impl World {
+    fn new(pool: MySqlPool) -> Self {
+        let start = DateTime::from_timestamp(1_795_161_600, 0).unwrap();
+        Self { database: Arc::new(MySqlDatabase::new(pool)), clock: Arc::new(ManualClock::at(start)) }
+    }
+
+    fn instance(&self) -> UserFacade {
+        let ports = Ports {
+            database: Arc::clone(&self.database),
+            clock: self.clock.clone(),
+            randomness: Arc::new(OsRandomness),
+            signer: Arc::new(HmacTokenSigner::new(&["a secret of more than 32 characters".to_owned()]).unwrap()),
+        };
+        let hasher = Arc::new(Argon2Hasher::new(Arc::new(OsRandomness)));
+        UserFacade::new(ports, hasher, 2, SessionSettings::default()).unwrap()
+    }
+}
+
+async fn sign_up(users: &UserFacade, email: &str) -> UserId {
+    let profile = users.sign_up(address(email), Password::new(PASSWORD).unwrap(), Name::new("Jin").unwrap()).await;
+    profile.unwrap().id
+}
+
+async fn log_in(users: &UserFacade, email: &str) -> TokensInfo {
+    users.log_in(&address(email), PASSWORD.to_owned()).await.unwrap()
+}
+
+fn address(text: &str) -> Email {
+    Email::new(text).unwrap()
+}
+
+fn refusal<T>(result: Result<T, AppError>) -> Refusal {
+    match result {
+        Err(AppError::Refused(refusal)) => refusal,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was not refused"),
+    }
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_account_is_made_once_and_entered_with_its_password_alone(pool: MySqlPool) {
+    let users = World::new(pool).instance();
+    let id = sign_up(&users, "Jin@example.org").await;
+    let again =
+        users.create_admin(address("jin@EXAMPLE.org"), Password::new(PASSWORD).unwrap(), Name::new("Mina").unwrap());
+    assert_eq!(refusal(again.await), Refusal::EmailTaken);
+
+    let tokens = log_in(&users, "jin@example.org").await;
+    assert_eq!((tokens.user_id, tokens.expires_in_seconds), (id, 3_600));
+    assert_eq!(tokens.refresh_expires_in_seconds, 14 * 86_400);
+    let claims = users.authenticate(&tokens.access_token).await.unwrap();
+    assert_eq!((claims.user_id, claims.role), (id, Role::User));
+    for (email, password) in [("jin@example.org", "correct horse batterz"), ("mina@example.org", PASSWORD)] {
+        let refused = users.log_in(&address(email), password.to_owned()).await;
+        assert_eq!(refusal(refused), Refusal::InvalidCredentials);
+    }
+
+    let renamed = users.rename(id, Name::new("Mina").unwrap()).await.unwrap();
+    assert_eq!((renamed.name.as_str(), renamed.email.as_str()), ("Mina", "Jin@example.org"));
+    assert_eq!(users.profile(id).await.unwrap().name.as_str(), "Mina");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn access_tokens_end_at_their_deadline_and_nothing_forged_is_let_in(pool: MySqlPool) {
+    let world = World::new(pool);
+    let users = world.instance();
+    sign_up(&users, "jin@example.org").await;
+    let token = log_in(&users, "jin@example.org").await.access_token;
+    world.clock.advance(TimeDelta::seconds(3_600) - TimeDelta::microseconds(1));
+    users.authenticate(&token).await.unwrap();
+    world.clock.advance(TimeDelta::microseconds(1));
+    for token in [token.as_str(), "", "forged"] {
+        assert_eq!(refusal(users.authenticate(token).await), Refusal::Unauthenticated);
+    }
+}
+
+/// A login is ended on one instance. That instance refuses its tokens at once; the other, whose job doesn't run here,
+/// as soon as a second has passed by the clock; so does one that is started later.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_logout_is_heard_of_everywhere_within_a_second(pool: MySqlPool) {
+    let world = World::new(pool);
+    let (here, there) = (world.instance(), world.instance());
+    sign_up(&here, "jin@example.org").await;
+    let tokens = log_in(&here, "jin@example.org").await;
+    let other_login = log_in(&here, "jin@example.org").await;
+    let claims = there.authenticate(&tokens.access_token).await.unwrap();
+
+    here.log_out(claims.session_id).await.unwrap();
+    here.log_out(claims.session_id).await.unwrap();
+    assert_eq!(refusal(here.authenticate(&tokens.access_token).await), Refusal::Unauthenticated);
+    world.clock.advance(TimeDelta::milliseconds(1_001));
+    assert_eq!(refusal(there.authenticate(&tokens.access_token).await), Refusal::Unauthenticated);
+    assert_eq!(refusal(there.refresh(&tokens.refresh_token).await), Refusal::InvalidRefreshToken);
+    world.clock.advance(TimeDelta::minutes(30));
+    assert_eq!(refusal(world.instance().authenticate(&tokens.access_token).await), Refusal::Unauthenticated);
+    there.authenticate(&other_login.access_token).await.unwrap();
+}
+
+/// A refresh token is exchanged, then used a second time: the refusal must be committed as the end of the family, so
+/// the token that it was exchanged for is worth nothing either, nor is any access token.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_refresh_token_works_once_and_its_second_use_ends_the_family(pool: MySqlPool) {
+    let world = World::new(pool);
+    let (here, there) = (world.instance(), world.instance());
+    sign_up(&here, "jin@example.org").await;
+    let first = log_in(&here, "jin@example.org").await;
+    world.clock.advance(TimeDelta::days(13));
+    let second = here.refresh(&first.refresh_token).await.unwrap();
+    assert_ne!(second.refresh_token, first.refresh_token);
+    there.authenticate(&second.access_token).await.unwrap();
+    world.clock.advance(TimeDelta::days(13));
+    let third = here.refresh(&second.refresh_token).await.unwrap();
+
+    assert_eq!(refusal(there.refresh(&second.refresh_token).await), Refusal::InvalidRefreshToken);
+    assert_eq!(refusal(here.refresh(&third.refresh_token).await), Refusal::InvalidRefreshToken);
+    assert_eq!(refusal(there.authenticate(&third.access_token).await), Refusal::Unauthenticated);
+
+    let fresh = log_in(&here, "jin@example.org").await;
+    world.clock.advance(TimeDelta::days(14));
+    assert_eq!(refusal(here.refresh(&fresh.refresh_token).await), Refusal::InvalidRefreshToken);
+    assert_eq!(refusal(here.refresh("unknown").await), Refusal::InvalidRefreshToken);
+}
+
+/// Two exchanges of one token at once: one is the first, the other the second, whichever instance they reach.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn of_two_exchanges_at_once_one_is_refused(pool: MySqlPool) {
+    let world = World::new(pool);
+    let (here, there) = (world.instance(), world.instance());
+    sign_up(&here, "jin@example.org").await;
+    for _ in 0..10 {
+        let tokens = log_in(&here, "jin@example.org").await;
+        let (one, other) = tokio::join!(here.refresh(&tokens.refresh_token), there.refresh(&tokens.refresh_token));
+        let (winner, loser) = if one.is_ok() { (one, other) } else { (other, one) };
+        assert_eq!(refusal(loser), Refusal::InvalidRefreshToken);
+        let newest = winner.ok().unwrap().refresh_token;
+        assert_eq!(refusal(here.refresh(&newest).await), Refusal::InvalidRefreshToken);
+    }
+}
+
+/// An account with one login and a place in a queue is deleted: it can't be entered any more, the place is free, the
+/// address too, and the queue knows that somebody in line has left.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_deleted_account_leaves_its_queues_and_is_found_by_nobody(pool: MySqlPool) {
+    let world = World::new(pool.clone());
+    let users = world.instance();
+    let id = sign_up(&users, "jin@example.org").await;
+    let tokens = log_in(&users, "jin@example.org").await;
+    let concert = queue_with(&world, id).await;
+
+    users.delete_account(id).await.unwrap();
+    assert_eq!(refusal(users.authenticate(&tokens.access_token).await), Refusal::Unauthenticated);
+    assert_eq!(refusal(users.refresh(&tokens.refresh_token).await), Refusal::InvalidRefreshToken);
+    let login = users.log_in(&address("jin@example.org"), PASSWORD.to_owned()).await;
+    assert_eq!(refusal(login), Refusal::InvalidCredentials);
+    assert_eq!(refusal(users.profile(id).await), Refusal::Unauthenticated);
+    assert_eq!(refusal(users.delete_account(id).await), Refusal::Unauthenticated);
+    assert_ne!(sign_up(&users, "jin@example.org").await, id);
+
+    let mut uow = world.database.begin().await.unwrap();
+    assert!(uow.queues().list_live_concerts_of(id).await.unwrap().is_empty());
+    let queue = uow.queues().find_queue(concert).await.unwrap().unwrap();
+    assert_eq!(queue.departures, 1);
+    let (status,): (String,) = sqlx::query_as("SELECT status FROM queue_tokens").fetch_one(&pool).await.unwrap();
+    assert_eq!(status, "LEFT");
+}
+
+/// A user with a hold stays, in the queue as well, until the hold is over by the clock.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_account_with_a_live_booking_is_not_deleted(pool: MySqlPool) {
+    let world = World::new(pool.clone());
+    let users = world.instance();
+    let id = sign_up(&users, "jin@example.org").await;
+    let concert = queue_with(&world, id).await;
+    hold(&pool, id, concert, world.clock.now() + TimeDelta::minutes(5)).await;
+
+    assert_eq!(refusal(users.delete_account(id).await), Refusal::UserHasLiveBookings);
+    let mut uow = world.database.begin().await.unwrap();
+    assert_eq!(uow.queues().list_live_concerts_of(id).await.unwrap(), [concert]);
+    drop(uow);
+    world.clock.advance(TimeDelta::minutes(5));
+    users.delete_account(id).await.unwrap();
+}
+
+/// A concert in whose queue the user waits.
+async fn queue_with(world: &World, user_id: UserId) -> ConcertId {
+    let now = world.clock.now();
+    let name = || Name::new("IU").unwrap();
+    let fields = ConcertFields { title: name(), artist: name(), category: name(), description: String::new() };
+    let mut uow = world.database.begin().await.unwrap();
+    let concert = uow.concerts().insert_concert(&fields, now).await.unwrap();
+    let mut queue = Queue::new(concert, now);
+    let token = queue.issue(user_id, 1, now).unwrap();
+    uow.queues().insert_queue(&queue).await.unwrap();
+    uow.queues().insert_tokens(&[token]).await.unwrap();
+    uow.commit().await.unwrap();
+    concert
+}
+
+/// A pending booking, held until then.
+async fn hold(pool: &MySqlPool, user_id: UserId, concert: ConcertId, until: Instant) {
+    let id = [7_u8; 16].as_slice();
+    for statement in [
+        "INSERT INTO venues (id, name, address, created_at) VALUES (1, 'Hall', 'Seoul', '2026-01-01')",
+        "INSERT INTO performances (id, concert_id, venue_id, starts_at, total_seats, min_price, max_price, created_at) \
+         SELECT 1, id, 1, '2027-12-31', 1, 5, 5, created_at FROM concerts",
+    ] {
+        sqlx::query(statement).execute(pool).await.unwrap();
+    }
+    sqlx::query(
+        "INSERT INTO bookings (id, user_id, concert_id, performance_id, status, seat_count, total_price, held_until, \
+         extended, created_at) VALUES (?, ?, ?, 1, 'PENDING', 1, 5, ?, FALSE, '2026-01-01')",
+    )
+    .bind(id)
+    .bind(user_id.0)
+    .bind(concert.0)
+    .bind(until)
+    .execute(pool)
+    .await
+    .unwrap();
+}

@@ -1,0 +1,180 @@
+//! Servers under test.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::Router;
+use chrono::{DateTime, TimeDelta, Utc};
+use concert_reservation::{
+    app::App,
+    application::Ports,
+    config::Config,
+    domain::{
+        clock::{Clock, ManualClock},
+        id::{SessionId, UserId},
+        randomness::new_uuid,
+        text::{Email, Name},
+        token::AccessClaims,
+        user::{Role, Session, User},
+    },
+};
+use sqlx::mysql::MySqlConnectOptions;
+
+use super::{Client, Sale};
+
+/// One database with one or more servers on it, sharing a clock that stands still.
+pub(crate) struct TestApp {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) instances: Vec<App>,
+    routers: Vec<Router>,
+    users: AtomicU64,
+}
+
+impl TestApp {
+    /// One server.
+    pub(crate) fn start(options: MySqlConnectOptions) -> Self {
+        Self::start_with(options, 1, &[])
+    }
+
+    /// Two servers on one database.
+    pub(crate) fn start_two(options: MySqlConnectOptions) -> Self {
+        Self::start_with(options, 2, &[])
+    }
+
+    /// Servers with some variables set.
+    pub(crate) fn start_with(options: MySqlConnectOptions, instances: usize, settings: &[(&str, &str)]) -> Self {
+        let settings: BTreeMap<_, _> = settings.iter().copied().collect();
+        let config = Config::from_lookup(|name| match name {
+            "DEMO" => Some("true".to_owned()),
+            name => settings.get(name).map(|value| (*value).to_owned()),
+        })
+        .expect("the settings of a test are good");
+        let clock = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
+        let instances: Vec<_> = (0..instances)
+            .map(|_| {
+                let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+                App::build(&config, options.clone(), clock).expect("a server can be wired")
+            })
+            .collect();
+        let routers = instances.iter().map(App::router).collect();
+        Self { clock, instances, routers, users: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.instances[0].ports
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    /// Somebody who isn't logged in.
+    pub(crate) fn anonymous(&self) -> Client {
+        Client::new(self.routers[0].clone())
+    }
+
+    /// A new user, logged in.
+    pub(crate) async fn user(&self) -> Client {
+        self.account(Role::User).await
+    }
+
+    /// A new administrator, logged in.
+    pub(crate) async fn admin(&self) -> Client {
+        self.account(Role::Admin).await
+    }
+
+    /// Many new users, logged in, spread over the servers.
+    pub(crate) async fn users(&self, count: usize) -> Vec<Client> {
+        let mut users = Vec::with_capacity(count);
+        for _ in 0..count {
+            users.push(self.user().await);
+        }
+        users
+    }
+
+    /// The same client, talking to another server of the same database.
+    pub(crate) fn at_instance(&self, client: &Client, instance: usize) -> Client {
+        client.clone().with_router(self.routers[instance].clone())
+    }
+
+    /// Writes an account and a login as signing up and logging in do, without hashing a password.
+    async fn account(&self, role: Role) -> Client {
+        let number = self.users.fetch_add(1, Ordering::SeqCst);
+        let ports = self.ports();
+        let now = self.now();
+        let user = User {
+            id: UserId(new_uuid(&*ports.randomness, now)),
+            email: Email::new(&format!("user{number}@example.org")).unwrap(),
+            name: Name::new(&format!("User {number}")).unwrap(),
+            role,
+            password_hash: "none: this account was made by a test".to_owned(),
+            created_at: now,
+        };
+        let session = Session {
+            id: SessionId(new_uuid(&*ports.randomness, now)),
+            user_id: user.id,
+            created_at: now,
+            expires_at: now + TimeDelta::days(14),
+            revoked_at: None,
+        };
+        let mut uow = ports.database.begin().await.unwrap();
+        uow.users().insert(&user).await.unwrap();
+        uow.sessions().insert(&session).await.unwrap();
+        uow.commit().await.unwrap();
+        let expires_at = now + TimeDelta::days(365);
+        let claims = AccessClaims { user_id: user.id, session_id: session.id, role, expires_at };
+        let token = ports.signer.access_token(&claims);
+        let router = self.routers[usize::try_from(number).unwrap() % self.routers.len()].clone();
+        Client::new(router).with_token(token, user.id.0)
+    }
+
+    /// A sale that lets everybody in at once: one performance in 30 days, seats of 50,000 points.
+    pub(crate) async fn sale(&self, rows: u64, seats_per_row: u64) -> Sale {
+        Sale::create(self, rows, seats_per_row).await
+    }
+
+    /// A user with an active queue token.
+    pub(crate) async fn buyer(&self, sale: &Sale) -> Client {
+        let user = self.user().await;
+        sale.admit(user).await
+    }
+
+    /// A user with an active queue token and points.
+    pub(crate) async fn buyer_with_points(&self, sale: &Sale, points: &str) -> Client {
+        let buyer = self.buyer(sale).await;
+        buyer.charge(points).await;
+        buyer
+    }
+
+    /// Many users with active queue tokens, spread over the servers.
+    pub(crate) async fn buyers(&self, sale: &Sale, count: usize) -> Vec<Client> {
+        let users = self.users(count).await;
+        futures::future::join_all(users.into_iter().map(|user| sale.admit(user))).await
+    }
+
+    /// Runs every recurring job once, on every server.
+    pub(crate) async fn tick(&self) {
+        for instance in &self.instances {
+            instance.shared.queue.admit_due().await.unwrap();
+            instance.shared.bookings.expire_holds(1_000).await.unwrap();
+            instance.shared.users.refresh_revocations().await.unwrap();
+            instance.shared.concerts.finish_cancellations().await.unwrap();
+        }
+    }
+
+    /// Every invariant holds.
+    pub(crate) async fn assert_sound(&self) {
+        let report = self.instances[0].shared.audit.check().await.unwrap();
+        let broken: Vec<_> = report.invariants.iter().filter(|invariant| invariant.violations > 0).collect();
+        assert!(broken.is_empty(), "broken invariants: {broken:#?}");
+    }
+}

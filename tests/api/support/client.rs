@@ -1,0 +1,197 @@
+//! Clients: who acts is who they were made for.
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Method, Request, StatusCode},
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use uuid::Uuid;
+
+/// Sends requests through a server's routes, without a socket.
+#[derive(Clone)]
+pub(crate) struct Client {
+    router: Router,
+    token: Option<String>,
+    queue_token: Option<String>,
+    user_id: Uuid,
+}
+
+impl Client {
+    pub(crate) fn new(router: Router) -> Self {
+        Self { router, token: None, queue_token: None, user_id: Uuid::nil() }
+    }
+
+    pub(crate) fn with_router(self, router: Router) -> Self {
+        Self { router, ..self }
+    }
+
+    pub(crate) fn with_token(self, token: String, user_id: Uuid) -> Self {
+        Self { token: Some(token), user_id, ..self }
+    }
+
+    pub(crate) fn with_queue_token(self, queue_token: &str) -> Self {
+        Self { queue_token: Some(queue_token.to_owned()), ..self }
+    }
+
+    pub(crate) fn without_queue_token(self) -> Self {
+        Self { queue_token: None, ..self }
+    }
+
+    pub(crate) fn user_id(&self) -> Uuid {
+        self.user_id
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        self.token.as_deref().expect("the client is logged in")
+    }
+
+    pub(crate) fn queue_token(&self) -> &str {
+        self.queue_token.as_deref().expect("the client has joined a queue")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, &[], None).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Reply {
+        self.send(Method::DELETE, path, &[], None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Reply {
+        self.send(Method::POST, path, &[], Some(body)).await
+    }
+
+    pub(crate) async fn post_keyed(&self, path: &str, key: &str, body: Value) -> Reply {
+        self.send(Method::POST, path, &[("Idempotency-Key", key)], Some(body)).await
+    }
+
+    /// Sends anything as JSON; paths without a leading `/api` are the API's.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Reply {
+        let mut headers = headers.to_vec();
+        if body.is_some() {
+            headers.push(("Content-Type", "application/json"));
+        }
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        self.send_raw(method, path, &headers, body).await
+    }
+
+    /// Sends anything at all.
+    pub(crate) async fn send_raw(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Reply {
+        let mut request = Request::builder().method(method.clone()).uri(path);
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        if let Some(queue_token) = &self.queue_token {
+            request = request.header("Queue-Token", queue_token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.into()).expect("a test's request is well formed");
+        let response = self.router.clone().oneshot(request).await.expect("the router never fails");
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("the body is whole");
+        Reply {
+            request: format!("{method} {path}"),
+            status: parts.status,
+            headers: parts.headers,
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    // What buyers do.
+
+    pub(crate) async fn hold(&self, performance_id: u64, seats: &[u64]) -> Reply {
+        self.post("/api/v1/bookings", json!({"performanceId": performance_id, "seatIds": seats})).await
+    }
+
+    pub(crate) async fn charge(&self, points: &str) -> Reply {
+        let key = Uuid::now_v7().to_string();
+        self.post_keyed("/api/v1/points/charges", &key, json!({"amount": points})).await.expect(201)
+    }
+
+    pub(crate) async fn pay(&self, booking_id: &str, key: &str) -> Reply {
+        self.post_keyed("/api/v1/payments", key, json!({"bookingId": booking_id})).await
+    }
+
+    pub(crate) async fn balance(&self) -> String {
+        let reply = self.get("/api/v1/points").await.expect(200);
+        reply.json()["balance"].as_str().expect("a balance is a string").to_owned()
+    }
+
+    pub(crate) async fn booking(&self, booking_id: &str) -> Value {
+        self.get(&format!("/api/v1/bookings/{booking_id}")).await.expect(200).json()
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    request: String,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Reply {
+    /// Fails the test, with the whole answer, unless the status is this one.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}: {}", self.request, String::from_utf8_lossy(&self.bytes));
+        self
+    }
+
+    /// Fails the test unless this is a problem of this status and code, in the contract's form.
+    #[track_caller]
+    pub(crate) fn expect_problem(self, status: u16, code: &str) -> Self {
+        let reply = self.expect(status);
+        assert_eq!(reply.header("content-type"), "application/problem+json", "{}", reply.request);
+        let body = reply.json();
+        assert_eq!(body["code"], code, "{}: {body}", reply.request);
+        assert_eq!(body["status"], status, "{}: {body}", reply.request);
+        assert_eq!(body["type"], format!("/problems/{}", code.to_lowercase().replace('_', "-")), "{body}");
+        for member in ["title", "detail", "instance", "requestId"] {
+            assert!(body[member].is_string(), "{}: {member} is missing in {body}", reply.request);
+        }
+        if matches!(status, 429 | 503) {
+            assert!(reply.headers.contains_key("retry-after"), "{}: no Retry-After", reply.request);
+        }
+        reply
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes)
+            .unwrap_or_else(|_| panic!("{}: not JSON: {}", self.request, String::from_utf8_lossy(&self.bytes)))
+    }
+
+    /// A header's text; empty without the header.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+
+    /// A string member of the body.
+    #[track_caller]
+    pub(crate) fn text(&self, member: &str) -> String {
+        let body = self.json();
+        body[member].as_str().unwrap_or_else(|| panic!("{}: no {member} in {body}", self.request)).to_owned()
+    }
+
+    /// The code of a problem; empty for anything else.
+    pub(crate) fn code(&self) -> String {
+        if self.status.is_success() { String::new() } else { self.json()["code"].as_str().unwrap_or("").to_owned() }
+    }
+}

@@ -1,0 +1,11 @@
+//! What the tests stand on: whole servers on a real database, clients that say who acts, a clock that they move.
+
+mod app;
+mod client;
+mod race;
+mod sale;
+
+pub(crate) use app::TestApp;
+pub(crate) use client::{Client, Reply};
+pub(crate) use race::race;
+pub(crate) use sale::Sale;
