@@ -1,8 +1,13 @@
-//! A rough load tool: holds of two seats over HTTP against a running server, and the limit taken beside it.
+//! A rough load tool: requests over HTTP against running servers, and the limit taken beside them.
 //!
 //! ```text
-//! cargo run --release --example load -- [--connections 64] [--holds 20000] [--url http://127.0.0.1:8080]
+//! cargo run --release --example load -- [--scenario holds|journeys] [--connections 64] [--count 20000]
+//!     [--urls http://127.0.0.1:8080,http://127.0.0.1:8081]
 //! ```
+//!
+//! `holds`: each request holds two seats. `journeys`: each buyer joins the queue, asks for the place, holds two seats,
+//! charges points and pays. A connection that breaks goes on at the next server, with the same key: so a server can be
+//! killed meanwhile.
 //!
 //! It reads `DATABASE_URL` and `TOKEN_SECRET` as the server does: it writes its own users, sale and tokens straight
 //! into the database, so that passwords aren't what is measured. Everything else is on: access token, queue token,
@@ -25,7 +30,7 @@ use concert_reservation::{
     config::Config,
     domain::{
         concert::{ConcertFields, Seating, Section},
-        id::{PerformanceId, SessionId, UserId},
+        id::{ConcertId, PerformanceId, SessionId, UserId},
         queue::{QueueMode, QueueSettings},
         randomness::new_uuid,
         text::{Email, Name},
@@ -34,7 +39,7 @@ use concert_reservation::{
     },
     infrastructure::mysql,
 };
-use sqlx::{Connection, MySqlConnection, mysql::MySqlConnectOptions};
+use sqlx::{Connection as _, MySqlConnection, mysql::MySqlConnectOptions};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -47,10 +52,23 @@ const HOLDS_PER_USER: usize = 2;
 /// For how long the limit is measured.
 const LIMIT_TIME: Duration = Duration::from_secs(3);
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scenario {
+    Holds,
+    Journeys,
+}
+
+/// How long a request may take, reconnecting included.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// From one pair of seats to the next.
+const STRIDE: usize = 7_919;
+
 struct Options {
+    scenario: Scenario,
     connections: usize,
-    holds: usize,
-    address: String,
+    count: usize,
+    addresses: Vec<String>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -60,15 +78,29 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn options() -> anyhow::Result<Options> {
-    let mut options =
-        Options { connections: 64, holds: 20_000, address: "127.0.0.1:8080".to_owned() };
+    let mut options = Options {
+        scenario: Scenario::Holds,
+        connections: 64,
+        count: 20_000,
+        addresses: vec!["127.0.0.1:8080".to_owned()],
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{name} needs a value"))?;
         match name.as_str() {
             "--connections" => options.connections = value.parse()?,
-            "--holds" => options.holds = value.parse()?,
-            "--url" => value.trim_start_matches("http://").trim_end_matches('/').clone_into(&mut options.address),
+            "--count" => options.count = value.parse()?,
+            "--urls" => {
+                let address = |url: &str| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+                options.addresses = value.split(',').map(address).collect();
+            }
+            "--scenario" => {
+                options.scenario = match value.as_str() {
+                    "holds" => Scenario::Holds,
+                    "journeys" => Scenario::Journeys,
+                    _ => anyhow::bail!("unknown scenario {value}"),
+                }
+            }
             _ => anyhow::bail!("unknown option {name}"),
         }
     }
@@ -82,13 +114,13 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     let limit = durable_updates(&database, 8).await?;
     report("durable single-row updates, 8 connections", limit, "per second");
 
-    let requests = prepare(&config, database, options.holds).await?;
-    let spread = requests.len();
-    let (elapsed, mut latencies, statuses) = send_all(options, requests).await?;
+    let work = Arc::new(prepare(&config, database, options).await?);
+    let (elapsed, mut latencies, statuses) = run_all(options, work).await?;
     latencies.sort_unstable();
     #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
-    let rate = spread as f64 / elapsed.as_secs_f64();
-    report(&format!("holds of 2 seats, {} connections", options.connections), rate, "per second");
+    let rate = options.count as f64 / elapsed.as_secs_f64();
+    let name = if options.scenario == Scenario::Holds { "holds of 2 seats" } else { "journeys" };
+    report(&format!("{name}, {} connections", options.connections), rate, "per second");
     report("  of the limit", rate / limit, "");
     for (name, part) in [("p50", 50), ("p99", 99)] {
         let latency = latencies[(latencies.len() - 1) * part / 100];
@@ -126,11 +158,81 @@ async fn durable_updates(database: &MySqlConnectOptions, connections: u32) -> an
     Ok(count.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64())
 }
 
-/// Writes a sale and its buyers, and the requests they will send: distinct users, seats spread over the house.
-async fn prepare(config: &Config, database: MySqlConnectOptions, holds: usize) -> anyhow::Result<Vec<Vec<u8>>> {
+/// What the connections work on: distinct users, seats spread over the house.
+struct Work {
+    scenario: Scenario,
+    performance: u64,
+    concert: u64,
+    /// Access token and, for holds, queue token.
+    buyers: Vec<(String, String)>,
+    pairs: Vec<[u64; 2]>,
+}
+
+impl Work {
+    /// A stride that shares no factor with the number of pairs visits each once, far from the one before.
+    fn pair(&self, number: usize) -> [u64; 2] {
+        self.pairs[number * STRIDE % self.pairs.len()]
+    }
+
+    fn hold(&self, number: usize, token: &str, queue_token: &str) -> Vec<u8> {
+        let [one, other] = self.pair(number);
+        let body = format!("{{\"performanceId\":{},\"seatIds\":[{one},{other}]}}", self.performance);
+        request("POST", "/api/v1/bookings", token, queue_token, &format!("hold-{number}"), &body)
+    }
+
+    /// Does the `number`th piece of work.
+    async fn run(&self, number: usize, connection: &mut Connection) -> anyhow::Result<()> {
+        let (token, queue_token) = &self.buyers[number % self.buyers.len()];
+        if self.scenario == Scenario::Holds {
+            connection.send(&self.hold(number, token, queue_token)).await?;
+            return Ok(());
+        }
+        let join =
+            request("POST", "/api/v1/queue/tokens", token, "", "", &format!("{{\"concertId\":{}}}", self.concert));
+        let queue_token = text(&connection.send(&join).await?, "queueToken")?;
+        connection.send(&request("GET", "/api/v1/queue/tokens/current", token, &queue_token, "", "")).await?;
+        let booking = text(&connection.send(&self.hold(number, token, &queue_token)).await?, "bookingId")?;
+        let charge = request(
+            "POST",
+            "/api/v1/points/charges",
+            token,
+            "",
+            &format!("charge-{number}"),
+            "{\"amount\":\"100000\"}",
+        );
+        connection.send(&charge).await?;
+        let body = format!("{{\"bookingId\":\"{booking}\"}}");
+        connection
+            .send(&request("POST", "/api/v1/payments", token, &queue_token, &format!("pay-{number}"), &body))
+            .await?;
+        Ok(())
+    }
+}
+
+/// The bytes of a request; an empty queue token or key isn't sent.
+fn request(method: &str, path: &str, token: &str, queue_token: &str, key: &str, body: &str) -> Vec<u8> {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: load\r\nAuthorization: Bearer {token}\r\n");
+    for (name, value) in [("Queue-Token", queue_token), ("Idempotency-Key", key)] {
+        if !value.is_empty() {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+    }
+    text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    text.into_bytes()
+}
+
+/// A string member of an answer.
+fn text(answer: &[u8], member: &str) -> anyhow::Result<String> {
+    let answer: serde_json::Value = serde_json::from_slice(answer)?;
+    Ok(answer[member].as_str().with_context(|| format!("no {member} in {answer}"))?.to_owned())
+}
+
+/// Writes a sale and its buyers.
+async fn prepare(config: &Config, database: MySqlConnectOptions, options: &Options) -> anyhow::Result<Work> {
     let app = App::build(config, database, system_clock())?;
-    let (performance, seats, concert) = sale(&app, holds * 2).await?;
-    let users = holds.div_ceil(HOLDS_PER_USER);
+    let (performance, seats, concert) = sale(&app, options.count * 2).await?;
+    let is_journey = options.scenario == Scenario::Journeys;
+    let users = if is_journey { options.count } else { options.count.div_ceil(HOLDS_PER_USER) };
     let app = Arc::new(app);
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
@@ -139,7 +241,7 @@ async fn prepare(config: &Config, database: MySqlConnectOptions, holds: usize) -
         tasks.spawn(async move {
             let mut buyers = Vec::new();
             while next.fetch_add(1, Ordering::Relaxed) < users {
-                buyers.push(buyer(&app, concert).await?);
+                buyers.push(buyer(&app, (!is_journey).then_some(concert)).await?);
             }
             anyhow::Ok(buyers)
         });
@@ -148,39 +250,18 @@ async fn prepare(config: &Config, database: MySqlConnectOptions, holds: usize) -
     while let Some(result) = tasks.join_next().await {
         buyers.extend(result??);
     }
-    let pairs: Vec<_> = seats.chunks_exact(2).collect();
-    ensure!(pairs.len() >= holds, "the house is too small");
-    // A stride that shares no factor with the number of pairs visits each once, far from the one before.
-    let stride = 7_919;
-    ensure!(pairs.len() % stride != 0, "choose another number of holds");
-    let request = |number: usize| {
-        let (token, queue_token) = &buyers[number % buyers.len()];
-        let pair = pairs[number * stride % pairs.len()];
-        let body = format!("{{\"performanceId\":{},\"seatIds\":[{},{}]}}", performance.0, pair[0], pair[1]);
-        format!(
-            "POST /api/v1/bookings HTTP/1.1\r\nHost: load\r\nAuthorization: Bearer {token}\r\n\
-             Queue-Token: {queue_token}\r\nIdempotency-Key: hold-{number}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .into_bytes()
-    };
-    Ok((0..holds).map(request).collect())
+    let pairs: Vec<_> = seats.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect();
+    ensure!(pairs.len() >= options.count, "the house is too small");
+    ensure!(pairs.len() % STRIDE != 0, "choose another count");
+    Ok(Work { scenario: options.scenario, performance: performance.0, concert: concert.0, buyers, pairs })
 }
 
-async fn sale(
-    app: &App,
-    seats: usize,
-) -> anyhow::Result<(PerformanceId, Vec<u64>, concert_reservation::domain::id::ConcertId)> {
+async fn sale(app: &App, seats: usize) -> anyhow::Result<(PerformanceId, Vec<u64>, ConcertId)> {
     let concerts = &app.shared.concerts;
     let name = Name::new("Load")?;
     let venue = concerts.create_venue(&name, &name).await?;
-    let fields = ConcertFields {
-        title: name.clone(),
-        artist: name.clone(),
-        category: name.clone(),
-        description: String::new(),
-    };
+    let fields =
+        ConcertFields { title: name.clone(), artist: name.clone(), category: name.clone(), description: String::new() };
     let concert = concerts.create_concert(&fields).await?.listed.concert.id;
     let settings = QueueSettings {
         mode: QueueMode::Open,
@@ -200,8 +281,8 @@ async fn sale(
     Ok((performance, seats.into_iter().map(|seat| seat.id.0).collect(), concert))
 }
 
-/// An account with a login and an active queue token: the texts of both tokens.
-async fn buyer(app: &App, concert: concert_reservation::domain::id::ConcertId) -> anyhow::Result<(String, String)> {
+/// An account with a login and, for a concert, an active queue token: the texts of both tokens.
+async fn buyer(app: &App, concert: Option<ConcertId>) -> anyhow::Result<(String, String)> {
     let ports = &app.ports;
     let now = ports.now();
     let id = UserId(new_uuid(&*ports.randomness, now));
@@ -225,43 +306,45 @@ async fn buyer(app: &App, concert: concert_reservation::domain::id::ConcertId) -
     uow.users().insert(&user).await?;
     uow.sessions().insert(&session).await?;
     uow.commit().await?;
-    let (place, _) = app.shared.queue.join(id, concert).await?;
+    let queue_token = match concert {
+        Some(concert) => app.shared.queue.join(id, concert).await?.0.text,
+        None => String::new(),
+    };
     let claims = AccessClaims { user_id: id, session_id: session.id, role: Role::User, expires_at };
-    Ok((ports.signer.access_token(&claims), place.text))
+    Ok((ports.signer.access_token(&claims), queue_token))
 }
 
+/// How long it took, each request's latency, and how many answers had which status.
 type Answers = (Duration, Vec<Duration>, BTreeMap<u16, usize>);
 
-/// Sends all requests over so many connections, each the next one as soon as the last is answered.
-async fn send_all(options: &Options, requests: Vec<Vec<u8>>) -> anyhow::Result<Answers> {
-    let requests = Arc::new(requests);
+/// Does all the work over so many connections, each the next piece as soon as the last is done.
+async fn run_all(options: &Options, work: Arc<Work>) -> anyhow::Result<Answers> {
+    let count = options.count;
     let next = Arc::new(AtomicUsize::new(0));
     let mut connections = Vec::new();
-    for _ in 0..options.connections {
-        let stream = TcpStream::connect(&options.address).await.context("connecting to the server")?;
-        stream.set_nodelay(true)?;
-        connections.push(stream);
+    for number in 0..options.connections {
+        let mut connection = Connection::new(options.addresses.clone(), number);
+        connection.connect().await?;
+        connections.push(connection);
     }
     let started = Instant::now();
     let mut tasks = JoinSet::new();
-    for mut stream in connections {
-        let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
+    for mut connection in connections {
+        let (work, next) = (Arc::clone(&work), Arc::clone(&next));
         tasks.spawn(async move {
-            let mut answers = Vec::new();
-            let mut buffer = Vec::with_capacity(16_384);
-            while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let sent = Instant::now();
-                stream.write_all(request).await?;
-                let status = read_answer(&mut stream, &mut buffer).await?;
-                answers.push((status, sent.elapsed()));
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    return anyhow::Ok(connection);
+                }
+                work.run(number, &mut connection).await?;
             }
-            anyhow::Ok(answers)
         });
     }
-    let mut latencies = Vec::with_capacity(requests.len());
+    let mut latencies = Vec::new();
     let mut statuses = BTreeMap::new();
     while let Some(result) = tasks.join_next().await {
-        for (status, latency) in result?? {
+        for (status, latency) in result??.answers {
             latencies.push(latency);
             *statuses.entry(status).or_insert(0) += 1;
         }
@@ -269,21 +352,64 @@ async fn send_all(options: &Options, requests: Vec<Vec<u8>>) -> anyhow::Result<A
     Ok((started.elapsed(), latencies, statuses))
 }
 
-/// Reads one answer off a connection that is kept, and gives its status.
-async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<u16> {
-    buffer.clear();
-    loop {
-        ensure!(stream.read_buf(buffer).await? > 0, "the server closed the connection");
-        let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
-        let head = std::str::from_utf8(&buffer[..end])?;
-        let status = head.get(9..12).context("a status line")?.parse()?;
-        let length = head
-            .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(str::trim).map(str::to_owned))
-            .context("a Content-Length")?
-            .parse::<usize>()?;
-        if buffer.len() >= end + 4 + length {
-            return Ok(status);
+/// A kept connection to one of the servers; when it breaks, to the next.
+struct Connection {
+    addresses: Vec<String>,
+    turn: usize,
+    stream: Option<TcpStream>,
+    buffer: Vec<u8>,
+    answers: Vec<(u16, Duration)>,
+}
+
+impl Connection {
+    fn new(addresses: Vec<String>, turn: usize) -> Self {
+        Self { addresses, turn, stream: None, buffer: Vec::with_capacity(16_384), answers: Vec::new() }
+    }
+
+    async fn connect(&mut self) -> anyhow::Result<()> {
+        let stream = TcpStream::connect(&self.addresses[self.turn % self.addresses.len()]).await?;
+        stream.set_nodelay(true)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// Sends a request until it is answered, and gives the body. A 503 is asked again, too.
+    async fn send(&mut self, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let sent = Instant::now();
+        while sent.elapsed() < PATIENCE {
+            match self.try_send(request).await {
+                Ok((status, body)) => {
+                    self.answers.push((status, sent.elapsed()));
+                    if status != 503 {
+                        return Ok(body);
+                    }
+                }
+                Err(_) => {
+                    self.stream = None;
+                    self.turn += 1;
+                }
+            }
+        }
+        anyhow::bail!("no server answered")
+    }
+
+    async fn try_send(&mut self, request: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
+        if self.stream.is_none() {
+            self.connect().await?;
+        }
+        let stream = self.stream.as_mut().context("a connection")?;
+        stream.write_all(request).await?;
+        self.buffer.clear();
+        loop {
+            ensure!(stream.read_buf(&mut self.buffer).await? > 0, "the server closed the connection");
+            let Some(end) = self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
+            let head = std::str::from_utf8(&self.buffer[..end])?.to_ascii_lowercase();
+            let status = head.get(9..12).context("a status line")?.parse()?;
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).context("a length")?;
+            let body = end + 4..end + 4 + length.trim().parse::<usize>()?;
+            if self.buffer.len() >= body.end {
+                return Ok((status, self.buffer[body].to_vec()));
+            }
         }
     }
 }

@@ -98,8 +98,7 @@ impl App {
         scheduler::start(&self.shared, housekeeping, SchedulerSettings::default(), &self.tasks, stop);
         let (metrics, stop) = (self.metrics.clone(), stop.clone());
         self.tasks.spawn(async move {
-            while !stop.is_cancelled() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            while stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
                 metrics.run_upkeep();
             }
         });

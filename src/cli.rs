@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use sqlx::mysql::MySqlDatabaseError;
 use tokio::{
     net::TcpListener,
     time::{Instant, sleep},
@@ -130,7 +131,7 @@ fn is_absence(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
         sqlx::Error::Database(error) => {
-            let number = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map_or(0, |error| error.number());
+            let number = error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
             // Too many connections; shutting down.
             matches!(number, 1040 | 1053)
         }

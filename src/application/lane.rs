@@ -61,6 +61,9 @@ pub trait LaneWork: Send + Sync + 'static {
     ) -> Result<Vec<Result<Self::Output, Refusal>>, RepositoryError>;
 }
 
+/// Writes a result as the answer that goes out.
+pub type Render<T> = Box<dyn Fn(Result<&T, &Refusal>) -> Answer + Send + Sync>;
+
 /// An idempotency key, and how the answer that it keeps is written.
 pub struct Key<T> {
     /// What the request is recognised by.
@@ -70,7 +73,7 @@ pub struct Key<T> {
     /// Whose request.
     pub user_id: UserId,
     /// Writes the answer as it goes out: it is stored before it is sent.
-    pub render: Box<dyn Fn(Result<&T, &Refusal>) -> Answer + Send + Sync>,
+    pub render: Render<T>,
 }
 
 impl<T: 'static> Key<T> {

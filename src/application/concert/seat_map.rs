@@ -267,6 +267,8 @@ mod tests {
     use chrono::TimeDelta;
     use uuid::Uuid;
 
+    use std::fmt::Write;
+
     use super::*;
     use crate::domain::{booking::Claim, id::BookingId, points::Points};
 
@@ -284,7 +286,9 @@ mod tests {
             grade: "R".to_owned(),
             price: Points::ZERO,
         };
-        let write_seat: WriteSeat = |seat, text| text.push_str(&format!("[{}]", seat.id));
+        let write_seat: WriteSeat = |seat, text| {
+            let _ = write!(text, "[{}]", seat.id);
+        };
         Arc::new(Layout::new(PERFORMANCE, &[seat(30, 1), seat(7, 2), seat(20, 3)], write_seat))
     }
 

@@ -57,11 +57,14 @@ impl Board {
     }
 }
 
+/// How many had left, and the places behind the head that they left.
+type Departed = (u32, Arc<[u32]>);
+
 /// Reads boards.
 #[derive(Debug, Default)]
 pub(super) struct Boards {
     /// The last list of departed places of each queue, good for as long as nobody else has left.
-    departed: Mutex<HashMap<ConcertId, (u32, Arc<[u32]>)>>,
+    departed: Mutex<HashMap<ConcertId, Departed>>,
 }
 
 impl Boards {

@@ -214,7 +214,7 @@ async fn lock_lines(
         }
         let tokens = live.iter().chain(&leaving).map(|token| (token.id, *token)).collect();
         let live = live.into_iter().map(|token| (token.user_id, token)).collect();
-        let line = Line {
+        let queue_line = Line {
             present,
             active,
             live,
@@ -225,7 +225,7 @@ async fn lock_lines(
             left: BTreeSet::new(),
             queue,
         };
-        lines.insert(line.queue.concert_id, line);
+        lines.insert(queue_line.queue.concert_id, queue_line);
     }
     Ok(lines)
 }

@@ -154,8 +154,8 @@ impl HoldBatch {
         for seat in booking.seat_ids() {
             self.state.claims.insert(seat, claim);
         }
-        let taken = u32::try_from(booking.seats.len()).unwrap_or(u32::MAX);
-        *self.state.live_seats.entry((booking.user_id, booking.performance_id)).or_default() += taken;
+        let seats = u32::try_from(booking.seats.len()).unwrap_or(u32::MAX);
+        *self.state.live_seats.entry((booking.user_id, booking.performance_id)).or_default() += seats;
         self.changed_tokens.insert(token.id);
         self.state.tokens.insert(token.id, token);
         self.bookings.push(booking);

@@ -167,11 +167,13 @@ pub struct Admission {
 
 impl Admission {
     /// The same, used at `now`: nothing but its full life ends it any more.
+    #[must_use]
     pub fn claimed(self, now: Instant) -> Self {
         Self { claimed_at: self.claimed_at.or(Some(now)), lapses_at: self.expires_at, ..self }
     }
 
     /// The same, used at `now` and alive until `deadline` at least.
+    #[must_use]
     pub fn extended(self, now: Instant, deadline: Instant) -> Self {
         Self { expires_at: self.expires_at.max(deadline), ..self }.claimed(now)
     }

@@ -228,7 +228,7 @@ fn example(code: Code) -> Value {
     match code {
         Code::VALIDATION_FAILED => {
             body["errors"] =
-                json!([{"pointer": "/seatIds/0", "message": "must be a whole number from 1 to 9223372036854775807"}])
+                json!([{"pointer": "/seatIds/0", "message": "must be a whole number from 1 to 9223372036854775807"}]);
         }
         Code::SEATS_UNAVAILABLE => body["conflicts"] = json!([{"seatId": 41, "reason": "HELD"}]),
         Code::INSUFFICIENT_POINTS => {

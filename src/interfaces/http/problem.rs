@@ -1,5 +1,4 @@
 //! Every 4xx and 5xx: `application/problem+json` (RFC 9457) with a code for machines.
-#![deny(clippy::wildcard_enum_match_arm)]
 
 use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -88,7 +87,11 @@ impl Code {
 
 /// An answer that says no, before it knows which request it answers.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+/// Boxed: results that are mostly good stay small.
+#[derive(Clone, Debug)]
+struct Parts {
     code: Code,
     detail: String,
     members: Map<String, Value>,
@@ -110,7 +113,7 @@ impl Problem {
         if code.status == 401 && code == Code::UNAUTHENTICATED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        Self { code, detail: detail.into(), members: Map::new(), headers, cause: None }
+        Self(Box::new(Parts { code, detail: detail.into(), members: Map::new(), headers, cause: None }))
     }
 
     /// Bad fields or parameters, all of them.
@@ -124,47 +127,47 @@ impl Problem {
     /// Adds a member to the body.
     #[must_use]
     pub fn with(mut self, name: &str, value: Value) -> Self {
-        self.members.insert(name.to_owned(), value);
+        self.0.members.insert(name.to_owned(), value);
         self
     }
 
     /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.0.headers.insert(name, value);
         self
     }
 
     /// Its code.
     pub fn code(&self) -> Code {
-        self.code
+        self.0.code
     }
 
     /// What caused it, for the log.
     pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.0.cause.as_deref()
     }
 
     /// The body that answers this request.
     pub fn body(&self, context: &RequestContext) -> Vec<u8> {
         let mut body = Map::new();
-        body.insert("type".to_owned(), self.code.page().into());
-        body.insert("title".to_owned(), self.code.title().into());
-        body.insert("status".to_owned(), self.code.status.into());
-        body.insert("detail".to_owned(), self.detail.clone().into());
+        body.insert("type".to_owned(), self.0.code.page().into());
+        body.insert("title".to_owned(), self.0.code.title().into());
+        body.insert("status".to_owned(), self.0.code.status.into());
+        body.insert("detail".to_owned(), self.0.detail.clone().into());
         body.insert("instance".to_owned(), context.path.clone().into());
-        body.insert("code".to_owned(), self.code.name.into());
+        body.insert("code".to_owned(), self.0.code.name.into());
         body.insert("requestId".to_owned(), context.request_id.clone().into());
-        body.extend(self.members.clone());
+        body.extend(self.0.members.clone());
         Value::Object(body).to_string().into_bytes()
     }
 
     /// The whole answer to this request.
     pub(crate) fn into_answer(self, context: &RequestContext) -> Response {
-        let mut headers = self.headers.clone();
+        let mut headers = self.0.headers.clone();
         headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        let mut response = (self.code.status(), headers, self.body(context)).into_response();
+        let mut response = (self.0.code.status(), headers, self.body(context)).into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -173,7 +176,7 @@ impl Problem {
 impl IntoResponse for Problem {
     /// Leaves the body to [`render_problems`](super::middleware::render_problems), which knows the request.
     fn into_response(self) -> Response {
-        let mut response = self.code.status().into_response();
+        let mut response = self.code().status().into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -226,12 +229,12 @@ impl From<AppError> for Problem {
             AppError::Unavailable(cause) => {
                 let mut problem =
                     Self::new(Code::DATABASE_UNAVAILABLE, "The database can't be reached: try again shortly.");
-                problem.cause = Some(describe(&*cause));
+                problem.0.cause = Some(describe(&*cause));
                 problem
             }
             AppError::Internal(cause) => {
                 let mut problem = Self::new(Code::INTERNAL, "Something went wrong here. The request id names it.");
-                problem.cause = Some(describe(&*cause));
+                problem.0.cause = Some(describe(&*cause));
                 problem
             }
         }
@@ -275,6 +278,7 @@ impl From<Refusal> for Problem {
 }
 
 /// The one table from the rules' words to the wire's.
+#[deny(clippy::wildcard_enum_match_arm)]
 fn code_of(refusal: &Refusal) -> Code {
     match refusal {
         Refusal::Unauthenticated => Code::UNAUTHENTICATED,

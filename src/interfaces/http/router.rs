@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
     middleware::{from_fn, from_fn_with_state},
 };
 use tower_http::{
@@ -73,14 +73,20 @@ pub fn build_router(app: App) -> Router {
         .merge(SwaggerUi::new("/swagger-ui").url("/api-docs/openapi.json", document()))
         .layer(cors(&settings))
         .layer(
-            CompressionLayer::new()
-                .compress_when(DefaultPredicate::new().and(NotForContentType::new("text/event-stream"))),
+            CompressionLayer::new().compress_when(
+                DefaultPredicate::new().and(NotForContentType::new("text/event-stream")).and(has_no_etag),
+            ),
         )
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, settings.request_timeout))
         .layer(CatchPanicLayer::new())
         .layer(from_fn(render_problems))
         .layer(from_fn(log_request))
         .layer(from_fn_with_state(app, set_request_id))
+}
+
+/// A strong entity tag names certain bytes, which compressing would change.
+fn has_no_etag(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    !headers.contains_key(header::ETAG)
 }
 
 fn cors(settings: &HttpSettings) -> CorsLayer {
@@ -108,5 +114,5 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
             name("x-request-id"),
             name("idempotency-replayed"),
         ])
-        .max_age(Duration::from_secs(600))
+        .max_age(Duration::from_mins(10))
 }

@@ -82,7 +82,8 @@ impl ToSchema for Amount {
 
 /// JSON bytes.
 pub fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("maps with string keys and plain values always serialise")
+    // Maps with string keys and plain values always serialise.
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// An answer for one user's eyes: no cache keeps it.

@@ -42,7 +42,7 @@ impl Default for SchedulerSettings {
             expiry: Duration::from_millis(500),
             revocations: Duration::from_millis(250),
             cancellations: Duration::from_secs(2),
-            housekeeping: Duration::from_secs(60),
+            housekeeping: Duration::from_mins(1),
         }
     }
 }
