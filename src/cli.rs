@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use sqlx::mysql::MySqlDatabaseError;
+use sqlx::{Connection, MySqlConnection, mysql::MySqlDatabaseError};
 use tokio::{
     net::TcpListener,
     time::{Instant, sleep},
@@ -111,17 +111,37 @@ fn command() -> Command {
         .subcommand(Command::new("openapi").about("Print the OpenAPI document"))
 }
 
+/// Brings the schema up to date, as soon as the database is there.
 async fn migrate(config: &Config) -> anyhow::Result<()> {
     let options = mysql::parse_url(&config.database_url)?;
+    let absent = |error: &MigrateError| matches!(error, MigrateError::Database(error) if is_absence(error));
+    when_present(config, || mysql::migrate(&options), absent).await.context("bringing the schema up to date")
+}
+
+async fn wait_for_database(config: &Config) -> anyhow::Result<()> {
+    let options = mysql::parse_url(&config.database_url)?;
+    let connect = || async { MySqlConnection::connect_with(&options).await?.close().await };
+    when_present(config, connect, is_absence).await.context("connecting to the database")
+}
+
+/// Tries until it works, fails for another reason than an absent database, or has waited for as long as is set.
+async fn when_present<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
+    config: &Config,
+    attempt: impl Fn() -> F,
+    is_absence: impl Fn(&E) -> bool,
+) -> Result<(), E> {
     let deadline = Instant::now() + config.database_connect;
+    let mut told = false;
     loop {
-        match mysql::migrate(&options).await {
-            Ok(()) => return Ok(()),
-            Err(MigrateError::Database(error)) if is_absence(&error) && Instant::now() < deadline => {
-                tracing::info!(%error, "waiting for the database");
+        match attempt().await {
+            Err(error) if is_absence(&error) && Instant::now() < deadline => {
+                if !told {
+                    tracing::info!(%error, "waiting for the database");
+                    told = true;
+                }
                 sleep(Duration::from_millis(250)).await;
             }
-            Err(error) => return Err(error).context("bringing the schema up to date"),
+            result => return result,
         }
     }
 }
@@ -166,19 +186,6 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) -> tokio::task::Join
 
 fn build(config: &Config) -> anyhow::Result<App> {
     App::build(config, mysql::parse_url(&config.database_url)?, system_clock())
-}
-
-async fn wait_for_database(config: &Config) -> anyhow::Result<()> {
-    use sqlx::Connection;
-    let options = mysql::parse_url(&config.database_url)?;
-    let deadline = Instant::now() + config.database_connect;
-    loop {
-        match sqlx::MySqlConnection::connect_with(&options).await {
-            Ok(connection) => return Ok(connection.close().await?),
-            Err(error) if is_absence(&error) && Instant::now() < deadline => sleep(Duration::from_millis(250)).await,
-            Err(error) => return Err(error).context("connecting to the database"),
-        }
-    }
 }
 
 async fn create_admin(config: &Config, matches: &ArgMatches) -> anyhow::Result<bool> {

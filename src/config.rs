@@ -118,7 +118,8 @@ pub struct ConfigErrors(pub BTreeMap<&'static str, String>);
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "The configuration has {} mistakes:", self.0.len())?;
+        let mistakes = if self.0.len() == 1 { "a mistake" } else { "mistakes" };
+        writeln!(f, "The configuration has {mistakes}:")?;
         for (name, error) in &self.0 {
             writeln!(f, "  {name}: {error}")?;
         }
