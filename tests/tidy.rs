@@ -168,8 +168,11 @@ fn interfaces_use_the_domains_values_and_not_its_ports() {
     assert_none(&findings);
 }
 
-/// In each folder: a feature, and the features it may name. What isn't listed is shared by all.
-const FEATURES: &[(&str, &[(&str, &[&str])])] = &[
+/// A feature, and the features it may name.
+type Feature = (&'static str, &'static [&'static str]);
+
+/// The features of each folder. What isn't listed is shared by all.
+const FEATURES: &[(&str, &[Feature])] = &[
     (
         "src/domain",
         &[
@@ -414,8 +417,8 @@ const INFALLIBLE: [&str; 3] = ["get_livez", "get_metrics", "get_version"];
 /// Every operation of the document, with its method and path.
 fn operations(document: &Value) -> Vec<(String, &Value)> {
     let mut operations = Vec::new();
-    for (path, item) in document["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
+    for (path, item) in document["paths"].as_object().expect("there are paths") {
+        for (method, operation) in item.as_object().expect("a path has methods") {
             if operation.get("responses").is_some() {
                 operations.push((format!("{method} {path}"), operation));
             }

@@ -13,11 +13,11 @@ pub(crate) fn files(folder: &str, extension: &str) -> Vec<String> {
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         for entry in entries {
-            let path = entry.unwrap().path();
+            let path = entry.expect("a folder can be read to its end").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|it| it == extension) {
-                let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+                let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("it lies in the project");
                 found.push(path.to_str().expect("names are plain").to_owned());
             }
         }
@@ -77,7 +77,7 @@ impl Source {
 
     /// The files of the modules declared as `#[cfg(test)] mod name;`.
     fn test_files(&self) -> Vec<String> {
-        let folder = Path::new(&self.path).parent().expect("a source lies in a folder").to_str().unwrap();
+        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let declared = |pair: &[String]| {
             let name = pair[1].trim().strip_prefix("mod ")?.strip_suffix(';')?;
             (pair[0].trim() == "#[cfg(test)]").then(|| format!("{folder}/{name}.rs"))
