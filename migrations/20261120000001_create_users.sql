@@ -13,5 +13,6 @@ CREATE TABLE users (
     PRIMARY KEY (id),
     -- Rule: one account per e-mail address. Query: login.
     UNIQUE KEY uq_users_email_key (email_key),
+    -- Rule: an account has an address and a password until it is deleted, and none of them after.
     CONSTRAINT ck_users_personal_data CHECK ((deleted_at IS NULL) = (email IS NOT NULL AND email_key IS NOT NULL AND password_hash IS NOT NULL))
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin

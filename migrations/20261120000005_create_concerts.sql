@@ -19,6 +19,8 @@ CREATE TABLE concerts (
     KEY ix_concerts_listed (listed_at, id),
     -- Query: the same list of one category.
     KEY ix_concerts_category (category, listed_at, id),
+    -- Rule: the first and the last performance are known together.
     CONSTRAINT ck_concerts_performances CHECK ((first_performance_at IS NULL) = (last_performance_at IS NULL)),
+    -- Rule: prices are a range that isn't negative.
     CONSTRAINT ck_concerts_prices CHECK (min_price IS NULL OR (min_price >= 0 AND min_price <= max_price))
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin

@@ -19,6 +19,8 @@ CREATE TABLE performances (
     KEY ix_performances_cancelled (cancelled_at),
     CONSTRAINT fk_performances_concert FOREIGN KEY (concert_id) REFERENCES concerts (id),
     CONSTRAINT fk_performances_venue FOREIGN KEY (venue_id) REFERENCES venues (id),
+    -- Rule: a performance has 1 to 100,000 seats.
     CONSTRAINT ck_performances_seats CHECK (total_seats BETWEEN 1 AND 100000),
+    -- Rule: prices are a range that isn't negative.
     CONSTRAINT ck_performances_prices CHECK (min_price >= 0 AND min_price <= max_price)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin

@@ -14,6 +14,8 @@ CREATE TABLE seats (
     -- Rule: a place exists once. Query: the layout of a performance.
     UNIQUE KEY uq_seats_place (performance_id, section, row_rank, number),
     CONSTRAINT fk_seats_performance FOREIGN KEY (performance_id) REFERENCES performances (id),
+    -- Rule: rows and places count from 1.
     CONSTRAINT ck_seats_numbers CHECK (row_rank >= 1 AND number >= 1),
+    -- Rule: no price is negative.
     CONSTRAINT ck_seats_price CHECK (price >= 0)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin

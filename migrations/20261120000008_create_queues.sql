@@ -24,8 +24,12 @@ CREATE TABLE queues (
     decided_at             DATETIME(6)     NOT NULL,
     PRIMARY KEY (concert_id),
     CONSTRAINT fk_queues_concert FOREIGN KEY (concert_id) REFERENCES concerts (id),
+    -- Rule: the bounds of the admission rate.
     CONSTRAINT ck_queues_admission CHECK (admit_count BETWEEN 1 AND 100000 AND admit_interval_seconds BETWEEN 1 AND 3600),
+    -- Rule: the bounds of the room and of a token's life.
     CONSTRAINT ck_queues_active CHECK (max_active BETWEEN 1 AND 1000000 AND active_seconds BETWEEN 1 AND 86400 AND claim_seconds BETWEEN 1 AND 3600),
+    -- Rule: nobody is admitted beyond the last place that was given out.
     CONSTRAINT ck_queues_head CHECK (head <= last_place),
+    -- Rule: a draw has entrants and comes from a seed.
     CONSTRAINT ck_queues_draw CHECK ((drawn_at IS NULL) = (entrant_count IS NULL) AND (drawn_at IS NULL OR draw_seed IS NOT NULL))
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin

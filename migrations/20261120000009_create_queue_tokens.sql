@@ -34,8 +34,12 @@ CREATE TABLE queue_tokens (
     KEY ix_queue_tokens_user (user_id, live),
     CONSTRAINT fk_queue_tokens_queue FOREIGN KEY (concert_id) REFERENCES queues (concert_id),
     CONSTRAINT fk_queue_tokens_user FOREIGN KEY (user_id) REFERENCES users (id),
+    -- Rule: an id names its concert.
     CONSTRAINT ck_queue_tokens_id CHECK (id DIV 4294967296 = concert_id),
+    -- Rule: only who came before the draw has no place.
     CONSTRAINT ck_queue_tokens_place CHECK (place IS NOT NULL OR status IN ('SCHEDULED', 'LEFT')),
+    -- Rule: an active token has all its times, and doesn't outlive its end.
     CONSTRAINT ck_queue_tokens_active CHECK (status <> 'ACTIVE' OR (admitted_at IS NOT NULL AND expires_at IS NOT NULL AND lapses_at IS NOT NULL AND lapses_at <= expires_at)),
+    -- Rule: a token that is over ended at some instant, and no other did.
     CONSTRAINT ck_queue_tokens_ended CHECK ((ended_at IS NULL) = (status IN ('SCHEDULED', 'WAITING', 'ACTIVE')))
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin

@@ -14,5 +14,6 @@ CREATE TABLE queue_admissions (
     -- Query: the clean-up.
     KEY ix_queue_admissions_admitted (admitted_at),
     CONSTRAINT fk_queue_admissions_queue FOREIGN KEY (concert_id) REFERENCES queues (concert_id),
+    -- Rule: nobody is admitted beyond max_active.
     CONSTRAINT ck_queue_admissions_active CHECK (admitted >= 1 AND active <= max_active)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin

@@ -27,7 +27,10 @@ CREATE TABLE bookings (
     KEY ix_bookings_concert (concert_id, status),
     CONSTRAINT fk_bookings_user FOREIGN KEY (user_id) REFERENCES users (id),
     CONSTRAINT fk_bookings_performance FOREIGN KEY (performance_id) REFERENCES performances (id),
+    -- Rule: a booking has a seat, and a total that isn't negative.
     CONSTRAINT ck_bookings_seats CHECK (seat_count >= 1 AND total_price >= 0),
+    -- Rule: confirmed or refunded means that there was a payment.
     CONSTRAINT ck_bookings_paid CHECK ((status IN ('CONFIRMED', 'REFUNDED')) = (payment_id IS NOT NULL AND confirmed_at IS NOT NULL)),
+    -- Rule: given up means since when.
     CONSTRAINT ck_bookings_cancelled CHECK ((status IN ('CANCELLED', 'REFUNDED')) = (cancelled_at IS NOT NULL))
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin

@@ -14,5 +14,6 @@ CREATE TABLE payments (
     -- Rule: of exactly the booking's total.
     CONSTRAINT fk_payments_booking FOREIGN KEY (booking_id, amount) REFERENCES bookings (id, total_price),
     CONSTRAINT fk_payments_user FOREIGN KEY (user_id) REFERENCES users (id),
+    -- Rule: refunded means since when.
     CONSTRAINT ck_payments_refunded CHECK ((status = 'REFUNDED') = (refunded_at IS NOT NULL))
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin

@@ -11,7 +11,7 @@ CREATE TABLE seat_claims (
     payment_id     BINARY(16)      NULL,
     changed_at     DATETIME(6)     NOT NULL,
     PRIMARY KEY (seat_id),
-    -- Query: the seat map and the count of available seats of a performance, from the index alone.
+    -- Query: the claims of a performance, for its seat map; their count, from the index alone.
     KEY ix_seat_claims_performance (performance_id, held_until, changed_at),
     CONSTRAINT fk_seat_claims_seat FOREIGN KEY (booking_id, seat_id) REFERENCES booking_seats (booking_id, seat_id),
     CONSTRAINT fk_seat_claims_payment FOREIGN KEY (payment_id) REFERENCES payments (id),

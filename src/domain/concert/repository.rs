@@ -81,8 +81,9 @@ pub trait ConcertRepository: Send {
     async fn find_performance(&mut self, id: PerformanceId) -> Result<Option<Performance>, RepositoryError>;
 
     /// Performances, each locked against being changed (shared with other readers) until the transaction ends, in
-    /// ascending order of id; absent ones are left out. Those of a deleted concert are cancelled and among them: the
-    /// concert's own row isn't locked, so that adding a performance to it doesn't hold up the sale of the others.
+    /// ascending order of id; absent ones are left out, and so are those of a deleted concert. The concert's own row
+    /// isn't locked, so that adding a performance to it doesn't hold up the sale of the others: it is deleted only
+    /// after its performances were cancelled, which waits for who shares them.
     async fn share_performances(&mut self, ids: &[PerformanceId]) -> Result<Vec<Performance>, RepositoryError>;
 
     /// The performances of a concert that begin after `now` and aren't cancelled, soonest first, behind `after`. No

@@ -31,8 +31,7 @@ const CONCERT: &str = "SELECT id, title, artist, category, description, first_pe
 const PERFORMANCE: &str = "SELECT p.id, p.concert_id, p.starts_at, p.total_seats, p.min_price, p.max_price, \
      p.cancelled_at, p.venue_id, v.name AS venue_name, v.address AS venue_address FROM performances p";
 
-/// Performances come first in every plan, the rest by primary key: a locking read then locks performances in the
-/// order of their ids, and nothing but what belongs to them.
+/// Performances come first in every plan, and what belongs to them by primary key. For reads without a lock.
 const CONCERT_AND_VENUE: &str = " STRAIGHT_JOIN concerts c FORCE INDEX (PRIMARY) \
      ON c.id = p.concert_id AND c.deleted_at IS NULL STRAIGHT_JOIN venues v FORCE INDEX (PRIMARY) ON v.id = p.venue_id";
 
@@ -460,7 +459,7 @@ impl ConcertRepository for Session {
         if result.rows_affected() == 0 {
             return Ok(());
         }
-        // Performance before concert, as those who share both lock them.
+        // Whoever called has locked the concert, so this waits for nobody: it finds the concert's id.
         let concert_id: u64 = sqlx::query_scalar(
             "SELECT id FROM concerts WHERE id = (SELECT concert_id FROM performances WHERE id = ?) FOR UPDATE",
         )

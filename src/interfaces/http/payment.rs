@@ -45,7 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct PayRequest {
-    #[schema(value_type = Uuid)]
+    #[schema(value_type = Uuid, example = "01939e6b-0c5e-7c6e-9d0a-3f1f2a6f7b10")]
     booking_id: BookingId,
 }
 
