@@ -82,7 +82,7 @@ impl<T: 'static> Key<T> {
         let Self { digest, fingerprint, user_id, render } = self;
         let render = Box::new(move |result: Result<&U, &Refusal>| match result.map(part) {
             Ok(Some(value)) => render(Ok(value)),
-            // A lane that answers something else is a defect; its transaction is not to be kept as a success.
+            // A lane that answers something else is a defect: the client is told to ask again.
             Ok(None) => render(Err(&Refusal::IdempotencyInProgress)),
             Err(refusal) => render(Err(refusal)),
         });
@@ -332,7 +332,11 @@ impl<W: LaneWork> Lane<W> {
             uow.idempotency().insert(&records).await?;
         }
         if !commands.is_empty() {
-            uow.commit().await.map_err(|error| Failure { lost_commit: true, error })?;
+            uow.commit().await.map_err(|error| Failure {
+                // A certification conflict is a plain no: nothing was committed.
+                lost_commit: !matches!(error, RepositoryError::Contention { .. }),
+                error,
+            })?;
         }
         Ok(replies)
     }

@@ -3,9 +3,10 @@
 //! A read begins after it was asked for, so nobody gets anything stale; whoever asks while a read runs shares the next
 //! one. Under load the database sees a few reads at a time, however many people ask.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{collections::HashMap, hash::Hash, panic::AssertUnwindSafe, sync::Arc};
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -96,6 +97,13 @@ async fn read<L: Load>(
     database: &dyn Database,
     keys: &[L::Key],
 ) -> Result<HashMap<L::Key, L::Value>, RepositoryError> {
-    let mut repositories = database.read().await?;
-    load.load(&mut *repositories, keys).await
+    let reading = async {
+        let mut repositories = database.read().await?;
+        load.load(&mut *repositories, keys).await
+    };
+    // A panic is an answer to those who asked, not the end of the reader.
+    AssertUnwindSafe(reading)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err(RepositoryError::Storage("a shared read panicked".into())))
 }

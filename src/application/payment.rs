@@ -10,8 +10,8 @@ use super::{
     settlement::SettlementLanes,
 };
 use crate::domain::{
-    concert::Page,
     id::{BookingId, PaymentId, QueueTokenId, UserId},
+    page::Page,
     payment::{Paid, Payment},
     refusal::Refusal,
 };

@@ -9,8 +9,8 @@ use super::{
     settlement::SettlementLanes,
 };
 use crate::domain::{
-    concert::Page,
     id::UserId,
+    page::Page,
     point::{LedgerEntry, Wallet},
     points::Points,
 };

@@ -13,6 +13,7 @@ pub mod concert;
 pub mod event;
 pub mod id;
 pub mod idempotency;
+pub mod page;
 pub mod payment;
 pub mod point;
 pub mod points;

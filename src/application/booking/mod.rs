@@ -15,9 +15,10 @@ use super::{
 };
 use crate::domain::{
     booking::{Booking, BookingFilter, BookingState, HoldPolicy, HoldRequest},
-    concert::{Page, SeatStatus},
+    concert::SeatStatus,
     event::Fact,
     id::{BookingId, PerformanceId, QueueTokenId, SeatId, UserId},
+    page::Page,
     refusal::Refusal,
 };
 

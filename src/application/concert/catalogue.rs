@@ -7,8 +7,9 @@ use crate::{
     application::error::AppError,
     domain::{
         clock::Instant,
-        concert::{Concert, ConcertFilter, Page, Performance, Venue},
+        concert::{Concert, ConcertFilter, Performance, Venue},
         id::{ConcertId, PerformanceId, VenueId},
+        page::Page,
         refusal::Refusal,
         repository_error::RepositoryError,
         unit_of_work::Repositories,

@@ -78,10 +78,14 @@ impl LaneWork for QueueWork {
         let results: Vec<_> = commands
             .iter()
             .map(|command| {
-                let line = lines.get_mut(&command.concert_id()).ok_or(Refusal::ConcertNotFound)?;
-                match command {
-                    Command::Join { user_id, .. } => line.join(*user_id, self.ports.signer.current_key(), now),
-                    Command::Leave { id, user_id } => line.leave(*id, *user_id, now),
+                match (command, lines.get_mut(&command.concert_id())) {
+                    (Command::Join { user_id, .. }, Some(line)) => {
+                        line.join(*user_id, self.ports.signer.current_key(), now)
+                    }
+                    (Command::Leave { id, user_id }, Some(line)) => line.leave(*id, *user_id, now),
+                    (Command::Join { .. }, None) => Err(Refusal::ConcertNotFound),
+                    // The concert was deleted, and every place in its queue with it.
+                    (Command::Leave { .. }, None) => Ok(Outcome::Left),
                 }
             })
             .collect();
@@ -208,7 +212,8 @@ async fn lock_lines(
         let live = uow.queues().lock_live_tokens(queue.concert_id, &joining).await?;
         let leaving = uow.queues().lock_tokens(&leaving).await?;
         let (mut present, mut active) = (0, 0);
-        if queue.settings.mode == QueueMode::Open && queue.settings.is_open(now) && !joining.is_empty() {
+        let is_open = queue.settings.is_open(queue.present(now));
+        if queue.settings.mode == QueueMode::Open && is_open && !joining.is_empty() {
             active = uow.queues().count_active(queue.concert_id).await?;
             present = active + uow.queues().count_waiting(queue.concert_id, queue.settings.max_active).await?;
         }

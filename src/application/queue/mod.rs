@@ -177,6 +177,8 @@ impl QueueFacade {
         };
         let position = board.as_deref().zip(token.place).map(|(board, place)| board.position(place));
         let status = match token.state_at(now) {
+            // The concert was deleted, and every place in its queue with it.
+            TokenState::Waiting | TokenState::Scheduled if board.is_none() => PlaceStatus::Ended(Ending::Expired),
             TokenState::Scheduled => PlaceStatus::Scheduled,
             TokenState::Waiting => {
                 let position = position.unwrap_or(1);

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use super::{Booking, Claim};
 use crate::domain::{
     clock::Instant,
-    concert::Page,
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
+    page::Page,
     repository_error::RepositoryError,
 };
 

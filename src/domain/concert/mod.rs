@@ -5,7 +5,6 @@ mod repository;
 
 pub(crate) use model::row_name;
 pub use model::{
-    Concert, ConcertFields, Page, Performance, PerformanceStatus, Seat, SeatStatus, Seating, SeatingError, Section,
-    Venue,
+    Concert, ConcertFields, Performance, PerformanceStatus, Seat, SeatStatus, Seating, SeatingError, Section, Venue,
 };
 pub use repository::{ConcertFilter, ConcertRepository, Occupancy};

@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 
-use super::{Concert, ConcertFields, Page, Performance, Seat, Seating, Venue};
+use super::{Concert, ConcertFields, Performance, Seat, Seating, Venue};
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, PerformanceId, SeatId, VenueId},
+    page::Page,
     repository_error::RepositoryError,
     text::Name,
 };

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use super::Payment;
 use crate::domain::{
     clock::Instant,
-    concert::Page,
     id::{PaymentId, UserId},
+    page::Page,
     repository_error::RepositoryError,
 };
 

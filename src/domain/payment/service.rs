@@ -182,6 +182,14 @@ impl SettlementBatch {
         let mut booking = self.own_booking(user_id, booking_id)?;
         match booking.state_at(self.now) {
             BookingState::Cancelled { .. } | BookingState::Refunded { .. } => return Ok(booking),
+            BookingState::Expired if how == Cancellation::ByPromoter && booking.state == BookingState::Pending => {
+                // Nobody has written it down yet: do so, so that the performance has one open booking fewer.
+                booking.state = BookingState::Expired;
+                self.changes.facts.push(Fact::BookingExpired(booking.clone()));
+                self.changes.bookings.insert(booking_id);
+                self.state.bookings.insert(booking_id, booking.clone());
+                return Ok(booking);
+            }
             BookingState::Expired => return Err(Refusal::BookingNotCancellable),
             BookingState::Pending => {
                 booking

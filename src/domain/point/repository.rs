@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{LedgerEntry, Wallet};
-use crate::domain::{concert::Page, id::UserId, repository_error::RepositoryError};
+use crate::domain::{id::UserId, page::Page, repository_error::RepositoryError};
 
 /// Keeps wallets. There is no lock: a change is written only while the version is the one that was read.
 #[async_trait]

@@ -15,8 +15,8 @@ use super::{
 use crate::domain::{
     booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, SeatClaim},
     clock::Instant,
-    concert::Page,
     id::{BookingId, ConcertId, PaymentId, PerformanceId, SeatId, UserId},
+    page::Page,
     points::Points,
     repository_error::RepositoryError,
 };

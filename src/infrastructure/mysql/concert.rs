@@ -12,10 +12,11 @@ use super::{
 use crate::domain::{
     clock::Instant,
     concert::{
-        Concert, ConcertFields, ConcertFilter, ConcertRepository, Occupancy, Page, Performance, PerformanceStatus,
-        Seat, Seating, Section, Venue, row_name,
+        Concert, ConcertFields, ConcertFilter, ConcertRepository, Occupancy, Performance, PerformanceStatus, Seat,
+        Seating, Section, Venue, row_name,
     },
     id::{ConcertId, PerformanceId, SeatId, VenueId},
+    page::Page,
     points::Points,
     repository_error::RepositoryError,
     text::Name,
@@ -459,13 +460,10 @@ impl ConcertRepository for Session {
         if result.rows_affected() == 0 {
             return Ok(());
         }
-        // Whoever called has locked the concert, so this waits for nobody: it finds the concert's id.
-        let concert_id: u64 = sqlx::query_scalar(
-            "SELECT id FROM concerts WHERE id = (SELECT concert_id FROM performances WHERE id = ?) FOR UPDATE",
-        )
-        .bind(id.0)
-        .fetch_one(self.connection())
-        .await?;
+        let concert_id: u64 = sqlx::query_scalar("SELECT concert_id FROM performances WHERE id = ?")
+            .bind(id.0)
+            .fetch_one(self.connection())
+            .await?;
         self.refresh_concert(ConcertId(concert_id)).await
     }
 

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::{error::corrupt, sql, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
-    concert::Page,
     id::{BookingId, PaymentId, UserId},
+    page::Page,
     payment::{Payment, PaymentRepository, PaymentState},
     points::Points,
     repository_error::RepositoryError,

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::{error::corrupt, sql, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
-    concert::Page,
     id::{BookingId, PaymentId, TransactionId, UserId},
+    page::Page,
     point::{LedgerEntry, LedgerKind, Wallet, WalletRepository},
     points::Points,
     repository_error::RepositoryError,

@@ -127,9 +127,14 @@ fn json(status: StatusCode, body: Vec<u8>) -> Response {
 
 fn kept(answer: Answer, replayed: bool) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let code = if status.is_success() { None } else { Code::of_body(&answer.body) };
     let mut response = json(status, answer.body);
     if !status.is_success() {
         response.headers_mut().insert(header::CONTENT_TYPE, problem::CONTENT_TYPE);
+        if let Some(problem) = code.map(|code| Problem::new(code, "")) {
+            // For the log alone: the body is what was kept.
+            response.extensions_mut().insert(problem);
+        }
     }
     if replayed {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));

@@ -55,7 +55,6 @@ codes! {
     415: UNSUPPORTED_MEDIA_TYPE;
     422: VALIDATION_FAILED IDEMPOTENCY_KEY_REUSED;
     429: RATE_LIMITED;
-    431: HEADERS_TOO_LARGE;
     500: INTERNAL;
     503: OVERLOADED DATABASE_UNAVAILABLE DRAINING;
     504: TIMEOUT;
@@ -70,6 +69,12 @@ impl Code {
     /// The name, in upper snake case.
     pub fn name(self) -> &'static str {
         self.name
+    }
+
+    /// The code that a problem's body names.
+    pub(crate) fn of_body(body: &[u8]) -> Option<Self> {
+        let body: Value = serde_json::from_slice(body).ok()?;
+        Self::ALL.iter().find(|code| body["code"] == code.name).copied()
     }
 
     /// The page that explains it: the name in lower kebab case.
