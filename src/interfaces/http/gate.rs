@@ -65,7 +65,7 @@ pub async fn require_queue_token(State(app): State<App>, request: Request, next:
 
 async fn admit(app: &App, parts: &mut Parts, user_id: UserId) -> Result<(), Problem> {
     let verdict = presented(app, &parts.headers, user_id);
-    if parts.method == Method::GET {
+    if matches!(parts.method, Method::GET | Method::HEAD) {
         let claims = verdict?;
         app.queue.require_active(claims.id).await?;
         parts.extensions.insert(ActiveToken { id: claims.id });
