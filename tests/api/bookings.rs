@@ -45,9 +45,7 @@ async fn a_hold_gives_all_its_seats_for_five_minutes(_: MySqlPoolOptions, option
     let wanted = [sale.seats[3], sale.seats[2]];
     let booking = buyer.hold(sale.performance_id, &wanted).await.expect(201).json();
     assert!(booking["bookingId"].as_str().is_some_and(|id| id.len() == 36), "{booking}");
-    let seat = |id: u64, row: &str, number: u64| {
-        json!({"seatId": id, "section": "Floor", "row": row, "number": number, "grade": "R", "price": "50000"})
-    };
+    let seat = |id: u64, row: &str, number: u64| json!({"seatId": id, "section": "Floor", "row": row, "number": number, "grade": "R", "price": "50000"});
     let expected = json!({
         "userId": buyer.user_id(), "concertId": sale.concert_id, "performanceId": sale.performance_id,
         "status": "PENDING", "seats": [seat(sale.seats[2], "A", 3), seat(sale.seats[3], "B", 1)],
@@ -187,7 +185,11 @@ async fn own_bookings_are_listed_newest_first_by_what_they_are_now(_: MySqlPoolO
     let buyer = app.buyer_with_points(&sale, "200000").await;
     let stranger = app.buyer(&sale).await;
     held(&stranger, sale.performance_id, &sale.seats[9..]).await;
-    let hold = async |seat: usize| held(&buyer, sale.performance_id, &sale.seats[seat..=seat]).await;
+    let hold = async |seat: usize| {
+        let id = held(&buyer, sale.performance_id, &sale.seats[seat..=seat]).await;
+        app.clock.advance(TimeDelta::milliseconds(1));
+        id
+    };
     let (expired, confirmed, refunded) = (hold(0).await, hold(1).await, hold(2).await);
     buyer.pay(&confirmed, "1").await.expect(201);
     buyer.pay(&refunded, "2").await.expect(201);
@@ -196,6 +198,7 @@ async fn own_bookings_are_listed_newest_first_by_what_they_are_now(_: MySqlPoolO
     let cancelled = hold(3).await;
     cancel(&buyer, &cancelled).await.expect(200);
     app.advance(1);
+    assert_eq!(buyer.booking(&expired).await["status"], "EXPIRED");
     let pending = hold(4).await;
 
     let expected = [
@@ -314,8 +317,7 @@ async fn paid_bookings_are_refunded_up_to_the_cut_off_exactly(_: MySqlPoolOption
     let starts_at = app.now() + TimeDelta::seconds(24 * 3_600 + 100);
     let (performance, seats) = sale.add_performance(&app, &starts_at.to_rfc3339(), 1, 2).await;
     let buyer = app.buyer_with_points(&sale, "100000.50").await;
-    let (first, second) =
-        (held(&buyer, performance, &seats[..1]).await, held(&buyer, performance, &seats[1..]).await);
+    let (first, second) = (held(&buyer, performance, &seats[..1]).await, held(&buyer, performance, &seats[1..]).await);
     let paid = buyer.pay(&first, "1").await.expect(201).json();
     buyer.pay(&second, "2").await.expect(201);
     assert_eq!(buyer.balance().await, "0.50");

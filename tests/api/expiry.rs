@@ -32,7 +32,8 @@ async fn events_about(options: &MySqlConnectOptions, subject: &str) -> Vec<Strin
 async fn written_status(options: &MySqlConnectOptions, booking_id: &str) -> String {
     let id: uuid::Uuid = booking_id.parse().unwrap();
     let mut connection = MySqlConnection::connect_with(options).await.unwrap();
-    let status = sqlx::query_scalar("SELECT status FROM bookings WHERE id = ?").bind(id).fetch_one(&mut connection).await;
+    let status =
+        sqlx::query_scalar("SELECT status FROM bookings WHERE id = ?").bind(id).fetch_one(&mut connection).await;
     connection.close().await.unwrap();
     status.unwrap()
 }
@@ -58,7 +59,7 @@ async fn a_hold_is_over_at_its_deadline_before_any_job_has_run(_: MySqlPoolOptio
         assert_eq!(seat_statuses(&buyer, &sale).await, ["AVAILABLE"; 3]);
         assert_eq!(sale.available(&buyer).await, 3);
     }
-    buyer.pay(&booking, "too late").await.expect_problem(410, "HOLD_EXPIRED");
+    buyer.pay(&booking, "too-late").await.expect_problem(410, "HOLD_EXPIRED");
     assert_eq!(buyer.balance().await, "100000", "nothing is taken");
     assert_eq!(written_status(&options, &booking).await, "PENDING", "nothing has written anything yet");
     app.assert_sound().await;

@@ -2,4 +2,17 @@
 
 mod journey;
 mod sessions;
+
+mod concerts;
+mod queue;
+
+mod gate;
+mod seats;
+
+mod bookings;
+mod expiry;
+
+mod admin;
+mod operation;
+
 mod support;

@@ -286,7 +286,10 @@ async fn an_admission_that_nobody_claims_goes_to_the_next(_: MySqlPoolOptions, o
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn paying_the_last_hold_completes_the_token_and_frees_its_slot(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn paying_the_last_hold_completes_the_token_and_frees_its_slot(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 3).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "maxActive": 1})).await;
@@ -373,15 +376,19 @@ async fn a_booking_that_is_held_can_be_paid_however_short_the_token_was(
     let booking = buyer.hold(sale.performance_id, &sale.seats[..1]).await.expect(201);
     let extended = extender.hold(sale.performance_id, &sale.seats[1..]).await.expect(201).text("bookingId");
     let place = poll(&buyer).await;
-    assert_eq!((&place["expiresAt"], &place["secondsLeft"]), (&json!(booking.text("heldUntil")), &json!(300)), "{place}");
+    assert_eq!(
+        (&place["expiresAt"], &place["secondsLeft"]),
+        (&json!(booking.text("heldUntil")), &json!(300)),
+        "{place}"
+    );
 
     app.clock.advance(TimeDelta::milliseconds(299_999));
     app.tick().await;
     extender.send(Method::POST, &format!("/api/v1/bookings/{extended}/extend"), &[], None).await.expect(200);
-    buyer.pay(&booking.text("bookingId"), "at the last moment").await.expect(201);
+    buyer.pay(&booking.text("bookingId"), "last-moment").await.expect(201);
     app.advance(120);
     app.tick().await;
-    extender.pay(&extended, "even later").await.expect(201);
+    extender.pay(&extended, "even-later").await.expect(201);
     app.assert_sound().await;
 }
 
@@ -458,7 +465,11 @@ async fn before_the_opening_everybody_is_scheduled_whatever_the_mode(
             "OPEN" => (["ACTIVE 0"; 3], json!(0)),
             _ => (["WAITING 1", "WAITING 2", "WAITING 3"], json!(4)),
         };
-        assert_eq!((places, &newcomer["position"]), (expected.map(str::to_owned).to_vec(), &last), "{mode}: {newcomer}");
+        assert_eq!(
+            (places, &newcomer["position"]),
+            (expected.map(str::to_owned).to_vec(), &last),
+            "{mode}: {newcomer}"
+        );
     }
     app.assert_sound().await;
 }
@@ -541,8 +552,9 @@ async fn a_token_that_was_never_given_out_is_nobodys(_: MySqlPoolOptions, option
     let last = token.chars().last().unwrap();
     let altered_end = format!("{}{}", &token[..token.len() - 1], if last == 'A' { 'B' } else { 'A' });
     let altered_start = format!("{}{}", if token.starts_with('A') { 'B' } else { 'A' }, &token[1..]);
-    let forged = ["forged", buyer.token(), &altered_end, &altered_start, &token[..token.len() - 4], &format!("{token}A")]
-        .map(str::to_owned);
+    let forged =
+        ["forged", buyer.token(), &altered_end, &altered_start, &token[..token.len() - 4], &format!("{token}A")]
+            .map(str::to_owned);
     for method in [Method::GET, Method::DELETE] {
         nobody.send(method.clone(), CURRENT, &[], None).await.expect_problem(401, "QUEUE_TOKEN_REQUIRED");
         nobody

@@ -77,8 +77,7 @@ async fn a_seat_map_can_be_asked_for_one_status(_: MySqlPoolOptions, options: My
     let statuses: Vec<_> = whole["seats"].as_array().unwrap().iter().map(|seat| seat["status"].clone()).collect();
     assert_eq!(statuses, ["SOLD", "HELD", "AVAILABLE", "AVAILABLE"]);
     let mut etags = vec![etag(&holder, &sale).await];
-    for (status, expected) in
-        [("SOLD", &sale.seats[..1]), ("HELD", &sale.seats[1..2]), ("AVAILABLE", &sale.seats[2..])]
+    for (status, expected) in [("SOLD", &sale.seats[..1]), ("HELD", &sale.seats[1..2]), ("AVAILABLE", &sale.seats[2..])]
     {
         let part = holder.get(&format!("{}?status={status}", path(&sale))).await.expect(200);
         etags.push(part.header("etag").to_owned());
