@@ -3,7 +3,10 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::{
+    Connection, MySqlConnection,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
 
 use crate::support::{Client, Reply, Sale, TestApp};
 
@@ -336,8 +339,7 @@ async fn the_audit_lists_every_invariant_and_finds_what_is_wrong(_: MySqlPoolOpt
         assert!(invariant["name"].as_str().is_some_and(|name| !name.is_empty()), "{invariant}");
     }
 
-    use sqlx::Connection;
-    let mut connection = sqlx::MySqlConnection::connect_with(&options).await.unwrap();
+    let mut connection = MySqlConnection::connect_with(&options).await.unwrap();
     sqlx::query("UPDATE point_wallets SET balance = balance + 1").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let report = admin.get("/api/v1/admin/audit").await.expect(200).json();
