@@ -95,13 +95,15 @@ impl SettlementLanes {
         self.change(user_id, Command::Cancel { user_id, booking_id, transaction_id, how }, key).await
     }
 
-    /// Gives a booking up because its performance is cancelled. One that is over already is left as it is.
-    pub async fn cancel_by_promoter(&self, booking_id: BookingId, user_id: UserId) -> Result<(), AppError> {
+    /// Gives a booking up because its performance is cancelled, and tells whether it did: a hold that has expired is
+    /// left to be written down as such.
+    pub async fn cancel_by_promoter(&self, booking_id: BookingId, user_id: UserId) -> Result<bool, AppError> {
         let transaction_id = self.ports.transaction_id(self.ports.now());
         let how = Cancellation::ByPromoter;
         let command = Command::Cancel { user_id, booking_id, transaction_id, how };
         match self.change(user_id, command, None).await? {
-            Reply::Fresh(Ok(_) | Err(Refusal::BookingNotCancellable)) | Reply::Kept { .. } => Ok(()),
+            Reply::Fresh(Ok(_)) | Reply::Kept { .. } => Ok(true),
+            Reply::Fresh(Err(Refusal::BookingNotCancellable)) => Ok(false),
             Reply::Fresh(Err(refusal)) => Err(refusal.into()),
         }
     }

@@ -80,7 +80,7 @@ impl ConcertFacade {
         for (error, count) in failures {
             tracing::info!(performance_id = id.0, count, error, "left bookings of a cancelled performance for later");
         }
-        Ok(results.iter().filter(|result| result.is_ok()).count())
+        Ok(results.iter().filter(|result| matches!(result, Ok(true))).count())
     }
 
     async fn mark_cancelled(&self, id: PerformanceId) -> Result<(), AppError> {

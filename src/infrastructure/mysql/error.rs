@@ -7,8 +7,18 @@ use crate::domain::repository_error::RepositoryError;
 /// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock that `NOWAIT` didn't get.
 const CONTENTION: [u16; 4] = [1213, 1205, 1020, 3572];
 
-/// Too many connections (two limits); shutting down (two words for it); killed (two words); read-only (two words).
-const UNAVAILABLE: [u16; 8] = [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792];
+/// Too many connections (two limits); shutting down (two words for it); killed (two words); read-only (two words);
+/// not let in (to the server, to the database); no such database.
+const UNAVAILABLE: [u16; 11] = [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792, 1045, 1044, 1049];
+
+/// No such table.
+const NO_TABLE: u16 = 1146;
+
+/// Whether a statement failed for want of its table.
+pub(super) fn lacks_table(error: &Error) -> bool {
+    let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    database.is_some_and(|error| error.number() == NO_TABLE)
+}
 
 impl From<Error> for RepositoryError {
     fn from(error: Error) -> Self {

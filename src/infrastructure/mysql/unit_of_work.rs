@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction, pool::PoolConnection};
 
-use super::MIGRATOR;
+use super::{MIGRATOR, error::lacks_table};
 use crate::domain::{
     audit::AuditRepository,
     booking::BookingRepository,
@@ -54,8 +54,13 @@ impl Database for MySqlDatabase {
     }
 
     async fn schema_is_current(&self) -> Result<bool, RepositoryError> {
-        let newest: Option<i64> =
-            sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success").fetch_one(&self.pool).await?;
+        let newest: Result<Option<i64>, _> =
+            sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success").fetch_one(&self.pool).await;
+        let newest = match newest {
+            // Nothing has ever been migrated here.
+            Err(error) if lacks_table(&error) => return Ok(false),
+            newest => newest?,
+        };
         // A newer schema is compatible: during a rolling upgrade the old servers go on.
         Ok(newest >= MIGRATOR.iter().map(|migration| migration.version).max())
     }

@@ -57,9 +57,9 @@ pub fn document() -> OpenApi {
 
 /// The whole server.
 ///
-/// From the outside in: the request gets its id; it is logged and measured once it is answered; every failure gets its
-/// form; a panic becomes one; so does a request that takes too long; answers are compressed; other origins' pages are
-/// let in as set; then come the routes, gated ones behind their gate.
+/// From the outside in: the request gets its id; it is logged and measured once it is answered; other origins' pages are
+/// let in as set, and read failures, too; every failure gets its form; a panic becomes one; so does a request that takes
+/// too long; answers are compressed; then come the routes, gated ones behind their gate.
 pub fn build_router(app: App) -> Router {
     let gate = from_fn_with_state(app.clone(), gate::require_queue_token);
     let api = OpenApiRouter::new()
@@ -71,7 +71,6 @@ pub fn build_router(app: App) -> Router {
         .merge(operation::problem_pages())
         .with_state(app.clone())
         .merge(SwaggerUi::new("/swagger-ui").url("/api-docs/openapi.json", document()))
-        .layer(cors(&settings))
         .layer(
             CompressionLayer::new().compress_when(
                 DefaultPredicate::new().and(NotForContentType::new("text/event-stream")).and(has_no_etag),
@@ -80,6 +79,7 @@ pub fn build_router(app: App) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, settings.request_timeout))
         .layer(CatchPanicLayer::new())
         .layer(from_fn(render_problems))
+        .layer(cors(&settings))
         .layer(from_fn(log_request))
         .layer(from_fn_with_state(app, set_request_id))
 }

@@ -1,0 +1,239 @@
+//! For operators, and what surrounds every request.
+
+use axum::http::Method;
+use concert_reservation::interfaces::http::problem::Code;
+use serde_json::Value;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+
+use crate::support::TestApp;
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_server_says_that_it_lives_and_which_it_is(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let nobody = app.anonymous();
+    nobody.get("/livez").await.expect(200);
+    nobody.get("/readyz").await.expect(200);
+    let version = nobody.get("/version").await.expect(200).json();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"), "{version}");
+    app.instances[0].shared.draining.cancel();
+    nobody.get("/readyz").await.expect_problem(503, "DRAINING");
+    nobody.get("/livez").await.expect(200);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_server_on_an_empty_or_absent_database_is_not_ready(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options.clone());
+    app.anonymous().get("/readyz").await.expect_problem(503, "DATABASE_UNAVAILABLE");
+    app.anonymous().get("/livez").await.expect(200);
+    let app = TestApp::start(options.database("there_is_no_such_database"));
+    app.anonymous().get("/readyz").await.expect_problem(503, "DATABASE_UNAVAILABLE");
+    app.anonymous().get("/livez").await.expect(200);
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn requests_are_measured(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let nobody = app.anonymous();
+    nobody.get("/api/v1/concerts/1").await.expect(404);
+    let metrics = nobody.get("/metrics").await.expect(200);
+    assert!(metrics.header("content-type").starts_with("text/plain"), "{}", metrics.header("content-type"));
+    let text = String::from_utf8(metrics.bytes).unwrap();
+    assert!(text.contains("# TYPE http_request_seconds histogram"), "{text}");
+    let measured = text.lines().any(|line| {
+        line.starts_with("http_request_seconds_count{")
+            && ["method=\"GET\"", "route=\"/api/v1/concerts/{concertId}\"", "status=\"404\""]
+                .iter()
+                .all(|label| line.contains(label))
+    });
+    assert!(measured, "by method, route and status: {text}");
+    assert!(!text.contains("/concerts/1\""), "ids are no labels: {text}");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_api_describes_itself(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let nobody = app.anonymous();
+    let document = nobody.get("/api-docs/openapi.json").await.expect(200);
+    assert!(document.header("content-type").starts_with("application/json"));
+    let document = document.json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
+    let mut documented = std::collections::BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
+            assert!(operation["operationId"].is_string() && operation["summary"].is_string(), "{method} {path}");
+            for response in responses.values() {
+                let examples = &response["content"]["application/problem+json"]["examples"];
+                documented.extend(examples.as_object().into_iter().flat_map(|examples| examples.keys().cloned()));
+            }
+        }
+    }
+    // What belongs to no operation: unknown paths, wrong methods, and what the framework refuses before any.
+    let outside = ["NOT_FOUND", "METHOD_NOT_ALLOWED", "NOT_ACCEPTABLE", "HEADERS_TOO_LARGE"];
+    for code in Code::ALL.iter().map(|code| code.name()).filter(|name| !outside.contains(name)) {
+        assert!(documented.contains(code), "no operation lists {code}");
+    }
+
+    let page = nobody.get("/swagger-ui/").await.expect(200);
+    assert!(page.header("content-type").starts_with("text/html"), "{page:?}");
+    let page = String::from_utf8(page.bytes).unwrap();
+    assert!(page.contains("swagger-ui"), "{page}");
+    assert!(!page.contains("https://") && !page.contains("http://"), "it comes from this server alone: {page}");
+    nobody.get("/swagger-ui/swagger-ui-bundle.js").await.expect(200);
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn every_problem_has_a_page_for_people(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let nobody = app.anonymous();
+    for code in Code::ALL {
+        let page = nobody.get(&code.page()).await.expect(200);
+        assert!(page.header("content-type").starts_with("text/html"), "{page:?}");
+        let text = String::from_utf8(page.bytes).unwrap();
+        assert!(text.contains(code.name()) && text.contains(&code.title()), "{}: {text}", code.name());
+    }
+    nobody.get("/problems/nothing").await.expect_problem(404, "NOT_FOUND");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn every_answer_names_its_request(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let nobody = app.anonymous();
+    let mut ids = Vec::new();
+    for path in ["/livez", "/nowhere", "/api/v1/concerts", "/api/v1/points", "/swagger-ui/", "/problems/x"] {
+        let kept = nobody.send(Method::GET, path, &[("X-Request-Id", "order-17.b:3_x")], None).await;
+        assert_eq!(kept.header("x-request-id"), "order-17.b:3_x", "{path}");
+        if !kept.status.is_success() {
+            assert_eq!(kept.json()["requestId"], "order-17.b:3_x", "{path}");
+            assert_eq!(kept.json()["instance"], path);
+        }
+        let long = "x".repeat(129);
+        for insane in ["", "two words", "<script>", &long] {
+            let made = nobody.send(Method::GET, path, &[("X-Request-Id", insane)], None).await;
+            let id = made.header("x-request-id").to_owned();
+            assert!(!id.is_empty() && id != insane, "{path}: {insane:?} became {id:?}");
+            ids.push(id);
+        }
+    }
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "no two are the same");
+    let query = nobody.get("/api/v1/concerts?limit=0").await.expect_problem(422, "VALIDATION_FAILED");
+    assert_eq!(query.json()["instance"], "/api/v1/concerts", "without the query");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn pages_of_the_named_origins_may_call(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let preflight = |origin: &'static str| {
+        [
+            ("Origin", origin),
+            ("Access-Control-Request-Method", "POST"),
+            ("Access-Control-Request-Headers", "authorization,content-type,idempotency-key,queue-token"),
+        ]
+    };
+    let origins = [("CORS_ALLOWED_ORIGINS", "https://shop.example.org,https://other.example.org")];
+    let app = TestApp::start_with(options.clone(), 1, &origins);
+    let nobody = app.anonymous();
+    let path = "/api/v1/bookings";
+    let allowed = nobody.send(Method::OPTIONS, path, &preflight("https://shop.example.org"), None).await.expect(200);
+    assert_eq!(allowed.header("access-control-allow-origin"), "https://shop.example.org");
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+        assert!(allowed.header("access-control-allow-methods").contains(method), "{allowed:?}");
+    }
+    let headers = allowed.header("access-control-allow-headers").to_lowercase();
+    for header in ["authorization", "content-type", "idempotency-key", "queue-token", "if-match", "if-none-match"] {
+        assert!(headers.contains(header), "{header}: {headers}");
+    }
+    let origin = [("Origin", "https://other.example.org")];
+    let answer = nobody.send(Method::GET, "/api/v1/concerts", &origin, None).await.expect(200);
+    assert_eq!(answer.header("access-control-allow-origin"), "https://other.example.org");
+    let exposed = answer.header("access-control-expose-headers").to_lowercase();
+    for header in ["etag", "retry-after", "x-request-id", "idempotency-replayed"] {
+        assert!(exposed.contains(header), "{header}: {exposed}");
+    }
+    // A problem is readable by the page as well.
+    let problem = nobody.send(Method::GET, "/api/v1/points", &origin, None).await.expect(401);
+    assert_eq!(problem.header("access-control-allow-origin"), "https://other.example.org");
+    let missing = nobody.send(Method::GET, "/nowhere", &origin, None).await.expect(404);
+    assert_eq!(missing.header("access-control-allow-origin"), "https://other.example.org");
+    let stranger = nobody.send(Method::OPTIONS, path, &preflight("https://evil.example.org"), None).await;
+    assert_eq!(stranger.header("access-control-allow-origin"), "");
+
+    let closed = TestApp::start(options).anonymous();
+    let refused = closed.send(Method::OPTIONS, path, &preflight("https://shop.example.org"), None).await;
+    assert_eq!(refused.header("access-control-allow-origin"), "", "nobody's, unless it is set");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn head_answers_as_get_without_a_body(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let user = app.user().await;
+    for path in ["/livez", "/version", "/api/v1/concerts", "/api/v1/points", "/api/v1/bookings", "/problems/not-found"]
+    {
+        let (get, head) =
+            (user.get(path).await.expect(200), user.send(Method::HEAD, path, &[], None).await.expect(200));
+        assert!(head.bytes.is_empty(), "{path}");
+        for header in ["content-type", "etag", "cache-control"] {
+            assert_eq!(head.header(header), get.header(header), "{path}: {header}");
+        }
+    }
+    assert_eq!(user.send(Method::HEAD, "/nowhere", &[], None).await.status.as_u16(), 404);
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn long_answers_are_compressed_for_those_who_can_read_them(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(10, 10).await;
+    let buyer = app.buyer(&sale).await;
+    let path = format!("/api/v1/performances/{}/seats", sale.performance_id);
+    let plain = buyer.get(&path).await.expect(200);
+    assert_eq!(plain.header("content-encoding"), "");
+    let compressed = buyer.send(Method::GET, &path, &[("Accept-Encoding", "gzip")], None).await.expect(200);
+    assert_eq!(compressed.header("content-encoding"), "gzip");
+    let varies = compressed.headers.get_all("vary").iter().any(|value| value.as_bytes() == b"accept-encoding");
+    assert!(varies, "{compressed:?}");
+    assert!(compressed.bytes.len() < plain.bytes.len() / 2 && compressed.bytes.starts_with(&[0x1f, 0x8b]));
+    let short = buyer.send(Method::GET, "/livez", &[("Accept-Encoding", "gzip")], None).await.expect(200);
+    assert_eq!(short.header("content-encoding"), "", "not worth it");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn what_the_framework_refuses_is_a_problem_too(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let user = app.user().await;
+    for path in ["/", "/nowhere", "/api/v1", "/api/v1/", "/api/v2/concerts", "/api/v1/concerts/", "/api/v1/%2e%2e"] {
+        user.get(path).await.expect_problem(404, "NOT_FOUND");
+    }
+    for (method, path, allowed) in [
+        (Method::DELETE, "/api/v1/concerts", "GET"),
+        (Method::PUT, "/api/v1/bookings", "POST"),
+        (Method::GET, "/api/v1/payments/x/y", ""),
+        (Method::POST, "/livez", "GET"),
+        (Method::PATCH, "/api/v1/queue/tokens/current", "DELETE"),
+    ] {
+        let reply = user.send(method.clone(), path, &[], None).await;
+        if allowed.is_empty() {
+            reply.expect_problem(404, "NOT_FOUND");
+        } else {
+            let refused = reply.expect_problem(405, "METHOD_NOT_ALLOWED");
+            assert!(refused.header("allow").contains(allowed), "{method} {path}: {}", refused.header("allow"));
+        }
+    }
+    let json = [("Content-Type", "application/json")];
+    let large = user.send_raw(Method::POST, "/api/v1/bookings", &json, vec![b' '; 64 * 1024 + 1]).await;
+    large.expect_problem(413, "PAYLOAD_TOO_LARGE");
+    let admin = app.admin().await;
+    let large = admin.send_raw(Method::POST, "/api/v1/admin/venues", &json, vec![b' '; 1024 * 1024 + 1]).await;
+    large.expect_problem(413, "PAYLOAD_TOO_LARGE");
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let form = user.send_raw(Method::POST, "/api/v1/queue/tokens", &form, "concertId=1").await;
+    form.expect_problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    let broken: Value = user
+        .send_raw(Method::POST, "/api/v1/queue/tokens", &json, "{\"concertId\":")
+        .await
+        .expect_problem(400, "MALFORMED_REQUEST")
+        .json();
+    assert!(!broken["detail"].as_str().unwrap().contains("serde"), "{broken}");
+}

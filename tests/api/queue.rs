@@ -1,0 +1,573 @@
+//! The waiting queue: places, admission, deadlines, leaving.
+
+use axum::http::Method;
+use chrono::{SecondsFormat, TimeDelta};
+use serde_json::{Value, json};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+
+use crate::support::{Client, Sale, TestApp, race};
+
+const TOKENS: &str = "/api/v1/queue/tokens";
+const CURRENT: &str = "/api/v1/queue/tokens/current";
+
+async fn poll(client: &Client) -> Value {
+    client.get(CURRENT).await.expect(200).json()
+}
+
+async fn status(client: &Client) -> String {
+    poll(client).await["status"].as_str().expect("a status is a string").to_owned()
+}
+
+async fn position(client: &Client) -> u64 {
+    let place = poll(client).await;
+    assert_eq!(place["status"], "WAITING", "{place}");
+    place["position"].as_u64().expect("somebody who waits has a position")
+}
+
+async fn leave(client: &Client) {
+    client.delete(CURRENT).await.expect(204);
+}
+
+async fn join_all(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
+    let mut clients = Vec::with_capacity(count);
+    for user in app.users(count).await {
+        clients.push(sale.join(user).await);
+    }
+    clients
+}
+
+/// A member of `live`, as the promoter sees it.
+async fn live(admin: &Client, sale: &Sale, member: &str) -> u64 {
+    let path = format!("/api/v1/admin/concerts/{}/queue", sale.concert_id);
+    let queue = admin.get(&path).await.expect(200).json();
+    queue["live"][member].as_u64().unwrap_or_else(|| panic!("no {member} in {queue}"))
+}
+
+/// Both servers admit at the same time.
+async fn tick_both(app: &TestApp) {
+    let servers = app.instances.iter().map(|instance| instance.shared.clone());
+    for result in race(servers.map(|server| async move { server.queue.admit_due().await })).await {
+        result.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn joining_again_gives_the_same_token_and_place(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
+    let body = json!({"concertId": sale.concert_id});
+    let (first, second) = (app.user().await, app.user().await);
+    first.post(TOKENS, body.clone()).await.expect(201);
+    let joined = second.post(TOKENS, body.clone()).await.expect(201).json();
+    assert_eq!((&joined["status"], &joined["position"]), (&json!("WAITING"), &json!(2)), "{joined}");
+
+    app.advance(5);
+    first.post(TOKENS, body.clone()).await.expect(200);
+    for instance in 0..2 {
+        let again = app.at_instance(&second, instance).post(TOKENS, body.clone()).await.expect(200).json();
+        for member in ["queueToken", "position", "status", "issuedAt", "concertId"] {
+            assert_eq!(again[member], joined[member], "{member}: {again}");
+        }
+    }
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_place_tells_its_times_and_the_wait(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
+    let issued_at = app.now().to_rfc3339_opts(SecondsFormat::Millis, true);
+    let clients = join_all(&app, &sale, 5).await;
+
+    app.clock.advance(TimeDelta::milliseconds(1_500));
+    let last = poll(&clients[4]).await;
+    assert_eq!((&last["status"], &last["position"]), (&json!("WAITING"), &json!(5)), "{last}");
+    assert_eq!((&last["issuedAt"], &last["serverTime"]), (&json!(issued_at), &json!("2026-11-20T08:00:01.500Z")));
+    assert_eq!((&last["concertId"], &last["queueToken"]), (&json!(sale.concert_id), &json!(clients[4].queue_token())));
+    assert!(last["expiresAt"].is_null() && last["secondsLeft"].is_null(), "{last}");
+    let wait = |place: &Value, which: &str| place["estimatedWait"][which].as_u64().unwrap();
+    let (p50, p90) = (wait(&last, "p50Seconds"), wait(&last, "p90Seconds"));
+    assert!((30..=60).contains(&p50) && p50 <= p90 && p90 <= 120, "four come first, one in ten seconds: {last}");
+    let first = poll(&clients[0]).await;
+    assert!(wait(&first, "p50Seconds") < p50 && wait(&first, "p90Seconds") < p90, "{first}");
+    assert!(last["pollAfterSeconds"].as_u64().is_some_and(|seconds| (1..=75).contains(&seconds)), "{last}");
+
+    app.tick().await;
+    let active = poll(&clients[0]).await;
+    assert_eq!((&active["status"], &active["position"]), (&json!("ACTIVE"), &json!(0)), "{active}");
+    assert_eq!((&active["expiresAt"], &active["secondsLeft"]), (&json!("2026-11-20T08:10:01.500Z"), &json!(600)));
+    app.clock.advance(TimeDelta::milliseconds(10_001));
+    assert_eq!(poll(&clients[0]).await["secondsLeft"], 589, "rounded down");
+    leave(&clients[0]).await;
+    let ended = poll(&clients[0]).await;
+    assert!(ended["position"].is_null() && ended["secondsLeft"].is_null(), "{ended}");
+
+    sale.set_queue(&app, json!({"mode": "PAUSED"})).await;
+    let paused = poll(&clients[4]).await;
+    assert!(paused["estimatedWait"]["p50Seconds"].is_null(), "nobody knows how long a pause takes: {paused}");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_position_counts_who_is_ahead_and_never_grows(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
+    let mut line = join_all(&app, &sale, 8).await;
+    // Who leaves, by the position then; 0: the next one is admitted.
+    for gone in [3, 8, 1, 0, 4, 0, 1] {
+        if gone == 0 {
+            app.advance(10);
+            app.tick().await;
+            assert_eq!(status(&line.remove(0)).await, "ACTIVE");
+        } else {
+            leave(&line.remove(gone.min(line.len()) - 1)).await;
+        }
+        let newcomer = app.user().await;
+        line.push(sale.join(newcomer).await);
+        for (index, client) in line.iter().enumerate() {
+            for instance in 0..2 {
+                let position = position(&app.at_instance(client, instance)).await;
+                assert_eq!(position, index as u64 + 1, "after {gone}, asked on instance {instance}");
+            }
+        }
+    }
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn every_sliding_window_admits_exactly_what_is_set(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 4, "claimSeconds": 3600, "activeSeconds": 86400})).await;
+    let clients = join_all(&app, &sale, 30).await;
+    let admin = app.admin().await;
+    let mut admissions: Vec<(i64, u64)> = Vec::new();
+    let mut total = 0;
+    let steps = [0, 1, 2_999, 4_000, 2_999, 1, 1, 5_000, 4_998, 1, 9_999, 1, 0, 3_333, 6_667, 25_000, 500, 9_500];
+    for step in steps {
+        app.clock.advance(TimeDelta::milliseconds(step));
+        let now = app.now().timestamp_millis();
+        tick_both(&app).await;
+        let active = live(&admin, &sale, "active").await;
+        let recently: u64 = admissions.iter().filter(|(at, _)| *at > now - 10_000).map(|(_, count)| count).sum();
+        let expected = (4 - recently).min(30 - total);
+        assert_eq!(active - total, expected, "at {now}, after {admissions:?}");
+        admissions.push((now, active - total));
+        total = active;
+        assert_eq!(live(&admin, &sale, "waiting").await, 30 - total);
+    }
+    assert!(total >= 20, "the rate was used: {admissions:?}");
+    for (index, client) in clients.iter().enumerate() {
+        let expected = if (index as u64) < total { "ACTIVE" } else { "WAITING" };
+        assert_eq!(status(client).await, expected, "first come, first served: number {index} of {total}");
+    }
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn never_more_are_active_than_fit(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "maxActive": 3})).await;
+    let clients = join_all(&app, &sale, 14).await;
+    let admin = app.admin().await;
+    tick_both(&app).await;
+    for round in 0..5 {
+        tick_both(&app).await;
+        let active = &clients[2 * round..2 * round + 3];
+        for client in active {
+            assert_eq!(status(client).await, "ACTIVE", "round {round}");
+        }
+        assert_eq!(status(&clients[2 * round + 3]).await, "WAITING", "round {round}");
+        assert_eq!(live(&admin, &sale, "active").await, 3, "round {round}");
+        app.advance(1);
+        // Two leave while both servers look for room.
+        let (one, two) = (active[0].clone(), active[1].clone());
+        tokio::join!(tick_both(&app), async { leave(&one).await }, async { leave(&two).await });
+        assert!(live(&admin, &sale, "active").await <= 3, "round {round}");
+    }
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_bounds_hold_through_every_change_of_the_settings(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options);
+    let sale = app.sale(1, 1).await;
+    let admin = app.admin().await;
+    let set = async |mode: &str, admit_count: u64, max_active: u64| {
+        let settings = json!({
+            "mode": mode, "admitCount": admit_count, "maxActive": max_active, "claimSeconds": 3600,
+        });
+        sale.set_queue(&app, settings).await;
+    };
+    set("QUEUE", 5, 12).await;
+    let clients = join_all(&app, &sale, 25).await;
+    let active_after_tick = async || {
+        tick_both(&app).await;
+        live(&admin, &sale, "active").await
+    };
+    assert_eq!(active_after_tick().await, 5);
+    set("QUEUE", 2, 12).await;
+    assert_eq!(active_after_tick().await, 5, "five are in the window already");
+    app.advance(10);
+    assert_eq!(active_after_tick().await, 7);
+    set("QUEUE", 8, 12).await;
+    assert_eq!(active_after_tick().await, 12, "six more by the rate, five by the room");
+    set("PAUSED", 100, 100).await;
+    app.advance(10);
+    assert_eq!(active_after_tick().await, 12, "nobody is admitted in a pause");
+    assert_eq!(status(&clients[11]).await, "ACTIVE", "the active stay");
+    set("OPEN", 1, 15).await;
+    assert_eq!(active_after_tick().await, 15, "only the room counts");
+    let newcomer = app.user().await;
+    assert_eq!(status(&sale.join(newcomer).await).await, "WAITING", "the house is full");
+    set("QUEUE", 2, 100).await;
+    assert_eq!(active_after_tick().await, 15, "those let in by the open mode are in the window");
+    app.advance(10);
+    assert_eq!(active_after_tick().await, 17);
+    set("QUEUE", 2, 10).await;
+    app.advance(10);
+    assert_eq!(active_after_tick().await, 17, "nobody is sent away, nobody is let in");
+    assert_eq!(status(&clients[16]).await, "ACTIVE");
+    assert_eq!(position(&clients[17]).await, 1);
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_open_queue_lets_in_at_once_while_there_is_room(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "OPEN", "admitCount": 1, "maxActive": 2, "claimSeconds": 5})).await;
+    let mut clients = Vec::new();
+    for expected in [("ACTIVE", json!(0)), ("ACTIVE", json!(0)), ("WAITING", json!(1)), ("WAITING", json!(2))] {
+        let user = app.user().await;
+        let joined = user.post(TOKENS, json!({"concertId": sale.concert_id})).await.expect(201).json();
+        assert_eq!((&joined["status"], &joined["position"]), (&json!(expected.0), &expected.1), "{joined}");
+        clients.push(user.with_queue_token(joined["queueToken"].as_str().unwrap()));
+    }
+    app.advance(100);
+    assert_eq!(status(&clients[0]).await, "ACTIVE", "joining an open sale is a use");
+    leave(&clients[0]).await;
+    app.tick().await;
+    assert_eq!(status(&clients[2]).await, "ACTIVE");
+    assert_eq!(position(&clients[3]).await, 1);
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_admission_that_nobody_claims_goes_to_the_next(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 2).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "maxActive": 1})).await;
+    let clients = join_all(&app, &sale, 3).await;
+    let admin = app.admin().await;
+    app.tick().await;
+    app.clock.advance(TimeDelta::milliseconds(59_999));
+    app.tick().await;
+    assert_eq!(live(&admin, &sale, "active").await, 1);
+    app.clock.advance(TimeDelta::milliseconds(1));
+    assert_eq!(status(&clients[0]).await, "EXPIRED", "over at its deadline, without any tick");
+    app.tick().await;
+    assert_eq!(status(&clients[1]).await, "ACTIVE", "asking claims it");
+    app.advance(599);
+    assert_eq!(status(&clients[1]).await, "ACTIVE");
+    app.advance(1);
+    assert_eq!(status(&clients[1]).await, "EXPIRED");
+
+    app.tick().await;
+    app.advance(59);
+    let seats = format!("/api/v1/performances/{}/seats", sale.performance_id);
+    clients[2].get(&seats).await.expect(200);
+    app.advance(540);
+    assert_eq!(status(&clients[2]).await, "ACTIVE", "it was used, not polled");
+    app.advance(1);
+    assert_eq!(status(&clients[2]).await, "EXPIRED");
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn paying_the_last_hold_completes_the_token_and_frees_its_slot(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 3).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "maxActive": 1})).await;
+    let clients = join_all(&app, &sale, 2).await;
+    app.tick().await;
+    let buyer = &clients[0];
+    buyer.charge("100000").await;
+    let first = buyer.hold(sale.performance_id, &sale.seats[..1]).await.expect(201).text("bookingId");
+    let second = buyer.hold(sale.performance_id, &sale.seats[1..2]).await.expect(201).text("bookingId");
+    buyer.pay(&first, "first").await.expect(201);
+    assert_eq!(status(buyer).await, "ACTIVE", "another hold is unpaid");
+    app.tick().await;
+    assert_eq!(position(&clients[1]).await, 1);
+    buyer.pay(&second, "second").await.expect(201);
+    assert_eq!(status(buyer).await, "COMPLETED");
+    buyer.hold(sale.performance_id, &sale.seats[2..]).await.expect_problem(403, "QUEUE_TOKEN_EXPIRED");
+    app.tick().await;
+    assert_eq!(status(&clients[1]).await, "ACTIVE");
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn whoever_leaves_gives_up_place_slot_and_holds_at_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options);
+    let sale = app.sale(1, 4).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "maxActive": 1})).await;
+    let clients = join_all(&app, &sale, 3).await;
+    app.tick().await;
+    let buyer = &clients[0];
+    let mut bookings = Vec::new();
+    for seats in [&sale.seats[..2], &sale.seats[2..3]] {
+        bookings.push(buyer.hold(sale.performance_id, seats).await.expect(201).text("bookingId"));
+    }
+    assert_eq!(sale.available(buyer).await, 1);
+
+    // In line.
+    leave(&clients[1]).await;
+    leave(&clients[1]).await;
+    assert_eq!(status(&clients[1]).await, "LEFT");
+    assert_eq!(position(&clients[2]).await, 1);
+    // Admitted, with two holds; by another server than the one that will let the next in.
+    leave(&app.at_instance(buyer, 1)).await;
+    for instance in 0..2 {
+        assert_eq!(status(&app.at_instance(buyer, instance)).await, "LEFT");
+    }
+    for booking in &bookings {
+        assert_eq!(buyer.booking(booking).await["status"], "CANCELLED");
+    }
+    assert_eq!(sale.available(buyer).await, 4);
+    buyer.hold(sale.performance_id, &sale.seats[..1]).await.expect_problem(403, "QUEUE_TOKEN_EXPIRED");
+    app.tick().await;
+    clients[2].hold(sale.performance_id, &sale.seats).await.expect(201);
+    leave(buyer).await;
+    assert_eq!(sale.available(buyer).await, 0, "leaving again touches nobody");
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn leaving_one_queue_keeps_the_holds_of_another(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let (sale, other) = (app.sale(1, 1).await, app.sale(1, 1).await);
+    let user = app.user().await;
+    let here = sale.admit(user.clone()).await;
+    let there = other.admit(user).await;
+    let kept = there.hold(other.performance_id, &other.seats).await.expect(201).text("bookingId");
+    let gone = here.hold(sale.performance_id, &sale.seats).await.expect(201).text("bookingId");
+    leave(&here).await;
+    assert_eq!(here.booking(&gone).await["status"], "CANCELLED");
+    assert_eq!(here.booking(&kept).await["status"], "PENDING");
+    assert_eq!(status(&there).await, "ACTIVE");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_booking_that_is_held_can_be_paid_however_short_the_token_was(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 2).await;
+    sale.set_queue(&app, json!({"mode": "OPEN", "activeSeconds": 10, "claimSeconds": 5})).await;
+    let buyer = app.buyer_with_points(&sale, "100000").await;
+    let extender = app.buyer_with_points(&sale, "100000").await;
+    app.advance(9);
+    let booking = buyer.hold(sale.performance_id, &sale.seats[..1]).await.expect(201);
+    let extended = extender.hold(sale.performance_id, &sale.seats[1..]).await.expect(201).text("bookingId");
+    let place = poll(&buyer).await;
+    assert_eq!(
+        (&place["expiresAt"], &place["secondsLeft"]),
+        (&json!(booking.text("heldUntil")), &json!(300)),
+        "{place}"
+    );
+
+    app.clock.advance(TimeDelta::milliseconds(299_999));
+    app.tick().await;
+    extender.send(Method::POST, &format!("/api/v1/bookings/{extended}/extend"), &[], None).await.expect(200);
+    buyer.pay(&booking.text("bookingId"), "last-moment").await.expect(201);
+    app.advance(120);
+    app.tick().await;
+    extender.pay(&extended, "even-later").await.expect(201);
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_ended_token_tells_its_end_ten_minutes_later(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "OPEN", "activeSeconds": 30})).await;
+    let (expired, left) = (app.buyer(&sale).await, app.buyer(&sale).await);
+    app.advance(29);
+    leave(&left).await;
+    let completed = app.buyer_with_points(&sale, "50000").await;
+    let booking = completed.hold(sale.performance_id, &sale.seats).await.expect(201).text("bookingId");
+    completed.pay(&booking, "pay").await.expect(201);
+    app.advance(1);
+    for _ in 0..=10 {
+        app.tick().await;
+        for (client, expected) in [(&expired, "EXPIRED"), (&left, "LEFT"), (&completed, "COMPLETED")] {
+            let place = poll(client).await;
+            assert_eq!(place["status"], expected, "{place}");
+            assert_eq!(place["queueToken"], client.queue_token(), "{place}");
+        }
+        app.advance(60);
+    }
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn before_the_opening_everybody_is_scheduled_whatever_the_mode(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let app = TestApp::start_two(options);
+    let opening = app.now() + TimeDelta::seconds(60);
+    let mut lines = Vec::new();
+    for mode in ["QUEUE", "OPEN", "PAUSED"] {
+        let sale = app.sale(1, 1).await;
+        sale.set_queue(&app, json!({"mode": mode, "admitCount": 1, "salesOpenAt": opening.to_rfc3339()})).await;
+        let line = join_all(&app, &sale, 3).await;
+        lines.push((mode, sale, line));
+    }
+    app.clock.advance(TimeDelta::milliseconds(59_999));
+    app.tick().await;
+    for (mode, sale, line) in &lines {
+        for client in line {
+            let again = client.post(TOKENS, json!({"concertId": sale.concert_id})).await.expect(200).json();
+            assert_eq!(again["queueToken"], client.queue_token(), "{mode}: {again}");
+            for place in [again, poll(client).await] {
+                assert_eq!(place["status"], "SCHEDULED", "{mode}: {place}");
+                assert!(place["position"].is_null() && place["expiresAt"].is_null(), "{mode}: {place}");
+            }
+            let seats = format!("/api/v1/performances/{}/seats", sale.performance_id);
+            let refused = client.get(&seats).await.expect_problem(403, "QUEUE_TOKEN_NOT_ACTIVE").json();
+            assert!(refused["position"].is_null() && refused["pollAfterSeconds"].is_u64(), "{refused}");
+        }
+        let gone = app.user().await;
+        let gone = sale.join(gone).await;
+        leave(&gone).await;
+        assert_eq!(status(&gone).await, "LEFT", "{mode}");
+    }
+
+    app.clock.advance(TimeDelta::milliseconds(1));
+    tick_both(&app).await;
+    for (mode, sale, line) in &lines {
+        let newcomer = app.user().await;
+        let newcomer = poll(&sale.join(newcomer).await).await;
+        let mut places = Vec::new();
+        for client in line {
+            let place = poll(client).await;
+            places.push(format!("{} {}", place["status"].as_str().unwrap(), place["position"]));
+        }
+        places.sort_unstable();
+        let (expected, last) = match *mode {
+            "QUEUE" => (["ACTIVE 0", "WAITING 1", "WAITING 2"], json!(3)),
+            "OPEN" => (["ACTIVE 0"; 3], json!(0)),
+            _ => (["WAITING 1", "WAITING 2", "WAITING 3"], json!(4)),
+        };
+        assert_eq!(
+            (places, &newcomer["position"]),
+            (expected.map(str::to_owned).to_vec(), &last),
+            "{mode}: {newcomer}"
+        );
+    }
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn places_survive_a_restart_of_every_server(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options.clone());
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
+    let clients = join_all(&app, &sale, 5).await;
+    app.tick().await;
+    leave(&clients[2]).await;
+    let before: Vec<_> = [poll(&clients[0]).await, poll(&clients[1]).await, poll(&clients[3]).await].into();
+    drop(app);
+
+    let app = TestApp::start(options);
+    let clients: Vec<_> = clients.iter().map(|client| app.at_instance(client, 0)).collect();
+    for (place, client) in before.iter().zip([&clients[0], &clients[1], &clients[3]]) {
+        let after = poll(client).await;
+        for member in ["queueToken", "status", "position", "issuedAt", "expiresAt"] {
+            assert_eq!(after[member], place[member], "{member}: {after}");
+        }
+    }
+    app.tick().await;
+    assert_eq!(position(&clients[1]).await, 1, "the rate survives, too");
+    app.advance(10);
+    app.tick().await;
+    assert_eq!(status(&clients[1]).await, "ACTIVE");
+    assert_eq!(position(&clients[3]).await, 1);
+    assert_eq!(position(&clients[4]).await, 2);
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn after_an_ended_token_there_is_a_new_one_with_a_new_place(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1, "maxActive": 1})).await;
+    let body = json!({"concertId": sale.concert_id});
+    let clients = join_all(&app, &sale, 3).await;
+
+    leave(&clients[1]).await;
+    let again = clients[1].post(TOKENS, body.clone()).await.expect(201).json();
+    assert_ne!(again["queueToken"], clients[1].queue_token());
+    assert_eq!((&again["status"], &again["position"]), (&json!("WAITING"), &json!(3)), "{again}");
+
+    app.tick().await;
+    app.advance(60);
+    // Nothing has written yet that the admission lapsed.
+    let again = clients[0].post(TOKENS, body).await.expect(201).json();
+    assert_ne!(again["queueToken"], clients[0].queue_token());
+    assert_eq!((&again["status"], &again["position"]), (&json!("WAITING"), &json!(3)), "{again}");
+    assert_eq!(status(&clients[0]).await, "EXPIRED", "the old token has ended");
+    app.tick().await;
+    assert_eq!(status(&clients[2]).await, "ACTIVE");
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_queue_is_joined_by_a_user_and_for_a_concert(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    let user = app.user().await;
+    user.post(TOKENS, json!({"concertId": 999})).await.expect_problem(404, "CONCERT_NOT_FOUND");
+    let path = format!("/api/v1/admin/concerts/{}", sale.concert_id);
+    app.anonymous().post(TOKENS, json!({"concertId": sale.concert_id})).await.expect_problem(401, "UNAUTHENTICATED");
+    for body in [json!({}), json!({"concertId": "x"}), json!({"concertId": 0}), json!({"concertId": 1, "place": 1})] {
+        user.post(TOKENS, body).await.expect_problem(422, "VALIDATION_FAILED");
+    }
+    app.admin().await.delete(&path).await.expect(204);
+    user.post(TOKENS, json!({"concertId": sale.concert_id})).await.expect_problem(404, "CONCERT_NOT_FOUND");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_token_that_was_never_given_out_is_nobodys(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    let buyer = app.buyer(&sale).await;
+    let nobody = app.anonymous();
+    let token = buyer.queue_token().to_owned();
+    let last = token.chars().last().unwrap();
+    let altered_end = format!("{}{}", &token[..token.len() - 1], if last == 'A' { 'B' } else { 'A' });
+    let altered_start = format!("{}{}", if token.starts_with('A') { 'B' } else { 'A' }, &token[1..]);
+    let forged =
+        ["forged", buyer.token(), &altered_end, &altered_start, &token[..token.len() - 4], &format!("{token}A")]
+            .map(str::to_owned);
+    for method in [Method::GET, Method::DELETE] {
+        nobody.send(method.clone(), CURRENT, &[], None).await.expect_problem(401, "QUEUE_TOKEN_REQUIRED");
+        nobody
+            .send(method.clone(), CURRENT, &[("Queue-Token", "")], None)
+            .await
+            .expect_problem(401, "QUEUE_TOKEN_REQUIRED");
+        for text in &forged {
+            nobody
+                .send(method.clone(), CURRENT, &[("Queue-Token", text)], None)
+                .await
+                .expect_problem(401, "QUEUE_TOKEN_INVALID");
+        }
+    }
+    let place = nobody.send(Method::GET, CURRENT, &[("Queue-Token", &token)], None).await.expect(200).json();
+    assert_eq!(place["status"], "ACTIVE", "the token alone is enough to ask: {place}");
+}
