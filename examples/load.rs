@@ -15,6 +15,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -214,10 +215,10 @@ fn request(method: &str, path: &str, token: &str, queue_token: &str, key: &str, 
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: load\r\nAuthorization: Bearer {token}\r\n");
     for (name, value) in [("Queue-Token", queue_token), ("Idempotency-Key", key)] {
         if !value.is_empty() {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(text, "{name}: {value}\r\n");
         }
     }
-    text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    let _ = write!(text, "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     text.into_bytes()
 }
 
@@ -377,17 +378,14 @@ impl Connection {
     async fn send(&mut self, request: &[u8]) -> anyhow::Result<Vec<u8>> {
         let sent = Instant::now();
         while sent.elapsed() < PATIENCE {
-            match self.try_send(request).await {
-                Ok((status, body)) => {
-                    self.answers.push((status, sent.elapsed()));
-                    if status != 503 {
-                        return Ok(body);
-                    }
+            if let Ok((status, body)) = self.try_send(request).await {
+                self.answers.push((status, sent.elapsed()));
+                if status != 503 {
+                    return Ok(body);
                 }
-                Err(_) => {
-                    self.stream = None;
-                    self.turn += 1;
-                }
+            } else {
+                self.stream = None;
+                self.turn += 1;
             }
         }
         anyhow::bail!("no server answered")

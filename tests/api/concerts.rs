@@ -58,6 +58,21 @@ async fn concert(client: &Client, concert_id: u64) -> Value {
     client.get(&format!("/api/v1/concerts/{concert_id}")).await.expect(200).json()
 }
 
+/// The values of one member of all items of a list, following its cursors two items at a time.
+async fn all_pages(client: &Client, path: &str, member: &str) -> Vec<Value> {
+    let mut values = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let page = client.get(&format!("{path}{separator}limit=2{cursor}")).await.expect(200).json();
+        let items = page["items"].as_array().unwrap();
+        values.extend(items.iter().map(|item| item[member].clone()));
+        let Some(next) = page["nextCursor"].as_str() else { return values };
+        assert_eq!(items.len(), 2, "a page with a next one is full");
+        cursor = format!("&cursor={next}");
+    }
+}
+
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn concerts_are_found_by_text_category_and_dates(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
@@ -251,4 +266,44 @@ async fn available_seats_follow_every_hold_and_its_end(_: MySqlPoolOptions, opti
     buyer.post(&format!("/api/v1/bookings/{booking}/cancel"), json!({})).await.expect(200);
     check([4, 1], "a refund").await;
     app.assert_sound().await;
+}
+
+/// Sells five of eight performances out and reads the others page by page; then all of them.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn available_performances_fill_their_pages(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    let mut performances = vec![(sale.performance_id, sale.seats.clone())];
+    for day in 31..38 {
+        let starts_at = app.now() + TimeDelta::days(day);
+        performances.push(sale.add_performance(&app, &starts_at.to_rfc3339(), 1, 1).await);
+    }
+    let buyer = app.buyer(&sale).await;
+    let hold = async |index: usize| {
+        let (performance_id, seats) = &performances[index];
+        buyer.hold(*performance_id, seats).await.expect(201);
+    };
+    for index in [0, 2, 3, 4, 6] {
+        hold(index).await;
+    }
+    let path = format!("/api/v1/concerts/{}/performances", sale.concert_id);
+    let available = format!("{path}?available=true");
+    let left: Vec<_> = [1, 5, 7].map(|index: usize| performances[index].0).to_vec();
+    assert_eq!(all_pages(&buyer, &available, "performanceId").await, left);
+    assert_eq!(all_pages(&buyer, &path, "performanceId").await.len(), 8);
+    let sold_out = all_pages(&buyer, &path, "soldOut").await;
+    assert_eq!(sold_out, [true, false, true, true, true, false, true, false]);
+    let concert = format!("/api/v1/concerts/{}", sale.concert_id);
+    assert_eq!(buyer.get(&concert).await.expect(200).json()["soldOut"], false);
+
+    for index in [1, 5, 7] {
+        hold(index).await;
+    }
+    assert_eq!(buyer.get(&concert).await.expect(200).json()["soldOut"], true);
+    assert_eq!(buyer.get("/api/v1/concerts").await.expect(200).json()["items"][0]["soldOut"], true);
+    assert!(all_pages(&buyer, &available, "performanceId").await.is_empty());
+    buyer.get(&format!("{path}?available=yes")).await.expect_problem(422, "VALIDATION_FAILED");
+
+    app.advance(300);
+    assert_eq!(buyer.get(&concert).await.expect(200).json()["soldOut"], false);
 }

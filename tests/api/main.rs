@@ -1,7 +1,6 @@
 //! The API, tested from outside: one module a feature, then what crosses them.
 #![expect(clippy::unwrap_used, reason = "where a helper fails, its test fails")]
 
-mod catalogue;
 mod journey;
 mod sessions;
 

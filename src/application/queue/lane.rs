@@ -214,6 +214,8 @@ async fn lock_lines(
         let (mut present, mut active) = (0, 0);
         let is_open = queue.settings.is_open(queue.present(now));
         if queue.settings.mode == QueueMode::Open && is_open && !joining.is_empty() {
+            // What has lapsed leaves its room to those who come now.
+            uow.queues().expire_lapsed(queue.concert_id, queue.present(now)).await?;
             active = uow.queues().count_active(queue.concert_id).await?;
             present = active + uow.queues().count_waiting(queue.concert_id, queue.settings.max_active).await?;
         }

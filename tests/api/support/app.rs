@@ -47,6 +47,7 @@ impl TestApp {
     }
 
     /// Servers with some variables set.
+    #[expect(clippy::needless_pass_by_value, reason = "as a test is given them")]
     pub(crate) fn start_with(options: MySqlConnectOptions, instances: usize, settings: &[(&str, &str)]) -> Self {
         let settings: BTreeMap<_, _> = settings.iter().copied().collect();
         let config = Config::from_lookup(|name| match name {
