@@ -69,17 +69,17 @@ impl<S: Send + Sync, T: FromBody, const MAX: usize> FromRequest<S> for Body<T, M
 
 /// A body that may be missing: see [`Nothing`].
 #[derive(Debug)]
-pub struct EmptyBody {
+pub struct EmptyBody<const MAX: usize = LIMIT> {
     /// As it came.
     pub bytes: Bytes,
 }
 
-impl<S: Send + Sync> FromRequest<S> for EmptyBody {
+impl<S: Send + Sync, const MAX: usize> FromRequest<S> for EmptyBody<MAX> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let typed = require_json(request.headers());
-        let bytes = read_bytes(request, LIMIT).await?;
+        let bytes = read_bytes(request, MAX).await?;
         if !bytes.is_empty() {
             typed?;
             parse::<Nothing>(&bytes)?;
