@@ -181,7 +181,8 @@ impl<W: LaneWork> Lanes<W> {
         let index = usize::try_from(shard).unwrap_or(0) % self.inboxes.len();
         let inbox = self.inboxes.get(index).ok_or(AppError::Overloaded)?;
         inbox.try_send(Job { command, key, reply }).map_err(|_| AppError::Overloaded)?;
-        let answer = if in_flight.is_some_and(|key| key.is_second) {
+        // Borrowed: the key counts as under way until its answer is here.
+        let answer = if in_flight.as_ref().is_some_and(|key| key.is_second) {
             timeout(KEY_WAIT, answer).await.map_err(|_| Refusal::IdempotencyInProgress)?
         } else {
             answer.await

@@ -1,8 +1,10 @@
 //! The API, tested from outside: one module a feature, then what crosses them.
-#![expect(clippy::unwrap_used, reason = "where a helper fails, its test fails")]
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
 mod journey;
+
 mod sessions;
+mod users;
 
 mod concerts;
 mod queue;
@@ -13,7 +15,14 @@ mod seats;
 mod bookings;
 mod expiry;
 
+mod payments;
+mod points;
+
+mod idempotency;
+
 mod admin;
 mod operation;
+
+mod bad_input;
 
 mod support;

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Administrator,
-    body::{AdminBody, EmptyBody, Field, FromBody, Object, optionally},
+    body::{ADMIN_LIMIT, AdminBody, EmptyBody, Field, FromBody, Object, optionally},
     concert::{ConcertDetailsResponse, PerformanceResponse, VenueResponse},
     openapi::Failures,
     problem::{Code, HandlerResult},
@@ -576,7 +576,7 @@ async fn cancel_performance(
     State(app): State<App>,
     _: Administrator,
     Id(id): Id<PerformanceId>,
-    _: EmptyBody,
+    _: EmptyBody<ADMIN_LIMIT>,
 ) -> HandlerResult<impl IntoResponse> {
     let cancellation = app.concerts.cancel_performance(id).await?;
     Ok((StatusCode::ACCEPTED, private(CancellationResponse::from(cancellation))))

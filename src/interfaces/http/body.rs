@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Display},
     ops::RangeInclusive,
 };
@@ -69,17 +69,17 @@ impl<S: Send + Sync, T: FromBody, const MAX: usize> FromRequest<S> for Body<T, M
 
 /// A body that may be missing: see [`Nothing`].
 #[derive(Debug)]
-pub struct EmptyBody {
+pub struct EmptyBody<const MAX: usize = LIMIT> {
     /// As it came.
     pub bytes: Bytes,
 }
 
-impl<S: Send + Sync> FromRequest<S> for EmptyBody {
+impl<S: Send + Sync, const MAX: usize> FromRequest<S> for EmptyBody<MAX> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let typed = require_json(request.headers());
-        let bytes = read_bytes(request, LIMIT).await?;
+        let bytes = read_bytes(request, MAX).await?;
         if !bytes.is_empty() {
             typed?;
             parse::<Nothing>(&bytes)?;
@@ -277,15 +277,16 @@ impl<'a> Field<'a> {
             return self.fail("must be an object");
         };
         let mut unread = BTreeMap::new();
-        let mut repeated = false;
+        let mut repeated = BTreeSet::new();
         for (name, raw) in entries {
-            repeated |= unread.insert(name, raw).is_some();
-        }
-        if repeated {
-            return self.fail("must not name a field twice");
+            if unread.insert(name.clone(), raw).is_some() {
+                repeated.insert(name);
+            }
         }
         let object = Object { pointer: &self.pointer, unread: RefCell::new(unread), errors: self.errors };
-        let value = read(&object);
+        let value = read(&object).filter(|_| repeated.is_empty());
+        let repeated = repeated.iter().map(|name| FieldError::pointer(object.pointer_of(name), "is named twice"));
+        self.errors.borrow_mut().extend(repeated);
         let unknown: Vec<_> = object.unread.borrow().keys().map(|name| object.pointer_of(name)).collect();
         self.errors.borrow_mut().extend(unknown.into_iter().map(|pointer| FieldError::pointer(pointer, "is unknown")));
         value
@@ -366,7 +367,8 @@ mod tests {
         assert_eq!(errors(r#"{"name":"","price":1e3,"ids":[1,"a"],"more":1}"#), ["/name", "/price", "/ids/1", "/more"]);
         assert_eq!(errors("{}"), ["/name", "/price", "/ids"]);
         assert_eq!(errors(r#"{"name":1,"price":-1,"ids":[]}"#), ["/name", "/price", "/ids"]);
-        assert_eq!(errors(r#"{"name":"a","name":"b","price":1,"ids":[1]}"#), [""]);
+        assert_eq!(errors(r#"{"name":"a","name":"b","price":1,"ids":[1]}"#), ["/name"]);
+        assert_eq!(errors(r#"{"a/b":1,"a/b":2,"price":1,"ids":[]}"#), ["/name", "/ids", "/a~1b", "/a~1b"]);
         assert_eq!(errors("[]"), [""]);
         assert_eq!(errors("{"), ["MALFORMED_REQUEST"]);
         assert_eq!(errors(""), ["MALFORMED_REQUEST"]);

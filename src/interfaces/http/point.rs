@@ -236,6 +236,8 @@ fn if_match(value: &HeaderValue) -> Option<u64> {
     if text == "*" {
         return None;
     }
-    let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
+    let tag = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or("");
+    // Tags are compared as texts: "01" is not one that this server gave out.
+    let version = tag.parse().ok().filter(|version: &u64| version.to_string() == tag);
     Some(version.unwrap_or(u64::MAX))
 }

@@ -173,10 +173,9 @@ impl<S: Send + Sync, T: PathId> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let params = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::new(Code::NOT_FOUND, "There is nothing at this path."))?;
-        let text = params.iter().next().map_or("", |(_, value)| value);
+        // What isn't even UTF-8 is no id, like any other text that is none.
+        let params = RawPathParams::from_request_parts(parts, state).await.ok();
+        let text = params.as_ref().and_then(|params| params.iter().next()).map_or("", |(_, value)| value);
         T::from_path(text).map(Self)
     }
 }

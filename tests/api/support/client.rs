@@ -91,7 +91,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Reply {
-        let mut request = Request::builder().method(method.clone()).uri(path);
+        let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
@@ -101,16 +101,16 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body.into()).expect("a test's request is well formed");
+        self.send_request(request.body(body.into()).expect("a test's request is well formed")).await
+    }
+
+    /// Sends a request as it stands: no header is added.
+    pub(crate) async fn send_request(&self, request: Request<Body>) -> Reply {
+        let name = format!("{} {}", request.method(), request.uri());
         let response = self.router.clone().oneshot(request).await.expect("the router never fails");
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("the body is whole");
-        Reply {
-            request: format!("{method} {path}"),
-            status: parts.status,
-            headers: parts.headers,
-            bytes: bytes.to_vec(),
-        }
+        Reply { request: name, status: parts.status, headers: parts.headers, bytes: bytes.to_vec() }
     }
 
     // What buyers do.
@@ -139,12 +139,17 @@ impl Client {
 }
 
 /// What came back.
-#[derive(Debug)]
 pub(crate) struct Reply {
     request: String,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}: {}", self.request, self.status.as_u16(), String::from_utf8_lossy(&self.bytes))
+    }
 }
 
 impl Reply {

@@ -4,8 +4,10 @@ mod app;
 mod client;
 mod race;
 mod sale;
+mod tables;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
 pub(crate) use race::race;
 pub(crate) use sale::Sale;
+pub(crate) use tables::Tables;

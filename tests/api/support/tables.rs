@@ -1,0 +1,34 @@
+//! What the database holds.
+
+use std::collections::BTreeMap;
+
+use sqlx::{AssertSqlSafe, MySqlPool, Row, mysql::MySqlConnectOptions};
+
+/// Every table of a test's database.
+pub(crate) struct Tables {
+    pub(crate) pool: MySqlPool,
+    names: Vec<String>,
+}
+
+impl Tables {
+    pub(crate) async fn of(options: &MySqlConnectOptions) -> Self {
+        let pool = MySqlPool::connect_lazy_with(options.clone());
+        let names = "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = DATABASE()";
+        let names: Vec<String> = sqlx::query_scalar(names).fetch_all(&pool).await.unwrap();
+        assert!(names.len() > 15, "{names:?}");
+        Self { pool, names }
+    }
+
+    /// A checksum of each table's rows: all are equal as long as nothing is written.
+    pub(crate) async fn checksums(&self) -> BTreeMap<String, Option<i64>> {
+        let names: Vec<_> = self.names.iter().map(|name| format!("`{name}`")).collect();
+        let statement = format!("CHECKSUM TABLE {}", names.join(", "));
+        let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&self.pool).await.unwrap();
+        rows.iter().map(|row| (row.get_unchecked(0), row.get_unchecked(1))).collect()
+    }
+
+    /// How many rows a query counts.
+    pub(crate) async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+    }
+}
