@@ -25,4 +25,6 @@ mod operation;
 
 mod bad_input;
 
+mod races;
+
 mod support;

@@ -4,10 +4,12 @@ mod app;
 mod client;
 mod race;
 mod sale;
+mod servers;
 mod tables;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
-pub(crate) use race::race;
+pub(crate) use race::{Die, race, tally};
 pub(crate) use sale::Sale;
+pub(crate) use servers::{Servers, both_ways, skewed};
 pub(crate) use tables::Tables;
