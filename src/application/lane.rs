@@ -317,14 +317,19 @@ impl<W: LaneWork> Lane<W> {
         }
         let mut results = results.into_iter();
         let mut records = Vec::new();
+        let mut unkept = Vec::new();
         let mut replies = Vec::with_capacity(group.len());
         for (job, known) in group.iter().zip(known) {
-            let reply = match known {
-                Some(record) => replay(job, record),
-                None => keep(job, results.next(), now, &mut records),
+            let reply = if let Some(record) = known {
+                replay(job, record)
+            } else {
+                let reply = keep(job, results.next(), now, &mut records);
+                unkept.extend(job.key.as_ref().filter(|_| matches!(reply, Reply::Fresh(_))).map(|key| key.digest));
+                reply
             };
             replies.push(reply);
         }
+        require_still_unknown(&mut *uow, &unkept).await?;
         if !records.is_empty() {
             uow.idempotency().insert(&records).await?;
         }
@@ -366,6 +371,16 @@ async fn known_keys<W: LaneWork>(
         records.extend(known.into_iter().map(|record| (record.digest, record)));
     }
     Ok(group.iter().map(|job| digest(job).and_then(|digest| records.remove(&digest))).collect())
+}
+
+/// An answer that no key keeps may be due to the very request it repeats: another instance was at it when the keys were
+/// read, and had ended its token or moved its balance on when the rows were locked. Then the key has its answer by now.
+async fn require_still_unknown(uow: &mut dyn UnitOfWork, digests: &[KeyDigest]) -> Result<(), RepositoryError> {
+    if digests.is_empty() || uow.idempotency().list(digests).await?.is_empty() {
+        return Ok(());
+    }
+    // The caller repeats, and finds the answer that was recorded.
+    Err(RepositoryError::stale("an idempotency key"))
 }
 
 fn replay<W: LaneWork>(job: &Job<W>, record: IdempotencyRecord) -> Reply<W::Output> {
