@@ -583,8 +583,12 @@ impl BookingRepository for Session {
             return Ok(());
         }
         let seats = padded(claims.iter().map(|(seat, _)| seat.0));
-        // What is over makes way; what is not stays, and the primary key refuses the second claim.
-        let text = format!("DELETE FROM seat_claims WHERE seat_id IN {} AND held_until <= ?", list(seats.len()));
+        // What is over makes way; what is not stays, and the primary key refuses the second claim. A small table would
+        // be scanned, and every claim that another transaction has locked waited for.
+        let text = format!(
+            "DELETE c FROM seat_claims c FORCE INDEX (PRIMARY) WHERE c.seat_id IN {} AND c.held_until <= ?",
+            list(seats.len())
+        );
         let query = seats.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
         query.bind(now).execute(self.connection()).await?;
         for chunk in claims.chunks(ROWS_PER_INSERT) {
