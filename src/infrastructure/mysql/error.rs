@@ -2,6 +2,7 @@
 
 use sqlx::{Error, error::ErrorKind, mysql::MySqlDatabaseError};
 
+use super::loss;
 use crate::domain::repository_error::RepositoryError;
 
 /// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock that `NOWAIT` didn't get.
@@ -14,12 +15,11 @@ impl From<Error> for RepositoryError {
     fn from(error: Error) -> Self {
         let Error::Database(database) = &error else {
             return match error {
-                Error::Io(_)
-                | Error::Tls(_)
-                | Error::PoolTimedOut
-                | Error::PoolClosed
-                | Error::WorkerCrashed
-                | Error::Protocol(_) => Self::Unavailable(error.into()),
+                Error::Io(_) | Error::Tls(_) | Error::WorkerCrashed | Error::Protocol(_) => {
+                    loss::note();
+                    Self::Unavailable(error.into())
+                }
+                Error::PoolTimedOut | Error::PoolClosed => Self::Unavailable(error.into()),
                 Error::ColumnDecode { .. } | Error::Decode(_) => Self::Corrupt(error.to_string()),
                 other => Self::Storage(other.into()),
             };
@@ -28,6 +28,7 @@ impl From<Error> for RepositoryError {
         if CONTENTION.contains(&number) {
             Self::Contention { what: "a lock", source: Some(error.into()) }
         } else if UNAVAILABLE.contains(&number) {
+            loss::note();
             Self::Unavailable(error.into())
         } else if database.kind() == ErrorKind::UniqueViolation {
             Self::NotUnique { constraint: key_of(database.message()).to_owned() }

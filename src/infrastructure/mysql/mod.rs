@@ -13,6 +13,7 @@ mod fixtures;
 #[cfg(test)]
 mod fixtures_catalogue;
 mod idempotency;
+mod loss;
 mod payment;
 mod point;
 mod queue;
@@ -61,11 +62,20 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings) -> MySqlPool {
     MySqlPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
-        // A ping before each use would cost a round trip. Connections that lay idle are pinged, so that after a restart
-        // of the database no request meets a dead one.
+        // A ping before each use would cost a round trip. Connections that lay idle are pinged, and all of them once
+        // one was lost, so that after a restart of the database hardly a request meets a dead one.
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
-            Box::pin(async move { Ok(meta.idle_for < PING_AFTER || connection.ping().await.is_ok()) })
+            Box::pin(async move {
+                if meta.idle_for < PING_AFTER && !loss::happened_within(meta.idle_for) {
+                    return Ok(true);
+                }
+                let alive = connection.ping().await.is_ok();
+                if !alive {
+                    loss::note();
+                }
+                Ok(alive)
+            })
         })
         .after_connect(|connection, _| Box::pin(prepare(connection)))
         .connect_lazy_with(options)
