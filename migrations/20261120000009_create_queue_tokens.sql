@@ -22,10 +22,11 @@ CREATE TABLE queue_tokens (
     present_until DATETIME(6)     NULL,
     live          TINYINT GENERATED ALWAYS AS (CASE WHEN status IN ('SCHEDULED', 'WAITING', 'ACTIVE') THEN 1 END) STORED,
     PRIMARY KEY (id),
+    -- Rule: a place belongs to one token. It comes first, so that MariaDB checks fk_queue_tokens_queue when it changes:
+    -- with the next one first, it would lock the queue's row whenever a token ends, behind tokens that are locked.
+    UNIQUE KEY uq_queue_tokens_place (concert_id, place),
     -- Rule: a user has at most one live token per concert.
     UNIQUE KEY uq_queue_tokens_live (concert_id, user_id, live),
-    -- Rule: a place belongs to one token.
-    UNIQUE KEY uq_queue_tokens_place (concert_id, place),
     -- Query: who is next; who left.
     KEY ix_queue_tokens_waiting (concert_id, status, place),
     -- Query: how many are active; which of them have lapsed.

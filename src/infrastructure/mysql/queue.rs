@@ -1,6 +1,6 @@
 //! SQL of waiting queues and their tokens.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, FromRow};
@@ -23,6 +23,9 @@ use crate::domain::{
 
 /// How many lapsed tokens one statement ends.
 const TOKENS_PER_UPDATE: u32 = 1_024;
+
+/// How many tokens with times of their own one statement writes: what it takes grows with the square.
+const TOKENS_PER_CASE: usize = 128;
 
 /// The concert is looked up in a scalar subquery, so that a locking read of a queue doesn't lock its concert: joining
 /// a queue must not wait for those who book.
@@ -147,7 +150,8 @@ fn count(value: i64) -> Result<u32, RepositoryError> {
 }
 
 impl Session {
-    /// Writes whole rows of tokens: new ones, or in place of old ones where `on_duplicate` says how.
+    /// Writes whole rows of tokens: new ones, or in place of old ones where `on_duplicate` says how. The caller holds
+    /// the queue's lock: the database shares it to check the foreign key.
     async fn write_tokens(
         &mut self,
         tokens: &[QueueToken],
@@ -176,6 +180,56 @@ impl Session {
             query = query.bind(ended_at);
         }
         query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// Writes the times of active tokens. They mostly differ where people use their tokens, and are the same for all
+    /// who are let in together: these may be thousands.
+    async fn write_active(&mut self, tokens: &[(u64, Admission)]) -> Result<(), RepositoryError> {
+        let Some((_, first)) = tokens.first() else { return Ok(()) };
+        if tokens.iter().all(|(_, admission)| admission == first) {
+            return self.write_active_alike(tokens.iter().map(|(id, _)| *id).collect(), *first).await;
+        }
+        for tokens in tokens.chunks(TOKENS_PER_CASE) {
+            let rows = padded(tokens.iter().copied());
+            let case = format!("CASE id{} END", " WHEN ? THEN ?".repeat(rows.len()));
+            let text = format!(
+                "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = 'ACTIVE', admitted_at = {case}, \
+                 claimed_at = COALESCE({case}, claimed_at), expires_at = {case}, lapses_at = {case} WHERE id IN {}",
+                list(rows.len())
+            );
+            let query = sqlx::query(AssertSqlSafe(text));
+            let query = rows.iter().fold(query, |query, (id, it)| query.bind(*id).bind(it.admitted_at));
+            let query = rows.iter().fold(query, |query, (id, it)| query.bind(*id).bind(it.claimed_at));
+            let query = rows.iter().fold(query, |query, (id, it)| query.bind(*id).bind(it.expires_at));
+            let query = rows.iter().fold(query, |query, (id, it)| query.bind(*id).bind(it.lapses_at));
+            rows.iter().fold(query, |query, (id, _)| query.bind(*id)).execute(self.connection()).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_active_alike(&mut self, ids: Vec<u64>, admission: Admission) -> Result<(), RepositoryError> {
+        let ids = padded(ids);
+        let text = format!(
+            "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = 'ACTIVE', admitted_at = ?, \
+             claimed_at = COALESCE(?, claimed_at), expires_at = ?, lapses_at = ? WHERE id IN {}",
+            list(ids.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(admission.admitted_at).bind(admission.claimed_at);
+        let query = query.bind(admission.expires_at).bind(admission.lapses_at);
+        ids.iter().fold(query, |query, id| query.bind(*id)).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// Ends tokens; the times of their admissions outlive them, for the audit.
+    async fn write_ended(&mut self, status: &str, ids: Vec<u64>, ended_at: Instant) -> Result<(), RepositoryError> {
+        let ids = padded(ids);
+        let text = format!(
+            "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = ?, ended_at = COALESCE(ended_at, ?) WHERE id IN {}",
+            list(ids.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(status).bind(ended_at);
+        ids.iter().fold(query, |query, id| query.bind(*id)).execute(self.connection()).await?;
         Ok(())
     }
 
@@ -491,15 +545,24 @@ impl QueueRepository for Session {
     }
 
     async fn update_tokens(&mut self, tokens: &[QueueToken], now: Instant) -> Result<(), RepositoryError> {
-        // One statement for rows of different values. They are locked, so each finds its row; the times of an
-        // admission outlive it, for the audit.
-        let on_duplicate = " ON DUPLICATE KEY UPDATE status = VALUES(status), place = VALUES(place), \
-             admitted_at = COALESCE(VALUES(admitted_at), admitted_at), \
-             claimed_at = COALESCE(VALUES(claimed_at), claimed_at), \
-             expires_at = COALESCE(VALUES(expires_at), expires_at), \
-             lapses_at = COALESCE(VALUES(lapses_at), lapses_at), \
-             ended_at = IF(VALUES(ended_at) IS NULL, NULL, COALESCE(ended_at, VALUES(ended_at)))";
-        self.write_tokens(tokens, now, on_duplicate).await
+        let mut in_line = Vec::new();
+        let mut active = Vec::new();
+        let mut ended: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+        for token in tokens {
+            match token.state {
+                TokenState::Scheduled | TokenState::Waiting => in_line.push(*token),
+                TokenState::Active(admission) => active.push((token.id.0, admission)),
+                TokenState::Ended(_) => ended.entry(status_of(token.state)).or_default().push(token.id.0),
+            }
+        }
+        // They are locked, so each finds its row.
+        let on_duplicate = " ON DUPLICATE KEY UPDATE status = VALUES(status), place = VALUES(place)";
+        self.write_tokens(&in_line, now, on_duplicate).await?;
+        self.write_active(&active).await?;
+        for (status, ids) in ended {
+            self.write_ended(status, ids, now).await?;
+        }
+        Ok(())
     }
 
     async fn claim_tokens(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<(), RepositoryError> {
@@ -638,6 +701,31 @@ mod tests {
                 .await
                 .unwrap();
         assert_eq!(kept, (at(0), at(70)));
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn active_tokens_change_while_somebody_else_has_the_queue(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let mut uow = database.begin().await.unwrap();
+        let tokens = join(&pool, uow.queues(), sale.concert_id, 4).await;
+        let ids: Vec<_> = tokens.iter().map(|token| token.id).collect();
+        let admitted: Vec<_> = tokens.iter().map(|token| active(*token, 60)).collect();
+        uow.queues().update_tokens(&admitted, at(0)).await.unwrap();
+        uow.commit().await.unwrap();
+
+        let mut joining = database.begin().await.unwrap();
+        joining.queues().lock_queues(&[sale.concert_id]).await.unwrap();
+        // Whoever books has locked the tokens and must not wait for the queue, which comes before tokens.
+        let mut booking = database.begin().await.unwrap();
+        let queues = booking.queues();
+        queues.lock_tokens(&ids).await.unwrap();
+        let endings = [Ending::Completed, Ending::Left];
+        let ended: Vec<_> = tokens.iter().zip(endings).map(|(token, ending)| ended(*token, ending)).collect();
+        let held = [active(tokens[2], 70), active(tokens[3], 80)];
+        let changed: Vec<_> = ended.into_iter().chain(held).collect();
+        queues.update_tokens(&changed, at(50)).await.unwrap();
+        assert_eq!(queues.list_tokens(&ids).await.unwrap(), changed);
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
