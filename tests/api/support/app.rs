@@ -27,6 +27,21 @@ use sqlx::mysql::MySqlConnectOptions;
 
 use super::{Client, Sale};
 
+/// How many accounts one transaction writes.
+const ACCOUNTS_PER_TRANSACTION: usize = 250;
+
+/// The clock of a server that is ahead of the others, or behind them.
+struct SkewedClock {
+    clock: Arc<ManualClock>,
+    skew: TimeDelta,
+}
+
+impl Clock for SkewedClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now() + self.skew
+    }
+}
+
 /// One database with one or more servers on it, sharing a clock that stands still.
 pub(crate) struct TestApp {
     pub(crate) clock: Arc<ManualClock>,
@@ -48,6 +63,11 @@ impl TestApp {
 
     /// Servers with some variables set.
     pub(crate) fn start_with(options: MySqlConnectOptions, instances: usize, settings: &[(&str, &str)]) -> Self {
+        Self::start_skewed(options, &vec![0; instances], settings)
+    }
+
+    /// One server for each skew: so many seconds is its clock ahead of the test's.
+    pub(crate) fn start_skewed(options: MySqlConnectOptions, skews: &[i64], settings: &[(&str, &str)]) -> Self {
         let settings: BTreeMap<_, _> = settings.iter().copied().collect();
         let config = Config::from_lookup(|name| match name {
             "DEMO" => Some("true".to_owned()),
@@ -55,10 +75,11 @@ impl TestApp {
         })
         .expect("the settings of a test are good");
         let clock = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
-        let instances: Vec<_> = (0..instances)
-            .map(|_| {
-                let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-                App::build(&config, options.clone(), clock).expect("a server can be wired")
+        let instances: Vec<_> = std::iter::repeat_n(options, skews.len())
+            .zip(skews)
+            .map(|(options, skew)| {
+                let clock = Arc::new(SkewedClock { clock: Arc::clone(&clock), skew: TimeDelta::seconds(*skew) });
+                App::build(&config, options, clock).expect("a server can be wired")
             })
             .collect();
         let routers = instances.iter().map(App::router).collect();
@@ -95,8 +116,9 @@ impl TestApp {
     /// Many new users, logged in, spread over the servers.
     pub(crate) async fn users(&self, count: usize) -> Vec<Client> {
         let mut users = Vec::with_capacity(count);
-        for _ in 0..count {
-            users.push(self.user().await);
+        while users.len() < count {
+            let number = ACCOUNTS_PER_TRANSACTION.min(count - users.len());
+            users.extend(self.accounts(Role::User, number).await);
         }
         users
     }
@@ -106,35 +128,43 @@ impl TestApp {
         client.clone().with_router(self.routers[instance].clone())
     }
 
-    /// Writes an account and a login as signing up and logging in do, without hashing a password.
     async fn account(&self, role: Role) -> Client {
-        let number = self.users.fetch_add(1, Ordering::SeqCst);
+        self.accounts(role, 1).await.remove(0)
+    }
+
+    /// Writes accounts and logins as signing up and logging in do, without hashing a password.
+    async fn accounts(&self, role: Role, count: usize) -> Vec<Client> {
         let ports = self.ports();
         let now = self.now();
-        let user = User {
-            id: UserId(new_uuid(&*ports.randomness, now)),
-            email: Email::new(&format!("user{number}@example.org")).unwrap(),
-            name: Name::new(&format!("User {number}")).unwrap(),
-            role,
-            password_hash: "none: this account was made by a test".to_owned(),
-            created_at: now,
-        };
-        let session = Session {
-            id: SessionId(new_uuid(&*ports.randomness, now)),
-            user_id: user.id,
-            created_at: now,
-            expires_at: now + TimeDelta::days(14),
-            revoked_at: None,
-        };
         let mut uow = ports.database.begin().await.unwrap();
-        uow.users().insert(&user).await.unwrap();
-        uow.sessions().insert(&session).await.unwrap();
+        let mut clients = Vec::with_capacity(count);
+        for _ in 0..count {
+            let number = self.users.fetch_add(1, Ordering::SeqCst);
+            let user = User {
+                id: UserId(new_uuid(&*ports.randomness, now)),
+                email: Email::new(&format!("user{number}@example.org")).unwrap(),
+                name: Name::new(&format!("User {number}")).unwrap(),
+                role,
+                password_hash: "none: this account was made by a test".to_owned(),
+                created_at: now,
+            };
+            let session = Session {
+                id: SessionId(new_uuid(&*ports.randomness, now)),
+                user_id: user.id,
+                created_at: now,
+                expires_at: now + TimeDelta::days(14),
+                revoked_at: None,
+            };
+            uow.users().insert(&user).await.unwrap();
+            uow.sessions().insert(&session).await.unwrap();
+            let expires_at = now + TimeDelta::days(365);
+            let claims = AccessClaims { user_id: user.id, session_id: session.id, role, expires_at };
+            let token = ports.signer.access_token(&claims);
+            let router = self.routers[usize::try_from(number).unwrap() % self.routers.len()].clone();
+            clients.push(Client::new(router).with_token(token, user.id.0));
+        }
         uow.commit().await.unwrap();
-        let expires_at = now + TimeDelta::days(365);
-        let claims = AccessClaims { user_id: user.id, session_id: session.id, role, expires_at };
-        let token = ports.signer.access_token(&claims);
-        let router = self.routers[usize::try_from(number).unwrap() % self.routers.len()].clone();
-        Client::new(router).with_token(token, user.id.0)
+        clients
     }
 
     /// A sale that lets everybody in at once: one performance in 30 days, seats of 50,000 points.
@@ -161,6 +191,11 @@ impl TestApp {
         futures::future::join_all(users.into_iter().map(|user| sale.admit(user))).await
     }
 
+    /// The same client as many times as there are servers, talking to one each: somebody with two windows open.
+    pub(crate) fn everywhere(&self, client: &Client) -> Vec<Client> {
+        (0..self.instances.len()).map(|instance| self.at_instance(client, instance)).collect()
+    }
+
     /// Runs every recurring job once, on every server.
     pub(crate) async fn tick(&self) {
         for instance in &self.instances {
@@ -168,6 +203,15 @@ impl TestApp {
             instance.shared.bookings.expire_holds(1_000).await.unwrap();
             instance.shared.users.refresh_revocations().await.unwrap();
             instance.shared.concerts.finish_cancellations().await.unwrap();
+        }
+    }
+
+    /// Closes every server. Clients that are still there keep it from ending before the grace time is over.
+    pub(crate) async fn close(self, grace: std::time::Duration) {
+        let Self { instances, routers, .. } = self;
+        drop(routers);
+        for instance in instances {
+            instance.close(grace).await;
         }
     }
 

@@ -4,8 +4,10 @@ mod app;
 mod client;
 mod race;
 mod sale;
+mod servers;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
-pub(crate) use race::race;
+pub(crate) use race::{Die, race, tally};
 pub(crate) use sale::Sale;
+pub(crate) use servers::{Servers, both_ways, skewed};

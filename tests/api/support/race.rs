@@ -1,8 +1,10 @@
 //! Doing things at once.
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use tokio::sync::Barrier;
+
+use super::Reply;
 
 /// Runs all of these at once: none begins before all are ready. Returns their outcomes in order.
 pub(crate) async fn race<F>(runners: impl IntoIterator<Item = F>) -> Vec<F::Output>
@@ -28,4 +30,29 @@ where
         outcomes.push(task.await.expect("a runner doesn't panic"));
     }
     outcomes
+}
+
+/// How many answers of each status and code there were.
+pub(crate) fn tally<'a>(replies: impl IntoIterator<Item = &'a Reply>) -> BTreeMap<(u16, String), usize> {
+    let mut counts = BTreeMap::new();
+    for reply in replies {
+        *counts.entry((reply.status.as_u16(), reply.code())).or_default() += 1;
+    }
+    counts
+}
+
+/// Chance that is the same in every run: what fails once fails again.
+pub(crate) struct Die(u64);
+
+impl Die {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number from 0 to `sides - 1`.
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+        // Knuth's MMIX generator; its upper half is the better one.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
 }

@@ -1,0 +1,245 @@
+//! Deadlines that pass in the middle of things.
+//!
+//! The clock moves when some answers have come, while the others are under way; small batches make sure that there
+//! are others.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use futures::future::{BoxFuture, join_all};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use crate::support::{Client, Reply, Sale, Servers, TestApp, both_ways, race, skewed};
+
+both_ways!(
+    a_hold_expires_while_it_is_paid_and_the_next_one_wants_its_seats,
+    paying_against_the_expiry_job,
+    extending_against_expiry,
+    expiry_jobs_against_each_other,
+);
+skewed!(
+    a_hold_expires_while_it_is_paid_and_the_next_one_wants_its_seats,
+    paying_against_the_expiry_job,
+    extending_against_expiry,
+    expiry_jobs_against_each_other,
+);
+
+/// Transactions of a few commands each: so a deadline falls between them.
+const SMALL_BATCHES: &[(&str, &str)] = &[("LANE_BATCH_LIMIT", "3")];
+
+const SEATS: usize = 40;
+
+/// A buyer with 50,000 points who holds one seat at 50,000.
+struct Holder {
+    client: Client,
+    seat: u64,
+    booking_id: String,
+}
+
+impl Holder {
+    async fn all(app: &TestApp, sale: &Sale) -> Vec<Self> {
+        let buyers = app.buyers(sale, SEATS).await;
+        let holds = buyers.into_iter().zip(&sale.seats).map(|(client, seat)| async move {
+            client.charge("50000").await;
+            let booking = client.hold(sale.performance_id, &[*seat]).await.expect(201);
+            Self { client, seat: *seat, booking_id: booking.text("bookingId") }
+        });
+        join_all(holds).await
+    }
+
+    async fn status(&self) -> String {
+        self.client.booking(&self.booking_id).await["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Paid or expired, never both, never neither.
+    async fn assert_paid_or_expired(&self, payment: &Reply) -> bool {
+        let (status, balance) = (self.status().await, self.client.balance().await);
+        match (payment.status.as_u16(), payment.code().as_str()) {
+            (201, _) => assert_eq!((status.as_str(), balance.as_str()), ("CONFIRMED", "0")),
+            (410, "HOLD_EXPIRED") => assert_eq!((status.as_str(), balance.as_str()), ("EXPIRED", "50000")),
+            _ => panic!("{payment:?}"),
+        }
+        payment.status == 201
+    }
+}
+
+/// What one of those who race came back with.
+enum Outcome {
+    Answer(Reply),
+    Done,
+}
+
+impl Outcome {
+    fn reply(self) -> Reply {
+        match self {
+            Self::Answer(reply) => reply,
+            Self::Done => panic!("no answer"),
+        }
+    }
+}
+
+/// Runs these, and moves the clock to the deadline of a hold when so many have been answered.
+async fn with_the_deadline_after<F>(app: &Arc<TestApp>, answers: u32, requests: Vec<F>) -> Vec<Reply>
+where
+    F: Future<Output = Reply> + Send + 'static,
+{
+    let answered = Arc::new(Semaphore::new(0));
+    let clock = {
+        let (app, answered) = (Arc::clone(app), Arc::clone(&answered));
+        Box::pin(async move {
+            let _ = answered.acquire_many(answers).await.unwrap();
+            app.advance(300);
+            Outcome::Done
+        })
+    };
+    let mut runners: Vec<BoxFuture<'static, Outcome>> = vec![clock];
+    for request in requests {
+        let answered = Arc::clone(&answered);
+        runners.push(Box::pin(async move {
+            let reply = request.await;
+            answered.add_permits(1);
+            Outcome::Answer(reply)
+        }));
+    }
+    race(runners).await.into_iter().skip(1).map(Outcome::reply).collect()
+}
+
+/// Lets the last of all deadlines pass, on every clock.
+fn let_every_hold_end(app: &TestApp) {
+    app.clock.advance(TimeDelta::seconds(5));
+}
+
+/// Every other time runs the expiry job, of one server after the other.
+async fn expire_some(app: &TestApp, number: usize) {
+    if number % 2 == 1 {
+        let instance = &app.instances[number / 2 % app.instances.len()];
+        instance.shared.bookings.expire_holds(5).await.unwrap();
+    }
+}
+
+async fn a_hold_expires_while_it_is_paid_and_the_next_one_wants_its_seats(servers: Servers) {
+    let app = Arc::new(servers.start_with(SMALL_BATCHES));
+    let sale = app.sale(4, 10).await;
+    let holders = Holder::all(&app, &sale).await;
+    let next = app.buyers(&sale, SEATS).await;
+    let mut requests: Vec<BoxFuture<'static, Reply>> = Vec::new();
+    for (holder, next) in holders.iter().zip(&next) {
+        let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
+        requests.push(Box::pin(async move { client.pay(&booking_id, "key").await }));
+        let (client, performance_id, seat) = (next.clone(), sale.performance_id, holder.seat);
+        requests.push(Box::pin(async move { client.hold(performance_id, &[seat]).await }));
+    }
+    let replies = with_the_deadline_after(&app, 20, requests).await;
+    let_every_hold_end(&app);
+    let mut expired = 0;
+    for ((replies, holder), next) in replies.chunks(2).zip(&holders).zip(&next) {
+        let paid = holder.assert_paid_or_expired(&replies[0]).await;
+        expired += usize::from(!paid);
+        match (replies[1].status.as_u16(), paid) {
+            (201, false) => {
+                let booking = next.booking(&replies[1].text("bookingId")).await;
+                assert_eq!(booking["status"], "PENDING");
+            }
+            (201, true) => panic!("sold, and given to the next one"),
+            (409, true) => {
+                assert_eq!(replies[1].code(), "SEATS_UNAVAILABLE");
+                next.hold(sale.performance_id, &[holder.seat]).await.expect_problem(409, "SEATS_UNAVAILABLE");
+            }
+            // No job has run.
+            (409, false) => drop(next.hold(sale.performance_id, &[holder.seat]).await.expect(201)),
+            _ => panic!("{:?}", replies[1]),
+        }
+    }
+    assert!(expired > 0, "the deadline came too late for a race");
+    assert_eq!(sale.available(&next[0]).await, 0);
+    app.assert_sound().await;
+    app.tick().await;
+    app.assert_sound().await;
+}
+
+async fn paying_against_the_expiry_job(servers: Servers) {
+    let app = Arc::new(servers.start_with(SMALL_BATCHES));
+    let sale = app.sale(4, 10).await;
+    let holders = Holder::all(&app, &sale).await;
+    let requests = holders.iter().enumerate().map(|(number, holder)| {
+        let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
+        let app = Arc::clone(&app);
+        async move {
+            expire_some(&app, number).await;
+            client.pay(&booking_id, "key").await
+        }
+    });
+    let replies = with_the_deadline_after(&app, 10, requests.collect()).await;
+    let_every_hold_end(&app);
+    app.tick().await;
+    let mut expired = 0;
+    for (reply, holder) in replies.iter().zip(&holders) {
+        expired += u64::from(!holder.assert_paid_or_expired(reply).await);
+    }
+    assert!(expired > 0, "the deadline came too late for a race");
+    assert_eq!(sale.available(&holders[0].client).await, expired);
+    app.assert_sound().await;
+}
+
+async fn extending_against_expiry(servers: Servers) {
+    let app = Arc::new(servers.start_with(SMALL_BATCHES));
+    let sale = app.sale(4, 10).await;
+    let holders = Holder::all(&app, &sale).await;
+    let requests = holders.iter().enumerate().map(|(number, holder)| {
+        let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
+        let app = Arc::clone(&app);
+        async move {
+            expire_some(&app, number).await;
+            client.post(&format!("/api/v1/bookings/{booking_id}/extend"), json!({})).await
+        }
+    });
+    let replies = with_the_deadline_after(&app, 10, requests.collect()).await;
+    let_every_hold_end(&app);
+    app.tick().await;
+    let mut expired = 0;
+    for (reply, holder) in replies.iter().zip(&holders) {
+        match (reply.status.as_u16(), reply.code().as_str()) {
+            (200, _) => {
+                assert_eq!(holder.status().await, "PENDING");
+                holder.client.pay(&holder.booking_id, "key").await.expect(201);
+            }
+            (410, "HOLD_EXPIRED") => {
+                expired += 1;
+                assert_eq!(holder.status().await, "EXPIRED");
+                holder.client.pay(&holder.booking_id, "key").await.expect_problem(410, "HOLD_EXPIRED");
+            }
+            _ => panic!("{reply:?}"),
+        }
+    }
+    assert!(expired > 0, "the deadline came too late for a race");
+    assert_eq!(sale.available(&holders[0].client).await, expired);
+    app.assert_sound().await;
+}
+
+/// However many jobs run, every hold expires once: one event each, which the audit counts.
+async fn expiry_jobs_against_each_other(servers: Servers) {
+    let app = Arc::new(servers.start());
+    let sale = app.sale(4, 10).await;
+    let holders = Holder::all(&app, &sale).await;
+    app.advance(303);
+    let jobs = (0..8).map(|number| {
+        let app = Arc::clone(&app);
+        async move {
+            let mut expired = 0;
+            loop {
+                let instance = &app.instances[number % app.instances.len()];
+                match instance.shared.bookings.expire_holds(3).await.unwrap() {
+                    0 => return expired,
+                    count => expired += count,
+                }
+            }
+        }
+    });
+    let expired: u32 = race(jobs).await.into_iter().sum();
+    assert_eq!(usize::try_from(expired).unwrap(), SEATS);
+    for holder in &holders {
+        assert_eq!(holder.status().await, "EXPIRED");
+    }
+    app.assert_sound().await;
+}

@@ -1,0 +1,177 @@
+//! Many people, few seats.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Die, Reply, Sale, Servers, both_ways, race, skewed, tally};
+
+both_ways!(
+    ten_people_want_one_seat,
+    a_thousand_people_want_one_seat,
+    a_set_of_seats_against_people_who_want_one_of_them,
+    overlapping_sets_are_given_all_or_nothing,
+    one_user_holds_no_more_seats_than_the_limit,
+    one_key_makes_one_booking,
+);
+skewed!(ten_people_want_one_seat, overlapping_sets_are_given_all_or_nothing);
+
+async fn hold_at_once(sale: &Sale, wishes: &[(Client, Vec<u64>)]) -> Vec<Reply> {
+    let performance_id = sale.performance_id;
+    let holds = wishes.iter().cloned().map(|(client, seats)| async move { client.hold(performance_id, &seats).await });
+    race(holds).await
+}
+
+/// The seats that an answer of 409 names as taken.
+fn conflicts(reply: &Reply) -> Vec<u64> {
+    let body = reply.json();
+    let conflicts = body["conflicts"].as_array().unwrap();
+    conflicts.iter().map(|conflict| conflict["seatId"].as_u64().unwrap()).collect()
+}
+
+async fn crowd_wants_one_seat(servers: Servers, people: usize) {
+    let app = servers.start();
+    let sale = app.sale(1, 5).await;
+    let crowd = app.buyers(&sale, people).await;
+    let wishes: Vec<_> = crowd.into_iter().map(|client| (client, vec![sale.seats[2]])).collect();
+    let replies = hold_at_once(&sale, &wishes).await;
+    let expected = [((201, String::new()), 1), ((409, "SEATS_UNAVAILABLE".to_owned()), people - 1)];
+    assert_eq!(tally(&replies), BTreeMap::from(expected));
+    for reply in replies.iter().filter(|reply| reply.status == 409) {
+        assert_eq!(reply.json()["conflicts"], json!([{"seatId": sale.seats[2], "reason": "HELD"}]));
+    }
+    let winner = replies.iter().position(|reply| reply.status == 201).unwrap();
+    let (client, _) = &wishes[winner];
+    assert_eq!(client.booking(&replies[winner].text("bookingId")).await["status"], "PENDING");
+    assert_eq!(sale.available(client).await, 4);
+    app.assert_sound().await;
+}
+
+async fn ten_people_want_one_seat(servers: Servers) {
+    crowd_wants_one_seat(servers, 10).await;
+}
+
+async fn a_thousand_people_want_one_seat(servers: Servers) {
+    crowd_wants_one_seat(servers, 1_000).await;
+}
+
+/// [1, 2, 4] against five times [4]: either the set is held and nobody else has anything, or one of the five has seat
+/// 4 and seats 1 and 2 are free.
+async fn a_set_of_seats_against_people_who_want_one_of_them(servers: Servers) {
+    let app = servers.start();
+    let sale = app.sale(10, 5).await;
+    for row in sale.seats.chunks(5) {
+        let contested = row[3];
+        let people = app.buyers(&sale, 6).await;
+        let mut wishes: Vec<_> = people.into_iter().map(|client| (client, vec![contested])).collect();
+        let position = app.instances.len();
+        wishes[position].1 = vec![row[0], row[1], contested];
+        let replies = hold_at_once(&sale, &wishes).await;
+        let expected = [((201, String::new()), 1), ((409, "SEATS_UNAVAILABLE".to_owned()), 5)];
+        assert_eq!(tally(&replies), BTreeMap::from(expected));
+        for reply in replies.iter().filter(|reply| reply.status == 409) {
+            assert_eq!(conflicts(reply), [contested]);
+        }
+        let seats = if replies[position].status == 201 { 3 } else { 1 };
+        let winner = replies.iter().find(|reply| reply.status == 201).unwrap();
+        assert_eq!(winner.json()["seats"].as_array().unwrap().len(), seats);
+    }
+    app.assert_sound().await;
+}
+
+async fn overlapping_sets_are_given_all_or_nothing(servers: Servers) {
+    const PEOPLE: usize = 300;
+    let app = servers.start();
+    let sale = app.sale(4, 10).await;
+    let mut die = Die::new(1);
+    let mut wishes = Vec::with_capacity(PEOPLE);
+    for client in app.buyers(&sale, PEOPLE).await {
+        let mut seats = sale.seats.clone();
+        // Not in order: that the locks are is the server's business.
+        let wanted: Vec<_> = (0..=die.roll(4)).map(|_| seats.swap_remove(die.roll(seats.len()))).collect();
+        wishes.push((client, wanted));
+    }
+    let replies = hold_at_once(&sale, &wishes).await;
+    let mut holders: BTreeMap<u64, &Value> = BTreeMap::new();
+    let bookings: Vec<_> = replies.iter().filter(|reply| reply.status == 201).map(Reply::json).collect();
+    for booking in &bookings {
+        for seat in booking["seats"].as_array().unwrap() {
+            let other = holders.insert(seat["seatId"].as_u64().unwrap(), &booking["bookingId"]);
+            assert_eq!(other, None, "a seat has two holders");
+        }
+    }
+    for (reply, (_, wanted)) in replies.iter().zip(&wishes) {
+        match reply.status.as_u16() {
+            201 => assert_eq!(reply.json()["seats"].as_array().unwrap().len(), wanted.len()),
+            409 => {
+                let conflicts = conflicts(reply);
+                assert!(!conflicts.is_empty(), "refused for nothing: {reply:?}");
+                assert!(conflicts.iter().all(|seat| wanted.contains(seat)), "{reply:?}");
+                // Nobody gave anything back, so whoever was in the way still is.
+                assert!(conflicts.iter().all(|seat| holders.contains_key(seat)), "{reply:?}");
+            }
+            _ => panic!("{reply:?}"),
+        }
+    }
+    let free = sale.seats.iter().filter(|seat| !holders.contains_key(*seat)).count();
+    assert_eq!(sale.available(&wishes[0].0).await, u64::try_from(free).unwrap());
+    app.assert_sound().await;
+}
+
+async fn one_user_holds_no_more_seats_than_the_limit(servers: Servers) {
+    let app = servers.start();
+    let sale = app.sale(10, 10).await;
+    let buyers = app.buyers(&sale, 8).await;
+    let mut die = Die::new(3);
+    let mut wishes = Vec::new();
+    for buyer in &buyers {
+        // Ten sets that nobody else wants, so that the limit alone stands in their way.
+        let mut row = sale.seats.chunks(10).nth(wishes.len() / 10).unwrap();
+        let windows = app.everywhere(buyer);
+        for number in 0..10 {
+            let size = if number < 4 { 1 + die.roll(2) } else { 1 };
+            let (set, rest) = row.split_at(size.min(row.len() - (9 - number)));
+            wishes.push((windows[number % windows.len()].clone(), set.to_vec()));
+            row = rest;
+        }
+    }
+    let replies = hold_at_once(&sale, &wishes).await;
+    for ((replies, wishes), buyer) in replies.chunks(10).zip(wishes.chunks(10)).zip(&buyers) {
+        let mut held = 0;
+        for (reply, (_, seats)) in replies.iter().zip(wishes) {
+            match (reply.status.as_u16(), reply.code().as_str()) {
+                (201, _) => held += seats.len(),
+                (409, "SEAT_LIMIT_EXCEEDED") => {}
+                _ => panic!("{reply:?}"),
+            }
+        }
+        // There are enough single seats to fill the limit up.
+        assert_eq!(held, 4);
+        let bookings = buyer.get("/api/v1/bookings?status=PENDING&limit=100").await.expect(200).json();
+        let seats: usize =
+            bookings["items"].as_array().unwrap().iter().map(|it| it["seats"].as_array().unwrap().len()).sum();
+        assert_eq!(seats, 4);
+    }
+    app.assert_sound().await;
+}
+
+async fn one_key_makes_one_booking(servers: Servers) {
+    let app = servers.start();
+    let sale = app.sale(8, 2).await;
+    for seats in sale.seats.chunks(2) {
+        let windows = app.everywhere(&app.buyer(&sale).await);
+        let body = json!({"performanceId": sale.performance_id, "seatIds": seats});
+        let holds = (0..10).map(|number| {
+            let (client, body) = (windows[number % windows.len()].clone(), body.clone());
+            async move { client.post_keyed("/api/v1/bookings", "hold-1", body).await }
+        });
+        let replies = race(holds).await;
+        assert_eq!(tally(&replies), BTreeMap::from([((201, String::new()), 10)]));
+        assert!(replies.iter().all(|reply| reply.bytes == replies[0].bytes), "answers differ");
+        let replayed = replies.iter().filter(|reply| reply.header("idempotency-replayed") == "true").count();
+        assert_eq!(replayed, 9);
+        let bookings = windows[0].get("/api/v1/bookings").await.expect(200).json();
+        assert_eq!(bookings["items"].as_array().unwrap().len(), 1);
+    }
+    app.assert_sound().await;
+}

@@ -1,0 +1,237 @@
+//! Lanes by themselves: commands that fail, that nobody waits for any more, and that are too many.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use concert_reservation::{
+    application::{
+        error::AppError,
+        lane::{Key, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
+    },
+    domain::{
+        clock::Instant,
+        id::UserId,
+        idempotency::{Answer, KeyDigest},
+        refusal::Refusal,
+        repository_error::RepositoryError,
+        unit_of_work::UnitOfWork,
+    },
+};
+use futures::{FutureExt, future::join_all};
+use serde_json::json;
+use sqlx::{
+    Connection, MySqlConnection,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::support::{Servers, TestApp, both_ways, tally};
+
+both_ways!(a_server_that_closes_answers_everybody_first);
+
+#[derive(Clone, Copy)]
+enum Command {
+    Answer(u8),
+    /// Answers when the test opens the gate: everybody who comes meanwhile is in the next batch.
+    Wait,
+    Panic,
+    Fail,
+}
+
+#[derive(Clone)]
+struct Script {
+    /// A permit for each wait that has begun.
+    begun: Arc<Semaphore>,
+    gate: Arc<Semaphore>,
+    answered: Arc<Mutex<Vec<u8>>>,
+}
+
+#[async_trait]
+impl LaneWork for Script {
+    type Command = Command;
+    type Output = u8;
+
+    const NAME: &'static str = "script";
+
+    async fn run(
+        &self,
+        _: &mut dyn UnitOfWork,
+        _: Instant,
+        commands: &[&Command],
+    ) -> Result<Vec<Result<u8, Refusal>>, RepositoryError> {
+        let mut results = Vec::new();
+        for command in commands {
+            results.push(match command {
+                Command::Answer(number) => Ok(*number),
+                Command::Wait => {
+                    self.begun.add_permits(1);
+                    self.gate.acquire().await.unwrap().forget();
+                    Ok(0)
+                }
+                Command::Panic => panic!("a command that the test made panic"),
+                Command::Fail => return Err(RepositoryError::Storage("a command that the test made fail".into())),
+            });
+        }
+        self.answered.lock().unwrap().extend(results.iter().flatten());
+        Ok(results)
+    }
+}
+
+/// One lane that does as it is told.
+struct Bench {
+    app: TestApp,
+    script: Script,
+    lanes: Lanes<Script>,
+    tasks: TaskTracker,
+}
+
+impl Bench {
+    fn new(options: MySqlConnectOptions, batch_limit: usize, inbox: usize) -> Self {
+        let app = TestApp::start(options);
+        let script =
+            Script { begun: Arc::new(Semaphore::new(0)), gate: Arc::new(Semaphore::new(0)), answered: Arc::default() };
+        let tasks = TaskTracker::new();
+        let ports = LanePorts {
+            database: Arc::clone(&app.ports().database),
+            clock: Arc::clone(&app.ports().clock),
+            randomness: Arc::clone(&app.ports().randomness),
+            tasks: tasks.clone(),
+        };
+        let lanes = Lanes::start(script.clone(), LaneSettings { lanes: 1, batch_limit, inbox }, &ports);
+        Self { app, script, lanes, tasks }
+    }
+
+    async fn call(&self, command: Command) -> Result<Reply<u8>, AppError> {
+        self.lanes.call(0, command, None).await
+    }
+
+    async fn keyed(&self, digest: KeyDigest, command: Command) -> Result<Reply<u8>, AppError> {
+        let render = |result: Result<&u8, &Refusal>| Answer { status: 201, body: vec![*result.unwrap()] };
+        let key = Key { digest, fingerprint: [0; 32], user_id: UserId(Uuid::nil()), render: Box::new(render) };
+        self.lanes.call(0, command, Some(key)).await
+    }
+
+    /// Runs `rest` while the lane is busy, and then lets the lane go on.
+    async fn while_busy<F: Future>(&self, rest: impl FnOnce() -> F) -> F::Output {
+        let waiting = self.call(Command::Wait);
+        let rest = async {
+            let _ = self.script.begun.acquire().await.unwrap();
+            let rest = rest();
+            // What is polled first has entered the inbox when the gate opens.
+            let (output, ()) = tokio::join!(rest, async { self.script.gate.add_permits(1) });
+            output
+        };
+        let (waited, output) = tokio::join!(waiting, rest);
+        assert!(matches!(waited, Ok(Reply::Fresh(Ok(0)))), "{waited:?}");
+        output
+    }
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_command_that_panics_or_fails_does_not_fail_its_neighbours(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let bench = Bench::new(options, 64, 64);
+    let command = |number| match number {
+        7 => Command::Panic,
+        13 => Command::Fail,
+        number => Command::Answer(number),
+    };
+    let replies =
+        bench.while_busy(|| join_all((1..=20).map(|number| bench.keyed([number; 32], command(number))))).await;
+    for (number, reply) in (1..=20).zip(&replies) {
+        match (number, reply) {
+            (7 | 13, Err(AppError::Internal(_))) => {}
+            (number, Ok(Reply::Kept { answer, replayed: false })) => assert_eq!(answer.body, [number]),
+            _ => panic!("{number}: {reply:?}"),
+        }
+    }
+    let digests: Vec<KeyDigest> = (1..=20).map(|number| [number; 32]).collect();
+    let mut repositories = bench.app.ports().database.read().await.unwrap();
+    assert_eq!(repositories.idempotency().list(&digests).await.unwrap().len(), 18);
+    // The lane goes on.
+    assert!(matches!(bench.call(Command::Answer(21)).await, Ok(Reply::Fresh(Ok(21)))));
+    assert!(matches!(bench.call(Command::Panic).await, Err(AppError::Internal(_))));
+    assert!(matches!(bench.call(Command::Answer(22)).await, Ok(Reply::Fresh(Ok(22)))));
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn who_finds_the_inbox_full_is_told_so_at_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let bench = Bench::new(options, 1, 3);
+    let replies = bench.while_busy(|| join_all((1..=5).map(|number| bench.call(Command::Answer(number))))).await;
+    for (number, reply) in (1..=5).zip(&replies) {
+        match (number, reply) {
+            (1..=3, Ok(Reply::Fresh(Ok(answer)))) => assert_eq!(*answer, number),
+            (4..=5, Err(AppError::Overloaded)) => {}
+            _ => panic!("{number}: {reply:?}"),
+        }
+    }
+    let full = bench
+        .while_busy(|| {
+            let fill: Vec<_> = (1..=3).map(|number| bench.call(Command::Answer(number))).collect();
+            let mut fill = Box::pin(join_all(fill));
+            assert!(fill.as_mut().now_or_never().is_none());
+            // Without waiting for anything.
+            let refused = bench.call(Command::Answer(4)).now_or_never();
+            async move {
+                fill.await;
+                refused
+            }
+        })
+        .await;
+    assert!(matches!(full, Some(Err(AppError::Overloaded))), "{full:?}");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn what_nobody_waits_for_any_more_is_not_done(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let bench = Bench::new(options, 64, 64);
+    let replies = bench
+        .while_busy(|| {
+            for number in 1..=3 {
+                // In the inbox, and then given up by its caller.
+                assert!(bench.call(Command::Answer(number)).now_or_never().is_none());
+            }
+            join_all((4..=5).map(|number| bench.call(Command::Answer(number))))
+        })
+        .await;
+    assert!(replies.iter().all(Result::is_ok), "{replies:?}");
+    assert_eq!(*bench.script.answered.lock().unwrap(), [0, 4, 5]);
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn lanes_end_when_everything_is_answered(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let bench = Bench::new(options, 2, 64);
+    let replies = bench.while_busy(|| join_all((1..=9).map(|number| bench.call(Command::Answer(number))))).await;
+    assert!(replies.iter().all(Result::is_ok), "{replies:?}");
+    let Bench { lanes, tasks, script, .. } = bench;
+    drop(lanes);
+    tasks.close();
+    tasks.wait().await;
+    assert_eq!(*script.answered.lock().unwrap(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
+
+async fn a_server_that_closes_answers_everybody_first(servers: Servers) {
+    const CHARGES: usize = 100;
+    let app = servers.start_with(&[("LANE_BATCH_LIMIT", "4")]);
+    let users = app.users(CHARGES).await;
+    let requests = users
+        .into_iter()
+        .map(|user| async move { user.post_keyed("/api/v1/points/charges", "key", json!({"amount": "1000"})).await });
+    let grace = Duration::from_mins(1);
+    // Half the grace time is ten times what it takes.
+    let closed = tokio::time::timeout(grace / 2, async { tokio::join!(join_all(requests), app.close(grace)) });
+    let (replies, ()) = closed.await.expect("the servers close as soon as they have answered");
+    assert_eq!(tally(&replies).into_iter().collect::<Vec<_>>(), [((201, String::new()), CHARGES)]);
+
+    let mut connection = MySqlConnection::connect_with(&servers.options).await.unwrap();
+    let text = "SELECT CAST(SUM(balance) AS SIGNED) FROM point_wallets";
+    let points: i64 = sqlx::query_scalar(text).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(points, 1_000 * i64::try_from(CHARGES).unwrap());
+    servers.start().assert_sound().await;
+}

@@ -1,0 +1,73 @@
+//! The same race against one server, against two, and against two that don't agree about the time.
+
+use std::{future::Future, panic::resume_unwind};
+
+use sqlx::mysql::MySqlConnectOptions;
+use tokio::runtime::Builder;
+
+use super::TestApp;
+
+/// Servers that a test is to start.
+#[derive(Clone)]
+pub(crate) struct Servers {
+    /// Where their database is.
+    pub(crate) options: MySqlConnectOptions,
+    /// By how many seconds the clock of each is ahead of the test's.
+    pub(crate) skews: &'static [i64],
+}
+
+impl Servers {
+    pub(crate) fn start(&self) -> TestApp {
+        self.start_with(&[])
+    }
+
+    /// Servers with some variables set.
+    pub(crate) fn start_with(&self, settings: &[(&str, &str)]) -> TestApp {
+        TestApp::start_skewed(self.options.clone(), self.skews, settings)
+    }
+
+    /// Runs a test on two threads of its own: what happens at once does so in parallel, not just by turns.
+    pub(crate) async fn fight<F>(options: MySqlConnectOptions, skews: &'static [i64], test: impl FnOnce(Self) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let outcome = runtime.spawn(test(Self { options, skews })).await;
+        runtime.shutdown_background();
+        if let Err(error) = outcome {
+            resume_unwind(error.into_panic());
+        }
+    }
+}
+
+/// Makes two tests of each of these functions: against one server, and against two on one database.
+macro_rules! both_ways {
+    ($($race:ident),+ $(,)?) => {
+        mod one_server {
+            $(#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+            async fn $race(_: sqlx::mysql::MySqlPoolOptions, options: sqlx::mysql::MySqlConnectOptions) {
+                crate::support::Servers::fight(options, &[0], super::$race).await;
+            })+
+        }
+        mod two_servers {
+            $(#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+            async fn $race(_: sqlx::mysql::MySqlPoolOptions, options: sqlx::mysql::MySqlConnectOptions) {
+                crate::support::Servers::fight(options, &[0, 0], super::$race).await;
+            })+
+        }
+    };
+}
+
+/// Makes a test of each of these functions: against two servers whose clocks are three seconds apart.
+macro_rules! skewed {
+    ($($race:ident),+ $(,)?) => {
+        mod skewed_clocks {
+            $(#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+            async fn $race(_: sqlx::mysql::MySqlPoolOptions, options: sqlx::mysql::MySqlConnectOptions) {
+                crate::support::Servers::fight(options, &[0, 3], super::$race).await;
+            })+
+        }
+    };
+}
+
+pub(crate) use {both_ways, skewed};
