@@ -145,3 +145,22 @@ async fn create_database(options: &MySqlConnectOptions) -> Result<(), sqlx::Erro
     connection.execute(sqlx::AssertSqlSafe(statement)).await?;
     connection.close().await
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use sqlx::{mysql::MySqlPoolOptions, query_scalar};
+
+    use super::*;
+
+    #[sqlx::test(migrations = false)]
+    async fn servers_that_start_at_once_migrate_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+        for result in join_all((0..6).map(|_| migrate(&options))).await {
+            result.unwrap();
+        }
+        let mut connection = MySqlConnection::connect_with(&options).await.unwrap();
+        let text = "SELECT CAST(COUNT(*) AS SIGNED) FROM _sqlx_migrations WHERE success";
+        let migrated: i64 = query_scalar(text).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(usize::try_from(migrated), Ok(MIGRATOR.iter().count()));
+    }
+}

@@ -8,4 +8,5 @@ mod holds;
 mod lanes;
 mod payments;
 mod points;
+mod promoter;
 mod queue;

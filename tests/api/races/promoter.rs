@@ -1,0 +1,81 @@
+//! The promoter against those who buy.
+
+use axum::http::Method;
+use futures::future::BoxFuture;
+use serde_json::json;
+
+use crate::support::{Reply, Servers, both_ways, race, tally};
+
+both_ways!(a_performance_is_cancelled_while_its_seats_are_held_and_paid, a_concert_is_deleted_while_its_seats_are_held,);
+
+/// Half of the buyers hold, half pay for what they hold, and the performance is cancelled at the same time. Whatever
+/// each of them got, in the end nobody has a live booking, and everybody has all points back.
+async fn a_performance_is_cancelled_while_its_seats_are_held_and_paid(servers: Servers) {
+    let app = servers.start();
+    let sale = app.sale(4, 10).await;
+    let admin = app.admin().await;
+    let buyers = app.buyers(&sale, 40).await;
+    let mut runners: Vec<BoxFuture<'static, Reply>> = Vec::new();
+    for (number, (buyer, seat)) in buyers.iter().zip(sale.seats.clone()).enumerate() {
+        buyer.charge("50000").await;
+        let (client, performance_id) = (buyer.clone(), sale.performance_id);
+        if number % 2 == 0 {
+            runners.push(Box::pin(async move { client.hold(performance_id, &[seat]).await }));
+        } else {
+            let booking_id = client.hold(performance_id, &[seat]).await.expect(201).text("bookingId");
+            runners.push(Box::pin(async move { client.pay(&booking_id, "pay").await }));
+        }
+    }
+    let path = format!("/api/v1/admin/performances/{}/cancel", sale.performance_id);
+    runners.push(Box::pin(async move { admin.post(&path, json!({})).await }));
+    let replies = race(runners).await;
+    for ((status, code), _) in tally(&replies) {
+        let expected = matches!(
+            (status, code.as_str()),
+            (201 | 202, "") | (409, "SALES_CLOSED" | "BOOKING_NOT_PAYABLE") | (403, "QUEUE_TOKEN_EXPIRED")
+        );
+        assert!(expected, "{status} {code}");
+    }
+    app.tick().await;
+    for buyer in &buyers {
+        let bookings = buyer.get("/api/v1/bookings").await.expect(200).json();
+        for booking in bookings["items"].as_array().unwrap() {
+            assert!(matches!(booking["status"].as_str(), Some("CANCELLED" | "REFUNDED")), "{booking}");
+        }
+        assert_eq!(buyer.balance().await, "50000");
+    }
+    app.assert_sound().await;
+}
+
+/// Ten people hold a seat while the concert is deleted: either somebody has a seat and the concert stays, or nobody has
+/// and it is gone.
+async fn a_concert_is_deleted_while_its_seats_are_held(servers: Servers) {
+    let app = servers.start();
+    for _ in 0..5 {
+        let sale = app.sale(1, 10).await;
+        let admin = app.admin().await;
+        let buyers = app.buyers(&sale, 10).await;
+        let path = format!("/api/v1/admin/concerts/{}", sale.concert_id);
+        let mut runners: Vec<BoxFuture<'static, Reply>> = Vec::new();
+        for (buyer, seat) in buyers.into_iter().zip(sale.seats.clone()) {
+            let performance_id = sale.performance_id;
+            runners.push(Box::pin(async move { buyer.hold(performance_id, &[seat]).await }));
+        }
+        runners.insert(5, Box::pin(async move { admin.send(Method::DELETE, &path, &[], None).await }));
+        let mut replies = race(runners).await;
+        let deletion = replies.remove(5);
+        let held = replies.iter().filter(|reply| reply.status == 201).count();
+        if deletion.status == 204 {
+            assert_eq!(held, 0, "{replies:?}");
+        } else {
+            deletion.expect_problem(409, "CONCERT_HAS_BOOKINGS");
+            assert!(held > 0);
+        }
+        app.anonymous().get(&format!("/api/v1/concerts/{}", sale.concert_id)).await.expect(if held == 0 {
+            404
+        } else {
+            200
+        });
+    }
+    app.assert_sound().await;
+}
