@@ -198,7 +198,7 @@ fn render(app: &App) -> impl Fn(&Booking) -> Vec<u8> + Send + Sync + use<> {
 /// Holds seats for the caller for five minutes: all of them, or none.
 #[utoipa::path(post, path = "/bookings", tag = "bookings",
     security(("accessToken" = [], "queueToken" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention.")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention.", pattern = "^[!-~]{1,255}$", example = "0b9f6f0e-7c1d-4c55-9d0e-3a1f0f6b2a10")),
     request_body = HoldRequest,
     responses((status = 201, body = BookingResponse)))]
 async fn hold_seats(
@@ -257,7 +257,7 @@ async fn get_booking(
     security(("accessToken" = [], "queueToken" = [])),
     params(
         ("bookingId" = Uuid, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention."),
+        ("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention.", pattern = "^[!-~]{1,255}$", example = "0b9f6f0e-7c1d-4c55-9d0e-3a1f0f6b2a10"),
     ),
     responses((status = 200, body = BookingResponse)))]
 async fn extend_booking(
@@ -278,7 +278,7 @@ async fn extend_booking(
 #[utoipa::path(post, path = "/bookings/{bookingId}/cancel", tag = "bookings", security(("accessToken" = [])),
     params(
         ("bookingId" = Uuid, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention."),
+        ("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention.", pattern = "^[!-~]{1,255}$", example = "0b9f6f0e-7c1d-4c55-9d0e-3a1f0f6b2a10"),
     ),
     responses((status = 200, body = BookingResponse)))]
 async fn cancel_booking(

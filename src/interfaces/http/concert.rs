@@ -178,8 +178,8 @@ struct PerformanceListResponse {
     responses((status = 200, body = ConcertListResponse)))]
 async fn list_concerts(State(app): State<App>, mut query: Query) -> HandlerResult<impl IntoResponse> {
     let limit = query.limit();
-    let text = query.parse("query", search_text);
-    let category = query.parse("category", search_text);
+    let text = query.parse("query", search_text).filter(|text| !text.is_empty());
+    let category = query.parse("category", search_text).filter(|text| !text.is_empty());
     let from = query.parse("from", instant_or_date);
     let to = query.parse("to", instant_or_date);
     let after = query.cursor::<2>()?.map(|[at, id]| read_place(&at, &id, ConcertId)).transpose()?;

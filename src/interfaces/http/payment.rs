@@ -129,7 +129,7 @@ struct PaymentListResponse {
 /// Points, payment, booking, seats and queue token change together, or nothing does.
 #[utoipa::path(post, path = "/payments", tag = "payments",
     security(("accessToken" = [], "queueToken" = [])),
-    params(("Idempotency-Key" = String, Header, description = "A new one for each new intention.")),
+    params(("Idempotency-Key" = String, Header, description = "A new one for each new intention.", pattern = "^[!-~]{1,255}$", example = "0b9f6f0e-7c1d-4c55-9d0e-3a1f0f6b2a10")),
     request_body = PayRequest,
     responses((status = 201, body = PaidResponse)))]
 async fn pay(

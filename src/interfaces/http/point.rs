@@ -188,7 +188,7 @@ async fn get_points(State(app): State<App>, caller: Caller, headers: HeaderMap) 
 /// version that was read.
 #[utoipa::path(post, path = "/points/charges", tag = "points", security(("accessToken" = [])),
     params(
-        ("Idempotency-Key" = String, Header, description = "A new one for each new intention."),
+        ("Idempotency-Key" = String, Header, description = "A new one for each new intention.", pattern = "^[!-~]{1,255}$", example = "0b9f6f0e-7c1d-4c55-9d0e-3a1f0f6b2a10"),
         ("If-Match" = Option<String>, Header, description = "The ETag of the balance that was read."),
     ),
     request_body = ChargeRequest,

@@ -40,9 +40,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 }
 
 impl Query {
-    /// A parameter as it came; `None` when it is absent or empty.
+    /// A parameter as it came; `None` when it is absent.
     pub fn text(&self, name: &'static str) -> Option<&str> {
-        self.pairs.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter with a meaning; a bad one is noted.
@@ -192,7 +192,7 @@ mod tests {
     fn limits_outside_of_1_to_100_are_refused() {
         assert_eq!(query("").limit(), 20);
         assert_eq!(query("limit=100").limit(), 100);
-        for text in ["limit=0", "limit=101", "limit=-1", "limit=x", "limit=1.5", "limit=%2B1"] {
+        for text in ["limit=0", "limit=101", "limit=-1", "limit=x", "limit=1.5", "limit=%2B1", "limit="] {
             let mut query = query(text);
             query.limit();
             assert!(query.finish().is_err(), "{text}");
