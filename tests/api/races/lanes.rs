@@ -220,7 +220,7 @@ async fn a_server_that_closes_answers_everybody_first(servers: Servers) {
     let requests = users
         .into_iter()
         .map(|user| async move { user.post_keyed("/api/v1/points/charges", "key", json!({"amount": "1000"})).await });
-    let grace = Duration::from_secs(60);
+    let grace = Duration::from_mins(1);
     // Half the grace time is ten times what it takes.
     let closed = tokio::time::timeout(grace / 2, async { tokio::join!(join_all(requests), app.close(grace)) });
     let (replies, ()) = closed.await.expect("the servers close as soon as they have answered");

@@ -157,7 +157,8 @@ async fn ticks_against_those_who_come_go_and_pay(servers: Servers) {
             0
         }));
     }
-    for client in inside[10..].iter().chain(&outside[..5]).cloned() {
+    for client in inside[10..].iter().chain(&outside[..5]) {
+        let client = client.clone();
         runners.push(Box::pin(async move {
             client.delete("/api/v1/queue/tokens/current").await.expect(204);
             0
