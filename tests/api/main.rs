@@ -8,6 +8,7 @@ mod users;
 
 mod concerts;
 mod queue;
+mod queue_events;
 
 mod gate;
 mod seats;

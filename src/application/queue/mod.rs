@@ -3,12 +3,14 @@
 mod admission;
 mod board;
 mod lane;
+mod stream;
 
 use tokio_util::task::TaskTracker;
 
 use self::{
     board::{Boards, TokenRows},
     lane::{ClaimWork, Command, Outcome, QueueWork},
+    stream::Feeds,
 };
 use super::{
     Ports,
@@ -27,6 +29,7 @@ use crate::domain::{
 };
 
 pub use board::Board;
+pub use stream::Follower;
 
 /// What a token's owner sees of it.
 #[derive(Clone, Debug)]
@@ -82,6 +85,8 @@ pub struct QueueFacade {
     claims: Lanes<ClaimWork>,
     boards: Loader<Boards>,
     rows: Loader<TokenRows>,
+    feeds: Feeds,
+    tasks: TaskTracker,
 }
 
 impl QueueFacade {
@@ -98,6 +103,8 @@ impl QueueFacade {
             claims: Lanes::start(ClaimWork, LaneSettings { lanes: 1, ..settings }, lane_ports),
             boards: Loader::start(Boards::default(), &ports.database, tasks),
             rows: Loader::start(TokenRows, &ports.database, tasks),
+            feeds: Feeds::default(),
+            tasks: tasks.clone(),
             ports,
         }
     }
@@ -126,10 +133,38 @@ impl QueueFacade {
     }
 
     /// What has become of a token. Asking for an active one for the first time claims it.
-    pub async fn current(&self, claims: QueueClaims) -> Result<Place, AppError> {
-        let token = self.rows.get(claims.id).await?.ok_or(Refusal::QueueTokenInvalid)?;
-        let token = self.claimed(token).await?;
+    ///
+    /// For those in line the board that everybody shares says it all, and their own text the rest: only a token at or
+    /// before the head, or one that may have ended, is looked up.
+    pub async fn current(&self, text: &str) -> Result<Place, AppError> {
+        let claims = self.read(text).ok_or(Refusal::QueueTokenInvalid)?;
+        if let Some(place) = claims.place
+            && let Some(board) = self.boards.get(claims.id.concert()).await?
+            && board.is_waiting(place)
+        {
+            return Ok(self.waiting(&claims, text, place, &board));
+        }
+        let token = self.look_up(claims.id).await?;
         self.place_of(&token).await
+    }
+
+    /// Reads a token's row, and claims it if it is active and nobody had used it.
+    async fn look_up(&self, id: QueueTokenId) -> Result<QueueToken, AppError> {
+        let token = self.rows.get(id).await?.ok_or(Refusal::QueueTokenInvalid)?;
+        self.claimed(token).await
+    }
+
+    /// What the owner of a waiting token sees, by its text and the board.
+    fn waiting(&self, claims: &QueueClaims, text: &str, place: u32, board: &Board) -> Place {
+        let position = board.position(place);
+        Place {
+            text: text.to_owned(),
+            concert_id: claims.id.concert(),
+            status: PlaceStatus::Waiting { position, wait: board.wait(position) },
+            issued_at: claims.issued_at,
+            now: self.ports.now(),
+            poll_after_seconds: self.poll_after(Some(board), Some(position)),
+        }
     }
 
     /// Lets an active token through the gate, claiming it if this is its first use; else says why not.
@@ -187,7 +222,7 @@ impl QueueFacade {
             TokenState::Active(admission) => PlaceStatus::Active { expires_at: admission.expires_at },
             TokenState::Ended(ending) => PlaceStatus::Ended(ending),
         };
-        let claims = QueueClaims { id: token.id, user_id: token.user_id, place: token.place };
+        let claims = claims_of(token);
         Ok(Place {
             text: self.ports.signer.queue_token(&claims, token.key_id),
             concert_id: token.id.concert(),
@@ -210,4 +245,9 @@ impl QueueFacade {
         let jitter = below(&*self.ports.randomness, u64::from(base / 4) + 1);
         base + u32::try_from(jitter).unwrap_or(0)
     }
+}
+
+/// What a token's text says.
+fn claims_of(token: &QueueToken) -> QueueClaims {
+    QueueClaims { id: token.id, user_id: token.user_id, place: token.place, issued_at: token.issued_at }
 }
