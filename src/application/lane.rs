@@ -324,13 +324,12 @@ impl<W: LaneWork> Lane<W> {
         let mut unkept = Vec::new();
         let mut replies = Vec::with_capacity(group.len());
         for (job, known) in group.iter().zip(known) {
-            let reply = match known {
-                Some(record) => replay(job, record),
-                None => {
-                    let reply = keep(job, results.next(), now, &mut records);
-                    unkept.extend(job.key.as_ref().filter(|_| matches!(reply, Reply::Fresh(_))).map(|key| key.digest));
-                    reply
-                }
+            let reply = if let Some(record) = known {
+                replay(job, record)
+            } else {
+                let reply = keep(job, results.next(), now, &mut records);
+                unkept.extend(job.key.as_ref().filter(|_| matches!(reply, Reply::Fresh(_))).map(|key| key.digest));
+                reply
             };
             replies.push(reply);
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use futures::future::{BoxFuture, join_all};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -44,7 +45,7 @@ impl Holder {
             let booking = client.hold(sale.performance_id, &[*seat]).await.expect(201);
             Self { client, seat: *seat, booking_id: booking.text("bookingId") }
         });
-        futures::future::join_all(holds).await
+        join_all(holds).await
     }
 
     async fn status(&self) -> String {
@@ -92,7 +93,7 @@ where
             Outcome::Done
         })
     };
-    let mut runners: Vec<std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>>> = vec![clock];
+    let mut runners: Vec<BoxFuture<'static, Outcome>> = vec![clock];
     for request in requests {
         let answered = Arc::clone(&answered);
         runners.push(Box::pin(async move {
@@ -109,12 +110,20 @@ fn let_every_hold_end(app: &TestApp) {
     app.clock.advance(TimeDelta::seconds(5));
 }
 
+/// Every other time runs the expiry job, of one server after the other.
+async fn expire_some(app: &TestApp, number: usize) {
+    if number % 2 == 1 {
+        let instance = &app.instances[number / 2 % app.instances.len()];
+        instance.shared.bookings.expire_holds(5).await.unwrap();
+    }
+}
+
 async fn a_hold_expires_while_it_is_paid_and_the_next_one_wants_its_seats(servers: Servers) {
     let app = Arc::new(servers.start_with(SMALL_BATCHES));
     let sale = app.sale(4, 10).await;
     let holders = Holder::all(&app, &sale).await;
     let next = app.buyers(&sale, SEATS).await;
-    let mut requests: Vec<std::pin::Pin<Box<dyn Future<Output = Reply> + Send>>> = Vec::new();
+    let mut requests: Vec<BoxFuture<'static, Reply>> = Vec::new();
     for (holder, next) in holders.iter().zip(&next) {
         let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
         requests.push(Box::pin(async move { client.pay(&booking_id, "key").await }));
@@ -153,19 +162,15 @@ async fn paying_against_the_expiry_job(servers: Servers) {
     let app = Arc::new(servers.start_with(SMALL_BATCHES));
     let sale = app.sale(4, 10).await;
     let holders = Holder::all(&app, &sale).await;
-    let mut requests: Vec<std::pin::Pin<Box<dyn Future<Output = Reply> + Send>>> = Vec::new();
-    for (number, holder) in holders.iter().enumerate() {
+    let requests = holders.iter().enumerate().map(|(number, holder)| {
         let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
         let app = Arc::clone(&app);
-        requests.push(Box::pin(async move {
-            if number % 2 == 1 {
-                let instance = &app.instances[number / 2 % app.instances.len()];
-                instance.shared.bookings.expire_holds(5).await.unwrap();
-            }
+        async move {
+            expire_some(&app, number).await;
             client.pay(&booking_id, "key").await
-        }));
-    }
-    let replies = with_the_deadline_after(&app, 10, requests).await;
+        }
+    });
+    let replies = with_the_deadline_after(&app, 10, requests.collect()).await;
     let_every_hold_end(&app);
     app.tick().await;
     let mut expired = 0;
@@ -181,19 +186,15 @@ async fn extending_against_expiry(servers: Servers) {
     let app = Arc::new(servers.start_with(SMALL_BATCHES));
     let sale = app.sale(4, 10).await;
     let holders = Holder::all(&app, &sale).await;
-    let mut requests: Vec<std::pin::Pin<Box<dyn Future<Output = Reply> + Send>>> = Vec::new();
-    for (number, holder) in holders.iter().enumerate() {
+    let requests = holders.iter().enumerate().map(|(number, holder)| {
         let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
         let app = Arc::clone(&app);
-        requests.push(Box::pin(async move {
-            if number % 4 == 3 {
-                let instance = &app.instances[number / 4 % app.instances.len()];
-                instance.shared.bookings.expire_holds(5).await.unwrap();
-            }
+        async move {
+            expire_some(&app, number).await;
             client.post(&format!("/api/v1/bookings/{booking_id}/extend"), json!({})).await
-        }));
-    }
-    let replies = with_the_deadline_after(&app, 10, requests).await;
+        }
+    });
+    let replies = with_the_deadline_after(&app, 10, requests.collect()).await;
     let_every_hold_end(&app);
     app.tick().await;
     let mut expired = 0;

@@ -61,16 +61,16 @@ async fn a_set_of_seats_against_people_who_want_one_of_them(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(10, 5).await;
     for row in sale.seats.chunks(5) {
-        let (set, seat) = (vec![row[0], row[1], row[3]], row[3]);
+        let contested = row[3];
         let people = app.buyers(&sale, 6).await;
-        let mut wishes: Vec<_> = people.into_iter().map(|client| (client, vec![seat])).collect();
+        let mut wishes: Vec<_> = people.into_iter().map(|client| (client, vec![contested])).collect();
         let position = app.instances.len();
-        wishes[position].1 = set;
+        wishes[position].1 = vec![row[0], row[1], contested];
         let replies = hold_at_once(&sale, &wishes).await;
         let expected = [((201, String::new()), 1), ((409, "SEATS_UNAVAILABLE".to_owned()), 5)];
         assert_eq!(tally(&replies), BTreeMap::from(expected));
         for reply in replies.iter().filter(|reply| reply.status == 409) {
-            assert_eq!(conflicts(reply), [seat]);
+            assert_eq!(conflicts(reply), [contested]);
         }
         let seats = if replies[position].status == 201 { 3 } else { 1 };
         let winner = replies.iter().find(|reply| reply.status == 201).unwrap();

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use futures::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Reply, Sale, Servers, TestApp, both_ways, race, skewed, tally};
@@ -102,7 +103,7 @@ async fn ticks_admit_no_more_than_rate_and_room_allow(servers: Servers) {
     let limits = json!({"mode": "QUEUE", "admitCount": 50, "admitIntervalSeconds": 10, "maxActive": 120});
     sale.set_queue(&app, limits).await;
     let people = app.users(300).await;
-    let people = futures::future::join_all(people.into_iter().map(|user| sale.join(user))).await;
+    let people = join_all(people.into_iter().map(|user| sale.join(user))).await;
     assert_eq!(tick_at_once(&app, 4).await, 50);
     assert_eq!(tick_at_once(&app, 4).await, 0);
     app.advance(9);
@@ -116,7 +117,7 @@ async fn ticks_admit_no_more_than_rate_and_room_allow(servers: Servers) {
     app.advance(13);
     assert_eq!(tick_at_once(&app, 4).await, 0);
     // In the order in which they came.
-    let places = futures::future::join_all(people.iter().map(place)).await;
+    let places = join_all(people.iter().map(place)).await;
     let active = places.iter().filter(|place| place["status"] == "ACTIVE").count();
     let behind: BTreeSet<_> =
         places.iter().filter_map(|place| place["position"].as_u64()).filter(|it| *it > 0).collect();
@@ -140,7 +141,7 @@ async fn ticks_against_those_who_come_go_and_pay(servers: Servers) {
     for client in &inside {
         assert_eq!(place(client).await["status"], "ACTIVE");
     }
-    let mut runners: Vec<std::pin::Pin<Box<dyn Future<Output = u32> + Send>>> = Vec::new();
+    let mut runners: Vec<BoxFuture<'static, u32>> = Vec::new();
     for (client, seat) in inside.iter().zip(&sale.seats) {
         client.charge("50000").await;
         let booking_id = client.hold(sale.performance_id, &[*seat]).await.expect(201).text("bookingId");
@@ -150,7 +151,8 @@ async fn ticks_against_those_who_come_go_and_pay(servers: Servers) {
             0
         }));
     }
-    for client in inside[10..].iter().chain(&outside[..5]).cloned() {
+    for client in inside[10..].iter().chain(&outside[..5]) {
+        let client = client.clone();
         runners.push(Box::pin(async move {
             client.delete("/api/v1/queue/tokens/current").await.expect(204);
             0

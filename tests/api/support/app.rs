@@ -62,7 +62,6 @@ impl TestApp {
     }
 
     /// Servers with some variables set.
-    #[expect(clippy::needless_pass_by_value, reason = "as a test is given them")]
     pub(crate) fn start_with(options: MySqlConnectOptions, instances: usize, settings: &[(&str, &str)]) -> Self {
         Self::start_skewed(options, &vec![0; instances], settings)
     }
@@ -76,11 +75,11 @@ impl TestApp {
         })
         .expect("the settings of a test are good");
         let clock = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
-        let instances: Vec<_> = skews
-            .iter()
-            .map(|skew| {
+        let instances: Vec<_> = std::iter::repeat_n(options, skews.len())
+            .zip(skews)
+            .map(|(options, skew)| {
                 let clock = Arc::new(SkewedClock { clock: Arc::clone(&clock), skew: TimeDelta::seconds(*skew) });
-                App::build(&config, options.clone(), clock).expect("a server can be wired")
+                App::build(&config, options, clock).expect("a server can be wired")
             })
             .collect();
         let routers = instances.iter().map(App::router).collect();
