@@ -27,6 +27,11 @@ async fn status(client: &Client) -> String {
     poll(client).await["status"].as_str().expect("a status is a string").to_owned()
 }
 
+/// All of them ask, so that they count as there. Whoever has been let in claims it by that.
+async fn poll_all(clients: &[Client]) {
+    futures::future::join_all(clients.iter().map(poll)).await;
+}
+
 async fn position(client: &Client) -> u64 {
     let place = poll(client).await;
     assert_eq!(place["status"], "WAITING", "{place}");
@@ -127,6 +132,7 @@ async fn a_position_counts_who_is_ahead_and_never_grows(_: MySqlPoolOptions, opt
     for gone in [3, 8, 1, 0, 4, 0, 1] {
         if gone == 0 {
             app.advance(10);
+            poll_all(&line).await;
             app.tick().await;
             assert_eq!(status(&line.remove(0)).await, "ACTIVE");
         } else {
@@ -157,6 +163,7 @@ async fn every_sliding_window_admits_exactly_what_is_set(_: MySqlPoolOptions, op
     for step in steps {
         app.clock.advance(TimeDelta::milliseconds(step));
         let now = app.now().timestamp_millis();
+        poll_all(&clients).await;
         tick_both(&app).await;
         let active = live(&admin, &sale, "active").await;
         let recently: u64 = admissions.iter().filter(|(at, _)| *at > now - 10_000).map(|(_, count)| count).sum();
@@ -191,6 +198,7 @@ async fn never_more_are_active_than_fit(_: MySqlPoolOptions, options: MySqlConne
         assert_eq!(status(&clients[2 * round + 3]).await, "WAITING", "round {round}");
         assert_eq!(live(&admin, &sale, "active").await, 3, "round {round}");
         app.advance(1);
+        poll_all(&clients).await;
         // Two leave while both servers look for room.
         let (one, two) = (active[0].clone(), active[1].clone());
         tokio::join!(tick_both(&app), async { leave(&one).await }, async { leave(&two).await });
@@ -213,6 +221,7 @@ async fn the_bounds_hold_through_every_change_of_the_settings(_: MySqlPoolOption
     set("QUEUE", 5, 12).await;
     let clients = join_all(&app, &sale, 25).await;
     let active_after_tick = async || {
+        poll_all(&clients).await;
         tick_both(&app).await;
         live(&admin, &sale, "active").await
     };
@@ -258,6 +267,7 @@ async fn an_open_queue_lets_in_at_once_while_there_is_room(_: MySqlPoolOptions, 
     app.advance(100);
     assert_eq!(status(&clients[0]).await, "ACTIVE", "joining an open sale is a use");
     leave(&clients[0]).await;
+    poll_all(&clients[2..]).await;
     app.tick().await;
     assert_eq!(status(&clients[2]).await, "ACTIVE");
     assert_eq!(position(&clients[3]).await, 1);
@@ -276,6 +286,7 @@ async fn an_admission_that_nobody_claims_goes_to_the_next(_: MySqlPoolOptions, o
     assert_eq!(live(&admin, &sale, "active").await, 1);
     app.clock.advance(TimeDelta::milliseconds(1));
     assert_eq!(status(&clients[0]).await, "EXPIRED", "over at its deadline, without any tick");
+    poll_all(&clients[1..]).await;
     app.tick().await;
     assert_eq!(status(&clients[1]).await, "ACTIVE", "asking claims it");
     app.advance(599);
@@ -283,6 +294,7 @@ async fn an_admission_that_nobody_claims_goes_to_the_next(_: MySqlPoolOptions, o
     app.advance(1);
     assert_eq!(status(&clients[1]).await, "EXPIRED");
 
+    poll_all(&clients[2..]).await;
     app.tick().await;
     app.advance(59);
     let seats = format!("/api/v1/performances/{}/seats", sale.performance_id);
@@ -505,6 +517,7 @@ async fn places_survive_a_restart_of_every_server(_: MySqlPoolOptions, options: 
     app.tick().await;
     assert_eq!(position(&clients[1]).await, 1, "the rate survives, too");
     app.advance(10);
+    poll_all(&clients).await;
     app.tick().await;
     assert_eq!(status(&clients[1]).await, "ACTIVE");
     assert_eq!(position(&clients[3]).await, 1);
@@ -531,6 +544,7 @@ async fn after_an_ended_token_there_is_a_new_one_with_a_new_place(_: MySqlPoolOp
     assert_ne!(again["queueToken"], clients[0].queue_token());
     assert_eq!((&again["status"], &again["position"]), (&json!("WAITING"), &json!(3)), "{again}");
     assert_eq!(status(&clients[0]).await, "EXPIRED", "the old token has ended");
+    poll_all(&clients[2..]).await;
     app.tick().await;
     assert_eq!(status(&clients[2]).await, "ACTIVE");
     app.assert_sound().await;

@@ -2,17 +2,17 @@
 
 use chrono::TimeDelta;
 
-use super::QueueFacade;
+use super::{QueueFacade, choice::choose};
 use crate::{
     application::error::AppError,
     domain::{
         id::ConcertId,
-        queue::{AdmissionRecord, QueueToken, admission_budget},
+        queue::{AdmissionRecord, admission_budget},
     },
 };
 
 /// How many tokens one transaction admits at most: it keeps the queue's lock for a bounded time.
-const BATCH: u32 = 2_000;
+pub(super) const BATCH: u32 = 2_000;
 
 impl QueueFacade {
     /// Runs one tick of every queue where something is due, and tells how many were admitted.
@@ -46,12 +46,8 @@ impl QueueFacade {
         let active = uow.queues().count_active(concert_id).await?;
         let window = now - queue.settings.admit_interval();
         let recently = uow.queues().count_admitted(concert_id, window).await?;
-        let budget = admission_budget(&queue, active, recently, now).min(BATCH);
-        let mut next: Vec<QueueToken> =
-            if budget == 0 { Vec::new() } else { uow.queues().lock_waiting(concert_id, budget).await? };
-        for token in &mut next {
-            queue.admit(token, now);
-        }
+        let budget = admission_budget(&queue, active, recently, now);
+        let next = choose(&mut *uow, &mut queue, budget, now).await?;
         let admitted = u32::try_from(next.len()).unwrap_or(u32::MAX);
         uow.queues().update_tokens(&next, now).await?;
         if admitted > 0 {

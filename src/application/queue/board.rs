@@ -7,13 +7,16 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::Wait;
+use super::{
+    Wait,
+    pace::{History, Pace},
+};
 use crate::{
     application::loader::Load,
     domain::{
         clock::Instant,
         id::{ConcertId, QueueTokenId},
-        queue::{Queue, QueueMode, QueueToken},
+        queue::{Queue, QueueToken},
         repository_error::RepositoryError,
         unit_of_work::Repositories,
     },
@@ -25,11 +28,12 @@ pub struct Board {
     queue: Queue,
     /// The places behind the head whose people have left, ascending.
     departed: Arc<[u32]>,
+    pace: Pace,
 }
 
 impl Board {
-    pub(super) fn new(queue: Queue, departed: Arc<[u32]>) -> Self {
-        Self { queue, departed }
+    pub(super) fn new(queue: Queue, departed: Arc<[u32]>, pace: Pace) -> Self {
+        Self { queue, departed, pace }
     }
 
     /// How many come first, and oneself: 1 for the next to be admitted. It never grows: the head only moves on, and
@@ -59,22 +63,14 @@ impl Board {
         (self.queue.head, self.queue.departures) == (other.queue.head, other.queue.departures)
     }
 
-    /// How people are let in.
-    pub fn mode(&self) -> QueueMode {
-        self.queue.settings.mode
+    /// The queue itself.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
     }
 
-    /// How long a position waits at the rate that is set; `None` while nobody is admitted.
+    /// How long a position waits as things go; `None` while nobody is admitted.
     pub fn wait(&self, position: u32) -> Option<Wait> {
-        let settings = &self.queue.settings;
-        let windows = match settings.mode {
-            QueueMode::Paused => return None,
-            QueueMode::Open => 0,
-            QueueMode::Queue => (position - 1) / settings.admit_count,
-        };
-        let p50_seconds = windows.saturating_mul(settings.admit_interval_seconds);
-        let p90_seconds = p50_seconds.saturating_add(p50_seconds / 4).saturating_add(settings.admit_interval_seconds);
-        Some(Wait { p50_seconds, p90_seconds })
+        self.pace.wait(position)
     }
 }
 
@@ -86,6 +82,8 @@ type Departed = (u32, Arc<[u32]>);
 pub(super) struct Boards {
     /// The last list of departed places of each queue, good for as long as nobody else has left.
     departed: Mutex<HashMap<ConcertId, Departed>>,
+    /// Where the head of each queue was lately.
+    histories: Mutex<HashMap<ConcertId, History>>,
 }
 
 impl Boards {
@@ -95,6 +93,11 @@ impl Boards {
             .get(&queue.concert_id)
             .filter(|(count, _)| *count == queue.departures)
             .map(|(_, places)| places.clone())
+    }
+
+    fn pace(&self, queue: &Queue) -> Pace {
+        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        histories.entry(queue.concert_id).or_default().observe(queue)
     }
 }
 
@@ -121,7 +124,8 @@ impl Load for Boards {
                     places
                 }
             };
-            boards.insert(*id, Arc::new(Board::new(queue, departed)));
+            let pace = self.pace(&queue);
+            boards.insert(*id, Arc::new(Board::new(queue, departed, pace)));
         }
         Ok(boards)
     }
@@ -153,7 +157,8 @@ mod tests {
     #[test]
     fn a_position_counts_those_between_the_head_and_oneself_who_are_still_there() {
         let queue = Queue { head: 10, ..Queue::new(ConcertId(1), Instant::default()) };
-        let board = Board { queue, departed: [5, 12, 13, 20].into() };
+        let pace = History::default().observe(&queue);
+        let board = Board { queue, departed: [5, 12, 13, 20].into(), pace };
         assert_eq!(board.position(11), 1);
         assert_eq!(board.position(14), 2);
         assert_eq!(board.position(21), 8);
@@ -164,7 +169,8 @@ mod tests {
     #[test]
     fn only_a_place_behind_the_head_that_nobody_left_is_known_to_wait() {
         let queue = Queue { head: 10, last_place: 15, ..Queue::new(ConcertId(1), Instant::default()) };
-        let board = Board { queue, departed: [5, 12, 13].into() };
+        let pace = History::default().observe(&queue);
+        let board = Board { queue, departed: [5, 12, 13].into(), pace };
         let waiting: Vec<_> = (0..20).filter(|place| board.is_waiting(*place)).collect();
         assert_eq!(waiting, [11, 14, 15]);
     }

@@ -1,4 +1,4 @@
-//! The lanes in which people join and leave, sharded by concert, and the lane in which admissions are claimed.
+//! The lanes in which people join and leave, sharded by concert.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,7 +15,10 @@ use crate::{
         clock::Instant,
         id::{ConcertId, QueueTokenId, UserId},
         payment::SettlementBatch,
-        queue::{AdmissionRecord, Ending, Queue, QueueMode, QueueToken, TokenState},
+        queue::{
+            AdmissionRecord, Ending, Queue, QueueMode, QueueToken, TokenState, poll_after, poll_after_opening,
+            present_until,
+        },
         refusal::Refusal,
         repository_error::RepositoryError,
         unit_of_work::UnitOfWork,
@@ -43,8 +46,9 @@ impl Command {
 /// What a queue answers.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// A place: a new one, or the one that was there.
-    Joined { token: QueueToken, created: bool },
+    /// A place: a new one, or the one that was there. Who is new to the line is told when to ask; the token is stored
+    /// with it.
+    Joined { token: QueueToken, created: bool, poll_after_seconds: Option<u32> },
     /// Out.
     Left,
 }
@@ -79,9 +83,7 @@ impl LaneWork for QueueWork {
             .iter()
             .map(|command| {
                 match (command, lines.get_mut(&command.concert_id())) {
-                    (Command::Join { user_id, .. }, Some(line)) => {
-                        line.join(*user_id, self.ports.signer.current_key(), now)
-                    }
+                    (Command::Join { user_id, .. }, Some(line)) => line.join(*user_id, &self.ports, now),
                     (Command::Leave { id, user_id }, Some(line)) => line.leave(*id, *user_id, now),
                     (Command::Join { .. }, None) => Err(Refusal::ConcertNotFound),
                     // The concert was deleted, and every place in its queue with it.
@@ -131,7 +133,7 @@ impl QueueWork {
 /// One concert's queue, locked, with the tokens that the commands concern.
 struct Line {
     queue: Queue,
-    /// In mode `OPEN`: how many are active or waiting; nobody is let in at once while they fill the house.
+    /// In mode `OPEN`: how many are active, or waiting and there; nobody is let in at once while they fill the house.
     present: u32,
     live: HashMap<UserId, QueueToken>,
     tokens: HashMap<QueueTokenId, QueueToken>,
@@ -143,15 +145,15 @@ struct Line {
 }
 
 impl Line {
-    fn join(&mut self, user_id: UserId, key_id: u32, now: Instant) -> Result<Outcome, Refusal> {
+    fn join(&mut self, user_id: UserId, ports: &Ports, now: Instant) -> Result<Outcome, Refusal> {
         let now = self.queue.present(now);
         if let Some(token) = self.live.get(&user_id).copied() {
             if token.is_live(now) {
-                return Ok(Outcome::Joined { token, created: false });
+                return Ok(Outcome::Joined { token, created: false, poll_after_seconds: None });
             }
             self.keep(QueueToken { state: TokenState::Ended(Ending::Expired), ..token });
         }
-        let mut token = self.queue.issue(user_id, key_id, now).ok_or(Refusal::ConcertNotFound)?;
+        let mut token = self.queue.issue(user_id, ports.signer.current_key(), now).ok_or(Refusal::ConcertNotFound)?;
         let settings = self.queue.settings;
         if settings.mode == QueueMode::Open && settings.is_open(now) && self.present < settings.max_active {
             self.queue.admit(&mut token, now);
@@ -162,11 +164,22 @@ impl Line {
             self.admitted += 1;
             self.active += 1;
         }
+        let randomness = &*ports.randomness;
+        let poll_after_seconds = match token.state {
+            // Who left in between isn't known here: the position is this one, or less.
+            TokenState::Waiting => {
+                let position = token.place.unwrap_or(0).saturating_sub(self.queue.head);
+                Some(poll_after(&settings, position, randomness))
+            }
+            TokenState::Scheduled => Some(poll_after_opening(&settings, self.queue.last_number, now, randomness)),
+            TokenState::Active(_) | TokenState::Ended(_) => None,
+        };
+        token.present_until = poll_after_seconds.map(|seconds| present_until(now, seconds));
         self.present += 1;
         self.issued.insert(token.id);
         self.tokens.insert(token.id, token);
         self.live.insert(user_id, token);
-        Ok(Outcome::Joined { token, created: true })
+        Ok(Outcome::Joined { token, created: true, poll_after_seconds })
     }
 
     fn leave(&mut self, id: QueueTokenId, user_id: UserId, now: Instant) -> Result<Outcome, Refusal> {
@@ -217,7 +230,8 @@ async fn lock_lines(
             // What has lapsed leaves its room to those who come now.
             uow.queues().expire_lapsed(queue.concert_id, queue.present(now)).await?;
             active = uow.queues().count_active(queue.concert_id).await?;
-            present = active + uow.queues().count_waiting(queue.concert_id, queue.settings.max_active).await?;
+            let (id, limit) = (queue.concert_id, queue.settings.max_active);
+            present = active + uow.queues().count_present(id, queue.present(now), limit).await?;
         }
         let tokens = live.iter().chain(&leaving).map(|token| (token.id, *token)).collect();
         let live = live.into_iter().map(|token| (token.user_id, token)).collect();
@@ -261,26 +275,4 @@ async fn store(uow: &mut dyn UnitOfWork, line: Line, now: Instant) -> Result<(),
         uow.queues().insert_admission(&record).await?;
     }
     Ok(())
-}
-
-/// Notes first uses of admissions.
-pub(super) struct ClaimWork;
-
-#[async_trait]
-impl LaneWork for ClaimWork {
-    type Command = QueueTokenId;
-    type Output = ();
-
-    const NAME: &'static str = "claim";
-
-    async fn run(
-        &self,
-        uow: &mut dyn UnitOfWork,
-        now: Instant,
-        commands: &[&QueueTokenId],
-    ) -> Result<Vec<Result<(), Refusal>>, RepositoryError> {
-        let ids: BTreeSet<_> = commands.iter().map(|id| **id).collect();
-        uow.queues().claim_tokens(&ids.into_iter().collect::<Vec<_>>(), now).await?;
-        Ok(commands.iter().map(|_| Ok(())).collect())
-    }
 }

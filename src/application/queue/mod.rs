@@ -2,14 +2,18 @@
 
 mod admission;
 mod board;
+mod choice;
 mod lane;
+mod pace;
+mod presence;
 mod stream;
 
 use tokio_util::task::TaskTracker;
 
 use self::{
     board::{Boards, TokenRows},
-    lane::{ClaimWork, Command, Outcome, QueueWork},
+    lane::{Command, Outcome, QueueWork},
+    presence::{PresenceWork, Sign},
     stream::Feeds,
 };
 use super::{
@@ -22,8 +26,7 @@ use crate::domain::{
     booking::HoldPolicy,
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
-    queue::{Ending, QueueMode, QueueToken, TokenState, require_active},
-    randomness::below,
+    queue::{Ending, QueueToken, TokenState, require_active},
     refusal::Refusal,
     token::QueueClaims,
 };
@@ -82,7 +85,7 @@ pub struct Wait {
 pub struct QueueFacade {
     ports: Ports,
     lanes: Lanes<QueueWork>,
-    claims: Lanes<ClaimWork>,
+    presence: Lanes<PresenceWork>,
     boards: Loader<Boards>,
     rows: Loader<TokenRows>,
     feeds: Feeds,
@@ -100,7 +103,7 @@ impl QueueFacade {
     ) -> Self {
         Self {
             lanes: Lanes::start(QueueWork::new(ports.clone(), policy), settings, lane_ports),
-            claims: Lanes::start(ClaimWork, LaneSettings { lanes: 1, ..settings }, lane_ports),
+            presence: Lanes::start(PresenceWork, LaneSettings { lanes: 1, ..settings }, lane_ports),
             boards: Loader::start(Boards::default(), &ports.database, tasks),
             rows: Loader::start(TokenRows, &ports.database, tasks),
             feeds: Feeds::default(),
@@ -120,7 +123,12 @@ impl QueueFacade {
     pub async fn join(&self, user_id: UserId, concert_id: ConcertId) -> Result<(Place, bool), AppError> {
         let command = Command::Join { user_id, concert_id };
         match self.lanes.decide(concert_id.0, command).await? {
-            Outcome::Joined { token, created } => Ok((self.place_of(&token).await?, created)),
+            // What a new token was told is stored with it.
+            Outcome::Joined { token, created, poll_after_seconds: Some(told) } => {
+                let place = self.place_of(&token, Some(told)).await?;
+                Ok((place, created))
+            }
+            Outcome::Joined { token, created, .. } => Ok((self.place_of(&token, None).await?, created)),
             Outcome::Left => Err(AppError::Overloaded),
         }
     }
@@ -142,10 +150,10 @@ impl QueueFacade {
             && let Some(board) = self.boards.get(claims.id.concert()).await?
             && board.is_waiting(place)
         {
-            return Ok(self.waiting(&claims, text, place, &board));
+            return self.waiting(&claims, text, place, &board).await;
         }
         let token = self.look_up(claims.id).await?;
-        self.place_of(&token).await
+        self.place_of(&token, None).await
     }
 
     /// Reads a token's row, and claims it if it is active and nobody had used it.
@@ -154,17 +162,19 @@ impl QueueFacade {
         self.claimed(token).await
     }
 
-    /// What the owner of a waiting token sees, by its text and the board.
-    fn waiting(&self, claims: &QueueClaims, text: &str, place: u32, board: &Board) -> Place {
+    /// What the owner of a waiting token sees, by its text and the board; notes that they are there.
+    async fn waiting(&self, claims: &QueueClaims, text: &str, place: u32, board: &Board) -> Result<Place, AppError> {
         let position = board.position(place);
-        Place {
+        let poll_after_seconds = self.poll_after(Some(board), TokenState::Waiting, Some(place));
+        self.note_present(board, claims.id, Some(place), poll_after_seconds).await?;
+        Ok(Place {
             text: text.to_owned(),
             concert_id: claims.id.concert(),
             status: PlaceStatus::Waiting { position, wait: board.wait(position) },
             issued_at: claims.issued_at,
             now: self.ports.now(),
-            poll_after_seconds: self.poll_after(Some(board), Some(position)),
-        }
+            poll_after_seconds,
+        })
     }
 
     /// Lets an active token through the gate, claiming it if this is its first use; else says why not.
@@ -188,7 +198,11 @@ impl QueueFacade {
         let Refusal::QueueTokenNotActive { id, place } = refusal else { return Ok(refusal.into()) };
         let board = self.boards.get(id.concert()).await?;
         let position = board.as_deref().zip(place).map(|(board, place)| board.position(place));
-        let poll_after_seconds = self.poll_after(board.as_deref(), position);
+        let state = if place.is_some() { TokenState::Waiting } else { TokenState::Scheduled };
+        let poll_after_seconds = self.poll_after(board.as_deref(), state, place);
+        if let Some(board) = board.as_deref() {
+            self.note_present(board, id, place, poll_after_seconds).await?;
+        }
         Ok(AppError::NotYourTurn { position, poll_after_seconds })
     }
 
@@ -197,14 +211,15 @@ impl QueueFacade {
         let now = self.ports.now();
         match token.state_at(now) {
             TokenState::Active(admission) if admission.claimed_at.is_none() => {
-                self.claims.decide(token.id.0, token.id).await?;
+                self.presence.decide(token.id.0, Sign::Claim { id: token.id }).await?;
                 Ok(QueueToken { state: TokenState::Active(admission.claimed(now)), ..token })
             }
             _ => Ok(token),
         }
     }
 
-    async fn place_of(&self, token: &QueueToken) -> Result<Place, AppError> {
+    /// Reads the board, and notes that whoever waits is there, unless they were told before when to ask again.
+    async fn place_of(&self, token: &QueueToken, told: Option<u32>) -> Result<Place, AppError> {
         let now = self.ports.now();
         let board = match token.state_at(now) {
             TokenState::Waiting | TokenState::Scheduled => self.boards.get(token.id.concert()).await?,
@@ -222,28 +237,20 @@ impl QueueFacade {
             TokenState::Active(admission) => PlaceStatus::Active { expires_at: admission.expires_at },
             TokenState::Ended(ending) => PlaceStatus::Ended(ending),
         };
+        let poll_after_seconds =
+            told.unwrap_or_else(|| self.poll_after(board.as_deref(), token.state_at(now), token.place));
+        if let (Some(board), None) = (board.as_deref(), told) {
+            self.note_present(board, token.id, token.place, poll_after_seconds).await?;
+        }
         let claims = claims_of(token);
         Ok(Place {
             text: self.ports.signer.queue_token(&claims, token.key_id),
             concert_id: token.id.concert(),
-            poll_after_seconds: self.poll_after(board.as_deref(), position),
+            poll_after_seconds,
             issued_at: token.issued_at,
             status,
             now,
         })
-    }
-
-    /// When to ask again: sooner near the head, with jitter so that those who came together don't ask together.
-    fn poll_after(&self, board: Option<&Board>, position: Option<u32>) -> u32 {
-        let wait = board.zip(position).and_then(|(board, position)| board.wait(position));
-        let base = match (board, wait) {
-            (None, _) => 15,
-            (Some(board), _) if board.mode() == QueueMode::Paused => 10,
-            (Some(_), None) => 5,
-            (Some(_), Some(wait)) => (wait.p50_seconds / 10).clamp(1, 60),
-        };
-        let jitter = below(&*self.ports.randomness, u64::from(base / 4) + 1);
-        base + u32::try_from(jitter).unwrap_or(0)
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::{
 use super::{Place, PlaceStatus, QueueFacade, board::Board};
 use crate::{
     application::error::AppError,
-    domain::{id::ConcertId, refusal::Refusal, token::QueueClaims},
+    domain::{id::ConcertId, queue::TokenState, refusal::Refusal, token::QueueClaims},
 };
 
 /// How often a board is read for those who follow.
@@ -146,9 +146,9 @@ enum Source {
 
 /// Follows one token. Dropping it is all it takes to end that.
 ///
-/// A change of status is told at the next reading of the board. A change of position is told no sooner than a poll
-/// would have learnt of it: `poll_after_seconds` after what was told last. So those far back cost little, however
-/// many they are.
+/// A change of status is told at the next reading of the board. A change of position is told when a poll would be due,
+/// by the `poll_after_seconds` of the last time; then, as by a poll, whoever waits is noted as present. So those far back
+/// cost little, however many they are.
 pub struct Follower {
     facade: Arc<QueueFacade>,
     feed: Subscription,
@@ -158,10 +158,9 @@ pub struct Follower {
     /// What is still to be told as it is.
     first: Option<Place>,
     told: PlaceStatus,
-    /// Before this no change of position is told.
-    quiet_until: Stopwatch,
-    /// Whether there is such a change to tell then.
-    postponed: bool,
+    /// When a poll would be due, and the interval that led there.
+    due: Stopwatch,
+    poll_after_seconds: u32,
 }
 
 impl QueueFacade {
@@ -178,11 +177,11 @@ impl QueueFacade {
             text: text.to_owned(),
             source: claims.place.map_or(Source::Row, Source::Board),
             told: first.status,
-            quiet_until: Stopwatch::now(),
-            postponed: false,
+            due: Stopwatch::now(),
+            poll_after_seconds: first.poll_after_seconds,
             first: None,
         };
-        follower.note(&first);
+        follower.rest(&first);
         follower.first = Some(first);
         Ok(follower)
     }
@@ -211,25 +210,33 @@ impl Follower {
                 Source::Row => self.by_row().await?,
             };
             if let Some(place) = place {
-                self.note(&place);
+                self.told = place.status;
+                self.text.clone_from(&place.text);
                 return Some(place);
             }
         }
         None
     }
 
-    /// Waits for a board on which the position may be another. The outer `None`: there will be no more.
+    /// Waits until the token may not be in line any more, or a poll is due. The outer `None`: there will be no more.
     async fn by_board(&mut self, place: u32) -> Option<Option<Place>> {
         tokio::select! {
             changed = self.feed.board.changed() => changed.ok()?,
-            () = sleep_until(self.quiet_until), if self.postponed => {}
+            () = sleep_until(self.due) => {}
         }
         let board = self.feed.board.borrow_and_update().clone();
         let Some(board) = board.filter(|board| board.is_waiting(place)) else {
             self.source = Source::Row;
             return self.look_up().await;
         };
-        let found = self.facade.waiting(&self.claims, &self.text, place, &board);
+        if Stopwatch::now() < self.due {
+            return Some(None);
+        }
+        let Ok(found) = self.facade.waiting(&self.claims, &self.text, place, &board).await else {
+            self.due = Stopwatch::now() + REFRESH;
+            return Some(None);
+        };
+        self.rest(&found);
         Some(self.news(found))
     }
 
@@ -256,7 +263,13 @@ impl Follower {
             // At the next reading it is tried again.
             Err(_) => return Some(None),
         };
-        let Ok(place) = self.facade.place_of(&token).await else { return Some(None) };
+        let goes_on = matches!(
+            (self.told, token.state),
+            (PlaceStatus::Waiting { .. }, TokenState::Waiting) | (PlaceStatus::Scheduled, TokenState::Scheduled)
+        );
+        let is_due = !goes_on || Stopwatch::now() >= self.due;
+        let interval = (!is_due).then_some(self.poll_after_seconds);
+        let Ok(place) = self.facade.place_of(&token, interval).await else { return Some(None) };
         let board = self.feed.board.borrow();
         if let (PlaceStatus::Waiting { .. }, Some(number), Some(board)) = (place.status, token.place, board.as_ref()) {
             // From the draw on it has a place.
@@ -266,29 +279,28 @@ impl Follower {
             }
         }
         drop(board);
+        if is_due {
+            self.rest(&place);
+        } else if matches!(place.status, PlaceStatus::Waiting { .. }) {
+            return Some(None);
+        }
         Some(self.news(place))
     }
 
-    /// The place, if it is to be told: another status at once, a smaller position in its time. A position that is
-    /// larger is older: the first look was newer than the board.
-    fn news(&mut self, place: Place) -> Option<Place> {
-        self.postponed = false;
-        match (self.told, place.status) {
-            (PlaceStatus::Waiting { position: told, .. }, PlaceStatus::Waiting { position, .. }) => {
-                if position >= told {
-                    return None;
-                }
-                self.postponed = Stopwatch::now() < self.quiet_until;
-                (!self.postponed).then_some(place)
-            }
-            (told, status) => (told != status).then_some(place),
-        }
+    /// The place, if it is to be told: another status, or a smaller position. A position that is larger is older: the
+    /// first look was newer than the board.
+    fn news(&self, place: Place) -> Option<Place> {
+        let is_new = match (self.told, place.status) {
+            (PlaceStatus::Waiting { position: told, .. }, PlaceStatus::Waiting { position, .. }) => position < told,
+            (told, status) => told != status,
+        };
+        is_new.then_some(place)
     }
 
-    fn note(&mut self, place: &Place) {
-        self.told = place.status;
-        self.text.clone_from(&place.text);
-        self.quiet_until = Stopwatch::now() + Duration::from_secs(u64::from(place.poll_after_seconds));
+    /// Until the next poll would be due.
+    fn rest(&mut self, place: &Place) {
+        self.poll_after_seconds = place.poll_after_seconds;
+        self.due = Stopwatch::now() + Duration::from_secs(u64::from(place.poll_after_seconds));
     }
 }
 
@@ -297,7 +309,10 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::domain::{clock::Instant, queue::Queue};
+    use crate::{
+        application::queue::pace::History,
+        domain::{clock::Instant, queue::Queue},
+    };
 
     const CONCERT: ConcertId = ConcertId(1);
 
@@ -325,7 +340,8 @@ mod tests {
     async fn a_feed_outlives_failures_and_wakes_for_positions_only_when_they_change() {
         let board = |head| {
             let queue = Queue { head, last_place: 9, ..Queue::new(CONCERT, Instant::default()) };
-            Some(Arc::new(Board::new(queue, [].into())))
+            let pace = History::default().observe(&queue);
+            Some(Arc::new(Board::new(queue, [].into(), pace)))
         };
         let feed = Feed::new();
         let mut subscription = feed.subscribe();

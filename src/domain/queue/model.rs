@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use super::polling;
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
@@ -129,13 +130,35 @@ impl Queue {
         } else {
             (TokenState::Scheduled, None)
         };
-        Some(QueueToken { id, user_id, key_id, place, issued_at: now, state })
+        Some(QueueToken { id, user_id, key_id, place, issued_at: now, present_until: None, state })
     }
 
     /// Gives a scheduled token the next place, once the sale is open.
+    ///
+    /// In a crowd that is too big to be watched as a whole, nobody knows who is still there: all of them count as
+    /// present for as long as three of the longest intervals.
     pub fn place(&mut self, token: QueueToken) -> QueueToken {
         self.last_place += 1;
-        QueueToken { place: Some(self.last_place), state: TokenState::Waiting, ..token }
+        let watched = self.last_number <= polling::lookahead(&self.settings);
+        let opened_at = self.settings.sales_open_at.unwrap_or(self.decided_at);
+        let unwatched = (!watched).then(|| polling::present_until(opened_at, polling::LONGEST_POLL_SECONDS));
+        QueueToken {
+            place: Some(self.last_place),
+            state: TokenState::Waiting,
+            present_until: token.present_until.max(unwatched),
+            ..token
+        }
+    }
+
+    /// Whether it is written down that a token is present: those at, near or behind the head are watched, and before
+    /// the opening a crowd that will be near it.
+    pub fn watches(&self, place: Option<u32>) -> bool {
+        place.unwrap_or(self.last_number) <= self.head.saturating_add(polling::lookahead(&self.settings))
+    }
+
+    /// Goes past a place, whether its user was let in or is away. The head never moves back.
+    pub fn pass(&mut self, place: u32) {
+        self.head = self.head.max(place);
     }
 
     /// Lets a waiting token in.
@@ -148,7 +171,7 @@ impl Queue {
             expires_at,
             lapses_at: expires_at.min(claim_until),
         });
-        self.head = self.head.max(token.place.unwrap_or(0));
+        self.pass(token.place.unwrap_or(0));
     }
 }
 
@@ -216,6 +239,8 @@ pub struct QueueToken {
     pub place: Option<u32>,
     /// When it was given out.
     pub issued_at: Instant,
+    /// Until when its user counts as present while it waits; kept up near the head only.
+    pub present_until: Option<Instant>,
     /// What has become of it, as last written.
     pub state: TokenState,
 }
@@ -227,6 +252,11 @@ impl QueueToken {
             TokenState::Active(admission) if admission.lapses_at <= now => TokenState::Ended(Ending::Expired),
             state => state,
         }
+    }
+
+    /// Whether its user, who waits, has asked lately.
+    pub fn is_present(&self, now: Instant) -> bool {
+        self.present_until.is_some_and(|until| now < until)
     }
 
     /// Whether it is scheduled, waiting or active at `now`.

@@ -64,8 +64,8 @@ pub trait QueueRepository: Send {
     /// How many tokens are active, written so. Under the queue's lock it can only shrink.
     async fn count_active(&mut self, id: ConcertId) -> Result<u32, RepositoryError>;
 
-    /// How many tokens are waiting, at most `limit`.
-    async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError>;
+    /// How many tokens are waiting whose users are present at `now`, at most `limit`.
+    async fn count_present(&mut self, id: ConcertId, now: Instant, limit: u32) -> Result<u32, RepositoryError>;
 
     /// How many were admitted after `since`.
     async fn count_admitted(&mut self, id: ConcertId, since: Instant) -> Result<u32, RepositoryError>;
@@ -98,8 +98,22 @@ pub trait QueueRepository: Send {
     /// All live tokens of a user, written so, locked in ascending order of id.
     async fn lock_tokens_of(&mut self, user_id: UserId) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// At most `limit` waiting tokens, by place, locked.
-    async fn lock_waiting(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError>;
+    /// At most `limit` tokens waiting behind place `head`, by place. No lock.
+    async fn list_waiting(
+        &mut self,
+        concert_id: ConcertId,
+        head: u32,
+        limit: u32,
+    ) -> Result<Vec<QueueToken>, RepositoryError>;
+
+    /// At most `limit` tokens waiting at places up to `head` whose users are present at `now`, by place. No lock.
+    async fn list_returned(
+        &mut self,
+        concert_id: ConcertId,
+        head: u32,
+        now: Instant,
+        limit: u32,
+    ) -> Result<Vec<QueueToken>, RepositoryError>;
 
     /// At most `limit` tokens that are scheduled, by id, locked.
     async fn lock_scheduled(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError>;
@@ -109,6 +123,10 @@ pub trait QueueRepository: Send {
 
     /// Writes the place and state of locked tokens; `now` becomes the end of those that have ended.
     async fn update_tokens(&mut self, tokens: &[QueueToken], now: Instant) -> Result<(), RepositoryError>;
+
+    /// Writes until when the users of waiting and scheduled tokens are present, in ascending order of id; tokens that
+    /// have gone on meanwhile are left alone.
+    async fn update_presence(&mut self, tokens: &[(QueueTokenId, Instant)]) -> Result<(), RepositoryError>;
 
     /// Marks active tokens that nobody has used yet as used, if their deadline hasn't passed.
     async fn claim_tokens(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<(), RepositoryError>;

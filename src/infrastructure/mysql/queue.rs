@@ -34,8 +34,8 @@ const QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_interval_second
      FROM queues q FORCE INDEX (PRIMARY) WHERE (SELECT c.deleted_at IS NULL FROM concerts c \
      WHERE c.id = q.concert_id)";
 
-const TOKEN: &str = "SELECT id, user_id, key_id, status, place, issued_at, admitted_at, claimed_at, expires_at, \
-     lapses_at FROM queue_tokens";
+const TOKEN: &str = "SELECT id, user_id, key_id, status, place, issued_at, present_until, admitted_at, \
+     claimed_at, expires_at, lapses_at FROM queue_tokens";
 
 #[derive(FromRow)]
 struct QueueRow {
@@ -87,6 +87,7 @@ struct TokenRow {
     status: String,
     place: Option<u32>,
     issued_at: Instant,
+    present_until: Option<Instant>,
     admitted_at: Option<Instant>,
     claimed_at: Option<Instant>,
     expires_at: Option<Instant>,
@@ -103,6 +104,7 @@ impl TryFrom<TokenRow> for QueueToken {
             key_id: row.key_id,
             place: row.place,
             issued_at: row.issued_at,
+            present_until: row.present_until,
             state: row.state()?,
         })
     }
@@ -163,8 +165,8 @@ impl Session {
         }
         let text = format!(
             "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, place, issued_at, admitted_at, \
-             claimed_at, expires_at, lapses_at, ended_at) VALUES {}{on_duplicate}",
-            rows(12, tokens.len())
+             claimed_at, expires_at, lapses_at, ended_at, present_until) VALUES {}{on_duplicate}",
+            rows(13, tokens.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(text));
         for token in tokens {
@@ -177,7 +179,7 @@ impl Session {
             query = query.bind(status_of(token.state)).bind(token.place).bind(token.issued_at);
             query = query.bind(admission.map(|it| it.admitted_at)).bind(admission.and_then(|it| it.claimed_at));
             query = query.bind(admission.map(|it| it.expires_at)).bind(admission.map(|it| it.lapses_at));
-            query = query.bind(ended_at);
+            query = query.bind(ended_at).bind(token.present_until);
         }
         query.execute(self.connection()).await?;
         Ok(())
@@ -393,12 +395,13 @@ impl QueueRepository for Session {
         self.count_tokens(id, "ACTIVE").await
     }
 
-    async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError> {
+    async fn count_present(&mut self, id: ConcertId, now: Instant, limit: u32) -> Result<u32, RepositoryError> {
         let found: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM (SELECT 1 FROM queue_tokens WHERE concert_id = ? AND status = 'WAITING' \
-             LIMIT ?) waiting",
+            "SELECT COUNT(*) FROM (SELECT 1 FROM queue_tokens FORCE INDEX (ix_queue_tokens_present) \
+             WHERE concert_id = ? AND status = 'WAITING' AND present_until > ? LIMIT ?) present",
         )
         .bind(id.0)
+        .bind(now)
         .bind(limit)
         .fetch_one(self.connection())
         .await?;
@@ -498,14 +501,44 @@ impl QueueRepository for Session {
         self.lock_live(ids).await
     }
 
-    async fn lock_waiting(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError> {
-        // In the index's order, so that no more than the first ones are locked.
+    async fn list_waiting(
+        &mut self,
+        concert_id: ConcertId,
+        head: u32,
+        limit: u32,
+    ) -> Result<Vec<QueueToken>, RepositoryError> {
+        // In the index's order, so that no more than the first ones are read.
         let text = format!(
-            "{TOKEN} FORCE INDEX (ix_queue_tokens_waiting) WHERE concert_id = ? AND status = 'WAITING' \
-             ORDER BY place LIMIT ? FOR UPDATE"
+            "{TOKEN} FORCE INDEX (ix_queue_tokens_waiting) WHERE concert_id = ? AND status = 'WAITING' AND place > ? \
+             ORDER BY place LIMIT ?"
         );
-        let query = sqlx::query_as(AssertSqlSafe(text)).bind(concert_id.0).bind(limit);
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind(concert_id.0).bind(head).bind(limit);
         tokens(query.fetch_all(self.connection()).await?)
+    }
+
+    async fn list_returned(
+        &mut self,
+        concert_id: ConcertId,
+        head: u32,
+        now: Instant,
+        limit: u32,
+    ) -> Result<Vec<QueueToken>, RepositoryError> {
+        // The index holds the place as well: those who are present further back are told apart without their rows.
+        // Those who are away are more and more, and are not looked at.
+        let ids: Vec<u64> = sqlx::query_scalar(
+            "SELECT id FROM queue_tokens FORCE INDEX (ix_queue_tokens_present) WHERE concert_id = ? \
+             AND status = 'WAITING' AND present_until > ? AND place <= ? ORDER BY place LIMIT ?",
+        )
+        .bind(concert_id.0)
+        .bind(now)
+        .bind(head)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await?;
+        let ids: Vec<_> = ids.into_iter().map(QueueTokenId).collect();
+        let mut tokens = self.tokens_by_id(&ids, "").await?;
+        tokens.sort_unstable_by_key(|token| token.place);
+        Ok(tokens)
     }
 
     async fn lock_scheduled(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError> {
@@ -556,11 +589,31 @@ impl QueueRepository for Session {
             }
         }
         // They are locked, so each finds its row.
-        let on_duplicate = " ON DUPLICATE KEY UPDATE status = VALUES(status), place = VALUES(place)";
+        let on_duplicate = " ON DUPLICATE KEY UPDATE status = VALUES(status), place = VALUES(place), \
+             present_until = VALUES(present_until)";
         self.write_tokens(&in_line, now, on_duplicate).await?;
         self.write_active(&active).await?;
         for (status, ids) in ended {
             self.write_ended(status, ids, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn update_presence(&mut self, tokens: &[(QueueTokenId, Instant)]) -> Result<(), RepositoryError> {
+        // Ascending through all statements: each locks its rows in the order of the primary key.
+        let tokens: BTreeMap<_, _> = tokens.iter().map(|(id, until)| (id.0, *until)).collect();
+        let tokens: Vec<_> = tokens.into_iter().collect();
+        for tokens in tokens.chunks(TOKENS_PER_CASE) {
+            let rows = padded(tokens.iter().copied());
+            let text = format!(
+                "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET present_until = CASE id{} END WHERE id IN {} \
+                 AND status IN ('WAITING', 'SCHEDULED')",
+                " WHEN ? THEN ?".repeat(rows.len()),
+                list(rows.len())
+            );
+            let query = sqlx::query(AssertSqlSafe(text));
+            let query = rows.iter().fold(query, |query, (id, until)| query.bind(*id).bind(*until));
+            rows.iter().fold(query, |query, (id, _)| query.bind(*id)).execute(self.connection()).await?;
         }
         Ok(())
     }
@@ -739,20 +792,53 @@ mod tests {
         let before_the_draw: Vec<_> = tokens.iter().copied().map(scheduled).collect();
         queues.update_tokens(&before_the_draw, at(0)).await.unwrap();
         assert_eq!(queues.lock_scheduled(sale.concert_id, 2).await.unwrap(), before_the_draw[..2]);
-        assert_eq!(queues.count_waiting(sale.concert_id, 9).await.unwrap(), 0);
         let drawn: Vec<_> =
             tokens.iter().zip([3, 1, 2]).map(|(token, place)| QueueToken { place: Some(place), ..*token }).collect();
         queues.update_tokens(&drawn, at(0)).await.unwrap();
         assert!(queues.lock_scheduled(sale.concert_id, 2).await.unwrap().is_empty());
-        assert_eq!(queues.lock_waiting(sale.concert_id, 2).await.unwrap(), [drawn[1], drawn[2]]);
-        assert_eq!(queues.count_waiting(sale.concert_id, 2).await.unwrap(), 2);
-        assert_eq!(queues.count_waiting(sale.concert_id, 9).await.unwrap(), 3);
+        assert_eq!(queues.list_waiting(sale.concert_id, 0, 2).await.unwrap(), [drawn[1], drawn[2]]);
+        assert_eq!(queues.list_waiting(sale.concert_id, 1, 9).await.unwrap(), [drawn[2], drawn[0]]);
         uow.commit().await.unwrap();
 
         let mut uow = database.begin().await.unwrap();
-        uow.queues().lock_waiting(sale.concert_id, 1).await.unwrap();
-        assert!(is_locked(&pool, "queue_tokens", "id", tokens[1].id.0).await);
-        assert!(!is_locked(&pool, "queue_tokens", "id", tokens[2].id.0).await);
+        uow.queues().list_waiting(sale.concert_id, 0, 9).await.unwrap();
+        assert!(!is_locked(&pool, "queue_tokens", "id", tokens[1].id.0).await);
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn presence_is_written_of_those_in_line_while_somebody_else_has_the_queue(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let id = sale.concert_id;
+        let mut uow = database.begin().await.unwrap();
+        let tokens = join(&pool, uow.queues(), id, 4).await;
+        let admitted = active(tokens[3], 60);
+        uow.queues().update_tokens(&[admitted], at(0)).await.unwrap();
+        uow.commit().await.unwrap();
+
+        let mut ticking = database.begin().await.unwrap();
+        ticking.queues().lock_queues(&[id]).await.unwrap();
+        let mut uow = database.begin().await.unwrap();
+        let queues = uow.queues();
+        let presence = [(tokens[2].id, at(9)), (tokens[3].id, at(9)), (tokens[0].id, at(5)), (tokens[2].id, at(7))];
+        queues.update_presence(&presence).await.unwrap();
+        queues.update_presence(&[]).await.unwrap();
+        let until = |token, seconds| QueueToken { present_until: Some(at(seconds)), ..token };
+        let ids: Vec<_> = tokens.iter().map(|token| token.id).collect();
+        let expected = [until(tokens[0], 5), tokens[1], until(tokens[2], 7), admitted];
+        assert_eq!(queues.list_tokens(&ids).await.unwrap(), expected);
+
+        let returned = async |queues: &mut dyn QueueRepository, head, seconds, limit| {
+            queues.list_returned(id, head, at(seconds), limit).await.unwrap()
+        };
+        assert_eq!(returned(queues, 3, 4, 9).await, [expected[0], expected[2]]);
+        assert_eq!(returned(queues, 3, 4, 1).await, [expected[0]]);
+        assert_eq!(returned(queues, 2, 4, 9).await, [expected[0]]);
+        assert_eq!(returned(queues, 3, 5, 9).await, [expected[2]]);
+        assert!(returned(queues, 3, 7, 9).await.is_empty());
+        assert_eq!(queues.count_present(id, at(4), 9).await.unwrap(), 2);
+        assert_eq!(queues.count_present(id, at(4), 1).await.unwrap(), 1);
+        assert_eq!(queues.count_present(id, at(5), 9).await.unwrap(), 1);
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]

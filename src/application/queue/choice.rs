@@ -1,0 +1,64 @@
+//! Whom a tick lets in: those who have come back, then those who are there, by place.
+
+use super::admission::BATCH;
+use crate::domain::{
+    clock::Instant,
+    queue::{Queue, QueueToken, TokenState},
+    repository_error::RepositoryError,
+    unit_of_work::UnitOfWork,
+};
+
+/// How many places a tick looks at, at most: the next one goes on from there.
+const PLACES_PER_TICK: u32 = 4_000;
+
+/// The next ones, locked, `budget` at most, each moved to active; the head goes past them and past those among them
+/// who are away.
+///
+/// Whoever is away keeps the place and costs nothing. The caller holds the queue's lock, so nobody leaves the line
+/// meanwhile; presence may be written at any time, and then counts at the next tick.
+pub(super) async fn choose(
+    uow: &mut dyn UnitOfWork,
+    queue: &mut Queue,
+    budget: u32,
+    now: Instant,
+) -> Result<Vec<QueueToken>, RepositoryError> {
+    let wanted = usize::try_from(budget.min(BATCH)).unwrap_or(0);
+    if wanted == 0 {
+        return Ok(Vec::new());
+    }
+    let mut chosen = uow.queues().list_returned(queue.concert_id, queue.head, now, budget.min(BATCH)).await?;
+    let mut left = PLACES_PER_TICK;
+    let mut passed_over = 0;
+    while chosen.len() < wanted && left > 0 {
+        // Twice as many as are wanted: half of a crowd may have gone.
+        let missing = u32::try_from(wanted - chosen.len()).unwrap_or(BATCH);
+        let limit = (2 * missing).max(64).min(left);
+        let waiting = uow.queues().list_waiting(queue.concert_id, queue.head, limit).await?;
+        let was_all = u32::try_from(waiting.len()).is_ok_and(|found| found < limit);
+        for token in waiting {
+            if chosen.len() == wanted {
+                break;
+            }
+            queue.pass(token.place.unwrap_or(0));
+            if token.is_present(now) {
+                chosen.push(token);
+            } else {
+                passed_over += 1;
+            }
+        }
+        if was_all {
+            break;
+        }
+        left -= limit;
+    }
+    metrics::counter!("queue_passed_over_total").increment(passed_over);
+    // By id, as everybody locks tokens: those who write presence have no lock of the queue.
+    let ids: Vec<_> = chosen.iter().map(|token| token.id).collect();
+    let mut next = uow.queues().lock_tokens(&ids).await?;
+    next.retain(|token| token.state == TokenState::Waiting);
+    next.sort_unstable_by_key(|token| token.place);
+    for token in &mut next {
+        queue.admit(token, now);
+    }
+    Ok(next)
+}

@@ -1,0 +1,140 @@
+//! How fast a queue moves, from how it has moved, and how long that makes a wait.
+
+use std::collections::VecDeque;
+
+use chrono::TimeDelta;
+
+use super::Wait;
+use crate::domain::{
+    clock::Instant,
+    queue::{Queue, QueueMode, QueueSettings, full_rate},
+};
+
+/// How far back the history of a queue goes.
+const HISTORY: TimeDelta = TimeDelta::minutes(5);
+
+/// The rate that is set counts as much as so many seconds of seeing it, and as three windows at least.
+const PRIOR_SECONDS: f64 = 30.0;
+
+/// Where the head of one queue was in the last minutes, as this server has seen it: a sample a second at most.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    settings: Option<QueueSettings>,
+    heads: VecDeque<(Instant, u32)>,
+}
+
+impl History {
+    /// Adds what was just read, and tells the pace.
+    ///
+    /// The instant is the queue's own: that of its last decision. A changed setting begins a new history; so does an
+    /// empty line, which says how many came and not how many could have been admitted.
+    pub(super) fn observe(&mut self, queue: &Queue) -> Pace {
+        let settings = queue.settings;
+        let is_empty = queue.head >= queue.last_place;
+        if self.settings != Some(settings) || is_empty || settings.mode == QueueMode::Paused {
+            self.heads.clear();
+            self.settings = Some(settings);
+        }
+        let now = queue.decided_at;
+        if self.heads.back().is_none_or(|(last, _)| now - *last >= TimeDelta::seconds(1)) {
+            self.heads.push_back((now, queue.head));
+            while self.heads.front().is_some_and(|(first, _)| now - *first > HISTORY) {
+                self.heads.pop_front();
+            }
+        }
+        let (people, seconds) = full_rate(&settings);
+        let interval_seconds = if settings.mode == QueueMode::Open { 0 } else { seconds };
+        if settings.mode == QueueMode::Paused {
+            return Pace { places_per_second: None, interval_seconds };
+        }
+        let (first, head) = self.heads.front().copied().unwrap_or((now, queue.head));
+        let seen = (now - first).max(TimeDelta::zero()).as_seconds_f64();
+        let passed = f64::from(queue.head.saturating_sub(head));
+        let prior = PRIOR_SECONDS.max(3.0 * f64::from(seconds));
+        let full = f64::from(people) / f64::from(seconds.max(1));
+        Pace { places_per_second: Some((full * prior + passed) / (prior + seen)), interval_seconds }
+    }
+}
+
+/// How many places a queue goes past in a second, those of people who are away included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// `None` while nobody is admitted.
+    places_per_second: Option<f64>,
+    /// People are admitted in one go, once in this time.
+    interval_seconds: u32,
+}
+
+impl Pace {
+    /// How long a position waits.
+    ///
+    /// Nine in ten: a quarter longer than the half, for a queue that slows down, and a whole window, for it isn't known
+    /// when the present one began.
+    pub(super) fn wait(self, position: u32) -> Option<Wait> {
+        let seconds = f64::from(position.saturating_sub(1)) / self.places_per_second?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+        let p50_seconds = seconds as u32;
+        let p90_seconds = p50_seconds.saturating_add(p50_seconds / 4).saturating_add(self.interval_seconds);
+        Some(Wait { p50_seconds, p90_seconds })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::ConcertId;
+
+    /// 20 a second.
+    fn queue(seconds: i64, head: u32) -> Queue {
+        let now = Instant::default() + TimeDelta::seconds(seconds);
+        Queue { head, last_place: 1_000_000, ..Queue::new(ConcertId(1), now) }
+    }
+
+    fn p50(pace: Pace, position: u32) -> u32 {
+        let wait = pace.wait(position).unwrap();
+        assert!(wait.p90_seconds >= wait.p50_seconds);
+        wait.p50_seconds
+    }
+
+    #[test]
+    fn without_a_history_a_wait_is_that_of_the_rate_that_is_set() {
+        let pace = History::default().observe(&queue(0, 500));
+        assert_eq!((p50(pace, 1), p50(pace, 201), p50(pace, 20_001)), (0, 10, 1_000));
+        assert_eq!(pace.wait(201), Some(Wait { p50_seconds: 10, p90_seconds: 22 }));
+    }
+
+    #[test]
+    fn a_wait_follows_how_the_queue_has_moved() {
+        for (places_per_second, at_least, at_most) in [(40, 500, 550), (10, 1_800, 2_000), (0, 9_000, 12_000)] {
+            let mut history = History::default();
+            let mut pace = history.observe(&queue(0, 0));
+            for second in 1..=600 {
+                pace = history.observe(&queue(second, u32::try_from(second).unwrap() * places_per_second));
+            }
+            assert!(history.heads.len() <= 301, "five minutes");
+            let wait = p50(pace, 20_001);
+            assert!((at_least..=at_most).contains(&wait), "{places_per_second} a second: {wait}");
+            let mut before = Wait { p50_seconds: 0, p90_seconds: 0 };
+            for position in 1..2_000 {
+                let wait = pace.wait(position).unwrap();
+                assert!(wait.p50_seconds >= before.p50_seconds && wait.p90_seconds >= before.p90_seconds);
+                before = wait;
+            }
+        }
+    }
+
+    #[test]
+    fn other_settings_and_an_empty_line_begin_anew() {
+        let mut history = History::default();
+        history.observe(&queue(0, 0));
+        assert!(p50(history.observe(&queue(100, 0)), 20_001) > 2_000);
+        let empty = queue(101, 1_000_000);
+        assert_eq!(p50(history.observe(&empty), 20_001), 1_000);
+        history.observe(&queue(102, 0));
+        history.observe(&queue(200, 0));
+        let mut paused = queue(201, 0);
+        paused.settings.mode = QueueMode::Paused;
+        assert_eq!(history.observe(&paused).wait(5), None);
+        assert_eq!(p50(history.observe(&queue(202, 0)), 20_001), 1_000);
+    }
+}

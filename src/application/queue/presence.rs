@@ -1,0 +1,109 @@
+//! Who is there: written down for those near the head, so that it costs as admission does and not as the crowd.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+
+use super::{Board, QueueFacade};
+use crate::{
+    application::{error::AppError, lane::LaneWork},
+    domain::{
+        clock::Instant,
+        id::QueueTokenId,
+        queue::{QueueToken, TokenState, poll_after, poll_after_opening, present_until},
+        refusal::Refusal,
+        repository_error::RepositoryError,
+        unit_of_work::UnitOfWork,
+    },
+};
+
+/// What somebody's asking tells about them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sign {
+    /// An admission was used for the first time.
+    Claim { id: QueueTokenId },
+    /// Somebody in line is there until then.
+    Present { id: QueueTokenId, until: Instant },
+}
+
+/// Writes these down, whoever has the queue's lock.
+pub(super) struct PresenceWork;
+
+#[async_trait]
+impl LaneWork for PresenceWork {
+    type Command = Sign;
+    type Output = ();
+
+    const NAME: &'static str = "presence";
+
+    async fn run(
+        &self,
+        uow: &mut dyn UnitOfWork,
+        now: Instant,
+        commands: &[&Sign],
+    ) -> Result<Vec<Result<(), Refusal>>, RepositoryError> {
+        let mut claims = BTreeSet::new();
+        let mut presence = BTreeMap::new();
+        for sign in commands {
+            match **sign {
+                Sign::Claim { id } => {
+                    claims.insert(id);
+                }
+                Sign::Present { id, until } => {
+                    presence.insert(id, until);
+                }
+            }
+        }
+        if !claims.is_empty() && !presence.is_empty() {
+            // Two statements take these locks; all of them are taken in ascending order first.
+            let ids: BTreeSet<_> = claims.iter().chain(presence.keys()).copied().collect();
+            uow.queues().lock_tokens(&ids.into_iter().collect::<Vec<_>>()).await?;
+        }
+        uow.queues().claim_tokens(&claims.into_iter().collect::<Vec<_>>(), now).await?;
+        uow.queues().update_presence(&presence.into_iter().collect::<Vec<_>>()).await?;
+        Ok(commands.iter().map(|_| Ok(())).collect())
+    }
+}
+
+impl QueueFacade {
+    /// Notes that somebody who waits, or waits for the opening, is there and will ask again after so many seconds: for
+    /// three times as long nobody passes over the token. For those far from the head it does nothing, and for those who
+    /// don't wait.
+    pub async fn keep_present(&self, token: &QueueToken, poll_after_seconds: u32) -> Result<(), AppError> {
+        match self.boards.get(token.id.concert()).await? {
+            Some(board) => self.note_present(&board, token.id, token.place, poll_after_seconds).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same for who has read the board. A clock that is behind doesn't shorten anybody's presence.
+    pub(super) async fn note_present(
+        &self,
+        board: &Board,
+        id: QueueTokenId,
+        place: Option<u32>,
+        poll_after_seconds: u32,
+    ) -> Result<(), AppError> {
+        if !board.queue().watches(place) {
+            return Ok(());
+        }
+        let until = present_until(board.queue().present(self.ports.now()), poll_after_seconds);
+        self.presence.decide(id.0, Sign::Present { id, until }).await
+    }
+
+    /// When to ask again: sooner near the head.
+    pub(super) fn poll_after(&self, board: Option<&Board>, state: TokenState, place: Option<u32>) -> u32 {
+        let randomness = &*self.ports.randomness;
+        match (board, state, place) {
+            (Some(board), TokenState::Waiting, Some(place)) => {
+                poll_after(&board.queue().settings, board.position(place), randomness)
+            }
+            (Some(board), TokenState::Scheduled, _) => {
+                let queue = board.queue();
+                poll_after_opening(&queue.settings, queue.last_number, self.ports.now(), randomness)
+            }
+            // Nothing is due to change: an active token has its deadline, and one that is over is over.
+            _ => 15,
+        }
+    }
+}

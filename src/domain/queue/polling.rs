@@ -1,0 +1,196 @@
+//! When to ask again, and how long having asked counts as being there.
+
+use chrono::TimeDelta;
+
+use super::{QueueMode, QueueSettings};
+use crate::domain::{
+    clock::Instant,
+    randomness::{Randomness, below},
+};
+
+/// Nobody is told to wait longer than this before asking again.
+pub const LONGEST_POLL_SECONDS: u32 = 60;
+
+/// Nor less: three times this is still more than the clocks of two servers differ by.
+const SHORTEST_POLL_SECONDS: u32 = 2;
+
+/// In a pause nothing moves: asking often tells nobody anything.
+const PAUSED_POLL_SECONDS: u32 = 10;
+
+/// An interval is this part of the wait that is left at the full rate: often enough to follow the line as it moves.
+const POLLS_PER_WAIT: u64 = 10;
+
+/// Whoever hasn't asked for so many intervals is away.
+const POLLS_BEFORE_AWAY: i64 = 3;
+
+/// The fewest places in front of the head that are watched: a small queue is watched as a whole.
+const SMALLEST_LOOKAHEAD: u32 = 1_000;
+
+/// So many people in so many seconds, when all is well: the rate that is set, and in an open sale the turnover of a full
+/// house.
+pub fn full_rate(settings: &QueueSettings) -> (u32, u32) {
+    match settings.mode {
+        QueueMode::Queue | QueueMode::Paused => (settings.admit_count, settings.admit_interval_seconds),
+        QueueMode::Open => (settings.max_active, settings.active_seconds),
+    }
+}
+
+/// The longest interval between two polls at a position. It grows with the position.
+fn interval(settings: &QueueSettings, position: u32) -> u32 {
+    let (people, seconds) = full_rate(settings);
+    let wait = u64::from(position.saturating_sub(1)) * u64::from(seconds) / u64::from(people.max(1));
+    let shortest = if settings.mode == QueueMode::Paused { PAUSED_POLL_SECONDS } else { SHORTEST_POLL_SECONDS };
+    u32::try_from(wait / POLLS_PER_WAIT).unwrap_or(u32::MAX).clamp(shortest, LONGEST_POLL_SECONDS)
+}
+
+/// A quarter less at most, by chance, so that those who came together don't ask together.
+fn jittered(interval: u32, randomness: &dyn Randomness) -> u32 {
+    let jitter = below(randomness, u64::from(interval / 4) + 1);
+    interval - u32::try_from(jitter).unwrap_or(0)
+}
+
+/// After how many seconds somebody at this position asks again: a tenth of the wait that is left at the full rate, from
+/// 2 to 60 seconds, and up to a quarter less.
+///
+/// So each position beyond ten minutes costs at most a request every 45 seconds, and all those before it together a
+/// number that depends on the rate of admission and not on the crowd.
+pub fn poll_after(settings: &QueueSettings, position: u32, randomness: &dyn Randomness) -> u32 {
+    jittered(interval(settings, position), randomness)
+}
+
+/// After how many seconds somebody asks again before the opening: once a minute, and the last time soon after the
+/// opening, spread over two to thirty seconds by the size of the crowd.
+pub fn poll_after_opening(settings: &QueueSettings, crowd: u32, now: Instant, randomness: &dyn Randomness) -> u32 {
+    let spread = (crowd / 10_000).clamp(2, 30);
+    let left = settings.sales_open_at.map_or(TimeDelta::zero(), |opening| opening - now).num_seconds().max(0);
+    match u32::try_from(left).unwrap_or(u32::MAX).checked_add(1 + spread) {
+        Some(latest) if latest <= LONGEST_POLL_SECONDS => {
+            latest - u32::try_from(below(randomness, u64::from(spread))).unwrap_or(0)
+        }
+        _ => jittered(LONGEST_POLL_SECONDS, randomness),
+    }
+}
+
+/// Within how many places from the head it is written down who is there.
+///
+/// `admit_count × (⌈10 × 60 s / interval⌉ + 1)`, 1,000 at least: at the full rate somebody who enters this part of the
+/// line is at the head ten of the longest intervals later at the earliest, even if a whole window is admitted at once.
+/// So everybody asks nine times in between, and still three times when the head moves three times as fast because most
+/// have gone; up to ten times as fast, nobody who asks as told reaches the head without having been seen.
+pub fn lookahead(settings: &QueueSettings) -> u32 {
+    let (people, seconds) = full_rate(settings);
+    let windows = (10 * LONGEST_POLL_SECONDS).div_ceil(seconds.max(1)) + 1;
+    people.saturating_mul(windows).max(SMALLEST_LOOKAHEAD)
+}
+
+/// Until when somebody counts as present who was told at `now` to ask again after so many seconds.
+pub fn present_until(now: Instant, poll_after_seconds: u32) -> Instant {
+    now + TimeDelta::seconds(POLLS_BEFORE_AWAY * i64::from(poll_after_seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Chance that always falls the same way.
+    struct Always(u8);
+
+    impl Randomness for Always {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0);
+            if let Some(first) = bytes.first_mut() {
+                *first = self.0;
+            }
+        }
+    }
+
+    fn settings(mode: QueueMode, admit_count: u32, admit_interval_seconds: u32) -> QueueSettings {
+        QueueSettings { mode, admit_count, admit_interval_seconds, ..QueueSettings::default() }
+    }
+
+    fn all_settings() -> Vec<QueueSettings> {
+        let mut all = Vec::new();
+        for mode in [QueueMode::Queue, QueueMode::Open, QueueMode::Paused] {
+            for (count, seconds) in [(1, 1), (1, 3_600), (200, 10), (100_000, 1), (100_000, 3_600), (7, 11)] {
+                all.push(settings(mode, count, seconds));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn the_interval_grows_with_the_distance_and_stays_within_its_bounds() {
+        for settings in all_settings() {
+            let shortest = if settings.mode == QueueMode::Paused { 10 } else { 2 };
+            let mut before = 0;
+            for position in (0..40).map(|power| 1_u32.checked_shl(power).unwrap_or(u32::MAX)) {
+                let longest = interval(&settings, position);
+                assert!(longest >= before, "{settings:?} at {position}");
+                before = longest;
+                for chance in 0..=u8::MAX {
+                    let told = poll_after(&settings, position, &Always(chance));
+                    assert!(told <= longest && told >= longest - longest / 4, "{settings:?} at {position}: {told}");
+                    assert!((shortest - shortest / 4..=60).contains(&told), "{settings:?} at {position}: {told}");
+                }
+            }
+            assert_eq!(interval(&settings, 1), shortest);
+        }
+        assert_eq!(interval(&settings(QueueMode::Queue, 200, 10), u32::MAX), 60);
+    }
+
+    #[test]
+    fn a_million_people_ask_a_bounded_number_of_times_a_second() {
+        let rate = |settings: &QueueSettings, shortest: bool| -> f64 {
+            (1..=1_000_000)
+                .map(|position| {
+                    let longest = interval(settings, position);
+                    let told = if shortest { longest - longest / 4 } else { longest - longest / 8 };
+                    1.0 / f64::from(told)
+                })
+                .sum()
+        };
+        let default = QueueSettings::default();
+        let (mean, most) = (rate(&default, false), rate(&default, true));
+        println!("a million waiting, 200 admitted in 10 s: {mean:.0} requests a second, {most:.0} at most");
+        // 1,000,000 / 45 from afar, and 60 times the rate of 20 a second from near the head.
+        assert!(most <= 1_000_000.0 / 45.0 + 60.0 * 20.0, "{most}");
+        assert!(mean <= 1_000_000.0 / 52.0 + 60.0 * 20.0, "{mean}");
+    }
+
+    #[test]
+    fn whoever_comes_near_asks_three_times_before_the_head_is_there() {
+        for settings in all_settings() {
+            let (people, seconds) = full_rate(&settings);
+            let mut distance = lookahead(&settings);
+            // Told just before the window was entered, and a whole window is admitted at once.
+            let mut next_poll = interval(&settings, distance + 1);
+            let (mut polls, mut now) = (0, 0);
+            while distance > 0 && polls < 3 {
+                distance = distance.saturating_sub(people);
+                now += seconds;
+                while next_poll < now && distance > 0 {
+                    polls += 1;
+                    next_poll += interval(&settings, distance);
+                }
+            }
+            assert!(polls >= 3, "{settings:?}: {polls}");
+        }
+    }
+
+    #[test]
+    fn before_the_opening_the_last_poll_comes_soon_after_it() {
+        let now = Instant::default();
+        let opening = |seconds| QueueSettings {
+            sales_open_at: Some(now + TimeDelta::seconds(seconds)),
+            ..QueueSettings::default()
+        };
+        for chance in 0..=u8::MAX {
+            let told = |seconds, crowd| poll_after_opening(&opening(seconds), crowd, now, &Always(chance));
+            assert!((45..=60).contains(&told(3_600, 10)));
+            assert!((45..=60).contains(&told(40, 1_000_000)));
+            assert!((42..=43).contains(&told(40, 10)));
+            assert!((11..=40).contains(&told(9, 1_000_000)));
+        }
+        assert_eq!(present_until(now, 7), now + TimeDelta::seconds(21));
+    }
+}

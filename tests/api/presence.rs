@@ -1,0 +1,247 @@
+//! Who walks away from the queue, who comes back, and how fast the others move.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use uuid::Uuid;
+
+use crate::support::{Client, Sale, Tables, TestApp};
+
+const CURRENT: &str = "/api/v1/queue/tokens/current";
+
+async fn poll(client: &Client) -> Value {
+    client.get(CURRENT).await.expect(200).json()
+}
+
+/// Status and position.
+async fn place(client: &Client) -> (String, u64) {
+    let place = poll(client).await;
+    (place["status"].as_str().unwrap().to_owned(), place["position"].as_u64().unwrap_or(0))
+}
+
+fn waiting(position: u64) -> (String, u64) {
+    ("WAITING".to_owned(), position)
+}
+
+fn active() -> (String, u64) {
+    ("ACTIVE".to_owned(), 0)
+}
+
+async fn line(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
+    let mut clients = Vec::with_capacity(count);
+    for user in app.users(count).await {
+        clients.push(sale.join(user).await);
+    }
+    clients
+}
+
+/// Seconds until the next poll, as told.
+fn told(place: &Value) -> i64 {
+    place["pollAfterSeconds"].as_i64().unwrap()
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn whoever_is_away_is_passed_over_and_admitted_when_back(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1, "claimSeconds": 3600})).await;
+    let people = line(&app, &sale, 6).await;
+    app.tick().await;
+    assert_eq!(place(&people[0]).await, active());
+
+    // The second is away; nobody moves before there is room in the rate.
+    app.advance(9);
+    app.tick().await;
+    assert_eq!(place(&people[2]).await, waiting(2), "it isn't the second one's turn yet");
+    app.advance(1);
+    app.tick().await;
+    assert_eq!(place(&app.at_instance(&people[2], 1)).await, active());
+    for person in [&people[3], &people[4]] {
+        poll(person).await;
+    }
+
+    // Back at the very end of the window: first in line, before those who never left.
+    app.advance(9);
+    assert_eq!(place(&people[1]).await, waiting(1), "the place is kept");
+    assert_eq!(place(&people[3]).await, waiting(1));
+    app.advance(1);
+    app.tick().await;
+    assert_eq!(place(&people[1]).await, active());
+    assert_eq!(place(&people[3]).await, waiting(1));
+    assert_eq!(place(&people[4]).await, waiting(2));
+
+    // Everybody is away: nobody is admitted, and who comes back is admitted at the next tick.
+    app.advance(100);
+    app.tick().await;
+    app.tick().await;
+    assert_eq!(place(&people[5]).await, waiting(1));
+    assert_eq!(place(&people[4]).await, waiting(1));
+    let newcomer = app.user().await;
+    let newcomer = sale.join(newcomer).await;
+    app.tick().await;
+    assert_eq!(place(&people[4]).await, active(), "the fifth before the sixth, and both before who is new");
+    for (person, expected) in [(&people[3], waiting(1)), (&people[5], waiting(1)), (&newcomer, waiting(1))] {
+        assert_eq!(place(person).await, expected);
+    }
+    app.advance(10);
+    poll(&newcomer).await;
+    app.tick().await;
+    assert_eq!(place(&newcomer).await, active(), "those before have gone again");
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn three_intervals_without_a_poll_are_away_and_a_moment_less_is_not(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    let settings = |mode| json!({"mode": mode, "admitCount": 1000});
+    for (late, by_poll) in [(false, false), (true, false), (false, true), (true, true)] {
+        sale.set_queue(&app, settings("QUEUE")).await;
+        sale.set_queue(&app, settings("PAUSED")).await;
+        let user = app.user().await;
+        let body = json!({"concertId": sale.concert_id});
+        let mut last = user.post("/api/v1/queue/tokens", body).await.expect(201).json();
+        let user = user.with_queue_token(last["queueToken"].as_str().unwrap());
+        if by_poll {
+            app.advance(1);
+            last = poll(&user).await;
+        }
+        app.clock.advance(TimeDelta::seconds(3 * told(&last)) - TimeDelta::milliseconds(i64::from(!late)));
+        sale.set_queue(&app, settings("QUEUE")).await;
+        app.tick().await;
+        let expected = if late { waiting(1) } else { active() };
+        assert_eq!(place(&user).await, expected, "late: {late}, polled: {by_poll}");
+    }
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_open_sale_passes_over_the_absent_too(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "OPEN", "maxActive": 2})).await;
+    let people = line(&app, &sale, 5).await;
+    assert_eq!(place(&people[1]).await, active());
+    app.advance(200);
+    assert_eq!(place(&people[4]).await, waiting(3));
+    people[0].delete(CURRENT).await.expect(204);
+    app.tick().await;
+    assert_eq!(place(&people[4]).await, active());
+    people[1].delete(CURRENT).await.expect(204);
+    let newcomer = app.user().await;
+    assert_eq!(place(&sale.join(newcomer).await).await, active(), "those who are away don't fill the house");
+    for person in &people[2..4] {
+        assert_eq!(place(person).await, waiting(1));
+    }
+    app.assert_sound().await;
+}
+
+/// Two thousand people, of whom every other one never asks again; the others ask as they are told.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn with_half_of_them_gone_the_others_are_admitted_at_the_rate_that_is_set(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    const RATE: usize = 32;
+    const MINUTES: usize = 5;
+    let app = TestApp::start_two(options.clone());
+    let sale = app.sale(1, 1).await;
+    let paused = json!({"mode": "PAUSED"});
+    sale.set_queue(&app, paused).await;
+    let people = line(&app, &sale, 2_000).await;
+    // Long enough for those who don't ask again to count as gone.
+    app.advance(60);
+    let start = app.now();
+    sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": RATE, "claimSeconds": 3600})).await;
+
+    // When each of those who stay asks next.
+    let mut due: BTreeMap<i64, Vec<usize>> = BTreeMap::from([(0, (0..2_000).step_by(2).collect())]);
+    let mut told_p90: HashMap<usize, i64> = HashMap::new();
+    let (mut polls, mut in_time, mut positions) = (0, 0, HashMap::new());
+    let mut now = 0;
+    while now < 60 * i64::try_from(MINUTES).unwrap() {
+        while let Some(asking) = due.first_entry().filter(|entry| *entry.key() <= now) {
+            let asking = asking.remove();
+            polls += asking.len();
+            let replies = futures::future::join_all(asking.iter().map(|index| {
+                let instance = (*index / 2 + polls) % 2;
+                let client = app.at_instance(&people[*index], instance);
+                async move { poll(&client).await }
+            }))
+            .await;
+            for (index, place) in asking.into_iter().zip(replies) {
+                if place["status"] == "WAITING" {
+                    let position = place["position"].as_u64().unwrap();
+                    let before = positions.insert(index, position);
+                    assert!(before.is_none_or(|before| position <= before), "{index}: {before:?}, {position}");
+                    let p90 = place["estimatedWait"]["p90Seconds"].as_i64().unwrap();
+                    assert!(place["estimatedWait"]["p50Seconds"].as_i64().unwrap() <= p90);
+                    told_p90.entry(index).or_insert(p90);
+                    due.entry(now + told(&place)).or_default().push(index);
+                } else {
+                    assert_eq!(place["status"], "ACTIVE", "{place}");
+                }
+            }
+        }
+        app.tick().await;
+        app.advance(1);
+        now += 1;
+    }
+
+    let tables = Tables::of(&options).await;
+    let rows: Vec<(Uuid, DateTime<Utc>)> = sqlx::query_as(
+        "SELECT user_id, admitted_at FROM queue_tokens WHERE admitted_at IS NOT NULL ORDER BY admitted_at, place",
+    )
+    .fetch_all(&tables.pool)
+    .await
+    .unwrap();
+    let indices: HashMap<_, _> = people.iter().enumerate().map(|(index, client)| (client.user_id(), index)).collect();
+    let mut per_window = BTreeMap::<i64, (usize, usize)>::new();
+    let mut last = 0;
+    for (user_id, admitted_at) in &rows {
+        let index = indices[user_id];
+        let second = (*admitted_at - start).num_seconds();
+        let window = per_window.entry(second / 10).or_default();
+        window.0 += 1;
+        if index % 2 == 0 {
+            window.1 += 1;
+            assert!(index >= last, "{index} was admitted after {last}");
+            last = index;
+            in_time += usize::from(second <= told_p90[&index]);
+        }
+    }
+    println!("{polls} polls; admitted per ten seconds, and of them those who stay: {:?}", per_window.values());
+    let stayed: usize = per_window.values().map(|(_, stayed)| stayed).sum();
+    let configured = RATE * 6 * MINUTES;
+    println!("{stayed} of those who stay in {MINUTES} minutes; the rate allows {configured}");
+    println!("{in_time} of {stayed} within the p90 that they were told first");
+    assert!(10 * stayed >= 9 * configured, "{stayed} of {configured}");
+    assert!(10 * in_time >= 9 * stayed, "{in_time} of {stayed}");
+    // No window that begins or ends with an admission holds more than the rate.
+    let times: Vec<_> = rows.iter().map(|(_, at)| *at).collect();
+    for (first, after) in times.iter().zip(times.iter().skip(RATE)) {
+        assert!(*after - *first >= TimeDelta::seconds(10), "more than {RATE} from {first} to {after}");
+    }
+    let recorded = tables.count("SELECT CAST(SUM(admitted) AS SIGNED) FROM queue_admissions").await;
+    assert_eq!(usize::try_from(recorded).unwrap(), rows.len());
+
+    // Some of those who went away come back.
+    let back: Vec<_> = people.iter().skip(401).step_by(2).take(10).collect();
+    for client in &back {
+        assert_eq!(place(client).await, waiting(1));
+    }
+    app.advance(5);
+    for client in &back {
+        poll(client).await;
+    }
+    app.advance(5);
+    app.tick().await;
+    for client in &back {
+        assert_eq!(place(client).await, active());
+    }
+    app.assert_sound().await;
+}
