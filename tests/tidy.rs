@@ -69,6 +69,7 @@ const LAYERS: [Layer; 4] = [
             "base64",
             "chrono",
             "form_urlencoded",
+            "futures",
             "http_body_util",
             "metrics",
             "serde",

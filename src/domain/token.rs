@@ -28,6 +28,9 @@ pub struct QueueClaims {
     pub user_id: UserId,
     /// The place in the line; `None` for a token from before the draw.
     pub place: Option<u32>,
+    /// When it was given out, to the microsecond: with the place it is all that somebody who waits is told of a token,
+    /// so that nobody's row must be read for it.
+    pub issued_at: Instant,
 }
 
 /// Signs what a client is to carry, so that reading it back needs no database and nobody can make one up.

@@ -155,6 +155,7 @@ impl TokenSigner for HmacTokenSigner {
         payload.extend_from_slice(claims.user_id.0.as_bytes());
         // Places count from 1.
         payload.extend_from_slice(&claims.place.unwrap_or(0).to_be_bytes());
+        payload.extend_from_slice(&claims.issued_at.timestamp_micros().to_be_bytes());
         key.sign(payload)
     }
 
@@ -163,8 +164,9 @@ impl TokenSigner for HmacTokenSigner {
         let id = QueueTokenId(u64::from_be_bytes(fields.take()?));
         let user_id = UserId(Uuid::from_bytes(fields.take()?));
         let place = Some(u32::from_be_bytes(fields.take()?)).filter(|place| *place > 0);
+        let issued_at = DateTime::from_timestamp_micros(i64::from_be_bytes(fields.take()?))?;
         fields.finish()?;
-        Some(QueueClaims { id, user_id, place })
+        Some(QueueClaims { id, user_id, place, issued_at })
     }
 }
 
@@ -190,7 +192,12 @@ mod tests {
     }
 
     fn queue(place: Option<u32>) -> QueueClaims {
-        QueueClaims { id: QueueTokenId((3 << 32) | 9), user_id: UserId(Uuid::from_u128(7)), place }
+        QueueClaims {
+            id: QueueTokenId((3 << 32) | 9),
+            user_id: UserId(Uuid::from_u128(7)),
+            place,
+            issued_at: DateTime::from_timestamp_micros(1_795_161_600_123_456).unwrap(),
+        }
     }
 
     #[test]
@@ -204,6 +211,7 @@ mod tests {
             let text = signer.queue_token(&queue(place), signer.current_key());
             assert_eq!(signer.read_queue_token(&text), Some(queue(place)));
             assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+            assert_eq!(text.len(), 76, "fields of fixed width");
         }
     }
 

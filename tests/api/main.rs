@@ -9,6 +9,7 @@ mod users;
 mod concerts;
 mod presence;
 mod queue;
+mod queue_events;
 
 mod gate;
 mod seats;

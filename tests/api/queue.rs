@@ -2,6 +2,14 @@
 
 use axum::http::Method;
 use chrono::{SecondsFormat, TimeDelta};
+use concert_reservation::{
+    domain::{
+        id::{ConcertId, QueueTokenId},
+        queue::{Ending, TokenState},
+        token::{QueueClaims, TokenSigner},
+    },
+    infrastructure::token_signer::HmacTokenSigner,
+};
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 
@@ -9,6 +17,7 @@ use crate::support::{Client, Sale, TestApp, race};
 
 const TOKENS: &str = "/api/v1/queue/tokens";
 const CURRENT: &str = "/api/v1/queue/tokens/current";
+const EVENTS: &str = "/api/v1/queue/tokens/current/events";
 
 async fn poll(client: &Client) -> Value {
     client.get(CURRENT).await.expect(200).json()
@@ -556,32 +565,116 @@ async fn a_queue_is_joined_by_a_user_and_for_a_concert(_: MySqlPoolOptions, opti
     user.post(TOKENS, json!({"concertId": sale.concert_id})).await.expect_problem(404, "CONCERT_NOT_FOUND");
 }
 
+/// The board and the token's own text say it all: whatever became of the row isn't seen before the head comes near.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_token_that_was_never_given_out_is_nobodys(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    let app = TestApp::start(options);
+async fn a_poll_in_line_reads_nobodys_row(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options);
     let sale = app.sale(1, 1).await;
-    let buyer = app.buyer(&sale).await;
-    let nobody = app.anonymous();
-    let token = buyer.queue_token().to_owned();
-    let last = token.chars().last().unwrap();
-    let altered_end = format!("{}{}", &token[..token.len() - 1], if last == 'A' { 'B' } else { 'A' });
-    let altered_start = format!("{}{}", if token.starts_with('A') { 'B' } else { 'A' }, &token[1..]);
-    let forged =
-        ["forged", buyer.token(), &altered_end, &altered_start, &token[..token.len() - 4], &format!("{token}A")]
-            .map(str::to_owned);
-    for method in [Method::GET, Method::DELETE] {
-        nobody.send(method.clone(), CURRENT, &[], None).await.expect_problem(401, "QUEUE_TOKEN_REQUIRED");
-        nobody
-            .send(method.clone(), CURRENT, &[("Queue-Token", "")], None)
-            .await
-            .expect_problem(401, "QUEUE_TOKEN_REQUIRED");
-        for text in &forged {
-            nobody
-                .send(method.clone(), CURRENT, &[("Queue-Token", text)], None)
-                .await
-                .expect_problem(401, "QUEUE_TOKEN_INVALID");
+    sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
+    let line = join_all(&app, &sale, 3).await;
+    let before = poll(&line[2]).await;
+    let claims = app.ports().signer.read_queue_token(line[2].queue_token()).unwrap();
+    let mut uow = app.ports().database.begin().await.unwrap();
+    let mut token = uow.queues().lock_tokens(&[claims.id]).await.unwrap().remove(0);
+    token.state = TokenState::Ended(Ending::Completed);
+    uow.queues().update_tokens(&[token], app.now()).await.unwrap();
+    uow.commit().await.unwrap();
+    for instance in 0..2 {
+        let after = poll(&app.at_instance(&line[2], instance)).await;
+        for member in ["queueToken", "concertId", "status", "position", "estimatedWait", "issuedAt", "expiresAt"] {
+            assert_eq!(after[member], before[member], "{member}");
         }
     }
-    let place = nobody.send(Method::GET, CURRENT, &[("Queue-Token", &token)], None).await.expect(200).json();
-    assert_eq!(place["status"], "ACTIVE", "the token alone is enough to ask: {place}");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_token_that_this_server_did_not_give_out_is_unknown(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
+    let line = join_all(&app, &sale, 2).await;
+    let text = line[1].queue_token();
+    let ports = app.ports();
+    let claims = ports.signer.read_queue_token(text).unwrap();
+    // Signed by somebody with another secret.
+    let stranger = HmacTokenSigner::new(&["another server's secret, just as long as ours".to_owned()]).unwrap();
+    let mut bad = vec![
+        "forged".to_owned(),
+        stranger.queue_token(&claims, stranger.current_key()),
+        line[1].token().to_owned(),
+        format!("{text}A"),
+        format!("{text}."),
+        text.repeat(2),
+        "0".repeat(76),
+        "A".repeat(10_000),
+        "null".to_owned(),
+    ];
+    bad.extend((1..text.len()).map(|length| text[..length].to_owned()));
+    // One's own token with the first one's place, but not its signature.
+    let first = line[0].queue_token();
+    bad.push(format!("{}{}", &text[..text.len() - 22], &first[first.len() - 22..]));
+    let routes = [(Method::GET, CURRENT), (Method::DELETE, CURRENT), (Method::GET, EVENTS)];
+    for (method, path) in &routes {
+        let none = app.anonymous().send(method.clone(), path, &[], None).await;
+        none.expect_problem(401, "QUEUE_TOKEN_REQUIRED");
+        let empty = app.anonymous().with_queue_token("").send(method.clone(), path, &[], None).await;
+        empty.expect_problem(401, "QUEUE_TOKEN_REQUIRED");
+        for token in &bad {
+            let client = app.anonymous().with_queue_token(token);
+            client.send(method.clone(), path, &[], None).await.expect_problem(401, "QUEUE_TOKEN_INVALID");
+        }
+    }
+    let alone = app.anonymous().with_queue_token(text);
+    assert_eq!(position(&alone).await, 2, "the token alone is enough to ask");
+    assert_eq!((position(&line[0]).await, position(&line[1]).await), (1, 2), "nobody was moved");
+
+    // Well signed, and naming what isn't there: nobody's place.
+    let elsewhere = QueueTokenId::new(ConcertId(999_999), 1).unwrap();
+    let unissued = QueueTokenId::new(claims.id.concert(), 9_999).unwrap();
+    for (id, place) in [(elsewhere, 1), (unissued, 9_999)] {
+        let claims = QueueClaims { id, place: Some(place), ..claims };
+        let client = app.anonymous().with_queue_token(&ports.signer.queue_token(&claims, ports.signer.current_key()));
+        for path in [CURRENT, EVENTS] {
+            client.get(path).await.expect_problem(401, "QUEUE_TOKEN_INVALID");
+        }
+    }
+
+    // Another user's token shows and ends that user's place alone, and books nothing for anybody else.
+    app.tick().await;
+    let seats = format!("/api/v1/performances/{}/seats", sale.performance_id);
+    let thief = line[0].clone().with_queue_token(line[1].queue_token());
+    thief.get(&seats).await.expect_problem(403, "QUEUE_TOKEN_NOT_YOURS");
+    thief.hold(sale.performance_id, &sale.seats).await.expect_problem(403, "QUEUE_TOKEN_NOT_YOURS");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_new_secret_keeps_every_place_until_the_old_one_is_withdrawn(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    const OLD: &str = "the old secret is long enough to be accepted";
+    const NEW: &str = "the new secret is long enough to be accepted";
+    let start = |secrets: &str| TestApp::start_with(options.clone(), 1, &[("TOKEN_SECRET", secrets)]);
+    let (before, during, after) = (start(OLD), start(&format!("{NEW},{OLD}")), start(NEW));
+    let sale = before.sale(1, 1).await;
+    sale.set_queue(&before, json!({"mode": "QUEUE"})).await;
+    let line = join_all(&before, &sale, 2).await;
+    let body = json!({"concertId": sale.concert_id});
+    for client in &line {
+        let moved = during.at_instance(client, 0);
+        let again = moved.post(TOKENS, body.clone()).await.expect(200);
+        assert_eq!(again.text("queueToken"), client.queue_token());
+        assert_eq!(poll(&moved).await["queueToken"], client.queue_token());
+        let withdrawn = after.at_instance(client, 0);
+        for path in [CURRENT, EVENTS] {
+            withdrawn.get(path).await.expect_problem(401, "QUEUE_TOKEN_INVALID");
+        }
+    }
+    assert_eq!(position(&during.at_instance(&line[1], 0)).await, 2);
+
+    // Whoever joins again after that gets the same place under a text that is signed anew.
+    let claims = before.ports().signer.read_queue_token(line[1].queue_token()).unwrap();
+    let anew = after.ports().signer.queue_token(&claims, before.ports().signer.current_key());
+    let client = after.anonymous().with_queue_token(&anew);
+    assert_eq!((position(&client).await, &poll(&client).await["queueToken"]), (2, &json!(anew)));
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     application::loader::Load,
     domain::{
+        clock::Instant,
         id::{ConcertId, QueueTokenId},
         queue::{Queue, QueueToken},
         repository_error::RepositoryError,
@@ -31,6 +32,10 @@ pub struct Board {
 }
 
 impl Board {
+    pub(super) fn new(queue: Queue, departed: Arc<[u32]>, pace: Pace) -> Self {
+        Self { queue, departed, pace }
+    }
+
     /// How many come first, and oneself: 1 for the next to be admitted. It never grows: the head only moves on, and
     /// people only leave.
     pub fn position(&self, place: u32) -> u32 {
@@ -40,6 +45,22 @@ impl Board {
             .saturating_sub(self.departed.partition_point(|departed| *departed <= self.queue.head));
         let ahead = place.saturating_sub(self.queue.head);
         ahead.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX)).max(1)
+    }
+
+    /// Whether this place was given out, is behind the head, and nobody has left it: whoever has it waits.
+    pub fn is_waiting(&self, place: u32) -> bool {
+        let given_out = (self.queue.head + 1)..=self.queue.last_place;
+        given_out.contains(&place) && self.departed.binary_search(&place).is_err()
+    }
+
+    /// Whether the sale has begun.
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.queue.settings.is_open(now)
+    }
+
+    /// Whether every position is the same on both boards.
+    pub fn has_positions_of(&self, other: &Self) -> bool {
+        (self.queue.head, self.queue.departures) == (other.queue.head, other.queue.departures)
     }
 
     /// The queue itself.
@@ -104,7 +125,7 @@ impl Load for Boards {
                 }
             };
             let pace = self.pace(&queue);
-            boards.insert(*id, Arc::new(Board { queue, departed, pace }));
+            boards.insert(*id, Arc::new(Board::new(queue, departed, pace)));
         }
         Ok(boards)
     }
@@ -132,7 +153,6 @@ impl Load for TokenRows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::clock::Instant;
 
     #[test]
     fn a_position_counts_those_between_the_head_and_oneself_who_are_still_there() {
@@ -144,5 +164,14 @@ mod tests {
         assert_eq!(board.position(21), 8);
         // Passed over: at the head.
         assert_eq!(board.position(3), 1);
+    }
+
+    #[test]
+    fn only_a_place_behind_the_head_that_nobody_left_is_known_to_wait() {
+        let queue = Queue { head: 10, last_place: 15, ..Queue::new(ConcertId(1), Instant::default()) };
+        let pace = History::default().observe(&queue);
+        let board = Board { queue, departed: [5, 12, 13].into(), pace };
+        let waiting: Vec<_> = (0..20).filter(|place| board.is_waiting(*place)).collect();
+        assert_eq!(waiting, [11, 14, 15]);
     }
 }

@@ -6,6 +6,7 @@ mod choice;
 mod lane;
 mod pace;
 mod presence;
+mod stream;
 
 use tokio_util::task::TaskTracker;
 
@@ -13,6 +14,7 @@ use self::{
     board::{Boards, TokenRows},
     lane::{Command, Outcome, QueueWork},
     presence::{PresenceWork, Sign},
+    stream::Feeds,
 };
 use super::{
     Ports,
@@ -30,6 +32,7 @@ use crate::domain::{
 };
 
 pub use board::Board;
+pub use stream::Follower;
 
 /// What a token's owner sees of it.
 #[derive(Clone, Debug)]
@@ -85,6 +88,8 @@ pub struct QueueFacade {
     presence: Lanes<PresenceWork>,
     boards: Loader<Boards>,
     rows: Loader<TokenRows>,
+    feeds: Feeds,
+    tasks: TaskTracker,
 }
 
 impl QueueFacade {
@@ -101,6 +106,8 @@ impl QueueFacade {
             presence: Lanes::start(PresenceWork, LaneSettings { lanes: 1, ..settings }, lane_ports),
             boards: Loader::start(Boards::default(), &ports.database, tasks),
             rows: Loader::start(TokenRows, &ports.database, tasks),
+            feeds: Feeds::default(),
+            tasks: tasks.clone(),
             ports,
         }
     }
@@ -134,10 +141,40 @@ impl QueueFacade {
     }
 
     /// What has become of a token. Asking for an active one for the first time claims it.
-    pub async fn current(&self, claims: QueueClaims) -> Result<Place, AppError> {
-        let token = self.rows.get(claims.id).await?.ok_or(Refusal::QueueTokenInvalid)?;
-        let token = self.claimed(token).await?;
+    ///
+    /// For those in line the board that everybody shares says it all, and their own text the rest: only a token at or
+    /// before the head, or one that may have ended, is looked up.
+    pub async fn current(&self, text: &str) -> Result<Place, AppError> {
+        let claims = self.read(text).ok_or(Refusal::QueueTokenInvalid)?;
+        if let Some(place) = claims.place
+            && let Some(board) = self.boards.get(claims.id.concert()).await?
+            && board.is_waiting(place)
+        {
+            return self.waiting(&claims, text, place, &board).await;
+        }
+        let token = self.look_up(claims.id).await?;
         self.place_of(&token, None).await
+    }
+
+    /// Reads a token's row, and claims it if it is active and nobody had used it.
+    async fn look_up(&self, id: QueueTokenId) -> Result<QueueToken, AppError> {
+        let token = self.rows.get(id).await?.ok_or(Refusal::QueueTokenInvalid)?;
+        self.claimed(token).await
+    }
+
+    /// What the owner of a waiting token sees, by its text and the board; notes that they are there.
+    async fn waiting(&self, claims: &QueueClaims, text: &str, place: u32, board: &Board) -> Result<Place, AppError> {
+        let position = board.position(place);
+        let poll_after_seconds = self.poll_after(Some(board), TokenState::Waiting, Some(place));
+        self.note_present(board, claims.id, Some(place), poll_after_seconds).await?;
+        Ok(Place {
+            text: text.to_owned(),
+            concert_id: claims.id.concert(),
+            status: PlaceStatus::Waiting { position, wait: board.wait(position) },
+            issued_at: claims.issued_at,
+            now: self.ports.now(),
+            poll_after_seconds,
+        })
     }
 
     /// Lets an active token through the gate, claiming it if this is its first use; else says why not.
@@ -205,7 +242,7 @@ impl QueueFacade {
         if let (Some(board), None) = (board.as_deref(), told) {
             self.note_present(board, token.id, token.place, poll_after_seconds).await?;
         }
-        let claims = QueueClaims { id: token.id, user_id: token.user_id, place: token.place };
+        let claims = claims_of(token);
         Ok(Place {
             text: self.ports.signer.queue_token(&claims, token.key_id),
             concert_id: token.id.concert(),
@@ -215,4 +252,9 @@ impl QueueFacade {
             now,
         })
     }
+}
+
+/// What a token's text says.
+fn claims_of(token: &QueueToken) -> QueueClaims {
+    QueueClaims { id: token.id, user_id: token.user_id, place: token.place, issued_at: token.issued_at }
 }

@@ -83,12 +83,14 @@ fn presented(app: &App, headers: &HeaderMap, user_id: UserId) -> Result<QueueCla
 
 /// The queue token of a request, whoever sent it.
 pub fn token_of(app: &App, headers: &HeaderMap) -> Result<QueueClaims, Refusal> {
+    app.queue.read(text_of(headers)?).ok_or(Refusal::QueueTokenInvalid)
+}
+
+/// The queue token's text, as it came.
+pub fn text_of(headers: &HeaderMap) -> Result<&str, Refusal> {
     let text = headers.get(QUEUE_TOKEN).ok_or(Refusal::QueueTokenRequired)?;
     let text = text.to_str().map_err(|_| Refusal::QueueTokenInvalid)?.trim();
-    if text.is_empty() {
-        return Err(Refusal::QueueTokenRequired);
-    }
-    app.queue.read(text).ok_or(Refusal::QueueTokenInvalid)
+    if text.is_empty() { Err(Refusal::QueueTokenRequired) } else { Ok(text) }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for ActiveToken {

@@ -19,6 +19,7 @@ pub mod point;
 pub mod problem;
 pub mod query;
 pub mod queue;
+pub mod queue_events;
 pub mod router;
 pub mod seat;
 pub mod state;

@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     auth::Caller,
     body::{Body, FromBody, Object},
-    gate::token_of,
+    gate::{text_of, token_of},
     openapi::Failures,
     problem::{Code, HandlerResult},
     state::App,
@@ -47,7 +47,7 @@ impl FromBody for JoinRequest {
 /// A place in a concert's queue.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct QueueTokenResponse {
+pub(super) struct QueueTokenResponse {
     /// To be sent in the header `Queue-Token`.
     queue_token: String,
     concert_id: u64,
@@ -128,8 +128,8 @@ async fn join_queue(State(app): State<App>, caller: Caller, body: Body<JoinReque
 #[utoipa::path(get, path = "/queue/tokens/current", tag = "queue", security(("queueToken" = [])),
     responses((status = 200, body = QueueTokenResponse)))]
 async fn get_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<impl IntoResponse> {
-    let claims = token_of(&app, &headers)?;
-    Ok(private(QueueTokenResponse::from(app.queue.current(claims).await?)))
+    let place = app.queue.current(text_of(&headers)?).await?;
+    Ok(private(QueueTokenResponse::from(place)))
 }
 
 /// Leaves the queue. The caller's holds for the concert are cancelled with it.

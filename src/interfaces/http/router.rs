@@ -23,7 +23,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use super::{
     admin, booking, concert, gate,
     middleware::{log_request, render_problems, set_request_id},
-    openapi, operation, payment, point, queue, seat,
+    openapi, operation, payment, point, queue, queue_events, seat,
     state::{App, HttpSettings},
     user,
 };
@@ -43,6 +43,7 @@ fn open_routes() -> OpenApiRouter<App> {
         .merge(user::routes())
         .merge(concert::routes())
         .merge(queue::routes())
+        .merge(queue_events::routes())
         .merge(booking::routes())
         .merge(point::routes())
         .merge(payment::routes())

@@ -41,7 +41,7 @@ fn positions(replies: &[Reply]) -> Vec<u64> {
 
 /// All of them ask, so that they count as there.
 async fn ask_all(people: &[Client]) -> Vec<Value> {
-    futures::future::join_all(people.iter().map(place)).await
+    join_all(people.iter().map(place)).await
 }
 
 /// So many ticks of every server, all at once; tells how many they admitted together.

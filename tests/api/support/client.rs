@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use super::Events;
+
 /// Sends requests through a server's routes, without a socket.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -91,6 +93,16 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Reply {
+        self.send_request(self.request(method, path, headers, body.into())).await
+    }
+
+    /// Opens a stream of events.
+    pub(crate) async fn follow(&self, path: &str, headers: &[(&str, &str)]) -> Events {
+        let request = self.request(Method::GET, path, headers, Body::empty());
+        Events::new(self.router.clone().oneshot(request).await.expect("the router never fails"))
+    }
+
+    fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Body) -> Request<Body> {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
@@ -101,7 +113,7 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send_request(request.body(body.into()).expect("a test's request is well formed")).await
+        request.body(body).expect("a test's request is well formed")
     }
 
     /// Sends a request as it stands: no header is added.

@@ -2,6 +2,7 @@
 
 mod app;
 mod client;
+mod events;
 mod race;
 mod sale;
 mod servers;
@@ -9,6 +10,7 @@ mod tables;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
+pub(crate) use events::Events;
 pub(crate) use race::{Die, race, tally};
 pub(crate) use sale::Sale;
 pub(crate) use servers::{Servers, both_ways, skewed};

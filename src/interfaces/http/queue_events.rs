@@ -1,0 +1,92 @@
+//! The waiting queue as a stream of server-sent events.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    response::{
+        IntoResponse, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures::{Stream, StreamExt, stream};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    gate::text_of,
+    problem::{Code, HandlerResult, Problem},
+    queue::QueueTokenResponse,
+    state::App,
+};
+use crate::application::queue::{Follower, Place};
+
+/// How often a stream on which nothing happens shows that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// One event, as the OpenAPI document shows it.
+const EXAMPLE: &str = "event: queue\ndata: {\"queueToken\":\"AgB…\",\"concertId\":1,\"status\":\"WAITING\",\
+    \"position\":1234,\"estimatedWait\":{\"p50Seconds\":60,\"p90Seconds\":85},\"pollAfterSeconds\":6,\
+    \"issuedAt\":\"2026-11-20T08:02:11.123Z\",\"expiresAt\":null,\"secondsLeft\":null,\
+    \"serverTime\":\"2026-11-20T08:03:00.000Z\"}\n\n: keep-alive\n\n";
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(follow_queue_token))
+}
+
+/// What becomes of a queue token, as it happens.
+///
+/// Server-sent events named `queue`; the data of each is the body of `GET /queue/tokens/current`. The first tells the
+/// current state, so a stream that broke off is resumed by opening another: events have no ids. A change of status is
+/// sent at once, one of the position alone at most once in the last event's `pollAfterSeconds`. A comment comes every
+/// 15 seconds; after the final status the stream ends. Being admitted with an open stream counts as having asked.
+#[utoipa::path(get, path = "/queue/tokens/current/events", tag = "queue", security(("queueToken" = [])),
+    responses((status = 200, body = String, content_type = "text/event-stream",
+        description = "The stream.", example = json!(EXAMPLE))))]
+async fn follow_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<impl IntoResponse> {
+    let text = text_of(&headers)?;
+    if app.draining.is_cancelled() {
+        return Err(Problem::new(Code::DRAINING, "The server is stopping."));
+    }
+    let follower = app.queue.follow(text).await?;
+    // The server doesn't wait for those who follow: another one takes them on.
+    let places = places(follower).take_until(app.draining.clone().cancelled_owned());
+    let headers = [
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        // A proxy that collected what it passes on would hold events back.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    Ok((headers, events(places, KEEP_ALIVE)))
+}
+
+fn places(follower: Follower) -> impl Stream<Item = Place> {
+    stream::unfold(follower, |mut follower| async { follower.next().await.map(|place| (place, follower)) })
+}
+
+fn events(
+    places: impl Stream<Item = Place> + Send + 'static,
+    keep_alive: Duration,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let events = places.map(|place| {
+        let event = Event::default().event("queue").json_data(QueueTokenResponse::from(place));
+        // Plain values always serialise.
+        Ok(event.unwrap_or_default())
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(keep_alive).text("keep-alive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_on_which_nothing_happens_shows_that_it_is_alive() {
+        let silence = stream::pending().take_until(tokio::time::sleep(Duration::from_millis(100)));
+        let body = events(silence, Duration::from_millis(10)).into_response().into_body();
+        let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
+        assert!(text.starts_with(": keep-alive\n\n: keep-alive\n\n"), "{text:?}");
+        assert_eq!(KEEP_ALIVE, Duration::from_secs(15), "what the contract promises");
+    }
+}
