@@ -67,7 +67,6 @@ impl TestApp {
     }
 
     /// One server for each skew: so many seconds is its clock ahead of the test's.
-    #[expect(clippy::needless_pass_by_value, reason = "as a test is given them")]
     pub(crate) fn start_skewed(options: MySqlConnectOptions, skews: &[i64], settings: &[(&str, &str)]) -> Self {
         let settings: BTreeMap<_, _> = settings.iter().copied().collect();
         let config = Config::from_lookup(|name| match name {
