@@ -2,6 +2,7 @@
 
 mod admission;
 mod board;
+mod draw;
 mod lane;
 
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,7 @@ use crate::domain::{
 };
 
 pub use board::Board;
+pub use draw::DrawInfo;
 
 /// What a token's owner sees of it.
 #[derive(Clone, Debug)]
@@ -82,6 +84,7 @@ pub struct QueueFacade {
     claims: Lanes<ClaimWork>,
     boards: Loader<Boards>,
     rows: Loader<TokenRows>,
+    orders: admission::Orders,
 }
 
 impl QueueFacade {
@@ -98,6 +101,7 @@ impl QueueFacade {
             claims: Lanes::start(ClaimWork, LaneSettings { lanes: 1, ..settings }, lane_ports),
             boards: Loader::start(Boards::default(), &ports.database, tasks),
             rows: Loader::start(TokenRows, &ports.database, tasks),
+            orders: admission::Orders::default(),
             ports,
         }
     }
@@ -187,9 +191,8 @@ impl QueueFacade {
             TokenState::Active(admission) => PlaceStatus::Active { expires_at: admission.expires_at },
             TokenState::Ended(ending) => PlaceStatus::Ended(ending),
         };
-        let claims = QueueClaims { id: token.id, user_id: token.user_id, place: token.place };
         Ok(Place {
-            text: self.ports.signer.queue_token(&claims, token.key_id),
+            text: self.ports.signer.queue_token(&token.claims(), token.key_id),
             concert_id: token.id.concert(),
             poll_after_seconds: self.poll_after(board.as_deref(), position),
             issued_at: token.issued_at,

@@ -2,9 +2,11 @@
 
 use chrono::TimeDelta;
 
+use super::{Draw, Entrant};
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
+    token::QueueClaims,
 };
 
 /// How people are let in.
@@ -86,6 +88,8 @@ pub struct Queue {
     pub concert_id: ConcertId,
     /// What was set.
     pub settings: QueueSettings,
+    /// The draw, once an opening was set.
+    pub draw: Option<Draw>,
     /// How many tokens were given out.
     pub last_number: u32,
     /// How many places were given out.
@@ -104,6 +108,7 @@ impl Queue {
         Self {
             concert_id,
             settings: QueueSettings::default(),
+            draw: None,
             last_number: 0,
             last_place: 0,
             head: 0,
@@ -129,7 +134,7 @@ impl Queue {
         } else {
             (TokenState::Scheduled, None)
         };
-        Some(QueueToken { id, user_id, key_id, place, issued_at: now, state })
+        Some(QueueToken { id, user_id, key_id, place, entrant: None, issued_at: now, state })
     }
 
     /// Gives a scheduled token the next place, once the sale is open.
@@ -214,6 +219,8 @@ pub struct QueueToken {
     pub key_id: u32,
     /// Its place in the line; `None` before the draw.
     pub place: Option<u32>,
+    /// What takes part in the draw, for a token from before the opening.
+    pub entrant: Option<Entrant>,
     /// When it was given out.
     pub issued_at: Instant,
     /// What has become of it, as last written.
@@ -221,6 +228,11 @@ pub struct QueueToken {
 }
 
 impl QueueToken {
+    /// What its text says. A token from before the opening keeps the text it was given: without a place.
+    pub fn claims(&self) -> QueueClaims {
+        QueueClaims { id: self.id, user_id: self.user_id, place: self.place.filter(|_| self.entrant.is_none()) }
+    }
+
     /// What it is at `now`: an active token past its deadline has expired, whether or not that was written.
     pub fn state_at(&self, now: Instant) -> TokenState {
         match self.state {

@@ -15,8 +15,8 @@ use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
     queue::{
-        Admission, AdmissionRecord, Ending, LiveCounts, Queue, QueueMode, QueueRepository, QueueSettings, QueueToken,
-        TokenState,
+        Admission, AdmissionRecord, Draw, DrawMade, Ending, Entrant, LiveCounts, Queue, QueueMode, QueueRepository,
+        QueueSettings, QueueToken, Seed, TokenState,
     },
     repository_error::RepositoryError,
 };
@@ -30,12 +30,12 @@ const TOKENS_PER_CASE: usize = 128;
 /// The concert is looked up in a scalar subquery, so that a locking read of a queue doesn't lock its concert: joining
 /// a queue must not wait for those who book.
 const QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
-     claim_seconds, sales_open_at, last_number, last_place, head, departures, decided_at \
-     FROM queues q FORCE INDEX (PRIMARY) WHERE (SELECT c.deleted_at IS NULL FROM concerts c \
+     claim_seconds, sales_open_at, draw_seed, drawn_at, entrant_count, draw_base, draw_last_number, draw_placed, \
+     last_number, last_place, head, departures, decided_at FROM queues q FORCE INDEX (PRIMARY) WHERE (SELECT c.deleted_at IS NULL FROM concerts c \
      WHERE c.id = q.concert_id)";
 
-const TOKEN: &str = "SELECT id, user_id, key_id, status, place, issued_at, admitted_at, claimed_at, expires_at, \
-     lapses_at FROM queue_tokens";
+const TOKEN: &str = "SELECT id, user_id, key_id, status, place, entrant, issued_at, admitted_at, claimed_at, \
+     expires_at, lapses_at FROM queue_tokens";
 
 #[derive(FromRow)]
 struct QueueRow {
@@ -47,6 +47,12 @@ struct QueueRow {
     active_seconds: u32,
     claim_seconds: u32,
     sales_open_at: Option<Instant>,
+    draw_seed: Option<Vec<u8>>,
+    drawn_at: Option<Instant>,
+    entrant_count: Option<u32>,
+    draw_base: Option<u32>,
+    draw_last_number: Option<u32>,
+    draw_placed: Option<u32>,
     last_number: u32,
     last_place: u32,
     head: u32,
@@ -58,6 +64,7 @@ impl TryFrom<QueueRow> for Queue {
     type Error = RepositoryError;
 
     fn try_from(row: QueueRow) -> Result<Self, RepositoryError> {
+        let draw = row.draw()?;
         let settings = QueueSettings {
             mode: QueueMode::from_name(&row.mode).ok_or_else(|| corrupt("a queue's mode", &row.mode))?,
             admit_count: row.admit_count,
@@ -70,6 +77,7 @@ impl TryFrom<QueueRow> for Queue {
         Ok(Self {
             concert_id: ConcertId(row.concert_id),
             settings,
+            draw,
             last_number: row.last_number,
             last_place: row.last_place,
             head: row.head,
@@ -79,6 +87,26 @@ impl TryFrom<QueueRow> for Queue {
     }
 }
 
+impl QueueRow {
+    fn draw(&self) -> Result<Option<Draw>, RepositoryError> {
+        let Some(seed) = &self.draw_seed else { return Ok(None) };
+        let seed = Seed::new(digest(seed)?);
+        let progress = (self.drawn_at, self.entrant_count, self.draw_base, self.draw_last_number, self.draw_placed);
+        let made = match progress {
+            (None, ..) => None,
+            (Some(drawn_at), Some(entrant_count), Some(base), Some(last_number), Some(placed)) => {
+                Some(DrawMade { drawn_at, entrant_count, base, last_number, placed })
+            }
+            progress => return Err(corrupt("a draw", progress)),
+        };
+        Ok(Some(Draw { seed, made }))
+    }
+}
+
+pub(super) fn digest(bytes: &[u8]) -> Result<[u8; 32], RepositoryError> {
+    bytes.try_into().map_err(|_| corrupt("the length of a digest", bytes.len()))
+}
+
 #[derive(FromRow)]
 struct TokenRow {
     id: u64,
@@ -86,6 +114,7 @@ struct TokenRow {
     key_id: u32,
     status: String,
     place: Option<u32>,
+    entrant: Option<Vec<u8>>,
     issued_at: Instant,
     admitted_at: Option<Instant>,
     claimed_at: Option<Instant>,
@@ -102,6 +131,7 @@ impl TryFrom<TokenRow> for QueueToken {
             user_id: UserId(row.user_id),
             key_id: row.key_id,
             place: row.place,
+            entrant: row.entrant.as_deref().map(digest).transpose()?.map(Entrant::new),
             issued_at: row.issued_at,
             state: row.state()?,
         })
@@ -145,7 +175,7 @@ fn tokens(rows: Vec<TokenRow>) -> Result<Vec<QueueToken>, RepositoryError> {
     rows.into_iter().map(QueueToken::try_from).collect()
 }
 
-fn count(value: i64) -> Result<u32, RepositoryError> {
+pub(super) fn count(value: i64) -> Result<u32, RepositoryError> {
     u32::try_from(value).map_err(|_| corrupt("a count", value))
 }
 
@@ -162,9 +192,9 @@ impl Session {
             return Ok(());
         }
         let text = format!(
-            "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, place, issued_at, admitted_at, \
-             claimed_at, expires_at, lapses_at, ended_at) VALUES {}{on_duplicate}",
-            rows(12, tokens.len())
+            "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, place, entrant, issued_at, \
+             admitted_at, claimed_at, expires_at, lapses_at, ended_at) VALUES {}{on_duplicate}",
+            rows(13, tokens.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(text));
         for token in tokens {
@@ -174,7 +204,8 @@ impl Session {
             };
             let ended_at = matches!(token.state, TokenState::Ended(_)).then_some(ended_at);
             query = query.bind(token.id.0).bind(token.id.concert().0).bind(token.user_id.0).bind(token.key_id);
-            query = query.bind(status_of(token.state)).bind(token.place).bind(token.issued_at);
+            query = query.bind(status_of(token.state)).bind(token.place);
+            query = query.bind(token.entrant.map(|entrant| entrant.bytes().to_vec())).bind(token.issued_at);
             query = query.bind(admission.map(|it| it.admitted_at)).bind(admission.and_then(|it| it.claimed_at));
             query = query.bind(admission.map(|it| it.expires_at)).bind(admission.map(|it| it.lapses_at));
             query = query.bind(ended_at);
@@ -222,10 +253,16 @@ impl Session {
     }
 
     /// Ends tokens; the times of their admissions outlive them, for the audit.
-    async fn write_ended(&mut self, status: &str, ids: Vec<u64>, ended_at: Instant) -> Result<(), RepositoryError> {
+    async fn write_ended(
+        &mut self,
+        (status, entrant): (&str, &str),
+        ids: Vec<u64>,
+        ended_at: Instant,
+    ) -> Result<(), RepositoryError> {
         let ids = padded(ids);
         let text = format!(
-            "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = ?, ended_at = COALESCE(ended_at, ?) WHERE id IN {}",
+            "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = ?, ended_at = COALESCE(ended_at, ?), \
+             entrant = {entrant} WHERE id IN {}",
             list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(status).bind(ended_at);
@@ -309,9 +346,11 @@ impl QueueRepository for Session {
     }
 
     async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError> {
+        let made = queue.draw.and_then(|draw| draw.made);
         let result = sqlx::query(
             "UPDATE queues SET mode = ?, admit_count = ?, admit_interval_seconds = ?, max_active = ?, \
-             active_seconds = ?, claim_seconds = ?, sales_open_at = ?, last_number = ?, last_place = ?, head = ?, \
+             active_seconds = ?, claim_seconds = ?, sales_open_at = ?, draw_seed = ?, drawn_at = ?, entrant_count = ?, \
+             draw_base = ?, draw_last_number = ?, draw_placed = ?, last_number = ?, last_place = ?, head = ?, \
              departures = ?, decided_at = ? WHERE concert_id = ?",
         )
         .bind(queue.settings.mode.name())
@@ -321,6 +360,12 @@ impl QueueRepository for Session {
         .bind(queue.settings.active_seconds)
         .bind(queue.settings.claim_seconds)
         .bind(queue.settings.sales_open_at.map(datetime))
+        .bind(queue.draw.map(|draw| draw.seed.bytes().to_vec()))
+        .bind(made.map(|made| made.drawn_at))
+        .bind(made.map(|made| made.entrant_count))
+        .bind(made.map(|made| made.base))
+        .bind(made.map(|made| made.last_number))
+        .bind(made.map(|made| made.placed))
         .bind(queue.last_number)
         .bind(queue.last_place)
         .bind(queue.head)
@@ -339,10 +384,11 @@ impl QueueRepository for Session {
             "SELECT q.concert_id, (q.sales_open_at IS NULL OR q.sales_open_at <= ?) AND ( \
              (q.mode <> 'PAUSED' AND (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
              WHERE t.concert_id = q.concert_id AND t.status = 'WAITING' LIMIT 1) IS NOT NULL) \
+             OR (q.draw_seed IS NOT NULL AND (q.drawn_at IS NULL OR q.draw_placed < q.entrant_count)) \
              OR (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
              WHERE t.concert_id = q.concert_id AND t.status = 'SCHEDULED' LIMIT 1) IS NOT NULL) \
              FROM queues q JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
-             WHERE q.last_number > 0 ORDER BY q.concert_id",
+             WHERE q.last_number > 0 OR q.draw_seed IS NOT NULL ORDER BY q.concert_id",
         )
         .bind(now)
         .fetch_all(self.connection())
@@ -547,20 +593,23 @@ impl QueueRepository for Session {
     async fn update_tokens(&mut self, tokens: &[QueueToken], now: Instant) -> Result<(), RepositoryError> {
         let mut in_line = Vec::new();
         let mut active = Vec::new();
-        let mut ended: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+        let mut ended: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
         for token in tokens {
             match token.state {
                 TokenState::Scheduled | TokenState::Waiting => in_line.push(*token),
                 TokenState::Active(admission) => active.push((token.id.0, admission)),
-                TokenState::Ended(_) => ended.entry(status_of(token.state)).or_default().push(token.id.0),
+                TokenState::Ended(_) => {
+                    let entrant = if token.entrant.is_some() { "entrant" } else { "NULL" };
+                    ended.entry((status_of(token.state), entrant)).or_default().push(token.id.0);
+                }
             }
         }
         // They are locked, so each finds its row.
         let on_duplicate = " ON DUPLICATE KEY UPDATE status = VALUES(status), place = VALUES(place)";
         self.write_tokens(&in_line, now, on_duplicate).await?;
         self.write_active(&active).await?;
-        for (status, ids) in ended {
-            self.write_ended(status, ids, now).await?;
+        for (ending, ids) in ended {
+            self.write_ended(ending, ids, now).await?;
         }
         Ok(())
     }

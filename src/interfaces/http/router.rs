@@ -21,7 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
-    admin, booking, concert, gate,
+    admin, booking, concert, draw, gate,
     middleware::{log_request, render_problems, set_request_id},
     openapi, operation, payment, point, queue, seat,
     state::{App, HttpSettings},
@@ -43,6 +43,7 @@ fn open_routes() -> OpenApiRouter<App> {
         .merge(user::routes())
         .merge(concert::routes())
         .merge(queue::routes())
+        .merge(draw::routes())
         .merge(booking::routes())
         .merge(point::routes())
         .merge(payment::routes())
