@@ -155,7 +155,9 @@ async fn of_two_servers_one_makes_the_draw(_: MySqlPoolOptions, options: MySqlCo
             race(ticks.map(|server| async move { server.queue.admit_due().await.map(|_| ()) })),
             futures::future::join_all(late.into_iter().map(|user| sale.join(user))),
         );
-        results.into_iter().for_each(|result| result.unwrap());
+        for result in results {
+            result.unwrap();
+        }
         let made = draw(&app, &sale).await;
         let lines = entrants(&app, &sale).await;
         assert_eq!(verify(&made.to_string(), &lines, None), Ok(Verified { entrants: 8, place: None }), "{mode}");

@@ -20,7 +20,7 @@ use crate::{
 const BATCH: u32 = 2_000;
 
 /// How many transactions of one tick write a draw's places: other queues are to be ticked, too.
-const DRAW_BATCHES: u32 = 10;
+const DRAW_BATCHES: u32 = 5;
 
 impl QueueFacade {
     /// Runs one tick of every queue where something is due, and tells how many were admitted.
