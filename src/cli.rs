@@ -28,6 +28,7 @@ use crate::{
     infrastructure::mysql::{self, MigrateError},
     interfaces::http::router,
     shutdown, telemetry,
+    verify_draw::{self, Verified},
 };
 
 /// Wrong use: bad flags or a bad configuration.
@@ -37,8 +38,10 @@ const USAGE: u8 = 2;
 pub fn run() -> ExitCode {
     let matches = command().get_matches();
     let (name, matches) = matches.subcommand().unwrap_or(("serve", &matches));
-    if name == "openapi" {
-        return print_document();
+    match name {
+        "openapi" => return print_document(),
+        "verify-draw" => return verify_draw(matches),
+        _ => {}
     }
     let config = Config::from_lookup(|variable| matches.get_one::<String>(variable).cloned());
     let config = match config {
@@ -108,6 +111,18 @@ fn command() -> Command {
         )
         .subcommand(sub("seed-demo", "Fill the database with something to try; safe to repeat"))
         .subcommand(sub("audit", "Check every invariant; exit with 1 if one is broken"))
+        .subcommand(
+            Command::new("verify-draw")
+                .about("Check a draw from what a server published; exit with 1 if anything is wrong with it")
+                .arg(Arg::new("draw").long("draw").required(true).help("File of GET /concerts/{concertId}/queue/draw"))
+                .arg(
+                    Arg::new("entrants")
+                        .long("entrants")
+                        .required(true)
+                        .help("File of GET /concerts/{concertId}/queue/draw/entrants"),
+                )
+                .arg(Arg::new("token").long("token").help("The text of a queue token, to be told its drawn place")),
+        )
         .subcommand(Command::new("openapi").about("Print the OpenAPI document"))
 }
 
@@ -231,6 +246,23 @@ async fn audit(config: &Config) -> anyhow::Result<bool> {
         print(&format!("{} {verdict:6} {:>6} violations  {}", invariant.number, invariant.violations, invariant.name))?;
     }
     Ok(report.is_ok())
+}
+
+/// Needs no configuration, no server and no database.
+fn verify_draw(matches: &ArgMatches) -> ExitCode {
+    let token = matches.get_one::<String>("token").map(String::as_str);
+    let read = |name: &str| {
+        let path = matches.get_one::<String>(name).map(String::as_str).unwrap_or_default();
+        std::fs::read_to_string(path).with_context(|| format!("reading {path}"))
+    };
+    let check = || Ok(verify_draw::verify(&read("draw")?, &read("entrants")?, token)?);
+    match check().and_then(|verified: Verified| print(&verified.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("FAILED  {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn print_document() -> ExitCode {

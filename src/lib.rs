@@ -29,3 +29,6 @@ pub mod demo;
 pub mod shutdown;
 
 pub mod telemetry;
+
+/// Checking a draw from what was published.
+pub mod verify_draw;

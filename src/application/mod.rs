@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod booking;
 pub mod concert;
+mod draw;
 pub mod error;
 pub mod event;
 pub mod housekeeping;

@@ -75,6 +75,12 @@ pub enum Refusal {
     /// No such concert.
     #[error("There is no such concert.")]
     ConcertNotFound,
+    /// No opening was ever set for the concert.
+    #[error("This concert has no draw: no opening of its sale was ever set.")]
+    DrawNotFound,
+    /// The draw is to come.
+    #[error("The draw has not been made yet.")]
+    DrawNotMade,
     /// No such performance.
     #[error("There is no such performance.")]
     PerformanceNotFound,
@@ -170,6 +176,7 @@ impl Refusal {
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::ConcertNotFound
+            | Self::DrawNotFound
             | Self::PerformanceNotFound
             | Self::SeatNotFound
             | Self::BookingNotFound
@@ -198,6 +205,7 @@ impl Refusal {
             | Self::QueueTokenWrongConcert
             | Self::QueueTokenNotActive { .. }
             | Self::QueueTokenExpired
+            | Self::DrawNotMade
             | Self::PreconditionFailed { .. }
             | Self::IdempotencyKeyReused
             | Self::IdempotencyInProgress => false,

@@ -10,7 +10,7 @@ use super::{
     idempotency::IdempotencyRepository,
     payment::PaymentRepository,
     point::WalletRepository,
-    queue::QueueRepository,
+    queue::{DrawRepository, QueueRepository},
     repository_error::RepositoryError,
     user::{SessionRepository, UserRepository},
 };
@@ -25,6 +25,8 @@ pub trait Repositories: Send {
     fn concerts(&mut self) -> &mut dyn ConcertRepository;
     /// Waiting queues and their tokens.
     fn queues(&mut self) -> &mut dyn QueueRepository;
+    /// Their draws.
+    fn draws(&mut self) -> &mut dyn DrawRepository;
     /// Bookings and the claims on seats.
     fn bookings(&mut self) -> &mut dyn BookingRepository;
     /// Wallets and their ledgers.

@@ -7,6 +7,7 @@ mod sessions;
 mod users;
 
 mod concerts;
+mod draw;
 mod presence;
 mod queue;
 mod queue_events;

@@ -5,12 +5,12 @@ use super::{
     catalogue::{details, progress},
 };
 use crate::{
-    application::{error::AppError, retry::retry_on_contention},
+    application::{draw, error::AppError, retry::retry_on_contention},
     domain::{
         clock::Instant,
         concert::{ConcertFields, Seating, Venue},
         id::{ConcertId, VenueId},
-        queue::{Queue, QueueSettings},
+        queue::{Queue, QueueSettings, Seed},
         refusal::Refusal,
         text::Name,
         unit_of_work::Repositories,
@@ -139,8 +139,8 @@ impl ConcertFacade {
         queue_info(&mut *repositories, &queue, now).await
     }
 
-    /// Sets a concert's queue, or `ConcertNotFound`. Nobody is admitted or given a place meanwhile: the next to decide
-    /// about the queue does so by these settings.
+    /// Sets a concert's queue, or `ConcertNotFound`. Nobody is admitted meanwhile: the next to decide about the queue
+    /// does so by these settings. If they open the sale, those who were there before get their places at once.
     pub async fn set_queue(&self, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {
         retry_on_contention(&*self.ports.randomness, || self.try_set_queue(id, settings)).await
     }
@@ -149,8 +149,15 @@ impl ConcertFacade {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
         let mut queue = uow.queues().lock_queues(&[id]).await?.pop().ok_or(Refusal::ConcertNotFound)?;
+        // What is due by the settings so far is done by them.
+        draw::settle(&mut *uow, &mut queue, now).await?;
         queue.decided_at = queue.present(now);
-        queue.settings = settings;
+        let mut seed = [0; 32];
+        self.ports.randomness.fill(&mut seed);
+        queue.set(settings, Seed::new(seed));
+        let now = queue.decided_at;
+        draw::settle(&mut *uow, &mut queue, now).await?;
+        draw::place_undrawn(&mut *uow, &mut queue, now).await?;
         uow.queues().update_queue(&queue).await?;
         let info = queue_info(&mut *uow, &queue, now).await?;
         uow.commit().await?;

@@ -1,18 +1,26 @@
 //! The tick: ends what has lapsed, and lets the next ones in.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use chrono::TimeDelta;
 
 use super::{QueueFacade, choice::choose};
 use crate::{
-    application::error::AppError,
+    application::{draw, error::AppError},
     domain::{
-        id::ConcertId,
-        queue::{AdmissionRecord, admission_budget},
+        id::{ConcertId, QueueTokenId},
+        queue::{AdmissionRecord, Queue, admission_budget},
     },
 };
 
 /// How many tokens one transaction admits at most: it keeps the queue's lock for a bounded time.
 pub(super) const BATCH: u32 = 2_000;
+
+/// How many transactions of one tick write a draw's places: other queues are to be ticked, too.
+const DRAW_BATCHES: u32 = 5;
 
 impl QueueFacade {
     /// Runs one tick of every queue where something is due, and tells how many were admitted.
@@ -21,9 +29,16 @@ impl QueueFacade {
             let mut repositories = self.ports.database.read().await?;
             repositories.queues().list_due(self.ports.now()).await?
         };
+        self.orders.retain(&due);
         let mut admitted = 0;
         for concert_id in due {
             admitted += self.admit(concert_id).await?;
+            for _ in 1..DRAW_BATCHES {
+                if self.orders.get(concert_id).is_none() {
+                    break;
+                }
+                admitted += self.admit(concert_id).await?;
+            }
         }
         metrics::counter!("queue_admitted_total").increment(u64::from(admitted));
         Ok(admitted)
@@ -38,10 +53,10 @@ impl QueueFacade {
         let Some(mut queue) = uow.queues().lock_queues(&[concert_id]).await?.pop() else { return Ok(0) };
         let now = queue.present(self.ports.now());
         uow.queues().expire_lapsed(concert_id, now).await?;
-        if queue.settings.is_open(now) {
-            let scheduled = uow.queues().lock_scheduled(concert_id, BATCH).await?;
-            let placed: Vec<_> = scheduled.into_iter().map(|token| queue.place(token)).collect();
-            uow.queues().update_tokens(&placed, now).await?;
+        draw::settle(&mut *uow, &mut queue, now).await?;
+        draw::place_undrawn(&mut *uow, &mut queue, now).await?;
+        if let Some(order) = self.orders.get(concert_id) {
+            draw::place_next(&mut *uow, &mut queue, &order).await?;
         }
         let active = uow.queues().count_active(concert_id).await?;
         let window = now - queue.settings.admit_interval();
@@ -59,10 +74,51 @@ impl QueueFacade {
         queue.decided_at = now;
         uow.queues().update_queue(&queue).await?;
         uow.commit().await?;
+        self.keep_order(&queue).await?;
         for token in &next {
             let waited = (now - token.issued_at).max(TimeDelta::zero());
             metrics::histogram!("queue_wait_seconds").record(waited.as_seconds_f64());
         }
         Ok(admitted)
+    }
+
+    /// Works out the order of a draw whose places are still to be written, for the next transactions of this instance,
+    /// and forgets it when they are. No lock is held meanwhile: seed and entrants don't change any more.
+    async fn keep_order(&self, queue: &Queue) -> Result<(), AppError> {
+        if queue.pending_draw().is_none() {
+            self.orders.remove(queue.concert_id);
+        } else if self.orders.get(queue.concert_id).is_none() {
+            let mut repositories = self.ports.database.read().await?;
+            let order = draw::order(repositories.draws(), queue).await?;
+            self.orders.insert(queue.concert_id, order);
+        }
+        Ok(())
+    }
+}
+
+/// The drawn orders that this instance is writing.
+#[derive(Debug, Default)]
+pub(super) struct Orders(Mutex<HashMap<ConcertId, Arc<Vec<QueueTokenId>>>>);
+
+impl Orders {
+    fn map(&self) -> MutexGuard<'_, HashMap<ConcertId, Arc<Vec<QueueTokenId>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, id: ConcertId) -> Option<Arc<Vec<QueueTokenId>>> {
+        self.map().get(&id).cloned()
+    }
+
+    fn insert(&self, id: ConcertId, order: Vec<QueueTokenId>) {
+        self.map().insert(id, Arc::new(order));
+    }
+
+    fn remove(&self, id: ConcertId) {
+        self.map().remove(&id);
+    }
+
+    /// Another instance may have finished what this one began.
+    fn retain(&self, due: &[ConcertId]) {
+        self.map().retain(|id, _| due.contains(id));
     }
 }

@@ -27,6 +27,8 @@ pub(super) async fn choose(
         return Ok(Vec::new());
     }
     let mut chosen = uow.queues().list_returned(queue.concert_id, queue.head, now, budget.min(BATCH)).await?;
+    // While a draw's places are being written, nobody behind them goes first.
+    let last = queue.admissible();
     let mut left = PLACES_PER_TICK;
     let mut passed_over = 0;
     while chosen.len() < wanted && left > 0 {
@@ -36,7 +38,7 @@ pub(super) async fn choose(
         let waiting = uow.queues().list_waiting(queue.concert_id, queue.head, limit).await?;
         let was_all = u32::try_from(waiting.len()).is_ok_and(|found| found < limit);
         for token in waiting {
-            if chosen.len() == wanted {
+            if chosen.len() == wanted || token.place.is_none_or(|place| place > last) {
                 break;
             }
             queue.pass(token.place.unwrap_or(0));
@@ -46,7 +48,7 @@ pub(super) async fn choose(
                 passed_over += 1;
             }
         }
-        if was_all {
+        if was_all || queue.head >= last {
             break;
         }
         left -= limit;

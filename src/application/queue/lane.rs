@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     application::{
-        Ports,
+        Ports, draw,
         lane::LaneWork,
         settlement::{self, Needs},
     },
@@ -16,7 +16,7 @@ use crate::{
         id::{ConcertId, QueueTokenId, UserId},
         payment::SettlementBatch,
         queue::{
-            AdmissionRecord, Ending, Queue, QueueMode, QueueToken, TokenState, poll_after, poll_after_opening,
+            AdmissionRecord, Ending, Entrant, Queue, QueueMode, QueueToken, TokenState, poll_after, poll_after_opening,
             present_until,
         },
         refusal::Refusal,
@@ -133,6 +133,8 @@ impl QueueWork {
 /// One concert's queue, locked, with the tokens that the commands concern.
 struct Line {
     queue: Queue,
+    /// Whether those from before the opening have got their places just now.
+    settled: bool,
     /// In mode `OPEN`: how many are active, or waiting and there; nobody is let in at once while they fill the house.
     present: u32,
     live: HashMap<UserId, QueueToken>,
@@ -153,7 +155,11 @@ impl Line {
             }
             self.keep(QueueToken { state: TokenState::Ended(Ending::Expired), ..token });
         }
-        let mut token = self.queue.issue(user_id, ports.signer.current_key(), now).ok_or(Refusal::ConcertNotFound)?;
+        let key_id = ports.signer.current_key();
+        let mut token = self.queue.issue(user_id, key_id, now).ok_or(Refusal::ConcertNotFound)?;
+        if token.state == TokenState::Scheduled {
+            token.entrant = Some(Entrant::of(&ports.signer.queue_token(&token.claims(), key_id)));
+        }
         let settings = self.queue.settings;
         if settings.mode == QueueMode::Open && settings.is_open(now) && self.present < settings.max_active {
             self.queue.admit(&mut token, now);
@@ -193,6 +199,7 @@ impl Line {
                 self.left.insert((token.user_id, self.queue.concert_id));
             }
         }
+        let token = self.queue.withdraw(token);
         self.keep(QueueToken { state: TokenState::Ended(Ending::Left), ..token });
         self.live.remove(&user_id);
         Ok(Outcome::Left)
@@ -220,8 +227,9 @@ async fn lock_lines(
     }
     let ids: Vec<_> = by_concert.keys().copied().collect();
     let mut lines = BTreeMap::new();
-    for queue in uow.queues().lock_queues(&ids).await? {
+    for mut queue in uow.queues().lock_queues(&ids).await? {
         let Some((joining, leaving)) = by_concert.remove(&queue.concert_id) else { continue };
+        let settled = draw::settle(uow, &mut queue, now).await?;
         let live = uow.queues().lock_live_tokens(queue.concert_id, &joining).await?;
         let leaving = uow.queues().lock_tokens(&leaving).await?;
         let (mut present, mut active) = (0, 0);
@@ -232,10 +240,12 @@ async fn lock_lines(
             active = uow.queues().count_active(queue.concert_id).await?;
             let (id, limit) = (queue.concert_id, queue.settings.max_active);
             present = active + uow.queues().count_present(id, queue.present(now), limit).await?;
+            present = present.saturating_add(queue.unplaced());
         }
         let tokens = live.iter().chain(&leaving).map(|token| (token.id, *token)).collect();
         let live = live.into_iter().map(|token| (token.user_id, token)).collect();
         let queue_line = Line {
+            settled,
             present,
             active,
             live,
@@ -251,13 +261,14 @@ async fn lock_lines(
     Ok(lines)
 }
 
-async fn store(uow: &mut dyn UnitOfWork, line: Line, now: Instant) -> Result<(), RepositoryError> {
+async fn store(uow: &mut dyn UnitOfWork, mut line: Line, now: Instant) -> Result<(), RepositoryError> {
     let now = line.queue.present(now);
+    line.queue.decided_at = now;
     let pick = |ids: &BTreeSet<QueueTokenId>| -> Vec<QueueToken> {
         ids.iter().filter_map(|id| line.tokens.get(id)).copied().collect()
     };
     let changed: BTreeSet<_> = line.changed.difference(&line.issued).copied().collect();
-    if line.issued.is_empty() && changed.is_empty() {
+    if line.issued.is_empty() && changed.is_empty() && !line.settled {
         return Ok(());
     }
     // A lapsed token ends before its user's next one begins: a user has one live token.

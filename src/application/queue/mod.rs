@@ -3,6 +3,7 @@
 mod admission;
 mod board;
 mod choice;
+mod draw;
 mod lane;
 mod pace;
 mod presence;
@@ -32,6 +33,7 @@ use crate::domain::{
 };
 
 pub use board::Board;
+pub use draw::DrawInfo;
 pub use stream::Follower;
 
 /// What a token's owner sees of it.
@@ -90,6 +92,7 @@ pub struct QueueFacade {
     rows: Loader<TokenRows>,
     feeds: Feeds,
     tasks: TaskTracker,
+    orders: admission::Orders,
 }
 
 impl QueueFacade {
@@ -108,6 +111,7 @@ impl QueueFacade {
             rows: Loader::start(TokenRows, &ports.database, tasks),
             feeds: Feeds::default(),
             tasks: tasks.clone(),
+            orders: admission::Orders::default(),
             ports,
         }
     }
@@ -242,9 +246,8 @@ impl QueueFacade {
         if let (Some(board), None) = (board.as_deref(), told) {
             self.note_present(board, token.id, token.place, poll_after_seconds).await?;
         }
-        let claims = claims_of(token);
         Ok(Place {
-            text: self.ports.signer.queue_token(&claims, token.key_id),
+            text: self.ports.signer.queue_token(&token.claims(), token.key_id),
             concert_id: token.id.concert(),
             poll_after_seconds,
             issued_at: token.issued_at,
@@ -252,9 +255,4 @@ impl QueueFacade {
             now,
         })
     }
-}
-
-/// What a token's text says.
-fn claims_of(token: &QueueToken) -> QueueClaims {
-    QueueClaims { id: token.id, user_id: token.user_id, place: token.place, issued_at: token.issued_at }
 }

@@ -2,7 +2,7 @@
 
 use super::UserFacade;
 use crate::{
-    application::error::AppError,
+    application::{draw, error::AppError},
     domain::{
         clock::Instant,
         id::{ConcertId, UserId},
@@ -55,6 +55,9 @@ async fn leave_queues(
 ) -> Result<(), RepositoryError> {
     // The queue of a deleted concert is left out: nobody waits in it for anything.
     let mut queues = if concerts.is_empty() { Vec::new() } else { uow.queues().lock_queues(concerts).await? };
+    for queue in &mut queues {
+        draw::settle(uow, queue, now).await?;
+    }
     let mut tokens = uow.queues().lock_tokens_of(user_id).await?;
     for token in &mut tokens {
         let concert = token.id.concert();
@@ -62,6 +65,7 @@ async fn leave_queues(
             return Err(RepositoryError::stale("a place in a queue"));
         }
         if let Some(queue) = queues.iter_mut().find(|queue| queue.concert_id == concert) {
+            *token = queue.withdraw(*token);
             queue.departures += u32::from(token.state == TokenState::Waiting);
             queue.decided_at = queue.present(now);
         }
@@ -69,9 +73,6 @@ async fn leave_queues(
             TokenState::Scheduled | TokenState::Waiting | TokenState::Active(_) => TokenState::Ended(Ending::Left),
             ended @ TokenState::Ended(_) => ended,
         };
-    }
-    if tokens.is_empty() {
-        return Ok(());
     }
     uow.queues().update_tokens(&tokens, now).await?;
     for queue in &queues {

@@ -1,11 +1,13 @@
 //! The waiting queue: places, admission, and the token that stands for both.
 
+mod draw;
 mod model;
 mod polling;
 mod repository;
 mod service;
 
+pub use draw::{DRAW_ALGORITHM, Draw, DrawMade, Entrant, Seed};
 pub use model::{Admission, Ending, Queue, QueueMode, QueueSettings, QueueToken, TokenState};
 pub use polling::{LONGEST_POLL_SECONDS, full_rate, lookahead, poll_after, poll_after_opening, present_until};
-pub use repository::{AdmissionRecord, LiveCounts, QueueRepository};
+pub use repository::{AdmissionRecord, DrawRepository, LiveCounts, QueueRepository};
 pub use service::{admission_budget, require_active};

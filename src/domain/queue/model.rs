@@ -2,10 +2,11 @@
 
 use chrono::TimeDelta;
 
-use super::polling;
+use super::{Draw, Entrant, polling};
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
+    token::QueueClaims,
 };
 
 /// How people are let in.
@@ -87,6 +88,8 @@ pub struct Queue {
     pub concert_id: ConcertId,
     /// What was set.
     pub settings: QueueSettings,
+    /// The draw, once an opening was set.
+    pub draw: Option<Draw>,
     /// How many tokens were given out.
     pub last_number: u32,
     /// How many places were given out.
@@ -105,6 +108,7 @@ impl Queue {
         Self {
             concert_id,
             settings: QueueSettings::default(),
+            draw: None,
             last_number: 0,
             last_place: 0,
             head: 0,
@@ -130,7 +134,7 @@ impl Queue {
         } else {
             (TokenState::Scheduled, None)
         };
-        Some(QueueToken { id, user_id, key_id, place, issued_at: now, present_until: None, state })
+        Some(QueueToken { id, user_id, key_id, place, entrant: None, issued_at: now, present_until: None, state })
     }
 
     /// Gives a scheduled token the next place, once the sale is open.
@@ -139,15 +143,19 @@ impl Queue {
     /// present for as long as three of the longest intervals.
     pub fn place(&mut self, token: QueueToken) -> QueueToken {
         self.last_place += 1;
-        let watched = self.last_number <= polling::lookahead(&self.settings);
-        let opened_at = self.settings.sales_open_at.unwrap_or(self.decided_at);
-        let unwatched = (!watched).then(|| polling::present_until(opened_at, polling::LONGEST_POLL_SECONDS));
         QueueToken {
             place: Some(self.last_place),
             state: TokenState::Waiting,
-            present_until: token.present_until.max(unwatched),
+            present_until: token.present_until.max(self.presumed_until()),
             ..token
         }
+    }
+
+    /// Until when all those from before the opening count as present, if they are too many to be watched.
+    pub fn presumed_until(&self) -> Option<Instant> {
+        let watched = self.last_number <= polling::lookahead(&self.settings);
+        let opened_at = self.settings.sales_open_at.unwrap_or(self.decided_at);
+        (!watched).then(|| polling::present_until(opened_at, polling::LONGEST_POLL_SECONDS))
     }
 
     /// Whether it is written down that a token is present: those at, near or behind the head are watched, and before
@@ -237,6 +245,8 @@ pub struct QueueToken {
     pub key_id: u32,
     /// Its place in the line; `None` before the draw.
     pub place: Option<u32>,
+    /// What takes part in the draw, for a token from before the opening.
+    pub entrant: Option<Entrant>,
     /// When it was given out.
     pub issued_at: Instant,
     /// Until when its user counts as present while it waits; kept up near the head only.
@@ -246,6 +256,12 @@ pub struct QueueToken {
 }
 
 impl QueueToken {
+    /// What its text says. A token from before the opening keeps the text it was given: without a place.
+    pub fn claims(&self) -> QueueClaims {
+        let place = self.place.filter(|_| self.entrant.is_none());
+        QueueClaims { id: self.id, user_id: self.user_id, place, issued_at: self.issued_at }
+    }
+
     /// What it is at `now`: an active token past its deadline has expired, whether or not that was written.
     pub fn state_at(&self, now: Instant) -> TokenState {
         match self.state {

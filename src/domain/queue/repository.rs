@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Queue, QueueSettings, QueueToken};
+use super::{Entrant, Queue, QueueSettings, QueueToken};
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
@@ -121,7 +121,7 @@ pub trait QueueRepository: Send {
     /// Ends the active tokens whose deadline has passed, except those another transaction holds, and tells how many.
     async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant) -> Result<u64, RepositoryError>;
 
-    /// Writes the place and state of locked tokens; `now` becomes the end of those that have ended.
+    /// Writes the place and state of locked tokens, and which of the ended ones are no entrants; `now` becomes the end of those that have ended.
     async fn update_tokens(&mut self, tokens: &[QueueToken], now: Instant) -> Result<(), RepositoryError>;
 
     /// Writes until when the users of waiting and scheduled tokens are present, in ascending order of id; tokens that
@@ -130,4 +130,35 @@ pub trait QueueRepository: Send {
 
     /// Marks active tokens that nobody has used yet as used, if their deadline hasn't passed.
     async fn claim_tokens(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<(), RepositoryError>;
+}
+
+/// Reads who takes part in a draw, and writes what came of it.
+#[async_trait]
+pub trait DrawRepository: Send {
+    /// How many tokens up to the `last_number`th take part in the draw. No lock.
+    async fn count_entrants(&mut self, concert_id: ConcertId, last_number: u32) -> Result<u32, RepositoryError>;
+
+    /// The tokens up to the `last_number`th that take part in the draw, by id. No lock.
+    async fn list_entrants(
+        &mut self,
+        concert_id: ConcertId,
+        last_number: u32,
+    ) -> Result<Vec<(QueueTokenId, Entrant)>, RepositoryError>;
+
+    /// The entrants in at most `limit` places after `place`, by place, each with its own. No lock.
+    async fn list_drawn(
+        &mut self,
+        concert_id: ConcertId,
+        place: u32,
+        limit: u32,
+    ) -> Result<Vec<(u32, Entrant)>, RepositoryError>;
+
+    /// Writes the places of tokens that were drawn, `first_place` and on: those who are still there are waiting then.
+    /// They count as present until `presumed_until` at least. Tells how many have left. The caller has the queue's lock.
+    async fn write_places(
+        &mut self,
+        ids: &[QueueTokenId],
+        first_place: u32,
+        presumed_until: Option<Instant>,
+    ) -> Result<u32, RepositoryError>;
 }

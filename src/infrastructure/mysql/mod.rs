@@ -6,6 +6,7 @@
 mod audit;
 mod booking;
 mod concert;
+mod draw;
 mod error;
 mod event;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod loss;
 mod payment;
 mod point;
 mod queue;
+mod queue_rows;
 mod session;
 mod sql;
 mod unit_of_work;

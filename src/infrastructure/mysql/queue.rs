@@ -3,21 +3,17 @@
 use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, FromRow};
-use uuid::Uuid;
+use sqlx::AssertSqlSafe;
 
 use super::{
-    error::corrupt,
+    queue_rows::{QUEUE, QueueRow, TOKEN, count, status_of, tokens},
     sql::{datetime, list, padded, rows},
     unit_of_work::Session,
 };
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
-    queue::{
-        Admission, AdmissionRecord, Ending, LiveCounts, Queue, QueueMode, QueueRepository, QueueSettings, QueueToken,
-        TokenState,
-    },
+    queue::{Admission, AdmissionRecord, LiveCounts, Queue, QueueRepository, QueueToken, TokenState},
     repository_error::RepositoryError,
 };
 
@@ -26,130 +22,6 @@ const TOKENS_PER_UPDATE: u32 = 1_024;
 
 /// How many tokens with times of their own one statement writes: what it takes grows with the square.
 const TOKENS_PER_CASE: usize = 128;
-
-/// The concert is looked up in a scalar subquery, so that a locking read of a queue doesn't lock its concert: joining
-/// a queue must not wait for those who book.
-const QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
-     claim_seconds, sales_open_at, last_number, last_place, head, departures, decided_at \
-     FROM queues q FORCE INDEX (PRIMARY) WHERE (SELECT c.deleted_at IS NULL FROM concerts c \
-     WHERE c.id = q.concert_id)";
-
-const TOKEN: &str = "SELECT id, user_id, key_id, status, place, issued_at, present_until, admitted_at, \
-     claimed_at, expires_at, lapses_at FROM queue_tokens";
-
-#[derive(FromRow)]
-struct QueueRow {
-    concert_id: u64,
-    mode: String,
-    admit_count: u32,
-    admit_interval_seconds: u32,
-    max_active: u32,
-    active_seconds: u32,
-    claim_seconds: u32,
-    sales_open_at: Option<Instant>,
-    last_number: u32,
-    last_place: u32,
-    head: u32,
-    departures: u32,
-    decided_at: Instant,
-}
-
-impl TryFrom<QueueRow> for Queue {
-    type Error = RepositoryError;
-
-    fn try_from(row: QueueRow) -> Result<Self, RepositoryError> {
-        let settings = QueueSettings {
-            mode: QueueMode::from_name(&row.mode).ok_or_else(|| corrupt("a queue's mode", &row.mode))?,
-            admit_count: row.admit_count,
-            admit_interval_seconds: row.admit_interval_seconds,
-            max_active: row.max_active,
-            active_seconds: row.active_seconds,
-            claim_seconds: row.claim_seconds,
-            sales_open_at: row.sales_open_at,
-        };
-        Ok(Self {
-            concert_id: ConcertId(row.concert_id),
-            settings,
-            last_number: row.last_number,
-            last_place: row.last_place,
-            head: row.head,
-            departures: row.departures,
-            decided_at: row.decided_at,
-        })
-    }
-}
-
-#[derive(FromRow)]
-struct TokenRow {
-    id: u64,
-    user_id: Uuid,
-    key_id: u32,
-    status: String,
-    place: Option<u32>,
-    issued_at: Instant,
-    present_until: Option<Instant>,
-    admitted_at: Option<Instant>,
-    claimed_at: Option<Instant>,
-    expires_at: Option<Instant>,
-    lapses_at: Option<Instant>,
-}
-
-impl TryFrom<TokenRow> for QueueToken {
-    type Error = RepositoryError;
-
-    fn try_from(row: TokenRow) -> Result<Self, RepositoryError> {
-        Ok(Self {
-            id: QueueTokenId(row.id),
-            user_id: UserId(row.user_id),
-            key_id: row.key_id,
-            place: row.place,
-            issued_at: row.issued_at,
-            present_until: row.present_until,
-            state: row.state()?,
-        })
-    }
-}
-
-impl TokenRow {
-    fn state(&self) -> Result<TokenState, RepositoryError> {
-        match self.status.as_str() {
-            "SCHEDULED" => Ok(TokenState::Scheduled),
-            "WAITING" => Ok(TokenState::Waiting),
-            "ACTIVE" => match (self.admitted_at, self.expires_at, self.lapses_at) {
-                (Some(admitted_at), Some(expires_at), Some(lapses_at)) => Ok(TokenState::Active(Admission {
-                    admitted_at,
-                    claimed_at: self.claimed_at,
-                    expires_at,
-                    lapses_at,
-                })),
-                times => Err(corrupt("an active token's times", times)),
-            },
-            "COMPLETED" => Ok(TokenState::Ended(Ending::Completed)),
-            "EXPIRED" => Ok(TokenState::Ended(Ending::Expired)),
-            "LEFT" => Ok(TokenState::Ended(Ending::Left)),
-            other => Err(corrupt("a token's status", other)),
-        }
-    }
-}
-
-fn status_of(state: TokenState) -> &'static str {
-    match state {
-        TokenState::Scheduled => "SCHEDULED",
-        TokenState::Waiting => "WAITING",
-        TokenState::Active(_) => "ACTIVE",
-        TokenState::Ended(Ending::Completed) => "COMPLETED",
-        TokenState::Ended(Ending::Expired) => "EXPIRED",
-        TokenState::Ended(Ending::Left) => "LEFT",
-    }
-}
-
-fn tokens(rows: Vec<TokenRow>) -> Result<Vec<QueueToken>, RepositoryError> {
-    rows.into_iter().map(QueueToken::try_from).collect()
-}
-
-fn count(value: i64) -> Result<u32, RepositoryError> {
-    u32::try_from(value).map_err(|_| corrupt("a count", value))
-}
 
 impl Session {
     /// Writes whole rows of tokens: new ones, or in place of old ones where `on_duplicate` says how. The caller holds
@@ -164,9 +36,9 @@ impl Session {
             return Ok(());
         }
         let text = format!(
-            "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, place, issued_at, admitted_at, \
-             claimed_at, expires_at, lapses_at, ended_at, present_until) VALUES {}{on_duplicate}",
-            rows(13, tokens.len())
+            "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, place, entrant, issued_at, \
+             admitted_at, claimed_at, expires_at, lapses_at, ended_at, present_until) VALUES {}{on_duplicate}",
+            rows(14, tokens.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(text));
         for token in tokens {
@@ -176,7 +48,8 @@ impl Session {
             };
             let ended_at = matches!(token.state, TokenState::Ended(_)).then_some(ended_at);
             query = query.bind(token.id.0).bind(token.id.concert().0).bind(token.user_id.0).bind(token.key_id);
-            query = query.bind(status_of(token.state)).bind(token.place).bind(token.issued_at);
+            query = query.bind(status_of(token.state)).bind(token.place);
+            query = query.bind(token.entrant.map(|entrant| entrant.bytes().to_vec())).bind(token.issued_at);
             query = query.bind(admission.map(|it| it.admitted_at)).bind(admission.and_then(|it| it.claimed_at));
             query = query.bind(admission.map(|it| it.expires_at)).bind(admission.map(|it| it.lapses_at));
             query = query.bind(ended_at).bind(token.present_until);
@@ -224,10 +97,16 @@ impl Session {
     }
 
     /// Ends tokens; the times of their admissions outlive them, for the audit.
-    async fn write_ended(&mut self, status: &str, ids: Vec<u64>, ended_at: Instant) -> Result<(), RepositoryError> {
+    async fn write_ended(
+        &mut self,
+        (status, entrant): (&str, &str),
+        ids: Vec<u64>,
+        ended_at: Instant,
+    ) -> Result<(), RepositoryError> {
         let ids = padded(ids);
         let text = format!(
-            "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = ?, ended_at = COALESCE(ended_at, ?) WHERE id IN {}",
+            "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = ?, ended_at = COALESCE(ended_at, ?), \
+             entrant = {entrant} WHERE id IN {}",
             list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(status).bind(ended_at);
@@ -311,9 +190,11 @@ impl QueueRepository for Session {
     }
 
     async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError> {
+        let made = queue.draw.and_then(|draw| draw.made);
         let result = sqlx::query(
             "UPDATE queues SET mode = ?, admit_count = ?, admit_interval_seconds = ?, max_active = ?, \
-             active_seconds = ?, claim_seconds = ?, sales_open_at = ?, last_number = ?, last_place = ?, head = ?, \
+             active_seconds = ?, claim_seconds = ?, sales_open_at = ?, draw_seed = ?, drawn_at = ?, entrant_count = ?, \
+             draw_base = ?, draw_last_number = ?, draw_placed = ?, last_number = ?, last_place = ?, head = ?, \
              departures = ?, decided_at = ? WHERE concert_id = ?",
         )
         .bind(queue.settings.mode.name())
@@ -323,6 +204,12 @@ impl QueueRepository for Session {
         .bind(queue.settings.active_seconds)
         .bind(queue.settings.claim_seconds)
         .bind(queue.settings.sales_open_at.map(datetime))
+        .bind(queue.draw.map(|draw| draw.seed.bytes().to_vec()))
+        .bind(made.map(|made| made.drawn_at))
+        .bind(made.map(|made| made.entrant_count))
+        .bind(made.map(|made| made.base))
+        .bind(made.map(|made| made.last_number))
+        .bind(made.map(|made| made.placed))
         .bind(queue.last_number)
         .bind(queue.last_place)
         .bind(queue.head)
@@ -341,10 +228,11 @@ impl QueueRepository for Session {
             "SELECT q.concert_id, (q.sales_open_at IS NULL OR q.sales_open_at <= ?) AND ( \
              (q.mode <> 'PAUSED' AND (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
              WHERE t.concert_id = q.concert_id AND t.status = 'WAITING' LIMIT 1) IS NOT NULL) \
+             OR (q.draw_seed IS NOT NULL AND (q.drawn_at IS NULL OR q.draw_placed < q.entrant_count)) \
              OR (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
              WHERE t.concert_id = q.concert_id AND t.status = 'SCHEDULED' LIMIT 1) IS NOT NULL) \
              FROM queues q JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
-             WHERE q.last_number > 0 ORDER BY q.concert_id",
+             WHERE q.last_number > 0 OR q.draw_seed IS NOT NULL ORDER BY q.concert_id",
         )
         .bind(now)
         .fetch_all(self.connection())
@@ -580,12 +468,15 @@ impl QueueRepository for Session {
     async fn update_tokens(&mut self, tokens: &[QueueToken], now: Instant) -> Result<(), RepositoryError> {
         let mut in_line = Vec::new();
         let mut active = Vec::new();
-        let mut ended: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+        let mut ended: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
         for token in tokens {
             match token.state {
                 TokenState::Scheduled | TokenState::Waiting => in_line.push(*token),
                 TokenState::Active(admission) => active.push((token.id.0, admission)),
-                TokenState::Ended(_) => ended.entry(status_of(token.state)).or_default().push(token.id.0),
+                TokenState::Ended(_) => {
+                    let entrant = if token.entrant.is_some() { "entrant" } else { "NULL" };
+                    ended.entry((status_of(token.state), entrant)).or_default().push(token.id.0);
+                }
             }
         }
         // They are locked, so each finds its row.
@@ -593,8 +484,8 @@ impl QueueRepository for Session {
              present_until = VALUES(present_until)";
         self.write_tokens(&in_line, now, on_duplicate).await?;
         self.write_active(&active).await?;
-        for (status, ids) in ended {
-            self.write_ended(status, ids, now).await?;
+        for (ending, ids) in ended {
+            self.write_ended(ending, ids, now).await?;
         }
         Ok(())
     }
@@ -642,7 +533,10 @@ mod tests {
         super::fixtures_catalogue::{at, database, is_locked, sale, user},
         *,
     };
-    use crate::domain::unit_of_work::Database;
+    use crate::domain::{
+        queue::{Ending, QueueMode, QueueSettings},
+        unit_of_work::Database,
+    };
 
     /// So many waiting tokens of users 1 and on, stored with their queue.
     async fn join(pool: &MySqlPool, uow: &mut dyn QueueRepository, id: ConcertId, count: u128) -> Vec<QueueToken> {

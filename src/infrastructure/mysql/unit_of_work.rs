@@ -12,7 +12,7 @@ use crate::domain::{
     idempotency::IdempotencyRepository,
     payment::PaymentRepository,
     point::WalletRepository,
-    queue::QueueRepository,
+    queue::{DrawRepository, QueueRepository},
     repository_error::RepositoryError,
     unit_of_work::{Database, Repositories, UnitOfWork},
     user::{SessionRepository, UserRepository},
@@ -97,6 +97,10 @@ impl Repositories for Session {
     }
 
     fn queues(&mut self) -> &mut dyn QueueRepository {
+        self
+    }
+
+    fn draws(&mut self) -> &mut dyn DrawRepository {
         self
     }
 

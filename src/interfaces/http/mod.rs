@@ -9,6 +9,7 @@ pub mod body;
 pub mod booking;
 pub mod concert;
 pub mod context;
+pub mod draw;
 pub mod gate;
 pub mod idempotency;
 pub mod middleware;

@@ -12,7 +12,7 @@ use utoipa::openapi::{
     tag::TagBuilder,
 };
 
-use super::{admin, booking, concert, operation, payment, point, problem::Code, queue, seat, user};
+use super::{admin, booking, concert, draw, operation, payment, point, problem::Code, queue, seat, user};
 
 /// The security scheme of access tokens.
 pub const BEARER: &str = "accessToken";
@@ -72,6 +72,7 @@ fn failures() -> BTreeMap<&'static str, &'static [Code]> {
         user::FAILURES,
         concert::FAILURES,
         queue::FAILURES,
+        draw::FAILURES,
         seat::FAILURES,
         booking::FAILURES,
         point::FAILURES,

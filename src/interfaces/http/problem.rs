@@ -43,7 +43,7 @@ codes! {
     402: INSUFFICIENT_POINTS;
     403: FORBIDDEN QUEUE_TOKEN_NOT_YOURS QUEUE_TOKEN_WRONG_CONCERT QUEUE_TOKEN_NOT_ACTIVE QUEUE_TOKEN_EXPIRED;
     404: NOT_FOUND CONCERT_NOT_FOUND PERFORMANCE_NOT_FOUND SEAT_NOT_FOUND BOOKING_NOT_FOUND PAYMENT_NOT_FOUND
-         VENUE_NOT_FOUND;
+         VENUE_NOT_FOUND DRAW_NOT_FOUND;
     405: METHOD_NOT_ALLOWED;
     406: NOT_ACCEPTABLE;
     409: EMAIL_TAKEN SEATS_UNAVAILABLE SEAT_LIMIT_EXCEEDED HOLD_ALREADY_EXTENDED BOOKING_NOT_PAYABLE
@@ -299,6 +299,7 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::QueueTokenNotActive { .. } => Code::QUEUE_TOKEN_NOT_ACTIVE,
         Refusal::QueueTokenExpired => Code::QUEUE_TOKEN_EXPIRED,
         Refusal::ConcertNotFound => Code::CONCERT_NOT_FOUND,
+        Refusal::DrawNotFound | Refusal::DrawNotMade => Code::DRAW_NOT_FOUND,
         Refusal::PerformanceNotFound => Code::PERFORMANCE_NOT_FOUND,
         Refusal::SeatNotFound => Code::SEAT_NOT_FOUND,
         Refusal::BookingNotFound => Code::BOOKING_NOT_FOUND,

@@ -21,7 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
-    admin, booking, concert, gate,
+    admin, booking, concert, draw, gate,
     middleware::{log_request, render_problems, set_request_id},
     openapi, operation, payment, point, queue, queue_events, seat,
     state::{App, HttpSettings},
@@ -44,6 +44,7 @@ fn open_routes() -> OpenApiRouter<App> {
         .merge(concert::routes())
         .merge(queue::routes())
         .merge(queue_events::routes())
+        .merge(draw::routes())
         .merge(booking::routes())
         .merge(point::routes())
         .merge(payment::routes())

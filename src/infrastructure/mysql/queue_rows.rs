@@ -1,0 +1,168 @@
+//! The rows of waiting queues and their tokens.
+
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::error::corrupt;
+use crate::domain::{
+    clock::Instant,
+    id::{ConcertId, QueueTokenId, UserId},
+    queue::{
+        Admission, Draw, DrawMade, Ending, Entrant, Queue, QueueMode, QueueSettings, QueueToken, Seed, TokenState,
+    },
+    repository_error::RepositoryError,
+};
+
+/// The concert is looked up in a scalar subquery, so that a locking read of a queue doesn't lock its concert: joining
+/// a queue must not wait for those who book.
+pub(super) const QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
+     claim_seconds, sales_open_at, draw_seed, drawn_at, entrant_count, draw_base, draw_last_number, draw_placed, \
+     last_number, last_place, head, departures, decided_at FROM queues q FORCE INDEX (PRIMARY) \
+     WHERE (SELECT c.deleted_at IS NULL FROM concerts c WHERE c.id = q.concert_id)";
+
+pub(super) const TOKEN: &str = "SELECT id, user_id, key_id, status, place, entrant, issued_at, present_until, admitted_at, \
+     claimed_at, expires_at, lapses_at FROM queue_tokens";
+
+#[derive(FromRow)]
+pub(super) struct QueueRow {
+    concert_id: u64,
+    mode: String,
+    admit_count: u32,
+    admit_interval_seconds: u32,
+    max_active: u32,
+    active_seconds: u32,
+    claim_seconds: u32,
+    sales_open_at: Option<Instant>,
+    draw_seed: Option<Vec<u8>>,
+    drawn_at: Option<Instant>,
+    entrant_count: Option<u32>,
+    draw_base: Option<u32>,
+    draw_last_number: Option<u32>,
+    draw_placed: Option<u32>,
+    last_number: u32,
+    last_place: u32,
+    head: u32,
+    departures: u32,
+    decided_at: Instant,
+}
+
+impl TryFrom<QueueRow> for Queue {
+    type Error = RepositoryError;
+
+    fn try_from(row: QueueRow) -> Result<Self, RepositoryError> {
+        let draw = row.draw()?;
+        let settings = QueueSettings {
+            mode: QueueMode::from_name(&row.mode).ok_or_else(|| corrupt("a queue's mode", &row.mode))?,
+            admit_count: row.admit_count,
+            admit_interval_seconds: row.admit_interval_seconds,
+            max_active: row.max_active,
+            active_seconds: row.active_seconds,
+            claim_seconds: row.claim_seconds,
+            sales_open_at: row.sales_open_at,
+        };
+        Ok(Self {
+            concert_id: ConcertId(row.concert_id),
+            settings,
+            draw,
+            last_number: row.last_number,
+            last_place: row.last_place,
+            head: row.head,
+            departures: row.departures,
+            decided_at: row.decided_at,
+        })
+    }
+}
+
+impl QueueRow {
+    fn draw(&self) -> Result<Option<Draw>, RepositoryError> {
+        let Some(seed) = &self.draw_seed else { return Ok(None) };
+        let seed = Seed::new(digest(seed)?);
+        let progress = (self.drawn_at, self.entrant_count, self.draw_base, self.draw_last_number, self.draw_placed);
+        let made = match progress {
+            (None, ..) => None,
+            (Some(drawn_at), Some(entrant_count), Some(base), Some(last_number), Some(placed)) => {
+                Some(DrawMade { drawn_at, entrant_count, base, last_number, placed })
+            }
+            progress => return Err(corrupt("a draw", progress)),
+        };
+        Ok(Some(Draw { seed, made }))
+    }
+}
+
+pub(super) fn digest(bytes: &[u8]) -> Result<[u8; 32], RepositoryError> {
+    bytes.try_into().map_err(|_| corrupt("the length of a digest", bytes.len()))
+}
+
+#[derive(FromRow)]
+pub(super) struct TokenRow {
+    id: u64,
+    user_id: Uuid,
+    key_id: u32,
+    status: String,
+    place: Option<u32>,
+    entrant: Option<Vec<u8>>,
+    issued_at: Instant,
+    present_until: Option<Instant>,
+    admitted_at: Option<Instant>,
+    claimed_at: Option<Instant>,
+    expires_at: Option<Instant>,
+    lapses_at: Option<Instant>,
+}
+
+impl TryFrom<TokenRow> for QueueToken {
+    type Error = RepositoryError;
+
+    fn try_from(row: TokenRow) -> Result<Self, RepositoryError> {
+        Ok(Self {
+            id: QueueTokenId(row.id),
+            user_id: UserId(row.user_id),
+            key_id: row.key_id,
+            place: row.place,
+            entrant: row.entrant.as_deref().map(digest).transpose()?.map(Entrant::new),
+            issued_at: row.issued_at,
+            present_until: row.present_until,
+            state: row.state()?,
+        })
+    }
+}
+
+impl TokenRow {
+    fn state(&self) -> Result<TokenState, RepositoryError> {
+        match self.status.as_str() {
+            "SCHEDULED" => Ok(TokenState::Scheduled),
+            "WAITING" => Ok(TokenState::Waiting),
+            "ACTIVE" => match (self.admitted_at, self.expires_at, self.lapses_at) {
+                (Some(admitted_at), Some(expires_at), Some(lapses_at)) => Ok(TokenState::Active(Admission {
+                    admitted_at,
+                    claimed_at: self.claimed_at,
+                    expires_at,
+                    lapses_at,
+                })),
+                times => Err(corrupt("an active token's times", times)),
+            },
+            "COMPLETED" => Ok(TokenState::Ended(Ending::Completed)),
+            "EXPIRED" => Ok(TokenState::Ended(Ending::Expired)),
+            "LEFT" => Ok(TokenState::Ended(Ending::Left)),
+            other => Err(corrupt("a token's status", other)),
+        }
+    }
+}
+
+pub(super) fn status_of(state: TokenState) -> &'static str {
+    match state {
+        TokenState::Scheduled => "SCHEDULED",
+        TokenState::Waiting => "WAITING",
+        TokenState::Active(_) => "ACTIVE",
+        TokenState::Ended(Ending::Completed) => "COMPLETED",
+        TokenState::Ended(Ending::Expired) => "EXPIRED",
+        TokenState::Ended(Ending::Left) => "LEFT",
+    }
+}
+
+pub(super) fn tokens(rows: Vec<TokenRow>) -> Result<Vec<QueueToken>, RepositoryError> {
+    rows.into_iter().map(QueueToken::try_from).collect()
+}
+
+pub(super) fn count(value: i64) -> Result<u32, RepositoryError> {
+    u32::try_from(value).map_err(|_| corrupt("a count", value))
+}

@@ -1,0 +1,149 @@
+//! Checking a draw from what a server published, without that server.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::domain::queue::{Entrant, Seed};
+
+/// The part of the published draw that is checked.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Published {
+    commitment: String,
+    seed: Option<String>,
+    entrant_count: Option<usize>,
+}
+
+/// A draw that is what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// How many took part.
+    pub entrants: usize,
+    /// The drawn place of the token that was asked for, from 1.
+    pub place: Option<usize>,
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "ok  the commitment is the SHA-256 of the seed")?;
+        writeln!(f, "ok  {} entrants, as many as were announced", self.entrants)?;
+        write!(f, "ok  they stand in the order of the seed, each of them once")?;
+        self.place.map_or(Ok(()), |place| write!(f, "\nok  the token was drawn as number {place} of {}", self.entrants))
+    }
+}
+
+/// What is wrong with a draw.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// The first file isn't a draw.
+    #[error("the draw can't be read: {0}")]
+    Unreadable(String),
+    /// Too early.
+    #[error("the draw has not been made yet: its seed is still secret")]
+    NotMade,
+    /// The seed isn't the one that was promised.
+    #[error("the commitment is not the SHA-256 of the seed: it is {0}")]
+    Commitment(String),
+    /// Somebody is missing, or added.
+    #[error("there are {found} entrants where {announced} were announced")]
+    Count {
+        /// In the draw.
+        announced: usize,
+        /// In the list.
+        found: usize,
+    },
+    /// A line that is no entrant.
+    #[error("line {0} of the entrants is not 64 hex digits")]
+    Entrant(usize),
+    /// Another order.
+    #[error("line {0} of the entrants stands before the line above it, or is the same")]
+    Order(usize),
+    /// The token took no part.
+    #[error("the token is not among the entrants: its SHA-256 is {0}")]
+    Absent(String),
+}
+
+/// Checks a draw, as `GET …/queue/draw` and `GET …/queue/draw/entrants` gave it, and finds a token's place in it.
+pub fn verify(draw: &str, entrants: &str, token: Option<&str>) -> Result<Verified, Flaw> {
+    let draw: Published = serde_json::from_str(draw).map_err(|error| Flaw::Unreadable(error.to_string()))?;
+    let (seed, announced) = draw.seed.zip(draw.entrant_count).ok_or(Flaw::NotMade)?;
+    let seed = Seed::from_hex(&seed).ok_or_else(|| Flaw::Unreadable("the seed is not 64 hex digits".to_owned()))?;
+    if seed.commitment() != draw.commitment {
+        return Err(Flaw::Commitment(seed.commitment()));
+    }
+    let wanted = token.map(Entrant::of);
+    let (mut found, mut last, mut place) = (0, None, None);
+    for line in entrants.lines() {
+        found += 1;
+        let entrant = Entrant::from_hex(line).ok_or(Flaw::Entrant(found))?;
+        let rank = Some(seed.rank(&entrant));
+        if rank <= last {
+            return Err(Flaw::Order(found));
+        }
+        last = rank;
+        if wanted == Some(entrant) {
+            place = Some(found);
+        }
+    }
+    if found != announced {
+        return Err(Flaw::Count { announced, found });
+    }
+    match wanted.filter(|_| place.is_none()) {
+        Some(absent) => Err(Flaw::Absent(absent.hex())),
+        None => Ok(Verified { entrants: found, place }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A draw of the tokens `a`, `b` and `c`, and its lines.
+    fn drawn() -> (String, Vec<String>) {
+        let seed = Seed::new([9; 32]);
+        let mut entrants = ["a", "b", "c"].map(Entrant::of).to_vec();
+        entrants.sort_by_key(|entrant| seed.rank(entrant));
+        let draw = json!({"commitment": seed.commitment(), "seed": seed.hex(), "entrantCount": 3, "algorithm": "…"});
+        (draw.to_string(), entrants.iter().map(Entrant::hex).collect())
+    }
+
+    #[test]
+    fn a_true_draw_is_verified_and_tells_a_place() {
+        let (draw, lines) = drawn();
+        let text = lines.join("\n") + "\n";
+        assert_eq!(verify(&draw, &text, None), Ok(Verified { entrants: 3, place: None }));
+        let place = 1 + lines.iter().position(|line| *line == Entrant::of("b").hex()).unwrap();
+        let verified = verify(&draw, &text, Some("b")).unwrap();
+        assert_eq!(verified, Verified { entrants: 3, place: Some(place) });
+        assert!(verified.to_string().ends_with(&format!("number {place} of 3")), "{verified}");
+        assert_eq!(verify(&draw, &text, Some("d")), Err(Flaw::Absent(Entrant::of("d").hex())));
+    }
+
+    #[test]
+    fn every_forgery_is_found() {
+        let (draw, lines) = drawn();
+        let text = |lines: &[String]| lines.join("\n");
+        let other = Seed::new([8; 32]);
+        let with = |member: &str, value: serde_json::Value| {
+            let mut draw: serde_json::Value = serde_json::from_str(&draw).unwrap();
+            draw[member] = value;
+            draw.to_string()
+        };
+        let commitment = Flaw::Commitment(other.commitment());
+        assert_eq!(verify(&with("seed", json!(other.hex())), &text(&lines), None), Err(commitment));
+        for member in ["seed", "entrantCount"] {
+            assert_eq!(verify(&with(member, json!(null)), &text(&lines), None), Err(Flaw::NotMade));
+        }
+        let short = Flaw::Count { announced: 3, found: 2 };
+        assert_eq!(verify(&draw, &text(&lines[..2]), None), Err(short));
+        let swapped = [lines[0].clone(), lines[2].clone(), lines[1].clone()];
+        assert_eq!(verify(&draw, &text(&swapped), None), Err(Flaw::Order(3)));
+        let twice = [lines[0].clone(), lines[0].clone(), lines[1].clone()];
+        assert_eq!(verify(&draw, &text(&twice), None), Err(Flaw::Order(2)));
+        assert_eq!(verify(&draw, "x", None), Err(Flaw::Entrant(1)));
+        assert!(matches!(verify("{}", "", None), Err(Flaw::Unreadable(_))));
+    }
+}

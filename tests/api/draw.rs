@@ -1,0 +1,314 @@
+//! The draw: who comes before the opening stands in an order drawn at random, and anybody can check it.
+
+use axum::http::Method;
+use chrono::TimeDelta;
+use concert_reservation::{
+    domain::queue::Entrant,
+    verify_draw::{Verified, verify},
+};
+use serde_json::{Value, json};
+use sqlx::{
+    MySqlPool,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
+
+use crate::support::{Client, Sale, TestApp, race};
+
+const TOKENS: &str = "/api/v1/queue/tokens";
+const CURRENT: &str = "/api/v1/queue/tokens/current";
+
+fn draw_path(sale: &Sale) -> String {
+    format!("/api/v1/concerts/{}/queue/draw", sale.concert_id)
+}
+
+async fn draw(app: &TestApp, sale: &Sale) -> Value {
+    app.anonymous().get(&draw_path(sale)).await.expect(200).json()
+}
+
+/// The published lines.
+async fn entrants(app: &TestApp, sale: &Sale) -> String {
+    let reply = app.anonymous().get(&format!("{}/entrants", draw_path(sale))).await.expect(200);
+    assert!(reply.header("content-type").starts_with("text/plain"), "{}", reply.header("content-type"));
+    String::from_utf8(reply.bytes).unwrap()
+}
+
+/// A sale that opens in a minute; one is admitted at a time.
+async fn sale_to_come(app: &TestApp, mode: &str) -> Sale {
+    let sale = app.sale(1, 1).await;
+    let opening = (app.now() + TimeDelta::seconds(60)).to_rfc3339();
+    sale.set_queue(app, json!({"mode": mode, "admitCount": 1, "salesOpenAt": opening})).await;
+    sale
+}
+
+async fn join_all(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
+    let mut clients = Vec::with_capacity(count);
+    for user in app.users(count).await {
+        clients.push(sale.join(user).await);
+    }
+    clients
+}
+
+async fn poll(client: &Client) -> Value {
+    client.get(CURRENT).await.expect(200).json()
+}
+
+/// The clients in the order of the published lines, all of which are theirs.
+fn in_drawn_order(lines: &str, clients: &[Client]) -> Vec<Client> {
+    assert_eq!(lines.lines().count(), clients.len(), "{lines}");
+    let client_of = |line: &str| clients.iter().find(|client| Entrant::of(client.queue_token()).hex() == line);
+    lines.lines().map(|line| client_of(line).expect("every line is somebody's").clone()).collect()
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_seed_is_promised_before_and_shown_after(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let nobody = app.anonymous();
+    for path in ["draw", "draw/entrants"] {
+        let unknown = format!("/api/v1/concerts/999999/queue/{path}");
+        nobody.get(&unknown).await.expect_problem(404, "CONCERT_NOT_FOUND");
+    }
+    let sale = app.sale(1, 1).await;
+    let lines = format!("{}/entrants", draw_path(&sale));
+    nobody.get(&draw_path(&sale)).await.expect_problem(404, "DRAW_NOT_FOUND");
+    nobody.get(&lines).await.expect_problem(404, "DRAW_NOT_FOUND");
+
+    let mut promised = Value::Null;
+    for seconds in [60, 7_200, 120] {
+        let opening = app.now() + TimeDelta::seconds(seconds);
+        sale.set_queue(&app, json!({"mode": "PAUSED", "salesOpenAt": opening.to_rfc3339()})).await;
+        let shown = draw(&app, &sale).await;
+        assert!(shown["seed"].is_null() && shown["entrantCount"].is_null(), "{shown}");
+        assert!(shown["algorithm"].as_str().is_some_and(|text| text.contains("HMAC-SHA-256")), "{shown}");
+        assert!(shown["salesOpenAt"].is_string() && shown["commitment"].is_string(), "{shown}");
+        assert!(promised.is_null() || promised == shown["commitment"], "moving the opening keeps the seed");
+        promised = shown["commitment"].clone();
+        nobody.get(&lines).await.expect_problem(404, "DRAW_NOT_FOUND");
+    }
+    join_all(&app, &sale, 3).await;
+    app.clock.advance(TimeDelta::milliseconds(119_999));
+    app.tick().await;
+    assert!(draw(&app, &sale).await["seed"].is_null());
+    app.clock.advance(TimeDelta::milliseconds(1));
+    app.tick().await;
+    let made = draw(&app, &sale).await;
+    assert_eq!((&made["commitment"], &made["entrantCount"]), (&promised, &json!(3)), "{made}");
+    let found = verify(&made.to_string(), &entrants(&app, &sale).await, None);
+    assert_eq!(found, Ok(Verified { entrants: 3, place: None }));
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_published_order_is_the_order_of_the_line(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options);
+    let sale = sale_to_come(&app, "QUEUE").await;
+    let clients = join_all(&app, &sale, 12).await;
+    let (gone, stayed) = clients.split_at(2);
+    gone[0].delete(CURRENT).await.expect(204);
+    gone[1].delete("/api/v1/users/me").await.expect(204);
+
+    // The first to come after the opening, before any tick: the draw is made first.
+    app.advance(60);
+    let user = app.user().await;
+    let late = user.post(TOKENS, json!({"concertId": sale.concert_id})).await.expect(201).json();
+    assert_eq!((&late["status"], &late["position"]), (&json!("WAITING"), &json!(11)), "{late}");
+    let made = draw(&app, &sale).await;
+    assert_eq!(made["entrantCount"], 10, "who left before the opening took no part: {made}");
+    let lines = entrants(&app, &sale).await;
+    let drawn = in_drawn_order(&lines, stayed);
+    for (index, client) in drawn.iter().enumerate() {
+        for instance in 0..2 {
+            let client = app.at_instance(client, instance);
+            let again = client.post(TOKENS, json!({"concertId": sale.concert_id})).await.expect(200).json();
+            for place in [again, poll(&client).await] {
+                assert_eq!(place["position"], index + 1, "{place}");
+                assert_eq!(place["queueToken"], client.queue_token(), "a token keeps its text: {place}");
+            }
+        }
+        let found = verify(&made.to_string(), &lines, Some(client.queue_token()));
+        assert_eq!(found, Ok(Verified { entrants: 10, place: Some(index + 1) }));
+    }
+    // Leaving after the draw changes nothing of it.
+    drawn[9].delete(CURRENT).await.expect(204);
+    let late = user.with_queue_token(late["queueToken"].as_str().unwrap());
+    for (index, client) in drawn[..9].iter().enumerate() {
+        // Everybody is still there.
+        for waiting in drawn[index..9].iter().chain([&late]) {
+            assert_eq!(poll(waiting).await["status"], "WAITING");
+        }
+        app.tick().await;
+        assert_eq!(poll(client).await["status"], "ACTIVE");
+        app.advance(10);
+    }
+    poll(&late).await;
+    app.tick().await;
+    assert_eq!(poll(&late).await["status"], "ACTIVE", "after all of them");
+    assert_eq!(entrants(&app, &sale).await, lines);
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn of_two_servers_one_makes_the_draw(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options);
+    for mode in ["QUEUE", "OPEN", "PAUSED"] {
+        let sale = sale_to_come(&app, mode).await;
+        let clients = join_all(&app, &sale, 8).await;
+        app.advance(60);
+        let servers: Vec<_> = app.instances.iter().map(|instance| instance.shared.clone()).collect();
+        let ticks = servers.iter().cycle().take(6).cloned();
+        let late = app.users(4).await;
+        let (results, joined) = tokio::join!(
+            race(ticks.map(|server| async move { server.queue.admit_due().await.map(|_| ()) })),
+            futures::future::join_all(late.into_iter().map(|user| sale.join(user))),
+        );
+        for result in results {
+            result.unwrap();
+        }
+        let made = draw(&app, &sale).await;
+        let lines = entrants(&app, &sale).await;
+        assert_eq!(verify(&made.to_string(), &lines, None), Ok(Verified { entrants: 8, place: None }), "{mode}");
+        let mut last = 0;
+        for client in in_drawn_order(&lines, &clients).iter().chain(&joined) {
+            let position = poll(client).await["position"].as_u64().unwrap();
+            let is_late = joined.iter().any(|late| late.queue_token() == client.queue_token());
+            assert!(
+                if is_late { position >= last.min(8) } else { position >= last },
+                "{mode}: {position} after {last}"
+            );
+            last = position.max(last);
+        }
+    }
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn opening_now_makes_the_draw_at_once_and_a_later_opening_none(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let app = TestApp::start(options);
+    let sale = sale_to_come(&app, "QUEUE").await;
+    let clients = join_all(&app, &sale, 5).await;
+    clients[0].delete(CURRENT).await.expect(204);
+    sale.set_queue(&app, json!({"mode": "PAUSED", "salesOpenAt": null})).await;
+    let made = draw(&app, &sale).await;
+    assert_eq!((&made["entrantCount"], &made["salesOpenAt"]), (&json!(4), &Value::Null), "{made}");
+    let lines = entrants(&app, &sale).await;
+    for (index, client) in in_drawn_order(&lines, &clients[1..]).iter().enumerate() {
+        assert_eq!(poll(client).await["position"], index + 1);
+    }
+
+    let opening = (app.now() + TimeDelta::seconds(60)).to_rfc3339();
+    sale.set_queue(&app, json!({"mode": "PAUSED", "salesOpenAt": opening})).await;
+    let later = join_all(&app, &sale, 3).await;
+    assert_eq!(poll(&later[0]).await["status"], "SCHEDULED");
+    app.advance(60);
+    let last = app.user().await;
+    let last = sale.join(last).await;
+    for (index, client) in later.iter().chain([&last]).enumerate() {
+        let place = poll(client).await;
+        assert_eq!((&place["position"], &place["queueToken"]), (&json!(index + 5), &json!(client.queue_token())));
+    }
+    assert_eq!(draw(&app, &sale).await["seed"], made["seed"]);
+    assert_eq!(entrants(&app, &sale).await, lines);
+    app.assert_sound().await;
+}
+
+/// So many scheduled tokens of as many users.
+async fn crowd(pool: &MySqlPool, sale: &Sale, count: u32) {
+    let digits = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 \
+                  UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
+    let numbers = format!(
+        "(SELECT 1 + a.d + 10 * b.d + 100 * c.d + 1000 * e.d + 10000 * f.d AS n \
+         FROM {digits} a, {digits} b, {digits} c, {digits} e, {digits} f) numbers WHERE n <= {count}"
+    );
+    let id = "UNHEX(LPAD(HEX(n), 32, '0'))";
+    let (concert, number): (u64, u32) =
+        sqlx::query_as("SELECT concert_id, last_number FROM queues WHERE concert_id = ?")
+            .bind(sale.concert_id)
+            .fetch_one(pool)
+            .await
+            .unwrap();
+    for text in [
+        format!(
+            "INSERT INTO users (id, email, email_key, password_hash, name, role, created_at) SELECT {id}, \
+             CONCAT('crowd', n), CONCAT('crowd', n), '', 'x', 'USER', '2026-11-20 08:00:00' FROM {numbers}"
+        ),
+        format!(
+            "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, entrant, issued_at) \
+             SELECT ({concert} << 32) + {number} + n, {concert}, {id}, 1, 'SCHEDULED', \
+             UNHEX(SHA2(CONCAT('crowd', n), 256)), '2026-11-20 08:00:00' FROM {numbers}"
+        ),
+        format!("UPDATE queues SET last_number = last_number + {count} WHERE concert_id = {concert}"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(pool).await.unwrap();
+    }
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_places_of_a_crowd_are_written_in_parts_and_nobody_is_overtaken(
+    pool: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let crowd_size: u32 = 5_000;
+    let app = TestApp::start_two(options.clone());
+    let pool = pool.connect_with(options).await.unwrap();
+    let sale = sale_to_come(&app, "QUEUE").await;
+    let clients = join_all(&app, &sale, 2).await;
+    crowd(&pool, &sale, crowd_size).await;
+    app.advance(60);
+
+    // Drawn, and no place is written yet.
+    let late = app.user().await;
+    let late = sale.join(late).await;
+    assert_eq!(poll(&late).await["position"], crowd_size + 3);
+    let made = draw(&app, &sale).await;
+    assert_eq!(made["entrantCount"], crowd_size + 2, "{made}");
+    let path = format!("{}/entrants", draw_path(&sale));
+    app.anonymous().get(&path).await.expect_problem(404, "DRAW_NOT_FOUND");
+    assert_eq!(poll(&clients[0]).await["status"], "SCHEDULED");
+    clients[0].delete(CURRENT).await.expect(204);
+
+    // Both servers write places, and admit meanwhile.
+    let servers: Vec<_> = app.instances.iter().map(|instance| instance.shared.clone()).collect();
+    for result in race(servers.into_iter().map(|server| async move { server.queue.admit_due().await })).await {
+        result.unwrap();
+    }
+    let lines = entrants(&app, &sale).await;
+    let (draw_text, total) = (made.to_string(), lines.lines().count());
+    let places = clients.iter().map(|client| {
+        let found = verify(&draw_text, &lines, Some(client.queue_token())).unwrap();
+        assert_eq!(found.entrants, crowd_size as usize + 2, "who left after the draw is still listed");
+        found.place.unwrap()
+    });
+    let places: Vec<_> = places.collect();
+    let first: Vec<u8> =
+        sqlx::query_scalar("SELECT entrant FROM queue_tokens WHERE status = 'ACTIVE'").fetch_one(&pool).await.unwrap();
+    let admitted = 1 + usize::from(places[0] == 1);
+    assert_eq!(Entrant::new(first.try_into().unwrap()).hex(), lines.lines().nth(admitted - 1).unwrap());
+    let ahead = |place: usize| place - admitted - usize::from((admitted + 1..place).contains(&places[0]));
+    let expected = if places[1] == admitted { 0 } else { ahead(places[1]) };
+    assert_eq!(poll(&clients[1]).await["position"], expected, "{places:?}");
+    assert_eq!(poll(&clients[0]).await["status"], "LEFT");
+    assert_eq!(poll(&late).await["position"], ahead(total + 1), "{places:?}");
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_opening_for_nobody_drew_nothing(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = sale_to_come(&app, "QUEUE").await;
+    let promised = draw(&app, &sale).await["commitment"].clone();
+    app.advance(60);
+    app.tick().await;
+    let made = draw(&app, &sale).await;
+    assert_eq!((&made["entrantCount"], entrants(&app, &sale).await.as_str()), (&json!(0), ""), "{made}");
+    assert_eq!(verify(&made.to_string(), "", None), Ok(Verified { entrants: 0, place: None }));
+
+    let opening = (app.now() + TimeDelta::seconds(60)).to_rfc3339();
+    sale.set_queue(&app, json!({"salesOpenAt": opening})).await;
+    let again = draw(&app, &sale).await;
+    assert!(again["seed"].is_null() && again["commitment"] != promised, "its seed is known by now: {again}");
+    let admin = app.admin().await;
+    admin.send(Method::DELETE, &format!("/api/v1/admin/concerts/{}", sale.concert_id), &[], None).await.expect(204);
+    app.anonymous().get(&draw_path(&sale)).await.expect_problem(404, "CONCERT_NOT_FOUND");
+}
