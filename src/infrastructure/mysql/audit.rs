@@ -332,7 +332,7 @@ mod tests {
             "INSERT INTO outbox_events (id, stream_id, sequence, type, subject, data, created_at) \
              VALUES (?, ?, ?, ?, ?, '{}', ?)",
         )
-        .bind(Uuid::new_v4())
+        .bind(Uuid::now_v7())
         .bind(stream_id)
         .bind(sequence)
         .bind(kind)
@@ -349,7 +349,7 @@ mod tests {
         (version, kind, amount, balance): (u64, &str, &str, &str),
         paid: Option<(&Booking, PaymentId)>,
     ) -> Uuid {
-        let id = Uuid::new_v4();
+        let id = Uuid::now_v7();
         sqlx::query(
             "INSERT INTO point_transactions (id, user_id, version, type, amount, balance_after, booking_id, \
              payment_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -423,7 +423,7 @@ mod tests {
         entry(pool, user_id, (3, "PAYMENT", "-10.50", "79"), Some((&held[2], refunded))).await;
         entry(pool, user_id, (4, "REFUND", "10.50", "89.50"), Some((&held[2], refunded))).await;
         run(pool, "INSERT INTO point_wallets SELECT id, 89.50, 4, created_at FROM users").await;
-        event(pool, Uuid::new_v4(), 0, "points.charged", charge).await;
+        event(pool, Uuid::now_v7(), 0, "points.charged", charge).await;
         for (number, booking) in held.iter().enumerate() {
             let stream = booking.id.0;
             event(pool, stream, 1, "booking.held", stream).await;
