@@ -17,4 +17,9 @@ impl<T> Page<T> {
         items.truncate(limit);
         Self { items, more }
     }
+
+    /// The row behind which the next page begins; `None` on the last page.
+    pub fn last_of_more(&self) -> Option<&T> {
+        self.items.last().filter(|_| self.more)
+    }
 }

@@ -128,11 +128,9 @@ impl QueueFacade {
         let command = Command::Join { user_id, concert_id };
         match self.lanes.decide(concert_id.0, command).await? {
             // What a new token was told is stored with it.
-            Outcome::Joined { token, created, poll_after_seconds: Some(told) } => {
-                let place = self.place_of(&token, Some(told)).await?;
-                Ok((place, created))
+            Outcome::Joined { token, created, poll_after_seconds } => {
+                Ok((self.place_of(&token, poll_after_seconds).await?, created))
             }
-            Outcome::Joined { token, created, .. } => Ok((self.place_of(&token, None).await?, created)),
             Outcome::Left => Err(AppError::Overloaded),
         }
     }
@@ -225,12 +223,13 @@ impl QueueFacade {
     /// Reads the board, and notes that whoever waits is there, unless they were told before when to ask again.
     async fn place_of(&self, token: &QueueToken, told: Option<u32>) -> Result<Place, AppError> {
         let now = self.ports.now();
-        let board = match token.state_at(now) {
+        let state = token.state_at(now);
+        let board = match state {
             TokenState::Waiting | TokenState::Scheduled => self.boards.get(token.id.concert()).await?,
             TokenState::Active(_) | TokenState::Ended(_) => None,
         };
         let position = board.as_deref().zip(token.place).map(|(board, place)| board.position(place));
-        let status = match token.state_at(now) {
+        let status = match state {
             // The concert was deleted, and every place in its queue with it.
             TokenState::Waiting | TokenState::Scheduled if board.is_none() => PlaceStatus::Ended(Ending::Expired),
             TokenState::Scheduled => PlaceStatus::Scheduled,
@@ -241,8 +240,7 @@ impl QueueFacade {
             TokenState::Active(admission) => PlaceStatus::Active { expires_at: admission.expires_at },
             TokenState::Ended(ending) => PlaceStatus::Ended(ending),
         };
-        let poll_after_seconds =
-            told.unwrap_or_else(|| self.poll_after(board.as_deref(), token.state_at(now), token.place));
+        let poll_after_seconds = told.unwrap_or_else(|| self.poll_after(board.as_deref(), state, token.place));
         if let (Some(board), None) = (board.as_deref(), told) {
             self.note_present(board, token.id, token.place, poll_after_seconds).await?;
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, MySql, mysql::MySqlArguments, query::Query};
 
 use super::{
     queue_rows::{QUEUE, QueueRow, TOKEN, count, status_of, tokens},
@@ -22,6 +22,36 @@ const TOKENS_PER_UPDATE: u32 = 1_024;
 
 /// How many tokens with times of their own one statement writes: what it takes grows with the square.
 const TOKENS_PER_CASE: usize = 128;
+
+/// All that is written of a queue, whether it is new or not: bound by [`bind_queue`].
+const QUEUE_VALUES: &str = "mode = ?, admit_count = ?, admit_interval_seconds = ?, max_active = ?, active_seconds = ?, \
+     claim_seconds = ?, sales_open_at = ?, draw_seed = ?, drawn_at = ?, entrant_count = ?, draw_base = ?, \
+     draw_last_number = ?, draw_placed = ?, last_number = ?, last_place = ?, head = ?, departures = ?, decided_at = ?";
+
+/// Binds [`QUEUE_VALUES`], and the concert's id after them.
+fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Query<'q, MySql, MySqlArguments> {
+    let made = queue.draw.and_then(|draw| draw.made);
+    query
+        .bind(queue.settings.mode.name())
+        .bind(queue.settings.admit_count)
+        .bind(queue.settings.admit_interval_seconds)
+        .bind(queue.settings.max_active)
+        .bind(queue.settings.active_seconds)
+        .bind(queue.settings.claim_seconds)
+        .bind(queue.settings.sales_open_at.map(datetime))
+        .bind(queue.draw.map(|draw| draw.seed.bytes().to_vec()))
+        .bind(made.map(|made| made.drawn_at))
+        .bind(made.map(|made| made.entrant_count))
+        .bind(made.map(|made| made.base))
+        .bind(made.map(|made| made.last_number))
+        .bind(made.map(|made| made.placed))
+        .bind(queue.last_number)
+        .bind(queue.last_place)
+        .bind(queue.head)
+        .bind(queue.departures)
+        .bind(queue.decided_at)
+        .bind(queue.concert_id.0)
+}
 
 impl Session {
     /// Writes whole rows of tokens: new ones, or in place of old ones where `on_duplicate` says how. The caller holds
@@ -147,26 +177,9 @@ impl Session {
 #[async_trait]
 impl QueueRepository for Session {
     async fn insert_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError> {
-        sqlx::query(
-            "INSERT INTO queues (mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
-             claim_seconds, sales_open_at, last_number, last_place, head, departures, decided_at, concert_id) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(queue.settings.mode.name())
-        .bind(queue.settings.admit_count)
-        .bind(queue.settings.admit_interval_seconds)
-        .bind(queue.settings.max_active)
-        .bind(queue.settings.active_seconds)
-        .bind(queue.settings.claim_seconds)
-        .bind(queue.settings.sales_open_at.map(datetime))
-        .bind(queue.last_number)
-        .bind(queue.last_place)
-        .bind(queue.head)
-        .bind(queue.departures)
-        .bind(queue.decided_at)
-        .bind(queue.concert_id.0)
-        .execute(self.connection())
-        .await?;
+        bind_queue(sqlx::query(AssertSqlSafe(format!("INSERT INTO queues SET {QUEUE_VALUES}, concert_id = ?"))), queue)
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 
@@ -190,34 +203,8 @@ impl QueueRepository for Session {
     }
 
     async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError> {
-        let made = queue.draw.and_then(|draw| draw.made);
-        let result = sqlx::query(
-            "UPDATE queues SET mode = ?, admit_count = ?, admit_interval_seconds = ?, max_active = ?, \
-             active_seconds = ?, claim_seconds = ?, sales_open_at = ?, draw_seed = ?, drawn_at = ?, entrant_count = ?, \
-             draw_base = ?, draw_last_number = ?, draw_placed = ?, last_number = ?, last_place = ?, head = ?, \
-             departures = ?, decided_at = ? WHERE concert_id = ?",
-        )
-        .bind(queue.settings.mode.name())
-        .bind(queue.settings.admit_count)
-        .bind(queue.settings.admit_interval_seconds)
-        .bind(queue.settings.max_active)
-        .bind(queue.settings.active_seconds)
-        .bind(queue.settings.claim_seconds)
-        .bind(queue.settings.sales_open_at.map(datetime))
-        .bind(queue.draw.map(|draw| draw.seed.bytes().to_vec()))
-        .bind(made.map(|made| made.drawn_at))
-        .bind(made.map(|made| made.entrant_count))
-        .bind(made.map(|made| made.base))
-        .bind(made.map(|made| made.last_number))
-        .bind(made.map(|made| made.placed))
-        .bind(queue.last_number)
-        .bind(queue.last_place)
-        .bind(queue.head)
-        .bind(queue.departures)
-        .bind(queue.decided_at)
-        .bind(queue.concert_id.0)
-        .execute(self.connection())
-        .await?;
+        let text = format!("UPDATE queues SET {QUEUE_VALUES} WHERE concert_id = ?");
+        let result = bind_queue(sqlx::query(AssertSqlSafe(text)), queue).execute(self.connection()).await?;
         if result.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("a queue")) }
     }
 

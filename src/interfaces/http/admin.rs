@@ -487,7 +487,7 @@ async fn list_venues(State(app): State<App>, _: Administrator, mut query: Query)
     let after = query.cursor::<1>()?.map(|[id]| cursor_part(&id).map(VenueId)).transpose()?;
     query.finish()?;
     let page = app.concerts.list_venues(after, limit).await?;
-    let next_cursor = page.items.last().filter(|_| page.more).map(|venue| cursor(&[&venue.id]));
+    let next_cursor = page.last_of_more().map(|venue| cursor(&[&venue.id]));
     let items = page.items.into_iter().map(Into::into).collect();
     Ok(private(VenueListResponse { items, next_cursor }))
 }

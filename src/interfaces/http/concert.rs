@@ -185,7 +185,7 @@ async fn list_concerts(State(app): State<App>, mut query: Query) -> HandlerResul
     let after = query.cursor::<2>()?.map(|[at, id]| read_place(&at, &id, ConcertId)).transpose()?;
     query.finish()?;
     let page = app.concerts.list_concerts(&ConcertFilter { query: text, category, from, to, after, limit }).await?;
-    let last = page.items.last().filter(|_| page.more).map(|info| &info.concert);
+    let last = page.last_of_more().map(|info| &info.concert);
     let next_cursor = last.map(|concert| cursor(&[&CursorInstant(concert.listed_at), &concert.id]));
     let items = page.items.into_iter().map(Into::into).collect();
     Ok(public(ConcertListResponse { items, next_cursor }))
@@ -218,7 +218,7 @@ async fn list_performances(
     let after = query.cursor::<2>()?.map(|[at, id]| read_place(&at, &id, PerformanceId)).transpose()?;
     query.finish()?;
     let page = app.concerts.list_performances(id, available_only, after, limit).await?;
-    let last = page.items.last().filter(|_| page.more).map(|info| &info.performance);
+    let last = page.last_of_more().map(|info| &info.performance);
     let next_cursor = last.map(|performance| cursor(&[&CursorInstant(performance.starts_at), &performance.id]));
     let items = page.items.into_iter().map(Into::into).collect();
     Ok(public(PerformanceListResponse { items, next_cursor }))

@@ -41,6 +41,7 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
     let failures = failures();
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
+            describe_key(operation);
             add_failures(operation, &failures);
         }
     }
@@ -134,6 +135,18 @@ fn close_requests(components: &mut Components) {
 
 fn operations(item: &mut utoipa::openapi::PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
+}
+
+/// Says how an idempotency key must look, wherever one is taken.
+fn describe_key(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && parameter.name == "Idempotency-Key"
+        {
+            let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!-~]{1,255}$"));
+            parameter.schema = Some(text.examples(["0b9f6f0e-7c1d-4c55-9d0e-3a1f0f6b2a10"]).into());
+        }
+    }
 }
 
 fn add_failures(operation: &mut Operation, failures: &BTreeMap<&str, &[Code]>) {

@@ -129,7 +129,7 @@ struct PaymentListResponse {
 /// Points, payment, booking, seats and queue token change together, or nothing does.
 #[utoipa::path(post, path = "/payments", tag = "payments",
     security(("accessToken" = [], "queueToken" = [])),
-    params(("Idempotency-Key" = String, Header, description = "A new one for each new intention.", pattern = "^[!-~]{1,255}$", example = "0b9f6f0e-7c1d-4c55-9d0e-3a1f0f6b2a10")),
+    params(("Idempotency-Key" = String, Header, description = "A new one for each new intention.")),
     request_body = PayRequest,
     responses((status = 201, body = PaidResponse)))]
 async fn pay(
@@ -160,7 +160,7 @@ async fn list_payments(State(app): State<App>, caller: Caller, mut query: Query)
     let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(PaymentId);
     query.finish()?;
     let page = app.payments.payments(caller.user_id, before, limit).await?;
-    let next_cursor = page.items.last().filter(|_| page.more).map(|payment| cursor(&[&payment.id]));
+    let next_cursor = page.last_of_more().map(|payment| cursor(&[&payment.id]));
     let items = page.items.iter().map(Into::into).collect();
     Ok(private(PaymentListResponse { items, next_cursor }))
 }

@@ -188,7 +188,7 @@ async fn get_points(State(app): State<App>, caller: Caller, headers: HeaderMap) 
 /// version that was read.
 #[utoipa::path(post, path = "/points/charges", tag = "points", security(("accessToken" = [])),
     params(
-        ("Idempotency-Key" = String, Header, description = "A new one for each new intention.", pattern = "^[!-~]{1,255}$", example = "0b9f6f0e-7c1d-4c55-9d0e-3a1f0f6b2a10"),
+        ("Idempotency-Key" = String, Header, description = "A new one for each new intention."),
         ("If-Match" = Option<String>, Header, description = "The ETag of the balance that was read."),
     ),
     request_body = ChargeRequest,
@@ -225,7 +225,7 @@ async fn list_point_transactions(
     let before = query.cursor::<1>()?.map(|[version]| cursor_part(&version)).transpose()?;
     query.finish()?;
     let page = app.points.transactions(caller.user_id, before, limit).await?;
-    let next_cursor = page.items.last().filter(|_| page.more).map(|entry| cursor(&[&entry.version]));
+    let next_cursor = page.last_of_more().map(|entry| cursor(&[&entry.version]));
     let items = page.items.into_iter().map(Into::into).collect();
     Ok(private(TransactionListResponse { items, next_cursor }))
 }
