@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::{MySqlPool, mysql::MySqlConnectOptions};
 use tokio::{net::TcpListener, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -40,6 +40,7 @@ use crate::{
         },
         scheduler::{self, SchedulerSettings},
     },
+    telemetry::metrics::{Vitals, recorder},
 };
 
 /// How long a request waits for a free connection before it is turned away.
@@ -61,6 +62,7 @@ pub struct App {
 impl App {
     /// Wires everything to the database at `options`; connects only when it is first needed. Needs a tokio runtime: lanes start.
     pub fn build(config: &Config, options: MySqlConnectOptions, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let metrics = recorder();
         let options = mysql::with_statement_cache(options);
         let lane_connections = config.lane_connections();
         let settings = |max_connections| PoolSettings { max_connections, acquire_timeout: ACQUIRE_TIMEOUT };
@@ -69,21 +71,22 @@ impl App {
         let randomness: Arc<dyn Randomness> = Arc::new(OsRandomness);
         let signer = HmacTokenSigner::new(&config.token_secrets.0).context("TOKEN_SECRET")?;
         let ports = Ports {
-            database: Arc::new(MySqlDatabase::new(pool.clone())),
+            database: Arc::new(MySqlDatabase::new(pool.clone()).measured_as("requests")),
             clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
             signer: Arc::new(signer),
         };
         let tasks = TaskTracker::new();
         let lane_ports = LanePorts {
-            database: Arc::new(MySqlDatabase::new(lane_pool.clone())),
+            database: Arc::new(MySqlDatabase::new(lane_pool.clone()).measured_as("lanes")),
             clock,
             randomness,
             tasks: tasks.clone(),
         };
-        let metrics = metrics_handle();
-        let shared = Arc::new(facades(config, &ports, &lane_ports, &tasks, metrics.clone())?);
-        Ok(Self { shared, ports, config: config.clone(), lane_pool, pool, tasks, metrics })
+        let draining = CancellationToken::new();
+        let vitals = Vitals::new(vec![("lanes", lane_pool.clone()), ("requests", pool.clone())], draining.clone());
+        let shared = Arc::new(facades(config, &ports, &lane_ports, &tasks, vitals, draining)?);
+        Ok(Self { shared, ports, config: config.clone(), lane_pool, pool, tasks, metrics: metrics.clone() })
     }
 
     /// The server's routes, for a listener or for a test.
@@ -157,7 +160,8 @@ fn facades(
     ports: &Ports,
     lane_ports: &LanePorts,
     tasks: &TaskTracker,
-    metrics: PrometheusHandle,
+    vitals: Vitals,
+    draining: CancellationToken,
 ) -> anyhow::Result<Facades> {
     let policy = config.hold_policy;
     let lanes = LaneSettings { lanes: config.lanes, batch_limit: config.lane_batch_limit, inbox: config.lane_inbox };
@@ -187,33 +191,13 @@ fn facades(
         database: Arc::clone(&ports.database),
         clock: Arc::clone(&ports.clock),
         randomness: Arc::clone(&ports.randomness),
-        metrics: Box::new(move || metrics.render()),
-        draining: CancellationToken::new(),
+        metrics: Box::new(move || vitals.render()),
+        draining,
         settings: HttpSettings {
             request_timeout: config.request_timeout,
             cors_allowed_origins: config.cors_allowed_origins.clone(),
         },
     })
-}
-
-/// The process's metrics: installed once, however many servers a process (a test) runs.
-fn metrics_handle() -> PrometheusHandle {
-    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
-    const SECONDS: [f64; 14] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
-    const SIZES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
-    HANDLE
-        .get_or_init(|| {
-            let recorder = PrometheusBuilder::new()
-                .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
-                .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES))
-                .expect("the buckets are not empty")
-                .build_recorder();
-            let handle = recorder.handle();
-            // Fails only if the embedding process has a recorder of its own, which then gets the measurements.
-            let _ = metrics::set_global_recorder(recorder);
-            handle
-        })
-        .clone()
 }
 
 /// The system's clock.

@@ -3,6 +3,8 @@
 
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/telemetry.rs"]
+mod telemetry;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -97,6 +99,7 @@ const LAYERS: [Layer; 4] = [
             "futures",
             "getrandom",
             "hmac",
+            "metrics",
             "rust_decimal",
             "serde",
             "serde_json",

@@ -35,6 +35,10 @@ impl AuditFacade {
         let checked_at = self.ports.now();
         let mut snapshot = self.ports.database.snapshot().await?;
         let invariants = snapshot.audit().check(checked_at).await?;
+        for invariant in &invariants {
+            let violations = u32::try_from(invariant.violations).unwrap_or(u32::MAX);
+            metrics::gauge!("audit_violations", "invariant" => invariant.number.to_string()).set(violations);
+        }
         Ok(AuditReport { checked_at, invariants })
     }
 }

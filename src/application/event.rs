@@ -31,5 +31,34 @@ pub(crate) async fn record(
     if events.is_empty() {
         return Ok(());
     }
+    measure(uow, &events);
     uow.outbox().insert(&events).await
+}
+
+/// Counts what the events tell of, once it is committed. Every change of a booking, a payment or a wallet has its
+/// event, so nothing is missed and nothing counted twice.
+fn measure(uow: &mut dyn UnitOfWork, events: &[Event]) {
+    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut moved = Vec::new();
+    for Event { fact, .. } in events {
+        *counts.entry(fact.kind()).or_default() += 1;
+        match fact {
+            Fact::PointsCharged { amount, .. } => moved.push(("charge", amount.approximate())),
+            Fact::PaymentCompleted(payment) => moved.push(("payment", payment.amount.approximate())),
+            Fact::PaymentRefunded(payment) => moved.push(("refund", payment.amount.approximate())),
+            _ => {}
+        }
+    }
+    uow.after_commit(Box::new(move || {
+        for (kind, count) in counts {
+            match kind.split_once('.') {
+                Some(("booking", change)) => metrics::counter!("bookings_total", "change" => change).increment(count),
+                Some(("payment", change)) => metrics::counter!("payments_total", "change" => change).increment(count),
+                _ => {}
+            }
+        }
+        for (by, points) in moved {
+            metrics::histogram!("points_moved", "by" => by).record(points);
+        }
+    }));
 }

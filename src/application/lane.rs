@@ -17,6 +17,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::FutureExt;
+use metrics::{Counter, Gauge, Histogram};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant as Stopwatch, sleep, timeout},
@@ -143,27 +144,59 @@ pub struct LanePorts {
 pub struct Lanes<W: LaneWork> {
     inboxes: Vec<mpsc::Sender<Job<W>>>,
     keys_in_flight: Arc<Mutex<HashMap<KeyDigest, usize>>>,
+    measures: Measures,
 }
 
 struct Job<W: LaneWork> {
     command: W::Command,
     key: Option<Key<W::Output>>,
     reply: oneshot::Sender<Result<Reply<W::Output>, AppError>>,
+    asked: Stopwatch,
+}
+
+/// What is measured of one kind of lane; looked up once, for every command passes here.
+#[derive(Clone)]
+struct Measures {
+    depth: Gauge,
+    refused: Counter,
+    wait: Histogram,
+    batch_size: Histogram,
+    transaction: Histogram,
+    retries: Counter,
+}
+
+impl Measures {
+    fn of(lane: &'static str) -> Self {
+        Self {
+            depth: metrics::gauge!("lane_depth", "lane" => lane),
+            refused: metrics::counter!("lane_refused_total", "lane" => lane),
+            wait: metrics::histogram!("lane_wait_seconds", "lane" => lane),
+            batch_size: metrics::histogram!("lane_batch_size", "lane" => lane),
+            transaction: metrics::histogram!("lane_transaction_seconds", "lane" => lane),
+            retries: metrics::counter!("lane_retries_total", "lane" => lane),
+        }
+    }
 }
 
 impl<W: LaneWork> Lanes<W> {
     /// Starts the lanes. They end, all commands answered, when this and every clone of its owner is dropped.
     pub fn start(work: W, settings: LaneSettings, ports: &LanePorts) -> Self {
         let work = Arc::new(work);
+        let measures = Measures::of(W::NAME);
         let inboxes = (0..settings.lanes.max(1))
             .map(|_| {
                 let (sender, inbox) = mpsc::channel(settings.inbox);
-                let lane = Lane { work: Arc::clone(&work), ports: ports.clone(), batch_limit: settings.batch_limit };
+                let lane = Lane {
+                    work: Arc::clone(&work),
+                    ports: ports.clone(),
+                    batch_limit: settings.batch_limit,
+                    measures: measures.clone(),
+                };
                 ports.tasks.spawn(lane.serve(inbox));
                 sender
             })
             .collect();
-        Self { inboxes, keys_in_flight: Arc::default() }
+        Self { inboxes, keys_in_flight: Arc::default(), measures }
     }
 
     /// Has a command decided in the lane of its shard.
@@ -180,7 +213,13 @@ impl<W: LaneWork> Lanes<W> {
         let (reply, answer) = oneshot::channel();
         let index = usize::try_from(shard).unwrap_or(0) % self.inboxes.len();
         let inbox = self.inboxes.get(index).ok_or(AppError::Overloaded)?;
-        inbox.try_send(Job { command, key, reply }).map_err(|_| AppError::Overloaded)?;
+        let job = Job { command, key, reply, asked: Stopwatch::now() };
+        self.measures.depth.increment(1.0);
+        if inbox.try_send(job).is_err() {
+            self.measures.depth.decrement(1.0);
+            self.measures.refused.increment(1);
+            return Err(AppError::Overloaded);
+        }
         // Borrowed: the key counts as under way until its answer is here.
         let answer = if in_flight.as_ref().is_some_and(|key| key.is_second) {
             timeout(KEY_WAIT, answer).await.map_err(|_| Refusal::IdempotencyInProgress)?
@@ -233,13 +272,18 @@ struct Lane<W> {
     work: Arc<W>,
     ports: LanePorts,
     batch_limit: usize,
+    measures: Measures,
 }
 
 impl<W: LaneWork> Lane<W> {
     async fn serve(self, mut inbox: mpsc::Receiver<Job<W>>) {
         let mut jobs = Vec::with_capacity(self.batch_limit);
         while inbox.recv_many(&mut jobs, self.batch_limit).await > 0 {
-            metrics::gauge!("lane_depth", "lane" => W::NAME).set(count(inbox.len()));
+            self.measures.depth.decrement(count(jobs.len()));
+            let now = Stopwatch::now();
+            for job in &jobs {
+                self.measures.wait.record(now - job.asked);
+            }
             // Nobody waits any more for what a closed channel asked: its request timed out or was dropped.
             let wanted = jobs.drain(..).filter(|job| !job.reply.is_closed()).collect();
             self.settle(wanted).await;
@@ -288,8 +332,8 @@ impl<W: LaneWork> Lane<W> {
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| Err(RepositoryError::Storage("a decision panicked".into()).into()));
-            metrics::histogram!("lane_transaction_seconds", "lane" => W::NAME).record(started.elapsed().as_secs_f64());
-            metrics::histogram!("lane_batch_size", "lane" => W::NAME).record(count(group.len()));
+            self.measures.transaction.record(started.elapsed());
+            self.measures.batch_size.record(count(group.len()));
             let Err(failure) = result else { return result };
             let again = match failure.error {
                 RepositoryError::Contention { .. } => attempt < ATTEMPTS,
@@ -300,7 +344,7 @@ impl<W: LaneWork> Lane<W> {
             if failure.lost_commit || !again {
                 return Err(failure);
             }
-            metrics::counter!("lane_retries_total", "lane" => W::NAME).increment(1);
+            self.measures.retries.increment(1);
             let jitter = below(&*self.ports.randomness, 1_000 << attempt);
             sleep(Duration::from_micros(jitter)).await;
             attempt += 1;

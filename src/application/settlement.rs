@@ -162,8 +162,16 @@ impl LaneWork for SettlementWork {
     ) -> Result<Vec<Result<Outcome, Refusal>>, RepositoryError> {
         let state = lock(uow, now, &Needs::of(commands)).await?;
         let mut batch = SettlementBatch::new(now, self.policy, state);
-        let results = commands.iter().map(|command| decide(&mut batch, command)).collect();
+        let results: Vec<_> = commands.iter().map(|command| decide(&mut batch, command)).collect();
         store(&self.ports, uow, now, batch).await?;
+        let is_extension = |command: &&Command| matches!(command, Command::Extend { .. });
+        let extended =
+            commands.iter().zip(&results).filter(|(command, result)| is_extension(command) && result.is_ok());
+        let extended = extended.count() as u64;
+        // The one change that has no event.
+        uow.after_commit(Box::new(move || {
+            metrics::counter!("bookings_total", "change" => "extended").increment(extended);
+        }));
         Ok(results)
     }
 }

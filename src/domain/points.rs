@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, prelude::ToPrimitive};
 
 /// An amount: `0 ≤ amount < 10^13`, in hundredths.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +41,11 @@ impl Points {
     /// The plain decimal.
     pub fn as_decimal(self) -> Decimal {
         self.0
+    }
+
+    /// About as many, for a figure: never for a balance.
+    pub fn approximate(self) -> f64 {
+        self.0.to_f64().unwrap_or(f64::INFINITY)
     }
 
     /// The sum; `None` when it is too large to be an amount.

@@ -41,10 +41,16 @@ pub trait Repositories: Send {
     fn audit(&mut self) -> &mut dyn AuditRepository;
 }
 
+/// What is done once a transaction is committed.
+pub type AfterCommit = Box<dyn FnOnce() + Send>;
+
 /// One transaction. Dropped without [`commit`](Self::commit), it is rolled back.
 #[async_trait]
 #[must_use = "an uncommitted unit of work is rolled back"]
 pub trait UnitOfWork: Repositories {
+    /// Has something done once the transaction is committed, and never if it isn't: for measurements.
+    fn after_commit(&mut self, action: AfterCommit);
+
     /// Makes everything durable at once. After an error it is unknown whether it was.
     async fn commit(self: Box<Self>) -> Result<(), RepositoryError>;
 }

@@ -49,6 +49,81 @@ async fn requests_are_measured(_: MySqlPoolOptions, options: MySqlConnectOptions
     assert!(!text.contains("/concerts/1\""), "ids are no labels: {text}");
 }
 
+/// Measurements are the process's, and with cargo's own runner other tests run in it: what is asserted is that series
+/// are there and grow, and that bad ones are not.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn nothing_that_was_sent_becomes_a_label(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let nobody = app.anonymous();
+    for path in ["/zebra", "/api/v1/zebra/7", "/swagger-ui/zebra", "/problems/zebra", "/livez?zebra=1"] {
+        nobody.get(path).await;
+    }
+    for (method, path) in [("ZEBRA", "/livez"), ("ZEBRA", "/zebra"), ("GET", "/api/v1/concerts/zebra")] {
+        nobody.send(method.parse().unwrap(), path, &[("X-Request-Id", "zebra")], None).await;
+    }
+    let text = String::from_utf8(nobody.get("/metrics").await.expect(200).bytes).unwrap();
+    assert!(!text.contains("zebra") && !text.contains("ZEBRA"), "{text}");
+    assert!(text.contains("route=\"unmatched\",status=\"404\"") && text.contains("method=\"OTHER\""), "{text}");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_sale_is_measured(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 4).await;
+    let buyer = app.buyer_with_points(&sale, "60000.50").await;
+    let mut bookings = Vec::new();
+    for seat in &sale.seats[..3] {
+        bookings.push(buyer.hold(sale.performance_id, &[*seat]).await.expect(201).text("bookingId"));
+    }
+    buyer.send(Method::POST, &format!("/api/v1/bookings/{}/extend", bookings[0]), &[], None).await.expect(200);
+    buyer.send(Method::POST, &format!("/api/v1/bookings/{}/cancel", bookings[1]), &[], None).await.expect(200);
+    buyer.pay(&bookings[0], "measured").await.expect(201);
+    buyer.pay(&bookings[0], "measured").await.expect(201);
+    buyer.send(Method::POST, &format!("/api/v1/bookings/{}/cancel", bookings[0]), &[], None).await.expect(200);
+    app.advance(301);
+    app.tick().await;
+    sale.set_queue(&app, serde_json::json!({"mode": "QUEUE"})).await;
+    let waiting = sale.join(app.user().await).await;
+    app.instances[0].shared.queue.take_census().await.unwrap();
+    waiting.delete("/api/v1/queue/tokens/current").await.expect(204);
+    app.assert_sound().await;
+    let text = String::from_utf8(app.anonymous().get("/metrics").await.expect(200).bytes).unwrap();
+    for (series, at_least) in [
+        ("bookings_total{change=\"held\"}", 3.0),
+        ("bookings_total{change=\"extended\"}", 1.0),
+        ("bookings_total{change=\"cancelled\"}", 1.0),
+        ("bookings_total{change=\"confirmed\"}", 1.0),
+        ("bookings_total{change=\"refunded\"}", 1.0),
+        ("bookings_total{change=\"expired\"}", 1.0),
+        ("payments_total{change=\"completed\"}", 1.0),
+        ("payments_total{change=\"refunded\"}", 1.0),
+        ("points_moved_sum{by=\"charge\"}", 60_000.5),
+        ("points_moved_sum{by=\"payment\"}", 50_000.0),
+        ("points_moved_sum{by=\"refund\"}", 50_000.0),
+        ("queue_admitted_total", 1.0),
+        ("queue_abandoned_total{was=\"waiting\"}", 1.0),
+        ("queue_waiting", 1.0),
+        ("queue_active", 0.0),
+        ("lane_depth{lane=\"hold\"}", 0.0),
+        ("lane_wait_seconds_count{lane=\"hold\"}", 3.0),
+        ("lane_batch_size_count{lane=\"settlement\"}", 4.0),
+        ("database_connections{pool=\"lanes\"}", 1.0),
+        ("database_acquire_seconds_count{pool=\"requests\"}", 1.0),
+        ("audit_violations{invariant=\"1\"}", 0.0),
+        ("server_draining", 0.0),
+        ("process_resident_memory_bytes", 1_000_000.0),
+        ("process_open_fds", 3.0),
+    ] {
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok());
+        assert!(value.is_some_and(|value| value >= at_least), "{series} is {value:?}, not {at_least}: {text}");
+    }
+    for metric in concert_reservation::telemetry::metrics::METRICS {
+        let is_there = text.contains(&format!("# HELP {} ", metric.name));
+        let is_measured_here = text.contains(&format!("# TYPE {} ", metric.name));
+        assert!(is_there || !is_measured_here, "{} is not described", metric.name);
+    }
+}
+
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn the_api_describes_itself(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);

@@ -145,7 +145,6 @@ impl BookingFacade {
         let facts = expired.into_iter().map(Fact::BookingExpired).collect();
         event::record(&self.ports, &mut *uow, now, facts, free).await?;
         uow.commit().await?;
-        metrics::counter!("holds_expired_total").increment(u64::from(count));
         Ok(count)
     }
 }

@@ -11,8 +11,9 @@ use super::{QueueFacade, choice::choose};
 use crate::{
     application::{draw, error::AppError},
     domain::{
+        clock::Instant,
         id::{ConcertId, QueueTokenId},
-        queue::{AdmissionRecord, Queue, admission_budget},
+        queue::{AdmissionRecord, Queue, QueueToken, admission_budget},
     },
 };
 
@@ -40,8 +41,23 @@ impl QueueFacade {
                 admitted += self.admit(concert_id).await?;
             }
         }
-        metrics::counter!("queue_admitted_total").increment(u64::from(admitted));
         Ok(admitted)
+    }
+
+    /// Measures how many wait and are active, in all queues together: a read of what is written, so every instance
+    /// tells the same.
+    pub async fn take_census(&self) -> Result<(), AppError> {
+        let (active, lines) = {
+            let mut repositories = self.ports.database.read().await?;
+            repositories.queues().census(self.ports.now()).await?
+        };
+        let mut waiting = 0.0;
+        for concert_id in lines {
+            waiting += self.boards.get(concert_id).await?.map_or(0.0, |board| f64::from(board.waiting()));
+        }
+        metrics::gauge!("queue_active").set(u32::try_from(active).unwrap_or(u32::MAX));
+        metrics::gauge!("queue_waiting").set(waiting);
+        Ok(())
     }
 
     /// One tick of one queue, under the lock of its row: whoever else ticks it waits, and finds nothing left to do.
@@ -52,7 +68,7 @@ impl QueueFacade {
         let mut uow = self.ports.database.begin().await?;
         let Some(mut queue) = uow.queues().lock_queues(&[concert_id]).await?.pop() else { return Ok(0) };
         let now = queue.present(self.ports.now());
-        uow.queues().expire_lapsed(concert_id, now).await?;
+        let expired = uow.queues().expire_lapsed(concert_id, now).await?;
         draw::settle(&mut *uow, &mut queue, now).await?;
         draw::place_undrawn(&mut *uow, &mut queue, now).await?;
         if let Some(order) = self.orders.get(concert_id) {
@@ -74,11 +90,8 @@ impl QueueFacade {
         queue.decided_at = now;
         uow.queues().update_queue(&queue).await?;
         uow.commit().await?;
+        measure(expired, &next, now);
         self.keep_order(&queue).await?;
-        for token in &next {
-            let waited = (now - token.issued_at).max(TimeDelta::zero());
-            metrics::histogram!("queue_wait_seconds").record(waited.as_seconds_f64());
-        }
         Ok(admitted)
     }
 
@@ -93,6 +106,15 @@ impl QueueFacade {
             self.orders.insert(queue.concert_id, order);
         }
         Ok(())
+    }
+}
+
+fn measure(expired: u64, admitted: &[QueueToken], now: Instant) {
+    metrics::counter!("queue_expired_total").increment(expired);
+    metrics::counter!("queue_admitted_total").increment(admitted.len() as u64);
+    for token in admitted {
+        let waited = (now - token.issued_at).max(TimeDelta::zero());
+        metrics::histogram!("queue_wait_seconds").record(waited.as_seconds_f64());
     }
 }
 

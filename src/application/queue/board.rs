@@ -47,6 +47,12 @@ impl Board {
         ahead.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX)).max(1)
     }
 
+    /// How many wait behind the head. Those who were passed over are away, and no part of it.
+    pub fn waiting(&self) -> u32 {
+        let behind_all = self.queue.last_place.saturating_add(1);
+        if self.queue.last_place > self.queue.head { self.position(behind_all) - 1 } else { 0 }
+    }
+
     /// Whether this place was given out, is behind the head, and nobody has left it: whoever has it waits.
     pub fn is_waiting(&self, place: u32) -> bool {
         let given_out = (self.queue.head + 1)..=self.queue.last_place;
@@ -164,6 +170,7 @@ mod tests {
         assert_eq!(board.position(21), 8);
         // Passed over: at the head.
         assert_eq!(board.position(3), 1);
+        assert_eq!(board.waiting(), 0, "no place behind the head is given out");
     }
 
     #[test]
@@ -173,5 +180,6 @@ mod tests {
         let board = Board { queue, departed: [5, 12, 13].into(), pace };
         let waiting: Vec<_> = (0..20).filter(|place| board.is_waiting(*place)).collect();
         assert_eq!(waiting, [11, 14, 15]);
+        assert_eq!(board.waiting(), 3);
     }
 }

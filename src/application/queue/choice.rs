@@ -53,7 +53,7 @@ pub(super) async fn choose(
         }
         left -= limit;
     }
-    metrics::counter!("queue_passed_over_total").increment(passed_over);
+    uow.after_commit(Box::new(move || metrics::counter!("queue_passed_over_total").increment(passed_over)));
     // By id, as everybody locks tokens: those who write presence have no lock of the queue.
     let ids: Vec<_> = chosen.iter().map(|token| token.id).collect();
     let mut next = uow.queues().lock_tokens(&ids).await?;

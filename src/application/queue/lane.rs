@@ -144,6 +144,10 @@ struct Line {
     admitted: u32,
     active: u32,
     left: BTreeSet<(UserId, ConcertId)>,
+    /// What those were who left.
+    abandoned: Vec<&'static str>,
+    /// How many had lapsed.
+    expired: u64,
 }
 
 impl Line {
@@ -191,14 +195,19 @@ impl Line {
     fn leave(&mut self, id: QueueTokenId, user_id: UserId, now: Instant) -> Result<Outcome, Refusal> {
         let token =
             self.tokens.get(&id).filter(|token| token.user_id == user_id).copied().ok_or(Refusal::QueueTokenInvalid)?;
-        match token.state_at(now) {
+        let was = match token.state_at(now) {
             TokenState::Ended(_) => return Ok(Outcome::Left),
-            TokenState::Waiting => self.queue.departures += 1,
-            TokenState::Scheduled => {}
+            TokenState::Waiting => {
+                self.queue.departures += 1;
+                "waiting"
+            }
+            TokenState::Scheduled => "scheduled",
             TokenState::Active(_) => {
                 self.left.insert((token.user_id, self.queue.concert_id));
+                "active"
             }
-        }
+        };
+        self.abandoned.push(was);
         let token = self.queue.withdraw(token);
         self.keep(QueueToken { state: TokenState::Ended(Ending::Left), ..token });
         self.live.remove(&user_id);
@@ -232,11 +241,11 @@ async fn lock_lines(
         let settled = draw::settle(uow, &mut queue, now).await?;
         let live = uow.queues().lock_live_tokens(queue.concert_id, &joining).await?;
         let leaving = uow.queues().lock_tokens(&leaving).await?;
-        let (mut present, mut active) = (0, 0);
+        let (mut present, mut active, mut expired) = (0, 0, 0);
         let is_open = queue.settings.is_open(queue.present(now));
         if queue.settings.mode == QueueMode::Open && is_open && !joining.is_empty() {
             // What has lapsed leaves its room to those who come now.
-            uow.queues().expire_lapsed(queue.concert_id, queue.present(now)).await?;
+            expired = uow.queues().expire_lapsed(queue.concert_id, queue.present(now)).await?;
             active = uow.queues().count_active(queue.concert_id).await?;
             let (id, limit) = (queue.concert_id, queue.settings.max_active);
             present = active + uow.queues().count_present(id, queue.present(now), limit).await?;
@@ -254,6 +263,8 @@ async fn lock_lines(
             changed: BTreeSet::new(),
             admitted: 0,
             left: BTreeSet::new(),
+            abandoned: Vec::new(),
+            expired,
             queue,
         };
         lines.insert(queue_line.queue.concert_id, queue_line);
@@ -262,6 +273,7 @@ async fn lock_lines(
 }
 
 async fn store(uow: &mut dyn UnitOfWork, mut line: Line, now: Instant) -> Result<(), RepositoryError> {
+    measure(uow, &line);
     let now = line.queue.present(now);
     line.queue.decided_at = now;
     let pick = |ids: &BTreeSet<QueueTokenId>| -> Vec<QueueToken> {
@@ -286,4 +298,15 @@ async fn store(uow: &mut dyn UnitOfWork, mut line: Line, now: Instant) -> Result
         uow.queues().insert_admission(&record).await?;
     }
     Ok(())
+}
+
+fn measure(uow: &mut dyn UnitOfWork, line: &Line) {
+    let (admitted, expired, abandoned) = (line.admitted, line.expired, line.abandoned.clone());
+    uow.after_commit(Box::new(move || {
+        metrics::counter!("queue_admitted_total").increment(u64::from(admitted));
+        metrics::counter!("queue_expired_total").increment(expired);
+        for was in abandoned {
+            metrics::counter!("queue_abandoned_total", "was" => was).increment(1);
+        }
+    }));
 }

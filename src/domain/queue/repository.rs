@@ -55,6 +55,9 @@ pub trait QueueRepository: Send {
     /// The concerts in whose queues somebody waits, was active and has lapsed, or is due for a place. No lock.
     async fn list_due(&mut self, now: Instant) -> Result<Vec<ConcertId>, RepositoryError>;
 
+    /// How many tokens are active at `now` in all queues, and the concerts in whose queues somebody may wait. No lock.
+    async fn census(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError>;
+
     /// How many tokens are waiting and active at `now`, and were admitted in the minute before. No lock.
     async fn live_counts(&mut self, id: ConcertId, now: Instant) -> Result<LiveCounts, RepositoryError>;
 

@@ -241,6 +241,25 @@ impl QueueRepository for Session {
         Ok(due.map(|(id, _)| ConcertId(id)).collect())
     }
 
+    async fn census(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError> {
+        // Counts from ix_queue_tokens_active those who are active: as many as `max_active` lets in, not the crowd.
+        let queues: Vec<(u64, i64, bool)> = sqlx::query_as(
+            "SELECT q.concert_id, (SELECT COUNT(*) FROM queue_tokens t FORCE INDEX (ix_queue_tokens_active) \
+             WHERE t.concert_id = q.concert_id AND t.status = 'ACTIVE' AND t.lapses_at > ?), \
+             q.last_place > q.head FROM queues q JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
+             WHERE q.last_number > 0 ORDER BY q.concert_id",
+        )
+        .bind(now)
+        .fetch_all(self.connection())
+        .await?;
+        let mut active = 0;
+        for (_, found, _) in &queues {
+            active += u64::from(count(*found)?);
+        }
+        let lines = queues.into_iter().filter(|(.., has_line)| *has_line);
+        Ok((active, lines.map(|(id, ..)| ConcertId(id)).collect()))
+    }
+
     async fn live_counts(&mut self, id: ConcertId, now: Instant) -> Result<LiveCounts, RepositoryError> {
         let active: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM queue_tokens WHERE concert_id = ? AND status = 'ACTIVE' AND lapses_at > ?",

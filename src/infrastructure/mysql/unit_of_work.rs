@@ -1,6 +1,9 @@
 //! Transactions.
 
+use std::time::Instant as Stopwatch;
+
 use async_trait::async_trait;
+use metrics::{Gauge, Histogram};
 use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction, pool::PoolConnection};
 
 use super::{MIGRATOR, error::lacks_table};
@@ -14,7 +17,7 @@ use crate::domain::{
     point::WalletRepository,
     queue::{DrawRepository, QueueRepository},
     repository_error::RepositoryError,
-    unit_of_work::{Database, Repositories, UnitOfWork},
+    unit_of_work::{AfterCommit, Database, Repositories, UnitOfWork},
     user::{SessionRepository, UserRepository},
 };
 
@@ -22,27 +25,64 @@ use crate::domain::{
 #[derive(Clone, Debug)]
 pub struct MySqlDatabase {
     pool: MySqlPool,
+    waiting: Gauge,
+    acquisition: Histogram,
 }
 
 impl MySqlDatabase {
     /// Uses this pool, made by [`pool`](super::pool).
     pub fn new(pool: MySqlPool) -> Self {
-        Self { pool }
+        Self { pool, waiting: Gauge::noop(), acquisition: Histogram::noop() }
+    }
+
+    /// Measures, by this name, how long its users wait for connections.
+    #[must_use]
+    pub fn measured_as(self, name: &'static str) -> Self {
+        Self {
+            waiting: metrics::gauge!("database_waiting", "pool" => name),
+            acquisition: metrics::histogram!("database_acquire_seconds", "pool" => name),
+            ..self
+        }
+    }
+
+    async fn acquire(&self) -> Result<PoolConnection<MySql>, sqlx::Error> {
+        let _waiting = Waiting::begin(&self.waiting);
+        let started = Stopwatch::now();
+        let connection = self.pool.acquire().await;
+        self.acquisition.record(started.elapsed());
+        connection
+    }
+}
+
+/// Counts a task that waits, also if it gives up.
+struct Waiting<'a>(&'a Gauge);
+
+impl<'a> Waiting<'a> {
+    fn begin(gauge: &'a Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }
 
 #[async_trait]
 impl Database for MySqlDatabase {
     async fn begin(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError> {
-        Ok(Box::new(Session::Transaction(self.pool.begin().await?)))
+        let transaction = Transaction::begin(self.acquire().await?, None).await?;
+        Ok(Box::new(Session::Transaction(transaction, Vec::new())))
     }
 
     async fn read(&self) -> Result<Box<dyn Repositories>, RepositoryError> {
-        Ok(Box::new(Session::Plain(self.pool.acquire().await?)))
+        Ok(Box::new(Session::Plain(self.acquire().await?)))
     }
 
     async fn snapshot(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.acquire().await?;
         // For the next transaction of this connection only.
         sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute(&mut *connection).await?;
         let transaction = Transaction::begin(
@@ -50,7 +90,7 @@ impl Database for MySqlDatabase {
             Some(sqlx::SqlStr::from_static("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")),
         )
         .await?;
-        Ok(Box::new(Session::Transaction(transaction)))
+        Ok(Box::new(Session::Transaction(transaction, Vec::new())))
     }
 
     async fn schema_is_current(&self) -> Result<bool, RepositoryError> {
@@ -70,15 +110,15 @@ impl Database for MySqlDatabase {
 pub(super) enum Session {
     /// Each statement stands alone.
     Plain(PoolConnection<MySql>),
-    /// All or nothing.
-    Transaction(Transaction<'static, MySql>),
+    /// All or nothing, and what is done after all of it.
+    Transaction(Transaction<'static, MySql>, Vec<AfterCommit>),
 }
 
 impl Session {
     pub(super) fn connection(&mut self) -> &mut MySqlConnection {
         match self {
             Self::Plain(connection) => connection,
-            Self::Transaction(transaction) => transaction,
+            Self::Transaction(transaction, _) => transaction,
         }
     }
 }
@@ -131,10 +171,21 @@ impl Repositories for Session {
 
 #[async_trait]
 impl UnitOfWork for Session {
-    async fn commit(self: Box<Self>) -> Result<(), RepositoryError> {
-        match *self {
-            Self::Plain(_) => Ok(()),
-            Self::Transaction(transaction) => Ok(transaction.commit().await?),
+    fn after_commit(&mut self, action: AfterCommit) {
+        match self {
+            // Without a transaction everything is committed as soon as it is written.
+            Self::Plain(_) => action(),
+            Self::Transaction(_, actions) => actions.push(action),
         }
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), RepositoryError> {
+        if let Self::Transaction(transaction, actions) = *self {
+            transaction.commit().await?;
+            for action in actions {
+                action();
+            }
+        }
+        Ok(())
     }
 }

@@ -33,6 +33,8 @@ pub struct SchedulerSettings {
     pub cancellations: Duration,
     /// Removing what is old.
     pub housekeeping: Duration,
+    /// Counting who waits.
+    pub census: Duration,
 }
 
 impl Default for SchedulerSettings {
@@ -43,6 +45,7 @@ impl Default for SchedulerSettings {
             revocations: Duration::from_millis(250),
             cancellations: Duration::from_secs(2),
             housekeeping: Duration::from_mins(1),
+            census: Duration::from_secs(5),
         }
     }
 }
@@ -69,6 +72,13 @@ pub fn start(
     tasks.spawn(jobs.clone().repeat("cancellations", settings.cancellations, |app| async move {
         app.concerts.finish_cancellations().await
     }));
+    tasks.spawn(
+        jobs.clone().repeat(
+            "census",
+            settings.census,
+            |app| async move { app.queue.take_census().await.map(|()| false) },
+        ),
+    );
     let housekeeping = std::sync::Arc::new(housekeeping);
     tasks.spawn(jobs.repeat("housekeeping", settings.housekeeping, move |_| {
         let housekeeping = std::sync::Arc::clone(&housekeeping);

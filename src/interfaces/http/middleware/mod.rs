@@ -1,5 +1,6 @@
 //! What surrounds every request. The order is in [`build_router`](super::router::build_router).
 
+mod measure;
 mod problems;
 mod request_id;
 mod request_log;

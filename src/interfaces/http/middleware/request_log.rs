@@ -8,13 +8,16 @@ use axum::{
     response::Response,
 };
 
+use super::measure::{self, InFlight};
 use crate::interfaces::http::{context::RequestContext, problem::Problem};
 
 /// Logs the request once it is answered, and measures it. Never its headers, body or query: they carry secrets.
 pub async fn log_request(context: RequestContext, request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let _in_flight = InFlight::begin();
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
     let response = next.run(request).await;
     let elapsed = started.elapsed();
     let status = response.status();
@@ -35,7 +38,6 @@ pub async fn log_request(context: RequestContext, request: Request, next: Next) 
             "request"
         );
     }
-    let labels = [("method", method.to_string()), ("route", route), ("status", status_code.to_string())];
-    metrics::histogram!("http_request_seconds", &labels).record(elapsed.as_secs_f64());
+    measure::record(&method, route, status, problem.map(Problem::code), elapsed);
     response
 }

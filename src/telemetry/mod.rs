@@ -1,4 +1,6 @@
-//! Logs.
+//! What the server tells of itself: logs, and measurements.
+
+pub mod metrics;
 
 use std::io::IsTerminal;
 

@@ -1,0 +1,164 @@
+//! Every metric: its name, kind and unit, and what it says. They are measured where things happen, by these names.
+//!
+//! `tests/tidy.rs` checks that what is measured is in this table and in `docs/operations.md`. No label tells of a user,
+//! a concert or a path as it was sent: each has a bounded number of values.
+
+use std::sync::OnceLock;
+
+use metrics::Unit;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
+use sqlx::MySqlPool;
+use tokio_util::sync::CancellationToken;
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// In lower snake case, with its unit.
+    pub name: &'static str,
+    /// What may be done with it.
+    pub kind: Kind,
+    /// What it is counted in.
+    pub unit: Unit,
+    /// One sentence for whoever looks at it.
+    pub about: &'static str,
+}
+
+/// What may be done with a metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It is what it is now.
+    Gauge,
+    /// It is spread over buckets with these upper bounds.
+    Histogram(&'static [f64]),
+}
+
+/// From half a millisecond to the longest that a request may take.
+const LATENCIES: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+/// From a tick to an evening.
+const WAITS: &[f64] = &[1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0];
+
+/// Of a lane's batch.
+const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// From one cheap seat to the most that one charge may add.
+const AMOUNTS: &[f64] = &[10_000.0, 50_000.0, 100_000.0, 200_000.0, 500_000.0, 1_000_000.0, 10_000_000.0];
+
+const fn counter(name: &'static str, about: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, unit: Unit::Count, about }
+}
+
+const fn gauge(name: &'static str, about: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: Unit::Count, about }
+}
+
+const fn seconds(name: &'static str, bounds: &'static [f64], about: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram(bounds), unit: Unit::Seconds, about }
+}
+
+const fn amounts(name: &'static str, bounds: &'static [f64], about: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram(bounds), unit: Unit::Count, about }
+}
+
+/// All of them, apart from those of the process, which have the names that every server has.
+pub const METRICS: &[Metric] = &[
+    seconds("http_request_seconds", LATENCIES, "Time until a request was answered, by method, route and status"),
+    gauge("http_requests_in_flight", "Requests that are not answered yet"),
+    counter("http_problems_total", "Answers that say no, by code"),
+    gauge("lane_depth", "Commands waiting in the inboxes of a kind of lane"),
+    amounts("lane_batch_size", SIZES, "Commands in one transaction of a lane"),
+    seconds("lane_wait_seconds", LATENCIES, "Time that a command waited for its transaction to begin"),
+    seconds("lane_transaction_seconds", LATENCIES, "Time that a transaction of a lane took, repetitions apart"),
+    counter("lane_retries_total", "Transactions of a lane that lost a race, or their connection, and were repeated"),
+    counter("lane_refused_total", "Commands turned away because an inbox was full"),
+    counter("transaction_retries_total", "Transactions outside of lanes that lost a race and were repeated"),
+    gauge("database_connections", "Open connections of a pool"),
+    gauge("database_connections_idle", "Open connections of a pool that nobody uses"),
+    gauge("database_connections_max", "The most connections that a pool may open"),
+    gauge("database_waiting", "Tasks that wait for a connection of a pool"),
+    seconds("database_acquire_seconds", LATENCIES, "Time until a pool gave a connection, or didn't"),
+    gauge("queue_waiting", "Tokens in line, of all concerts, but for those that were passed over"),
+    gauge("queue_active", "Tokens that may book, of all concerts"),
+    counter("queue_admitted_total", "Tokens let in"),
+    counter("queue_passed_over_total", "Times that somebody was away when the head of the line went past"),
+    counter("queue_abandoned_total", "Tokens given up by their users, by what they were"),
+    counter("queue_expired_total", "Active tokens whose time was over, or that nobody had used in time"),
+    seconds("queue_wait_seconds", WAITS, "Time from joining to being let in"),
+    gauge("queue_followers", "Open event streams of queue tokens"),
+    counter("bookings_total", "Bookings that became what the change says, written and committed"),
+    counter("payments_total", "Payments that became what the change says, written and committed"),
+    amounts("points_moved", AMOUNTS, "Points that a charge, payment or refund moved"),
+    seconds("job_run_seconds", LATENCIES, "Time that one run of a recurring job took"),
+    counter("job_failures_total", "Runs of a recurring job that failed"),
+    gauge("audit_violations", "Violations of an invariant that the last audit of this instance found"),
+    gauge("server_draining", "1 once the server is stopping"),
+    gauge("server_info", "Always 1: its labels tell which build this is"),
+];
+
+/// What is looked at when somebody asks, rather than counted as it happens.
+#[derive(Debug)]
+pub struct Vitals {
+    handle: PrometheusHandle,
+    pools: Vec<(&'static str, MySqlPool)>,
+    draining: CancellationToken,
+}
+
+impl Vitals {
+    /// Watches these pools, by name.
+    pub fn new(pools: Vec<(&'static str, MySqlPool)>, draining: CancellationToken) -> Self {
+        Self { handle: recorder().clone(), pools, draining }
+    }
+
+    /// Everything that was measured, in Prometheus' text format.
+    pub fn render(&self) -> String {
+        Collector::default().collect();
+        metrics::gauge!("server_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        metrics::gauge!("server_draining").set(if self.draining.is_cancelled() { 1.0 } else { 0.0 });
+        for (name, pool) in &self.pools {
+            metrics::gauge!("database_connections", "pool" => *name).set(f64::from(pool.size()));
+            metrics::gauge!("database_connections_max", "pool" => *name)
+                .set(f64::from(pool.options().get_max_connections()));
+            let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+            metrics::gauge!("database_connections_idle", "pool" => *name).set(f64::from(idle));
+        }
+        self.handle.render()
+    }
+}
+
+/// The process's recorder: installed once, however many servers a process (a test) runs.
+///
+/// Needed before the first measurement: what is measured without a recorder is lost.
+pub fn recorder() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(install)
+}
+
+fn install() -> PrometheusHandle {
+    let mut builder = PrometheusBuilder::new();
+    for metric in METRICS {
+        if let Kind::Histogram(bounds) = metric.kind {
+            let name = Matcher::Full(metric.name.to_owned());
+            builder = builder.set_buckets_for_metric(name, bounds).expect("no histogram is without bounds");
+        }
+    }
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    // Fails only if the embedding process has a recorder of its own, which then gets the measurements.
+    let _ = metrics::set_global_recorder(recorder);
+    describe();
+    handle
+}
+
+fn describe() {
+    for Metric { name, kind, unit, about } in METRICS {
+        match kind {
+            Kind::Counter => metrics::describe_counter!(*name, *unit, *about),
+            Kind::Gauge => metrics::describe_gauge!(*name, *unit, *about),
+            Kind::Histogram(_) => metrics::describe_histogram!(*name, *unit, *about),
+        }
+    }
+    Collector::default().describe();
+}
