@@ -7,7 +7,7 @@ use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::{MySqlPool, mysql::MySqlConnectOptions};
 use tokio::{net::TcpListener, time::Duration};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     application::{
@@ -34,8 +34,10 @@ use crate::{
     },
     interfaces::{
         http::{
+            rate_limit::RateLimits,
             router::build_router,
             seat,
+            serve::{Stages, serve},
             state::{App as Shared, Facades, HttpSettings},
         },
         scheduler::{self, SchedulerSettings},
@@ -45,6 +47,9 @@ use crate::{
 
 /// How long a request waits for a free connection before it is turned away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long lanes, jobs and connections to the database may take to end.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// The server's parts, wired.
 pub struct App {
@@ -56,6 +61,7 @@ pub struct App {
     lane_pool: MySqlPool,
     pool: MySqlPool,
     tasks: TaskTracker,
+    stages: Stages,
     metrics: PrometheusHandle,
 }
 
@@ -83,10 +89,11 @@ impl App {
             randomness,
             tasks: tasks.clone(),
         };
-        let draining = CancellationToken::new();
-        let vitals = Vitals::new(vec![("lanes", lane_pool.clone()), ("requests", pool.clone())], draining.clone());
-        let shared = Arc::new(facades(config, &ports, &lane_ports, &tasks, vitals, draining)?);
-        Ok(Self { shared, ports, config: config.clone(), lane_pool, pool, tasks, metrics: metrics.clone() })
+        let stages = Stages::default();
+        let vitals =
+            Vitals::new(vec![("lanes", lane_pool.clone()), ("requests", pool.clone())], stages.leaving.clone());
+        let shared = Arc::new(facades(config, &ports, &lane_ports, &tasks, vitals, &stages)?);
+        Ok(Self { shared, ports, config: config.clone(), lane_pool, pool, tasks, stages, metrics: metrics.clone() })
     }
 
     /// The server's routes, for a listener or for a test.
@@ -107,37 +114,29 @@ impl App {
         });
     }
 
-    /// Serves until `soft` is cancelled; then finishes what is under way, within the grace time and unless `hard` is
-    /// cancelled first.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        soft: CancellationToken,
-        hard: CancellationToken,
-    ) -> anyhow::Result<()> {
-        let router = self.router();
-        let draining = self.shared.draining.clone();
+    /// How the server is told to stop.
+    pub fn stages(&self) -> Stages {
+        self.stages.clone()
+    }
+
+    /// Serves until [`stages`](Self::stages) say to drain; then finishes what is under way, within the grace time, which
+    /// begins as soon as it is leaving, and unless it is to abort.
+    pub async fn serve(self, listener: TcpListener) {
+        let stages = self.stages();
         let grace = self.config.shutdown_grace;
-        let stopping = {
-            let soft = soft.clone();
-            async move {
-                soft.cancelled().await;
-                draining.cancel();
-            }
-        };
-        // A bare router would be copied with all its routes, about 100 KiB, for each connection.
-        let server = axum::serve(listener, router.into_make_service()).with_graceful_shutdown(stopping);
-        let deadline = async move {
-            soft.cancelled().await;
+        let server = serve(listener, self.router(), self.config.connections, stages.clone());
+        let deadline = async {
+            stages.leaving.cancelled().await;
             tokio::time::sleep(grace).await;
         };
         tokio::select! {
-            result = server => result.context("serving")?,
+            () = server => {}
             () = deadline => tracing::warn!("the grace time is over: requests under way are dropped"),
-            () = hard.cancelled() => {}
+            () = stages.aborting.cancelled() => {}
         }
-        self.close(grace).await;
-        Ok(())
+        // What still hangs on a connection would keep the lanes from ending.
+        stages.aborting.cancel();
+        self.close(grace.min(CLOSING)).await;
     }
 
     /// Lets lanes and jobs finish, and closes the connections.
@@ -150,8 +149,9 @@ impl App {
         if tokio::time::timeout(grace.max(Duration::from_secs(1)), tasks.wait()).await.is_err() {
             tracing::warn!("some tasks didn't end in time");
         }
-        lane_pool.close().await;
-        pool.close().await;
+        // Closing waits for connections that are lent out, which a database that hangs would never give back.
+        let closing = async { tokio::join!(lane_pool.close(), pool.close()) };
+        let _ = tokio::time::timeout(CLOSING, closing).await;
     }
 }
 
@@ -161,13 +161,14 @@ fn facades(
     lane_ports: &LanePorts,
     tasks: &TaskTracker,
     vitals: Vitals,
-    draining: CancellationToken,
+    stages: &Stages,
 ) -> anyhow::Result<Facades> {
     let policy = config.hold_policy;
     let lanes = LaneSettings { lanes: config.lanes, batch_limit: config.lane_batch_limit, inbox: config.lane_inbox };
     let sessions = SessionSettings {
         access_token_seconds: config.access_token_seconds,
         refresh_token_days: config.refresh_token_days,
+        failed_logins_per_account: config.failed_logins_per_account,
     };
     let hasher = Arc::new(Argon2Hasher::new(Arc::clone(&ports.randomness)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -192,10 +193,13 @@ fn facades(
         clock: Arc::clone(&ports.clock),
         randomness: Arc::clone(&ports.randomness),
         metrics: Box::new(move || vitals.render()),
-        draining,
+        leaving: stages.leaving.clone(),
+        draining: stages.draining.clone(),
+        rate_limits: RateLimits::new(config.rate_limits, &ports.clock),
         settings: HttpSettings {
             request_timeout: config.request_timeout,
             cors_allowed_origins: config.cors_allowed_origins.clone(),
+            proxies: config.proxies.clone(),
         },
     })
 }

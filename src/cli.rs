@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, Write},
+    net::SocketAddr,
     process::ExitCode,
     time::Duration,
 };
@@ -10,10 +11,9 @@ use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use sqlx::{Connection, MySqlConnection, mysql::MySqlDatabaseError};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     time::{Instant, sleep},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{App, system_clock},
@@ -33,6 +33,9 @@ use crate::{
 
 /// Wrong use: bad flags or a bad configuration.
 const USAGE: u8 = 2;
+
+/// How many connections may wait to be taken on; the system may allow fewer.
+const BACKLOG: u32 = 4_096;
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
@@ -180,18 +183,26 @@ async fn serve(config: &Config, with_migration: bool) -> anyhow::Result<()> {
     } else {
         wait_for_database(config).await?;
     }
-    let listener =
-        TcpListener::bind(config.listen_addr).await.with_context(|| format!("listening on {}", config.listen_addr))?;
+    let listener = listen(config.listen_addr).with_context(|| format!("listening on {}", config.listen_addr))?;
     let address = listener.local_addr()?;
     let app = build(config)?;
     app.start_jobs();
-    let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
-    let signals = tokio_util::task::AbortOnDropHandle::new(spawn(shutdown::watch_signals(soft.clone(), hard.clone())));
+    let watch = shutdown::watch_signals(config.shutdown_delay(), app.stages());
+    let signals = tokio_util::task::AbortOnDropHandle::new(spawn(watch));
     tracing::info!(%address, swagger_ui = %format_args!("http://{address}/swagger-ui/"), "serving");
-    app.serve(listener, soft, hard).await?;
+    app.serve(listener).await;
     drop(signals);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Listens, with room for thousands who come in the same instant.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started anew takes the port over at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the watcher of signals outlives every tracked task")]

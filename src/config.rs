@@ -1,10 +1,24 @@
 //! Configuration: environment variables, and the same as flags. Every mistake is reported, not just the first.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
+use ipnet::IpNet;
 
-use crate::domain::booking::HoldPolicy;
+use crate::{
+    domain::booking::HoldPolicy,
+    interfaces::http::{
+        address::{AddressHeader, ProxySettings},
+        rate_limit::RateLimitSettings,
+        serve::ConnectionSettings,
+    },
+};
 
 /// A secret as published in `.env.example`: good for a demonstration only.
 pub const DEMO_SECRET: &str = "demo-secret-which-everybody-knows-0123456789";
@@ -50,7 +64,68 @@ pub const VARIABLES: &[Variable] = &[
     variable("LANE_BATCH_LIMIT", "128", "The most commands in one transaction"),
     variable("LANE_INBOX", "4096", "The most commands waiting in one lane; beyond it requests are turned away"),
     variable("REQUEST_TIMEOUT_SECONDS", "30", "After how long a request is given up"),
+    variable("MAX_CONNECTIONS", "20000", "The most connections of clients; those beyond wait to be taken on"),
+    variable(
+        "KEEP_ALIVE_SECONDS",
+        "75",
+        "How long a connection may stay without a request, or take to send its headers: longer than any proxy's own",
+    ),
     variable("SHUTDOWN_GRACE_SECONDS", "20", "How long requests under way may take once the server is told to stop"),
+    variable(
+        "SHUTDOWN_DELAY_SECONDS",
+        "3",
+        "How much of that, half at most, a server told by SIGTERM goes on as ever but isn't ready, so that proxies see it",
+    ),
+    variable(
+        "RATE_LIMIT_SIGN_UPS_PER_ADDRESS",
+        "6000",
+        "The most sign-ups from one address in a minute; 0 for any number",
+    ),
+    variable(
+        "RATE_LIMIT_LOGINS_PER_ADDRESS",
+        "12000",
+        "The most logins from one address in a minute, failed ones included; 0 for any number",
+    ),
+    variable(
+        "RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT",
+        "100",
+        "The most failed logins of one account in an hour, from wherever; 0 for any number",
+    ),
+    variable(
+        "RATE_LIMIT_REFRESHES_PER_ADDRESS",
+        "12000",
+        "The most refresh tokens exchanged from one address in a minute; 0 for any number",
+    ),
+    variable(
+        "RATE_LIMIT_JOINS_PER_ADDRESS",
+        "0",
+        "The most requests to join a queue from one address in a minute; 0 for any number",
+    ),
+    variable(
+        "RATE_LIMIT_JOINS_PER_USER",
+        "6000",
+        "The most requests of one user to join a queue in a minute; 0 for any number",
+    ),
+    variable(
+        "RATE_LIMIT_HOLDS_PER_ADDRESS",
+        "0",
+        "The most requests to hold seats from one address in a minute; 0 for any number",
+    ),
+    variable(
+        "RATE_LIMIT_HOLDS_PER_USER",
+        "18000",
+        "The most requests of one user to hold seats in a minute; 0 for any number",
+    ),
+    variable(
+        "TRUSTED_PROXIES",
+        "",
+        "Addresses or networks of proxies whose word about clients' addresses is taken, with commas: 10.0.0.0/8",
+    ),
+    variable(
+        "TRUSTED_PROXIES_HEADER",
+        "X-Forwarded-For",
+        "Where they say it: X-Forwarded-For or Forwarded; they must write it themselves",
+    ),
     variable("CORS_ALLOWED_ORIGINS", "", "Origins whose pages may call the server, with commas; * for any"),
     variable("LOG_FORMAT", "text", "text or json"),
     variable("LOG_LEVEL", "info", "error, warn, info, debug or trace; or a filter such as info,sqlx=debug"),
@@ -92,8 +167,18 @@ pub struct Config {
     pub lane_inbox: usize,
     /// `REQUEST_TIMEOUT_SECONDS`
     pub request_timeout: Duration,
+    /// `MAX_CONNECTIONS`, `KEEP_ALIVE_SECONDS`
+    pub connections: ConnectionSettings,
     /// `SHUTDOWN_GRACE_SECONDS`
     pub shutdown_grace: Duration,
+    /// `SHUTDOWN_DELAY_SECONDS`
+    pub shutdown_delay: Duration,
+    /// `RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT`
+    pub failed_logins_per_account: u32,
+    /// The other `RATE_LIMIT_…`
+    pub rate_limits: RateLimitSettings,
+    /// `TRUSTED_PROXIES`, `TRUSTED_PROXIES_HEADER`
+    pub proxies: ProxySettings,
     /// `CORS_ALLOWED_ORIGINS`
     pub cors_allowed_origins: Vec<String>,
     /// `LOG_FORMAT`
@@ -151,13 +236,34 @@ impl Config {
             lane_batch_limit: reader.number("LANE_BATCH_LIMIT", 1, 512),
             lane_inbox: reader.number("LANE_INBOX", 1, 65_536),
             request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1, 3_600),
+            connections: ConnectionSettings {
+                max_connections: reader.number("MAX_CONNECTIONS", 1, 1_000_000),
+                keep_alive: reader.seconds("KEEP_ALIVE_SECONDS", 1, 3_600),
+            },
             shutdown_grace: reader.seconds("SHUTDOWN_GRACE_SECONDS", 0, 3_600),
+            shutdown_delay: reader.seconds("SHUTDOWN_DELAY_SECONDS", 0, 3_600),
+            failed_logins_per_account: reader.limit("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT"),
+            rate_limits: RateLimitSettings {
+                sign_ups_per_address: reader.limit("RATE_LIMIT_SIGN_UPS_PER_ADDRESS"),
+                logins_per_address: reader.limit("RATE_LIMIT_LOGINS_PER_ADDRESS"),
+                refreshes_per_address: reader.limit("RATE_LIMIT_REFRESHES_PER_ADDRESS"),
+                joins_per_address: reader.limit("RATE_LIMIT_JOINS_PER_ADDRESS"),
+                joins_per_user: reader.limit("RATE_LIMIT_JOINS_PER_USER"),
+                holds_per_address: reader.limit("RATE_LIMIT_HOLDS_PER_ADDRESS"),
+                holds_per_user: reader.limit("RATE_LIMIT_HOLDS_PER_USER"),
+            },
+            proxies: ProxySettings { trusted: reader.networks(), header: reader.address_header() },
             cors_allowed_origins: reader.origins(),
             log_format: reader.log_format(),
             log_level: reader.log_level(),
         };
         reader.connections_for_lanes(&config);
         if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
+    }
+
+    /// How long the server says that it is leaving before it drains: at least half of the grace time is for requests.
+    pub fn shutdown_delay(&self) -> Duration {
+        self.shutdown_delay.min(self.shutdown_grace / 2)
     }
 
     /// How many connections the lanes take: one each, of four kinds, claims having one lane.
@@ -204,6 +310,35 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
 
     fn seconds(&mut self, name: &'static str, low: u64, high: u64) -> Duration {
         Duration::from_secs(self.number(name, low, high))
+    }
+
+    fn limit(&mut self, name: &'static str) -> u32 {
+        self.number(name, 0, 1_000_000_000)
+    }
+
+    fn networks(&mut self) -> Vec<IpNet> {
+        let text = self.text("TRUSTED_PROXIES");
+        let read = |item: &str| item.parse().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        items.map(read).collect::<Result<_, _>>().unwrap_or_else(|_| {
+            self.fail(
+                "TRUSTED_PROXIES",
+                format!("{text:?} is not a list of addresses and networks such as 10.0.0.0/8"),
+            );
+            Vec::new()
+        })
+    }
+
+    fn address_header(&mut self) -> AddressHeader {
+        let text = self.text("TRUSTED_PROXIES_HEADER");
+        match text.to_lowercase().as_str() {
+            "x-forwarded-for" => AddressHeader::XForwardedFor,
+            "forwarded" => AddressHeader::Forwarded,
+            _ => {
+                self.fail("TRUSTED_PROXIES_HEADER", format!("{text:?} is neither X-Forwarded-For nor Forwarded"));
+                AddressHeader::XForwardedFor
+            }
+        }
     }
 
     fn database_url(&mut self) -> String {
@@ -321,9 +456,25 @@ mod tests {
             ("LOG_LEVEL", "=loud="),
             ("CORS_ALLOWED_ORIGINS", "example.org"),
             ("REFRESH_TOKEN_DAYS", "many"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8,everybody"),
+            ("TRUSTED_PROXIES_HEADER", "X-Real-IP"),
+            ("RATE_LIMIT_HOLDS_PER_USER", "-1"),
         ])
         .unwrap_err();
-        assert_eq!(errors.0.len(), 8, "{errors}");
+        assert_eq!(errors.0.len(), 11, "{errors}");
+    }
+
+    #[test]
+    fn proxies_are_addresses_and_networks() {
+        let config = read(&[("DEMO", "true"), ("TRUSTED_PROXIES", "127.0.0.1, 2001:db8::/32")]).unwrap();
+        let trusted: Vec<_> = config.proxies.trusted.iter().map(ToString::to_string).collect();
+        assert_eq!(trusted, ["127.0.0.1/32", "2001:db8::/32"]);
+    }
+
+    #[test]
+    fn at_least_half_of_the_grace_time_is_for_requests() {
+        let delay = |grace| read(&[("DEMO", "true"), ("SHUTDOWN_GRACE_SECONDS", grace)]).unwrap().shutdown_delay();
+        assert_eq!((delay("20"), delay("1")), (Duration::from_secs(3), Duration::from_millis(500)));
     }
 
     #[test]

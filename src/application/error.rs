@@ -21,6 +21,12 @@ pub enum AppError {
     /// More work than can be queued, or a race lost too often: worth trying again soon.
     #[error("too much to do at once")]
     Overloaded,
+    /// Something that may be tried only so often.
+    #[error("tried too often")]
+    TooOften {
+        /// When it may be tried again.
+        retry_after_seconds: u32,
+    },
     /// The database can't be reached.
     #[error("the database is unavailable")]
     Unavailable(#[source] Arc<RepositoryError>),

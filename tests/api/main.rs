@@ -25,6 +25,8 @@ mod idempotency;
 
 mod admin;
 mod operation;
+mod rate_limits;
+mod serving;
 
 mod bad_input;
 

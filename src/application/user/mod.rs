@@ -4,6 +4,7 @@
 //! [memory](sessions) that follows the database. A refresh token is a random text of which only the hash is stored.
 
 mod deletion;
+mod guessing;
 mod hashing;
 mod sessions;
 
@@ -13,7 +14,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 
-use self::{hashing::Hashing, sessions::Revocations};
+use self::{guessing::Guesses, hashing::Hashing, sessions::Revocations};
 use super::{Ports, error::AppError, retry::retry_on_contention};
 use crate::domain::{
     clock::{Instant, seconds_left},
@@ -27,18 +28,20 @@ use crate::domain::{
     user::{HashingFailed, Password, PasswordHasher, RefreshToken, Role, Session, User},
 };
 
-/// How long logins last.
+/// How long logins last, and how often one may fail.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionSettings {
     /// How long an access token works.
     pub access_token_seconds: u32,
     /// How long a refresh token works; each exchange begins anew.
     pub refresh_token_days: u32,
+    /// How many wrong passwords an account takes in an hour; 0 for any number.
+    pub failed_logins_per_account: u32,
 }
 
 impl Default for SessionSettings {
     fn default() -> Self {
-        Self { access_token_seconds: 3_600, refresh_token_days: 14 }
+        Self { access_token_seconds: 3_600, refresh_token_days: 14, failed_logins_per_account: 100 }
     }
 }
 
@@ -92,6 +95,7 @@ pub struct TokensInfo {
 pub struct UserFacade {
     ports: Ports,
     hashing: Hashing,
+    guesses: Guesses,
     settings: SessionSettings,
     revocations: Revocations,
 }
@@ -106,7 +110,8 @@ impl UserFacade {
     ) -> Result<Self, HashingFailed> {
         let hashing = Hashing::new(hasher, hashing_threads)?;
         let revocations = Revocations::new(settings.access_lifetime());
-        Ok(Self { ports, hashing, settings, revocations })
+        let guesses = Guesses::new(settings.failed_logins_per_account);
+        Ok(Self { ports, hashing, guesses, settings, revocations })
     }
 
     /// Makes an account.
@@ -150,12 +155,18 @@ impl UserFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::InvalidCredentials`]; [`AppError::Overloaded`] when too many passwords are waiting to be checked.
+    /// [`Refusal::InvalidCredentials`]; [`AppError::TooOften`] when the account has taken too many wrong passwords;
+    /// [`AppError::Overloaded`] when too many are waiting to be checked.
     pub async fn log_in(&self, email: &Email, password: String) -> Result<TokensInfo, AppError> {
-        let user = self.ports.database.read().await?.users().find_by_email(&email.key()).await?;
+        let key = email.key();
+        self.guesses.check(&key, self.ports.now())?;
+        let user = self.ports.database.read().await?.users().find_by_email(&key).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         let right = self.hashing.verify(password, hash).await?;
-        let user = user.filter(|_| right).ok_or(Refusal::InvalidCredentials)?;
+        let Some(user) = user.filter(|_| right) else {
+            self.guesses.note(&key, self.ports.now());
+            return Err(Refusal::InvalidCredentials.into());
+        };
         self.retry(|| self.try_log_in(user.id)).await
     }
 
@@ -241,6 +252,11 @@ impl UserFacade {
         } else {
             Err(Refusal::Unauthenticated.into())
         }
+    }
+
+    /// Forgets failed logins that no longer count: to be called every few seconds.
+    pub fn forget_failed_logins(&self) {
+        self.guesses.forget(self.ports.now());
     }
 
     /// Hears of logins that other instances have ended: to be called several times a second.

@@ -20,6 +20,7 @@ use super::{
     openapi::Failures,
     problem::{Code, HandlerResult},
     query::{Id, Query, cursor, cursor_part},
+    rate_limit::{Hold, Within},
     state::App,
     values::{Amount, Timestamp, private, to_json},
 };
@@ -204,6 +205,7 @@ fn render(app: &App) -> impl Fn(&Booking) -> Vec<u8> + Send + Sync + use<> {
 async fn hold_seats(
     State(app): State<App>,
     caller: Caller,
+    _: Within<Hold>,
     gate: Gate,
     keyed: Keyed,
     body: Body<HoldRequest>,

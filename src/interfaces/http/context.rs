@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, request::Parts},
+};
 
 use super::problem::{Code, Problem};
 use crate::domain::id::UserId;
@@ -16,6 +19,8 @@ pub struct RequestContext {
     pub path: String,
     /// Who asks, once that is known: for the log.
     pub user: Arc<OnceLock<UserId>>,
+    /// What the answer says of limits, once they were looked at.
+    pub rate_limits: Arc<OnceLock<HeaderMap>>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for RequestContext {

@@ -3,6 +3,7 @@
 //! One file per feature holds its routes, its handlers and the types they read and write. A handler translates and
 //! nothing else. Every failure becomes a [`Problem`](problem::Problem).
 
+pub mod address;
 pub mod admin;
 pub mod auth;
 pub mod body;
@@ -21,8 +22,10 @@ pub mod problem;
 pub mod query;
 pub mod queue;
 pub mod queue_events;
+pub mod rate_limit;
 pub mod router;
 pub mod seat;
+pub mod serve;
 pub mod state;
 pub mod user;
 pub mod values;

@@ -49,7 +49,7 @@ async fn get_livez() -> Json<StatusResponse> {
 /// Whether requests can be served: the database answers, its schema is current, and the server isn't stopping.
 #[utoipa::path(get, path = "/readyz", tag = "operation", responses((status = 200, body = StatusResponse)))]
 async fn get_readyz(State(app): State<App>) -> HandlerResult<Json<StatusResponse>> {
-    if app.draining.is_cancelled() {
+    if app.leaving.is_cancelled() {
         return Err(Problem::new(Code::DRAINING, "The server is stopping."));
     }
     let current = app.database.schema_is_current().await.map_err(AppError::from)?;

@@ -231,6 +231,7 @@ impl From<AppError> for Problem {
             AppError::Overloaded => {
                 Self::new(Code::OVERLOADED, "The server has more to do than it can take on: try again shortly.")
             }
+            AppError::TooOften { retry_after_seconds } => Self::rate_limited(retry_after_seconds),
             AppError::Unavailable(cause) => {
                 let mut problem =
                     Self::new(Code::DATABASE_UNAVAILABLE, "The database can't be reached: try again shortly.");

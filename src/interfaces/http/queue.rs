@@ -15,6 +15,7 @@ use super::{
     gate::{text_of, token_of},
     openapi::Failures,
     problem::{Code, HandlerResult},
+    rate_limit::{Join, Within},
     state::App,
     values::{Timestamp, private},
 };
@@ -116,7 +117,12 @@ impl From<Place> for QueueTokenResponse {
         (status = 201, body = QueueTokenResponse, description = "A new place."),
         (status = 200, body = QueueTokenResponse, description = "The place the caller has."),
     ))]
-async fn join_queue(State(app): State<App>, caller: Caller, body: Body<JoinRequest>) -> HandlerResult<Response> {
+async fn join_queue(
+    State(app): State<App>,
+    caller: Caller,
+    _: Within<Join>,
+    body: Body<JoinRequest>,
+) -> HandlerResult<Response> {
     let (place, created) = app.queue.join(caller.user_id, body.value.concert_id).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, private(QueueTokenResponse::from(place))).into_response())

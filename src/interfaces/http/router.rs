@@ -115,6 +115,8 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
             header::LOCATION,
             name("x-request-id"),
             name("idempotency-replayed"),
+            name("ratelimit"),
+            name("ratelimit-policy"),
         ])
         .max_age(Duration::from_mins(10))
 }

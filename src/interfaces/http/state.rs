@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+use super::{address::ProxySettings, rate_limit::RateLimits};
 use crate::{
     application::{
         audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade, payment::PaymentFacade, point::PointFacade,
@@ -36,8 +37,12 @@ pub struct Facades {
     pub randomness: Arc<dyn Randomness>,
     /// Renders what was measured, in Prometheus' text format.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Cancelled before the server stops: it isn't ready for more, but still serves what comes.
+    pub leaving: CancellationToken,
     /// Cancelled once the server is stopping: it takes no new work.
     pub draining: CancellationToken,
+    /// How often who may do what.
+    pub rate_limits: RateLimits,
     /// What is set about HTTP.
     pub settings: HttpSettings,
 }
@@ -49,6 +54,8 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
     /// Which origins' pages may call the server; `*` for any.
     pub cors_allowed_origins: Vec<String>,
+    /// Whose word about clients' addresses is taken.
+    pub proxies: ProxySettings,
 }
 
 /// How handlers share the facades.

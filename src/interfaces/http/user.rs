@@ -15,6 +15,7 @@ use super::{
     body::{Body, FromBody, Object},
     openapi::Failures,
     problem::{Code, HandlerResult},
+    rate_limit::{LogIn, Refresh, SignUp, Within},
     state::App,
     values::{Timestamp, private},
 };
@@ -182,7 +183,11 @@ impl From<TokensInfo> for TokensResponse {
 #[utoipa::path(post, path = "/users", tag = "users",
     request_body = SignUpRequest,
     responses((status = 201, body = ProfileResponse, headers(("Location" = String, description = "The account.")))))]
-async fn sign_up(State(app): State<App>, Body { value, .. }: Body<SignUpRequest>) -> HandlerResult<impl IntoResponse> {
+async fn sign_up(
+    State(app): State<App>,
+    _: Within<SignUp>,
+    Body { value, .. }: Body<SignUpRequest>,
+) -> HandlerResult<impl IntoResponse> {
     let profile = app.users.sign_up(value.email, value.password, value.name).await?;
     let location = [(header::LOCATION, HeaderValue::from_static("/api/v1/users/me"))];
     Ok((StatusCode::CREATED, location, private(ProfileResponse::from(profile))))
@@ -190,11 +195,16 @@ async fn sign_up(State(app): State<App>, Body { value, .. }: Body<SignUpRequest>
 
 /// Begins a login.
 ///
-/// An unknown address and a wrong password get the same answer.
+/// An unknown address and a wrong password get the same answer; after too many of them the account can't be tried for a
+/// while (`RATE_LIMITED`).
 #[utoipa::path(post, path = "/auth/login", tag = "users",
     request_body = LogInRequest,
     responses((status = 200, body = TokensResponse)))]
-async fn log_in(State(app): State<App>, Body { value, .. }: Body<LogInRequest>) -> HandlerResult<impl IntoResponse> {
+async fn log_in(
+    State(app): State<App>,
+    _: Within<LogIn>,
+    Body { value, .. }: Body<LogInRequest>,
+) -> HandlerResult<impl IntoResponse> {
     let tokens = app.users.log_in(&value.email, value.password).await?;
     Ok(private(TokensResponse::from(tokens)))
 }
@@ -207,6 +217,7 @@ async fn log_in(State(app): State<App>, Body { value, .. }: Body<LogInRequest>) 
     responses((status = 200, body = TokensResponse)))]
 async fn refresh_tokens(
     State(app): State<App>,
+    _: Within<Refresh>,
     Body { value, .. }: Body<RefreshRequest>,
 ) -> HandlerResult<impl IntoResponse> {
     let tokens = app.users.refresh(&value.refresh_token).await?;

@@ -31,6 +31,8 @@ pub struct SchedulerSettings {
     pub revocations: Duration,
     /// Finishing cancelled performances.
     pub cancellations: Duration,
+    /// Forgetting whose limits are whole again.
+    pub limits: Duration,
     /// Removing what is old.
     pub housekeeping: Duration,
     /// Counting who waits.
@@ -44,6 +46,7 @@ impl Default for SchedulerSettings {
             expiry: Duration::from_millis(500),
             revocations: Duration::from_millis(250),
             cancellations: Duration::from_secs(2),
+            limits: Duration::from_secs(10),
             housekeeping: Duration::from_mins(1),
             census: Duration::from_secs(5),
         }
@@ -79,6 +82,11 @@ pub fn start(
             |app| async move { app.queue.take_census().await.map(|()| false) },
         ),
     );
+    tasks.spawn(jobs.clone().repeat("limits", settings.limits, |app| async move {
+        app.rate_limits.forget_idle();
+        app.users.forget_failed_logins();
+        Ok(false)
+    }));
     let housekeeping = std::sync::Arc::new(housekeeping);
     tasks.spawn(jobs.repeat("housekeeping", settings.housekeeping, move |_| {
         let housekeeping = std::sync::Arc::clone(&housekeeping);

@@ -206,6 +206,11 @@ impl TestApp {
         }
     }
 
+    /// The only server, by itself.
+    pub(crate) fn into_only(mut self) -> App {
+        self.instances.remove(0)
+    }
+
     /// Closes every server. Clients that are still there keep it from ending before the grace time is over.
     pub(crate) async fn close(self, grace: std::time::Duration) {
         let Self { instances, routers, .. } = self;

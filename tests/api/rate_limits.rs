@@ -1,0 +1,180 @@
+//! How often one address, one user, or whoever guesses may do what is limited.
+
+use std::net::SocketAddr;
+
+use axum::{body::Body, extract::ConnectInfo, http::Request};
+use serde_json::{Value, json};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+
+use crate::support::{Reply, TestApp};
+
+const PASSWORD: &str = "correct horse battery";
+
+fn account(number: usize) -> Value {
+    json!({"email": format!("jin{number}@example.org"), "password": PASSWORD, "name": "Jin"})
+}
+
+/// Sends a request as if it came over a connection from this address.
+async fn post_from(app: &TestApp, address: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+    let mut request = Request::post(path).header("Content-Type", "application/json");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut request = request.body(Body::from(body.to_string())).unwrap();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::new(address.parse().unwrap(), 4711)));
+    app.anonymous().send_request(request).await
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_address_signs_up_so_many_and_is_told_how_it_stands(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_with(options, 1, &[("RATE_LIMIT_SIGN_UPS_PER_ADDRESS", "2")]);
+    let sign_up = |address, number| {
+        let (app, body) = (&app, account(number));
+        async move { post_from(app, address, "/api/v1/users", &[], &body).await }
+    };
+    let first = sign_up("192.0.2.1", 1).await.expect(201);
+    assert_eq!(first.header("ratelimit-policy"), "\"sign-ups-per-address\";q=2;w=60");
+    assert_eq!(first.header("ratelimit"), "\"sign-ups-per-address\";r=1");
+    // A refusal tells it, too, and counts.
+    let taken = sign_up("192.0.2.1", 1).await.expect_problem(409, "EMAIL_TAKEN");
+    assert_eq!(taken.header("ratelimit"), "\"sign-ups-per-address\";r=0");
+    let refused = sign_up("192.0.2.1", 2).await.expect_problem(429, "RATE_LIMITED");
+    assert_eq!(refused.header("ratelimit-policy"), "\"sign-ups-per-address\";q=2;w=60");
+    assert_eq!(refused.header("ratelimit"), "\"sign-ups-per-address\";r=0;t=30");
+    assert_eq!(refused.header("retry-after"), "30");
+    assert_eq!(refused.json()["limit"], "sign-ups-per-address");
+    sign_up("192.0.2.2", 3).await.expect(201);
+    app.advance(29);
+    sign_up("192.0.2.1", 2).await.expect_problem(429, "RATE_LIMITED");
+    app.advance(1);
+    sign_up("192.0.2.1", 2).await.expect(201);
+    let free = app.anonymous().get("/api/v1/concerts").await.expect(200);
+    assert_eq!(free.header("ratelimit-policy"), "", "what isn't limited says nothing");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn only_a_trusted_proxy_tells_whose_request_it_is(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let settings = [("RATE_LIMIT_SIGN_UPS_PER_ADDRESS", "1"), ("TRUSTED_PROXIES", "10.0.0.0/8")];
+    let app = TestApp::start_with(options, 1, &settings);
+    let sign_up = |peer, client, number| {
+        let (app, body) = (&app, account(number));
+        async move { post_from(app, peer, "/api/v1/users", &[("X-Forwarded-For", client)], &body).await }
+    };
+    sign_up("10.0.0.1", "192.0.2.1", 1).await.expect(201);
+    sign_up("10.0.0.2", "192.0.2.1", 2).await.expect_problem(429, "RATE_LIMITED");
+    sign_up("10.0.0.1", "192.0.2.2", 3).await.expect(201);
+    sign_up("203.0.113.1", "192.0.2.3", 4).await.expect(201);
+    sign_up("203.0.113.1", "192.0.2.4", 5).await.expect_problem(429, "RATE_LIMITED");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_address_logs_in_and_exchanges_so_often(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let settings = [("RATE_LIMIT_LOGINS_PER_ADDRESS", "2"), ("RATE_LIMIT_REFRESHES_PER_ADDRESS", "1")];
+    let app = TestApp::start_with(options, 1, &settings);
+    let nobody = app.anonymous();
+    nobody.post("/api/v1/users", account(1)).await.expect(201);
+    let login = json!({"email": "jin1@example.org", "password": PASSWORD});
+    let tokens = nobody.post("/api/v1/auth/login", login.clone()).await.expect(200);
+    // Whatever else is wrong with it: it is counted before it is read.
+    nobody.post("/api/v1/auth/login", json!({})).await.expect_problem(422, "VALIDATION_FAILED");
+    nobody.post("/api/v1/auth/login", login).await.expect_problem(429, "RATE_LIMITED");
+    nobody.post("/api/v1/auth/login", json!({})).await.expect_problem(429, "RATE_LIMITED");
+    let refresh = json!({"refreshToken": tokens.text("refreshToken")});
+    nobody.post("/api/v1/auth/refresh", refresh.clone()).await.expect(200);
+    // The limit comes first: the token isn't looked at, so its login doesn't end for having been used twice.
+    nobody.post("/api/v1/auth/refresh", refresh).await.expect_problem(429, "RATE_LIMITED");
+    let user = nobody.with_token(tokens.text("accessToken"), uuid::Uuid::nil());
+    user.get("/api/v1/users/me").await.expect(200);
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_user_joins_and_holds_so_often(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let settings =
+        [("RATE_LIMIT_JOINS_PER_USER", "2"), ("RATE_LIMIT_HOLDS_PER_USER", "1"), ("RATE_LIMIT_HOLDS_PER_ADDRESS", "2")];
+    let app = TestApp::start_with(options, 1, &settings);
+    let sale = app.sale(2, 10).await;
+    let (one, other) = (app.buyer(&sale).await, app.buyer(&sale).await);
+    let join = json!({"concertId": sale.concert_id});
+    let again = one.post("/api/v1/queue/tokens", join.clone()).await.expect(200);
+    assert_eq!(again.header("ratelimit"), "\"joins-per-user\";r=0");
+    one.post("/api/v1/queue/tokens", join.clone()).await.expect_problem(429, "RATE_LIMITED");
+    // Who one is comes before how often.
+    app.anonymous().post("/api/v1/queue/tokens", join.clone()).await.expect_problem(401, "UNAUTHENTICATED");
+    other.post("/api/v1/queue/tokens", join).await.expect(200);
+
+    let held = one.hold(sale.performance_id, &[sale.seats[0]]).await.expect(201);
+    assert_eq!(held.header("ratelimit-policy"), "\"holds-per-address\";q=2;w=60, \"holds-per-user\";q=1;w=60");
+    assert_eq!(held.header("ratelimit"), "\"holds-per-address\";r=1, \"holds-per-user\";r=0");
+    let refused = one.hold(sale.performance_id, &[sale.seats[1]]).await.expect_problem(429, "RATE_LIMITED");
+    assert_eq!(refused.json()["limit"], "holds-per-user");
+    let refused = other.hold(sale.performance_id, &[sale.seats[1]]).await.expect_problem(429, "RATE_LIMITED");
+    assert_eq!(refused.json()["limit"], "holds-per-address");
+    app.advance(30);
+    // Who was turned away for the address has all of the user's own left.
+    other.hold(sale.performance_id, &[sale.seats[1]]).await.expect(201);
+}
+
+/// A refused request keeps no answer: the same key works once there is room again.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_hold_that_came_too_soon_is_made_with_the_same_key(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_with(options, 1, &[("RATE_LIMIT_HOLDS_PER_USER", "1")]);
+    let sale = app.sale(1, 10).await;
+    let buyer = app.buyer(&sale).await;
+    let hold = |seat: usize| {
+        let (buyer, body) = (&buyer, json!({"performanceId": sale.performance_id, "seatIds": [sale.seats[seat]]}));
+        async move { buyer.post_keyed("/api/v1/bookings", &format!("key-{seat}"), body).await }
+    };
+    hold(0).await.expect(201);
+    hold(1).await.expect_problem(429, "RATE_LIMITED");
+    app.advance(60);
+    hold(1).await.expect(201);
+    app.advance(60);
+    assert_eq!(hold(1).await.expect(201).header("idempotency-replayed"), "true");
+}
+
+/// From as many addresses as one likes: the account is what is counted, and one that doesn't exist is no different.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_account_takes_so_many_wrong_passwords(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_with(options, 1, &[("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT", "2")]);
+    let nobody = app.anonymous();
+    nobody.post("/api/v1/users", account(1)).await.expect(201);
+    let log_in = |email: &'static str, password: &'static str, address: &'static str| {
+        let (app, body) = (&app, json!({"email": email, "password": password}));
+        async move { post_from(app, address, "/api/v1/auth/login", &[], &body).await }
+    };
+    for (email, right) in [("jin1@example.org", PASSWORD), ("nobody@example.org", "anything goes")] {
+        log_in(email, "wrong password 1", "192.0.2.1").await.expect_problem(401, "INVALID_CREDENTIALS");
+        log_in(email, "wrong password 2", "192.0.2.2").await.expect_problem(401, "INVALID_CREDENTIALS");
+        let refused = log_in(email, right, "192.0.2.3").await.expect_problem(429, "RATE_LIMITED");
+        assert_eq!(refused.header("retry-after"), "1800");
+    }
+    log_in("JIN1@example.org", PASSWORD, "192.0.2.4").await.expect_problem(429, "RATE_LIMITED");
+    app.advance(1_800);
+    for _ in 0..3 {
+        log_in("jin1@example.org", PASSWORD, "192.0.2.1").await.expect(200);
+    }
+}
+
+/// What a test or a load generator does from one machine is far from any limit.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_defaults_leave_a_thousand_at_once_alone(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 10).await;
+    let buyer = app.buyer(&sale).await;
+    let hold = |number: usize| {
+        let (buyer, performance, seat) = (&buyer, sale.performance_id, sale.seats[number % 10]);
+        async move { buyer.hold(performance, &[seat]).await }
+    };
+    for reply in futures::future::join_all((0..1_000).map(hold)).await {
+        assert!([201, 409].contains(&reply.status.as_u16()), "{reply:?}");
+    }
+    let join = json!({"concertId": sale.concert_id});
+    for reply in futures::future::join_all((0..1_000).map(|_| buyer.post("/api/v1/queue/tokens", join.clone()))).await {
+        reply.expect(200);
+    }
+    // What is wrong with them is found after they are counted, and before anything is hashed.
+    let nobody = app.anonymous();
+    for reply in futures::future::join_all((0..3_000).map(|_| nobody.post("/api/v1/users", json!({})))).await {
+        reply.expect_problem(422, "VALIDATION_FAILED");
+    }
+}

@@ -1,0 +1,179 @@
+//! Connections: real ones, from the first byte to the last.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use concert_reservation::interfaces::http::serve::Stages;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::support::TestApp;
+
+const GET: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// One connection.
+struct Connection(TcpStream);
+
+impl Connection {
+    async fn open(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// The head of an answer in lower case, and its body.
+    async fn answer(&mut self) -> (String, String) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.0.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        self.0.read_exact(&mut body).await.unwrap();
+        (head, String::from_utf8(body).unwrap())
+    }
+
+    /// Waits until the server closes it.
+    async fn closed(mut self) {
+        let mut rest = Vec::new();
+        // Broken off or ended: it is over.
+        let _ = self.0.read_to_end(&mut rest).await;
+    }
+}
+
+/// Serves a test's server on a port of this machine while `client` runs, and until it has stopped.
+async fn serving<F: Future<Output = ()>>(
+    options: MySqlConnectOptions,
+    settings: &[(&str, &str)],
+    client: impl FnOnce(SocketAddr, Stages) -> F,
+) {
+    let app = TestApp::start_with(options, 1, settings).into_only();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stages = app.stages();
+    tokio::join!(app.serve(listener), client(address, stages));
+}
+
+/// First it only says so, and serves on; then it takes nobody new, but answers what it had begun to.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_server_leaves_before_it_stops_and_loses_no_request(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    serving(options, &[], |address, stages| async move {
+        let mut kept = Connection::open(address).await;
+        kept.send(GET).await;
+        assert!(!kept.answer().await.0.contains("connection: close"));
+
+        stages.leaving.cancel();
+        let mut newcomer = Connection::open(address).await;
+        newcomer.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let (head, body) = newcomer.answer().await;
+        assert!(
+            head.starts_with("http/1.1 503") && head.contains("retry-after:") && body.contains("DRAINING"),
+            "{head}"
+        );
+        assert!(head.contains("connection: close"), "{head}");
+        newcomer.closed().await;
+        kept.send(GET).await;
+        let (head, _) = kept.answer().await;
+        assert!(head.starts_with("http/1.1 200") && head.contains("connection: close"), "{head}");
+        kept.closed().await;
+
+        let mut idle = Connection::open(address).await;
+        let mut begun = Connection::open(address).await;
+        begun.send("POST /api/v1/users HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n").await;
+        begun.send("Content-Type: application/json\r\n\r\n").await;
+        // It has been read as far as it goes.
+        assert!(begun.answer().await.0.starts_with("http/1.1 100"));
+        idle.send("").await;
+        stages.draining.cancel();
+        idle.closed().await;
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        begun.send("{}").await;
+        let (head, body) = begun.answer().await;
+        assert!(head.starts_with("http/1.1 422") && head.contains("connection: close"), "{head}");
+        assert!(body.contains("VALIDATION_FAILED"), "{body}");
+    })
+    .await;
+}
+
+/// The rest of the body never comes.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_request_that_outlasts_the_grace_time_is_dropped(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    serving(options, &[("SHUTDOWN_GRACE_SECONDS", "1")], |address, stages| async move {
+        let mut begun = Connection::open(address).await;
+        begun.send("POST /api/v1/users HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n").await;
+        begun.send("Content-Type: application/json\r\n\r\n").await;
+        assert!(begun.answer().await.0.starts_with("http/1.1 100"));
+        stages.draining.cancel();
+        begun.closed().await;
+    })
+    .await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_connection_that_brings_no_request_is_closed(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    serving(options, &[("KEEP_ALIVE_SECONDS", "1")], |address, stages| async move {
+        let silent = Connection::open(address).await;
+        let mut slow = Connection::open(address).await;
+        slow.send("GET /livez HTTP/1.1\r\nHost:").await;
+        let mut idle = Connection::open(address).await;
+        idle.send(GET).await;
+        idle.answer().await;
+        tokio::join!(silent.closed(), slow.closed(), idle.closed());
+        stages.draining.cancel();
+    })
+    .await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_connection_beyond_the_most_waits_for_another_to_end(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    serving(options, &[("MAX_CONNECTIONS", "1")], |address, stages| async move {
+        let mut first = Connection::open(address).await;
+        let mut second = Connection::open(address).await;
+        second.send(GET).await;
+        for _ in 0..100 {
+            first.send(GET).await;
+            assert!(first.answer().await.0.starts_with("http/1.1 200"));
+        }
+        let mut byte = [0];
+        let early = second.0.try_read(&mut byte);
+        assert!(
+            early.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock),
+            "the first still has the place"
+        );
+        drop(first);
+        assert!(second.answer().await.0.starts_with("http/1.1 200"));
+        drop(second);
+        stages.draining.cancel();
+    })
+    .await;
+}
+
+/// The limits count by the address that the connection came from.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_connections_peer_is_who_asks(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let settings = [("RATE_LIMIT_SIGN_UPS_PER_ADDRESS", "1"), ("TRUSTED_PROXIES", "127.0.0.1")];
+    let ask = |client: &str| {
+        Arc::new(format!(
+            "POST /api/v1/users HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\nContent-Length: 2\r\n\
+             Content-Type: application/json\r\n\r\n{{}}"
+        ))
+    };
+    let (one, other) = (ask("192.0.2.1"), ask("192.0.2.2"));
+    serving(options, &settings, |address, stages| async move {
+        let mut connection = Connection::open(address).await;
+        for (request, status) in [(&one, "422"), (&one, "429"), (&other, "422")] {
+            connection.send(request).await;
+            let (head, _) = connection.answer().await;
+            assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+        }
+        stages.draining.cancel();
+    })
+    .await;
+}
