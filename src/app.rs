@@ -15,6 +15,7 @@ use crate::{
         audit::AuditFacade,
         booking::BookingFacade,
         concert::ConcertFacade,
+        event::{EventRelay, RelaySettings},
         housekeeping::HousekeepingFacade,
         lane::{LanePorts, LaneSettings},
         payment::PaymentFacade,
@@ -24,9 +25,10 @@ use crate::{
         user::{SessionSettings, UserFacade},
     },
     config::Config,
-    domain::{clock::Clock, randomness::Randomness},
+    domain::{clock::Clock, event::RetryPolicy, randomness::Randomness},
     infrastructure::{
         clock::SystemClock,
+        event_sender::HttpEventSender,
         mysql::{self, MySqlDatabase, PoolSettings},
         password::Argon2Hasher,
         randomness::OsRandomness,
@@ -57,6 +59,8 @@ pub struct App {
     pub shared: Shared,
     /// What the use cases stand on.
     pub ports: Ports,
+    /// Sends events; [`start_jobs`](Self::start_jobs) sets it going.
+    pub relay: Arc<EventRelay>,
     config: Config,
     lane_pool: MySqlPool,
     pool: MySqlPool,
@@ -81,6 +85,7 @@ impl App {
             clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
             signer: Arc::new(signer),
+            events_written: Arc::default(),
         };
         let tasks = TaskTracker::new();
         let lane_ports = LanePorts {
@@ -93,7 +98,18 @@ impl App {
         let vitals =
             Vitals::new(vec![("lanes", lane_pool.clone()), ("requests", pool.clone())], stages.leaving.clone());
         let shared = Arc::new(facades(config, &ports, &lane_ports, &tasks, vitals, &stages)?);
-        Ok(Self { shared, ports, config: config.clone(), lane_pool, pool, tasks, stages, metrics: metrics.clone() })
+        let relay = Arc::new(relay(config, &ports)?);
+        Ok(Self {
+            shared,
+            ports,
+            relay,
+            config: config.clone(),
+            lane_pool,
+            pool,
+            tasks,
+            stages,
+            metrics: metrics.clone(),
+        })
     }
 
     /// The server's routes, for a listener or for a test.
@@ -106,6 +122,7 @@ impl App {
         let housekeeping = HousekeepingFacade::new(self.ports.clone());
         let stop = &self.shared.draining;
         scheduler::start(&self.shared, housekeeping, SchedulerSettings::default(), &self.tasks, stop);
+        self.tasks.spawn(Arc::clone(&self.relay).run(stop.clone()));
         let (metrics, stop) = (self.metrics.clone(), stop.clone());
         self.tasks.spawn(async move {
             while stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
@@ -153,6 +170,15 @@ impl App {
         let closing = async { tokio::join!(lane_pool.close(), pool.close()) };
         let _ = tokio::time::timeout(CLOSING, closing).await;
     }
+}
+
+fn relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
+    let sender = HttpEventSender::new().context("setting up TLS for the sending of events")?;
+    let settings = RelaySettings {
+        data_platform: config.data_platform_url.clone(),
+        retry: RetryPolicy { attempts: config.event_attempts },
+    };
+    Ok(EventRelay::new(ports.clone(), Arc::new(sender), settings))
 }
 
 fn facades(

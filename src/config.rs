@@ -10,6 +10,7 @@ use std::{
 
 use chrono::TimeDelta;
 use ipnet::IpNet;
+use url::Url;
 
 use crate::{
     domain::booking::HoldPolicy,
@@ -127,6 +128,12 @@ pub const VARIABLES: &[Variable] = &[
         "Where they say it: X-Forwarded-For or Forwarded; they must write it themselves",
     ),
     variable("CORS_ALLOWED_ORIGINS", "", "Origins whose pages may call the server, with commas; * for any"),
+    variable(
+        "DATA_PLATFORM_URL",
+        "",
+        "Where events are sent, http or https; the same on every instance. Empty: nowhere",
+    ),
+    variable("EVENT_ATTEMPTS", "12", "How often an event is tried before it is parked; twelve take about a day"),
     variable("LOG_FORMAT", "text", "text or json"),
     variable("LOG_LEVEL", "info", "error, warn, info, debug or trace; or a filter such as info,sqlx=debug"),
 ];
@@ -181,6 +188,10 @@ pub struct Config {
     pub proxies: ProxySettings,
     /// `CORS_ALLOWED_ORIGINS`
     pub cors_allowed_origins: Vec<String>,
+    /// `DATA_PLATFORM_URL`
+    pub data_platform_url: Option<String>,
+    /// `EVENT_ATTEMPTS`
+    pub event_attempts: u16,
     /// `LOG_FORMAT`
     pub log_format: LogFormat,
     /// `LOG_LEVEL`
@@ -254,6 +265,8 @@ impl Config {
             },
             proxies: ProxySettings { trusted: reader.networks(), header: reader.address_header() },
             cors_allowed_origins: reader.origins(),
+            data_platform_url: reader.data_platform_url(),
+            event_attempts: reader.number("EVENT_ATTEMPTS", 1, 100),
             log_format: reader.log_format(),
             log_level: reader.log_level(),
         };
@@ -388,6 +401,16 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             self.fail("CORS_ALLOWED_ORIGINS", format!("{text:?} is not a list of origins such as https://example.org"));
         }
         origins
+    }
+
+    fn data_platform_url(&mut self) -> Option<String> {
+        let text = Some(self.text("DATA_PLATFORM_URL").trim().to_owned()).filter(|text| !text.is_empty())?;
+        let is_http = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if !Url::parse(&text).is_ok_and(is_http) {
+            // The URL itself may hold a password.
+            self.fail("DATA_PLATFORM_URL", "is not a URL such as https://events.example.org/concert");
+        }
+        Some(text)
     }
 
     fn log_format(&mut self) -> LogFormat {

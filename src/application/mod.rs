@@ -22,6 +22,8 @@ pub mod user;
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::domain::{
     clock::{Clock, Instant},
     id::{BookingId, EventId, PaymentId, TransactionId},
@@ -41,6 +43,8 @@ pub struct Ports {
     pub randomness: Arc<dyn Randomness>,
     /// Signs and reads tokens.
     pub signer: Arc<dyn TokenSigner>,
+    /// Notified of each commit of this instance that wrote events.
+    pub events_written: Arc<Notify>,
 }
 
 impl Ports {

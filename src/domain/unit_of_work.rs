@@ -6,7 +6,7 @@ use super::{
     audit::AuditRepository,
     booking::BookingRepository,
     concert::ConcertRepository,
-    event::OutboxRepository,
+    event::{DeliveryRepository, OutboxRepository},
     idempotency::IdempotencyRepository,
     payment::PaymentRepository,
     point::WalletRepository,
@@ -37,6 +37,8 @@ pub trait Repositories: Send {
     fn idempotency(&mut self) -> &mut dyn IdempotencyRepository;
     /// Events to be delivered.
     fn outbox(&mut self) -> &mut dyn OutboxRepository;
+    /// What becomes of them at each destination.
+    fn deliveries(&mut self) -> &mut dyn DeliveryRepository;
     /// The invariants.
     fn audit(&mut self) -> &mut dyn AuditRepository;
 }
@@ -48,7 +50,7 @@ pub type AfterCommit = Box<dyn FnOnce() + Send>;
 #[async_trait]
 #[must_use = "an uncommitted unit of work is rolled back"]
 pub trait UnitOfWork: Repositories {
-    /// Has something done once the transaction is committed, and never if it isn't: for measurements.
+    /// Has something done once the transaction is committed, and never if it isn't: for measurements and wake-ups.
     fn after_commit(&mut self, action: AfterCommit);
 
     /// Makes everything durable at once. After an error it is unknown whether it was.

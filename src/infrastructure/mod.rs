@@ -3,6 +3,7 @@
 //! Adapters of the domain's ports; nothing of HTTP, and nothing that decides.
 
 pub mod clock;
+pub mod event_sender;
 pub mod mysql;
 pub mod password;
 pub mod randomness;

@@ -23,6 +23,8 @@ mod points;
 
 mod idempotency;
 
+mod deliveries;
+
 mod admin;
 mod operation;
 mod rate_limits;

@@ -45,6 +45,7 @@ impl World {
             clock: self.clock.clone(),
             randomness: Arc::new(OsRandomness),
             signer: Arc::new(HmacTokenSigner::new(&["a secret of more than 32 characters".to_owned()]).unwrap()),
+            events_written: Arc::default(),
         };
         let hasher = Arc::new(Argon2Hasher::new(Arc::new(OsRandomness)));
         UserFacade::new(ports, hasher, 2, SessionSettings::default()).unwrap()

@@ -9,11 +9,22 @@ use uuid::Uuid;
 use super::{payment, sql, unit_of_work::Session};
 use crate::domain::{
     booking::Booking,
+    clock::Instant,
     concert::SeatStatus,
-    event::{Event, Fact, OutboxRepository},
+    event::{Event, Fact, OutboxRepository, Undispatched},
+    id::EventId,
     payment::Payment,
     repository_error::RepositoryError,
 };
+
+/// Index: `ix_outbox_events_dispatch`.
+const HAS_UNDISPATCHED: &str = "SELECT 1 FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
+     WHERE dispatched_at IS NULL LIMIT 1";
+
+/// Index: `ix_outbox_events_dispatch`. Locks the rows found, and skips what others have locked or not committed yet:
+/// no event is passed over because a later one was committed first.
+const CLAIM_UNDISPATCHED: &str = "SELECT id, type, created_at FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
+     WHERE dispatched_at IS NULL ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED";
 
 /// What receivers read of a fact: written once, so that every delivery and every attempt says the same.
 #[derive(Serialize)]
@@ -138,6 +149,29 @@ impl OutboxRepository for Session {
         query.execute(self.connection()).await?;
         Ok(())
     }
+
+    async fn has_undispatched(&mut self) -> Result<bool, RepositoryError> {
+        let found: Option<i64> = sqlx::query_scalar(HAS_UNDISPATCHED).fetch_optional(self.connection()).await?;
+        Ok(found.is_some())
+    }
+
+    async fn claim_undispatched(&mut self, limit: u32) -> Result<Vec<Undispatched>, RepositoryError> {
+        let rows: Vec<(Uuid, String, Instant)> =
+            sqlx::query_as(CLAIM_UNDISPATCHED).bind(limit).fetch_all(self.connection()).await?;
+        Ok(rows.into_iter().map(|(id, kind, at)| Undispatched { id: EventId(id), kind, at }).collect())
+    }
+
+    async fn mark_dispatched(&mut self, ids: &[EventId], now: Instant) -> Result<(), RepositoryError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ids = sql::padded(ids.iter().map(|id| id.0));
+        // Primary key; the rows are locked already.
+        let text = format!("UPDATE outbox_events SET dispatched_at = ? WHERE id IN {}", sql::list(ids.len()));
+        let query = sqlx::query(AssertSqlSafe(text)).bind(now);
+        ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -149,8 +183,7 @@ mod tests {
     use crate::{
         domain::{
             booking::{BookedSeat, BookingState},
-            clock::Instant,
-            id::{BookingId, ConcertId, EventId, PaymentId, PerformanceId, SeatId, TransactionId, UserId},
+            id::{BookingId, ConcertId, PaymentId, PerformanceId, SeatId, TransactionId, UserId},
             payment::PaymentState,
             unit_of_work::Database,
         },

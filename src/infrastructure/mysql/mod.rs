@@ -6,6 +6,7 @@
 mod audit;
 mod booking;
 mod concert;
+mod delivery;
 mod draw;
 mod error;
 mod event;

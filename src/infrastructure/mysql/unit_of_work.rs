@@ -11,7 +11,7 @@ use crate::domain::{
     audit::AuditRepository,
     booking::BookingRepository,
     concert::ConcertRepository,
-    event::OutboxRepository,
+    event::{DeliveryRepository, OutboxRepository},
     idempotency::IdempotencyRepository,
     payment::PaymentRepository,
     point::WalletRepository,
@@ -161,6 +161,10 @@ impl Repositories for Session {
     }
 
     fn outbox(&mut self) -> &mut dyn OutboxRepository {
+        self
+    }
+
+    fn deliveries(&mut self) -> &mut dyn DeliveryRepository {
         self
     }
 

@@ -1,8 +1,8 @@
 //! Writing events with the change they tell of.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::Ports;
+use crate::application::Ports;
 use crate::domain::{
     clock::Instant,
     concert::SeatStatus,
@@ -32,6 +32,8 @@ pub(crate) async fn record(
         return Ok(());
     }
     measure(uow, &events);
+    let written = Arc::clone(&ports.events_written);
+    uow.after_commit(Box::new(move || written.notify_one()));
     uow.outbox().insert(&events).await
 }
 

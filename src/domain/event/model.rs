@@ -1,17 +1,28 @@
 //! Facts that are published after commit. They are written with the change, or the change didn't happen.
 
-use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{
+use crate::domain::{
     booking::Booking,
     clock::Instant,
     concert::SeatStatus,
     id::{EventId, PerformanceId, SeatId, TransactionId, UserId},
     payment::Payment,
     points::Points,
-    repository_error::RepositoryError,
 };
+
+/// Every type of event, as receivers see it.
+pub const KINDS: [&str; 9] = [
+    "booking.held",
+    "booking.confirmed",
+    "booking.cancelled",
+    "booking.expired",
+    "booking.refunded",
+    "payment.completed",
+    "payment.refunded",
+    "points.charged",
+    "seats.changed",
+];
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -104,11 +115,4 @@ impl Event {
             Fact::PointsCharged { .. } | Fact::SeatsChanged { .. } => self.id.0,
         }
     }
-}
-
-/// Keeps events until they are delivered.
-#[async_trait]
-pub trait OutboxRepository: Send {
-    /// Stores events; [`RepositoryError::NotUnique`] for a second one of a kind in its stream.
-    async fn insert(&mut self, events: &[Event]) -> Result<(), RepositoryError>;
 }

@@ -1,0 +1,236 @@
+//! The relay: hands events out to their destinations, and sends them.
+//!
+//! Every instance has one, and they share the work through the database alone. Handing out writes one delivery per
+//! event and destination, away from the transaction of the change: a sale costs nothing more, however many receivers
+//! there are. Each destination has a worker of its own ([`worker`](super::worker)), so none waits for another.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit},
+    task::JoinSet,
+    time::{Instant as Stopwatch, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::worker::Worker;
+use crate::{
+    application::{Ports, error::AppError},
+    domain::{
+        event::{Destination, EventSender, NewDelivery, Receiver, RetryPolicy, Undispatched},
+        randomness::below,
+    },
+};
+
+/// How many events are handed out in one transaction.
+const DISPATCH_BATCH: u32 = 500;
+
+/// How often it is looked for what other instances have written, and for what is due again.
+pub(super) const POLL: Duration = Duration::from_millis(500);
+
+/// How long events gather after a commit, so that a busy sale is handed out by the batch.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How often the receivers are read.
+const RECEIVERS: Duration = Duration::from_secs(1);
+
+/// How often the backlog is counted, and how far.
+const MEASURE: Duration = Duration::from_secs(5);
+const MEASURE_LIMIT: u32 = 100_000;
+
+/// How many connections the relay uses at once, whatever the number of receivers: the others are the requests'.
+const CONNECTIONS: usize = 2;
+
+/// How events are sent.
+#[derive(Clone, Debug)]
+pub struct RelaySettings {
+    /// Where the data platform listens, if there is one.
+    pub data_platform: Option<String>,
+    /// How often an event is tried.
+    pub retry: RetryPolicy,
+}
+
+/// Use cases of sending events.
+pub struct EventRelay {
+    pub(super) ports: Ports,
+    pub(super) sender: Arc<dyn EventSender>,
+    pub(super) settings: RelaySettings,
+    connections: Semaphore,
+}
+
+impl EventRelay {
+    /// Sends through `sender`.
+    pub fn new(ports: Ports, sender: Arc<dyn EventSender>, settings: RelaySettings) -> Self {
+        Self { ports, sender, settings, connections: Semaphore::new(CONNECTIONS) }
+    }
+
+    /// Sends until `stop` is cancelled; then what is under way is finished, or given back.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut workers = Workers {
+            relay: Arc::clone(&self),
+            stop: stop.child_token(),
+            running: HashMap::new(),
+            tasks: JoinSet::new(),
+        };
+        let (mut refreshed, mut measured) = (None, None);
+        while !stop.is_cancelled() {
+            let turn = async {
+                if is_due(&mut refreshed, RECEIVERS) {
+                    workers.assign(self.receivers());
+                }
+                if is_due(&mut measured, MEASURE) {
+                    self.measure().await?;
+                }
+                self.dispatch().await
+            };
+            let more = match turn.await {
+                Ok(dispatched) => {
+                    if dispatched > 0 {
+                        workers.wake();
+                    }
+                    dispatched >= DISPATCH_BATCH && !workers.running.is_empty()
+                }
+                Err(error) => {
+                    metrics::counter!("job_failures_total", "job" => "relay").increment(1);
+                    tracing::warn!(error = &error as &dyn std::error::Error, "events could not be handed out");
+                    false
+                }
+            };
+            if !more {
+                stop.run_until_cancelled(self.wait_for_events(workers.running.is_empty())).await;
+            }
+        }
+        workers.finish().await;
+    }
+
+    /// Hands out and sends everything that is due, and waits for what comes of it.
+    pub async fn run_once(self: &Arc<Self>) -> Result<(), AppError> {
+        while self.dispatch().await? > 0 {}
+        for receiver in self.receivers() {
+            Worker::new(Arc::clone(self), receiver, Arc::default(), CancellationToken::new()).work_off().await?;
+        }
+        Ok(())
+    }
+
+    /// Hands a batch of events out to those who are to get them, and tells how many it was.
+    async fn dispatch(&self) -> Result<u32, AppError> {
+        let _permit = self.connection().await;
+        if !self.ports.database.read().await?.outbox().has_undispatched().await? {
+            return Ok(0);
+        }
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        let events = uow.outbox().claim_undispatched(DISPATCH_BATCH).await?;
+        // Read after the events: whoever was registered before one was written gets it.
+        let receivers = list_receivers(&self.settings);
+        let delivery = |receiver: &Receiver, event: &Undispatched| NewDelivery {
+            event_id: event.id,
+            destination: receiver.destination,
+            at: event.at,
+        };
+        let deliveries: Vec<_> =
+            receivers.iter().flat_map(|receiver| events.iter().map(move |event| delivery(receiver, event))).collect();
+        // A statement has at most 65,535 values.
+        for deliveries in deliveries.chunks(4 * DISPATCH_BATCH as usize) {
+            uow.deliveries().insert(deliveries, now).await?;
+        }
+        let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+        uow.outbox().mark_dispatched(&ids, now).await?;
+        uow.commit().await?;
+        Ok(u32::try_from(ids.len()).unwrap_or(u32::MAX))
+    }
+
+    fn receivers(&self) -> Vec<Receiver> {
+        list_receivers(&self.settings)
+    }
+
+    async fn measure(&self) -> Result<(), AppError> {
+        let _permit = self.connection().await;
+        let backlog = self.ports.database.read().await?.deliveries().backlog(MEASURE_LIMIT).await?;
+        let lag = backlog.oldest.map_or(0, |at| (self.ports.now() - at).num_milliseconds().max(0));
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and these are small")]
+        {
+            metrics::gauge!("outbox_lag_seconds").set(lag as f64 / 1_000.0);
+            metrics::gauge!("outbox_pending").set(backlog.pending as f64);
+            metrics::gauge!("outbox_parked").set(backlog.parked as f64);
+        }
+        Ok(())
+    }
+
+    /// Waits for something to do. Where nobody is sent anything there is no hurry to note that.
+    async fn wait_for_events(&self, idle: bool) {
+        if idle {
+            return sleep(POLL).await;
+        }
+        tokio::select! {
+            () = self.ports.events_written.notified() => sleep(GATHER).await,
+            () = sleep(POLL) => {}
+        }
+    }
+
+    /// One of the few connections that the relay may use.
+    pub(super) async fn connection(&self) -> Option<SemaphorePermit<'_>> {
+        self.connections.acquire().await.ok()
+    }
+
+    /// How much of a delay is waited.
+    pub(super) fn percent(&self) -> u8 {
+        75 + u8::try_from(below(&*self.ports.randomness, 51)).unwrap_or(0)
+    }
+}
+
+fn list_receivers(settings: &RelaySettings) -> Vec<Receiver> {
+    let data_platform =
+        settings.data_platform.iter().map(|url| Receiver { destination: Destination::DataPlatform, url: url.clone() });
+    data_platform.collect()
+}
+
+fn is_due(last: &mut Option<Stopwatch>, every: Duration) -> bool {
+    let due = last.is_none_or(|last| last.elapsed() >= every);
+    if due {
+        *last = Some(Stopwatch::now());
+    }
+    due
+}
+
+/// The workers of one instance.
+struct Workers {
+    relay: Arc<EventRelay>,
+    stop: CancellationToken,
+    running: HashMap<Destination, (Arc<Notify>, CancellationToken)>,
+    tasks: JoinSet<()>,
+}
+
+impl Workers {
+    /// Starts the workers of new receivers, and stops those whose receiver is no more.
+    fn assign(&mut self, receivers: Vec<Receiver>) {
+        self.running.retain(|destination, (_, stop)| {
+            let stays = receivers.iter().any(|receiver| receiver.destination == *destination);
+            if !stays {
+                stop.cancel();
+            }
+            stays
+        });
+        for receiver in receivers {
+            let (relay, stop) = (&self.relay, &self.stop);
+            self.running.entry(receiver.destination).or_insert_with(|| {
+                let (wake, stop) = (Arc::new(Notify::new()), stop.child_token());
+                let worker = Worker::new(Arc::clone(relay), receiver, Arc::clone(&wake), stop.clone());
+                self.tasks.spawn(worker.run());
+                (wake, stop)
+            });
+        }
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    fn wake(&self) {
+        for (wake, _) in self.running.values() {
+            wake.notify_one();
+        }
+    }
+
+    async fn finish(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

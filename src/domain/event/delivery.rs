@@ -1,0 +1,341 @@
+//! What becomes of an event at one destination: in which order it is sent, and what follows from an attempt.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    str::FromStr,
+};
+
+use chrono::TimeDelta;
+use uuid::Uuid;
+
+use crate::domain::{
+    clock::Instant,
+    id::{EventId, WebhookId},
+};
+
+/// Where events go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Destination {
+    /// The one that is configured.
+    DataPlatform,
+    /// One that an administrator registered.
+    Webhook(WebhookId),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DataPlatform => f.write_str("data-platform"),
+            Self::Webhook(id) => id.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Destination {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        if text == "data-platform" {
+            return Ok(Self::DataPlatform);
+        }
+        Uuid::try_parse(text).map(|id| Self::Webhook(WebhookId(id)))
+    }
+}
+
+impl Destination {
+    /// Its kind, for metrics.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::DataPlatform => "data_platform",
+            Self::Webhook(_) => "webhook",
+        }
+    }
+}
+
+/// An event as it was recorded: what is sent of it never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Stable through every delivery.
+    pub id: EventId,
+    /// What it is delivered in order within.
+    pub stream_id: Uuid,
+    /// Its place in that stream.
+    pub sequence: u8,
+    /// Its type.
+    pub kind: String,
+    /// What it is about.
+    pub subject: String,
+    /// JSON.
+    pub data: String,
+    /// When it happened.
+    pub at: Instant,
+}
+
+/// An event that is due at a destination, and what may stand before it.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The event.
+    pub event: RecordedEvent,
+    /// How often it was tried.
+    pub attempts: u16,
+    /// Events of its stream before it that are not settled at this destination.
+    pub earlier: Vec<Earlier>,
+}
+
+/// An event that another one has to wait for.
+#[derive(Clone, Copy, Debug)]
+pub struct Earlier {
+    /// Which.
+    pub event_id: EventId,
+    /// Where it stands.
+    pub standing: Standing,
+}
+
+/// Where an event that isn't settled stands at a destination.
+#[derive(Clone, Copy, Debug)]
+pub enum Standing {
+    /// It is being sent, or about to be handed out: worth looking again soon.
+    UnderWay,
+    /// It is tried at this instant.
+    WaitsUntil(Instant),
+}
+
+/// One event that somebody is about to send.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The event.
+    pub event: RecordedEvent,
+    /// How often it was tried before.
+    pub attempts: u16,
+}
+
+/// Events of one stream, to be sent one after the other.
+pub type Chain = Vec<Claimed>;
+
+/// How soon an event is looked at again whose predecessor is under way.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(1);
+
+/// What to do with the events that are due.
+#[derive(Clone, Debug, Default)]
+pub struct Claim {
+    /// To be sent now.
+    pub chains: Vec<Chain>,
+    /// To be left alone until then, because something stands before them: so they are not looked at over and over.
+    pub postponed: Vec<(EventId, Instant)>,
+}
+
+impl Claim {
+    /// Sorts what is due: an event is sent once all before it in its stream are settled, or sent right before it.
+    pub fn of(candidates: Vec<Candidate>, now: Instant) -> Self {
+        let mut streams: BTreeMap<Uuid, Vec<Candidate>> = BTreeMap::new();
+        for candidate in candidates {
+            streams.entry(candidate.event.stream_id).or_default().push(candidate);
+        }
+        let mut claim = Self::default();
+        for mut stream in streams.into_values() {
+            stream.sort_unstable_by_key(|candidate| candidate.event.sequence);
+            claim.add_stream(stream, now);
+        }
+        claim
+    }
+
+    fn add_stream(&mut self, stream: Vec<Candidate>, now: Instant) {
+        let mut chain = Chain::new();
+        let mut postponed: HashMap<EventId, Instant> = HashMap::new();
+        for Candidate { event, attempts, earlier } in stream {
+            let until = earlier
+                .iter()
+                .filter(|earlier| chain.iter().all(|claimed| claimed.event.id != earlier.event_id))
+                .map(|earlier| match (postponed.get(&earlier.event_id), earlier.standing) {
+                    (Some(until), _) => *until,
+                    (None, Standing::UnderWay) => now + LOOK_AGAIN,
+                    (None, Standing::WaitsUntil(at)) => at.max(now + LOOK_AGAIN),
+                })
+                .max();
+            match until {
+                None => chain.push(Claimed { event, attempts }),
+                Some(until) => {
+                    postponed.insert(event.id, until);
+                }
+            }
+        }
+        if !chain.is_empty() {
+            self.chains.push(chain);
+        }
+        self.postponed.extend(postponed);
+    }
+}
+
+/// What an attempt came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver took it.
+    Accepted,
+    /// It didn't, or couldn't be reached.
+    Failed {
+        /// Why, in a few words.
+        error: String,
+        /// How long it asks to be left alone.
+        retry_after: Option<TimeDelta>,
+    },
+    /// It wants no more events, ever.
+    Gone,
+}
+
+/// What follows from an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done.
+    Delivered,
+    /// It is tried again.
+    Again {
+        /// When.
+        at: Instant,
+        /// Why it failed.
+        error: String,
+    },
+    /// It isn't tried any more, unless an administrator asks for it. It stays visible.
+    Parked {
+        /// Why it failed at last.
+        error: String,
+    },
+}
+
+/// How long to wait after each failed attempt, in seconds: three retries within half a minute, twelve attempts within
+/// a day.
+const DELAYS: [i64; 11] = [1, 4, 15, 60, 300, 1_200, 3_600, 7_200, 14_400, 28_800, 28_800];
+
+/// The longest that a receiver can ask to be left alone.
+const LONGEST_WISH: TimeDelta = TimeDelta::hours(1);
+
+/// How often an event is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryPolicy {
+    /// How many attempts there are.
+    pub attempts: u16,
+}
+
+impl RetryPolicy {
+    /// Judges the attempt after `tried` others. `percent`, 75 to 125, is how much of the delay is waited: those that
+    /// failed together don't come back together.
+    pub fn judge(self, tried: u16, outcome: Outcome, now: Instant, percent: u8) -> Verdict {
+        let (error, retry_after) = match outcome {
+            Outcome::Accepted => return Verdict::Delivered,
+            Outcome::Gone => return Verdict::Parked { error: "410: the receiver wants no more events".to_owned() },
+            Outcome::Failed { error, retry_after } => (error, retry_after),
+        };
+        if tried.saturating_add(1) >= self.attempts {
+            return Verdict::Parked { error };
+        }
+        let delay = DELAYS.get(usize::from(tried)).or(DELAYS.last()).copied().unwrap_or_default();
+        let delay = TimeDelta::milliseconds(delay * 10 * i64::from(percent));
+        let wish = retry_after.unwrap_or_default().min(LONGEST_WISH);
+        Verdict::Again { at: now + delay.max(wish), error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: Uuid = Uuid::from_u128(7);
+
+    fn now() -> Instant {
+        "2026-11-20T08:00:00Z".parse().unwrap()
+    }
+
+    fn id(sequence: u8) -> EventId {
+        EventId(Uuid::from_u128(u128::from(sequence)))
+    }
+
+    fn candidate(sequence: u8, earlier: &[(u8, Standing)]) -> Candidate {
+        let earlier = earlier.iter().map(|(number, standing)| Earlier { event_id: id(*number), standing: *standing });
+        Candidate {
+            event: RecordedEvent {
+                id: id(sequence),
+                stream_id: STREAM,
+                sequence,
+                kind: "booking.held".to_owned(),
+                subject: String::new(),
+                data: "{}".to_owned(),
+                at: now(),
+            },
+            attempts: 0,
+            earlier: earlier.collect(),
+        }
+    }
+
+    fn sequences(claim: &Claim) -> Vec<Vec<u8>> {
+        claim.chains.iter().map(|chain| chain.iter().map(|it| it.event.sequence).collect()).collect()
+    }
+
+    #[test]
+    fn the_events_of_a_booking_make_one_chain_in_their_order() {
+        let due = Standing::WaitsUntil(now());
+        let claim =
+            Claim::of(vec![candidate(3, &[(1, due), (2, due)]), candidate(1, &[]), candidate(2, &[(1, due)])], now());
+        assert_eq!(sequences(&claim), [[1, 2, 3]]);
+        assert!(claim.postponed.is_empty());
+    }
+
+    #[test]
+    fn whoever_has_an_unsettled_one_before_it_waits_for_it() {
+        let later = now() + TimeDelta::seconds(30);
+        let claim = Claim::of(
+            vec![
+                candidate(2, &[(1, Standing::WaitsUntil(later))]),
+                candidate(3, &[(1, Standing::UnderWay), (2, Standing::UnderWay)]),
+            ],
+            now(),
+        );
+        assert!(claim.chains.is_empty());
+        let postponed: HashMap<_, _> = claim.postponed.into_iter().collect();
+        assert_eq!(postponed[&id(2)], later);
+        assert_eq!(postponed[&id(3)], later, "it waits for both");
+        let claim = Claim::of(vec![candidate(2, &[(1, Standing::UnderWay)])], now());
+        assert_eq!(claim.postponed, [(id(2), now() + LOOK_AGAIN)]);
+    }
+
+    #[test]
+    fn delays_grow_and_the_first_three_retries_come_within_half_a_minute() {
+        let policy = RetryPolicy { attempts: 12 };
+        let failed = || Outcome::Failed { error: "500".to_owned(), retry_after: None };
+        let mut at = now();
+        let mut delays = Vec::new();
+        for tried in 0..11 {
+            let Verdict::Again { at: next, .. } = policy.judge(tried, failed(), at, 125) else { panic!("{tried}") };
+            delays.push(next - at);
+            at = next;
+        }
+        assert!(delays.is_sorted(), "{delays:?}");
+        assert!(delays[..3].iter().sum::<TimeDelta>() <= TimeDelta::seconds(30), "{delays:?}");
+        assert_eq!(policy.judge(11, failed(), at, 100), Verdict::Parked { error: "500".to_owned() });
+        assert!(matches!(policy.judge(200, failed(), at, 100), Verdict::Parked { .. }));
+    }
+
+    #[test]
+    fn a_receiver_that_asks_for_time_gets_it_within_bounds() {
+        let judge = |seconds| {
+            let outcome = Outcome::Failed { error: String::new(), retry_after: Some(TimeDelta::seconds(seconds)) };
+            let Verdict::Again { at, .. } = (RetryPolicy { attempts: 5 }).judge(0, outcome, now(), 100) else {
+                panic!()
+            };
+            (at - now()).num_seconds()
+        };
+        assert_eq!([judge(0), judge(20), judge(1_000_000)], [1, 20, 3_600]);
+    }
+
+    #[test]
+    fn a_receiver_that_is_gone_gets_no_second_attempt() {
+        assert!(matches!((RetryPolicy { attempts: 5 }).judge(0, Outcome::Gone, now(), 100), Verdict::Parked { .. }));
+    }
+
+    #[test]
+    fn a_destination_is_read_back_from_its_name() {
+        for destination in [Destination::DataPlatform, Destination::Webhook(WebhookId(STREAM))] {
+            assert_eq!(destination.to_string().parse::<Destination>().unwrap(), destination);
+        }
+        assert!("elsewhere".parse::<Destination>().is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! Sending events over HTTP: CloudEvents 1.0, structured mode, one event a request.
+
+use std::{error::Error, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use reqwest::{Client, Response, StatusCode, header, redirect};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::domain::{
+    clock::Instant,
+    event::{EventSender, Outcome, Receiver, RecordedEvent},
+};
+
+/// How long a connection may take, and how long the whole attempt.
+const CONNECT: Duration = Duration::from_secs(3);
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// How much of an answer's body is read, and for how long: enough to use the connection again.
+const BODY_BYTES: usize = 16 * 1024;
+const BODY_TIME: Duration = Duration::from_secs(1);
+
+/// What every event says it comes from.
+const SOURCE: &str = "/concert-reservation";
+
+/// Sends events over HTTP.
+#[derive(Debug)]
+pub struct HttpEventSender {
+    client: Client,
+}
+
+impl HttpEventSender {
+    /// Fails when TLS can't be set up.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        // Fails only if it is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(ATTEMPT)
+            .pool_idle_timeout(Duration::from_secs(30))
+            // Whoever moves must say so: events don't go where nobody has sent them.
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { client })
+    }
+}
+
+#[async_trait]
+impl EventSender for HttpEventSender {
+    async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> Outcome {
+        let Ok(body) = body(event) else {
+            return failure("the event's data is not JSON");
+        };
+        let request = self
+            .client
+            .post(&receiver.url)
+            .header(header::CONTENT_TYPE, "application/cloudevents+json; charset=utf-8")
+            .body(body);
+        match request.send().await {
+            Ok(response) => judge(response, now).await,
+            Err(error) => failure(describe(&error)),
+        }
+    }
+}
+
+fn failure(error: impl Into<String>) -> Outcome {
+    Outcome::Failed { error: error.into(), retry_after: None }
+}
+
+/// An event as CloudEvents writes it: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
+#[derive(Serialize)]
+struct CloudEvent<'a> {
+    specversion: &'static str,
+    id: String,
+    source: &'static str,
+    r#type: &'a str,
+    subject: &'a str,
+    time: String,
+    datacontenttype: &'static str,
+    /// The booking that it is ordered within, and its place there; absent where it stands alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partitionkey: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<String>,
+    data: &'a RawValue,
+}
+
+/// Nothing in it depends on when it is sent, so every attempt sends the same bytes.
+fn body(event: &RecordedEvent) -> serde_json::Result<Vec<u8>> {
+    let ordered = event.sequence > 0;
+    serde_json::to_vec(&CloudEvent {
+        specversion: "1.0",
+        id: event.id.to_string(),
+        source: SOURCE,
+        r#type: &event.kind,
+        subject: &event.subject,
+        time: event.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        datacontenttype: "application/json",
+        partitionkey: ordered.then(|| event.stream_id.to_string()),
+        sequence: ordered.then(|| event.sequence.to_string()),
+        data: serde_json::from_str(&event.data)?,
+    })
+}
+
+async fn judge(response: Response, now: Instant) -> Outcome {
+    let status = response.status();
+    let retry_after = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+        .then(|| retry_after(&response, now))
+        .flatten();
+    drain(response).await;
+    if status.is_success() {
+        Outcome::Accepted
+    } else if status == StatusCode::GONE {
+        Outcome::Gone
+    } else if status.is_redirection() {
+        failure(format!("status {}: redirects are not followed", status.as_u16()))
+    } else {
+        Outcome::Failed { error: format!("status {}", status.as_u16()), retry_after }
+    }
+}
+
+/// The status has said everything: of the body as much is read as lets the connection be used again, and no more.
+async fn drain(mut response: Response) {
+    let read = async {
+        let mut left = BODY_BYTES;
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let Some(rest) = left.checked_sub(chunk.len()) else { return };
+            left = rest;
+        }
+    };
+    // An endless or slow one ends with its connection.
+    let _ = tokio::time::timeout(BODY_TIME, read).await;
+}
+
+/// Seconds, or a date.
+fn retry_after(response: &Response, now: Instant) -> Option<TimeDelta> {
+    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(TimeDelta::seconds(seconds.into()));
+    }
+    let date = DateTime::parse_from_rfc2822(text).ok()?.with_timezone(&Utc);
+    Some((date - now).max(TimeDelta::zero()))
+}
+
+/// In a few words, without the URL, which may hold a secret.
+fn describe(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return if error.is_connect() { "no connection in time" } else { "no answer in time" }.to_owned();
+    }
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let what = if error.is_connect() { "no connection" } else { "no answer" };
+    format!("{what}: {innermost}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::id::EventId;
+
+    fn event(sequence: u8) -> RecordedEvent {
+        RecordedEvent {
+            id: EventId(Uuid::from_u128(1)),
+            stream_id: Uuid::from_u128(2),
+            sequence,
+            kind: "booking.held".to_owned(),
+            subject: Uuid::from_u128(2).to_string(),
+            data: r#"{"bookingId": "b", "totalPrice":"1.50"}"#.to_owned(),
+            at: "2026-11-20T08:00:00.123456Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_body_has_the_attributes_of_cloud_events() {
+        let sent: Value = serde_json::from_slice(&body(&event(1)).unwrap()).unwrap();
+        assert_eq!(
+            sent,
+            json!({
+                "specversion": "1.0",
+                "id": "00000000-0000-0000-0000-000000000001",
+                "source": "/concert-reservation",
+                "type": "booking.held",
+                "subject": "00000000-0000-0000-0000-000000000002",
+                "time": "2026-11-20T08:00:00.123Z",
+                "datacontenttype": "application/json",
+                "partitionkey": "00000000-0000-0000-0000-000000000002",
+                "sequence": "1",
+                "data": {"bookingId": "b", "totalPrice": "1.50"},
+            })
+        );
+    }
+
+    #[test]
+    fn an_event_that_stands_alone_has_no_place_in_an_order() {
+        let sent: Value = serde_json::from_slice(&body(&event(0)).unwrap()).unwrap();
+        assert_eq!((&sent["partitionkey"], &sent["sequence"]), (&Value::Null, &Value::Null));
+    }
+}

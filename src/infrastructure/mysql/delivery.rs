@@ -1,0 +1,287 @@
+//! What becomes of each event at each destination.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, FromRow};
+use uuid::Uuid;
+
+use super::{sql, unit_of_work::Session};
+use crate::domain::{
+    clock::Instant,
+    event::{
+        Backlog, Candidate, DeliveryRepository, Destination, Earlier, NewDelivery, RecordedEvent, Settlement, Standing,
+    },
+    id::EventId,
+    repository_error::RepositoryError,
+};
+
+/// Index: `ix_event_deliveries_destination`.
+const HAS_DUE: &str = "SELECT 1 FROM event_deliveries FORCE INDEX (ix_event_deliveries_destination) \
+     WHERE destination = ? AND status = 'PENDING' AND next_attempt_at <= ? LIMIT 1";
+
+/// Index: `ix_event_deliveries_destination`. Locks the rows found, and skips what others have locked.
+const CLAIM_DUE: &str = "SELECT event_id, attempts FROM event_deliveries FORCE INDEX (ix_event_deliveries_destination) \
+     WHERE destination = ? AND status = 'PENDING' AND next_attempt_at <= ? \
+     ORDER BY next_attempt_at LIMIT ? FOR UPDATE SKIP LOCKED";
+
+/// Primary key; the row was locked when it was claimed, and is another's once the lease has run out.
+const SETTLE: &str = "UPDATE event_deliveries SET status = ?, attempts = ?, last_error = COALESCE(?, last_error), \
+     next_attempt_at = ?, lease = NULL WHERE event_id = ? AND destination = ? AND lease = ? AND status = 'PENDING'";
+
+/// Primary key; the row is locked.
+const POSTPONE: &str = "UPDATE event_deliveries SET next_attempt_at = ? WHERE event_id = ? AND destination = ?";
+
+/// Index: `ix_event_deliveries_status`.
+const COUNT: &str = "SELECT CAST(COUNT(*) AS UNSIGNED) FROM (SELECT 1 FROM event_deliveries \
+     FORCE INDEX (ix_event_deliveries_status) WHERE status = ? LIMIT ?) some";
+
+/// Index: `ix_event_deliveries_status`; ids begin with the time.
+const OLDEST_PENDING: &str = "SELECT created_at FROM event_deliveries FORCE INDEX (ix_event_deliveries_status) \
+     WHERE status = 'PENDING' ORDER BY event_id LIMIT 1";
+
+/// Index: `ix_outbox_events_dispatch`.
+const OLDEST_UNDISPATCHED: &str = "SELECT created_at FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
+     WHERE dispatched_at IS NULL ORDER BY id LIMIT 1";
+
+/// The longest text that is kept of an error.
+const ERROR_LENGTH: usize = 500;
+
+#[derive(FromRow)]
+struct EventRow {
+    id: Uuid,
+    stream_id: Uuid,
+    sequence: u8,
+    r#type: String,
+    subject: String,
+    data: String,
+    created_at: Instant,
+}
+
+impl From<EventRow> for RecordedEvent {
+    fn from(row: EventRow) -> Self {
+        Self {
+            id: EventId(row.id),
+            stream_id: row.stream_id,
+            sequence: row.sequence,
+            kind: row.r#type,
+            subject: row.subject,
+            data: row.data,
+            at: row.created_at,
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct EarlierRow {
+    event_id: Uuid,
+    earlier_id: Uuid,
+    /// Both absent while it isn't handed out.
+    next_attempt_at: Option<Instant>,
+    lease: Option<Uuid>,
+}
+
+impl Session {
+    async fn list_events(&mut self, ids: &[Uuid]) -> Result<Vec<RecordedEvent>, RepositoryError> {
+        let ids = sql::padded(ids.iter().copied());
+        // Primary key; no lock: an event never changes.
+        let text = format!(
+            "SELECT id, stream_id, sequence, type, subject, data, created_at FROM outbox_events WHERE id IN {}",
+            sql::list(ids.len())
+        );
+        let query = sqlx::query_as::<_, EventRow>(AssertSqlSafe(text));
+        let rows = ids.into_iter().fold(query, sqlx::query::QueryAs::bind).fetch_all(self.connection()).await?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+
+    /// What stands before each of these events: not handed out yet, or pending at the destination.
+    async fn list_earlier(
+        &mut self,
+        destination: Destination,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, Vec<Earlier>>, RepositoryError> {
+        let ids = sql::padded(ids.iter().copied());
+        // Primary key; uq_outbox_events_stream; primary key. No lock: whatever is settled meanwhile is seen next time.
+        let text = format!(
+            "SELECT own.id AS event_id, earlier.id AS earlier_id, d.next_attempt_at, d.lease \
+             FROM outbox_events own \
+             JOIN outbox_events earlier ON earlier.stream_id = own.stream_id AND earlier.sequence < own.sequence \
+             LEFT JOIN event_deliveries d ON d.event_id = earlier.id AND d.destination = ? \
+             WHERE own.id IN {} AND own.sequence > 0 AND (earlier.dispatched_at IS NULL OR d.status = 'PENDING')",
+            sql::list(ids.len())
+        );
+        let query = sqlx::query_as::<_, EarlierRow>(AssertSqlSafe(text)).bind(destination.to_string());
+        let rows = ids.into_iter().fold(query, sqlx::query::QueryAs::bind).fetch_all(self.connection()).await?;
+        let mut earlier: HashMap<Uuid, Vec<Earlier>> = HashMap::new();
+        for row in rows {
+            let standing = match (row.next_attempt_at, row.lease) {
+                (Some(at), None) => Standing::WaitsUntil(at),
+                _ => Standing::UnderWay,
+            };
+            let event_id = EventId(row.earlier_id);
+            earlier.entry(row.event_id).or_default().push(Earlier { event_id, standing });
+        }
+        Ok(earlier)
+    }
+}
+
+#[async_trait]
+impl DeliveryRepository for Session {
+    async fn insert(&mut self, deliveries: &[NewDelivery], now: Instant) -> Result<(), RepositoryError> {
+        if deliveries.is_empty() {
+            return Ok(());
+        }
+        let text = format!(
+            "INSERT INTO event_deliveries (event_id, destination, status, attempts, created_at, next_attempt_at) \
+             VALUES {}",
+            sql::rows(6, deliveries.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for delivery in deliveries {
+            query = query
+                .bind(delivery.event_id.0)
+                .bind(delivery.destination.to_string())
+                .bind("PENDING")
+                .bind(0_u16)
+                .bind(delivery.at)
+                .bind(now);
+        }
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn has_due(&mut self, destination: Destination, now: Instant) -> Result<bool, RepositoryError> {
+        let query = sqlx::query_scalar::<_, i64>(HAS_DUE).bind(destination.to_string()).bind(now);
+        Ok(query.fetch_optional(self.connection()).await?.is_some())
+    }
+
+    async fn claim_due(
+        &mut self,
+        destination: Destination,
+        now: Instant,
+        limit: u32,
+    ) -> Result<Vec<Candidate>, RepositoryError> {
+        let query = sqlx::query_as(CLAIM_DUE).bind(destination.to_string()).bind(now).bind(limit);
+        let due: Vec<(Uuid, u16)> = query.fetch_all(self.connection()).await?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<_> = due.iter().map(|(id, _)| *id).collect();
+        let attempts: HashMap<_, _> = due.into_iter().collect();
+        let events = self.list_events(&ids).await?;
+        let mut earlier = self.list_earlier(destination, &ids).await?;
+        let candidate = |event: RecordedEvent| Candidate {
+            attempts: attempts.get(&event.id.0).copied().unwrap_or_default(),
+            earlier: earlier.remove(&event.id.0).unwrap_or_default(),
+            event,
+        };
+        Ok(events.into_iter().map(candidate).collect())
+    }
+
+    async fn lease(
+        &mut self,
+        destination: Destination,
+        ids: &[EventId],
+        lease: Uuid,
+        until: Instant,
+    ) -> Result<(), RepositoryError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ids = sql::padded(ids.iter().map(|id| id.0));
+        // Primary key; the rows are locked.
+        let text = format!(
+            "UPDATE event_deliveries SET lease = ?, next_attempt_at = ? WHERE destination = ? AND event_id IN {}",
+            sql::list(ids.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(lease).bind(until).bind(destination.to_string());
+        ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn postpone(
+        &mut self,
+        destination: Destination,
+        postponed: &[(EventId, Instant)],
+    ) -> Result<(), RepositoryError> {
+        for (id, until) in postponed {
+            let query = sqlx::query(POSTPONE).bind(until).bind(id.0).bind(destination.to_string());
+            query.execute(self.connection()).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_delivered(
+        &mut self,
+        destination: Destination,
+        lease: Uuid,
+        ids: &[EventId],
+    ) -> Result<(), RepositoryError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ids = sql::padded(ids.iter().map(|id| id.0));
+        // Primary key. What another has by now is the other's to settle.
+        let text = format!(
+            "UPDATE event_deliveries SET status = 'DELIVERED', attempts = attempts + 1, last_error = NULL, \
+             lease = NULL WHERE destination = ? AND lease = ? AND status = 'PENDING' AND event_id IN {}",
+            sql::list(ids.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(destination.to_string()).bind(lease);
+        ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn settle(
+        &mut self,
+        destination: Destination,
+        lease: Uuid,
+        settlement: &Settlement,
+    ) -> Result<(), RepositoryError> {
+        let error = settlement.error.as_ref().map(|text| text.chars().take(ERROR_LENGTH).collect::<String>());
+        let query = sqlx::query(SETTLE)
+            .bind(if settlement.is_parked { "PARKED" } else { "PENDING" })
+            .bind(settlement.attempts)
+            .bind(error)
+            .bind(settlement.next_attempt_at)
+            .bind(settlement.event_id.0)
+            .bind(destination.to_string())
+            .bind(lease);
+        query.execute(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn release(
+        &mut self,
+        destination: Destination,
+        lease: Uuid,
+        ids: &[EventId],
+        now: Instant,
+    ) -> Result<(), RepositoryError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ids = sql::padded(ids.iter().map(|id| id.0));
+        // Primary key. What another has by now is the other's.
+        let text = format!(
+            "UPDATE event_deliveries SET lease = NULL, next_attempt_at = ? \
+             WHERE destination = ? AND lease = ? AND status = 'PENDING' AND event_id IN {}",
+            sql::list(ids.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(now).bind(destination.to_string()).bind(lease);
+        ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn backlog(&mut self, limit: u32) -> Result<Backlog, RepositoryError> {
+        let mut counts = [0; 2];
+        for (count, status) in counts.iter_mut().zip(["PENDING", "PARKED"]) {
+            *count = sqlx::query_scalar(COUNT).bind(status).bind(limit).fetch_one(self.connection()).await?;
+        }
+        let pending: Option<Instant> = sqlx::query_scalar(OLDEST_PENDING).fetch_optional(self.connection()).await?;
+        let undispatched: Option<Instant> =
+            sqlx::query_scalar(OLDEST_UNDISPATCHED).fetch_optional(self.connection()).await?;
+        let oldest = pending.into_iter().chain(undispatched).min();
+        Ok(Backlog { pending: counts[0], parked: counts[1], oldest })
+    }
+}
