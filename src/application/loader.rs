@@ -3,7 +3,12 @@
 //! A read begins after it was asked for, so nobody gets anything stale; whoever asks while a read runs shares the next
 //! one. Under load the database sees a few reads at a time, however many people ask.
 
-use std::{collections::HashMap, hash::Hash, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -26,11 +31,11 @@ const READERS: usize = 2;
 #[async_trait]
 pub trait Load: Send + Sync + 'static {
     /// What is asked for.
-    type Key: Copy + Eq + Hash + Send + Sync + 'static;
+    type Key: Clone + Eq + Hash + Send + Sync + 'static;
     /// What is found.
     type Value: Clone + Send + Sync + 'static;
 
-    /// Reads these keys, each once; those that aren't there are left out.
+    /// Reads these keys, each once; those that aren't there are left out. Two readings of one key never overlap.
     async fn load(
         &self,
         repositories: &mut dyn Repositories,
@@ -42,31 +47,34 @@ type Ask<L> = (<L as Load>::Key, oneshot::Sender<Result<Option<<L as Load>::Valu
 
 /// Reads for many at once.
 pub struct Loader<L: Load> {
-    readers: Vec<mpsc::Sender<Ask<L>>>,
-    next: std::sync::atomic::AtomicUsize,
+    readers: [mpsc::Sender<Ask<L>>; READERS],
 }
 
 impl<L: Load> Loader<L> {
     /// Starts the readers. They end when this is dropped.
     pub fn start(load: L, database: &Arc<dyn Database>, tasks: &TaskTracker) -> Self {
         let load = Arc::new(load);
-        let readers = (0..READERS)
-            .map(|_| {
-                let (sender, inbox) = mpsc::channel(8 * BATCH_LIMIT);
-                tasks.spawn(serve(Arc::clone(&load), Arc::clone(database), inbox));
-                sender
-            })
-            .collect();
-        Self { readers, next: std::sync::atomic::AtomicUsize::new(0) }
+        let readers = std::array::from_fn(|_| {
+            let (sender, inbox) = mpsc::channel(8 * BATCH_LIMIT);
+            tasks.spawn(serve(Arc::clone(&load), Arc::clone(database), inbox));
+            sender
+        });
+        Self { readers }
     }
 
     /// Reads one key. [`AppError::Overloaded`] at once when too many are waiting.
     pub async fn get(&self, key: L::Key) -> Result<Option<L::Value>, AppError> {
         let (reply, answer) = oneshot::channel();
-        let turn = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let reader = self.readers.get(turn % READERS).ok_or(AppError::Overloaded)?;
-        reader.try_send((key, reply)).map_err(|_| AppError::Overloaded)?;
+        self.reader_of(&key).try_send((key, reply)).map_err(|_| AppError::Overloaded)?;
         answer.await.unwrap_or(Err(AppError::Overloaded))
+    }
+
+    /// All who ask for one key ask one reader, so that they share its readings.
+    fn reader_of(&self, key: &L::Key) -> &mpsc::Sender<Ask<L>> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let [first, second] = &self.readers;
+        if hasher.finish().is_multiple_of(2) { first } else { second }
     }
 }
 
@@ -77,7 +85,7 @@ async fn serve<L: Load>(load: Arc<L>, database: Arc<dyn Database>, mut inbox: mp
         for (key, reply) in asked.drain(..) {
             waiting.entry(key).or_default().push(reply);
         }
-        let keys: Vec<_> = waiting.keys().copied().collect();
+        let keys: Vec<_> = waiting.keys().cloned().collect();
         let found = match read(&*load, &*database, &keys).await {
             // A connection that was lost while it lay idle shows at its first statement.
             Err(RepositoryError::Unavailable(_)) => read(&*load, &*database, &keys).await,

@@ -91,6 +91,11 @@ pub const METRICS: &[Metric] = &[
     counter("queue_expired_total", "Active tokens whose time was over, or that nobody had used in time"),
     seconds("queue_wait_seconds", WAITS, "Time from joining to being let in"),
     gauge("queue_followers", "Open event streams of queue tokens"),
+    gauge("seat_map_followers", "Open event streams of seat maps"),
+    counter(
+        "seat_map_followers_lagged_total",
+        "Times that a follower of a seat map had missed too much and was told anew",
+    ),
     counter("bookings_total", "Bookings that became what the change says, written and committed"),
     counter("payments_total", "Payments that became what the change says, written and committed"),
     amounts("points_moved", AMOUNTS, "Points that a charge, payment or refund moved"),

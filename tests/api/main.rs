@@ -13,6 +13,7 @@ mod queue;
 mod queue_events;
 
 mod gate;
+mod seat_events;
 mod seats;
 
 mod bookings;

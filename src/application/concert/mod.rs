@@ -7,6 +7,9 @@
 mod cancellation;
 mod catalogue;
 mod promoter;
+mod seat_board;
+mod seat_events;
+mod seat_layout;
 mod seat_map;
 
 use std::sync::Arc;
@@ -22,7 +25,10 @@ use crate::domain::{
 };
 
 pub use promoter::{CreatePerformance, UpdateConcert};
-pub use seat_map::{SeatMap, WriteSeat};
+pub use seat_board::{SeatChanges, SeatNews};
+pub use seat_events::SeatViewer;
+pub use seat_layout::WriteSeat;
+pub use seat_map::SeatMap;
 
 /// A concert as it is listed.
 #[derive(Clone, Debug)]
@@ -86,21 +92,23 @@ pub struct QueueInfo {
 pub struct ConcertFacade {
     ports: Ports,
     settlement: Arc<SettlementLanes>,
-    seat_maps: SeatMaps,
+    seat_maps: Arc<SeatMaps>,
+    tasks: TaskTracker,
 }
 
 impl ConcertFacade {
-    /// Bookings of cancelled performances go through the settlement lanes; the readers of seat maps run on `tasks`,
-    /// and `write_seat` says how a seat is presented.
+    /// Bookings of cancelled performances go through the settlement lanes; what reads seat maps runs on `tasks`, and
+    /// `write_seat` says how a seat is presented.
     pub fn new(ports: Ports, settlement: Arc<SettlementLanes>, write_seat: WriteSeat, tasks: &TaskTracker) -> Self {
-        let seat_maps = SeatMaps::start(&ports, write_seat, tasks);
-        Self { ports, settlement, seat_maps }
+        let seat_maps = Arc::new(SeatMaps::start(&ports, write_seat, tasks));
+        Self { ports, settlement, seat_maps, tasks: tasks.clone() }
     }
 
     /// What a performance's seats are at this moment, for the bearer of an active token of `concert_id`.
     ///
     /// `PerformanceNotFound`, or `QueueTokenWrongConcert` when the performance is another concert's.
     pub async fn seat_map(&self, id: PerformanceId, concert_id: ConcertId) -> Result<Arc<SeatMap>, AppError> {
-        self.seat_maps.get(id, concert_id).await
+        let board = self.seat_maps.board(id, concert_id).await?;
+        self.seat_maps.read(&board).await
     }
 }

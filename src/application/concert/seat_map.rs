@@ -1,10 +1,10 @@
 //! Seat maps: the layout of a performance, which never changes, and what its seats are at this moment.
 //!
-//! Layouts are kept; claims are read for everybody who asks meanwhile, and what follows from one reading (statuses,
-//! entity tag, bytes) is worked out once for all of them.
+//! Claims are read for everybody who asks meanwhile, and of them only those that have changed; what follows from one
+//! reading (statuses, entity tag, bytes) is worked out once for all of them, and not again while it stays the same.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -15,6 +15,10 @@ use moka::future::Cache;
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
+use super::{
+    seat_board::{Board, version_of},
+    seat_layout::{Layout, WriteSeat},
+};
 use crate::{
     application::{
         Ports,
@@ -24,19 +28,16 @@ use crate::{
     domain::{
         booking::SeatClaim,
         clock::{Clock, Instant},
-        concert::{Performance, Seat, SeatStatus},
+        concert::{Performance, SeatStatus},
         id::{ConcertId, PerformanceId, SeatId},
         refusal::Refusal,
         repository_error::RepositoryError,
-        unit_of_work::{Database, Repositories},
+        unit_of_work::Repositories,
     },
 };
 
-/// Appends the part of a seat's presentation that never changes, up to where its status goes.
-pub type WriteSeat = fn(&Seat, &mut String);
-
-/// The most bytes of layouts that are kept: some 2,000,000 seats.
-const LAYOUT_BYTES: u64 = 256 * 1024 * 1024;
+/// The most bytes of boards that are kept: some 600,000 seats.
+const BOARD_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How long a performance is known without asking again: after that, a deleted concert has no seat maps.
 const PERFORMANCE_AGE: Duration = Duration::from_secs(1);
@@ -46,47 +47,54 @@ const PERFORMANCES: u64 = 10_000;
 
 /// Reads seat maps.
 pub(super) struct SeatMaps {
-    database: Arc<dyn Database>,
+    ports: Ports,
     write_seat: WriteSeat,
     performances: Cache<PerformanceId, Performance>,
-    layouts: Cache<PerformanceId, Arc<Layout>>,
+    boards: Cache<PerformanceId, Arc<Board>>,
     claims: Loader<ReadClaims>,
 }
 
 impl SeatMaps {
     /// Starts with nothing known.
     pub(super) fn start(ports: &Ports, write_seat: WriteSeat, tasks: &TaskTracker) -> Self {
-        let weight = |_: &PerformanceId, layout: &Arc<Layout>| u32::try_from(layout.size()).unwrap_or(u32::MAX);
+        let weight = |_: &PerformanceId, board: &Arc<Board>| u32::try_from(board.size()).unwrap_or(u32::MAX);
         Self {
-            database: Arc::clone(&ports.database),
+            ports: ports.clone(),
             write_seat,
             performances: Cache::builder().max_capacity(PERFORMANCES).time_to_live(PERFORMANCE_AGE).build(),
-            layouts: Cache::builder().max_capacity(LAYOUT_BYTES).weigher(weight).build(),
+            boards: Cache::builder().max_capacity(BOARD_BYTES).weigher(weight).build(),
             claims: Loader::start(ReadClaims { clock: Arc::clone(&ports.clock) }, &ports.database, tasks),
         }
     }
 
-    /// The seat map of a performance of this concert.
-    pub(super) async fn get(&self, id: PerformanceId, concert_id: ConcertId) -> Result<Arc<SeatMap>, AppError> {
+    /// The board of a performance of this concert.
+    pub(super) async fn board(&self, id: PerformanceId, concert_id: ConcertId) -> Result<Arc<Board>, AppError> {
         let performance = self.performances.try_get_with(id, self.find_performance(id));
         if performance.await.map_err(unshared)?.concert_id != concert_id {
             return Err(Refusal::QueueTokenWrongConcert.into());
         }
-        let layout = self.layouts.try_get_with(id, self.load_layout(id)).await.map_err(unshared)?;
-        let reading = self.claims.get(id).await?.ok_or(Refusal::PerformanceNotFound)?;
-        let map = reading.map.get_or_init(async || Arc::new(SeatMap::new(layout, &reading.claims, reading.read_at)));
-        Ok(Arc::clone(map.await))
+        self.boards.try_get_with(id, self.load_board(id)).await.map_err(unshared)
+    }
+
+    /// The seat map of a board, as of now.
+    pub(super) async fn read(&self, board: &Arc<Board>) -> Result<Arc<SeatMap>, AppError> {
+        Ok(self.claims.get(OneBoard(Arc::clone(board))).await?.ok_or(Refusal::PerformanceNotFound)?)
+    }
+
+    /// The present instant.
+    pub(super) fn now(&self) -> Instant {
+        self.ports.now()
     }
 
     async fn find_performance(&self, id: PerformanceId) -> Result<Performance, AppError> {
-        let mut repositories = self.database.read().await?;
+        let mut repositories = self.ports.database.read().await?;
         Ok(repositories.concerts().find_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?)
     }
 
-    async fn load_layout(&self, id: PerformanceId) -> Result<Arc<Layout>, AppError> {
-        let mut repositories = self.database.read().await?;
+    async fn load_board(&self, id: PerformanceId) -> Result<Arc<Board>, AppError> {
+        let mut repositories = self.ports.database.read().await?;
         let seats = repositories.concerts().list_seats(id).await?;
-        Ok(Arc::new(Layout::new(id, &seats, self.write_seat)))
+        Ok(Arc::new(Board::new(Layout::new(id, &seats, self.write_seat))))
     }
 }
 
@@ -95,110 +103,92 @@ fn unshared(error: Arc<AppError>) -> AppError {
     Arc::unwrap_or_clone(error)
 }
 
-/// The seats of one performance, as they are presented but for their status.
-struct Layout {
-    performance_id: PerformanceId,
-    /// By section, row and number.
-    seats: Vec<PlacedSeat>,
-    /// Positions in `seats`, by ascending id.
-    by_id: Vec<usize>,
-    /// All presentations, one behind the other: one allocation instead of one a seat.
-    text: String,
-}
-
-struct PlacedSeat {
-    id: SeatId,
-    /// Where its presentation ends in the text.
-    end: usize,
-}
-
-impl Layout {
-    fn new(performance_id: PerformanceId, seats: &[Seat], write_seat: WriteSeat) -> Self {
-        let mut text = String::new();
-        let mut placed = Vec::with_capacity(seats.len());
-        for seat in seats {
-            write_seat(seat, &mut text);
-            placed.push(PlacedSeat { id: seat.id, end: text.len() });
-        }
-        text.shrink_to_fit();
-        let mut by_id: Vec<_> = (0..placed.len()).collect();
-        by_id.sort_unstable_by_key(|position| placed.get(*position).map(|seat| seat.id));
-        Self { performance_id, seats: placed, by_id, text }
-    }
-
-    /// About how many bytes it takes.
-    fn size(&self) -> usize {
-        self.text.len() + self.seats.len() * (size_of::<PlacedSeat>() + size_of::<usize>())
-    }
-
-    fn position(&self, id: SeatId) -> Option<usize> {
-        let id_at = |position: &usize| self.seats.get(*position).map(|seat| seat.id);
-        let index = self.by_id.binary_search_by_key(&Some(id), id_at).ok()?;
-        self.by_id.get(index).copied()
-    }
-
-    fn texts(&self) -> impl Iterator<Item = &str> {
-        let mut start = 0;
-        self.seats.iter().map(move |seat| {
-            let text = self.text.get(start..seat.end).unwrap_or("");
-            start = seat.end;
-            text
-        })
-    }
-}
-
 /// The seats of a performance and what each is at one instant.
 pub struct SeatMap {
     layout: Arc<Layout>,
     statuses: Vec<SeatStatus>,
     version: i64,
-    digest: u64,
+    /// Stands for the statuses and the latest change.
+    state: u64,
+    /// From when on it is known to be right, and from when on it isn't: a hold ends then.
+    made_at: Instant,
+    next_end: Option<Instant>,
     /// What presents it, for each filter: shared by all who asked meanwhile.
     presentations: [OnceCell<Arc<Vec<u8>>>; 4],
 }
 
 impl SeatMap {
-    fn new(layout: Arc<Layout>, claims: &[SeatClaim], now: Instant) -> Self {
-        let mut statuses = vec![SeatStatus::Available; layout.seats.len()];
-        let mut version = 0;
-        for SeatClaim { seat_id, claim, changed_at } in claims {
+    /// The map that claims make at `now`; `before` is the one before.
+    pub(super) fn new(layout: Arc<Layout>, claims: &[Option<SeatClaim>], now: Instant, before: Option<&Self>) -> Self {
+        let mut latest = None;
+        let mut next_end: Option<Instant> = None;
+        let mut status_of = |SeatClaim { claim, changed_at, .. }: &SeatClaim| {
             let status = claim.status_at(now);
-            if let Some(slot) = layout.position(*seat_id).and_then(|position| statuses.get_mut(position)) {
-                *slot = status;
-            }
             // A claim that is over changed its seat when it ended, which nothing had to write.
             let changed_at = match (status, claim.held_until) {
                 (SeatStatus::Available, Some(deadline)) => deadline,
                 _ => *changed_at,
             };
-            version = version.max(changed_at.timestamp_micros());
-        }
-        let digest = digest(&(layout.performance_id, version), &statuses);
-        Self { layout, statuses, version, digest, presentations: Default::default() }
+            latest = latest.max(Some(changed_at));
+            if let (SeatStatus::Held, Some(deadline)) = (status, claim.held_until) {
+                next_end = Some(next_end.map_or(deadline, |end| end.min(deadline)));
+            }
+            status
+        };
+        let statuses: Vec<_> =
+            claims.iter().map(|claim| claim.as_ref().map_or(SeatStatus::Available, &mut status_of)).collect();
+        let state = digest(&(layout.performance_id(), latest), &statuses);
+        let version = latest.map_or(0, |latest| version_of(latest, state));
+        let version = match before {
+            Some(before) if before.state == state => before.version,
+            // Changes that became known in another order than they were decided in, or of one millisecond.
+            Some(before) => version.max(before.version + 1),
+            None => version,
+        };
+        Self { layout, statuses, version, state, made_at: now, next_end, presentations: Default::default() }
+    }
+
+    /// Whether the same claims make the same map at `now`.
+    pub(super) fn holds_at(&self, now: Instant) -> bool {
+        self.made_at <= now && self.next_end.is_none_or(|end| now < end)
     }
 
     /// Of which performance.
     pub fn performance_id(&self) -> PerformanceId {
-        self.layout.performance_id
+        self.layout.performance_id()
     }
 
-    /// The microsecond of the latest change; 0 while nothing was ever held.
+    /// Grows with every change, from 0 while nothing was ever held: the microsecond of the latest one, of which the
+    /// last three digits tell states apart. Everywhere the same for the same state, unless changes became known out
+    /// of order.
     pub fn version(&self) -> i64 {
         self.version
     }
 
-    /// Stands for the whole state, the same on every instance, and for which part of it is `wanted`.
+    /// Stands for the whole state and for which part of it is `wanted`.
     pub fn digest(&self, wanted: Option<SeatStatus>) -> u64 {
-        match wanted {
-            None => self.digest,
-            Some(status) => digest(&self.digest, &[status]),
-        }
+        let of = (self.state, self.version);
+        wanted.map_or_else(|| digest(&of, &[]), |status| digest(&of, &[status]))
     }
 
     /// The wanted seats by section, row and number: what [`WriteSeat`] wrote of each, and its status.
     pub fn seats(&self, wanted: Option<SeatStatus>) -> impl Iterator<Item = (&str, SeatStatus)> {
         let statuses = self.statuses.iter().copied();
         self.layout.texts().zip(statuses).filter(move |(_, status)| wanted.is_none_or(|wanted| wanted == *status))
+    }
+
+    /// The seats that aren't what they were, and what they are.
+    pub(super) fn changes_since(&self, before: &Self) -> Vec<(SeatId, SeatStatus)> {
+        let statuses = self.statuses.iter().zip(&before.statuses);
+        let seats = self.layout.ids().zip(statuses);
+        seats.filter(|(_, (now, before))| now != before).map(|(id, (now, _))| (id, *now)).collect()
+    }
+
+    /// What these seats are, each once.
+    pub(super) fn now_of(&self, seats: impl Iterator<Item = SeatId>) -> Vec<(SeatId, SeatStatus)> {
+        let status = |id| self.layout.position(id).and_then(|position| self.statuses.get(position).copied());
+        let seats: BTreeMap<_, _> = seats.filter_map(|id| Some((id, status(id)?))).collect();
+        seats.into_iter().collect()
     }
 
     /// The bytes that present the wanted seats: made by `present` the first time.
@@ -230,35 +220,48 @@ fn digest(of: &impl Hash, statuses: &[SeatStatus]) -> u64 {
     hasher.finish()
 }
 
+/// A board as what is to be read: it is itself alone.
+#[derive(Clone)]
+struct OneBoard(Arc<Board>);
+
+impl PartialEq for OneBoard {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for OneBoard {}
+
+impl Hash for OneBoard {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        Arc::as_ptr(&self.0).hash(hasher);
+    }
+}
+
 /// Reads the claims of performances.
 struct ReadClaims {
     clock: Arc<dyn Clock>,
 }
 
-/// The claims of a performance as they were read once, and the map they make.
-struct Reading {
-    claims: Vec<SeatClaim>,
-    read_at: Instant,
-    map: OnceCell<Arc<SeatMap>>,
-}
-
 #[async_trait]
+#[expect(clippy::mutable_key_type, reason = "a board is known by its address, which doesn't change")]
 impl Load for ReadClaims {
-    type Key = PerformanceId;
-    type Value = Arc<Reading>;
+    type Key = OneBoard;
+    type Value = Arc<SeatMap>;
 
     async fn load(
         &self,
         repositories: &mut dyn Repositories,
-        keys: &[PerformanceId],
-    ) -> Result<HashMap<PerformanceId, Arc<Reading>>, RepositoryError> {
-        let mut readings = HashMap::with_capacity(keys.len());
-        for id in keys {
-            let read_at = self.clock.now();
-            let claims = repositories.bookings().list_claims_of(*id).await?;
-            readings.insert(*id, Arc::new(Reading { claims, read_at, map: OnceCell::new() }));
+        keys: &[OneBoard],
+    ) -> Result<HashMap<OneBoard, Arc<SeatMap>>, RepositoryError> {
+        let mut maps = HashMap::with_capacity(keys.len());
+        for OneBoard(board) in keys {
+            let now = self.clock.now();
+            let since = board.since(now);
+            let claims = repositories.bookings().list_claims_of(board.performance_id(), since).await?;
+            maps.insert(OneBoard(Arc::clone(board)), board.learn(&claims, since, now));
         }
-        Ok(readings)
+        Ok(maps)
     }
 }
 
@@ -270,7 +273,7 @@ mod tests {
     use std::fmt::Write;
 
     use super::*;
-    use crate::domain::{booking::Claim, id::BookingId, points::Points};
+    use crate::domain::{booking::Claim, concert::Seat, id::BookingId, points::Points};
 
     const PERFORMANCE: PerformanceId = PerformanceId(1);
 
@@ -301,10 +304,17 @@ mod tests {
         SeatClaim { seat_id: SeatId(seat), claim, changed_at }
     }
 
+    fn map(claims: &[SeatClaim], now: Instant) -> SeatMap {
+        let layout = layout();
+        let claim_of = |id| claims.iter().find(|claim| claim.seat_id == id).copied();
+        let claims: Vec<_> = layout.ids().map(claim_of).collect();
+        SeatMap::new(layout, &claims, now, None)
+    }
+
     #[test]
     fn each_seat_has_the_status_of_its_own_claim() {
         let claims = [claim(20, None, at(5)), claim(30, Some(at(20)), at(8)), claim(99, None, at(1))];
-        let map = SeatMap::new(layout(), &claims, at(10));
+        let map = map(&claims, at(10));
         let all: Vec<_> = map.seats(None).collect();
         assert_eq!(all, [("[30]", SeatStatus::Held), ("[7]", SeatStatus::Available), ("[20]", SeatStatus::Sold)]);
         let sold: Vec<_> = map.seats(Some(SeatStatus::Sold)).map(|(text, _)| text).collect();
@@ -313,17 +323,17 @@ mod tests {
 
     #[test]
     fn the_version_is_the_latest_change_and_a_hold_that_ends_is_one() {
-        let version = |claims: &[SeatClaim], now| SeatMap::new(layout(), claims, now).version();
-        assert_eq!(version(&[], at(10)), 0);
+        let milliseconds = |claims: &[SeatClaim], now| map(claims, now).version() / 1_000;
+        assert_eq!(map(&[], at(10)).version(), 0);
         let claims = [claim(20, None, at(5)), claim(30, Some(at(20)), at(8))];
-        assert_eq!(version(&claims, at(10)), at(8).timestamp_micros());
-        assert_eq!(version(&claims, at(20)), at(20).timestamp_micros());
+        assert_eq!(milliseconds(&claims, at(10)), at(8).timestamp_millis());
+        assert_eq!(milliseconds(&claims, at(20)), at(20).timestamp_millis());
     }
 
     #[test]
     fn equal_states_have_equal_digests_and_others_differ() {
         let claims = [claim(20, None, at(5)), claim(30, Some(at(20)), at(8))];
-        let map = |now| SeatMap::new(layout(), &claims, now);
+        let map = |now| map(&claims, now);
         let wanted = [None, Some(SeatStatus::Available), Some(SeatStatus::Held), Some(SeatStatus::Sold)];
         let digests = |map: &SeatMap| wanted.map(|wanted| map.digest(wanted));
         assert_eq!(digests(&map(at(10))), digests(&map(at(11))));

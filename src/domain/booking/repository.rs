@@ -93,8 +93,13 @@ pub trait BookingRepository: Send {
     /// The claims on these seats, live or past; unclaimed ones are left out. No lock of their own.
     async fn list_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError>;
 
-    /// All claims of a performance, live or past. No lock.
-    async fn list_claims_of(&mut self, performance_id: PerformanceId) -> Result<Vec<SeatClaim>, RepositoryError>;
+    /// The claims of a performance, live or past, that were written at `since` or later; all, if there is none. No
+    /// lock. A seat that was claimed once has a claim ever after.
+    async fn list_claims_of(
+        &mut self,
+        performance_id: PerformanceId,
+        since: Option<Instant>,
+    ) -> Result<Vec<SeatClaim>, RepositoryError>;
 
     /// Claims the seats of new bookings, in place of claims that are over at `now`.
     /// [`RepositoryError::Contention`] when a seat has a live claim after all.

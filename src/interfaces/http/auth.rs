@@ -64,7 +64,7 @@ impl FromRequestParts<App> for Administrator {
 }
 
 /// The token of `Authorization: Bearer <token>`; the scheme's case doesn't matter.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

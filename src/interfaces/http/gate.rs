@@ -33,6 +33,11 @@ pub struct ActiveToken {
 }
 
 impl ActiveToken {
+    /// Which one it is.
+    pub fn id(self) -> QueueTokenId {
+        self.id
+    }
+
     /// The concert it is for.
     pub fn concert(self) -> ConcertId {
         self.id.concert()

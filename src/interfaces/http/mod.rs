@@ -25,6 +25,7 @@ pub mod queue_events;
 pub mod rate_limit;
 pub mod router;
 pub mod seat;
+pub mod seat_events;
 pub mod serve;
 pub mod state;
 pub mod user;

@@ -12,7 +12,7 @@ use utoipa::openapi::{
     tag::TagBuilder,
 };
 
-use super::{admin, booking, concert, draw, operation, payment, point, problem::Code, queue, seat, user};
+use super::{admin, booking, concert, draw, operation, payment, point, problem::Code, queue, seat, seat_events, user};
 
 /// The security scheme of access tokens.
 pub const BEARER: &str = "accessToken";
@@ -75,6 +75,7 @@ fn failures() -> BTreeMap<&'static str, &'static [Code]> {
         queue::FAILURES,
         draw::FAILURES,
         seat::FAILURES,
+        seat_events::FAILURES,
         booking::FAILURES,
         point::FAILURES,
         payment::FAILURES,

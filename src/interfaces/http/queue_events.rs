@@ -22,7 +22,7 @@ use super::{
 use crate::application::queue::{Follower, Place};
 
 /// How often a stream on which nothing happens shows that it is alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// One event, as the OpenAPI document shows it.
 const EXAMPLE: &str = "event: queue\ndata: {\"queueToken\":\"AgB…\",\"concertId\":1,\"status\":\"WAITING\",\
@@ -51,12 +51,16 @@ async fn follow_queue_token(State(app): State<App>, headers: HeaderMap) -> Handl
     let follower = app.queue.follow(text).await?;
     // The server doesn't wait for those who follow: another one takes them on.
     let places = places(follower).take_until(app.draining.clone().cancelled_owned());
-    let headers = [
+    Ok((stream_headers(), events(places, KEEP_ALIVE)))
+}
+
+/// What a stream says to those who pass it on.
+pub(super) fn stream_headers() -> [(HeaderName, HeaderValue); 2] {
+    [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         // A proxy that collected what it passes on would hold events back.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    Ok((headers, events(places, KEEP_ALIVE)))
+    ]
 }
 
 fn places(follower: Follower) -> impl Stream<Item = Place> {

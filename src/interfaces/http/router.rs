@@ -23,7 +23,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use super::{
     admin, booking, concert, draw, gate,
     middleware::{log_request, render_problems, set_request_id},
-    openapi, operation, payment, point, queue, queue_events, seat,
+    openapi, operation, payment, point, queue, queue_events, seat, seat_events,
     state::{App, HttpSettings},
     user,
 };
@@ -35,7 +35,11 @@ pub const BASE_PATH: &str = "/api/v1";
 ///
 /// `tests/api/gate.rs` tries every one of them with every kind of token, and fails when one is missing there.
 pub fn gated_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(seat::gated_routes()).merge(booking::gated_routes()).merge(payment::gated_routes())
+    OpenApiRouter::new()
+        .merge(seat::gated_routes())
+        .merge(seat_events::gated_routes())
+        .merge(booking::gated_routes())
+        .merge(payment::gated_routes())
 }
 
 fn open_routes() -> OpenApiRouter<App> {

@@ -1,5 +1,7 @@
 //! Seat maps.
 
+use std::sync::Arc;
+
 use axum::{
     body::Bytes,
     extract::State,
@@ -135,20 +137,24 @@ async fn get_seat_map(
     }
     let body = map.presented(wanted, |map| present(map, wanted)).await;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok((headers, content_type, Bytes::from_owner(Shared(body))).into_response())
+    Ok((headers, content_type, shared(body)).into_response())
 }
 
 /// Bytes that several answers send.
-struct Shared(std::sync::Arc<Vec<u8>>);
+pub(super) fn shared(bytes: Arc<Vec<u8>>) -> Bytes {
+    struct Shared(Arc<Vec<u8>>);
 
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
+    impl AsRef<[u8]> for Shared {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
     }
+
+    Bytes::from_owner(Shared(bytes))
 }
 
 /// Writes a seat map as JSON: of each seat only the status is new.
-fn present(map: &SeatMap, wanted: Option<SeatStatus>) -> Vec<u8> {
+pub(super) fn present(map: &SeatMap, wanted: Option<SeatStatus>) -> Vec<u8> {
     let head = format!(r#"{{"performanceId":{},"version":{},"seats":["#, map.performance_id(), map.version());
     let size_of_seat = |(text, status): (&str, SeatStatus)| text.len() + name(status).len() + SEAT_END.len() + 1;
     let size = head.len() + map.seats(wanted).map(size_of_seat).sum::<usize>() + 2;
@@ -166,7 +172,7 @@ fn present(map: &SeatMap, wanted: Option<SeatStatus>) -> Vec<u8> {
     json.into_bytes()
 }
 
-fn name(status: SeatStatus) -> &'static str {
+pub(super) fn name(status: SeatStatus) -> &'static str {
     match status {
         SeatStatus::Available => "AVAILABLE",
         SeatStatus::Held => "HELD",

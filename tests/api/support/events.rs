@@ -31,15 +31,20 @@ impl Events {
 
     /// The next event of the queue; `None` once the stream has ended.
     pub(crate) async fn next(&mut self) -> Option<Value> {
+        let event = self.next_event().await?;
+        assert_eq!((event.name.as_str(), event.id), ("queue", None), "not so: {}", event.data);
+        Some(event.data)
+    }
+
+    /// The next event; `None` once the stream has ended.
+    pub(crate) async fn next_event(&mut self) -> Option<StreamEvent> {
         loop {
             while let Some((block, rest)) = self.read.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
                 self.read = rest;
-                if block.lines().all(|line| line.starts_with(':')) {
-                    continue;
+                if !block.lines().all(|line| line.starts_with(':')) {
+                    return Some(StreamEvent::read(&block));
                 }
-                let data = block.strip_prefix("event: queue\ndata: ").unwrap_or_else(|| panic!("not so: {block:?}"));
-                return Some(serde_json::from_str(data).expect("the data is JSON"));
             }
             let chunk = timeout(PATIENCE, self.body.next()).await.expect("nothing came, and the stream is open")?;
             self.read.push_str(std::str::from_utf8(&chunk.expect("the stream is whole")).expect("it is text"));
@@ -54,6 +59,27 @@ impl Events {
 
     /// Whether nothing comes for so long.
     pub(crate) async fn is_silent(&mut self, time: Duration) -> bool {
-        timeout(time, self.next()).await.is_err()
+        timeout(time, self.next_event()).await.is_err()
+    }
+}
+
+/// One event of a stream.
+#[derive(Debug)]
+pub(crate) struct StreamEvent {
+    pub(crate) name: String,
+    pub(crate) id: Option<String>,
+    pub(crate) data: Value,
+}
+
+impl StreamEvent {
+    /// Reads `event`, `id` if there is one, and `data`, each on its line and in this order.
+    fn read(block: &str) -> Self {
+        let mut lines = block.lines().peekable();
+        let mut field =
+            |name: &str| lines.next_if(|line| line.starts_with(name))?.strip_prefix(name).map(str::to_owned);
+        let (event, id, data) = (field("event: "), field("id: "), field("data: "));
+        assert!(lines.next().is_none(), "not so: {block:?}");
+        let data = serde_json::from_str(&data.expect("an event has data")).expect("the data is JSON");
+        Self { name: event.expect("an event has a name"), id, data }
     }
 }

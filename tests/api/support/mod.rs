@@ -11,7 +11,7 @@ mod tables;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
-pub(crate) use events::Events;
+pub(crate) use events::{Events, StreamEvent};
 pub(crate) use race::{Die, race, tally};
 pub(crate) use receiver::{Received, Receiver};
 pub(crate) use sale::Sale;

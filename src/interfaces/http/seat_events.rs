@@ -1,0 +1,156 @@
+//! The seat map as a stream of server-sent events.
+
+use std::{convert::Infallible, sync::LazyLock, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, HeaderValue, header},
+    response::IntoResponse,
+};
+use futures::{Stream, StreamExt, stream};
+use serde::Serialize;
+use tokio::time::{Instant as Stopwatch, sleep_until, timeout};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    auth::bearer,
+    gate::ActiveToken,
+    openapi::Failures,
+    problem::{Code, HandlerResult, Problem},
+    query::Id,
+    queue_events::{KEEP_ALIVE, stream_headers},
+    seat::{name, present, shared},
+    state::App,
+    values::to_json,
+};
+use crate::{
+    application::{
+        concert::{SeatChanges, SeatNews, SeatViewer},
+        error::AppError,
+    },
+    domain::{
+        concert::SeatStatus,
+        id::{PerformanceId, SeatId},
+    },
+};
+
+pub(super) const FAILURES: Failures = &[("follow_seat_map", &[Code::PERFORMANCE_NOT_FOUND])];
+
+pub(super) fn gated_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(follow_seat_map))
+}
+
+/// How often those who follow are asked for their right to, so that a stream outlives it by no more.
+const RECHECK: Duration = Duration::from_secs(2);
+
+/// In how many groups. All of a group are asked at one moment, so that they share one read.
+const GROUPS: u32 = 4;
+
+const EVENT_END: &[u8] = b"\n\n";
+
+/// The first events, as the OpenAPI document shows them.
+const EXAMPLE: &str = "event: snapshot\nid: 1795161600000417\ndata: {\"performanceId\":7,\
+    \"version\":1795161600000417,\"seats\":[{\"seatId\":41,\"section\":\"Stalls\",\"row\":\"C\",\"number\":12,\
+    \"grade\":\"R\",\"price\":\"150000\",\"status\":\"AVAILABLE\"}]}\n\n\
+    event: seats\nid: 1795161603217002\ndata: {\"version\":1795161603217002,\
+    \"changed\":[{\"seatId\":41,\"status\":\"HELD\"}]}\n\n: keep-alive\n\n";
+
+#[derive(Serialize)]
+struct Changed<'a> {
+    version: i64,
+    changed: &'a [ChangedSeat],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ChangedSeat {
+    seat_id: u64,
+    status: &'static str,
+}
+
+/// The seats of a performance, as they change.
+///
+/// The first event, `snapshot`, is the body of `GET /performances/{performanceId}/seats`. Then `seats` events say what
+/// has changed, whoever changed it and wherever, within a second; a hold that ends by itself is a change like any
+/// other. Each event's id is the version of the map; whoever comes back with the last one as `Last-Event-ID` hears
+/// what they missed, or a snapshot if that is unknown or long ago. Seats may be told again as they were; the status
+/// told last is right. A comment comes every 15 seconds. The stream ends soon after the queue token, the access token
+/// or the login has, and when the server stops: open another with fresh tokens.
+#[utoipa::path(get, path = "/performances/{performanceId}/seats/events", tag = "seats",
+    security(("accessToken" = [], "queueToken" = [])),
+    params(
+        ("performanceId" = u64, Path, description = "Of the concert that the queue token is for."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received.",
+            example = "1795161600000417"),
+    ),
+    responses((status = 200, body = String, content_type = "text/event-stream",
+        description = "The stream.", example = json!(EXAMPLE))))]
+async fn follow_seat_map(
+    State(app): State<App>,
+    token: ActiveToken,
+    Id(id): Id<PerformanceId>,
+    headers: HeaderMap,
+) -> HandlerResult<impl IntoResponse> {
+    if app.draining.is_cancelled() {
+        return Err(Problem::new(Code::DRAINING, "The server is stopping."));
+    }
+    let told = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.trim().parse().ok());
+    let viewer = app.concerts.follow_seats(id, token.concert(), told).await?;
+    let access_token = bearer(&headers).unwrap_or_default().to_owned();
+    let draining = app.draining.clone();
+    // The server doesn't wait for those who follow: another one takes them on.
+    let frames = frames(viewer).take_until(barred(app, access_token, token)).take_until(draining.cancelled_owned());
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
+    Ok((content_type, stream_headers(), Body::from_stream(frames.map(Ok::<_, Infallible>))))
+}
+
+/// What is sent: the bytes of an event are those of everybody who is told it.
+fn frames(viewer: SeatViewer) -> impl Stream<Item = Bytes> {
+    let news = stream::unfold(viewer, |mut viewer| async move {
+        let news = timeout(KEEP_ALIVE, viewer.next()).await;
+        let pieces = match news {
+            Err(_) => vec![Bytes::from_static(b": keep-alive\n\n")],
+            Ok(SeatNews::Changes(changes)) => vec![shared(changes.presented(frame))],
+            Ok(SeatNews::Snapshot(map)) => {
+                let head = format!("event: snapshot\nid: {}\ndata: ", map.version());
+                let data = map.presented(None, |map| present(map, None)).await;
+                vec![head.into(), shared(data), Bytes::from_static(EVENT_END)]
+            }
+        };
+        Some((stream::iter(pieces), viewer))
+    });
+    news.flatten()
+}
+
+fn frame(news: &SeatChanges) -> Vec<u8> {
+    let seat = |(id, status): &(SeatId, SeatStatus)| ChangedSeat { seat_id: id.0, status: name(*status) };
+    let changed: Vec<_> = news.changed().iter().map(seat).collect();
+    let version = news.version();
+    let mut frame = format!("event: seats\nid: {version}\ndata: ").into_bytes();
+    frame.extend(to_json(&Changed { version, changed: &changed }));
+    frame.extend(EVENT_END);
+    frame
+}
+
+/// Completes once a viewer may not follow any more. While nobody can tell, they may.
+async fn barred(app: App, access_token: String, token: ActiveToken) {
+    loop {
+        sleep_until(next_round(token)).await;
+        let session = app.users.authenticate(&access_token).await.map(|_| ());
+        for answer in [session, app.queue.require_active(token.id()).await] {
+            if matches!(answer, Err(AppError::Refused(_) | AppError::NotYourTurn { .. })) {
+                return;
+            }
+        }
+    }
+}
+
+/// When a token's group is asked next.
+fn next_round(token: ActiveToken) -> Stopwatch {
+    static START: LazyLock<Stopwatch> = LazyLock::new(Stopwatch::now);
+    let group = u32::try_from(token.id().0 % u64::from(GROUPS)).unwrap_or(0);
+    let first = *START + RECHECK * group / GROUPS;
+    let rounds = Stopwatch::now().saturating_duration_since(first).as_millis() / RECHECK.as_millis() + 1;
+    first + RECHECK * u32::try_from(rounds).unwrap_or(u32::MAX)
+}
