@@ -54,6 +54,7 @@ const LAYERS: [Layer; 4] = [
             "futures",
             "metrics",
             "moka",
+            "roaring",
             "sha2",
             "thiserror",
             "tokio",

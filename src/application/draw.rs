@@ -28,7 +28,7 @@ pub(crate) async fn settle(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Ins
         queue.make_draw(entrants, now);
         if entrants <= BATCH {
             let order = order(uow.draws(), queue).await?;
-            place_next(uow, queue, &order).await?;
+            place_next(uow, queue, &order, now).await?;
         }
     }
     if changed || queue.has_just_opened(now) {
@@ -50,21 +50,22 @@ pub(crate) async fn order(draws: &mut dyn DrawRepository, queue: &Queue) -> Resu
     Ok(ranked.into_iter().map(|(_, id)| id).collect())
 }
 
-/// Writes the next places of a draw that was made.
+/// Writes the next places of a draw that was made; false if none was left to write.
 pub(crate) async fn place_next(
     uow: &mut dyn UnitOfWork,
     queue: &mut Queue,
     order: &[QueueTokenId],
-) -> Result<(), RepositoryError> {
-    let Some(made) = queue.pending_draw() else { return Ok(()) };
+    now: Instant,
+) -> Result<bool, RepositoryError> {
+    let Some(made) = queue.pending_draw() else { return Ok(false) };
     let next = order.iter().skip(made.placed as usize).take(BATCH as usize).copied().collect::<Vec<_>>();
     if next.is_empty() {
         return Err(RepositoryError::stale("the entrants of a draw"));
     }
-    let left = uow.draws().write_places(&next, made.base + made.placed + 1, queue.presumed_until()).await?;
+    let left = uow.draws().write_places(&next, made.base + made.placed + 1, queue.present(now)).await?;
     queue.departures += left;
     queue.note_placed(u32::try_from(next.len()).unwrap_or(u32::MAX));
-    Ok(())
+    Ok(true)
 }
 
 /// Gives places, in order of joining, to those who came before an opening that has no draw, since the concert had its

@@ -1,16 +1,19 @@
 //! The draw: who comes before the opening stands in an order drawn at random, and anybody can check it.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use chrono::TimeDelta;
 use concert_reservation::{
-    domain::queue::Entrant,
+    domain::queue::{Entrant, Seed},
     verify_draw::{Verified, verify},
 };
 use serde_json::{Value, json};
 use sqlx::{
-    MySqlPool,
+    MySqlPool, Row,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
+use tokio::time::timeout;
 
 use crate::support::{Client, Sale, TestApp, race};
 
@@ -290,6 +293,106 @@ async fn the_places_of_a_crowd_are_written_in_parts_and_nobody_is_overtaken(
     assert_eq!(poll(&clients[1]).await["position"], expected, "{places:?}");
     assert_eq!(poll(&clients[0]).await["status"], "LEFT");
     assert_eq!(poll(&late).await["position"], ahead(total + 1), "{places:?}");
+    app.assert_sound().await;
+}
+
+/// How far the writing of a draw's places has come: what the queue says, and how many there are.
+async fn placed(pool: &MySqlPool) -> (u32, i64) {
+    sqlx::query_as("SELECT draw_placed, (SELECT COUNT(place) FROM queue_tokens WHERE entrant IS NOT NULL) FROM queues")
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+/// Waits until a server hasn't got on with writing places for a second.
+async fn writing_stands_still(pool: &MySqlPool) {
+    let database: String = sqlx::query_scalar("SELECT DATABASE()").fetch_one(pool).await.unwrap();
+    timeout(Duration::from_secs(20), async {
+        loop {
+            let rows = sqlx::raw_sql("SHOW PROCESSLIST").fetch_all(pool).await.unwrap();
+            let stands = rows.iter().any(|row| {
+                let text = |name: &str| row.get_unchecked::<Option<String>, _>(name).unwrap_or_default();
+                let writes = text("db") == database && text("Info").starts_with("UPDATE queue_tokens");
+                writes && row.get_unchecked::<i64, _>("Time") >= 1
+            });
+            if stands {
+                return;
+            }
+        }
+    })
+    .await
+    .expect("the lock is in its way");
+}
+
+/// A server is killed between two batches of places, and another one within a batch; a third goes on.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn whoever_dies_while_places_are_written_another_server_goes_on(
+    pool: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let crowd_size: u32 = 13_000;
+    let app = TestApp::start_with(options.clone(), 3, &[]);
+    let pool = pool.connect_with(options).await.unwrap();
+    let sale = sale_to_come(&app, "PAUSED").await;
+    let client = join_all(&app, &sale, 1).await.remove(0);
+    crowd(&pool, &sale, crowd_size).await;
+    app.advance(60);
+    let total = crowd_size + 1;
+
+    // The first server makes the draw and writes four batches.
+    app.instances[0].shared.queue.admit_due().await.unwrap();
+    assert_eq!(placed(&pool).await, (8_000, 8_000));
+    let late = [sale.join(app.user().await).await, sale.join(app.user().await).await];
+    let last_position = poll(&late[1]).await["position"].as_u64().unwrap();
+    assert_eq!(last_position, u64::from(total) + 2);
+
+    // The second one is stopped by a lock in the middle of the fifth, and dies there.
+    let (seed, entrants_by_id): (Vec<u8>, Vec<(u64, Vec<u8>)>) = (
+        sqlx::query_scalar("SELECT draw_seed FROM queues").fetch_one(&pool).await.unwrap(),
+        sqlx::query_as("SELECT id, entrant FROM queue_tokens WHERE entrant IS NOT NULL")
+            .fetch_all(&pool)
+            .await
+            .unwrap(),
+    );
+    let seed = Seed::new(seed.try_into().unwrap());
+    let mut order: Vec<_> = entrants_by_id
+        .into_iter()
+        .map(|(id, entrant)| (seed.rank(&Entrant::new(entrant.try_into().unwrap())), id))
+        .collect();
+    order.sort_unstable();
+    let mut obstacle = pool.begin().await.unwrap();
+    sqlx::query("SELECT id FROM queue_tokens FORCE INDEX (PRIMARY) WHERE id = ? FOR UPDATE")
+        .bind(order[9_500].1)
+        .execute(&mut *obstacle)
+        .await
+        .unwrap();
+    let dying = app.instances[1].shared.clone();
+    #[expect(clippy::disallowed_methods, reason = "it is to be killed while it works")]
+    // Its first transaction finds the draw made, and works out the order for the next one.
+    let work = tokio::spawn(async move { dying.queue.admit_due().await });
+    writing_stands_still(&pool).await;
+    work.abort();
+    assert!(work.await.unwrap_err().is_cancelled());
+    obstacle.rollback().await.unwrap();
+
+    // The third one knows nothing of them.
+    let newcomer = sale.join(app.user().await).await;
+    assert_eq!(placed(&pool).await, (8_000, 8_000), "nothing of the fifth batch was kept");
+    app.instances[2].shared.queue.admit_due().await.unwrap();
+    assert_eq!(placed(&pool).await, (total, i64::from(total)));
+    let (made, lines) = (draw(&app, &sale).await, entrants(&app, &sale).await);
+    let verified = verify(&made.to_string(), &lines, Some(client.queue_token())).unwrap();
+    assert_eq!(verified.entrants, total as usize);
+    assert_eq!(poll(&client).await["position"], verified.place.unwrap());
+    for (index, client) in late.iter().chain([&newcomer]).enumerate() {
+        assert_eq!(poll(client).await["position"], total as usize + index + 1, "they stand behind, in order");
+    }
+    let (first, last, places): (u32, u32, i64) =
+        sqlx::query_as("SELECT MIN(place), MAX(place), COUNT(DISTINCT place) FROM queue_tokens")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!((first, last, places), (1, total + 3, i64::from(total) + 3), "no place is empty, none is there twice");
     app.assert_sound().await;
 }
 

@@ -1,6 +1,9 @@
 //! Who walks away from the queue, who comes back, and how fast the others move.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -10,6 +13,7 @@ use uuid::Uuid;
 use crate::support::{Client, Sale, Tables, TestApp};
 
 const CURRENT: &str = "/api/v1/queue/tokens/current";
+const EVENTS: &str = "/api/v1/queue/tokens/current/events";
 
 async fn poll(client: &Client) -> Value {
     client.get(CURRENT).await.expect(200).json()
@@ -137,6 +141,66 @@ async fn an_open_sale_passes_over_the_absent_too(_: MySqlPoolOptions, options: M
     for person in &people[2..4] {
         assert_eq!(place(person).await, waiting(1));
     }
+    app.assert_sound().await;
+}
+
+/// A stream notes that its reader is there whenever a poll would be due, in real time.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn whoever_has_an_open_stream_and_never_asks_is_not_passed_over(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let app = TestApp::start_two(options.clone());
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
+    let people = line(&app, &sale, 4).await;
+    app.tick().await;
+    assert_eq!(place(&people[0]).await, active());
+    let mut streams = Vec::new();
+    for index in [1, 2] {
+        let mut events = app.at_instance(&people[index], index - 1).follow(EVENTS, &[]).await;
+        assert_eq!(events.told().await, ("WAITING".to_owned(), Some(index as u64)));
+        streams.push(events);
+    }
+
+    // Two seconds are told this near the head: after six, whoever neither asks nor follows is away.
+    let tables = Tables::of(&options).await;
+    app.advance(10);
+    let there = "SELECT COUNT(*) FROM queue_tokens WHERE status = 'WAITING' AND present_until > '2026-11-20 08:00:10'";
+    while tables.count(there).await < 2 {
+        // Reading the streams is what drives them.
+        let _ =
+            futures::future::join_all(streams.iter_mut().map(|events| events.is_silent(Duration::from_millis(100))))
+                .await;
+    }
+    app.tick().await;
+    assert_eq!(streams[0].told().await, ("ACTIVE".to_owned(), Some(0)));
+    assert_eq!(streams[1].told().await, ("WAITING".to_owned(), Some(1)));
+    assert_eq!(place(&people[3]).await, waiting(2), "the fourth is behind them");
+    app.assert_sound().await;
+}
+
+/// Behind a line that is too long to be watched, nobody knows who is there: no newcomer goes before it.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn in_an_open_sale_nobody_overtakes_a_line_that_is_too_long_to_be_watched(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let app = TestApp::start_two(options.clone());
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "PAUSED", "admitCount": 1, "maxActive": 2})).await;
+    // A thousand places from the head people are watched.
+    let people = line(&app, &sale, 1_002).await;
+    app.advance(600);
+    assert_eq!(place(&people[1_001]).await, waiting(1_002));
+    sale.set_queue(&app, json!({"mode": "OPEN", "maxActive": 2, "activeSeconds": 86400})).await;
+    let newcomer = sale.join(app.user().await).await;
+    assert_eq!(place(&newcomer).await, waiting(1_003), "the last but one may be there as well");
+    app.tick().await;
+    assert_eq!(place(&newcomer).await.0, "ACTIVE", "all the others were away as far as anybody knew");
+    assert_eq!(place(&people[1_001]).await, waiting(1));
+    app.tick().await;
+    assert_eq!(place(&people[1_001]).await, active());
     app.assert_sound().await;
 }
 

@@ -14,11 +14,16 @@ use crate::{
         clock::Instant,
         id::{ConcertId, QueueTokenId},
         queue::{AdmissionRecord, Queue, QueueToken, admission_budget},
+        repository_error::RepositoryError,
+        unit_of_work::UnitOfWork,
     },
 };
 
 /// How many tokens one transaction admits at most: it keeps the queue's lock for a bounded time.
 pub(super) const BATCH: u32 = 2_000;
+
+/// A tick that changes nothing writes the queue's time this often: the pace of a queue that stands still is seen by it.
+const IDLE_WRITE: TimeDelta = TimeDelta::seconds(1);
 
 /// How many transactions of one tick write a draw's places: other queues are to be ticked, too.
 const DRAW_BATCHES: u32 = 5;
@@ -69,15 +74,14 @@ impl QueueFacade {
         let Some(mut queue) = uow.queues().lock_queues(&[concert_id]).await?.pop() else { return Ok(0) };
         let now = queue.present(self.ports.now());
         let expired = uow.queues().expire_lapsed(concert_id, now).await?;
-        draw::settle(&mut *uow, &mut queue, now).await?;
-        draw::place_undrawn(&mut *uow, &mut queue, now).await?;
+        let mut changed = expired > 0;
+        changed |= draw::settle(&mut *uow, &mut queue, now).await?;
+        changed |= draw::place_undrawn(&mut *uow, &mut queue, now).await?;
         if let Some(order) = self.orders.get(concert_id) {
-            draw::place_next(&mut *uow, &mut queue, &order).await?;
+            changed |= draw::place_next(&mut *uow, &mut queue, &order, now).await?;
         }
-        let active = uow.queues().count_active(concert_id).await?;
-        let window = now - queue.settings.admit_interval();
-        let recently = uow.queues().count_admitted(concert_id, window).await?;
-        let budget = admission_budget(&queue, active, recently, now);
+        let head = queue.head;
+        let (budget, active) = budget(&mut *uow, &queue, now).await?;
         let next = choose(&mut *uow, &mut queue, budget, now).await?;
         let admitted = u32::try_from(next.len()).unwrap_or(u32::MAX);
         uow.queues().update_tokens(&next, now).await?;
@@ -87,8 +91,11 @@ impl QueueFacade {
             let record = AdmissionRecord { concert_id, admitted_at: now, admitted, active, settings };
             uow.queues().insert_admission(&record).await?;
         }
-        queue.decided_at = now;
-        uow.queues().update_queue(&queue).await?;
+        changed |= admitted > 0 || queue.head != head;
+        if changed || now - queue.decided_at >= IDLE_WRITE {
+            queue.decided_at = now;
+            uow.queues().update_queue(&queue).await?;
+        }
         uow.commit().await?;
         measure(expired, &next, now);
         self.keep_order(&queue).await?;
@@ -116,6 +123,18 @@ fn measure(expired: u64, admitted: &[QueueToken], now: Instant) {
         let waited = (now - token.issued_at).max(TimeDelta::zero());
         metrics::histogram!("queue_wait_seconds").record(waited.as_seconds_f64());
     }
+}
+
+/// How many may be let in, and how many are active. These are counted only where the rate leaves something: it takes
+/// longest, and a window is used up most of the time.
+async fn budget(uow: &mut dyn UnitOfWork, queue: &Queue, now: Instant) -> Result<(u32, u32), RepositoryError> {
+    let window = now - queue.settings.admit_interval();
+    let recently = uow.queues().count_admitted(queue.concert_id, window).await?;
+    if admission_budget(queue, 0, recently, now) == 0 {
+        return Ok((0, 0));
+    }
+    let active = uow.queues().count_active(queue.concert_id).await?;
+    Ok((admission_budget(queue, active, recently, now), active))
 }
 
 /// The drawn orders that this instance is writing.

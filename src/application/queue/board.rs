@@ -2,10 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
+use roaring::RoaringBitmap;
 
 use super::{
     Wait,
@@ -16,7 +17,7 @@ use crate::{
     domain::{
         clock::Instant,
         id::{ConcertId, QueueTokenId},
-        queue::{Queue, QueueToken},
+        queue::{Queue, QueueRepository, QueueToken},
         repository_error::RepositoryError,
         unit_of_work::Repositories,
     },
@@ -26,23 +27,20 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Board {
     queue: Queue,
-    /// The places behind the head whose people have left, ascending.
-    departed: Arc<[u32]>,
+    /// The places whose people have left: all of those behind the head are in it.
+    departed: Arc<RoaringBitmap>,
     pace: Pace,
 }
 
 impl Board {
-    pub(super) fn new(queue: Queue, departed: Arc<[u32]>, pace: Pace) -> Self {
+    pub(super) fn new(queue: Queue, departed: Arc<RoaringBitmap>, pace: Pace) -> Self {
         Self { queue, departed, pace }
     }
 
     /// How many come first, and oneself: 1 for the next to be admitted. It never grows: the head only moves on, and
     /// people only leave.
     pub fn position(&self, place: u32) -> u32 {
-        let gone = self
-            .departed
-            .partition_point(|departed| *departed < place)
-            .saturating_sub(self.departed.partition_point(|departed| *departed <= self.queue.head));
+        let gone = self.departed.range_cardinality(self.queue.head.saturating_add(1)..place);
         let ahead = place.saturating_sub(self.queue.head);
         ahead.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX)).max(1)
     }
@@ -56,7 +54,7 @@ impl Board {
     /// Whether this place was given out, is behind the head, and nobody has left it: whoever has it waits.
     pub fn is_waiting(&self, place: u32) -> bool {
         let given_out = (self.queue.head + 1)..=self.queue.last_place;
-        given_out.contains(&place) && self.departed.binary_search(&place).is_err()
+        given_out.contains(&place) && !self.departed.contains(place)
     }
 
     /// Whether the sale has begun.
@@ -80,25 +78,55 @@ impl Board {
     }
 }
 
-/// How many had left, and the places behind the head that they left.
-type Departed = (u32, Arc<[u32]>);
+/// Who had left a queue at some instant.
+#[derive(Clone, Debug)]
+struct Departed {
+    departures: u32,
+    /// Everybody who left before then is among them.
+    since: Instant,
+    places: Arc<RoaringBitmap>,
+}
 
 /// Reads boards.
 #[derive(Debug, Default)]
 pub(super) struct Boards {
-    /// The last list of departed places of each queue, good for as long as nobody else has left.
+    /// The departed of each queue as they were read last. Those who have left since are added: there may be half a
+    /// million of the others.
     departed: Mutex<HashMap<ConcertId, Departed>>,
     /// Where the head of each queue was lately.
     histories: Mutex<HashMap<ConcertId, History>>,
 }
 
 impl Boards {
-    fn known(&self, queue: &Queue) -> Option<Arc<[u32]>> {
-        let departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
-        departed
-            .get(&queue.concert_id)
-            .filter(|(count, _)| *count == queue.departures)
-            .map(|(_, places)| places.clone())
+    fn known(&self) -> MutexGuard<'_, HashMap<ConcertId, Departed>> {
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The places that people have left, those at least who had left when the queue was read.
+    ///
+    /// Each was left under the queue's lock, at an instant no earlier than the queue's time as it was before.
+    async fn departed(
+        &self,
+        queues: &mut dyn QueueRepository,
+        queue: &Queue,
+    ) -> Result<Arc<RoaringBitmap>, RepositoryError> {
+        if queue.departures == 0 {
+            return Ok(Arc::default());
+        }
+        let known = self.known().get(&queue.concert_id).cloned();
+        let places = match known {
+            Some(known) if known.departures >= queue.departures => return Ok(known.places),
+            Some(known) => {
+                let mut places = Arc::unwrap_or_clone(known.places);
+                places.extend(queues.list_departed_since(queue.concert_id, known.since).await?);
+                places
+            }
+            None => queues.list_departed(queue.concert_id).await?.into_iter().collect(),
+        };
+        let places = Arc::new(places);
+        let read = Departed { departures: queue.departures, since: queue.decided_at, places: Arc::clone(&places) };
+        self.known().insert(queue.concert_id, read);
+        Ok(places)
     }
 
     fn pace(&self, queue: &Queue) -> Pace {
@@ -120,16 +148,7 @@ impl Load for Boards {
         let mut boards = HashMap::new();
         for id in keys {
             let Some(queue) = repositories.queues().find_queue(*id).await? else { continue };
-            let departed = match self.known(&queue) {
-                Some(places) => places,
-                None if queue.departures == 0 => Arc::default(),
-                None => {
-                    let places: Arc<[u32]> = repositories.queues().list_departed_places(*id, queue.head).await?.into();
-                    let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
-                    departed.insert(*id, (queue.departures, Arc::clone(&places)));
-                    places
-                }
-            };
+            let departed = self.departed(repositories.queues(), &queue).await?;
             let pace = self.pace(&queue);
             boards.insert(*id, Arc::new(Board::new(queue, departed, pace)));
         }
@@ -164,7 +183,7 @@ mod tests {
     fn a_position_counts_those_between_the_head_and_oneself_who_are_still_there() {
         let queue = Queue { head: 10, ..Queue::new(ConcertId(1), Instant::default()) };
         let pace = History::default().observe(&queue);
-        let board = Board { queue, departed: [5, 12, 13, 20].into(), pace };
+        let board = Board { queue, departed: Arc::new([5, 12, 13, 20].into()), pace };
         assert_eq!(board.position(11), 1);
         assert_eq!(board.position(14), 2);
         assert_eq!(board.position(21), 8);
@@ -177,7 +196,7 @@ mod tests {
     fn only_a_place_behind_the_head_that_nobody_left_is_known_to_wait() {
         let queue = Queue { head: 10, last_place: 15, ..Queue::new(ConcertId(1), Instant::default()) };
         let pace = History::default().observe(&queue);
-        let board = Board { queue, departed: [5, 12, 13].into(), pace };
+        let board = Board { queue, departed: Arc::new([5, 12, 13].into()), pace };
         let waiting: Vec<_> = (0..20).filter(|place| board.is_waiting(*place)).collect();
         assert_eq!(waiting, [11, 14, 15]);
         assert_eq!(board.waiting(), 3);

@@ -42,7 +42,7 @@ pub(super) async fn choose(
                 break;
             }
             queue.pass(token.place.unwrap_or(0));
-            if token.is_present(now) {
+            if queue.is_present(&token, now) {
                 chosen.push(token);
             } else {
                 passed_over += 1;

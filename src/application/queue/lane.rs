@@ -165,7 +165,10 @@ impl Line {
             token.entrant = Some(Entrant::of(&ports.signer.queue_token(&token.claims(), key_id)));
         }
         let settings = self.queue.settings;
-        if settings.mode == QueueMode::Open && settings.is_open(now) && self.present < settings.max_active {
+        let is_open_sale = settings.mode == QueueMode::Open && settings.is_open(now);
+        // Behind a line that is too long to be watched it isn't known who is there: the ticks go through it first.
+        let is_watched = self.queue.watches(token.place);
+        if is_open_sale && is_watched && self.present < settings.max_active {
             self.queue.admit(&mut token, now);
             if let TokenState::Active(admission) = token.state {
                 // Joining an open sale is a use.
@@ -184,7 +187,9 @@ impl Line {
             TokenState::Scheduled => Some(poll_after_opening(&settings, self.queue.last_number, now, randomness)),
             TokenState::Active(_) | TokenState::Ended(_) => None,
         };
-        token.present_until = poll_after_seconds.map(|seconds| present_until(now, seconds));
+        // An open sale may reach its newest at the next tick.
+        let is_noted = is_watched || is_open_sale;
+        token.present_until = poll_after_seconds.filter(|_| is_noted).map(|seconds| present_until(now, seconds));
         self.present += 1;
         self.issued.insert(token.id);
         self.tokens.insert(token.id, token);
@@ -249,7 +254,7 @@ async fn lock_lines(
             active = uow.queues().count_active(queue.concert_id).await?;
             let (id, limit) = (queue.concert_id, queue.settings.max_active);
             present = active + uow.queues().count_present(id, queue.present(now), limit).await?;
-            present = present.saturating_add(queue.unplaced());
+            present = present.saturating_add(queue.unwatched(queue.present(now)));
         }
         let tokens = live.iter().chain(&leaving).map(|token| (token.id, *token)).collect();
         let live = live.into_iter().map(|token| (token.user_id, token)).collect();

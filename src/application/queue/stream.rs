@@ -341,7 +341,7 @@ mod tests {
         let board = |head| {
             let queue = Queue { head, last_place: 9, ..Queue::new(CONCERT, Instant::default()) };
             let pace = History::default().observe(&queue);
-            Some(Arc::new(Board::new(queue, [].into(), pace)))
+            Some(Arc::new(Board::new(queue, Arc::default(), pace)))
         };
         let feed = Feed::new();
         let mut subscription = feed.subscribe();

@@ -58,6 +58,8 @@ async fn leave_queues(
     for queue in &mut queues {
         draw::settle(uow, queue, now).await?;
     }
+    // Who has left is found by when: in none of these queues is that before its last decision.
+    let now = queues.iter().fold(now, |now, queue| queue.present(now));
     let mut tokens = uow.queues().lock_tokens_of(user_id).await?;
     for token in &mut tokens {
         let concert = token.id.concert();
@@ -67,7 +69,7 @@ async fn leave_queues(
         if let Some(queue) = queues.iter_mut().find(|queue| queue.concert_id == concert) {
             *token = queue.withdraw(*token);
             queue.departures += u32::from(token.state == TokenState::Waiting);
-            queue.decided_at = queue.present(now);
+            queue.decided_at = now;
         }
         token.state = match token.state_at(now) {
             TokenState::Scheduled | TokenState::Waiting | TokenState::Active(_) => TokenState::Ended(Ending::Left),

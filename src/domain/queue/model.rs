@@ -1,5 +1,7 @@
 //! A queue, and the token that is a place in it.
 
+use std::ops::RangeInclusive;
+
 use chrono::TimeDelta;
 
 use super::{Draw, Entrant, polling};
@@ -151,11 +153,33 @@ impl Queue {
         }
     }
 
-    /// Until when all those from before the opening count as present, if they are too many to be watched.
-    pub fn presumed_until(&self) -> Option<Instant> {
+    /// Until when those who come to an opening without a draw count as present, if they are too many to be watched.
+    fn presumed_until(&self) -> Option<Instant> {
         let watched = self.last_number <= polling::lookahead(&self.settings);
         let opened_at = self.settings.sales_open_at.unwrap_or(self.decided_at);
         (!watched).then(|| polling::present_until(opened_at, polling::LONGEST_POLL_SECONDS))
+    }
+
+    /// The places of a crowd that was drawn, if all of it counts as present because it was too big to be watched before.
+    /// It isn't written down for each of them: there may be a million.
+    fn presumed_places(&self, now: Instant) -> Option<RangeInclusive<u32>> {
+        let made = self.draw.and_then(|draw| draw.made)?;
+        let watched = made.last_number <= polling::lookahead(&self.settings);
+        let presumed = !watched && now < polling::present_until(made.drawn_at, polling::LONGEST_POLL_SECONDS);
+        presumed.then_some(made.base + 1..=made.base + made.entrant_count)
+    }
+
+    /// Whether the user of a waiting token counts as there.
+    pub fn is_present(&self, token: &QueueToken, now: Instant) -> bool {
+        token.is_present(now)
+            || token.place.is_some_and(|place| self.presumed_places(now).is_some_and(|places| places.contains(&place)))
+    }
+
+    /// How many of those who were drawn are behind the head and count as present without its being written down, because
+    /// they have no place yet or are presumed to be there. Who has left may be among them.
+    pub fn unwatched(&self, now: Instant) -> u32 {
+        let presumed = self.presumed_places(now).map_or(0, |places| places.end().saturating_sub(self.head));
+        presumed.max(self.unplaced())
     }
 
     /// Whether it is written down that a token is present: those at, near or behind the head are watched, and before

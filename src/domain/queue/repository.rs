@@ -52,7 +52,8 @@ pub trait QueueRepository: Send {
     /// Writes what has changed in a locked queue: its settings, counters and time.
     async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError>;
 
-    /// The concerts in whose queues somebody waits, was active and has lapsed, or is due for a place. No lock.
+    /// The concerts in whose queues somebody was active and has lapsed, is due for a place, or waits while the rate
+    /// leaves something. No lock.
     async fn list_due(&mut self, now: Instant) -> Result<Vec<ConcertId>, RepositoryError>;
 
     /// How many tokens are active at `now` in all queues, and the concerts in whose queues somebody may wait. No lock.
@@ -61,8 +62,11 @@ pub trait QueueRepository: Send {
     /// How many tokens are waiting and active at `now`, and were admitted in the minute before. No lock.
     async fn live_counts(&mut self, id: ConcertId, now: Instant) -> Result<LiveCounts, RepositoryError>;
 
-    /// The places, behind `head`, of those who left while they waited, ascending. No lock.
-    async fn list_departed_places(&mut self, id: ConcertId, head: u32) -> Result<Vec<u32>, RepositoryError>;
+    /// The places of all who have left, whether they waited or were active, ascending. No lock.
+    async fn list_departed(&mut self, id: ConcertId) -> Result<Vec<u32>, RepositoryError>;
+
+    /// The places of those who have left since then, this instant included, in no order. No lock.
+    async fn list_departed_since(&mut self, id: ConcertId, since: Instant) -> Result<Vec<u32>, RepositoryError>;
 
     /// How many tokens are active, written so. Under the queue's lock it can only shrink.
     async fn count_active(&mut self, id: ConcertId) -> Result<u32, RepositoryError>;
@@ -157,11 +161,11 @@ pub trait DrawRepository: Send {
     ) -> Result<Vec<(u32, Entrant)>, RepositoryError>;
 
     /// Writes the places of tokens that were drawn, `first_place` and on: those who are still there are waiting then.
-    /// They count as present until `presumed_until` at least. Tells how many have left. The caller has the queue's lock.
+    /// Those who have left give them up at `now`; tells how many these are. The caller has the queue's lock.
     async fn write_places(
         &mut self,
         ids: &[QueueTokenId],
         first_place: u32,
-        presumed_until: Option<Instant>,
+        now: Instant,
     ) -> Result<u32, RepositoryError>;
 }

@@ -81,22 +81,21 @@ impl DrawRepository for Session {
         &mut self,
         ids: &[QueueTokenId],
         first_place: u32,
-        presumed_until: Option<Instant>,
+        now: Instant,
     ) -> Result<u32, RepositoryError> {
         let mut before = first_place - 1;
-        let presence = presumed_until.map_or("", |_| ", present_until = GREATEST(COALESCE(present_until, ?), ?)");
         for ids in ids.chunks(TOKENS_PER_PLACING) {
             // A repeated id is found where it stands first.
             let padded = padded(ids.iter().map(|id| id.0));
             let list = list(padded.len());
             let text = format!(
                 "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET place = ? + FIELD(id, {}), \
-                 status = IF(status = 'SCHEDULED', 'WAITING', status){presence} WHERE id IN {list} AND place IS NULL",
+                 lapses_at = IF(status = 'LEFT', ?, lapses_at), status = IF(status = 'SCHEDULED', 'WAITING', status) \
+                 WHERE id IN {list} AND place IS NULL",
                 list.trim_matches(['(', ')'])
             );
             let query = sqlx::query(AssertSqlSafe(text)).bind(before);
-            let query = padded.iter().fold(query, |query, id| query.bind(*id));
-            let query = presumed_until.into_iter().fold(query, |query, until| query.bind(until).bind(until));
+            let query = padded.iter().fold(query, |query, id| query.bind(*id)).bind(now);
             let query = padded.iter().fold(query, |query, id| query.bind(*id));
             if query.execute(self.connection()).await?.rows_affected() != ids.len() as u64 {
                 return Err(RepositoryError::stale("an entrant"));

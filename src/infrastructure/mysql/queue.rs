@@ -1,9 +1,10 @@
 //! SQL of waiting queues and their tokens.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, MySql, mysql::MySqlArguments, query::Query};
+use chrono::TimeDelta;
+use sqlx::{AssertSqlSafe, FromRow, MySql, mysql::MySqlArguments, query::Query};
 
 use super::{
     queue_rows::{QUEUE, QueueRow, TOKEN, count, status_of, tokens},
@@ -13,7 +14,7 @@ use super::{
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
-    queue::{Admission, AdmissionRecord, LiveCounts, Queue, QueueRepository, QueueToken, TokenState},
+    queue::{Admission, AdmissionRecord, LiveCounts, Queue, QueueMode, QueueRepository, QueueToken, TokenState},
     repository_error::RepositoryError,
 };
 
@@ -51,6 +52,31 @@ fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Que
         .bind(queue.departures)
         .bind(queue.decided_at)
         .bind(queue.concert_id.0)
+}
+
+/// What tells whether a queue is due for a tick.
+#[derive(FromRow)]
+struct DueRow {
+    concert_id: u64,
+    is_open: i64,
+    is_placing: i64,
+    is_waiting: i64,
+    mode: String,
+    admit_count: u32,
+    admit_interval_seconds: u32,
+    decided_at: Instant,
+}
+
+impl DueRow {
+    /// The queue, and where the window of its rate begins.
+    fn window(&self, now: Instant) -> (u64, Instant) {
+        let interval = TimeDelta::seconds(i64::from(self.admit_interval_seconds));
+        (self.concert_id, now.max(self.decided_at) - interval)
+    }
+
+    fn has_rate_left(&self, admitted: Option<&u32>) -> bool {
+        self.mode != QueueMode::Queue.name() || admitted.is_none_or(|admitted| *admitted < self.admit_count)
+    }
 }
 
 impl Session {
@@ -134,9 +160,10 @@ impl Session {
         ended_at: Instant,
     ) -> Result<(), RepositoryError> {
         let ids = padded(ids);
+        // Who has left is found by when.
         let text = format!(
             "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = ?, ended_at = COALESCE(ended_at, ?), \
-             entrant = {entrant} WHERE id IN {}",
+             lapses_at = IF(status = 'LEFT', ended_at, lapses_at), entrant = {entrant} WHERE id IN {}",
             list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(status).bind(ended_at);
@@ -162,6 +189,43 @@ impl Session {
         let text = format!("{TOKEN} FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id{lock}", list(ids.len()));
         let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         tokens(query.fetch_all(self.connection()).await?)
+    }
+
+    /// In which of these queues somebody was active and has lapsed.
+    async fn list_lapsed(&mut self, queues: &[DueRow], now: Instant) -> Result<HashSet<u64>, RepositoryError> {
+        if queues.is_empty() {
+            return Ok(HashSet::new());
+        }
+        // With the concerts as values, not as a join, both servers read from ix_queue_tokens_active what has lapsed
+        // and not what is active.
+        let ids = padded(queues.iter().map(|queue| queue.concert_id));
+        let text = format!(
+            "SELECT DISTINCT concert_id FROM queue_tokens FORCE INDEX (ix_queue_tokens_active) \
+             WHERE concert_id IN {} AND status = 'ACTIVE' AND lapses_at <= ?",
+            list(ids.len())
+        );
+        let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        Ok(query.bind(now).fetch_all(self.connection()).await?.into_iter().collect())
+    }
+
+    /// How many each of these queues has admitted in the window that ends now.
+    async fn admitted_lately(&mut self, queues: &[DueRow], now: Instant) -> Result<HashMap<u64, u32>, RepositoryError> {
+        let windows: Vec<_> =
+            queues.iter().filter(|queue| queue.is_waiting != 0).map(|queue| queue.window(now)).collect();
+        if windows.is_empty() {
+            return Ok(HashMap::new());
+        }
+        // Each range of the primary key is the window of one queue.
+        let windows = padded(windows);
+        let text = format!(
+            "SELECT concert_id, CAST(SUM(admitted) AS SIGNED) FROM queue_admissions FORCE INDEX (PRIMARY) \
+             WHERE (concert_id = ? AND admitted_at > ?){} GROUP BY concert_id",
+            " OR (concert_id = ? AND admitted_at > ?)".repeat(windows.len() - 1)
+        );
+        let query =
+            windows.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, (id, since)| query.bind(*id).bind(*since));
+        let found: Vec<(u64, i64)> = query.fetch_all(self.connection()).await?;
+        found.into_iter().map(|(id, admitted)| Ok((id, count(admitted)?))).collect()
     }
 
     async fn count_tokens(&mut self, id: ConcertId, status: &str) -> Result<u32, RepositoryError> {
@@ -211,34 +275,27 @@ impl QueueRepository for Session {
     async fn list_due(&mut self, now: Instant) -> Result<Vec<ConcertId>, RepositoryError> {
         // Each subquery reads the first entry of its range of ix_queue_tokens_waiting and no more: an EXISTS would be
         // turned into IN by MariaDB, which reads on.
-        let queues: Vec<(u64, i64)> = sqlx::query_as(
-            "SELECT q.concert_id, (q.sales_open_at IS NULL OR q.sales_open_at <= ?) AND ( \
-             (q.mode <> 'PAUSED' AND (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
-             WHERE t.concert_id = q.concert_id AND t.status = 'WAITING' LIMIT 1) IS NOT NULL) \
-             OR (q.draw_seed IS NOT NULL AND (q.drawn_at IS NULL OR q.draw_placed < q.entrant_count)) \
+        let queues: Vec<DueRow> = sqlx::query_as(
+            "SELECT q.concert_id, (q.sales_open_at IS NULL OR q.sales_open_at <= ?) AS is_open, \
+             (q.draw_seed IS NOT NULL AND (q.drawn_at IS NULL OR q.draw_placed < q.entrant_count)) \
              OR (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
-             WHERE t.concert_id = q.concert_id AND t.status = 'SCHEDULED' LIMIT 1) IS NOT NULL) \
+             WHERE t.concert_id = q.concert_id AND t.status = 'SCHEDULED' LIMIT 1) IS NOT NULL AS is_placing, \
+             q.mode <> 'PAUSED' AND (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
+             WHERE t.concert_id = q.concert_id AND t.status = 'WAITING' LIMIT 1) IS NOT NULL AS is_waiting, \
+             q.mode, q.admit_count, q.admit_interval_seconds, q.decided_at \
              FROM queues q JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
              WHERE q.last_number > 0 OR q.draw_seed IS NOT NULL ORDER BY q.concert_id",
         )
         .bind(now)
         .fetch_all(self.connection())
         .await?;
-        if queues.is_empty() {
-            return Ok(Vec::new());
-        }
-        // With the concerts as values, not as a join, both servers read from ix_queue_tokens_active what has lapsed
-        // and not what is active.
-        let ids = padded(queues.iter().map(|(id, _)| *id));
-        let text = format!(
-            "SELECT DISTINCT concert_id FROM queue_tokens FORCE INDEX (ix_queue_tokens_active) \
-             WHERE concert_id IN {} AND status = 'ACTIVE' AND lapses_at <= ?",
-            list(ids.len())
-        );
-        let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        let lapsed: HashSet<u64> = query.bind(now).fetch_all(self.connection()).await?.into_iter().collect();
-        let due = queues.into_iter().filter(|(id, waiting)| *waiting != 0 || lapsed.contains(id));
-        Ok(due.map(|(id, _)| ConcertId(id)).collect())
+        let lapsed = self.list_lapsed(&queues, now).await?;
+        let admitted = self.admitted_lately(&queues, now).await?;
+        let due = queues.iter().filter(|queue| {
+            let is_waiting = queue.is_waiting != 0 && queue.has_rate_left(admitted.get(&queue.concert_id));
+            lapsed.contains(&queue.concert_id) || (queue.is_open != 0 && (queue.is_placing != 0 || is_waiting))
+        });
+        Ok(due.map(|queue| ConcertId(queue.concert_id)).collect())
     }
 
     async fn census(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError> {
@@ -271,16 +328,29 @@ impl QueueRepository for Session {
         Ok(LiveCounts {
             waiting: self.count_tokens(id, "WAITING").await?,
             active: count(active)?,
-            admitted_last_minute: self.count_admitted(id, now - chrono::TimeDelta::minutes(1)).await?,
+            admitted_last_minute: self.count_admitted(id, now - TimeDelta::minutes(1)).await?,
         })
     }
 
-    async fn list_departed_places(&mut self, id: ConcertId, head: u32) -> Result<Vec<u32>, RepositoryError> {
+    async fn list_departed(&mut self, id: ConcertId) -> Result<Vec<u32>, RepositoryError> {
+        // The index holds all that is asked for, in order.
         Ok(sqlx::query_scalar(
-            "SELECT place FROM queue_tokens WHERE concert_id = ? AND status = 'LEFT' AND place > ? ORDER BY place",
+            "SELECT place FROM queue_tokens FORCE INDEX (ix_queue_tokens_waiting) \
+             WHERE concert_id = ? AND status = 'LEFT' AND place > 0 ORDER BY place",
         )
         .bind(id.0)
-        .bind(head)
+        .fetch_all(self.connection())
+        .await?)
+    }
+
+    async fn list_departed_since(&mut self, id: ConcertId, since: Instant) -> Result<Vec<u32>, RepositoryError> {
+        // Of a token that left, lapses_at is when: so the index gives the latest ones, however many left before.
+        Ok(sqlx::query_scalar(
+            "SELECT place FROM queue_tokens FORCE INDEX (ix_queue_tokens_active) \
+             WHERE concert_id = ? AND status = 'LEFT' AND lapses_at >= ? AND place IS NOT NULL",
+        )
+        .bind(id.0)
+        .bind(since)
         .fetch_all(self.connection())
         .await?)
     }
@@ -540,7 +610,7 @@ mod tests {
         *,
     };
     use crate::domain::{
-        queue::{Ending, QueueMode, QueueSettings},
+        queue::{Ending, QueueSettings},
         unit_of_work::Database,
     };
 
@@ -615,8 +685,9 @@ mod tests {
         assert_eq!(live, [second]);
         assert_eq!(uow.queues().lock_tokens_of(first.user_id).await.unwrap(), [second]);
         assert!(uow.queues().lock_live_tokens(sale.concert_id, &[]).await.unwrap().is_empty());
-        assert_eq!(uow.queues().list_departed_places(sale.concert_id, 0).await.unwrap(), [1]);
-        assert!(uow.queues().list_departed_places(sale.concert_id, 1).await.unwrap().is_empty());
+        assert_eq!(uow.queues().list_departed(sale.concert_id).await.unwrap(), [1]);
+        assert_eq!(uow.queues().list_departed_since(sale.concert_id, at(1)).await.unwrap(), [1]);
+        assert!(uow.queues().list_departed_since(sale.concert_id, at(2)).await.unwrap().is_empty());
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
