@@ -670,3 +670,16 @@ fn decisions_are_numbered_without_a_gap() {
     }
     assert!(!names.is_empty());
 }
+
+#[test]
+fn the_benchmarks_page_lists_the_scenarios_there_are() {
+    let source = read("examples/bench/scenarios/mod.rs");
+    let list = source.split_once("const ALL").and_then(|(_, rest)| rest.split_once("];")).expect("a list").0;
+    let texts: Vec<_> = list.split('"').skip(1).step_by(2).collect();
+    let row = |scenario: &[&str]| format!("| `{}` | {} |", scenario[0], scenario[1]);
+    let expected: Vec<_> = texts.chunks(2).map(row).collect();
+    let page = read("docs/benchmarks/README.md");
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!(!expected.is_empty());
+    assert_eq!(rows, expected);
+}

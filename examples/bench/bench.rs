@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use concert_reservation::{
     config::{Config, VARIABLES},
     domain::audit::Invariant,
     infrastructure::mysql,
 };
-use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{AssertSqlSafe, mysql::MySqlConnectOptions};
 
 use crate::{
     client::{Addresses, Connection},
@@ -57,6 +57,16 @@ pub(crate) enum Limit {
     Nothing,
 }
 
+impl Limit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Updates => "L8",
+            Self::Bare => "H",
+            Self::Nothing => "",
+        }
+    }
+}
+
 /// How the servers are set up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Setup {
@@ -78,49 +88,73 @@ pub(crate) struct Bench {
     given: Option<Addresses>,
     /// Where own servers write what they say.
     log: Option<PathBuf>,
-    own: Vec<Server>,
-    setup: Option<Setup>,
+    own: Vec<(Setup, Vec<Server>)>,
     database_pid: Option<u32>,
 }
 
 impl Bench {
     pub(crate) async fn new(scale: Scale, given: Option<Addresses>, log: Option<PathBuf>) -> anyhow::Result<Self> {
-        let own_secret = std::iter::repeat_n("bench", 8).collect::<String>();
-        #[expect(clippy::disallowed_methods, reason = "a tool of its own: it has no other configuration")]
-        let lookup = |name: &str| std::env::var(name).ok();
-        let config = Config::from_lookup(|name| match lookup(name) {
-            None if name == "TOKEN_SECRET" => Some(own_secret.clone()),
-            value => value,
-        })?;
+        let mut config = configuration()?;
+        if given.is_none() {
+            config.database_url = own_database(&config.database_url)?;
+        }
         let database = mysql::parse_url(&config.database_url)?;
         let fixture = Fixture::new(&config, &database).await?;
         let directory: String = sqlx::query_scalar("SELECT @@datadir").fetch_one(&fixture.pool).await?;
         let database_pid = server::database_pid(&directory);
-        let report = Report::new(&fixture.pool, scale).await?;
-        Ok(Self { scale, fixture, report, database, config, given, log, own: Vec::new(), setup: None, database_pid })
+        let report = Report::default();
+        Ok(Self { scale, fixture, report, database, config, given, log, own: Vec::new(), database_pid })
     }
 
-    /// The servers, set up like this.
+    /// Has the next scenario begin with new servers on an empty database, unless they are somebody else's.
+    pub(crate) async fn renew(&mut self) -> anyhow::Result<()> {
+        if self.given.is_none() {
+            self.drop_database().await?;
+            self.fixture = Fixture::new(&self.config, &self.database).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the servers and leaves nothing in the database.
+    pub(crate) async fn close(mut self) -> anyhow::Result<()> {
+        if self.given.is_none() {
+            self.drop_database().await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_database(&mut self) -> anyhow::Result<()> {
+        self.own.clear();
+        let name = self.database.get_database().context("a database")?;
+        let statement = AssertSqlSafe(format!("DROP DATABASE IF EXISTS `{name}`"));
+        sqlx::query(statement).execute(&self.fixture.pool).await?;
+        self.fixture.pool.close().await;
+        Ok(())
+    }
+
+    /// Fails where the servers are somebody else's.
+    pub(crate) fn require_own_servers(&self) -> anyhow::Result<()> {
+        ensure!(self.given.is_none(), "this starts servers of its own: not with --urls");
+        Ok(())
+    }
+
+    /// The servers that are set up like this; others stay, and have nothing to do.
     pub(crate) async fn servers(&mut self, setup: Setup) -> anyhow::Result<Addresses> {
         if let Some(given) = &self.given {
             return Ok(Rc::clone(given));
         }
-        if self.setup != Some(setup) {
-            self.own.clear();
-            let count = if setup == Setup::Two { 2 } else { 1 };
-            for _ in 0..count {
-                let server = self.start_server(setup).await?;
-                self.own.push(server);
+        if !self.own.iter().any(|(own, _)| *own == setup) {
+            let mut servers = Vec::new();
+            for _ in 0..if setup == Setup::Two { 2 } else { 1 } {
+                servers.push(self.start_server(setup).await?);
             }
-            self.setup = Some(setup);
+            self.own.push((setup, servers));
         }
-        Ok(self.own.iter().map(|server| server.address.clone()).collect::<Vec<_>>().into())
+        Ok(self.of(setup).map(|server| server.address.clone()).collect::<Vec<_>>().into())
     }
 
-    /// Ends the servers, so that the next ones are new.
-    pub(crate) fn stop_servers(&mut self) {
-        self.own.clear();
-        self.setup = None;
+    fn of(&self, setup: Setup) -> impl Iterator<Item = &Server> {
+        self.own.iter().filter(move |(own, _)| *own == setup).flat_map(|(_, servers)| servers)
     }
 
     async fn start_server(&self, setup: Setup) -> anyhow::Result<Server> {
@@ -139,54 +173,83 @@ impl Bench {
         Server::start(&server::binary()?, arguments, &variables, log).await
     }
 
-    pub(crate) fn server_pids(&self) -> Vec<u32> {
-        self.own.iter().map(Server::pid).collect()
+    /// Where the database is.
+    pub(crate) fn database_url(&self) -> &str {
+        &self.config.database_url
+    }
+
+    pub(crate) fn server_pids(&self, setup: Setup) -> Vec<u32> {
+        self.of(setup).map(Server::pid).collect()
     }
 
     /// Takes a figure by a closed loop: prepares, takes the limit, runs; so many times, after one that doesn't count.
     pub(crate) async fn closed<W: Work + 'static>(
         &mut self,
-        name: &str,
         run: Run,
-        mut prepare: impl AsyncFnMut(&mut Self, usize, &Addresses) -> anyhow::Result<W>,
+        prepare: impl AsyncFnMut(&mut Self, Run, &Addresses) -> anyhow::Result<W>,
     ) -> anyhow::Result<Line> {
-        let addresses = self.servers(run.setup).await?;
-        let pids = self.server_pids();
-        let mut line = Line::new(name, run.connections);
-        for round in 0..=self.scale.rounds {
-            let count = if round == 0 { (run.count / 4).max(run.connections) } else { run.count };
-            let work = Rc::new(prepare(self, count, &addresses).await?);
-            let limit = if round == 0 { None } else { self.limit(&work, &addresses, run).await? };
-            pids.iter().copied().for_each(server::forget_peak);
-            let (outcome, cost) =
-                self.costed(async || load::closed(&work, &addresses, run.connections, count).await).await?;
-            if round > 0 {
-                line.add(outcome.rate(), limit, &outcome.latencies(), cost);
-            }
-        }
-        self.report.note_memory(name, pids.iter().filter_map(|pid| server::peak_memory(*pid)).fold(0.0, f64::max));
+        let [line] = self.alternate([run], prepare).await?;
         Ok(line)
     }
 
-    /// Runs, and reckons what each request cost the client, the servers and the database.
+    /// Takes several figures by turns, so that what changes on the machine meanwhile changes all of them.
+    pub(crate) async fn alternate<W: Work + 'static, const N: usize>(
+        &mut self,
+        runs: [Run; N],
+        mut prepare: impl AsyncFnMut(&mut Self, Run, &Addresses) -> anyhow::Result<W>,
+    ) -> anyhow::Result<[Line; N]> {
+        let mut lines = runs.map(|run| Line::new(run.name, run.connections));
+        for round in 0..=self.scale.rounds {
+            for (run, line) in runs.iter().zip(&mut lines) {
+                let count = if round == 0 { (run.count / 4).max(run.connections) } else { run.count };
+                let run = Run { count, ..*run };
+                let addresses = self.servers(run.setup).await?;
+                let work = Rc::new(prepare(self, run, &addresses).await?);
+                line.limit_name = run.limit.name();
+                let limit = if round == 0 { None } else { self.limit(&work, &addresses, run).await? };
+                let (outcome, cost) = self
+                    .costed(run.setup, async || load::closed(&work, &addresses, run.connections, count).await)
+                    .await?;
+                if round > 0 {
+                    line.add(outcome.rate(), limit, &outcome.latencies(), cost);
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Runs, and reckons what each piece of work cost the client, the servers and the database.
     pub(crate) async fn costed(
         &self,
+        setup: Setup,
         run: impl AsyncFnOnce() -> anyhow::Result<Outcome>,
     ) -> anyhow::Result<(Outcome, Cost)> {
-        let groups = [vec![std::process::id()], self.server_pids(), self.database_pid.into_iter().collect()];
+        let servers = self.server_pids(setup);
+        self.costed_for(&servers, run).await
+    }
+
+    /// The same with servers that aren't its own.
+    pub(crate) async fn costed_for(
+        &self,
+        servers: &[u32],
+        run: impl AsyncFnOnce() -> anyhow::Result<Outcome>,
+    ) -> anyhow::Result<(Outcome, Cost)> {
+        servers.iter().copied().for_each(server::forget_peak);
+        let groups = [vec![std::process::id()], servers.to_vec(), self.database_pid.into_iter().collect()];
         let before = groups.each_ref().map(|pids| server::cpu(pids));
         let outcome = run().await?;
         let each = |index: usize| {
             let used = server::cpu(&groups[index])?.checked_sub(before[index]?)?;
             Some(used.as_secs_f64() * 1e6 / number(outcome.count)).filter(|_| !groups[index].is_empty())
         };
-        let cost = Cost { client: each(0), server: each(1), database: each(2) };
+        let memory = groups[1].iter().filter_map(|pid| server::peak_memory(*pid)).reduce(f64::max);
+        let cost = Cost { client: each(0), server: each(1), database: each(2), memory };
         Ok((outcome, cost))
     }
 
     /// The limit that belongs to a run, taken now.
     async fn limit<W: Work + 'static>(
-        &self,
+        &mut self,
         work: &Rc<W>,
         addresses: &Addresses,
         run: Run,
@@ -198,7 +261,15 @@ impl Bench {
                 let bare = start_bare(work, addresses).await?;
                 let addresses: Addresses = Rc::new([bare.address.clone()]);
                 load::closed(work, &addresses, run.connections, run.count / 4).await?;
-                Ok(Some(load::closed(work, &addresses, run.connections, run.count).await?.rate()))
+                let processes = [std::process::id(), bare.pid()];
+                let before = processes.map(|pid| server::cpu(&[pid]));
+                let outcome = load::closed(work, &addresses, run.connections, run.count).await?;
+                let used = |index: usize| server::cpu(&[processes[index]])?.checked_sub(before[index]?);
+                if let (Some(client), Some(handler)) = (used(0), used(1)) {
+                    let each = |used: Duration| used.as_secs_f64() * 1e6 / number(outcome.count);
+                    self.report.bare.entry(run.name).or_default().push([each(client), each(handler)]);
+                }
+                Ok(Some(outcome.rate()))
             }
         }
     }
@@ -214,6 +285,22 @@ impl Bench {
         self.report.note_audit(report.invariants.len(), begun.elapsed());
         Ok(())
     }
+}
+
+/// The environment's, but for a secret of this tool's own where there is none.
+fn configuration() -> anyhow::Result<Config> {
+    let secret: String = std::iter::repeat_n("bench", 8).collect();
+    #[expect(clippy::disallowed_methods, reason = "a tool of its own: it has no other configuration")]
+    let lookup = |name: &str| std::env::var(name).ok();
+    Ok(Config::from_lookup(|name| lookup(name).or_else(|| (name == "TOKEN_SECRET").then(|| secret.clone())))?)
+}
+
+/// The URL of a database of this tool's own, beside the one that is named.
+fn own_database(url: &str) -> anyhow::Result<String> {
+    let (address, options) = url.split_once('?').map_or((url, None), |(address, options)| (address, Some(options)));
+    let (server, name) = address.rsplit_once('/').context("a URL with a database")?;
+    let options = options.map(|options| format!("?{options}")).unwrap_or_default();
+    Ok(format!("{server}/{name}_bench{options}"))
 }
 
 /// Starts a bare handler that gives the answer which the server gives to the first piece of work.
@@ -237,6 +324,7 @@ pub(crate) async fn start_bare<W: Work>(work: &Rc<W>, addresses: &Addresses) -> 
 /// How a figure is taken.
 #[derive(Clone, Copy)]
 pub(crate) struct Run {
+    pub(crate) name: &'static str,
     pub(crate) setup: Setup,
     pub(crate) connections: usize,
     pub(crate) count: usize,

@@ -125,7 +125,7 @@ impl Fixture {
         self.sale(usize::from(SEATS_PER_ROW), settings).await
     }
 
-    async fn sale(&self, seats: usize, settings: QueueSettings) -> anyhow::Result<Sale> {
+    pub(crate) async fn sale(&self, seats: usize, settings: QueueSettings) -> anyhow::Result<Sale> {
         let concerts = &self.app.shared.concerts;
         let name = Name::new("Bench")?;
         let venue = concerts.create_venue(&name, &name).await?;

@@ -2,19 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use sqlx::MySqlPool;
+use crate::statistics::{Latencies, median, number};
 
-use crate::{
-    bench::Scale,
-    statistics::{Latencies, median, number},
-};
-
-/// Processor time for one piece of work, in microseconds; `None` where it isn't known.
+/// What a run cost; `None` where it isn't known. Processor time is for one piece of work, in microseconds.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Cost {
     pub(crate) client: Option<f64>,
     pub(crate) server: Option<f64>,
     pub(crate) database: Option<f64>,
+    /// The most that the larger of the servers had resident, in MB.
+    pub(crate) memory: Option<f64>,
 }
 
 /// A rate, with all that was seen when it was taken.
@@ -23,6 +20,8 @@ pub(crate) struct Line {
     pub(crate) connections: usize,
     pub(crate) rates: Vec<f64>,
     pub(crate) limits: Vec<f64>,
+    /// What the limits are of, in a few letters.
+    pub(crate) limit_name: &'static str,
     /// p50, p99 and p99.9 of each round, in milliseconds.
     percentiles: Vec<[f64; 3]>,
     statuses: BTreeMap<u16, usize>,
@@ -36,6 +35,7 @@ impl Line {
             connections,
             rates: Vec::new(),
             limits: Vec::new(),
+            limit_name: "",
             percentiles: Vec::new(),
             statuses: BTreeMap::new(),
             costs: Vec::new(),
@@ -63,9 +63,14 @@ impl Line {
         self.rates.iter().zip(&self.limits).map(|(rate, limit)| rate / limit).collect()
     }
 
-    /// The 50th, 99th or 99.9th percentile (0, 1, 2), in milliseconds, of the middle round.
+    /// The 50th, 99th or 99.9th percentile (0, 1, 2) of each round, in milliseconds.
+    pub(crate) fn percentiles(&self, which: usize) -> Vec<f64> {
+        self.percentiles.iter().map(|round| round[which]).collect()
+    }
+
+    /// The same of the middle round.
     pub(crate) fn percentile(&self, which: usize) -> f64 {
-        median(&self.percentiles.iter().map(|round| round[which]).collect::<Vec<_>>())
+        median(&self.percentiles(which))
     }
 
     fn cost(&self, of: impl Fn(&Cost) -> Option<f64>) -> Option<f64> {
@@ -73,14 +78,19 @@ impl Line {
         costs.map(|costs| median(&costs)).filter(|cost| cost.is_finite())
     }
 
-    fn cells(&self) -> Vec<String> {
+    /// The most memory in any round, in MB.
+    pub(crate) fn memory(&self) -> Option<f64> {
+        self.costs.iter().filter_map(|cost| cost.memory).reduce(f64::max)
+    }
+
+    pub(crate) fn cells(&self) -> Vec<String> {
         let known = |cost: Option<f64>| cost.map_or_else(|| "—".to_owned(), |cost| format!("{cost:.0}"));
         let limit = median(&self.limits);
         vec![
             self.name.clone(),
             self.connections.to_string(),
             grouped(self.rate()),
-            if limit.is_finite() { grouped(limit) } else { "—".to_owned() },
+            if limit.is_finite() { format!("{} {}", self.limit_name, grouped(limit)) } else { "—".to_owned() },
             if limit.is_finite() { format!("{:.2}", median(&self.ratios())) } else { "—".to_owned() },
             milliseconds(self.percentile(0)),
             milliseconds(self.percentile(1)),
@@ -88,12 +98,13 @@ impl Line {
             known(self.cost(|cost| cost.client)),
             known(self.cost(|cost| cost.server)),
             known(self.cost(|cost| cost.database)),
+            known(self.memory()),
             answers(&self.statuses),
         ]
     }
 }
 
-const LINE_HEAD: [&str; 12] = [
+pub(crate) const LINE_HEAD: [&str; 13] = [
     "load",
     "connections",
     "per second",
@@ -105,6 +116,7 @@ const LINE_HEAD: [&str; 12] = [
     "client µs",
     "server µs",
     "database µs",
+    "server MB",
     "answers",
 ];
 
@@ -121,6 +133,11 @@ fn answers(statuses: &BTreeMap<u16, usize>) -> String {
 /// Milliseconds with as many digits as mean something.
 pub(crate) fn milliseconds(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") }
+}
+
+/// A figure with as many digits as mean something.
+fn write(value: f64) -> String {
+    if value < 10.0 { format!("{value:.2}") } else { grouped(value) }
 }
 
 /// A large figure with its thousands parted.
@@ -153,6 +170,11 @@ impl Goal {
         Self { most: true, bound, stretch }
     }
 
+    /// How far the goal is reached: 1 is the goal.
+    pub(crate) fn reached(self, value: f64) -> f64 {
+        if self.most { self.bound / value } else { value / self.bound }
+    }
+
     fn is_met(self, bound: f64, value: f64) -> bool {
         if self.most { value <= bound } else { value >= bound }
     }
@@ -180,16 +202,20 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    fn cells(&self) -> Vec<String> {
+    /// The middle value with its unit.
+    pub(crate) fn written(&self) -> String {
+        format!("{}{}", write(median(&self.values)), self.unit)
+    }
+
+    pub(crate) fn cells(&self) -> Vec<String> {
         let value = median(&self.values);
-        let write = |value: f64| if value < 10.0 { format!("{value:.2}") } else { grouped(value) };
         let (low, high) =
             self.values.iter().fold((f64::MAX, f64::MIN), |(low, high), it| (low.min(*it), high.max(*it)));
         let spread = if self.values.len() > 1 { format!("{} to {}", write(low), write(high)) } else { String::new() };
         let none = String::new;
         vec![
             self.name.clone(),
-            format!("{}{}", write(value), self.unit),
+            self.written(),
             spread,
             self.goal.map_or_else(none, |goal| goal.write(goal.bound, self.unit)),
             self.goal.and_then(|goal| Some(goal.write(goal.stretch?, self.unit))).unwrap_or_default(),
@@ -198,42 +224,37 @@ impl Finding {
     }
 }
 
-const FINDING_HEAD: [&str; 6] = ["figure", "median", "rounds", "goal", "stretch", ""];
+pub(crate) const FINDING_HEAD: [&str; 6] = ["figure", "median", "rounds", "goal", "stretch", ""];
+
+pub(crate) struct Plot {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) svg: String,
+}
+
+/// A comparison, with its plot.
+pub(crate) struct Table {
+    pub(crate) plot: Plot,
+    pub(crate) head: Vec<&'static str>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
 
 /// All that was found in one run.
+#[derive(Default)]
 pub(crate) struct Report {
-    database: String,
-    findings: Vec<Finding>,
-    lines: Vec<Line>,
-    /// What the load was.
-    notes: Vec<String>,
-    memory: Vec<(String, f64)>,
-    audits: usize,
-    settings: Vec<(String, String)>,
-    scale: Scale,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) lines: Vec<Line>,
+    /// What the load was, and what else is worth knowing.
+    pub(crate) notes: Vec<String>,
+    pub(crate) plots: Vec<Plot>,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) audits: usize,
+    /// What a request to a bare handler costs the client and the handler, in microseconds, by the load.
+    pub(crate) bare: BTreeMap<&'static str, Vec<[f64; 2]>>,
+    pub(crate) failures: Vec<String>,
 }
 
 impl Report {
-    pub(crate) async fn new(pool: &MySqlPool, scale: Scale) -> anyhow::Result<Self> {
-        let database: String = sqlx::query_scalar("SELECT VERSION()").fetch_one(pool).await?;
-        let settings = sqlx::query_as(
-            "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('innodb_flush_log_at_trx_commit', 'sync_binlog', 'log_bin', \
-             'innodb_buffer_pool_size', 'innodb_flush_method', 'innodb_doublewrite', 'performance_schema')",
-        )
-        .fetch_all(pool)
-        .await?;
-        Ok(Self {
-            database,
-            findings: Vec::new(),
-            lines: Vec::new(),
-            notes: Vec::new(),
-            memory: Vec::new(),
-            audits: 0,
-            settings,
-            scale,
-        })
-    }
-
     pub(crate) fn add_line(&mut self, line: Line) {
         say(&row(&line.cells()));
         self.lines.push(line);
@@ -250,15 +271,25 @@ impl Report {
         self.notes.push(text);
     }
 
-    /// Adds a note, unless it is there.
-    pub(crate) fn note_once(&mut self, text: String) {
-        if !self.notes.contains(&text) {
-            self.note(text);
-        }
+    /// Adds a plot; the name is its file's.
+    pub(crate) fn draw(&mut self, name: &'static str, title: &'static str, svg: String) {
+        self.plots.push(Plot { name, title, svg });
     }
 
-    pub(crate) fn note_memory(&mut self, name: &str, megabytes: f64) {
-        self.memory.push((name.to_owned(), megabytes));
+    /// Adds a comparison.
+    pub(crate) fn add_table(
+        &mut self,
+        name: &'static str,
+        title: &'static str,
+        head: Vec<&'static str>,
+        rows: Vec<Vec<String>>,
+        svg: String,
+    ) {
+        say(&format!("{title}\n| {} |", head.join(" | ")));
+        for cells in &rows {
+            say(&row(cells));
+        }
+        self.tables.push(Table { plot: Plot { name, title, svg }, head, rows });
     }
 
     pub(crate) fn note_audit(&mut self, invariants: usize, took: Duration) {
@@ -266,18 +297,28 @@ impl Report {
         say(&format!("all {invariants} invariants hold ({:.1} s)", took.as_secs_f64()));
     }
 
-    /// What the columns of lines are.
-    pub(crate) fn say_heads(&self) {
-        say(&format!("{} ({} rounds)", self.database, self.scale.rounds));
-        for (name, value) in &self.settings {
-            say(&format!("  {name} = {value}"));
+    pub(crate) fn fail(&mut self, text: String) {
+        say(&text);
+        self.failures.push(text);
+    }
+
+    /// Adds what is only known at the end.
+    pub(crate) fn finish(&mut self) {
+        for (name, costs) in std::mem::take(&mut self.bare) {
+            let [client, handler] = [0, 1].map(|of| median(&costs.iter().map(|cost| cost[of]).collect::<Vec<_>>()));
+            self.note(format!(
+                "H of {name}: a request takes {client:.1} µs of processor time in the client, {handler:.1} µs in the handler."
+            ));
         }
-        say(&row(&FINDING_HEAD.map(str::to_owned)));
-        say(&row(&LINE_HEAD.map(str::to_owned)));
+        if let Some(most) = self.lines.iter().filter_map(Line::memory).reduce(f64::max) {
+            let goal = Goal::at_most(150.0, Some(80.0));
+            self.find("memory of the server under the heaviest of these", vec![most], " MB", Some(goal));
+        }
     }
 }
 
-fn row(cells: &[String]) -> String {
+/// A row of a table.
+pub(crate) fn row(cells: &[String]) -> String {
     format!("| {} |", cells.join(" | "))
 }
 

@@ -104,6 +104,11 @@ pub(crate) fn peak_memory(pid: u32) -> Option<f64> {
     memory(pid, "VmHWM:")
 }
 
+/// The memory, in MB, that a process has resident.
+pub(crate) fn resident_memory(pid: u32) -> Option<f64> {
+    memory(pid, "VmRSS:")
+}
+
 fn memory(pid: u32, field: &str) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;

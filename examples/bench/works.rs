@@ -194,18 +194,21 @@ impl Work for Journeys {
     }
 }
 
-/// Everybody wants the same seat, and one gets it.
-pub(crate) struct HotSeat {
-    pub(crate) performance: u64,
-    pub(crate) seat: u64,
+/// Each person wants some neighbouring seats, which others want too.
+pub(crate) struct Contested<F> {
+    pub(crate) sale: Rc<Sale>,
     pub(crate) buyers: Rc<[Buyer]>,
+    /// The first seat that a person wants, and how many.
+    pub(crate) wanted: F,
 }
 
-impl Work for HotSeat {
+impl<F: Fn(usize) -> (usize, usize)> Work for Contested<F> {
     async fn run(&self, number: usize, connection: &mut Connection) -> anyhow::Result<()> {
         let Buyer { access, queue, .. } = &self.buyers[number];
-        let body = format!("{{\"performanceId\":{},\"seatIds\":[{}]}}", self.performance, self.seat);
-        let key = format!("hold-{}", self.seat);
+        let (first, count) = (self.wanted)(number);
+        let seats: Vec<_> = self.sale.seats[first..first + count].iter().map(u64::to_string).collect();
+        let body = format!("{{\"performanceId\":{},\"seatIds\":[{}]}}", self.sale.performance, seats.join(","));
+        let key = format!("hold-{}", seats[0]);
         let call =
             Call { method: "POST", path: "/api/v1/bookings", access, queue, key: &key, body: &body, ..Call::default() };
         let status = connection.send(&call).await?.status;
