@@ -66,10 +66,12 @@ pub(crate) enum Verdict {
 
 /// The tables: seats that have a holder or not, wallets with a ledger.
 pub(crate) const TABLES: [&str; 4] = [
-    "CREATE TABLE lock_seats (id INT PRIMARY KEY, holder INT NULL, version INT NOT NULL)",
-    "CREATE TABLE lock_bookings (id BIGINT AUTO_INCREMENT PRIMARY KEY, user INT NOT NULL, seat INT NOT NULL)",
-    "CREATE TABLE lock_wallets (user INT PRIMARY KEY, balance BIGINT NOT NULL, version INT NOT NULL)",
-    "CREATE TABLE lock_ledger (user INT NOT NULL, version INT NOT NULL, balance_after BIGINT NOT NULL, \
+    "CREATE TABLE lock_seats (id INT UNSIGNED PRIMARY KEY, holder INT UNSIGNED NULL, version INT UNSIGNED NOT NULL)",
+    "CREATE TABLE lock_bookings (id BIGINT AUTO_INCREMENT PRIMARY KEY, user INT UNSIGNED NOT NULL, \
+     seat INT UNSIGNED NOT NULL)",
+    "CREATE TABLE lock_wallets (user INT UNSIGNED PRIMARY KEY, balance BIGINT NOT NULL, \
+     version INT UNSIGNED NOT NULL)",
+    "CREATE TABLE lock_ledger (user INT UNSIGNED NOT NULL, version INT UNSIGNED NOT NULL, balance_after BIGINT NOT NULL, \
      PRIMARY KEY (user, version))",
 ];
 
@@ -138,11 +140,11 @@ async fn hold(
             transaction.rollback().await?;
             return Ok(Verdict::Conflict);
         };
-        if row.get::<Option<u32>, _>("holder").is_some() {
+        if row.try_get::<Option<u32>, _>("holder")?.is_some() {
             transaction.rollback().await?;
             return Ok(Verdict::Taken);
         }
-        versions.push(row.get::<i32, _>("version"));
+        versions.push(row.try_get::<u32, _>("version")?);
     }
     for (seat, version) in seats.iter().zip(versions) {
         let update = "UPDATE lock_seats SET holder = ?, version = version + 1 WHERE id = ? AND version = ?";
@@ -170,7 +172,7 @@ async fn charge(connection: &mut MySqlConnection, strategy: Strategy, user: u32)
         transaction.rollback().await?;
         return Ok(Verdict::Conflict);
     };
-    let (version, balance) = (row.get::<i32, _>("version"), row.get::<i64, _>("balance") + 100_000);
+    let (version, balance) = (row.try_get::<u32, _>("version")?, row.try_get::<i64, _>("balance")? + 100_000);
     let update = "UPDATE lock_wallets SET balance = ?, version = version + 1 WHERE user = ? AND version = ?";
     let update = sqlx::query(update).bind(balance).bind(user).bind(version);
     if update.execute(&mut *transaction).await?.rows_affected() == 0 {
