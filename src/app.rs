@@ -15,7 +15,7 @@ use crate::{
         audit::AuditFacade,
         booking::BookingFacade,
         concert::ConcertFacade,
-        event::{EventRelay, RelaySettings},
+        event::{EventFacade, EventRelay, EventUpkeep, RelaySettings},
         housekeeping::HousekeepingFacade,
         lane::{LanePorts, LaneSettings},
         payment::PaymentFacade,
@@ -119,7 +119,10 @@ impl App {
 
     /// Starts the recurring jobs; they end with the server.
     pub fn start_jobs(&self) {
-        let housekeeping = HousekeepingFacade::new(self.ports.clone());
+        let housekeeping = HousekeepingFacade::new(
+            self.ports.clone(),
+            EventUpkeep::new(self.ports.clone(), self.config.event_retention),
+        );
         let stop = &self.shared.draining;
         scheduler::start(&self.shared, housekeeping, SchedulerSettings::default(), &self.tasks, stop);
         self.tasks.spawn(Arc::clone(&self.relay).run(stop.clone()));
@@ -173,7 +176,8 @@ impl App {
 }
 
 fn relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
-    let sender = HttpEventSender::new().context("setting up TLS for the sending of events")?;
+    let sender =
+        HttpEventSender::new(config.webhook_allow_private).context("setting up TLS for the sending of events")?;
     let settings = RelaySettings {
         data_platform: config.data_platform_url.clone(),
         retry: RetryPolicy { attempts: config.event_attempts },
@@ -214,6 +218,7 @@ fn facades(
         points: PointFacade::new(ports.clone(), Arc::clone(&settlements)),
         payments: PaymentFacade::new(ports.clone(), settlements, Arc::clone(&queue)),
         queue,
+        events: EventFacade::new(ports.clone(), config.webhook_allow_private),
         audit: AuditFacade::new(ports.clone()),
         database: Arc::clone(&ports.database),
         clock: Arc::clone(&ports.clock),

@@ -133,7 +133,17 @@ pub const VARIABLES: &[Variable] = &[
         "",
         "Where events are sent, http or https; the same on every instance. Empty: nowhere",
     ),
+    variable(
+        "WEBHOOK_ALLOW_PRIVATE",
+        "false",
+        "Permits webhooks on this machine and in private networks: for development",
+    ),
     variable("EVENT_ATTEMPTS", "12", "How often an event is tried before it is parked; twelve take about a day"),
+    variable(
+        "EVENT_RETENTION_HOURS",
+        "168",
+        "How long an event is kept that everybody has; what is parked or pending is kept for ever",
+    ),
     variable("LOG_FORMAT", "text", "text or json"),
     variable("LOG_LEVEL", "info", "error, warn, info, debug or trace; or a filter such as info,sqlx=debug"),
 ];
@@ -190,8 +200,12 @@ pub struct Config {
     pub cors_allowed_origins: Vec<String>,
     /// `DATA_PLATFORM_URL`
     pub data_platform_url: Option<String>,
+    /// `WEBHOOK_ALLOW_PRIVATE`
+    pub webhook_allow_private: bool,
     /// `EVENT_ATTEMPTS`
     pub event_attempts: u16,
+    /// `EVENT_RETENTION_HOURS`
+    pub event_retention: TimeDelta,
     /// `LOG_FORMAT`
     pub log_format: LogFormat,
     /// `LOG_LEVEL`
@@ -266,7 +280,9 @@ impl Config {
             proxies: ProxySettings { trusted: reader.networks(), header: reader.address_header() },
             cors_allowed_origins: reader.origins(),
             data_platform_url: reader.data_platform_url(),
+            webhook_allow_private: reader.flag("WEBHOOK_ALLOW_PRIVATE"),
             event_attempts: reader.number("EVENT_ATTEMPTS", 1, 100),
+            event_retention: TimeDelta::hours(reader.number("EVENT_RETENTION_HOURS", 1, 87_600)),
             log_format: reader.log_format(),
             log_level: reader.log_level(),
         };
@@ -364,16 +380,20 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         url
     }
 
-    fn secrets(&mut self) -> Secrets {
-        let secrets: Vec<_> = self.text("TOKEN_SECRET").split(',').map(|secret| secret.trim().to_owned()).collect();
-        let demo = match self.text("DEMO").as_str() {
+    fn flag(&mut self, name: &'static str) -> bool {
+        match self.text(name).as_str() {
             "true" | "1" => true,
             "false" | "0" => false,
             other => {
-                self.fail("DEMO", format!("{other:?} is neither true nor false"));
+                self.fail(name, format!("{other:?} is neither true nor false"));
                 false
             }
-        };
+        }
+    }
+
+    fn secrets(&mut self) -> Secrets {
+        let secrets: Vec<_> = self.text("TOKEN_SECRET").split(',').map(|secret| secret.trim().to_owned()).collect();
+        let demo = self.flag("DEMO");
         if !demo {
             if secrets.iter().any(|secret| secret == DEMO_SECRET) {
                 self.fail("TOKEN_SECRET", "is missing, or the published one: set a secret of your own, or DEMO=true");

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{Ports, error::AppError};
+use super::{Ports, error::AppError, event::EventUpkeep};
 
 /// How many rows one batch removes.
 const BATCH: u32 = 500;
@@ -19,12 +19,13 @@ const SESSION_DAYS: i64 = 7;
 /// The clean-up.
 pub struct HousekeepingFacade {
     ports: Ports,
+    events: EventUpkeep,
 }
 
 impl HousekeepingFacade {
-    /// Works through these ports.
-    pub fn new(ports: Ports) -> Self {
-        Self { ports }
+    /// Works through these ports, and leaves old events to `events`.
+    pub fn new(ports: Ports, events: EventUpkeep) -> Self {
+        Self { ports, events }
     }
 
     /// Removes a batch of what is old; tells whether there may be more. Safe to run anywhere, any time.
@@ -35,6 +36,7 @@ impl HousekeepingFacade {
         let admissions = uow.queues().delete_admissions(now - TimeDelta::days(ADMISSION_DAYS), BATCH).await?;
         let sessions = uow.sessions().delete_ended(now - TimeDelta::days(SESSION_DAYS), BATCH).await?;
         uow.commit().await?;
-        Ok([keys, admissions, sessions].into_iter().any(|deleted| deleted >= u64::from(BATCH)))
+        let more = self.events.clean().await?;
+        Ok(more || [keys, admissions, sessions].into_iter().any(|deleted| deleted >= u64::from(BATCH)))
     }
 }

@@ -96,6 +96,12 @@ pub enum Refusal {
     /// No such venue.
     #[error("There is no such venue.")]
     VenueNotFound,
+    /// No such event, or it is no longer kept.
+    #[error("There is no such event, or it is no longer kept.")]
+    EventNotFound,
+    /// No such webhook.
+    #[error("There is no such webhook.")]
+    WebhookNotFound,
 
     // Holds and bookings.
     /// Some of the seats are held or sold: none was taken.
@@ -182,6 +188,8 @@ impl Refusal {
             | Self::BookingNotFound
             | Self::PaymentNotFound
             | Self::VenueNotFound
+            | Self::EventNotFound
+            | Self::WebhookNotFound
             | Self::EmailTaken
             | Self::UserHasLiveBookings
             | Self::SeatsUnavailable { .. }

@@ -6,7 +6,7 @@ use super::{
     audit::AuditRepository,
     booking::BookingRepository,
     concert::ConcertRepository,
-    event::{DeliveryRepository, OutboxRepository},
+    event::{DeliveryRepository, OutboxRepository, WebhookRepository},
     idempotency::IdempotencyRepository,
     payment::PaymentRepository,
     point::WalletRepository,
@@ -39,6 +39,8 @@ pub trait Repositories: Send {
     fn outbox(&mut self) -> &mut dyn OutboxRepository;
     /// What becomes of them at each destination.
     fn deliveries(&mut self) -> &mut dyn DeliveryRepository;
+    /// Receivers that were registered.
+    fn webhooks(&mut self) -> &mut dyn WebhookRepository;
     /// The invariants.
     fn audit(&mut self) -> &mut dyn AuditRepository;
 }

@@ -25,6 +25,7 @@ mod points;
 mod idempotency;
 
 mod deliveries;
+mod webhooks;
 
 mod admin;
 mod operation;

@@ -19,11 +19,16 @@ use crate::{
     domain::{
         event::{Destination, EventSender, NewDelivery, Receiver, RetryPolicy, Undispatched},
         randomness::below,
+        repository_error::RepositoryError,
+        unit_of_work::Repositories,
     },
 };
 
 /// How many events are handed out in one transaction.
 const DISPATCH_BATCH: u32 = 500;
+
+/// How many deliveries one statement writes: each number of rows is a statement that is prepared and kept.
+const INSERT_BATCH: usize = 128;
 
 /// How often it is looked for what other instances have written, and for what is due again.
 pub(super) const POLL: Duration = Duration::from_millis(500);
@@ -76,7 +81,7 @@ impl EventRelay {
         while !stop.is_cancelled() {
             let turn = async {
                 if is_due(&mut refreshed, RECEIVERS) {
-                    workers.assign(self.receivers());
+                    workers.assign(self.receivers().await?);
                 }
                 if is_due(&mut measured, MEASURE) {
                     self.measure().await?;
@@ -106,7 +111,7 @@ impl EventRelay {
     /// Hands out and sends everything that is due, and waits for what comes of it.
     pub async fn run_once(self: &Arc<Self>) -> Result<(), AppError> {
         while self.dispatch().await? > 0 {}
-        for receiver in self.receivers() {
+        for receiver in self.receivers().await? {
             Worker::new(Arc::clone(self), receiver, Arc::default(), CancellationToken::new()).work_off().await?;
         }
         Ok(())
@@ -122,16 +127,19 @@ impl EventRelay {
         let mut uow = self.ports.database.begin().await?;
         let events = uow.outbox().claim_undispatched(DISPATCH_BATCH).await?;
         // Read after the events: whoever was registered before one was written gets it.
-        let receivers = list_receivers(&self.settings);
+        let receivers = list_receivers(&self.settings, &mut *uow).await?;
         let delivery = |receiver: &Receiver, event: &Undispatched| NewDelivery {
             event_id: event.id,
             destination: receiver.destination,
             at: event.at,
         };
-        let deliveries: Vec<_> =
-            receivers.iter().flat_map(|receiver| events.iter().map(move |event| delivery(receiver, event))).collect();
-        // A statement has at most 65,535 values.
-        for deliveries in deliveries.chunks(4 * DISPATCH_BATCH as usize) {
+        let deliveries: Vec<_> = receivers
+            .iter()
+            .flat_map(|receiver| {
+                events.iter().filter(|event| receiver.takes(&event.kind)).map(move |event| delivery(receiver, event))
+            })
+            .collect();
+        for deliveries in deliveries.chunks(INSERT_BATCH) {
             uow.deliveries().insert(deliveries, now).await?;
         }
         let ids: Vec<_> = events.iter().map(|event| event.id).collect();
@@ -140,8 +148,9 @@ impl EventRelay {
         Ok(u32::try_from(ids.len()).unwrap_or(u32::MAX))
     }
 
-    fn receivers(&self) -> Vec<Receiver> {
-        list_receivers(&self.settings)
+    async fn receivers(&self) -> Result<Vec<Receiver>, AppError> {
+        let _permit = self.connection().await;
+        Ok(list_receivers(&self.settings, &mut *self.ports.database.read().await?).await?)
     }
 
     async fn measure(&self) -> Result<(), AppError> {
@@ -179,10 +188,12 @@ impl EventRelay {
     }
 }
 
-fn list_receivers(settings: &RelaySettings) -> Vec<Receiver> {
-    let data_platform =
-        settings.data_platform.iter().map(|url| Receiver { destination: Destination::DataPlatform, url: url.clone() });
-    data_platform.collect()
+async fn list_receivers(
+    settings: &RelaySettings,
+    repositories: &mut (impl Repositories + ?Sized),
+) -> Result<Vec<Receiver>, RepositoryError> {
+    let webhooks = repositories.webhooks().list_active().await?.into_iter().map(Receiver::from);
+    Ok(settings.data_platform.iter().cloned().map(Receiver::data_platform).chain(webhooks).collect())
 }
 
 fn is_due(last: &mut Option<Stopwatch>, every: Duration) -> bool {

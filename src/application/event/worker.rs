@@ -20,7 +20,7 @@ use crate::{
     domain::{
         clock::Instant,
         event::{Chain, Claim, Claimed, Destination, Outcome, Receiver, Settlement, Verdict},
-        id::EventId,
+        id::{EventId, WebhookId},
         randomness::new_uuid,
     },
 };
@@ -238,7 +238,7 @@ impl Worker {
                 self.failures_in_row = self.failures_in_row.saturating_add(1);
                 self.rests_until = retry_after.map(|wish| now + wish.min(LONGEST_REST)).or(self.rests_until);
             }
-            Outcome::Gone => {}
+            Outcome::Gone => self.stop.cancel(),
         }
     }
 }
@@ -279,6 +279,8 @@ fn untouched(claimed: &Claimed, next_attempt_at: Instant) -> Settlement {
 pub(super) struct Settled {
     pub(super) delivered: Vec<EventId>,
     pub(super) others: Vec<Settlement>,
+    /// The webhook that wants no more events.
+    pub(super) gone: Option<WebhookId>,
 }
 
 impl Settled {
@@ -291,6 +293,9 @@ impl Settled {
         now: Instant,
     ) -> Verdict {
         let verdict = relay.settings.retry.judge(claimed.attempts, outcome.clone(), now, relay.percent());
+        if let (Outcome::Gone, Destination::Webhook(id)) = (outcome, destination) {
+            self.gone = Some(id);
+        }
         let event_id = claimed.event.id;
         let attempts = claimed.attempts.saturating_add(1);
         let word = match &verdict {
@@ -345,6 +350,9 @@ impl EventRelay {
         uow.deliveries().settle_delivered(destination, lease, &settled.delivered).await?;
         for settlement in &settled.others {
             uow.deliveries().settle(destination, lease, settlement).await?;
+        }
+        if let Some(id) = settled.gone {
+            uow.webhooks().disable(id, self.ports.now()).await?;
         }
         Ok(uow.commit().await?)
     }

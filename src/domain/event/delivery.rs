@@ -53,6 +53,31 @@ impl Destination {
     }
 }
 
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryStatus {
+    /// It is to be made.
+    Pending,
+    /// The receiver has it.
+    Delivered,
+    /// It was given up, until an administrator asks for it.
+    Parked,
+}
+
+impl DeliveryStatus {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Parked];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Delivered => "DELIVERED",
+            Self::Parked => "PARKED",
+        }
+    }
+}
+
 /// An event as it was recorded: what is sent of it never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedEvent {

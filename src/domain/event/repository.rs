@@ -3,8 +3,13 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Candidate, Destination, Event};
-use crate::domain::{clock::Instant, id::EventId, repository_error::RepositoryError};
+use super::{Candidate, DeliveryStatus, Destination, Event, Webhook};
+use crate::domain::{
+    clock::Instant,
+    id::{EventId, WebhookId},
+    page::Page,
+    repository_error::RepositoryError,
+};
 
 /// An event whose deliveries are still to be written.
 #[derive(Clone, Debug)]
@@ -54,6 +59,51 @@ pub struct Backlog {
     pub oldest: Option<Instant>,
 }
 
+/// An event whose deliveries were written.
+#[derive(Clone, Copy, Debug)]
+pub struct Dispatched {
+    /// Which.
+    pub id: EventId,
+    /// When it happened.
+    pub at: Instant,
+    /// When they were written.
+    pub dispatched_at: Instant,
+}
+
+/// Which deliveries to list.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryFilter {
+    /// Only these.
+    pub status: Option<DeliveryStatus>,
+    /// Only those after this one of the page before.
+    pub before: Option<(EventId, Destination)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A delivery as an administrator sees it.
+#[derive(Clone, Debug)]
+pub struct DeliveryRecord {
+    /// Of which event.
+    pub event_id: EventId,
+    /// Its type.
+    pub kind: String,
+    /// What it is about.
+    pub subject: String,
+    /// To whom.
+    pub destination: Destination,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// How often it was tried.
+    pub attempts: u16,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+    /// When the event happened.
+    pub created_at: Instant,
+    /// When it is tried again.
+    pub next_attempt_at: Instant,
+}
+
 /// Keeps events until they are delivered.
 #[async_trait]
 pub trait OutboxRepository: Send {
@@ -68,6 +118,21 @@ pub trait OutboxRepository: Send {
 
     /// Notes that the deliveries of these events are written.
     async fn mark_dispatched(&mut self, ids: &[EventId], now: Instant) -> Result<(), RepositoryError>;
+
+    /// Locks an event, and tells whether it is there.
+    async fn lock(&mut self, id: EventId) -> Result<bool, RepositoryError>;
+
+    /// Locks events that were handed out before `horizon`, in the order in which they were, after the one given, and
+    /// skips what others have locked.
+    async fn claim_dispatched(
+        &mut self,
+        horizon: Instant,
+        after: Option<(Instant, EventId)>,
+        limit: u32,
+    ) -> Result<Vec<Dispatched>, RepositoryError>;
+
+    /// Removes events with their deliveries, and notes that those from before `horizon` may be missing.
+    async fn remove(&mut self, ids: &[EventId], horizon: Instant) -> Result<(), RepositoryError>;
 }
 
 /// Keeps what becomes of each event at each destination.
@@ -129,6 +194,43 @@ pub trait DeliveryRepository: Send {
         now: Instant,
     ) -> Result<(), RepositoryError>;
 
+    /// Which of these events are still to be delivered to somebody, or were given up.
+    async fn list_undelivered(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, RepositoryError>;
+
+    /// Deliveries, newest event first.
+    async fn list(&mut self, filter: &DeliveryFilter) -> Result<Page<DeliveryRecord>, RepositoryError>;
+
+    /// Makes an event's deliveries due again, but for those to webhooks that have ended.
+    async fn restart(&mut self, id: EventId, now: Instant) -> Result<(), RepositoryError>;
+
+    /// Parks what is pending at a destination, whoever has a lease on it, and tells how much it was.
+    async fn park(&mut self, destination: Destination, reason: &str, limit: u32) -> Result<u64, RepositoryError>;
+
     /// Counts what is to be delivered, each number up to `limit`.
     async fn backlog(&mut self, limit: u32) -> Result<Backlog, RepositoryError>;
+}
+
+/// Keeps webhooks.
+#[async_trait]
+pub trait WebhookRepository: Send {
+    /// Adds one.
+    async fn insert(&mut self, webhook: &Webhook) -> Result<(), RepositoryError>;
+
+    /// Those that are sent events.
+    async fn list_active(&mut self) -> Result<Vec<Webhook>, RepositoryError>;
+
+    /// Those that weren't deleted, oldest first.
+    async fn list(&mut self, after: Option<WebhookId>, limit: u32) -> Result<Page<Webhook>, RepositoryError>;
+
+    /// Those that were deleted, or want no more events.
+    async fn list_ended(&mut self) -> Result<Vec<WebhookId>, RepositoryError>;
+
+    /// Ends one, and tells whether it was there.
+    async fn delete(&mut self, id: WebhookId, now: Instant) -> Result<bool, RepositoryError>;
+
+    /// Notes that it wants no more events.
+    async fn disable(&mut self, id: WebhookId, now: Instant) -> Result<(), RepositoryError>;
+
+    /// Removes one that was deleted before `horizon`.
+    async fn forget(&mut self, id: WebhookId, horizon: Instant) -> Result<(), RepositoryError>;
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Destination, Outcome, RecordedEvent};
+use super::{Destination, EventTypes, Outcome, RecordedEvent, SigningSecret, Webhook};
 use crate::domain::clock::Instant;
 
 /// Somebody who is sent events.
@@ -12,6 +12,33 @@ pub struct Receiver {
     pub destination: Destination,
     /// Where it listens.
     pub url: String,
+    /// What it is sent; `None` for everything.
+    pub types: Option<EventTypes>,
+    /// What its events are signed with, if they are.
+    pub secret: Option<SigningSecret>,
+}
+
+impl Receiver {
+    /// The one that is configured: it is sent everything.
+    pub fn data_platform(url: String) -> Self {
+        Self { destination: Destination::DataPlatform, url, types: None, secret: None }
+    }
+
+    /// Whether it is sent events of this type.
+    pub fn takes(&self, kind: &str) -> bool {
+        self.types.as_ref().is_none_or(|types| types.as_slice().contains(&kind))
+    }
+}
+
+impl From<Webhook> for Receiver {
+    fn from(webhook: Webhook) -> Self {
+        Self {
+            destination: Destination::Webhook(webhook.id),
+            url: webhook.url.as_str().to_owned(),
+            types: Some(webhook.types),
+            secret: Some(webhook.secret),
+        }
+    }
 }
 
 /// Sends events.

@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use super::{sql, unit_of_work::Session};
+use super::{error::corrupt, sql, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
     event::{
-        Backlog, Candidate, DeliveryRepository, Destination, Earlier, NewDelivery, RecordedEvent, Settlement, Standing,
+        Backlog, Candidate, DeliveryFilter, DeliveryRecord, DeliveryRepository, DeliveryStatus, Destination, Earlier,
+        NewDelivery, RecordedEvent, Settlement, Standing, WebhookRepository,
     },
     id::EventId,
+    page::Page,
     repository_error::RepositoryError,
 };
 
@@ -43,6 +45,17 @@ const OLDEST_PENDING: &str = "SELECT created_at FROM event_deliveries FORCE INDE
 /// Index: `ix_outbox_events_dispatch`.
 const OLDEST_UNDISPATCHED: &str = "SELECT created_at FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
      WHERE dispatched_at IS NULL ORDER BY id LIMIT 1";
+
+/// Primary key. What is being sent meanwhile is sent once more.
+const RESTART: &str = "UPDATE event_deliveries SET status = 'PENDING', attempts = 0, lease = NULL, \
+     next_attempt_at = ? WHERE event_id = ? AND destination = ?";
+
+/// Primary key.
+const LIST_DESTINATIONS: &str = "SELECT destination FROM event_deliveries WHERE event_id = ?";
+
+/// Index: `ix_event_deliveries_destination`.
+const PARK: &str = "UPDATE event_deliveries SET status = 'PARKED', lease = NULL, last_error = ? \
+     WHERE destination = ? AND status = 'PENDING' LIMIT ?";
 
 /// The longest text that is kept of an error.
 const ERROR_LENGTH: usize = 500;
@@ -79,6 +92,42 @@ struct EarlierRow {
     /// Both absent while it isn't handed out.
     next_attempt_at: Option<Instant>,
     lease: Option<Uuid>,
+}
+
+#[derive(FromRow)]
+struct DeliveryRow {
+    event_id: Uuid,
+    r#type: String,
+    subject: String,
+    destination: String,
+    status: String,
+    attempts: u16,
+    last_error: Option<String>,
+    created_at: Instant,
+    next_attempt_at: Instant,
+}
+
+impl TryFrom<DeliveryRow> for DeliveryRecord {
+    type Error = RepositoryError;
+
+    fn try_from(row: DeliveryRow) -> Result<Self, RepositoryError> {
+        let status = DeliveryStatus::ALL.into_iter().find(|status| status.name() == row.status);
+        Ok(Self {
+            event_id: EventId(row.event_id),
+            kind: row.r#type,
+            subject: row.subject,
+            destination: read_destination(&row.destination)?,
+            status: status.ok_or_else(|| corrupt("the status of a delivery", &row.status))?,
+            attempts: row.attempts,
+            last_error: row.last_error,
+            created_at: row.created_at,
+            next_attempt_at: row.next_attempt_at,
+        })
+    }
+}
+
+fn read_destination(text: &str) -> Result<Destination, RepositoryError> {
+    text.parse().map_err(|_| corrupt("a destination", text))
 }
 
 impl Session {
@@ -271,6 +320,67 @@ impl DeliveryRepository for Session {
         let query = sqlx::query(AssertSqlSafe(text)).bind(now).bind(destination.to_string()).bind(lease);
         ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
         Ok(())
+    }
+
+    async fn list_undelivered(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, RepositoryError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = sql::padded(ids.iter().map(|id| id.0));
+        // Primary key.
+        let text = format!(
+            "SELECT DISTINCT event_id FROM event_deliveries WHERE event_id IN {} AND status <> 'DELIVERED'",
+            sql::list(ids.len())
+        );
+        let query = sqlx::query_scalar::<_, Uuid>(AssertSqlSafe(text));
+        let found = ids.into_iter().fold(query, sqlx::query::QueryScalar::bind).fetch_all(self.connection()).await?;
+        Ok(found.into_iter().map(EventId).collect())
+    }
+
+    async fn list(&mut self, filter: &DeliveryFilter) -> Result<Page<DeliveryRecord>, RepositoryError> {
+        let mut text = "SELECT d.event_id, e.type, e.subject, d.destination, d.status, d.attempts, d.last_error, \
+             d.created_at, d.next_attempt_at FROM event_deliveries d JOIN outbox_events e ON e.id = d.event_id \
+             WHERE TRUE"
+            .to_owned();
+        // Index: `ix_event_deliveries_status`; without a status the primary key.
+        if filter.status.is_some() {
+            text.push_str(" AND d.status = ?");
+        }
+        if filter.before.is_some() {
+            text.push_str(" AND d.event_id <= ? AND (d.event_id < ? OR d.destination < ?)");
+        }
+        text.push_str(" ORDER BY d.event_id DESC, d.destination DESC LIMIT ?");
+        let mut query = sqlx::query_as::<_, DeliveryRow>(AssertSqlSafe(text));
+        if let Some(status) = filter.status {
+            query = query.bind(status.name());
+        }
+        if let Some((id, destination)) = filter.before {
+            query = query.bind(id.0).bind(id.0).bind(destination.to_string());
+        }
+        let rows = query.bind(filter.limit + 1).fetch_all(self.connection()).await?;
+        let records: Result<Vec<_>, _> = rows.into_iter().map(TryInto::try_into).collect();
+        Ok(Page::of(records?, filter.limit))
+    }
+
+    async fn restart(&mut self, id: EventId, now: Instant) -> Result<(), RepositoryError> {
+        let destinations: Vec<String> =
+            sqlx::query_scalar(LIST_DESTINATIONS).bind(id.0).fetch_all(self.connection()).await?;
+        let active = WebhookRepository::list_active(self).await?;
+        for name in destinations {
+            let lives = match read_destination(&name)? {
+                Destination::DataPlatform => true,
+                Destination::Webhook(id) => active.iter().any(|webhook| webhook.id == id),
+            };
+            if lives {
+                sqlx::query(RESTART).bind(now).bind(id.0).bind(name).execute(self.connection()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn park(&mut self, destination: Destination, reason: &str, limit: u32) -> Result<u64, RepositoryError> {
+        let query = sqlx::query(PARK).bind(reason).bind(destination.to_string()).bind(limit);
+        Ok(query.execute(self.connection()).await?.rows_affected())
     }
 
     async fn backlog(&mut self, limit: u32) -> Result<Backlog, RepositoryError> {

@@ -11,7 +11,7 @@ use crate::domain::{
     booking::Booking,
     clock::Instant,
     concert::SeatStatus,
-    event::{Event, Fact, OutboxRepository, Undispatched},
+    event::{Dispatched, Event, Fact, OutboxRepository, Undispatched},
     id::EventId,
     payment::Payment,
     repository_error::RepositoryError,
@@ -25,6 +25,18 @@ const HAS_UNDISPATCHED: &str = "SELECT 1 FROM outbox_events FORCE INDEX (ix_outb
 /// no event is passed over because a later one was committed first.
 const CLAIM_UNDISPATCHED: &str = "SELECT id, type, created_at FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
      WHERE dispatched_at IS NULL ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED";
+
+/// Primary key.
+const LOCK: &str = "SELECT 1 FROM outbox_events WHERE id = ? FOR UPDATE";
+
+/// Index: `ix_outbox_events_dispatch`. Locks the rows found, and skips what others have locked.
+const CLAIM_DISPATCHED: &str = "SELECT id, created_at, dispatched_at FROM outbox_events \
+     FORCE INDEX (ix_outbox_events_dispatch) WHERE dispatched_at >= ? AND dispatched_at < ? \
+     AND (dispatched_at > ? OR id > ?) ORDER BY dispatched_at, id LIMIT ? FOR UPDATE SKIP LOCKED";
+
+/// The one row.
+const MOVE_HORIZON: &str = "INSERT INTO outbox_horizon (id, removed_before) VALUES (1, ?) \
+     ON DUPLICATE KEY UPDATE removed_before = GREATEST(removed_before, VALUES(removed_before))";
 
 /// What receivers read of a fact: written once, so that every delivery and every attempt says the same.
 #[derive(Serialize)]
@@ -170,6 +182,39 @@ impl OutboxRepository for Session {
         let text = format!("UPDATE outbox_events SET dispatched_at = ? WHERE id IN {}", sql::list(ids.len()));
         let query = sqlx::query(AssertSqlSafe(text)).bind(now);
         ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn lock(&mut self, id: EventId) -> Result<bool, RepositoryError> {
+        let found: Option<i64> = sqlx::query_scalar(LOCK).bind(id.0).fetch_optional(self.connection()).await?;
+        Ok(found.is_some())
+    }
+
+    async fn claim_dispatched(
+        &mut self,
+        horizon: Instant,
+        after: Option<(Instant, EventId)>,
+        limit: u32,
+    ) -> Result<Vec<Dispatched>, RepositoryError> {
+        let (after, after_id) = after.map_or((Instant::UNIX_EPOCH, Uuid::nil()), |(at, id)| (at, id.0));
+        let query = sqlx::query_as(CLAIM_DISPATCHED).bind(after).bind(horizon).bind(after).bind(after_id).bind(limit);
+        let rows: Vec<(Uuid, Instant, Instant)> = query.fetch_all(self.connection()).await?;
+        let dispatched = |(id, at, dispatched_at)| Dispatched { id: EventId(id), at, dispatched_at };
+        Ok(rows.into_iter().map(dispatched).collect())
+    }
+
+    async fn remove(&mut self, ids: &[EventId], horizon: Instant) -> Result<(), RepositoryError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ids = sql::padded(ids.iter().map(|id| id.0));
+        // Primary keys; the events are locked, and nothing brings a delivery back without that lock.
+        for (table, key) in [("event_deliveries", "event_id"), ("outbox_events", "id")] {
+            let text = format!("DELETE FROM {table} WHERE {key} IN {}", sql::list(ids.len()));
+            let query = sqlx::query(AssertSqlSafe(text));
+            ids.iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
+        }
+        sqlx::query(MOVE_HORIZON).bind(horizon).execute(self.connection()).await?;
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod session;
 mod sql;
 mod unit_of_work;
 mod user;
+mod webhook;
 
 use std::{str::FromStr, time::Duration};
 

@@ -11,7 +11,7 @@ use crate::domain::{
     audit::AuditRepository,
     booking::BookingRepository,
     concert::ConcertRepository,
-    event::{DeliveryRepository, OutboxRepository},
+    event::{DeliveryRepository, OutboxRepository, WebhookRepository},
     idempotency::IdempotencyRepository,
     payment::PaymentRepository,
     point::WalletRepository,
@@ -165,6 +165,10 @@ impl Repositories for Session {
     }
 
     fn deliveries(&mut self) -> &mut dyn DeliveryRepository {
+        self
+    }
+
+    fn webhooks(&mut self) -> &mut dyn WebhookRepository {
         self
     }
 

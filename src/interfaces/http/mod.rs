@@ -11,6 +11,7 @@ pub mod booking;
 pub mod concert;
 pub mod context;
 pub mod draw;
+pub mod event;
 pub mod gate;
 pub mod idempotency;
 pub mod middleware;

@@ -12,7 +12,9 @@ use utoipa::openapi::{
     tag::TagBuilder,
 };
 
-use super::{admin, booking, concert, draw, operation, payment, point, problem::Code, queue, seat, seat_events, user};
+use super::{
+    admin, booking, concert, draw, event, operation, payment, point, problem::Code, queue, seat, seat_events, user,
+};
 
 /// The security scheme of access tokens.
 pub const BEARER: &str = "accessToken";
@@ -80,6 +82,7 @@ fn failures() -> BTreeMap<&'static str, &'static [Code]> {
         point::FAILURES,
         payment::FAILURES,
         admin::FAILURES,
+        event::FAILURES,
         operation::FAILURES,
     ]
     .into_iter()

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::problem::{Code, FieldError, Problem};
 use crate::domain::{
     clock::Instant,
-    id::{BookingId, ConcertId, PaymentId, PerformanceId},
+    id::{BookingId, ConcertId, EventId, PaymentId, PerformanceId, WebhookId},
     refusal::Refusal,
 };
 
@@ -162,6 +162,18 @@ impl PathId for BookingId {
 impl PathId for PaymentId {
     fn from_path(text: &str) -> Result<Self, Problem> {
         Uuid::try_parse(text).map(Self).map_err(|_| Refusal::PaymentNotFound.into())
+    }
+}
+
+impl PathId for EventId {
+    fn from_path(text: &str) -> Result<Self, Problem> {
+        Uuid::try_parse(text).map(Self).map_err(|_| Refusal::EventNotFound.into())
+    }
+}
+
+impl PathId for WebhookId {
+    fn from_path(text: &str) -> Result<Self, Problem> {
+        Uuid::try_parse(text).map(Self).map_err(|_| Refusal::WebhookNotFound.into())
     }
 }
 

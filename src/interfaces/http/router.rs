@@ -21,7 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
-    admin, booking, concert, draw, gate,
+    admin, booking, concert, draw, event, gate,
     middleware::{log_request, render_problems, set_request_id},
     openapi, operation, payment, point, queue, queue_events, seat, seat_events,
     state::{App, HttpSettings},
@@ -53,6 +53,7 @@ fn open_routes() -> OpenApiRouter<App> {
         .merge(point::routes())
         .merge(payment::routes())
         .merge(admin::routes())
+        .merge(event::routes())
 }
 
 /// The OpenAPI document.

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::{address::ProxySettings, rate_limit::RateLimits};
 use crate::{
     application::{
-        audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade, payment::PaymentFacade, point::PointFacade,
-        queue::QueueFacade, user::UserFacade,
+        audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade, event::EventFacade, payment::PaymentFacade,
+        point::PointFacade, queue::QueueFacade, user::UserFacade,
     },
     domain::{clock::Clock, randomness::Randomness, unit_of_work::Database},
 };
@@ -27,6 +27,8 @@ pub struct Facades {
     pub points: PointFacade,
     /// Payments.
     pub payments: PaymentFacade,
+    /// Deliveries of events, and webhooks.
+    pub events: EventFacade,
     /// The invariants.
     pub audit: AuditFacade,
     /// For readiness.

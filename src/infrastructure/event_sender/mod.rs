@@ -1,16 +1,20 @@
 //! Sending events over HTTP: CloudEvents 1.0, structured mode, one event a request.
 
+mod resolver;
+mod signature;
+
 use std::{error::Error, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use reqwest::{Client, Response, StatusCode, header, redirect};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, header, redirect};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use self::{resolver::PublicResolver, signature::sign};
 use crate::domain::{
     clock::Instant,
-    event::{EventSender, Outcome, Receiver, RecordedEvent},
+    event::{Destination, EventSender, Outcome, Receiver, RecordedEvent, WebhookUrl},
 };
 
 /// How long a connection may take, and how long the whole attempt.
@@ -24,27 +28,49 @@ const BODY_TIME: Duration = Duration::from_secs(1);
 /// What every event says it comes from.
 const SOURCE: &str = "/concert-reservation";
 
+/// Why a webhook isn't sent anything there.
+const PRIVATE: &str = "the address is not on the public internet";
+
 /// Sends events over HTTP.
 #[derive(Debug)]
 pub struct HttpEventSender {
-    client: Client,
+    /// Connects anywhere.
+    open: Client,
+    /// Connects to public addresses alone. `None` where webhooks may be anywhere.
+    guarded: Option<Client>,
 }
 
 impl HttpEventSender {
-    /// Fails when TLS can't be set up.
-    pub fn new() -> Result<Self, reqwest::Error> {
+    /// Webhooks may lead into private networks only if `allow_private`. Fails when TLS can't be set up.
+    pub fn new(allow_private: bool) -> Result<Self, reqwest::Error> {
         // Fails only if it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
+        let guarded = || Self::builder().dns_resolver(PublicResolver).build();
+        Ok(Self { open: Self::builder().build()?, guarded: (!allow_private).then(guarded).transpose()? })
+    }
+
+    fn builder() -> ClientBuilder {
+        Client::builder()
             .connect_timeout(CONNECT)
             .timeout(ATTEMPT)
             .pool_idle_timeout(Duration::from_secs(30))
             // Whoever moves must say so: events don't go where nobody has sent them.
             .redirect(redirect::Policy::none())
+            // A proxy would resolve names itself.
             .no_proxy()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client })
+    }
+
+    /// What may connect to a receiver; `None` for one whose URL says that it is private. Addresses aren't resolved, so
+    /// the resolver doesn't see them.
+    fn client(&self, receiver: &Receiver) -> Option<&Client> {
+        match (receiver.destination, &self.guarded) {
+            (Destination::Webhook(_), Some(guarded)) => {
+                let public = WebhookUrl::new(&receiver.url).is_ok_and(|url| !url.is_private());
+                public.then_some(guarded)
+            }
+            (Destination::DataPlatform, _) | (Destination::Webhook(_), None) => Some(&self.open),
+        }
     }
 }
 
@@ -54,13 +80,18 @@ impl EventSender for HttpEventSender {
         let Ok(body) = body(event) else {
             return failure("the event's data is not JSON");
         };
-        let request = self
-            .client
-            .post(&receiver.url)
-            .header(header::CONTENT_TYPE, "application/cloudevents+json; charset=utf-8")
-            .body(body);
-        match request.send().await {
-            Ok(response) => judge(response, now).await,
+        let Some(client) = self.client(receiver) else { return failure(PRIVATE) };
+        let mut request =
+            client.post(&receiver.url).header(header::CONTENT_TYPE, "application/cloudevents+json; charset=utf-8");
+        if let Some(secret) = &receiver.secret {
+            let (id, timestamp) = (event.id.to_string(), now.timestamp());
+            request = request
+                .header("webhook-signature", sign(&secret.0, &id, timestamp, &body))
+                .header("webhook-timestamp", timestamp)
+                .header("webhook-id", id);
+        }
+        match request.body(body).send().await {
+            Ok(response) => judge(response, receiver.destination, now).await,
             Err(error) => failure(describe(&error)),
         }
     }
@@ -105,7 +136,7 @@ fn body(event: &RecordedEvent) -> serde_json::Result<Vec<u8>> {
     })
 }
 
-async fn judge(response: Response, now: Instant) -> Outcome {
+async fn judge(response: Response, destination: Destination, now: Instant) -> Outcome {
     let status = response.status();
     let retry_after = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
         .then(|| retry_after(&response, now))
@@ -113,7 +144,7 @@ async fn judge(response: Response, now: Instant) -> Outcome {
     drain(response).await;
     if status.is_success() {
         Outcome::Accepted
-    } else if status == StatusCode::GONE {
+    } else if status == StatusCode::GONE && destination != Destination::DataPlatform {
         Outcome::Gone
     } else if status.is_redirection() {
         failure(format!("status {}: redirects are not followed", status.as_u16()))

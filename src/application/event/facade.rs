@@ -1,0 +1,79 @@
+//! What an administrator does about events: looking after their deliveries, and registering webhooks.
+
+use crate::{
+    application::{Ports, error::AppError},
+    domain::{
+        event::{DeliveryFilter, DeliveryRecord, EventTypes, SigningSecret, Webhook, WebhookUrl},
+        id::{EventId, WebhookId},
+        page::Page,
+        randomness::new_uuid,
+        refusal::Refusal,
+    },
+};
+
+/// Use cases of deliveries and webhooks.
+pub struct EventFacade {
+    ports: Ports,
+    allow_private: bool,
+}
+
+impl EventFacade {
+    /// Webhooks may lead into private networks only if `allow_private`.
+    pub fn new(ports: Ports, allow_private: bool) -> Self {
+        Self { ports, allow_private }
+    }
+
+    /// Deliveries, newest event first.
+    pub async fn list_deliveries(&self, filter: &DeliveryFilter) -> Result<Page<DeliveryRecord>, AppError> {
+        let mut repositories = self.ports.database.read().await?;
+        Ok(repositories.deliveries().list(filter).await?)
+    }
+
+    /// Sends an event once more to each destination that it has gone to, as long as that is still there; or
+    /// `EventNotFound`.
+    pub async fn redeliver(&self, id: EventId) -> Result<(), AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        if !uow.outbox().lock(id).await? {
+            return Err(Refusal::EventNotFound.into());
+        }
+        uow.deliveries().restart(id, now).await?;
+        uow.commit().await?;
+        self.ports.events_written.notify_one();
+        Ok(())
+    }
+
+    /// Whether a webhook may not lead there. A name is judged when it is resolved, each time anew.
+    pub fn refuses(&self, url: &WebhookUrl) -> bool {
+        !self.allow_private && url.is_private()
+    }
+
+    /// Registers a receiver of the events that are written from now on.
+    pub async fn create_webhook(&self, url: WebhookUrl, types: EventTypes) -> Result<Webhook, AppError> {
+        let created_at = self.ports.now();
+        let randomness = &*self.ports.randomness;
+        let id = WebhookId(new_uuid(randomness, created_at));
+        let secret = SigningSecret::new(randomness);
+        let webhook = Webhook { id, url, types, secret, created_at, disabled_at: None };
+        let mut uow = self.ports.database.begin().await?;
+        uow.webhooks().insert(&webhook).await?;
+        uow.commit().await?;
+        Ok(webhook)
+    }
+
+    /// The webhooks, oldest first.
+    pub async fn list_webhooks(&self, after: Option<WebhookId>, limit: u32) -> Result<Page<Webhook>, AppError> {
+        let mut repositories = self.ports.database.read().await?;
+        Ok(repositories.webhooks().list(after, limit).await?)
+    }
+
+    /// Ends a webhook, or `WebhookNotFound`. What it hasn't received is parked.
+    pub async fn delete_webhook(&self, id: WebhookId) -> Result<(), AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        if !uow.webhooks().delete(id, now).await? {
+            return Err(Refusal::WebhookNotFound.into());
+        }
+        Ok(uow.commit().await?)
+    }
+}

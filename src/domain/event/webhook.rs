@@ -1,0 +1,177 @@
+//! Webhooks: receivers that an administrator registers.
+
+use std::fmt;
+
+use url::{Host, Url};
+
+use super::{KINDS, address::is_public};
+use crate::domain::{clock::Instant, id::WebhookId, randomness::Randomness};
+
+/// The most characters of a URL.
+const URL_LENGTH: usize = 2_000;
+
+/// Where a webhook listens: http or https, without credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookUrl(Url);
+
+/// Why a text is no webhook's URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAWebhookUrl {
+    /// It isn't one at all.
+    #[error("must be a URL such as \"https://example.org/events\", at most 2000 characters")]
+    Malformed,
+    /// A password would be in lists and logs.
+    #[error("must not hold a user name or password")]
+    Credentials,
+}
+
+impl WebhookUrl {
+    /// Reads it, as browsers do: `http://0x7f.1/` is this machine.
+    pub fn new(text: &str) -> Result<Self, NotAWebhookUrl> {
+        let url = Url::parse(text.trim()).map_err(|_| NotAWebhookUrl::Malformed)?;
+        let fits = url.as_str().len() <= URL_LENGTH;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !fits || url.fragment().is_some() {
+            return Err(NotAWebhookUrl::Malformed);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(NotAWebhookUrl::Credentials);
+        }
+        Ok(Self(url))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether the URL itself says that it leads to this machine or into a private network. A name may do so, too: that
+    /// shows only when it is resolved.
+    pub fn is_private(&self) -> bool {
+        match self.0.host() {
+            Some(Host::Ipv4(address)) => !is_public(address.into()),
+            Some(Host::Ipv6(address)) => !is_public(address.into()),
+            Some(Host::Domain(name)) => {
+                let name = name.trim_end_matches('.');
+                name == "localhost" || name.ends_with(".localhost")
+            }
+            None => true,
+        }
+    }
+}
+
+/// What a webhook's deliveries are signed with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningSecret(pub [u8; 32]);
+
+impl SigningSecret {
+    /// A new one.
+    pub fn new(randomness: &dyn Randomness) -> Self {
+        let mut bytes = [0; 32];
+        randomness.fill(&mut bytes);
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret")
+    }
+}
+
+/// The types of events that a webhook receives: one or more, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventTypes(Vec<&'static str>);
+
+impl EventTypes {
+    /// Takes the types in the order in which they are listed everywhere; none is `None`.
+    pub fn new(types: &[&'static str]) -> Option<Self> {
+        let types: Vec<_> = KINDS.into_iter().filter(|kind| types.contains(kind)).collect();
+        (!types.is_empty()).then_some(Self(types))
+    }
+
+    /// A type by its name.
+    pub fn known(name: &str) -> Option<&'static str> {
+        KINDS.into_iter().find(|kind| *kind == name)
+    }
+
+    /// The types.
+    pub fn as_slice(&self) -> &[&'static str] {
+        &self.0
+    }
+}
+
+/// A receiver that an administrator registered.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Which.
+    pub id: WebhookId,
+    /// Where it listens.
+    pub url: WebhookUrl,
+    /// What it receives.
+    pub types: EventTypes,
+    /// What its deliveries are signed with.
+    pub secret: SigningSecret,
+    /// Since when.
+    pub created_at: Instant,
+    /// When it said that it wants no more events.
+    pub disabled_at: Option<Instant>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_http_and_hold_no_credentials() {
+        for text in ["https://example.org/events?a=b", " http://example.org:8080 ", "http://10.0.0.1/"] {
+            assert!(WebhookUrl::new(text).is_ok(), "{text}");
+        }
+        let long = format!("https://example.org/{}", "a".repeat(2_000));
+        for text in [
+            "",
+            "example.org",
+            "/events",
+            "ftp://example.org",
+            "file:///etc/passwd",
+            "https://",
+            "https://a b/",
+            "https://example.org/#a",
+            &long,
+        ] {
+            assert_eq!(WebhookUrl::new(text), Err(NotAWebhookUrl::Malformed), "{text}");
+        }
+        for text in ["https://user@example.org", "https://user:password@example.org", "https://:password@example.org"] {
+            assert_eq!(WebhookUrl::new(text), Err(NotAWebhookUrl::Credentials), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_says_so_is_private_however_it_is_written() {
+        for host in [
+            "127.0.0.1",
+            "0x7f.1",
+            "2130706433",
+            "0177.0.0.1",
+            "[::1]",
+            "[::ffff:7f00:1]",
+            "localhost",
+            "LOCALHOST.",
+            "a.localhost",
+            "169.254.169.254",
+            "0",
+        ] {
+            assert!(WebhookUrl::new(&format!("http://{host}/")).unwrap().is_private(), "{host}");
+        }
+        for host in ["example.org", "8.8.8.8", "[2606:4700::1111]", "localhost.example.org"] {
+            assert!(!WebhookUrl::new(&format!("http://{host}/")).unwrap().is_private(), "{host}");
+        }
+    }
+
+    #[test]
+    fn types_are_listed_in_one_order_and_once() {
+        let types = EventTypes::new(&["points.charged", "booking.held", "points.charged"]).unwrap();
+        assert_eq!(types.as_slice(), ["booking.held", "points.charged"]);
+        assert_eq!(EventTypes::new(&[]), None);
+        assert_eq!((EventTypes::known("booking.held"), EventTypes::known("booking")), (Some("booking.held"), None));
+    }
+}

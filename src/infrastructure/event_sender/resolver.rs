@@ -1,0 +1,36 @@
+//! Resolving the names of webhooks: to public addresses, or to none.
+
+use std::{io, net::SocketAddr};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::domain::event::is_public;
+
+/// Gives the public addresses of a name alone. The connection is made to what was given here, so a name that is resolved
+/// anew to something else gains nothing.
+#[derive(Debug)]
+pub(super) struct PublicResolver;
+
+impl Resolve for PublicResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let public: Vec<_> = addresses.iter().copied().filter(|address| is_public(address.ip())).collect();
+            if public.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, super::PRIVATE).into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_of_this_machine_has_no_public_address() {
+        let error = PublicResolver.resolve("localhost".parse().unwrap()).await.err().unwrap();
+        assert_eq!(error.to_string(), super::super::PRIVATE);
+    }
+}

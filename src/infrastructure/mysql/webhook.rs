@@ -1,0 +1,111 @@
+//! Webhooks.
+
+use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{error::corrupt, unit_of_work::Session};
+use crate::domain::{
+    clock::Instant,
+    event::{EventTypes, SigningSecret, Webhook, WebhookRepository, WebhookUrl},
+    id::WebhookId,
+    page::Page,
+    repository_error::RepositoryError,
+};
+
+/// Few rows: all are read.
+const LIST_ACTIVE: &str = "SELECT id, url, types, secret, created_at, disabled_at FROM webhooks \
+     WHERE deleted_at IS NULL AND disabled_at IS NULL ORDER BY id";
+
+/// Primary key.
+const LIST: &str = "SELECT id, url, types, secret, created_at, disabled_at FROM webhooks \
+     WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?";
+
+/// Few rows: all are read.
+const LIST_ENDED: &str = "SELECT id FROM webhooks WHERE deleted_at IS NOT NULL OR disabled_at IS NOT NULL";
+
+const INSERT: &str = "INSERT INTO webhooks (id, url, types, secret, created_at) VALUES (?, ?, ?, ?, ?)";
+
+/// Primary key, as in the next two.
+const DELETE: &str = "UPDATE webhooks SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL";
+
+const DISABLE: &str = "UPDATE webhooks SET disabled_at = ? WHERE id = ? AND disabled_at IS NULL";
+
+const FORGET: &str = "DELETE FROM webhooks WHERE id = ? AND deleted_at < ?";
+
+#[derive(FromRow)]
+struct WebhookRow {
+    id: Uuid,
+    url: String,
+    types: String,
+    secret: String,
+    created_at: Instant,
+    disabled_at: Option<Instant>,
+}
+
+impl TryFrom<WebhookRow> for Webhook {
+    type Error = RepositoryError;
+
+    fn try_from(row: WebhookRow) -> Result<Self, RepositoryError> {
+        let types: Vec<_> = row.types.split(' ').filter_map(EventTypes::known).collect();
+        let bytes = STANDARD.decode(&row.secret).ok().and_then(|bytes| bytes.try_into().ok());
+        Ok(Self {
+            id: WebhookId(row.id),
+            url: WebhookUrl::new(&row.url).map_err(|_| corrupt("the URL of a webhook", row.id))?,
+            types: EventTypes::new(&types).ok_or_else(|| corrupt("the types of a webhook", &row.types))?,
+            secret: bytes.map(SigningSecret).ok_or_else(|| corrupt("the secret of a webhook", row.id))?,
+            created_at: row.created_at,
+            disabled_at: row.disabled_at,
+        })
+    }
+}
+
+fn into_all(rows: Vec<WebhookRow>) -> Result<Vec<Webhook>, RepositoryError> {
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+#[async_trait]
+impl WebhookRepository for Session {
+    async fn insert(&mut self, webhook: &Webhook) -> Result<(), RepositoryError> {
+        sqlx::query(INSERT)
+            .bind(webhook.id.0)
+            .bind(webhook.url.as_str())
+            .bind(webhook.types.as_slice().join(" "))
+            .bind(STANDARD.encode(webhook.secret.0))
+            .bind(webhook.created_at)
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    async fn list_active(&mut self) -> Result<Vec<Webhook>, RepositoryError> {
+        into_all(sqlx::query_as(LIST_ACTIVE).fetch_all(self.connection()).await?)
+    }
+
+    async fn list(&mut self, after: Option<WebhookId>, limit: u32) -> Result<Page<Webhook>, RepositoryError> {
+        let after = after.map_or(Uuid::nil(), |id| id.0);
+        let rows = sqlx::query_as(LIST).bind(after).bind(limit + 1).fetch_all(self.connection()).await?;
+        Ok(Page::of(into_all(rows)?, limit))
+    }
+
+    async fn list_ended(&mut self) -> Result<Vec<WebhookId>, RepositoryError> {
+        let ids: Vec<Uuid> = sqlx::query_scalar(LIST_ENDED).fetch_all(self.connection()).await?;
+        Ok(ids.into_iter().map(WebhookId).collect())
+    }
+
+    async fn delete(&mut self, id: WebhookId, now: Instant) -> Result<bool, RepositoryError> {
+        let done = sqlx::query(DELETE).bind(now).bind(id.0).execute(self.connection()).await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    async fn disable(&mut self, id: WebhookId, now: Instant) -> Result<(), RepositoryError> {
+        sqlx::query(DISABLE).bind(now).bind(id.0).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn forget(&mut self, id: WebhookId, horizon: Instant) -> Result<(), RepositoryError> {
+        sqlx::query(FORGET).bind(id.0).bind(horizon).execute(self.connection()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! Events and webhooks, for administrators.
+
+use axum::{extract::State, http::StatusCode, response::IntoResponse};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    auth::Administrator,
+    body::{ADMIN_LIMIT, AdminBody, EmptyBody, FromBody, Object},
+    openapi::Failures,
+    problem::{Code, FieldError, HandlerResult, Problem},
+    query::{Id, Query, cursor, cursor_part},
+    state::App,
+    values::{Timestamp, private},
+};
+use crate::domain::{
+    event::{DeliveryFilter, DeliveryRecord, DeliveryStatus, Destination, EventTypes, KINDS, Webhook, WebhookUrl},
+    id::{EventId, WebhookId},
+};
+
+pub(super) const FAILURES: Failures =
+    &[("redeliver_event", &[Code::EVENT_NOT_FOUND]), ("delete_webhook", &[Code::WEBHOOK_NOT_FOUND])];
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_events))
+        .routes(routes!(redeliver_event))
+        .routes(routes!(create_webhook, list_webhooks))
+        .routes(routes!(delete_webhook))
+}
+
+/// One event on its way to one destination.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeliveryResponse {
+    event_id: Uuid,
+    #[schema(example = "booking.held")]
+    r#type: String,
+    /// What it is about: a booking, a payment, a transaction of points, a performance.
+    #[schema(example = "01939e6b-0c5e-7c6e-9d0a-3f1f2a6f7b10")]
+    subject: String,
+    /// `data-platform`, or the id of a webhook.
+    #[schema(example = "data-platform")]
+    destination: String,
+    /// `PENDING`, `DELIVERED` or `PARKED`.
+    #[schema(example = "PENDING")]
+    status: &'static str,
+    /// How often it was tried.
+    #[schema(example = 2)]
+    attempts: u16,
+    /// Why the last attempt failed.
+    #[schema(example = "status 503")]
+    last_error: Option<String>,
+    created_at: Timestamp,
+    /// When it is tried next, if it is.
+    next_attempt_at: Option<Timestamp>,
+}
+
+impl From<DeliveryRecord> for DeliveryResponse {
+    fn from(record: DeliveryRecord) -> Self {
+        let next_attempt_at = (record.status == DeliveryStatus::Pending).then_some(Timestamp(record.next_attempt_at));
+        Self {
+            event_id: record.event_id.0,
+            r#type: record.kind,
+            subject: record.subject,
+            destination: record.destination.to_string(),
+            status: record.status.name(),
+            attempts: record.attempts,
+            last_error: record.last_error,
+            created_at: Timestamp(record.created_at),
+            next_attempt_at,
+        }
+    }
+}
+
+/// A page of deliveries, newest event first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeliveryListResponse {
+    items: Vec<DeliveryResponse>,
+    next_cursor: Option<String>,
+}
+
+/// A new webhook.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct CreateWebhookRequest {
+    /// http or https, without user name or password, on the public internet.
+    #[schema(value_type = String, max_length = 2_000, example = "https://example.org/events")]
+    url: WebhookUrl,
+    /// The types of events it receives.
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 9, example = json!(["booking.confirmed", "booking.refunded"]))]
+    types: EventTypes,
+}
+
+impl FromBody for CreateWebhookRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let url = object.required("url").and_then(|field| field.parse(WebhookUrl::new));
+        let types = object.required("types").and_then(|field| {
+            let known =
+                |text: &str| EventTypes::known(text).ok_or_else(|| format!("must be one of {}", KINDS.join(", ")));
+            field.list(1..=KINDS.len(), |item| item.parse(known))
+        });
+        Some(Self { url: url?, types: EventTypes::new(&types?)? })
+    }
+}
+
+/// A webhook.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct WebhookResponse {
+    webhook_id: Uuid,
+    #[schema(example = "https://example.org/events")]
+    url: String,
+    #[schema(example = json!(["booking.confirmed", "booking.refunded"]))]
+    types: Vec<&'static str>,
+    created_at: Timestamp,
+    /// Since when it is sent nothing, because it answered 410.
+    disabled_at: Option<Timestamp>,
+}
+
+impl From<Webhook> for WebhookResponse {
+    fn from(webhook: Webhook) -> Self {
+        Self {
+            webhook_id: webhook.id.0,
+            url: webhook.url.as_str().to_owned(),
+            types: webhook.types.as_slice().to_vec(),
+            created_at: Timestamp(webhook.created_at),
+            disabled_at: webhook.disabled_at.map(Timestamp),
+        }
+    }
+}
+
+/// A webhook that was just registered.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct NewWebhookResponse {
+    #[serde(flatten)]
+    webhook: WebhookResponse,
+    /// What deliveries are signed with (Standard Webhooks). It isn't shown again.
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
+    secret: String,
+}
+
+/// A page of webhooks, oldest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct WebhookListResponse {
+    items: Vec<WebhookResponse>,
+    next_cursor: Option<String>,
+}
+
+/// Events on their way, one item for each destination, newest first.
+#[utoipa::path(get, path = "/admin/events", tag = "administration", security(("accessToken" = [])),
+    params(
+        ("status" = Option<String>, Query, pattern = "^(PENDING|DELIVERED|PARKED)$",
+            description = "Only those: `PENDING`, `DELIVERED` or `PARKED`."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+    ),
+    responses((status = 200, body = DeliveryListResponse)))]
+async fn list_events(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
+    let status = query.choice("status", &DeliveryStatus::ALL.map(|status| (status.name(), status)));
+    let limit = query.limit();
+    let before = query.cursor::<2>()?.map(|[id, destination]| {
+        Ok::<_, Problem>((EventId(cursor_part(&id)?), cursor_part::<Destination>(&destination)?))
+    });
+    let before = before.transpose()?;
+    query.finish()?;
+    let page = app.events.list_deliveries(&DeliveryFilter { status, before, limit }).await?;
+    let next_cursor = page.last_of_more().map(|last| cursor(&[&last.event_id, &last.destination]));
+    let items = page.items.into_iter().map(Into::into).collect();
+    Ok(private(DeliveryListResponse { items, next_cursor }))
+}
+
+/// Sends an event once more, with the same id, to every destination that it has gone to.
+#[utoipa::path(post, path = "/admin/events/{eventId}/redeliver", tag = "administration",
+    security(("accessToken" = [])), params(("eventId" = Uuid, Path)),
+    responses((status = 202, description = "It is due.")))]
+async fn redeliver_event(
+    State(app): State<App>,
+    _: Administrator,
+    Id(id): Id<EventId>,
+    _: EmptyBody<ADMIN_LIMIT>,
+) -> HandlerResult<StatusCode> {
+    app.events.redeliver(id).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Registers a receiver of the events that are written from now on.
+///
+/// Deliveries are POST requests with a CloudEvents 1.0 body, signed after Standard Webhooks with the secret of this
+/// answer.
+#[utoipa::path(post, path = "/admin/webhooks", tag = "administration", security(("accessToken" = [])),
+    request_body = CreateWebhookRequest,
+    responses((status = 201, body = NewWebhookResponse)))]
+async fn create_webhook(
+    State(app): State<App>,
+    _: Administrator,
+    body: AdminBody<CreateWebhookRequest>,
+) -> HandlerResult<impl IntoResponse> {
+    let CreateWebhookRequest { url, types } = body.value;
+    if app.events.refuses(&url) {
+        let error = FieldError::pointer("/url", "must not lead to this machine or into a private network");
+        return Err(Problem::validation(&[error]));
+    }
+    let webhook = app.events.create_webhook(url, types).await?;
+    let secret = format!("whsec_{}", STANDARD.encode(webhook.secret.0));
+    Ok((StatusCode::CREATED, private(NewWebhookResponse { webhook: webhook.into(), secret })))
+}
+
+/// The webhooks, oldest first.
+#[utoipa::path(get, path = "/admin/webhooks", tag = "administration", security(("accessToken" = [])),
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+    ),
+    responses((status = 200, body = WebhookListResponse)))]
+async fn list_webhooks(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
+    let limit = query.limit();
+    let after = query.cursor::<1>()?.map(|[id]| cursor_part(&id).map(WebhookId)).transpose()?;
+    query.finish()?;
+    let page = app.events.list_webhooks(after, limit).await?;
+    let next_cursor = page.last_of_more().map(|webhook| cursor(&[&webhook.id]));
+    let items = page.items.into_iter().map(Into::into).collect();
+    Ok(private(WebhookListResponse { items, next_cursor }))
+}
+
+/// Ends a webhook. What it hasn't received by now is parked.
+#[utoipa::path(delete, path = "/admin/webhooks/{webhookId}", tag = "administration",
+    security(("accessToken" = [])), params(("webhookId" = Uuid, Path)),
+    responses((status = 204, description = "It is gone.")))]
+async fn delete_webhook(State(app): State<App>, _: Administrator, Id(id): Id<WebhookId>) -> HandlerResult<StatusCode> {
+    app.events.delete_webhook(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
