@@ -90,6 +90,7 @@ pub const METRICS: &[Metric] = &[
     counter("queue_abandoned_total", "Tokens given up by their users, by what they were"),
     counter("queue_expired_total", "Active tokens whose time was over, or that nobody had used in time"),
     seconds("queue_wait_seconds", WAITS, "Time from joining to being let in"),
+    counter("queue_estimates_total", "Tokens let in, by the least bound of their first estimate that the wait kept"),
     gauge("queue_followers", "Open event streams of queue tokens"),
     gauge("seat_map_followers", "Open event streams of seat maps"),
     counter(

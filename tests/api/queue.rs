@@ -678,3 +678,39 @@ async fn a_new_secret_keeps_every_place_until_the_old_one_is_withdrawn(
     let client = after.anonymous().with_queue_token(&anew);
     assert_eq!((position(&client).await, &poll(&client).await["queueToken"]), (2, &json!(anew)));
 }
+
+/// How many of those let in kept each bound of what they had been told.
+async fn estimates(app: &TestApp) -> [u64; 3] {
+    let text = String::from_utf8(app.anonymous().get("/metrics").await.expect(200).bytes).unwrap();
+    ["p50", "p90", "beyond"].map(|within| {
+        let series = format!("queue_estimates_total{{within=\"{within}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |count| count.parse().unwrap())
+    })
+}
+
+/// People join at one server and are let in by another: it knows what they were told.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn how_the_first_estimates_turn_out_is_counted(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_two(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
+    let mut line = Vec::new();
+    for (p50, p90) in [(0, 10), (10, 22), (20, 35), (30, 47)] {
+        let user = app.at_instance(&app.user().await, 0);
+        let joined = user.post(TOKENS, json!({"concertId": sale.concert_id})).await.expect(201);
+        assert_eq!(joined.json()["estimatedWait"], json!({"p50Seconds": p50, "p90Seconds": p90}));
+        line.push(user.with_queue_token(&joined.text("queueToken")));
+    }
+    let before = estimates(&app).await;
+    // At once; at the first instant it can be; late, but not too late; too late.
+    for (advance, expected) in [(0, [1, 0, 0]), (10, [2, 0, 0]), (24, [2, 1, 0]), (14, [2, 1, 1])] {
+        app.advance(advance);
+        for client in &line {
+            poll(client).await;
+        }
+        app.instances[1].shared.queue.admit_due().await.unwrap();
+        let after = estimates(&app).await;
+        let counted: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+        assert_eq!(counted, expected, "after {advance} seconds");
+    }
+}

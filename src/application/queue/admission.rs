@@ -7,7 +7,7 @@ use std::{
 
 use chrono::TimeDelta;
 
-use super::{QueueFacade, choice::choose};
+use super::{QueueFacade, choice::choose, pace::turned_out};
 use crate::{
     application::{draw, error::AppError},
     domain::{
@@ -97,7 +97,7 @@ impl QueueFacade {
             uow.queues().update_queue(&queue).await?;
         }
         uow.commit().await?;
-        measure(expired, &next, now);
+        measure(expired, &next, head, now);
         self.keep_order(&queue).await?;
         Ok(admitted)
     }
@@ -116,12 +116,18 @@ impl QueueFacade {
     }
 }
 
-fn measure(expired: u64, admitted: &[QueueToken], now: Instant) {
+/// `head` is where it was before these were admitted. Whoever had been passed over has waited for longer than their turn:
+/// that tells nothing about what they had been told.
+fn measure(expired: u64, admitted: &[QueueToken], head: u32, now: Instant) {
     metrics::counter!("queue_expired_total").increment(expired);
     metrics::counter!("queue_admitted_total").increment(admitted.len() as u64);
     for token in admitted {
         let waited = (now - token.issued_at).max(TimeDelta::zero());
         metrics::histogram!("queue_wait_seconds").record(waited.as_seconds_f64());
+        if let Some(estimate) = token.estimate.filter(|_| token.place > Some(head)) {
+            let within = turned_out(estimate, waited);
+            metrics::counter!("queue_estimates_total", "within" => within).increment(1);
+        }
     }
 }
 

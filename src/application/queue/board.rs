@@ -8,16 +8,13 @@ use std::{
 use async_trait::async_trait;
 use roaring::RoaringBitmap;
 
-use super::{
-    Wait,
-    pace::{History, Pace},
-};
+use super::pace::{Pace, Paces};
 use crate::{
     application::loader::Load,
     domain::{
         clock::Instant,
         id::{ConcertId, QueueTokenId},
-        queue::{Queue, QueueRepository, QueueToken},
+        queue::{Queue, QueueRepository, QueueToken, Wait},
         repository_error::RepositoryError,
         unit_of_work::Repositories,
     },
@@ -88,16 +85,19 @@ struct Departed {
 }
 
 /// Reads boards.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Boards {
     /// The departed of each queue as they were read last. Those who have left since are added: there may be half a
     /// million of the others.
     departed: Mutex<HashMap<ConcertId, Departed>>,
-    /// Where the head of each queue was lately.
-    histories: Mutex<HashMap<ConcertId, History>>,
+    paces: Arc<Paces>,
 }
 
 impl Boards {
+    pub(super) fn new(paces: Arc<Paces>) -> Self {
+        Self { departed: Mutex::default(), paces }
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<ConcertId, Departed>> {
         self.departed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,11 +128,6 @@ impl Boards {
         self.known().insert(queue.concert_id, read);
         Ok(places)
     }
-
-    fn pace(&self, queue: &Queue) -> Pace {
-        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
-        histories.entry(queue.concert_id).or_default().observe(queue)
-    }
 }
 
 #[async_trait]
@@ -149,7 +144,7 @@ impl Load for Boards {
         for id in keys {
             let Some(queue) = repositories.queues().find_queue(*id).await? else { continue };
             let departed = self.departed(repositories.queues(), &queue).await?;
-            let pace = self.pace(&queue);
+            let pace = self.paces.observe(&queue);
             boards.insert(*id, Arc::new(Board::new(queue, departed, pace)));
         }
         Ok(boards)
@@ -178,6 +173,7 @@ impl Load for TokenRows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::application::queue::pace::History;
 
     #[test]
     fn a_position_counts_those_between_the_head_and_oneself_who_are_still_there() {

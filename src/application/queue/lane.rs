@@ -1,9 +1,13 @@
 //! The lanes in which people join and leave, sharded by concert.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 
+use super::pace::{Pace, Paces};
 use crate::{
     application::{
         Ports, draw,
@@ -57,11 +61,12 @@ pub(super) enum Outcome {
 pub(super) struct QueueWork {
     ports: Ports,
     policy: HoldPolicy,
+    paces: Arc<Paces>,
 }
 
 impl QueueWork {
-    pub(super) fn new(ports: Ports, policy: HoldPolicy) -> Self {
-        Self { ports, policy }
+    pub(super) fn new(ports: Ports, policy: HoldPolicy, paces: Arc<Paces>) -> Self {
+        Self { ports, policy, paces }
     }
 }
 
@@ -78,7 +83,7 @@ impl LaneWork for QueueWork {
         now: Instant,
         commands: &[&Command],
     ) -> Result<Vec<Result<Outcome, Refusal>>, RepositoryError> {
-        let mut lines = lock_lines(uow, now, commands).await?;
+        let mut lines = lock_lines(uow, &self.paces, now, commands).await?;
         let results: Vec<_> = commands
             .iter()
             .map(|command| {
@@ -133,6 +138,8 @@ impl QueueWork {
 /// One concert's queue, locked, with the tokens that the commands concern.
 struct Line {
     queue: Queue,
+    /// How fast it moves.
+    pace: Pace,
     /// Whether those from before the opening have got their places just now.
     settled: bool,
     /// In mode `OPEN`: how many are active, or waiting and there; nobody is let in at once while they fill the house.
@@ -182,6 +189,7 @@ impl Line {
             // Who left in between isn't known here: the position is this one, or less.
             TokenState::Waiting => {
                 let position = token.place.unwrap_or(0).saturating_sub(self.queue.head);
+                token.estimate = self.pace.wait(position);
                 Some(poll_after(&settings, position, randomness))
             }
             TokenState::Scheduled => Some(poll_after_opening(&settings, self.queue.last_number, now, randomness)),
@@ -228,6 +236,7 @@ impl Line {
 /// Locks the queues in ascending order, then the tokens concerned.
 async fn lock_lines(
     uow: &mut dyn UnitOfWork,
+    paces: &Paces,
     now: Instant,
     commands: &[&Command],
 ) -> Result<BTreeMap<ConcertId, Line>, RepositoryError> {
@@ -243,6 +252,7 @@ async fn lock_lines(
     let mut lines = BTreeMap::new();
     for mut queue in uow.queues().lock_queues(&ids).await? {
         let Some((joining, leaving)) = by_concert.remove(&queue.concert_id) else { continue };
+        let pace = paces.observe(&queue);
         let settled = draw::settle(uow, &mut queue, now).await?;
         let live = uow.queues().lock_live_tokens(queue.concert_id, &joining).await?;
         let leaving = uow.queues().lock_tokens(&leaving).await?;
@@ -259,6 +269,7 @@ async fn lock_lines(
         let tokens = live.iter().chain(&leaving).map(|token| (token.id, *token)).collect();
         let live = live.into_iter().map(|token| (token.user_id, token)).collect();
         let queue_line = Line {
+            pace,
             settled,
             present,
             active,

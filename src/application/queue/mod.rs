@@ -9,11 +9,14 @@ mod pace;
 mod presence;
 mod stream;
 
+use std::sync::Arc;
+
 use tokio_util::task::TaskTracker;
 
 use self::{
     board::{Boards, TokenRows},
     lane::{Command, Outcome, QueueWork},
+    pace::Paces,
     presence::{PresenceWork, Sign},
     stream::Feeds,
 };
@@ -27,7 +30,7 @@ use crate::domain::{
     booking::HoldPolicy,
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
-    queue::{Ending, QueueToken, TokenState, require_active},
+    queue::{Ending, QueueToken, TokenState, Wait, require_active},
     refusal::Refusal,
     token::QueueClaims,
 };
@@ -74,15 +77,6 @@ pub enum PlaceStatus {
     Ended(Ending),
 }
 
-/// An estimate of a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait {
-    /// Half of the people in this place wait no longer.
-    pub p50_seconds: u32,
-    /// Nine in ten wait no longer.
-    pub p90_seconds: u32,
-}
-
 /// Use cases of the waiting queue.
 pub struct QueueFacade {
     ports: Ports,
@@ -104,10 +98,12 @@ impl QueueFacade {
         lane_ports: &LanePorts,
         tasks: &TaskTracker,
     ) -> Self {
+        let paces = Arc::<Paces>::default();
+        let work = QueueWork::new(ports.clone(), policy, Arc::clone(&paces));
         Self {
-            lanes: Lanes::start(QueueWork::new(ports.clone(), policy), settings, lane_ports),
+            lanes: Lanes::start(work, settings, lane_ports),
             presence: Lanes::start(PresenceWork, LaneSettings { lanes: 1, ..settings }, lane_ports),
-            boards: Loader::start(Boards::default(), &ports.database, tasks),
+            boards: Loader::start(Boards::new(paces), &ports.database, tasks),
             rows: Loader::start(TokenRows, &ports.database, tasks),
             feeds: Feeds::default(),
             tasks: tasks.clone(),
@@ -235,7 +231,10 @@ impl QueueFacade {
             TokenState::Scheduled => PlaceStatus::Scheduled,
             TokenState::Waiting => {
                 let position = position.unwrap_or(1);
-                PlaceStatus::Waiting { position, wait: board.as_deref().and_then(|board| board.wait(position)) }
+                // The first estimate is the one that is written down, and judged when its token is let in.
+                let first = token.estimate.filter(|_| told.is_some());
+                let wait = first.or_else(|| board.as_deref().and_then(|board| board.wait(position)));
+                PlaceStatus::Waiting { position, wait }
             }
             TokenState::Active(admission) => PlaceStatus::Active { expires_at: admission.expires_at },
             TokenState::Ended(ending) => PlaceStatus::Ended(ending),

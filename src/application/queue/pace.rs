@@ -1,13 +1,16 @@
 //! How fast a queue moves, from how it has moved, and how long that makes a wait.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, PoisonError},
+};
 
 use chrono::TimeDelta;
 
-use super::Wait;
 use crate::domain::{
     clock::Instant,
-    queue::{Queue, QueueMode, QueueSettings, full_rate},
+    id::ConcertId,
+    queue::{Queue, QueueMode, QueueSettings, Wait, full_rate},
 };
 
 /// How far back the history of a queue goes.
@@ -56,6 +59,27 @@ impl History {
     }
 }
 
+/// The histories of all queues.
+#[derive(Debug, Default)]
+pub(super) struct Paces(Mutex<HashMap<ConcertId, History>>);
+
+impl Paces {
+    /// Adds what was just read of a queue, and tells its pace.
+    pub(super) fn observe(&self, queue: &Queue) -> Pace {
+        let mut histories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        histories.entry(queue.concert_id).or_default().observe(queue)
+    }
+}
+
+/// How an estimate turned out: the least of its bounds that the wait kept. In whole seconds, as it was given.
+pub(super) fn turned_out(estimate: Wait, waited: TimeDelta) -> &'static str {
+    match u32::try_from(waited.num_seconds()).unwrap_or(u32::MAX) {
+        seconds if seconds <= estimate.p50_seconds => "p50",
+        seconds if seconds <= estimate.p90_seconds => "p90",
+        _ => "beyond",
+    }
+}
+
 /// How many places a queue goes past in a second, those of people who are away included.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
@@ -82,7 +106,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::ConcertId;
 
     /// 20 a second.
     fn queue(seconds: i64, head: u32) -> Queue {
@@ -120,6 +143,21 @@ mod tests {
                 assert!(wait.p50_seconds >= before.p50_seconds && wait.p90_seconds >= before.p90_seconds);
                 before = wait;
             }
+        }
+    }
+
+    #[test]
+    fn an_estimate_is_judged_in_whole_seconds() {
+        let estimate = Wait { p50_seconds: 10, p90_seconds: 22 };
+        for (milliseconds, expected) in [
+            (0, "p50"),
+            (10_999, "p50"),
+            (11_000, "p90"),
+            (22_999, "p90"),
+            (23_000, "beyond"),
+            (i64::from(u32::MAX) * 2_000, "beyond"),
+        ] {
+            assert_eq!(turned_out(estimate, TimeDelta::milliseconds(milliseconds)), expected, "{milliseconds}");
         }
     }
 

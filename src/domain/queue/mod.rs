@@ -7,7 +7,7 @@ mod repository;
 mod service;
 
 pub use draw::{DRAW_ALGORITHM, Draw, DrawMade, Entrant, Seed};
-pub use model::{Admission, Ending, Queue, QueueMode, QueueSettings, QueueToken, TokenState};
+pub use model::{Admission, Ending, Queue, QueueMode, QueueSettings, QueueToken, TokenState, Wait};
 pub use polling::{LONGEST_POLL_SECONDS, full_rate, lookahead, poll_after, poll_after_opening, present_until};
 pub use repository::{AdmissionRecord, DrawRepository, LiveCounts, QueueRepository};
 pub use service::{admission_budget, require_active};

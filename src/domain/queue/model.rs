@@ -136,7 +136,8 @@ impl Queue {
         } else {
             (TokenState::Scheduled, None)
         };
-        Some(QueueToken { id, user_id, key_id, place, entrant: None, issued_at: now, present_until: None, state })
+        let (entrant, estimate, present_until) = (None, None, None);
+        Some(QueueToken { id, user_id, key_id, place, entrant, issued_at: now, estimate, present_until, state })
     }
 
     /// Gives a scheduled token the next place, once the sale is open.
@@ -258,6 +259,15 @@ pub enum TokenState {
     Ended(Ending),
 }
 
+/// An estimate of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Half of the people in this place wait no longer.
+    pub p50_seconds: u32,
+    /// Nine in ten wait no longer.
+    pub p90_seconds: u32,
+}
+
 /// A user's place in one concert's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueToken {
@@ -273,6 +283,8 @@ pub struct QueueToken {
     pub entrant: Option<Entrant>,
     /// When it was given out.
     pub issued_at: Instant,
+    /// What its user was told of the wait when it was given out; `None` for a token from before the opening.
+    pub estimate: Option<Wait>,
     /// Until when its user counts as present while it waits; kept up near the head only.
     pub present_until: Option<Instant>,
     /// What has become of it, as last written.

@@ -93,8 +93,9 @@ impl Session {
         }
         let text = format!(
             "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, place, entrant, issued_at, \
-             admitted_at, claimed_at, expires_at, lapses_at, ended_at, present_until) VALUES {}{on_duplicate}",
-            rows(14, tokens.len())
+             admitted_at, claimed_at, expires_at, lapses_at, ended_at, present_until, estimated_p50_seconds, \
+             estimated_p90_seconds) VALUES {}{on_duplicate}",
+            rows(16, tokens.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(text));
         for token in tokens {
@@ -109,6 +110,7 @@ impl Session {
             query = query.bind(admission.map(|it| it.admitted_at)).bind(admission.and_then(|it| it.claimed_at));
             query = query.bind(admission.map(|it| it.expires_at)).bind(admission.map(|it| it.lapses_at));
             query = query.bind(ended_at).bind(token.present_until);
+            query = query.bind(token.estimate.map(|it| it.p50_seconds)).bind(token.estimate.map(|it| it.p90_seconds));
         }
         query.execute(self.connection()).await?;
         Ok(())

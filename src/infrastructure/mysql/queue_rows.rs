@@ -8,7 +8,7 @@ use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
     queue::{
-        Admission, Draw, DrawMade, Ending, Entrant, Queue, QueueMode, QueueSettings, QueueToken, Seed, TokenState,
+        Admission, Draw, DrawMade, Ending, Entrant, Queue, QueueMode, QueueSettings, QueueToken, Seed, TokenState, Wait,
     },
     repository_error::RepositoryError,
 };
@@ -21,7 +21,7 @@ pub(super) const QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_inte
      WHERE (SELECT c.deleted_at IS NULL FROM concerts c WHERE c.id = q.concert_id)";
 
 pub(super) const TOKEN: &str = "SELECT id, user_id, key_id, status, place, entrant, issued_at, present_until, admitted_at, \
-     claimed_at, expires_at, lapses_at FROM queue_tokens";
+     claimed_at, expires_at, lapses_at, estimated_p50_seconds, estimated_p90_seconds FROM queue_tokens";
 
 #[derive(FromRow)]
 pub(super) struct QueueRow {
@@ -107,6 +107,8 @@ pub(super) struct TokenRow {
     claimed_at: Option<Instant>,
     expires_at: Option<Instant>,
     lapses_at: Option<Instant>,
+    estimated_p50_seconds: Option<u32>,
+    estimated_p90_seconds: Option<u32>,
 }
 
 impl TryFrom<TokenRow> for QueueToken {
@@ -120,6 +122,8 @@ impl TryFrom<TokenRow> for QueueToken {
             place: row.place,
             entrant: row.entrant.as_deref().map(digest).transpose()?.map(Entrant::new),
             issued_at: row.issued_at,
+            estimate: (row.estimated_p50_seconds.zip(row.estimated_p90_seconds))
+                .map(|(p50_seconds, p90_seconds)| Wait { p50_seconds, p90_seconds }),
             present_until: row.present_until,
             state: row.state()?,
         })
