@@ -9,6 +9,7 @@
 //! else records the answer in the transaction of the effect.
 
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet, VecDeque},
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
@@ -40,6 +41,20 @@ const KEY_WAIT: Duration = Duration::from_secs(5);
 
 /// How often a batch that lost a race is repeated before it is split.
 const ATTEMPTS: u32 = 8;
+
+tokio::task_local! {
+    /// How long the request at hand has waited for lanes.
+    static TIME_IN_LANES: Cell<Duration>;
+}
+
+/// Tells, with what a future gives, how long it waited for lanes.
+pub async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
+    let timed = async {
+        let output = future.await;
+        (output, TIME_IN_LANES.with(Cell::get))
+    };
+    TIME_IN_LANES.scope(Cell::new(Duration::ZERO), timed).await
+}
 
 /// What a kind of lane does.
 #[async_trait]
@@ -213,7 +228,8 @@ impl<W: LaneWork> Lanes<W> {
         let (reply, answer) = oneshot::channel();
         let index = usize::try_from(shard).unwrap_or(0) % self.inboxes.len();
         let inbox = self.inboxes.get(index).ok_or(AppError::Overloaded)?;
-        let job = Job { command, key, reply, asked: Stopwatch::now() };
+        let asked = Stopwatch::now();
+        let job = Job { command, key, reply, asked };
         self.measures.depth.increment(1.0);
         if inbox.try_send(job).is_err() {
             self.measures.depth.decrement(1.0);
@@ -226,6 +242,8 @@ impl<W: LaneWork> Lanes<W> {
         } else {
             answer.await
         };
+        // Outside of a request nobody wants to know.
+        let _ = TIME_IN_LANES.try_with(|time| time.set(time.get() + asked.elapsed()));
         answer.unwrap_or(Err(AppError::Overloaded))
     }
 

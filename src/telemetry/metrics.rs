@@ -67,6 +67,7 @@ const fn amounts(name: &'static str, bounds: &'static [f64], about: &'static str
 pub const METRICS: &[Metric] = &[
     seconds("http_request_seconds", LATENCIES, "Time until a request was answered, by method, route and status"),
     gauge("http_requests_in_flight", "Requests that are not answered yet"),
+    counter("http_requests_abandoned_total", "Requests whose client hung up before the answer"),
     counter("http_problems_total", "Answers that say no, by code"),
     counter("http_rate_limited_total", "Requests turned away because of how often they came, by limit"),
     gauge("http_connections", "Open connections of clients"),

@@ -2,18 +2,49 @@
 
 pub mod metrics;
 
-use std::io::IsTerminal;
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::IsTerminal,
+    panic::PanicHookInfo,
+};
 
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
+};
 
-use crate::config::LogFormat;
+use crate::{config::LogFormat, interfaces::http::context::current_request_id};
 
-/// Writes logs to standard error from now on, in this format, down to this level.
+/// Writes logs to standard error from now on, in this format, down to this level; panics among them.
 pub fn start(format: LogFormat, level: &str) {
+    let colours = std::io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::registry().with(logs(format, level, colours, std::io::stderr));
+    // Fails only if the embedding process has a subscriber of its own, which then gets the logs.
+    let _ = subscriber.try_init();
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// Lines for a writer.
+pub fn logs<S, W>(format: LogFormat, level: &str, colours: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let filter = EnvFilter::new(level);
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
     match format {
-        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
+        LogFormat::Text => lines.with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     }
+}
+
+/// A panic ends one request, or one batch, and is a defect: this says where. Its request is told it as `INTERNAL`.
+pub fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(tracing::field::display);
+    let message = panic.payload_as_str().unwrap_or("without words");
+    // Only where RUST_BACKTRACE asks for it.
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+    let backtrace = backtrace.as_ref().map(tracing::field::display);
+    tracing::error!(request_id = current_request_id(), location, backtrace, "panicked: {message}");
 }

@@ -28,6 +28,7 @@ mod deliveries;
 mod webhooks;
 
 mod admin;
+mod logs;
 mod operation;
 mod rate_limits;
 mod serving;

@@ -23,6 +23,20 @@ pub struct RequestContext {
     pub rate_limits: Arc<OnceLock<HeaderMap>>,
 }
 
+tokio::task_local! {
+    static REQUEST_ID: String;
+}
+
+/// Runs what answers a request, which is named for whatever goes wrong meanwhile.
+pub(crate) async fn within_request<F: Future>(request_id: String, future: F) -> F::Output {
+    REQUEST_ID.scope(request_id, future).await
+}
+
+/// The id of the request that is being answered, where one is: for a panic, which knows nothing of where it happens.
+pub fn current_request_id() -> Option<String> {
+    REQUEST_ID.try_with(Clone::clone).ok()
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
     type Rejection = Problem;
 

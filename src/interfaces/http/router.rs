@@ -8,7 +8,6 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
 };
 use tower_http::{
-    catch_panic::CatchPanicLayer,
     compression::{
         CompressionLayer,
         predicate::{DefaultPredicate, NotForContentType, Predicate},
@@ -22,7 +21,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
     admin, booking, concert, draw, event, gate,
-    middleware::{log_request, render_problems, set_request_id},
+    middleware::{catch_panic, log_request, render_problems, set_request_id},
     openapi, operation, payment, point, queue, queue_events, seat, seat_events,
     state::{App, HttpSettings},
     user,
@@ -84,7 +83,7 @@ pub fn build_router(app: App) -> Router {
             ),
         )
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, settings.request_timeout))
-        .layer(CatchPanicLayer::new())
+        .layer(catch_panic())
         .layer(from_fn(render_problems))
         .layer(cors(&settings))
         .layer(from_fn(log_request))

@@ -5,6 +5,6 @@ mod problems;
 mod request_id;
 mod request_log;
 
-pub use problems::render_problems;
+pub use problems::{catch_panic, render_problems};
 pub use request_id::set_request_id;
 pub use request_log::log_request;

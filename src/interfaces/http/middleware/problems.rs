@@ -1,16 +1,24 @@
 //! Gives every failure the one form, the framework's own included.
 
+use std::any::Any;
+
 use axum::{
     extract::Request,
     http::{HeaderMap, StatusCode, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::interfaces::http::{
     context::RequestContext,
     problem::{self, Code, Problem},
 };
+
+/// Turns a panic into a failure. The process's panic hook has logged it, with the request's id.
+pub fn catch_panic() -> CatchPanicLayer<fn(Box<dyn Any + Send>) -> Response> {
+    CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
 
 /// Turns what failed into `application/problem+json`, unless it is already.
 pub async fn render_problems(context: RequestContext, request: Request, next: Next) -> Response {

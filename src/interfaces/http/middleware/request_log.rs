@@ -1,43 +1,99 @@
 //! One line and one measurement a request.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::{
     extract::{MatchedPath, Request},
+    http::Method,
     middleware::Next,
     response::Response,
 };
 
 use super::measure::{self, InFlight};
-use crate::interfaces::http::{context::RequestContext, problem::Problem};
+use crate::{
+    application::lane,
+    interfaces::http::{
+        context::{RequestContext, within_request},
+        problem::{Code, Problem},
+    },
+};
 
 /// Logs the request once it is answered, and measures it. Never its headers, body or query: they carry secrets.
 pub async fn log_request(context: RequestContext, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let _in_flight = InFlight::begin();
-    let method = request.method().clone();
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let response = next.run(request).await;
-    let elapsed = started.elapsed();
-    let status = response.status();
-    let problem = response.extensions().get::<Problem>();
-    let user = context.user.get().map(tracing::field::display);
-    let code = problem.map(|problem| problem.code().name());
-    let cause = problem.and_then(Problem::cause);
-    let duration_ms = elapsed.as_secs_f64() * 1_000.0;
-    let status_code = status.as_u16();
-    if status.is_server_error() {
-        tracing::error!(
-            request_id = %context.request_id, %method, route, status = status_code, duration_ms, user, code, cause,
-            "request"
-        );
-    } else {
-        tracing::info!(
-            request_id = %context.request_id, %method, route, status = status_code, duration_ms, user, code,
-            "request"
-        );
-    }
-    measure::record(&method, route, status, problem.map(Problem::code), elapsed);
+    let request_id = context.request_id.clone();
+    let mut pending = Pending {
+        context,
+        method: request.method().clone(),
+        matched: request.extensions().get::<MatchedPath>().cloned(),
+        started: Instant::now(),
+        answered: false,
+        _in_flight: InFlight::begin(),
+    };
+    let (response, in_lanes) = within_request(request_id, lane::timed(next.run(request))).await;
+    pending.answer(&response, in_lanes);
     response
+}
+
+/// A request that isn't answered yet.
+struct Pending {
+    context: RequestContext,
+    method: Method,
+    matched: Option<MatchedPath>,
+    started: Instant,
+    answered: bool,
+    _in_flight: InFlight,
+}
+
+impl Pending {
+    fn route(&self) -> &str {
+        self.matched.as_ref().map_or("unmatched", MatchedPath::as_str)
+    }
+
+    fn answer(&mut self, response: &Response, in_lanes: Duration) {
+        self.answered = true;
+        let elapsed = self.started.elapsed();
+        let status = response.status();
+        let problem = response.extensions().get::<Problem>();
+        let code = problem.map(Problem::code);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = self.context.request_id,
+                    method = %self.method,
+                    route = self.route(),
+                    status = status.as_u16(),
+                    duration_ms = milliseconds(elapsed),
+                    lane_ms = (!in_lanes.is_zero()).then(|| milliseconds(in_lanes)),
+                    user = self.context.user.get().map(tracing::field::display),
+                    code = code.map(Code::name),
+                    cause = problem.and_then(Problem::cause),
+                    "request"
+                )
+            };
+        }
+        match code {
+            // The load's doing, and what was meant to happen under it.
+            Some(Code::RATE_LIMITED | Code::OVERLOADED | Code::DRAINING) => line!(warn),
+            _ if status.is_server_error() => line!(error),
+            _ => line!(info),
+        }
+        measure::record(&self.method, self.route(), status, code, elapsed);
+    }
+}
+
+impl Drop for Pending {
+    /// The client hung up: nobody wants the answer any more.
+    fn drop(&mut self) {
+        if !self.answered {
+            let (request_id, method, route) = (&self.context.request_id, &self.method, self.route());
+            let duration_ms = milliseconds(self.started.elapsed());
+            tracing::info!(request_id, %method, route, duration_ms, "request given up by its client");
+            metrics::counter!("http_requests_abandoned_total").increment(1);
+        }
+    }
+}
+
+/// To the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
 }
