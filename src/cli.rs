@@ -14,6 +14,7 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     time::{Instant, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{App, system_clock},
@@ -27,7 +28,8 @@ use crate::{
     },
     infrastructure::mysql::{self, MigrateError},
     interfaces::http::router,
-    shutdown, telemetry,
+    shutdown,
+    telemetry::{self, alerts::Alerts},
     verify_draw::{self, Verified},
 };
 
@@ -54,7 +56,13 @@ pub fn run() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    telemetry::start(config.log_format, &config.log_level);
+    let alerts = match telemetry::start(&config) {
+        Ok(alerts) => alerts,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -68,7 +76,7 @@ pub fn run() -> ExitCode {
             "create-admin" => create_admin(&config, matches).await,
             "seed-demo" => seed_demo(&config).await.map(|()| true),
             "audit" => audit(&config).await,
-            _ => serve(&config, !matches.get_flag("no-migrate")).await.map(|()| true),
+            _ => serve(&config, !matches.get_flag("no-migrate"), alerts).await.map(|()| true),
         }
     });
     match result {
@@ -177,7 +185,19 @@ fn is_absence(error: &sqlx::Error) -> bool {
     }
 }
 
-async fn serve(config: &Config, with_migration: bool) -> anyhow::Result<()> {
+async fn serve(config: &Config, with_migration: bool, alerts: Option<Alerts>) -> anyhow::Result<()> {
+    let stopped = CancellationToken::new();
+    let alerts = alerts.map(|alerts| spawn(alerts.run(system_clock(), stopped.clone())));
+    let result = serve_until_stopped(config, with_migration).await;
+    stopped.cancel();
+    if let Some(alerts) = alerts {
+        // A panic in there has been logged.
+        let _ = alerts.await;
+    }
+    result
+}
+
+async fn serve_until_stopped(config: &Config, with_migration: bool) -> anyhow::Result<()> {
     if with_migration {
         migrate(config).await?;
     } else {
@@ -205,7 +225,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the watcher of signals outlives every tracked task")]
+#[expect(clippy::disallowed_methods, reason = "the watcher of signals and the alerts outlive every tracked task")]
 fn spawn(future: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
     tokio::spawn(future)
 }

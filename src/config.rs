@@ -19,10 +19,14 @@ use crate::{
         rate_limit::RateLimitSettings,
         serve::ConnectionSettings,
     },
+    telemetry::alerts::AlertSettings,
 };
 
 /// A secret as published in `.env.example`: good for a demonstration only.
 pub const DEMO_SECRET: &str = "demo-secret-which-everybody-knows-0123456789";
+
+/// How long Slack may take.
+const ALERT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One variable: its name, its default, and what it is for. `.env.example` says the same (`tests/tidy.rs`).
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +150,8 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable("LOG_FORMAT", "text", "text or json"),
     variable("LOG_LEVEL", "info", "error, warn, info, debug or trace; or a filter such as info,sqlx=debug"),
+    variable("SLACK_WEBHOOK_URL", "", "Slack's address for alerts: errors are told there; empty for nowhere"),
+    variable("ALERT_INTERVAL_SECONDS", "60", "How often errors of one kind are told at most"),
 ];
 
 /// How logs are written.
@@ -210,6 +216,18 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `LOG_LEVEL`
     pub log_level: String,
+    /// `SLACK_WEBHOOK_URL`, `ALERT_INTERVAL_SECONDS`
+    pub alerts: Option<AlertSettings>,
+}
+
+/// A secret: never shown.
+#[derive(Clone)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret")
+    }
 }
 
 /// Secrets: never shown.
@@ -285,6 +303,7 @@ impl Config {
             event_retention: TimeDelta::hours(reader.number("EVENT_RETENTION_HOURS", 1, 87_600)),
             log_format: reader.log_format(),
             log_level: reader.log_level(),
+            alerts: reader.alerts(),
         };
         reader.connections_for_lanes(&config);
         if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
@@ -431,6 +450,20 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             self.fail("DATA_PLATFORM_URL", "is not a URL such as https://events.example.org/concert");
         }
         Some(text)
+    }
+
+    fn alerts(&mut self) -> Option<AlertSettings> {
+        let interval = TimeDelta::seconds(self.number("ALERT_INTERVAL_SECONDS", 1, 86_400));
+        let webhook = self.text("SLACK_WEBHOOK_URL");
+        if webhook.is_empty() {
+            return None;
+        }
+        let url = Url::parse(&webhook);
+        if !url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+            // The URL itself is the secret.
+            self.fail("SLACK_WEBHOOK_URL", "is not a URL such as https://hooks.slack.com/services/…");
+        }
+        Some(AlertSettings { webhook: Secret(webhook), interval, timeout: ALERT_TIMEOUT })
     }
 
     fn log_format(&mut self) -> LogFormat {

@@ -108,6 +108,7 @@ pub const METRICS: &[Metric] = &[
     gauge("outbox_lag_seconds", "Age of the oldest event that is still to be delivered somewhere"),
     seconds("job_run_seconds", LATENCIES, "Time that one run of a recurring job took"),
     counter("job_failures_total", "Runs of a recurring job that failed"),
+    counter("alert_messages_total", "Messages to Slack that it took, and that it didn't"),
     gauge("audit_violations", "Violations of an invariant that the last audit of this instance found"),
     gauge("server_draining", "1 once the server is stopping"),
     gauge("server_info", "Always 1: its labels tell which build this is"),

@@ -1,5 +1,6 @@
-//! What the server tells of itself: logs, and measurements.
+//! What the server tells of itself: logs, alerts, and measurements.
 
+pub mod alerts;
 pub mod metrics;
 
 use std::{
@@ -13,15 +14,23 @@ use tracing_subscriber::{
     EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
 };
 
-use crate::{config::LogFormat, interfaces::http::context::current_request_id};
+use self::alerts::Alerts;
+use crate::{
+    config::{Config, LogFormat},
+    interfaces::http::context::current_request_id,
+};
 
-/// Writes logs to standard error from now on, in this format, down to this level; panics among them.
-pub fn start(format: LogFormat, level: &str) {
+/// Writes logs to standard error from now on, as is set; panics among them. Gives what tells of errors, if that is wanted.
+pub fn start(config: &Config) -> anyhow::Result<Option<Alerts>> {
+    let (layer, alerts) = config.alerts.clone().map(Alerts::new).transpose()?.unzip();
     let colours = std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::registry().with(logs(format, level, colours, std::io::stderr));
+    let subscriber = tracing_subscriber::registry()
+        .with(logs(config.log_format, &config.log_level, colours, std::io::stderr))
+        .with(layer);
     // Fails only if the embedding process has a subscriber of its own, which then gets the logs.
     let _ = subscriber.try_init();
     std::panic::set_hook(Box::new(log_panic));
+    Ok(alerts)
 }
 
 /// Lines for a writer.

@@ -28,6 +28,7 @@ mod deliveries;
 mod webhooks;
 
 mod admin;
+mod alerts;
 mod logs;
 mod operation;
 mod rate_limits;

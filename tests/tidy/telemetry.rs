@@ -1,8 +1,9 @@
 //! What is measured is described, documented, and asked for by names that exist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use concert_reservation::telemetry::metrics::{Kind, METRICS};
+use serde_json::Value;
 
 use crate::{
     assert_none,
@@ -49,4 +50,101 @@ fn every_metric_is_described_documented_and_measured() {
         findings.push("METRICS has a name twice".to_owned());
     }
     assert_none(&findings);
+}
+
+/// Metrics that other than this program's code tells of.
+const FOREIGN: [&str; 6] = [
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "up",
+];
+
+/// Words of the query language that stand where metrics stand.
+const KEYWORDS: [&str; 8] = ["by", "without", "ignoring", "on", "group_left", "unless", "or", "and"];
+
+/// The metrics that a query asks for: words that are no keyword, no function, no label and no literal.
+fn asked_for(query: &str) -> BTreeSet<String> {
+    let mut metrics = BTreeSet::new();
+    let mut rest = query;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic() || matches!(c, '{' | '[' | '"')) {
+        rest = &rest[start..];
+        let until = |end: char| rest[1..].find(end).map_or(rest.len(), |at| at + 2);
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let length = match rest.as_bytes()[0] {
+            b'{' => until('}'),
+            b'[' => until(']'),
+            b'"' => until('"'),
+            _ => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+        };
+        let (word, after) = rest.split_at(length);
+        rest = after;
+        // `sum(…)`, `sum by (…) (…)`.
+        let opens = ["(", "by (", "without ("].iter().any(|it| after.trim_start().starts_with(it));
+        if KEYWORDS.contains(&word) && opens {
+            // The labels.
+            rest = &after[after.find(')').map_or(after.len(), |at| at + 1)..];
+        } else if word.starts_with(is_word) && !KEYWORDS.contains(&word) && !opens {
+            metrics.insert(word.to_owned());
+        }
+    }
+    metrics
+}
+
+fn expressions(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get("expr").and_then(Value::as_str).map(str::to_owned));
+            members.values().for_each(|value| expressions(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| expressions(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_query_asks_for_metrics_that_exist() {
+    let mut known: BTreeSet<String> = FOREIGN.map(str::to_owned).into();
+    for metric in METRICS {
+        match metric.kind {
+            Kind::Counter | Kind::Gauge => known.extend([metric.name.to_owned()]),
+            Kind::Histogram(_) => {
+                known.extend(["_bucket", "_count", "_sum"].map(|part| format!("{}{part}", metric.name)));
+            }
+        }
+    }
+    let mut queries = Vec::new();
+    let dashboard: Value = serde_json::from_str(&read("docs/grafana/dashboard.json")).expect("it is JSON");
+    expressions(&dashboard, &mut queries);
+    let alerts = read("docs/grafana/alerts.yml");
+    queries.extend(alerts.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).map(str::to_owned));
+    assert!(queries.len() > 40, "{} queries were found", queries.len());
+    let mut findings = Vec::new();
+    for query in queries {
+        let asked = asked_for(&query);
+        if asked.is_empty() {
+            findings.push(format!("asks for nothing: {query}"));
+        }
+        findings.extend(asked.difference(&known).map(|name| format!("there is no {name}: {query}")));
+    }
+    assert_none(&findings);
+}
+
+#[test]
+fn every_alert_is_explained() {
+    let manual = read("docs/operations.md");
+    let alerts = read("docs/grafana/alerts.yml");
+    let names = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let missing = names.filter(|name| !manual.contains(&format!("`{name}`")));
+    assert_none(&missing.map(|name| format!("docs/operations.md lacks `{name}`")).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_metrics_of_a_query_are_told_from_its_other_words() {
+    let query =
+        "sum by (le, a) (rate(b{c=\"d\",e=~\"f|g\"}[5m])) / ignoring (h) group_left sum(i) > 0 unless j or vector(0)";
+    let asked: Vec<_> = asked_for(query).into_iter().collect();
+    assert_eq!(asked, ["b", "i", "j"]);
 }

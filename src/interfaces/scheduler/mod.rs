@@ -116,12 +116,12 @@ impl Jobs {
             }
             let started = tokio::time::Instant::now();
             let result = job(self.app.clone()).await;
-            metrics::histogram!("job_run_seconds", "job" => name).record(started.elapsed().as_secs_f64());
+            metrics::histogram!("job_run_seconds", "name" => name).record(started.elapsed().as_secs_f64());
             pause = match result {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => every,
                 Err(error) => {
-                    metrics::counter!("job_failures_total", "job" => name).increment(1);
+                    metrics::counter!("job_failures_total", "name" => name).increment(1);
                     tracing::warn!(job = name, error = &error as &dyn std::error::Error, "a job failed");
                     (pause * 2).clamp(every, MAX_PAUSE.max(every))
                 }

@@ -1,0 +1,128 @@
+//! Alerts: what goes wrong is told to people, and telling them never makes anything worse.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{http::StatusCode, response::IntoResponse};
+use chrono::TimeDelta;
+use concert_reservation::{
+    config::Secret,
+    telemetry::alerts::{AlertSettings, Alerts},
+};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use tokio_util::sync::CancellationToken;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::support::{Receiver, TestApp};
+
+/// Slack's place: it answers with a status, or not at all when that is 0.
+struct Slack {
+    receiver: Receiver,
+    status: Arc<AtomicU16>,
+}
+
+impl Slack {
+    async fn start() -> Self {
+        let status = Arc::new(AtomicU16::new(200));
+        let answer = Arc::clone(&status);
+        let receiver = Receiver::behaving(move |_| match answer.load(Ordering::SeqCst) {
+            0 => Box::pin(std::future::pending()),
+            status => Box::pin(async move { StatusCode::from_u16(status).unwrap().into_response() }),
+        });
+        Self { receiver: receiver.await, status }
+    }
+
+    /// What was told since the last time.
+    fn texts(&mut self) -> Vec<String> {
+        self.receiver.drain().iter().map(|received| received.text("text")).collect()
+    }
+
+    /// Errors of this thread go here.
+    fn alerts(&self) -> (Alerts, DefaultGuard) {
+        let settings = AlertSettings {
+            webhook: Secret(self.receiver.url.clone()),
+            interval: TimeDelta::minutes(1),
+            timeout: Duration::from_millis(200),
+        };
+        let (layer, alerts) = Alerts::new(settings).unwrap();
+        (alerts, tracing::subscriber::set_default(tracing_subscriber::registry().with(layer)))
+    }
+}
+
+/// A request that fails for want of a schema.
+async fn fail(app: &TestApp) {
+    app.anonymous().get("/api/v1/concerts?query=secret").await.expect_problem(500, "INTERNAL");
+}
+
+#[sqlx::test(migrations = false)]
+async fn errors_are_told_by_kind_and_not_too_often(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let mut slack = Slack::start().await;
+    let (alerts, _guard) = slack.alerts();
+    for _ in 0..3 {
+        fail(&app).await;
+    }
+    app.anonymous().get("/nowhere").await.expect_problem(404, "NOT_FOUND");
+    app.anonymous().get("/readyz").await.expect_problem(503, "DATABASE_UNAVAILABLE");
+    alerts.tell(app.now()).await;
+    let texts = slack.texts();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    let lines: Vec<_> = texts[0].lines().collect();
+    assert_eq!(lines.len(), 3, "{texts:?}");
+    assert!(lines[0].contains("concert-reservation"), "{texts:?}");
+    assert_eq!(lines[1].split(" (request ").next(), Some("• DATABASE_UNAVAILABLE GET /readyz"), "{texts:?}");
+    assert_eq!(lines[2].split(" (request ").next(), Some("• INTERNAL GET /api/v1/concerts, 3 times"), "{texts:?}");
+    assert!(!texts[0].contains("secret"), "{texts:?}");
+
+    fail(&app).await;
+    fail(&app).await;
+    app.advance(59);
+    alerts.tell(app.now()).await;
+    assert!(slack.texts().is_empty(), "not twice in a minute");
+    app.advance(1);
+    alerts.tell(app.now()).await;
+    assert!(slack.texts()[0].contains(", 2 times"));
+    app.advance(60);
+    alerts.tell(app.now()).await;
+    assert!(slack.texts().is_empty(), "there is nothing to tell");
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_a_receiver_did_not_take_is_told_later(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let mut slack = Slack::start().await;
+    let (alerts, _guard) = slack.alerts();
+    // It answers 500, sends elsewhere, hangs, is well again.
+    for (count, status) in [(1, 500), (2, 302), (3, 0), (4, 200)] {
+        slack.status.store(status, Ordering::SeqCst);
+        fail(&app).await;
+        alerts.tell(app.now()).await;
+        let texts = slack.texts();
+        assert_eq!(texts.len(), 1, "{status}: {texts:?}");
+        assert!(count == 1 || texts[0].contains(&format!(", {count} times")), "nothing is lost: {texts:?}");
+        alerts.tell(app.now()).await;
+        assert!(slack.texts().is_empty(), "nor tried again at once");
+        app.advance(60);
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_server_that_stops_tells_the_last_errors(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let mut slack = Slack::start().await;
+    let (alerts, _guard) = slack.alerts();
+    fail(&app).await;
+    alerts.tell(app.now()).await;
+    slack.texts();
+    fail(&app).await;
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    alerts.run(app.clock.clone(), stopped).await;
+    assert_eq!(slack.texts().len(), 1, "although it was told within the minute");
+}
