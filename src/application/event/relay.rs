@@ -96,7 +96,7 @@ impl EventRelay {
                     dispatched >= DISPATCH_BATCH && !workers.running.is_empty()
                 }
                 Err(error) => {
-                    metrics::counter!("job_failures_total", "job" => "relay").increment(1);
+                    metrics::counter!("job_failures_total", "name" => "relay").increment(1);
                     tracing::warn!(error = &error as &dyn std::error::Error, "events could not be handed out");
                     false
                 }

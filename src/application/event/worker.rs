@@ -106,7 +106,7 @@ impl Worker {
             let pause = match self.work_off().await {
                 Ok(()) => POLL,
                 Err(error) => {
-                    metrics::counter!("job_failures_total", "job" => "delivery").increment(1);
+                    metrics::counter!("job_failures_total", "name" => "delivery").increment(1);
                     let destination = self.destination();
                     tracing::warn!(%destination, error = &error as &dyn std::error::Error, "a delivery was held up");
                     POLL * 2
