@@ -11,6 +11,7 @@ mod draw;
 mod presence;
 mod queue;
 mod queue_events;
+mod queue_rules;
 
 mod gate;
 mod seat_events;

@@ -1,0 +1,208 @@
+//! The rules of the queue under everything that can happen to it, in an order that chance chooses: on two servers whose
+//! clocks differ, with settings that change while people come, ask, follow the rules or don't, and leave.
+
+use axum::http::Method;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+
+use crate::support::{Client, Die, Sale, TestApp, race};
+
+const TOKENS: &str = "/api/v1/queue/tokens";
+const CURRENT: &str = "/api/v1/queue/tokens/current";
+
+/// Three seconds: the clocks of two servers differ by no more.
+const SKEW: i64 = 3;
+
+/// Somebody in the queue, and what they were told last.
+struct Person {
+    client: Client,
+    status: String,
+    position: u64,
+}
+
+impl Person {
+    async fn join(sale: &Sale, user: &Client) -> Self {
+        let place = user.post(TOKENS, json!({"concertId": sale.concert_id})).await.expect(201).json();
+        let client = user.clone().with_queue_token(place["queueToken"].as_str().unwrap());
+        let mut person = Self { client, status: "WAITING".to_owned(), position: u64::MAX };
+        person.hear(&place);
+        person
+    }
+
+    /// Nobody is sent back: not in the line, and not from one status to an earlier one.
+    fn hear(&mut self, place: &Value) {
+        let status = place["status"].as_str().unwrap();
+        match (self.status.as_str(), status) {
+            ("WAITING", "WAITING") => {
+                let position = place["position"].as_u64().unwrap();
+                assert!((1..=self.position).contains(&position), "{} grew: {place}", self.position);
+                self.position = position;
+            }
+            ("WAITING" | "ACTIVE", "ACTIVE") => assert_eq!(place["position"], 0, "{place}"),
+            ("WAITING" | "ACTIVE", "EXPIRED") => {}
+            // Of two servers the faster one sees the end first.
+            ("EXPIRED", "ACTIVE") => {
+                let left = place["secondsLeft"].as_i64().unwrap();
+                assert!(left <= SKEW, "a token that was over lives on: {place}");
+            }
+            (before, now) => assert_eq!(before, now, "{place}"),
+        }
+        status.clone_into(&mut self.status);
+    }
+
+    async fn poll(&mut self, app: &TestApp, instance: usize) {
+        let place = app.at_instance(&self.client, instance).get(CURRENT).await.expect(200).json();
+        self.hear(&place);
+    }
+
+    async fn leave(&mut self, app: &TestApp, instance: usize) {
+        app.at_instance(&self.client, instance).delete(CURRENT).await.expect(204);
+        let place = self.client.get(CURRENT).await.expect(200).json();
+        let status = place["status"].as_str().unwrap();
+        assert!(matches!(status, "LEFT" | "EXPIRED"), "{place}");
+        status.clone_into(&mut self.status);
+    }
+}
+
+/// Settings that chance chooses: small, so that every bound is met.
+fn settings(die: &mut Die) -> Value {
+    let mode = ["QUEUE", "QUEUE", "OPEN", "PAUSED"][die.roll(4)];
+    let (interval, claim, life) = ([1, 3, 10][die.roll(3)], [4, 3_600][die.roll(2)], [30, 86_400][die.roll(2)]);
+    json!({
+        "mode": mode, "admitCount": 1 + die.roll(4), "admitIntervalSeconds": interval, "maxActive": 1 + die.roll(6),
+        "claimSeconds": claim, "activeSeconds": life,
+    })
+}
+
+async fn a_walk(app: &TestApp, seed: u64) {
+    let mut die = Die::new(seed);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(app, json!({"mode": "PAUSED"})).await;
+    let mut users = app.users(60).await;
+    let (mut people, mut gone): (Vec<Person>, Vec<Person>) = (Vec::new(), Vec::new());
+    for step in 0..150 {
+        let instance = die.roll(2);
+        match die.roll(10) {
+            0 | 1 => {
+                if let Some(user) = users.pop() {
+                    people.push(Person::join(&sale, &app.at_instance(&user, instance)).await);
+                }
+            }
+            2 if !people.is_empty() => {
+                let mut person = people.swap_remove(die.roll(people.len()));
+                // At the slower server, where nobody is over who isn't over elsewhere.
+                person.leave(app, 0).await;
+                // Whoever left or was too late comes again, and stands at the end.
+                if die.roll(2) == 0 {
+                    let again = Person::join(&sale, &app.at_instance(&person.client, 0)).await;
+                    assert_ne!(again.client.queue_token(), person.client.queue_token(), "no token lives again");
+                    people.push(again);
+                }
+                gone.push(person);
+            }
+            3 => sale.set_queue(app, settings(&mut die)).await,
+            4 | 5 => {
+                let millis = i64::try_from(die.roll(6_000)).unwrap();
+                app.clock.advance(TimeDelta::milliseconds(millis));
+            }
+            6 | 7 => {
+                let servers = app.instances.iter().map(|instance| instance.shared.clone());
+                for result in race(servers.map(|server| async move { server.queue.admit_due().await })).await {
+                    result.unwrap();
+                }
+            }
+            _ => {
+                for person in people.iter_mut().chain(&mut gone) {
+                    // Each now and then: some of them are away at any time.
+                    if die.roll(3) > 0 {
+                        person.poll(app, die.roll(2)).await;
+                    }
+                }
+            }
+        }
+        if step % 25 == 24 {
+            app.assert_sound().await;
+        }
+    }
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn whatever_happens_the_rules_of_the_queue_hold(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_skewed(options, &[0, SKEW], &[]);
+    for seed in 1..=4 {
+        a_walk(&app, seed).await;
+    }
+}
+
+/// Everybody asks before each tick, so that those who are let in are always the first of those who wait.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn servers_whose_clocks_differ_keep_rate_and_order(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_skewed(options.clone(), &[0, SKEW], &[]);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"admitCount": 2, "admitIntervalSeconds": 5, "claimSeconds": 3600})).await;
+    let users = app.users(16).await;
+    let mut people = Vec::new();
+    for user in &users {
+        people.push(Person::join(&sale, user).await);
+    }
+    let mut die = Die::new(7);
+    let mut admitted = 0;
+    for _ in 0..60 {
+        app.clock.advance(TimeDelta::milliseconds(i64::try_from(die.roll(1_500)).unwrap()));
+        for person in &mut people {
+            person.poll(&app, die.roll(2)).await;
+        }
+        app.instances[die.roll(2)].shared.queue.admit_due().await.unwrap();
+        for person in &mut people {
+            person.poll(&app, die.roll(2)).await;
+        }
+        let active = people.iter().take_while(|person| person.status == "ACTIVE").count();
+        assert!(people[active..].iter().all(|person| person.status == "WAITING"), "somebody was overtaken");
+        admitted = active;
+    }
+    assert_eq!(admitted, 16, "the rate was used");
+    let pool = sqlx::MySqlPool::connect_lazy_with(options);
+    let widest: i64 = sqlx::query_scalar(
+        "SELECT CAST(MAX(n) AS SIGNED) FROM (SELECT COUNT(*) AS n FROM queue_tokens a JOIN queue_tokens b \
+         ON b.admitted_at >= a.admitted_at AND b.admitted_at < a.admitted_at + INTERVAL 5 SECOND GROUP BY a.id) windows",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(widest, 2, "in any five seconds");
+    app.assert_sound().await;
+}
+
+/// The claim's deadline, to the millisecond, on a server that agrees about the time.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_admission_can_be_claimed_until_its_deadline_and_not_at_it(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let app = TestApp::start_two(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"claimSeconds": 5, "activeSeconds": 20})).await;
+    let users = app.users(2).await;
+    let mut people = [Person::join(&sale, &users[0]).await, Person::join(&sale, &users[1]).await];
+    app.tick().await;
+    app.clock.advance(TimeDelta::milliseconds(4_999));
+    people[0].poll(&app, 1).await;
+    assert_eq!(people[0].status, "ACTIVE");
+    app.clock.advance(TimeDelta::milliseconds(1));
+    people[1].poll(&app, 0).await;
+    assert_eq!(people[1].status, "EXPIRED", "before any tick has written it");
+    app.tick().await;
+    for (millis, expected) in [(14_999, "ACTIVE"), (1, "EXPIRED")] {
+        app.clock.advance(TimeDelta::milliseconds(millis));
+        people[0].poll(&app, 0).await;
+        assert_eq!(people[0].status, expected, "the whole life counts from the admission");
+    }
+    people[1].poll(&app, 1).await;
+    let seats = format!("/api/v1/performances/{}/seats", sale.performance_id);
+    for person in &people {
+        person.client.send(Method::GET, &seats, &[], None).await.expect_problem(403, "QUEUE_TOKEN_EXPIRED");
+    }
+    app.assert_sound().await;
+}
