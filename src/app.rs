@@ -14,7 +14,7 @@ use crate::{
         Ports,
         audit::AuditFacade,
         booking::BookingFacade,
-        concert::ConcertFacade,
+        concert::{CatalogueSettings, ConcertFacade},
         event::{EventFacade, EventRelay, EventUpkeep, RelaySettings},
         housekeeping::HousekeepingFacade,
         lane::{LanePorts, LaneSettings},
@@ -200,13 +200,14 @@ fn facades(
         refresh_token_days: config.refresh_token_days,
         failed_logins_per_account: config.failed_logins_per_account,
     };
+    let catalogue = CatalogueSettings { max_age: config.catalogue_cache, write_seat: seat::write_seat };
     let hasher = Arc::new(Argon2Hasher::new(Arc::clone(&ports.randomness)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settlements = Arc::new(SettlementLanes::start(ports.clone(), policy, lanes, lane_ports));
     let queue = Arc::new(QueueFacade::start(ports.clone(), policy, lanes, lane_ports, tasks));
     Ok(Facades {
         users: UserFacade::new(ports.clone(), hasher, cores, sessions)?,
-        concerts: ConcertFacade::new(ports.clone(), Arc::clone(&settlements), seat::write_seat, tasks),
+        concerts: ConcertFacade::new(ports.clone(), Arc::clone(&settlements), catalogue, tasks),
         bookings: BookingFacade::start(
             ports.clone(),
             policy,

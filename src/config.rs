@@ -68,6 +68,11 @@ pub const VARIABLES: &[Variable] = &[
     variable("LANES", "2", "How many write lanes of each kind, about one per core"),
     variable("LANE_BATCH_LIMIT", "128", "The most commands in one transaction"),
     variable("LANE_INBOX", "4096", "The most commands waiting in one lane; beyond it requests are turned away"),
+    variable(
+        "CATALOGUE_CACHE_MILLISECONDS",
+        "1000",
+        "How old lists of concerts and performances may be (0 to 1000); 0 reads them anew for everybody",
+    ),
     variable("REQUEST_TIMEOUT_SECONDS", "30", "After how long a request is given up"),
     variable("MAX_CONNECTIONS", "20000", "The most connections of clients; those beyond wait to be taken on"),
     variable(
@@ -188,6 +193,8 @@ pub struct Config {
     pub lane_batch_limit: usize,
     /// `LANE_INBOX`
     pub lane_inbox: usize,
+    /// `CATALOGUE_CACHE_MILLISECONDS`
+    pub catalogue_cache: Duration,
     /// `REQUEST_TIMEOUT_SECONDS`
     pub request_timeout: Duration,
     /// `MAX_CONNECTIONS`, `KEEP_ALIVE_SECONDS`
@@ -278,6 +285,7 @@ impl Config {
             lanes: reader.number("LANES", 1, 64),
             lane_batch_limit: reader.number("LANE_BATCH_LIMIT", 1, 512),
             lane_inbox: reader.number("LANE_INBOX", 1, 65_536),
+            catalogue_cache: Duration::from_millis(reader.number("CATALOGUE_CACHE_MILLISECONDS", 0, 1_000)),
             request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1, 3_600),
             connections: ConnectionSettings {
                 max_connections: reader.number("MAX_CONNECTIONS", 1, 1_000_000),

@@ -84,7 +84,7 @@ async fn has_concerts(app: &App) -> anyhow::Result<bool> {
         after: None,
         limit: 1,
     };
-    Ok(!app.concerts.list_concerts(&filter).await?.items.is_empty())
+    Ok(!app.concerts.list_concerts(&filter).await?.value()?.items.is_empty())
 }
 
 async fn create_concert(

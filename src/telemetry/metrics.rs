@@ -93,6 +93,8 @@ pub const METRICS: &[Metric] = &[
     seconds("queue_wait_seconds", WAITS, "Time from joining to being let in"),
     counter("queue_estimates_total", "Tokens let in, by the least bound of their first estimate that the wait kept"),
     gauge("queue_followers", "Open event streams of queue tokens"),
+    counter("cache_hits_total", "Answers that were there already, by cache"),
+    counter("cache_misses_total", "Answers that had to be read first, by cache"),
     gauge("seat_map_followers", "Open event streams of seat maps"),
     counter(
         "seat_map_followers_lagged_total",

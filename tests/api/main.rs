@@ -6,6 +6,7 @@ mod journey;
 mod sessions;
 mod users;
 
+mod catalogue_cache;
 mod concerts;
 mod draw;
 mod presence;

@@ -1,10 +1,13 @@
 //! Reading the catalogue.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{ConcertDetailsInfo, ConcertFacade, ConcertInfo, PerformanceInfo, PerformanceProgressInfo};
+use super::{
+    ConcertDetailsInfo, ConcertFacade, ConcertInfo, PerformanceInfo, PerformanceProgressInfo,
+    answers::{Answers, Changes, Published},
+};
 use crate::{
-    application::error::AppError,
+    application::{Ports, error::AppError},
     domain::{
         clock::Instant,
         concert::{Concert, ConcertFilter, Performance, Venue},
@@ -20,11 +23,56 @@ use crate::{
 const SCAN: u32 = 100;
 
 /// A performance's place in the list of its concert.
-type Place = (Instant, PerformanceId);
+pub type Place = (Instant, PerformanceId);
+
+/// About how many bytes a line of a list takes, with its presentation and what keeps it.
+const ENTRY_BYTES: usize = 2_048;
+
+/// Which performances of a concert are listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PerformanceFilter {
+    /// Of which concert.
+    pub concert_id: ConcertId,
+    /// Only those that have a seat left.
+    pub available_only: bool,
+    /// Only behind this place of the list.
+    pub after: Option<Place>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// What everybody reads of the catalogue, by what was asked.
+pub(super) struct Catalogue {
+    pages: Answers<ConcertFilter, Page<ConcertInfo>>,
+    concerts: Answers<ConcertId, ConcertDetailsInfo>,
+    performances: Answers<PerformanceFilter, Page<PerformanceInfo>>,
+}
+
+impl Catalogue {
+    pub(super) fn new(ports: &Ports, max_age: Duration, changes: &Changes) -> Self {
+        let (clock, changes) = (|| Arc::clone(&ports.clock), || changes.clone());
+        Self {
+            pages: Answers::new("concert_lists", clock(), max_age, changes(), |filter, page| {
+                let texts = filter.query.as_ref().map_or(0, String::len);
+                ENTRY_BYTES * (1 + page.map_or(0, |page| page.items.len())) + texts
+            }),
+            concerts: Answers::new("concerts", clock(), max_age, changes(), |_, info| {
+                ENTRY_BYTES + info.map_or(0, |info| 3 * info.listed.concert.fields.description.len())
+            }),
+            performances: Answers::new("performance_lists", clock(), max_age, changes(), |_, page| {
+                ENTRY_BYTES * (1 + page.map_or(0, |page| page.items.len()))
+            }),
+        }
+    }
+}
 
 impl ConcertFacade {
     /// Concerts, soonest first.
-    pub async fn list_concerts(&self, filter: &ConcertFilter) -> Result<Page<ConcertInfo>, AppError> {
+    pub async fn list_concerts(&self, filter: &ConcertFilter) -> Result<Published<Page<ConcertInfo>>, AppError> {
+        self.catalogue.pages.get(filter, || self.read_concerts(filter)).await
+    }
+
+    async fn read_concerts(&self, filter: &ConcertFilter) -> Result<Page<ConcertInfo>, AppError> {
         let now = self.ports.now();
         let mut repositories = self.ports.database.read().await?;
         let page = repositories.concerts().list_concerts(filter).await?;
@@ -33,21 +81,26 @@ impl ConcertFacade {
     }
 
     /// A concert, or `ConcertNotFound`.
-    pub async fn concert(&self, id: ConcertId) -> Result<ConcertDetailsInfo, AppError> {
+    pub async fn concert(&self, id: ConcertId) -> Result<Published<ConcertDetailsInfo>, AppError> {
+        self.catalogue.concerts.get(&id, || self.read_concert(id)).await
+    }
+
+    async fn read_concert(&self, id: ConcertId) -> Result<ConcertDetailsInfo, AppError> {
         let now = self.ports.now();
         let mut repositories = self.ports.database.read().await?;
         details(&mut *repositories, id, now).await
     }
 
-    /// The performances of a concert that are still to come, soonest first, behind `after`; with `available_only`,
-    /// those that have a seat left. `ConcertNotFound` for no concert.
+    /// The performances of a concert that are still to come, soonest first. `ConcertNotFound` for no concert.
     pub async fn list_performances(
         &self,
-        concert_id: ConcertId,
-        available_only: bool,
-        mut after: Option<Place>,
-        limit: u32,
-    ) -> Result<Page<PerformanceInfo>, AppError> {
+        filter: &PerformanceFilter,
+    ) -> Result<Published<Page<PerformanceInfo>>, AppError> {
+        self.catalogue.performances.get(filter, || self.read_performances(filter)).await
+    }
+
+    async fn read_performances(&self, filter: &PerformanceFilter) -> Result<Page<PerformanceInfo>, AppError> {
+        let PerformanceFilter { concert_id, available_only, mut after, limit } = *filter;
         let now = self.ports.now();
         let mut repositories = self.ports.database.read().await?;
         repositories.concerts().find_concert(concert_id).await?.ok_or(Refusal::ConcertNotFound)?;

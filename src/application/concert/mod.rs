@@ -1,9 +1,10 @@
 //! The catalogue: what everybody reads of it, what the promoter does with it, and the seat maps.
 //!
-//! Reads stand alone and take no locks. Each write is one transaction that locks the concert first, so that dates,
+//! Reads stand alone and take no locks; what everybody reads is shared and may be a second old. Each write is one transaction that locks the concert first, so that dates,
 //! prices and deletion are decided one after another; only the bookings of a cancelled performance follow in batches
 //! of their own.
 
+mod answers;
 mod cancellation;
 mod catalogue;
 mod promoter;
@@ -12,11 +13,11 @@ mod seat_events;
 mod seat_layout;
 mod seat_map;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::task::TaskTracker;
 
-use self::seat_map::SeatMaps;
+use self::{answers::Changes, catalogue::Catalogue, seat_map::SeatMaps};
 use super::{Ports, error::AppError, settlement::SettlementLanes};
 use crate::domain::{
     concert::{Concert, Performance, PerformanceStatus},
@@ -24,6 +25,8 @@ use crate::domain::{
     queue::{LiveCounts, QueueSettings},
 };
 
+pub use answers::{Presentation, Published};
+pub use catalogue::{PerformanceFilter, Place};
 pub use promoter::{CreatePerformance, UpdateConcert};
 pub use seat_board::{SeatChanges, SeatNews};
 pub use seat_events::SeatViewer;
@@ -88,20 +91,37 @@ pub struct QueueInfo {
     pub live: LiveCounts,
 }
 
+/// How the catalogue is read.
+#[derive(Clone, Copy, Debug)]
+pub struct CatalogueSettings {
+    /// How old what everybody reads of it may be.
+    pub max_age: Duration,
+    /// How a seat is presented.
+    pub write_seat: WriteSeat,
+}
+
 /// Use cases of the catalogue.
 pub struct ConcertFacade {
     ports: Ports,
     settlement: Arc<SettlementLanes>,
+    catalogue: Catalogue,
+    changes: Changes,
     seat_maps: Arc<SeatMaps>,
     tasks: TaskTracker,
 }
 
 impl ConcertFacade {
-    /// Bookings of cancelled performances go through the settlement lanes; what reads seat maps runs on `tasks`, and
-    /// `write_seat` says how a seat is presented.
-    pub fn new(ports: Ports, settlement: Arc<SettlementLanes>, write_seat: WriteSeat, tasks: &TaskTracker) -> Self {
-        let seat_maps = Arc::new(SeatMaps::start(&ports, write_seat, tasks));
-        Self { ports, settlement, seat_maps, tasks: tasks.clone() }
+    /// Bookings of cancelled performances go through the settlement lanes; what reads seat maps runs on `tasks`.
+    pub fn new(
+        ports: Ports,
+        settlement: Arc<SettlementLanes>,
+        settings: CatalogueSettings,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let seat_maps = Arc::new(SeatMaps::start(&ports, settings.write_seat, tasks));
+        let changes = Changes::default();
+        let catalogue = Catalogue::new(&ports, settings.max_age, &changes);
+        Self { ports, settlement, catalogue, changes, seat_maps, tasks: tasks.clone() }
     }
 
     /// What a performance's seats are at this moment, for the bearer of an active token of `concert_id`.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use metrics::Counter;
 use moka::future::Cache;
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
@@ -51,6 +52,8 @@ pub(super) struct SeatMaps {
     write_seat: WriteSeat,
     performances: Cache<PerformanceId, Performance>,
     boards: Cache<PerformanceId, Arc<Board>>,
+    hits: Counter,
+    misses: Counter,
     claims: Loader<ReadClaims>,
 }
 
@@ -63,6 +66,8 @@ impl SeatMaps {
             write_seat,
             performances: Cache::builder().max_capacity(PERFORMANCES).time_to_live(PERFORMANCE_AGE).build(),
             boards: Cache::builder().max_capacity(BOARD_BYTES).weigher(weight).build(),
+            hits: metrics::counter!("cache_hits_total", "cache" => "seat_layouts"),
+            misses: metrics::counter!("cache_misses_total", "cache" => "seat_layouts"),
             claims: Loader::start(ReadClaims { clock: Arc::clone(&ports.clock) }, &ports.database, tasks),
         }
     }
@@ -73,7 +78,9 @@ impl SeatMaps {
         if performance.await.map_err(unshared)?.concert_id != concert_id {
             return Err(Refusal::QueueTokenWrongConcert.into());
         }
-        self.boards.try_get_with(id, self.load_board(id)).await.map_err(unshared)
+        let entry = self.boards.entry(id).or_try_insert_with(self.load_board(id)).await.map_err(unshared)?;
+        if entry.is_fresh() { &self.misses } else { &self.hits }.increment(1);
+        Ok(entry.into_value())
     }
 
     /// The seat map of a board, as of now.

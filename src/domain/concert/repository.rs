@@ -12,7 +12,7 @@ use crate::domain::{
 };
 
 /// Which concerts to list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConcertFilter {
     /// Part of the title or the artist, without case.
     pub query: Option<String>,

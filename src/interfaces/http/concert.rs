@@ -1,6 +1,6 @@
 //! The catalogue, as everybody reads it.
 
-use axum::{extract::State, response::IntoResponse};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -11,10 +11,10 @@ use super::{
     problem::{Code, HandlerResult},
     query::{CursorInstant, Id, Query, cursor, cursor_part},
     state::App,
-    values::{Amount, Timestamp, public},
+    values::{Amount, Timestamp, published, to_json},
 };
 use crate::{
-    application::concert::{ConcertDetailsInfo, ConcertInfo, PerformanceInfo},
+    application::concert::{ConcertDetailsInfo, ConcertInfo, PerformanceFilter, PerformanceInfo},
     domain::{
         clock::Instant,
         concert::{ConcertFilter, Venue},
@@ -164,6 +164,8 @@ struct PerformanceListResponse {
 }
 
 /// What is on, soonest first.
+///
+/// As it was a second ago at most; a performance or a price that was added is there as soon.
 #[utoipa::path(get, path = "/concerts", tag = "concerts",
     params(
         ("query" = Option<String>, Query, max_length = 200, description = "Part of the title or the artist."),
@@ -174,9 +176,13 @@ struct PerformanceListResponse {
             which stands for its midnight in UTC.", example = "2026-12-24T00:00:00Z"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
         ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
     ),
-    responses((status = 200, body = ConcertListResponse)))]
-async fn list_concerts(State(app): State<App>, mut query: Query) -> HandlerResult<impl IntoResponse> {
+    responses(
+        (status = 200, body = ConcertListResponse, headers(("ETag" = String, description = "Stands for the page."))),
+        (status = 304, description = "It is what the client has."),
+    ))]
+async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Query) -> HandlerResult<Response> {
     let limit = query.limit();
     let text = query.parse("query", search_text).filter(|text| !text.is_empty());
     let category = query.parse("category", search_text).filter(|text| !text.is_empty());
@@ -185,43 +191,62 @@ async fn list_concerts(State(app): State<App>, mut query: Query) -> HandlerResul
     let after = query.cursor::<2>()?.map(|[at, id]| read_place(&at, &id, ConcertId)).transpose()?;
     query.finish()?;
     let page = app.concerts.list_concerts(&ConcertFilter { query: text, category, from, to, after, limit }).await?;
-    let last = page.last_of_more().map(|info| &info.concert);
-    let next_cursor = last.map(|concert| cursor(&[&CursorInstant(concert.listed_at), &concert.id]));
-    let items = page.items.into_iter().map(Into::into).collect();
-    Ok(public(ConcertListResponse { items, next_cursor }))
+    published(&headers, &page, |page| {
+        let last = page.last_of_more().map(|info| &info.concert);
+        let next_cursor = last.map(|concert| cursor(&[&CursorInstant(concert.listed_at), &concert.id]));
+        let items = page.items.iter().cloned().map(Into::into).collect();
+        to_json(&ConcertListResponse { items, next_cursor })
+    })
 }
 
 /// One concert.
 #[utoipa::path(get, path = "/concerts/{concertId}", tag = "concerts",
-    params(("concertId" = u64, Path)),
-    responses((status = 200, body = ConcertDetailsResponse)))]
-async fn get_concert(State(app): State<App>, Id(id): Id<ConcertId>) -> HandlerResult<impl IntoResponse> {
-    Ok(public(ConcertDetailsResponse::from(app.concerts.concert(id).await?)))
+    params(
+        ("concertId" = u64, Path),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
+    ),
+    responses(
+        (status = 200, body = ConcertDetailsResponse, headers(("ETag" = String, description = "Stands for the concert."))),
+        (status = 304, description = "It is what the client has."),
+    ))]
+async fn get_concert(State(app): State<App>, Id(id): Id<ConcertId>, headers: HeaderMap) -> HandlerResult<Response> {
+    let concert = app.concerts.concert(id).await?;
+    published(&headers, &concert, |concert| to_json(&ConcertDetailsResponse::from(concert.clone())))
 }
 
 /// The performances of a concert that are still to come, soonest first.
+///
+/// As they were a second ago at most; the seat map tells what is free now.
 #[utoipa::path(get, path = "/concerts/{concertId}/performances", tag = "concerts",
     params(
         ("concertId" = u64, Path),
         ("available" = Option<bool>, Query, description = "With `true`, only those that have a seat left."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
         ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
     ),
-    responses((status = 200, body = PerformanceListResponse)))]
+    responses(
+        (status = 200, body = PerformanceListResponse, headers(("ETag" = String, description = "Stands for the page."))),
+        (status = 304, description = "It is what the client has."),
+    ))]
 async fn list_performances(
     State(app): State<App>,
-    Id(id): Id<ConcertId>,
+    Id(concert_id): Id<ConcertId>,
+    headers: HeaderMap,
     mut query: Query,
-) -> HandlerResult<impl IntoResponse> {
+) -> HandlerResult<Response> {
     let limit = query.limit();
     let available_only = query.choice("available", &[("true", true), ("false", false)]).unwrap_or(false);
     let after = query.cursor::<2>()?.map(|[at, id]| read_place(&at, &id, PerformanceId)).transpose()?;
     query.finish()?;
-    let page = app.concerts.list_performances(id, available_only, after, limit).await?;
-    let last = page.last_of_more().map(|info| &info.performance);
-    let next_cursor = last.map(|performance| cursor(&[&CursorInstant(performance.starts_at), &performance.id]));
-    let items = page.items.into_iter().map(Into::into).collect();
-    Ok(public(PerformanceListResponse { items, next_cursor }))
+    let filter = PerformanceFilter { concert_id, available_only, after, limit };
+    let page = app.concerts.list_performances(&filter).await?;
+    published(&headers, &page, |page| {
+        let last = page.last_of_more().map(|info| &info.performance);
+        let next_cursor = last.map(|performance| cursor(&[&CursorInstant(performance.starts_at), &performance.id]));
+        let items = page.items.iter().cloned().map(Into::into).collect();
+        to_json(&PerformanceListResponse { items, next_cursor })
+    })
 }
 
 /// Reads a place in a list that is ordered by time, then by id.

@@ -77,11 +77,9 @@ pub fn build_router(app: App) -> Router {
         .merge(operation::problem_pages())
         .with_state(app.clone())
         .merge(SwaggerUi::new("/swagger-ui").url("/api-docs/openapi.json", document()))
-        .layer(
-            CompressionLayer::new().compress_when(
-                DefaultPredicate::new().and(NotForContentType::new("text/event-stream")).and(has_no_etag),
-            ),
-        )
+        .layer(CompressionLayer::new().compress_when(
+            DefaultPredicate::new().and(NotForContentType::new("text/event-stream")).and(has_no_strong_etag),
+        ))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, settings.request_timeout))
         .layer(catch_panic())
         .layer(from_fn(render_problems))
@@ -91,8 +89,8 @@ pub fn build_router(app: App) -> Router {
 }
 
 /// A strong entity tag names certain bytes, which compressing would change.
-fn has_no_etag(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
-    !headers.contains_key(header::ETAG)
+fn has_no_strong_etag(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    headers.get(header::ETAG).is_none_or(|etag| etag.as_bytes().starts_with(b"W/"))
 }
 
 fn cors(settings: &HttpSettings) -> CorsLayer {

@@ -1,9 +1,6 @@
 //! Seat maps.
 
-use std::sync::Arc;
-
 use axum::{
-    body::Bytes,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -18,7 +15,7 @@ use super::{
     problem::{Code, HandlerResult},
     query::{Id, Query},
     state::App,
-    values::{Amount, none_match_lists, strong_etag, to_json},
+    values::{Amount, none_match_lists, shared, strong_etag, to_json},
 };
 use crate::{
     application::concert::SeatMap,
@@ -138,19 +135,6 @@ async fn get_seat_map(
     let body = map.presented(wanted, |map| present(map, wanted)).await;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     Ok((headers, content_type, shared(body)).into_response())
-}
-
-/// Bytes that several answers send.
-pub(super) fn shared(bytes: Arc<Vec<u8>>) -> Bytes {
-    struct Shared(Arc<Vec<u8>>);
-
-    impl AsRef<[u8]> for Shared {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
-    Bytes::from_owner(Shared(bytes))
 }
 
 /// Writes a seat map as JSON: of each seat only the status is new.

@@ -20,9 +20,9 @@ use super::{
     problem::{Code, HandlerResult, Problem},
     query::Id,
     queue_events::{KEEP_ALIVE, stream_headers},
-    seat::{name, present, shared},
+    seat::{name, present},
     state::App,
-    values::to_json,
+    values::{shared, to_json},
 };
 use crate::{
     application::{

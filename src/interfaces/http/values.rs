@@ -1,11 +1,12 @@
 //! Values as the wire has them.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     Json,
-    http::{HeaderMap, HeaderValue, header},
-    response::IntoResponse,
+    body::Bytes,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
@@ -14,7 +15,11 @@ use utoipa::{
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type},
 };
 
-use crate::domain::{clock::Instant, points::Points};
+use super::problem::HandlerResult;
+use crate::{
+    application::concert::Published,
+    domain::{clock::Instant, points::Points},
+};
 
 /// An instant: RFC 3339, UTC, milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -91,9 +96,46 @@ pub fn private<T: Serialize>(value: T) -> impl IntoResponse {
     ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(value))
 }
 
+/// What any cache may keep for a second.
+pub const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=1");
+
 /// An answer that any cache may keep for a second.
 pub fn public<T: Serialize>(value: T) -> impl IntoResponse {
-    ([(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=1"))], Json(value))
+    ([(header::CACHE_CONTROL, PUBLIC)], Json(value))
+}
+
+/// An answer of the catalogue, whose bytes everybody shares: not sent to who has it. One that was read for somebody
+/// else says that it has an age, so that nobody keeps it for a second more.
+pub fn published<T>(
+    headers: &HeaderMap,
+    published: &Published<T>,
+    present: impl FnOnce(&T) -> Vec<u8>,
+) -> HandlerResult<Response> {
+    let presentation = published.presented(present)?;
+    // Weak, because it may be sent compressed.
+    let etag = HeaderValue::try_from(format!("W/\"{:016x}\"", presentation.digest));
+    let etag = etag.unwrap_or(HeaderValue::from_static("W/\"\""));
+    let known = none_match_lists(headers, &etag);
+    let age = published.is_kept().then_some([(header::AGE, HeaderValue::from_static("1"))]);
+    let headers = [(header::ETAG, etag), (header::CACHE_CONTROL, PUBLIC)];
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, headers, age, ()).into_response());
+    }
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((headers, age, content_type, shared(presentation.bytes)).into_response())
+}
+
+/// Bytes that several answers send.
+pub fn shared(bytes: Arc<Vec<u8>>) -> Bytes {
+    struct Shared(Arc<Vec<u8>>);
+
+    impl AsRef<[u8]> for Shared {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    Bytes::from_owner(Shared(bytes))
 }
 
 /// A strong entity tag.
@@ -104,6 +146,7 @@ pub fn strong_etag(version: &dyn std::fmt::Display) -> HeaderValue {
 /// Whether `If-None-Match` lists this tag (RFC 9110, 13.1.2: compared weakly; `*` is any).
 pub fn none_match_lists(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let Ok(etag) = etag.to_str() else { return false };
+    let etag = etag.trim_start_matches("W/");
     headers
         .get_all(header::IF_NONE_MATCH)
         .iter()

@@ -1,0 +1,254 @@
+//! Answers of the catalogue, which everybody may have: each is read once for all who ask within a moment.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use metrics::Counter;
+use moka::future::Cache;
+
+use crate::{
+    application::error::AppError,
+    domain::clock::{Clock, Instant},
+};
+
+/// The most bytes of answers that are kept, of each kind.
+const BYTES: u64 = 32 * 1024 * 1024;
+
+/// How long an answer that nobody asks for stays in memory: that it is old is decided by the clock.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What counts the changes that this process makes to the catalogue: an answer from before one isn't given after it.
+#[derive(Clone, Default)]
+pub(super) struct Changes(Arc<AtomicU64>);
+
+impl Changes {
+    /// To be called after each commit.
+    pub(super) fn note(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// What was answered, or why not.
+struct Answer<T> {
+    result: Result<T, AppError>,
+    /// Taken before it was read.
+    read_at: Instant,
+    changes: u64,
+    presentation: OnceLock<Presentation>,
+}
+
+/// The bytes of an answer.
+#[derive(Clone, Debug)]
+pub struct Presentation {
+    /// For all who get it.
+    pub bytes: Arc<Vec<u8>>,
+    /// Stands for them, the same on every instance.
+    pub digest: u64,
+}
+
+impl Presentation {
+    fn new(bytes: Vec<u8>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        Self { bytes: Arc::new(bytes), digest: hasher.finish() }
+    }
+}
+
+/// An answer as somebody gets it.
+pub struct Published<T> {
+    answer: Arc<Answer<T>>,
+    is_kept: bool,
+}
+
+impl<T> Published<T> {
+    /// Whether it was read for somebody else, up to a second ago.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// What was found.
+    pub fn value(&self) -> Result<&T, AppError> {
+        self.answer.result.as_ref().map_err(Clone::clone)
+    }
+
+    /// Its bytes: made by `present` the first time.
+    pub fn presented(&self, present: impl FnOnce(&T) -> Vec<u8>) -> Result<Presentation, AppError> {
+        let value = self.value()?;
+        Ok(self.answer.presentation.get_or_init(|| Presentation::new(present(value))).clone())
+    }
+}
+
+/// Answers of one kind. None that is given is older than `max_age`, or from before a change of this process.
+pub(super) struct Answers<K, T> {
+    clock: Arc<dyn Clock>,
+    max_age: TimeDelta,
+    changes: Changes,
+    kept: Cache<K, Arc<Answer<T>>>,
+    hits: Counter,
+    misses: Counter,
+}
+
+impl<K, T> Answers<K, T>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    T: Send + Sync + 'static,
+{
+    /// Keeps nothing yet; `size` says about how many bytes an answer takes with its presentation.
+    pub(super) fn new(
+        name: &'static str,
+        clock: Arc<dyn Clock>,
+        max_age: Duration,
+        changes: Changes,
+        size: fn(&K, Option<&T>) -> usize,
+    ) -> Self {
+        let weight = move |key: &K, answer: &Arc<Answer<T>>| {
+            u32::try_from(size(key, answer.result.as_ref().ok())).unwrap_or(u32::MAX)
+        };
+        Self {
+            clock,
+            max_age: TimeDelta::from_std(max_age).unwrap_or(TimeDelta::zero()),
+            changes,
+            kept: Cache::builder().max_capacity(BYTES).weigher(weight).time_to_idle(IDLE).build(),
+            hits: metrics::counter!("cache_hits_total", "cache" => name),
+            misses: metrics::counter!("cache_misses_total", "cache" => name),
+        }
+    }
+
+    /// What is kept for `key`, or what `read` finds: once for all who ask meanwhile. A rule's no is an answer, too.
+    pub(super) async fn get<F>(&self, key: &K, read: impl Fn() -> F) -> Result<Published<T>, AppError>
+    where
+        F: Future<Output = Result<T, AppError>> + Send,
+    {
+        if self.max_age.is_zero() {
+            return Ok(Published { answer: self.read(&read).await, is_kept: false });
+        }
+        loop {
+            let (changes, now) = (self.changes.count(), self.clock.now());
+            let is_over = |answer: &Arc<Answer<T>>| !self.is_good(answer, changes, now);
+            let entry = self.kept.entry_by_ref(key).or_insert_with_if(self.read(&read), is_over).await;
+            let is_kept = !entry.is_fresh();
+            let answer = entry.into_value();
+            // A reading that somebody else had begun before the change.
+            if answer.changes < changes {
+                continue;
+            }
+            if is_kept { &self.hits } else { &self.misses }.increment(1);
+            let published = Published { answer, is_kept };
+            published.value()?;
+            return Ok(published);
+        }
+    }
+
+    async fn read<F>(&self, read: &impl Fn() -> F) -> Arc<Answer<T>>
+    where
+        F: Future<Output = Result<T, AppError>>,
+    {
+        let (changes, read_at) = (self.changes.count(), self.clock.now());
+        Arc::new(Answer { result: read().await, read_at, changes, presentation: OnceLock::new() })
+    }
+
+    fn is_good(&self, answer: &Answer<T>, changes: u64, now: Instant) -> bool {
+        let is_answer = matches!(answer.result, Ok(_) | Err(AppError::Refused(_)));
+        is_answer && answer.changes >= changes && (now - answer.read_at).abs() < self.max_age
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures::future::join_all;
+
+    use super::*;
+    use crate::domain::{clock::ManualClock, refusal::Refusal};
+
+    struct Reads {
+        answers: Answers<u8, usize>,
+        clock: Arc<ManualClock>,
+        changes: Changes,
+        count: AtomicUsize,
+    }
+
+    impl Reads {
+        fn new() -> Self {
+            let clock = Arc::new(ManualClock::at(Instant::default()));
+            let changes = Changes::default();
+            let second = Duration::from_secs(1);
+            let answers = Answers::new("test", Arc::clone(&clock) as _, second, changes.clone(), |_, _| 100);
+            Self { answers, clock, changes, count: AtomicUsize::new(0) }
+        }
+
+        /// How many reads there were up to the one that the answer is from.
+        async fn get(&self, key: u8) -> usize {
+            let read = || async {
+                let count = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+                tokio::task::yield_now().await;
+                Ok(count)
+            };
+            *self.answers.get(&key, read).await.unwrap().answer.result.as_ref().unwrap()
+        }
+
+        async fn fail(&self, error: AppError) -> bool {
+            let read = || async {
+                self.count.fetch_add(1, Ordering::SeqCst);
+                Err(error.clone())
+            };
+            self.answers.get(&9, read).await.is_err()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_once_for_all_who_ask_and_given_for_less_than_a_second() {
+        let reads = Reads::new();
+        let first = join_all((0..100).map(|_| reads.get(1))).await;
+        assert!(first.iter().all(|count| *count == 1), "{first:?}");
+        assert_eq!(reads.get(2).await, 2, "something else");
+        reads.clock.advance(TimeDelta::milliseconds(999));
+        assert_eq!(reads.get(1).await, 1);
+        reads.clock.advance(TimeDelta::milliseconds(1));
+        assert_eq!(reads.get(1).await, 3);
+        reads.clock.advance(TimeDelta::seconds(-1));
+        assert_eq!(reads.get(1).await, 4, "a clock that was set back");
+    }
+
+    #[tokio::test]
+    async fn no_answer_from_before_a_change_is_given_after_it() {
+        let reads = Reads::new();
+        assert_eq!(reads.get(1).await, 1);
+        reads.changes.note();
+        assert_eq!(reads.get(1).await, 2);
+        // A reading that is under way when the change is made.
+        reads.clock.advance(TimeDelta::seconds(1));
+        let late = async {
+            tokio::task::yield_now().await;
+            reads.changes.note();
+            reads.get(1).await
+        };
+        let (early, late) = tokio::join!(reads.get(1), late);
+        assert_eq!((early, late), (3, 4));
+    }
+
+    #[tokio::test]
+    async fn a_no_is_kept_and_a_failure_isnt() {
+        let reads = Reads::new();
+        for _ in 0..3 {
+            assert!(reads.fail(AppError::Overloaded).await);
+        }
+        assert_eq!(reads.count.load(Ordering::SeqCst), 3);
+        for _ in 0..3 {
+            assert!(reads.fail(Refusal::ConcertNotFound.into()).await);
+        }
+        assert_eq!(reads.count.load(Ordering::SeqCst), 4);
+    }
+}
