@@ -164,5 +164,5 @@ fn goals(report: &Report) -> String {
         })
     };
     let bars: Vec<_> = report.findings.iter().filter_map(bar).collect();
-    plot::bars("1 is the goal; the second mark is the stretch", &bars)
+    plot::bars("1 is the goal; the second mark is the stretch; bars end at 3", &bars)
 }

@@ -121,7 +121,7 @@ pub(crate) struct Bar {
 
 const BAR: f64 = 18.0;
 const ROW: f64 = 28.0;
-const NAMES: f64 = 330.0;
+const NAMES: f64 = 320.0;
 
 /// Bars below each other, with an axis.
 pub(crate) fn bars(x_label: &str, bars: &[Bar]) -> String {

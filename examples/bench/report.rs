@@ -170,9 +170,10 @@ impl Goal {
         Self { most: true, bound, stretch }
     }
 
-    /// How far the goal is reached: 1 is the goal.
+    /// How far the goal is reached: 1 is the goal, and more than 3 isn't told apart.
     pub(crate) fn reached(self, value: f64) -> f64 {
-        if self.most { self.bound / value } else { value / self.bound }
+        let reached = if self.most { self.bound / value.max(0.0) } else { value / self.bound };
+        reached.min(3.0)
     }
 
     fn is_met(self, bound: f64, value: f64) -> bool {
@@ -312,7 +313,7 @@ impl Report {
         }
         if let Some(most) = self.lines.iter().filter_map(Line::memory).reduce(f64::max) {
             let goal = Goal::at_most(150.0, Some(80.0));
-            self.find("memory of the server under the heaviest of these", vec![most], " MB", Some(goal));
+            self.find("memory of the server, the most in any scenario", vec![most], " MB", Some(goal));
         }
     }
 }

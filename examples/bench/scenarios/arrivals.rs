@@ -8,7 +8,7 @@ use crate::{
     load::{self, Schedule},
     plot::{self, Series},
     report::{Goal, Line},
-    statistics::{number, slices},
+    statistics::{Latencies, number, slices},
     works::Journeys,
 };
 
@@ -35,7 +35,7 @@ pub(super) async fn open(bench: &mut Bench) -> anyhow::Result<()> {
         }
         if percent == 50 {
             let goal = Goal::at_most(8.0, None);
-            bench.report.find("p99 of holds arriving at half of that rate", line.percentiles(1), " ms", Some(goal));
+            bench.report.find("p99 of holds arriving at half of the peak", line.percentiles(1), " ms", Some(goal));
         }
         bench.report.add_line(line);
     }
@@ -61,11 +61,9 @@ pub(super) async fn opening(bench: &mut Bench) -> anyhow::Result<()> {
     bench.report.add_line(line);
     let slices = slices(&outcome.samples, outcome.started, SLICE);
     let worst = slices.iter().map(|slice| slice.percentile(0.99)).fold(0.0, f64::max);
-    bench.report.find("worst p99 of any 100 ms while a sale opens", vec![worst], " ms", None);
+    bench.report.find("worst p99 in 100 ms while a sale opens", vec![worst], " ms", None);
     let series = [("p50", 0.5), ("p99", 0.99)].map(|(name, part)| {
-        let point = |(index, slice)| {
-            (number(index) * SLICE.as_secs_f64(), crate::statistics::Latencies::percentile(slice, part))
-        };
+        let point = |(index, slice)| (number(index) * SLICE.as_secs_f64(), Latencies::percentile(slice, part));
         Series { name: name.to_owned(), points: slices.iter().enumerate().map(point).collect() }
     });
     let plot = plot::lines("seconds; the sale opens at 1", "latency of a request, ms", &series);

@@ -60,12 +60,12 @@ pub(super) async fn growth(bench: &mut Bench) -> anyhow::Result<()> {
         let work = Rc::new(ready_to_hold(bench, small.count).await?);
         load::closed(&work, &addresses, CONNECTIONS, small.count).await?;
     }
-    let large = Run { name: "holds of 2 seats, ten times the seats, users and history", ..small };
+    let large = Run { name: "holds of 2 seats, ten times the seats, users, history", ..small };
     let after = bench.closed(large, async |bench, run, _| ready_to_hold(bench, run.count).await).await?;
     // Each is a part of the limit of its own time: the machine may have changed meanwhile.
     let ratio = median(&after.ratios()) / median(&before.ratios());
     let goal = Goal::at_least(0.9, None);
-    bench.report.find("holds at ten times the seats, users and history ÷ before", vec![ratio], "", Some(goal));
+    bench.report.find("holds in ten times the data ÷ before", vec![ratio], "", Some(goal));
     bench.report.add_line(before);
     bench.report.add_line(after);
     Ok(())

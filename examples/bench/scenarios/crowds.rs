@@ -48,7 +48,7 @@ pub(super) async fn hot_seat(bench: &mut Bench) -> anyhow::Result<()> {
             line.add(outcome.rate(), None, &latencies, cost);
         }
     }
-    bench.report.find("1,000 at once for one seat, until all are answered", times, " ms", Some(ALL_ANSWERED));
+    bench.report.find("1,000 at once for one seat, all answered after", times, " ms", Some(ALL_ANSWERED));
     bench.report.add_line(line);
     Ok(())
 }
@@ -67,7 +67,7 @@ pub(super) async fn hot_wallet(bench: &mut Bench) -> anyhow::Result<()> {
             line.add(outcome.rate(), None, &outcome.latencies(), cost);
         }
     }
-    bench.report.find("1,000 charges at once of one wallet, all succeed", times, " ms", Some(ALL_ANSWERED));
+    bench.report.find("1,000 charges of one wallet, all done after", times, " ms", Some(ALL_ANSWERED));
     bench.report.add_line(line);
     Ok(())
 }
@@ -108,12 +108,17 @@ pub(super) async fn million(bench: &mut Bench) -> anyhow::Result<()> {
     let report = &mut bench.report;
     report.find("polls with a million waiting ÷ with 2,000", ratios, "", Some(Goal::at_least(0.9, None)));
     report.find("a tick with a million waiting, mean", vec![ticks.mean()], " ms", Some(Goal::at_most(50.0, None)));
-    report.find("the same, no tick took longer than", vec![ticks.longest()], " ms", Some(Goal::at_most(50.0, None)));
+    report.find(
+        "no tick with a million waiting took longer than",
+        vec![ticks.longest()],
+        " ms",
+        Some(Goal::at_most(50.0, None)),
+    );
     report.add_line(many);
     report.add_line(few);
     if let (Some(before), Some(after)) = (before, resident(bench)) {
         let goal = Goal::at_most(100.0, None);
-        bench.report.find("growth of the server with a million waiting", vec![after - before], " MB", Some(goal));
+        bench.report.find("memory that a million waiting take in the server", vec![after - before], " MB", Some(goal));
     }
     Ok(())
 }
