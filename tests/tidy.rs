@@ -115,6 +115,7 @@ const LAYERS: [Layer; 4] = [
             "sqlx",
             "thiserror",
             "tokio",
+            "tracing",
             "url",
             "uuid",
         ],

@@ -33,6 +33,9 @@ const INSERT_BATCH: usize = 128;
 /// How often it is looked for what other instances have written, and for what is due again.
 pub(super) const POLL: Duration = Duration::from_millis(500);
 
+/// The longest pause after failures.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// How long events gather after a commit, so that a busy sale is handed out by the batch.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -71,41 +74,39 @@ impl EventRelay {
 
     /// Sends until `stop` is cancelled; then what is under way is finished, or given back.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut workers = Workers {
-            relay: Arc::clone(&self),
-            stop: stop.child_token(),
-            running: HashMap::new(),
-            tasks: JoinSet::new(),
-        };
-        let (mut refreshed, mut measured) = (None, None);
+        let mut workers = Workers::new(Arc::clone(&self), stop.child_token());
+        let mut pause = POLL;
         while !stop.is_cancelled() {
-            let turn = async {
-                if is_due(&mut refreshed, RECEIVERS) {
-                    workers.assign(self.receivers().await?);
-                }
-                if is_due(&mut measured, MEASURE) {
-                    self.measure().await?;
-                }
-                self.dispatch().await
-            };
-            let more = match turn.await {
-                Ok(dispatched) => {
-                    if dispatched > 0 {
-                        workers.wake();
-                    }
-                    dispatched >= DISPATCH_BATCH && !workers.running.is_empty()
+            match self.turn(&mut workers).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    pause = POLL;
+                    stop.run_until_cancelled(self.wait_for_events(workers.running.is_empty())).await;
                 }
                 Err(error) => {
                     metrics::counter!("job_failures_total", "name" => "relay").increment(1);
                     tracing::warn!(error = &error as &dyn std::error::Error, "events could not be handed out");
-                    false
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    stop.run_until_cancelled(sleep(pause)).await;
                 }
-            };
-            if !more {
-                stop.run_until_cancelled(self.wait_for_events(workers.running.is_empty())).await;
             }
         }
         workers.finish().await;
+    }
+
+    /// Hands out a batch, and sees to it that every receiver has a worker; tells whether there may be more at once.
+    async fn turn(&self, workers: &mut Workers) -> Result<bool, AppError> {
+        if is_due(&mut workers.assigned, RECEIVERS) {
+            workers.assign(self.receivers().await?);
+        }
+        if is_due(&mut workers.measured, MEASURE) {
+            self.measure().await?;
+        }
+        let dispatched = self.dispatch().await?;
+        if dispatched > 0 {
+            workers.wake();
+        }
+        Ok(dispatched >= DISPATCH_BATCH && !workers.running.is_empty())
     }
 
     /// Hands out and sends everything that is due, and waits for what comes of it.
@@ -210,9 +211,16 @@ struct Workers {
     stop: CancellationToken,
     running: HashMap<Destination, (Arc<Notify>, CancellationToken)>,
     tasks: JoinSet<()>,
+    /// When the receivers were read, and when the backlog was counted.
+    assigned: Option<Stopwatch>,
+    measured: Option<Stopwatch>,
 }
 
 impl Workers {
+    fn new(relay: Arc<EventRelay>, stop: CancellationToken) -> Self {
+        Self { relay, stop, running: HashMap::new(), tasks: JoinSet::new(), assigned: None, measured: None }
+    }
+
     /// Starts the workers of new receivers, and stops those whose receiver is no more.
     fn assign(&mut self, receivers: Vec<Receiver>) {
         self.running.retain(|destination, (_, stop)| {

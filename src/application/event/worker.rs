@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::relay::{EventRelay, POLL};
+use super::relay::{EventRelay, LONGEST_PAUSE, POLL};
 use crate::{
     application::error::AppError,
     domain::{
@@ -102,14 +102,15 @@ impl Worker {
 
     /// Sends until it is told to stop.
     pub(super) async fn run(mut self) {
+        let mut pause = POLL;
         while !self.stop.is_cancelled() {
-            let pause = match self.work_off().await {
+            pause = match self.work_off().await {
                 Ok(()) => POLL,
                 Err(error) => {
                     metrics::counter!("job_failures_total", "name" => "delivery").increment(1);
                     let destination = self.destination();
                     tracing::warn!(%destination, error = &error as &dyn std::error::Error, "a delivery was held up");
-                    POLL * 2
+                    (pause * 2).min(LONGEST_PAUSE)
                 }
             };
             tokio::select! {

@@ -45,8 +45,8 @@ impl HttpEventSender {
     pub fn new(allow_private: bool) -> Result<Self, reqwest::Error> {
         // Fails only if it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let guarded = || Self::builder().dns_resolver(PublicResolver).build();
-        Ok(Self { open: Self::builder().build()?, guarded: (!allow_private).then(guarded).transpose()? })
+        let guarded = || build(|| Self::builder().dns_resolver(PublicResolver));
+        Ok(Self { open: build(Self::builder)?, guarded: (!allow_private).then(guarded).transpose()? })
     }
 
     fn builder() -> ClientBuilder {
@@ -72,6 +72,14 @@ impl HttpEventSender {
             (Destination::DataPlatform, _) | (Destination::Webhook(_), None) => Some(&self.open),
         }
     }
+}
+
+/// A machine without certificates can still sell seats, and send events over plain HTTP.
+fn build(builder: impl Fn() -> ClientBuilder) -> Result<Client, reqwest::Error> {
+    builder().build().or_else(|error| {
+        tracing::warn!(error = &error as &dyn Error, "no receiver with https can be sent events");
+        builder().tls_certs_only([]).build()
+    })
 }
 
 #[async_trait]

@@ -197,6 +197,7 @@ impl OutboxRepository for Session {
         limit: u32,
     ) -> Result<Vec<Dispatched>, RepositoryError> {
         let (after, after_id) = after.map_or((Instant::UNIX_EPOCH, Uuid::nil()), |(at, id)| (at, id.0));
+        let after = sql::datetime(after);
         let query = sqlx::query_as(CLAIM_DISPATCHED).bind(after).bind(horizon).bind(after).bind(after_id).bind(limit);
         let rows: Vec<(Uuid, Instant, Instant)> = query.fetch_all(self.connection()).await?;
         let dispatched = |(id, at, dispatched_at)| Dispatched { id: EventId(id), at, dispatched_at };
