@@ -8,6 +8,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     panic::AssertUnwindSafe,
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -53,10 +54,15 @@ pub struct Loader<L: Load> {
 impl<L: Load> Loader<L> {
     /// Starts the readers. They end when this is dropped.
     pub fn start(load: L, database: &Arc<dyn Database>, tasks: &TaskTracker) -> Self {
+        Self::start_patient(load, Duration::ZERO, database, tasks)
+    }
+
+    /// Starts readers that wait a while for others before each read: where nobody is in a hurry.
+    pub fn start_patient(load: L, patience: Duration, database: &Arc<dyn Database>, tasks: &TaskTracker) -> Self {
         let load = Arc::new(load);
         let readers = std::array::from_fn(|_| {
             let (sender, inbox) = mpsc::channel(8 * BATCH_LIMIT);
-            tasks.spawn(serve(Arc::clone(&load), Arc::clone(database), inbox));
+            tasks.spawn(serve(Arc::clone(&load), patience, Arc::clone(database), inbox));
             sender
         });
         Self { readers }
@@ -78,9 +84,22 @@ impl<L: Load> Loader<L> {
     }
 }
 
-async fn serve<L: Load>(load: Arc<L>, database: Arc<dyn Database>, mut inbox: mpsc::Receiver<Ask<L>>) {
+async fn serve<L: Load>(
+    load: Arc<L>,
+    patience: Duration,
+    database: Arc<dyn Database>,
+    mut inbox: mpsc::Receiver<Ask<L>>,
+) {
     let mut asked = Vec::new();
     while inbox.recv_many(&mut asked, BATCH_LIMIT).await > 0 {
+        if !patience.is_zero() {
+            tokio::time::sleep(patience).await;
+            while asked.len() < BATCH_LIMIT
+                && let Ok(ask) = inbox.try_recv()
+            {
+                asked.push(ask);
+            }
+        }
         let mut waiting: HashMap<L::Key, Vec<_>> = HashMap::new();
         for (key, reply) in asked.drain(..) {
             waiting.entry(key).or_default().push(reply);

@@ -11,6 +11,8 @@ mod stream;
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use tokio_util::task::TaskTracker;
 
 use self::{
@@ -38,6 +40,9 @@ use crate::domain::{
 pub use board::Board;
 pub use draw::DrawInfo;
 pub use stream::Follower;
+
+/// How long checks of those who follow something are collected before they are read.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What a token's owner sees of it.
 #[derive(Clone, Debug)]
@@ -84,6 +89,7 @@ pub struct QueueFacade {
     presence: Lanes<PresenceWork>,
     boards: Loader<Boards>,
     rows: Loader<TokenRows>,
+    checks: Loader<TokenRows>,
     feeds: Feeds,
     tasks: TaskTracker,
     orders: admission::Orders,
@@ -105,6 +111,7 @@ impl QueueFacade {
             presence: Lanes::start(PresenceWork, LaneSettings { lanes: 1, ..settings }, lane_ports),
             boards: Loader::start(Boards::new(paces), &ports.database, tasks),
             rows: Loader::start(TokenRows, &ports.database, tasks),
+            checks: Loader::start_patient(TokenRows, PATIENCE, &ports.database, tasks),
             feeds: Feeds::default(),
             tasks: tasks.clone(),
             orders: admission::Orders::default(),
@@ -182,6 +189,13 @@ impl QueueFacade {
             Ok(_) => self.claimed(token).await.map(|_| ()),
             Err(refusal) => Err(self.explained(refusal).await?),
         }
+    }
+
+    /// Whether a token is active still, for those who follow something by it: thousands ask at once, in no hurry.
+    pub async fn check_active(&self, id: QueueTokenId) -> Result<(), AppError> {
+        let token = self.checks.get(id).await?.ok_or(Refusal::QueueTokenInvalid)?;
+        require_active(&token, self.ports.now())?;
+        Ok(())
     }
 
     /// Adds the caller's place to a lane's "not yet".
