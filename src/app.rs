@@ -44,7 +44,10 @@ use crate::{
         },
         scheduler::{self, SchedulerSettings},
     },
-    telemetry::metrics::{Vitals, recorder},
+    telemetry::{
+        metrics::{Vitals, recorder},
+        traces,
+    },
 };
 
 /// How long a request waits for a free connection before it is turned away.
@@ -225,6 +228,7 @@ fn facades(
         clock: Arc::clone(&ports.clock),
         randomness: Arc::clone(&ports.randomness),
         metrics: Box::new(move || vitals.render()),
+        join_trace: traces::join,
         leaving: stages.leaving.clone(),
         draining: stages.draining.clone(),
         rate_limits: RateLimits::new(config.rate_limits, &ports.clock),

@@ -29,7 +29,7 @@ use crate::{
     infrastructure::mysql::{self, MigrateError},
     interfaces::http::router,
     shutdown,
-    telemetry::{self, alerts::Alerts},
+    telemetry::{self, Started, alerts::Alerts, traces::Traces},
     verify_draw::{self, Verified},
 };
 
@@ -56,8 +56,8 @@ pub fn run() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let alerts = match telemetry::start(&config) {
-        Ok(alerts) => alerts,
+    let Started { alerts, traces } = match telemetry::start(&config) {
+        Ok(started) => started,
         Err(error) => {
             complain(&format!("{error:#}"));
             return ExitCode::FAILURE;
@@ -79,6 +79,8 @@ pub fn run() -> ExitCode {
             _ => serve(&config, !matches.get_flag("no-migrate"), alerts).await.map(|()| true),
         }
     });
+    // Not within the runtime: it waits for the thread that sends them.
+    traces.into_iter().for_each(Traces::stop);
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

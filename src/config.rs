@@ -157,6 +157,11 @@ pub const VARIABLES: &[Variable] = &[
     variable("LOG_LEVEL", "info", "error, warn, info, debug or trace; or a filter such as info,sqlx=debug"),
     variable("SLACK_WEBHOOK_URL", "", "Slack's address for alerts: errors are told there; empty for nowhere"),
     variable("ALERT_INTERVAL_SECONDS", "60", "How often errors of one kind are told at most"),
+    variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "Where traces are sent, in a build with the feature otel: http://127.0.0.1:4318; empty for nowhere",
+    ),
 ];
 
 /// How logs are written.
@@ -225,6 +230,8 @@ pub struct Config {
     pub log_level: String,
     /// `SLACK_WEBHOOK_URL`, `ALERT_INTERVAL_SECONDS`
     pub alerts: Option<AlertSettings>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`
+    pub trace_endpoint: Option<String>,
 }
 
 /// A secret: never shown.
@@ -312,6 +319,7 @@ impl Config {
             log_format: reader.log_format(),
             log_level: reader.log_level(),
             alerts: reader.alerts(),
+            trace_endpoint: Some(reader.text("OTEL_EXPORTER_OTLP_ENDPOINT")).filter(|endpoint| !endpoint.is_empty()),
         };
         reader.connections_for_lanes(&config);
         if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }

@@ -24,6 +24,7 @@ use tokio::{
     time::{Instant as Stopwatch, sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span, debug_span};
 
 use super::error::AppError;
 use crate::domain::{
@@ -167,6 +168,8 @@ struct Job<W: LaneWork> {
     key: Option<Key<W::Output>>,
     reply: oneshot::Sender<Result<Reply<W::Output>, AppError>>,
     asked: Stopwatch,
+    /// The request's, for a trace.
+    span: Span,
 }
 
 /// What is measured of one kind of lane; looked up once, for every command passes here.
@@ -229,7 +232,7 @@ impl<W: LaneWork> Lanes<W> {
         let index = usize::try_from(shard).unwrap_or(0) % self.inboxes.len();
         let inbox = self.inboxes.get(index).ok_or(AppError::Overloaded)?;
         let asked = Stopwatch::now();
-        let job = Job { command, key, reply, asked };
+        let job = Job { command, key, reply, asked, span: Span::current() };
         self.measures.depth.increment(1.0);
         if inbox.try_send(job).is_err() {
             self.measures.depth.decrement(1.0);
@@ -320,7 +323,7 @@ impl<W: LaneWork> Lane<W> {
             if group.is_empty() {
                 continue;
             }
-            match self.attempt_repeatedly(&group).await {
+            match self.attempt_repeatedly(&group).instrument(span_of(&group)).await {
                 Ok(replies) => {
                     for (job, reply) in group.into_iter().zip(replies) {
                         let _ = job.reply.send(Ok(reply));
@@ -371,11 +374,15 @@ impl<W: LaneWork> Lane<W> {
 
     async fn attempt(&self, group: &[Job<W>]) -> Result<Vec<Reply<W::Output>>, Failure> {
         let now = self.ports.clock.now();
-        let mut uow = self.ports.database.begin().await?;
+        let mut uow = self.ports.database.begin().instrument(debug_span!("begin")).await?;
         let known = known_keys(&mut *uow, group).await?;
         let commands: Vec<_> =
             group.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(job, _)| &job.command).collect();
-        let results = if commands.is_empty() { Vec::new() } else { self.work.run(&mut *uow, now, &commands).await? };
+        let results = if commands.is_empty() {
+            Vec::new()
+        } else {
+            self.work.run(&mut *uow, now, &commands).instrument(debug_span!("lock, decide, store")).await?
+        };
         if results.len() != commands.len() {
             return Err(
                 RepositoryError::Storage("a lane gave another number of results than of commands".into()).into()
@@ -400,7 +407,7 @@ impl<W: LaneWork> Lane<W> {
             uow.idempotency().insert(&records).await?;
         }
         if !commands.is_empty() {
-            uow.commit().await.map_err(|error| Failure {
+            uow.commit().instrument(debug_span!("commit")).await.map_err(|error| Failure {
                 // A certification conflict is a plain no: nothing was committed.
                 lost_commit: !matches!(error, RepositoryError::Contention { .. }),
                 error,
@@ -408,6 +415,16 @@ impl<W: LaneWork> Lane<W> {
         }
         Ok(replies)
     }
+}
+
+/// One for many requests: a trace shows it by itself, with links to all of theirs.
+fn span_of<W: LaneWork>(group: &[Job<W>]) -> Span {
+    let name = format_args!("lane {}", W::NAME);
+    let span = debug_span!("lane", otel.name = %name, commands = group.len());
+    for job in group {
+        span.follows_from(&job.span);
+    }
+    span
 }
 
 /// Why a batch failed.

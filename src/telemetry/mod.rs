@@ -1,7 +1,8 @@
-//! What the server tells of itself: logs, alerts, and measurements.
+//! What the server tells of itself: logs, alerts, measurements, traces.
 
 pub mod alerts;
 pub mod metrics;
+pub mod traces;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -14,23 +15,37 @@ use tracing_subscriber::{
     EnvFilter, Layer, fmt::MakeWriter, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
 };
 
-use self::alerts::Alerts;
+use self::{alerts::Alerts, traces::Traces};
 use crate::{
     config::{Config, LogFormat},
     interfaces::http::context::current_request_id,
 };
 
-/// Writes logs to standard error from now on, as is set; panics among them. Gives what tells of errors, if that is wanted.
-pub fn start(config: &Config) -> anyhow::Result<Option<Alerts>> {
-    let (layer, alerts) = config.alerts.clone().map(Alerts::new).transpose()?.unzip();
+/// What goes on beside the log.
+#[derive(Debug)]
+pub struct Started {
+    /// Tells of errors, if that is wanted.
+    pub alerts: Option<Alerts>,
+    /// Sends traces, if that is wanted.
+    pub traces: Option<Traces>,
+}
+
+/// Writes logs to standard error from now on, as is set; panics among them.
+pub fn start(config: &Config) -> anyhow::Result<Started> {
+    let (alert_layer, alerts) = config.alerts.clone().map(Alerts::new).transpose()?.unzip();
+    let (span_layer, traces) = config.trace_endpoint.as_deref().map(traces::start).transpose()?.flatten().unzip();
     let colours = std::io::stderr().is_terminal();
     let subscriber = tracing_subscriber::registry()
+        .with(span_layer)
         .with(logs(config.log_format, &config.log_level, colours, std::io::stderr))
-        .with(layer);
+        .with(alert_layer);
     // Fails only if the embedding process has a subscriber of its own, which then gets the logs.
     let _ = subscriber.try_init();
     std::panic::set_hook(Box::new(log_panic));
-    Ok(alerts)
+    if config.trace_endpoint.is_some() && traces.is_none() {
+        tracing::warn!("OTEL_EXPORTER_OTLP_ENDPOINT is set, and this build lacks the feature otel: no traces are sent");
+    }
+    Ok(Started { alerts, traces })
 }
 
 /// Lines for a writer.

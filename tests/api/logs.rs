@@ -126,7 +126,7 @@ async fn a_panic_is_logged_with_its_request_and_its_place(_: MySqlPoolOptions, o
         .route("/defect", get(defect))
         .layer(catch_panic())
         .layer(from_fn(render_problems))
-        .layer(from_fn(log_request))
+        .layer(from_fn_with_state(app.instances[0].shared.clone(), log_request))
         .layer(from_fn_with_state(app.instances[0].shared.clone(), set_request_id));
     let (captured, _guard) = Captured::begin(LogFormat::Json, "info");
     let usual = std::panic::take_hook();

@@ -84,7 +84,7 @@ pub fn build_router(app: App) -> Router {
         .layer(catch_panic())
         .layer(from_fn(render_problems))
         .layer(cors(&settings))
-        .layer(from_fn(log_request))
+        .layer(from_fn_with_state(app.clone(), log_request))
         .layer(from_fn_with_state(app, set_request_id))
 }
 

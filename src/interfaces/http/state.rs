@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
 use super::{address::ProxySettings, rate_limit::RateLimits};
@@ -41,6 +42,8 @@ pub struct Facades {
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Cancelled before the server stops: it isn't ready for more, but still serves what comes.
     pub leaving: CancellationToken,
+    /// Makes a request's span part of the trace that its headers tell of.
+    pub join_trace: fn(&tracing::Span, &HeaderMap),
     /// Cancelled once the server is stopping: it takes no new work.
     pub draining: CancellationToken,
     /// How often who may do what.

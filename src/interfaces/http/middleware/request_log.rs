@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use axum::{
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     http::Method,
     middleware::Next,
     response::Response,
 };
+use tracing::{Instrument, Span, field::Empty};
 
 use super::measure::{self, InFlight};
 use crate::{
@@ -15,11 +16,12 @@ use crate::{
     interfaces::http::{
         context::{RequestContext, within_request},
         problem::{Code, Problem},
+        state::App,
     },
 };
 
 /// Logs the request once it is answered, and measures it. Never its headers, body or query: they carry secrets.
-pub async fn log_request(context: RequestContext, request: Request, next: Next) -> Response {
+pub async fn log_request(State(app): State<App>, context: RequestContext, request: Request, next: Next) -> Response {
     let request_id = context.request_id.clone();
     let mut pending = Pending {
         context,
@@ -29,8 +31,15 @@ pub async fn log_request(context: RequestContext, request: Request, next: Next) 
         answered: false,
         _in_flight: InFlight::begin(),
     };
-    let (response, in_lanes) = within_request(request_id, lane::timed(next.run(request))).await;
+    let span = pending.span();
+    (app.join_trace)(&span, request.headers());
+    let answer = within_request(request_id, lane::timed(next.run(request)));
+    let (response, in_lanes) = answer.instrument(span.clone()).await;
     pending.answer(&response, in_lanes);
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
     response
 }
 
@@ -47,6 +56,20 @@ struct Pending {
 impl Pending {
     fn route(&self) -> &str {
         self.matched.as_ref().map_or("unmatched", MatchedPath::as_str)
+    }
+
+    /// What a trace shows of it: the names are OpenTelemetry's.
+    fn span(&self) -> Span {
+        tracing::debug_span!(
+            "request",
+            otel.name = %format_args!("{} {}", self.method, self.route()),
+            otel.kind = "server",
+            otel.status_code = Empty,
+            http.request.method = %self.method,
+            http.route = self.route(),
+            http.response.status_code = Empty,
+            request_id = self.context.request_id,
+        )
     }
 
     fn answer(&mut self, response: &Response, in_lanes: Duration) {
