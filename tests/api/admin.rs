@@ -8,7 +8,7 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 
-use crate::support::{Client, Reply, Sale, TestApp};
+use crate::support::{Client, Reply, Sale, Tables, TestApp};
 
 async fn patch(client: &Client, concert_id: u64, body: Value) -> Reply {
     client.send(Method::PATCH, &format!("/api/v1/admin/concerts/{concert_id}"), &[], Some(body)).await
@@ -352,4 +352,42 @@ async fn the_audit_lists_every_invariant_and_finds_what_is_wrong(_: MySqlPoolOpt
         .map(|invariant| invariant["number"].clone())
         .collect();
     assert_eq!(broken, [json!(2)], "{report}");
+}
+
+/// More bookings than one batch can't be refunded, because a wallet is full, and they come first. The others are
+/// refunded all the same, and these once there is room.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn bookings_that_cannot_be_settled_hold_up_no_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let tables = Tables::of(&options).await;
+    let app = TestApp::start_with(options, 1, &[("MAX_SEATS_PER_USER", "100")]);
+    let sale = app.sale(8, 10).await;
+    let (rich, poor) = (app.buyer(&sale).await, app.buyer(&sale).await);
+    let balance = |balance: &'static str| {
+        let (pool, user_id) = (tables.pool.clone(), rich.user_id());
+        async move {
+            let statement = "UPDATE point_wallets SET balance = ? WHERE user_id = ?";
+            sqlx::query(statement).bind(balance).bind(user_id).execute(&pool).await.unwrap();
+        }
+    };
+    for (buyer, seats) in [(&rich, &sale.seats[..70]), (&poor, &sale.seats[70..])] {
+        buyer.charge("4000000").await;
+        let mut booked = Vec::new();
+        for seat in seats {
+            booked.push(buyer.hold(sale.performance_id, &[*seat]).await.expect(201).text("bookingId"));
+        }
+        let payments = booked.iter().map(|booking| buyer.pay(booking, booking));
+        assert!(futures::future::join_all(payments).await.iter().all(|payment| payment.status == 201));
+    }
+    balance("999999999999.99").await;
+    let admin = app.admin().await;
+    let answer = cancel_performance(&admin, sale.performance_id).await.expect(202).json();
+    assert_eq!(answer["bookingsLeft"], 70);
+    assert_eq!(poor.balance().await, "4000000");
+    assert!(!app.instances[0].shared.concerts.finish_cancellations().await.unwrap());
+
+    balance("500000").await;
+    while app.instances[0].shared.concerts.finish_cancellations().await.unwrap() {}
+    assert_eq!(performance(&admin, sale.performance_id).await["bookingsLeft"], 0);
+    assert_eq!(rich.balance().await, "4000000");
+    app.assert_sound().await;
 }

@@ -11,7 +11,11 @@ use tokio::time::Instant as Stopwatch;
 use super::{CancellationInfo, ConcertFacade, catalogue::progress};
 use crate::{
     application::{error::AppError, retry::retry_on_contention},
-    domain::{booking::Booking, id::PerformanceId, refusal::Refusal},
+    domain::{
+        booking::Booking,
+        id::{BookingId, PerformanceId},
+        refusal::Refusal,
+    },
 };
 
 /// How many bookings are settled at once: enough to fill transactions, and buyers still find room in the lanes.
@@ -20,8 +24,16 @@ const BATCH: u32 = 64;
 /// How long the request itself settles bookings before it leaves the rest to the job.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many performances one run of the job looks at.
+/// How many performances the job reads at once.
 const PERFORMANCES: u32 = 16;
+
+/// What became of some bookings of a cancelled performance.
+struct Batch {
+    /// How many were cancelled or refunded.
+    settled: usize,
+    /// Behind which booking the others are; `None` when there are none, or the server has no room for them now.
+    next: Option<BookingId>,
+}
 
 impl ConcertFacade {
     /// Cancels a performance, or `PerformanceNotFound`. Its bookings are cancelled or refunded for two seconds; the
@@ -32,9 +44,10 @@ impl ConcertFacade {
     pub async fn cancel_performance(&self, id: PerformanceId) -> Result<CancellationInfo, AppError> {
         retry_on_contention(&*self.ports.randomness, || self.mark_cancelled(id)).await?;
         let started = Stopwatch::now();
+        let mut after = None;
         loop {
-            match self.cancel_bookings_of(id, BATCH).await {
-                Ok(settled) if settled > 0 && started.elapsed() < PATIENCE => {}
+            match self.cancel_bookings_of(id, after).await {
+                Ok(Batch { next: Some(next), .. }) if started.elapsed() < PATIENCE => after = Some(next),
                 Ok(_) => break,
                 Err(error) => {
                     // The performance is cancelled, whatever happens to the batches: the job repeats them.
@@ -50,26 +63,47 @@ impl ConcertFacade {
     }
 
     /// Goes on with cancellations that were broken off; tells whether it did anything, so that there may be more.
-    /// Safe to run on every instance, any time.
+    /// Safe to run on every instance, any time. What can't be settled, a booking or a performance, holds up no other.
     pub async fn finish_cancellations(&self) -> Result<bool, AppError> {
-        let mut repositories = self.ports.database.read().await?;
-        let unfinished = repositories.concerts().list_unfinished_cancellations(PERFORMANCES).await?;
-        drop(repositories);
         let mut settled = 0;
-        for id in unfinished {
-            settled += self.cancel_bookings_of(id, BATCH).await?;
+        let mut after = None;
+        loop {
+            let mut repositories = self.ports.database.read().await?;
+            let unfinished = repositories.concerts().list_unfinished_cancellations(after, PERFORMANCES).await?;
+            drop(repositories);
+            for id in &unfinished {
+                match self.go_on_with(*id).await {
+                    Ok(bookings) => settled += bookings,
+                    Err(error) => tracing::warn!(performance_id = id.0, %error, "left a cancellation for later"),
+                }
+            }
+            after = unfinished.last().copied();
+            if unfinished.len() < PERFORMANCES as usize {
+                return Ok(settled > 0);
+            }
         }
-        Ok(settled > 0)
     }
 
-    /// Cancels or refunds at most `limit` bookings of a cancelled performance, all at once, and tells how many it
-    /// did. One that can't be settled now, such as a hold whose expiry is still to be written, is left for later.
-    async fn cancel_bookings_of(&self, id: PerformanceId, limit: u32) -> Result<usize, AppError> {
+    /// Settles the first batch of bookings in which there is something that can be settled.
+    async fn go_on_with(&self, id: PerformanceId) -> Result<usize, AppError> {
+        let mut after = None;
+        loop {
+            match self.cancel_bookings_of(id, after).await? {
+                Batch { settled: 0, next: Some(next) } => after = Some(next),
+                Batch { settled, .. } => return Ok(settled),
+            }
+        }
+    }
+
+    /// Cancels or refunds the next bookings of a cancelled performance behind `after`, all at once. One that can't be
+    /// settled now, such as a refund for which the wallet has no room, is left for later.
+    async fn cancel_bookings_of(&self, id: PerformanceId, after: Option<BookingId>) -> Result<Batch, AppError> {
         // The connection goes back before the lanes are asked: they need connections too.
-        let bookings = {
+        let (open, bookings) = {
             let mut repositories = self.ports.database.read().await?;
-            let open = repositories.bookings().list_open(id, limit).await?;
-            repositories.bookings().list(&open).await?
+            let open = repositories.bookings().list_open(id, after, BATCH).await?;
+            let bookings = repositories.bookings().list(&open).await?;
+            (open, bookings)
         };
         let settle = |booking: &Booking| self.settlement.cancel_by_promoter(booking.id, booking.user_id);
         let results = join_all(bookings.iter().map(settle)).await;
@@ -80,7 +114,13 @@ impl ConcertFacade {
         for (error, count) in failures {
             tracing::info!(performance_id = id.0, count, error, "left bookings of a cancelled performance for later");
         }
-        Ok(results.iter().filter(|result| matches!(result, Ok(true))).count())
+        let busy =
+            |result: &Result<bool, AppError>| matches!(result, Err(AppError::Overloaded | AppError::Unavailable(_)));
+        let more = open.len() == BATCH as usize && !results.iter().any(busy);
+        Ok(Batch {
+            settled: results.iter().filter(|result| matches!(result, Ok(true))).count(),
+            next: open.last().copied().filter(|_| more),
+        })
     }
 
     async fn mark_cancelled(&self, id: PerformanceId) -> Result<(), AppError> {

@@ -79,9 +79,14 @@ pub trait BookingRepository: Send {
     /// How many bookings of a performance are pending or confirmed, written so. No lock.
     async fn count_open(&mut self, performance_id: PerformanceId) -> Result<u32, RepositoryError>;
 
-    /// At most `limit` bookings of a performance that are pending or confirmed, written so. No lock.
-    async fn list_open(&mut self, performance_id: PerformanceId, limit: u32)
-    -> Result<Vec<BookingId>, RepositoryError>;
+    /// At most `limit` bookings of a performance that are pending or confirmed, written so, by id, behind `after`. No
+    /// lock.
+    async fn list_open(
+        &mut self,
+        performance_id: PerformanceId,
+        after: Option<BookingId>,
+        limit: u32,
+    ) -> Result<Vec<BookingId>, RepositoryError>;
 
     /// At most `limit` pending bookings past their deadline, oldest deadline first, with their seats; locked, those
     /// that another transaction holds left out.

@@ -113,8 +113,13 @@ pub trait ConcertRepository: Send {
     /// must be locked.
     async fn cancel_performances_of(&mut self, concert_id: ConcertId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// At most `limit` cancelled performances that still have pending or confirmed bookings, written so. No lock.
-    async fn list_unfinished_cancellations(&mut self, limit: u32) -> Result<Vec<PerformanceId>, RepositoryError>;
+    /// At most `limit` cancelled performances that still have pending or confirmed bookings, written so, by id, behind
+    /// `after`. No lock.
+    async fn list_unfinished_cancellations(
+        &mut self,
+        after: Option<PerformanceId>,
+        limit: u32,
+    ) -> Result<Vec<PerformanceId>, RepositoryError>;
 
     /// How many seats of these performances are claimed at `now`; those with none are left out. No lock.
     async fn list_occupancy(&mut self, ids: &[PerformanceId], now: Instant) -> Result<Vec<Occupancy>, RepositoryError>;

@@ -509,15 +509,23 @@ impl BookingRepository for Session {
     async fn list_open(
         &mut self,
         performance_id: PerformanceId,
+        after: Option<BookingId>,
         limit: u32,
     ) -> Result<Vec<BookingId>, RepositoryError> {
-        let ids: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT id FROM bookings WHERE performance_id = ? AND status IN ('PENDING', 'CONFIRMED') LIMIT ?",
-        )
-        .bind(performance_id.0)
-        .bind(limit)
-        .fetch_all(self.connection())
-        .await?;
+        // Each half in the order of ix_bookings_performance, and no further than the limit.
+        let half = |status| {
+            format!(
+                "(SELECT id FROM bookings FORCE INDEX (ix_bookings_performance) \
+                 WHERE performance_id = ? AND status = '{status}' AND id > ? ORDER BY id LIMIT ?)"
+            )
+        };
+        let text = format!("{} UNION ALL {} ORDER BY id LIMIT ?", half("PENDING"), half("CONFIRMED"));
+        let after = after.map_or(Uuid::nil(), |id| id.0);
+        let mut query = sqlx::query_scalar(AssertSqlSafe(text));
+        for _ in 0..2 {
+            query = query.bind(performance_id.0).bind(after).bind(limit);
+        }
+        let ids: Vec<Uuid> = query.bind(limit).fetch_all(self.connection()).await?;
         Ok(ids.into_iter().map(BookingId).collect())
     }
 
@@ -878,8 +886,8 @@ mod tests {
         assert!(bookings_of.concert_has_live(sale.concert_id, at(300)).await.unwrap());
         assert!(!bookings_of.concert_has_live(ConcertId(999), at(0)).await.unwrap());
         assert_eq!(bookings_of.count_open(here).await.unwrap(), 2);
-        assert_eq!(bookings_of.list_open(here, 1).await.unwrap().len(), 1);
-        assert_eq!(bookings_of.list_open(here, 9).await.unwrap().len(), 2);
+        assert_eq!(bookings_of.list_open(here, None, 1).await.unwrap().len(), 1);
+        assert_eq!(bookings_of.list_open(here, None, 9).await.unwrap().len(), 2);
         assert_eq!(bookings_of.count_open(elsewhere).await.unwrap(), 0);
     }
 }

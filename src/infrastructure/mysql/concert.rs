@@ -476,11 +476,18 @@ impl ConcertRepository for Session {
         self.refresh_concert(concert_id).await
     }
 
-    async fn list_unfinished_cancellations(&mut self, limit: u32) -> Result<Vec<PerformanceId>, RepositoryError> {
+    async fn list_unfinished_cancellations(
+        &mut self,
+        after: Option<PerformanceId>,
+        limit: u32,
+    ) -> Result<Vec<PerformanceId>, RepositoryError> {
+        // Few are cancelled: ix_performances_cancelled finds them.
         let ids: Vec<u64> = sqlx::query_scalar(
-            "SELECT p.id FROM performances p WHERE p.cancelled_at IS NOT NULL AND EXISTS (SELECT 1 FROM bookings b \
-             WHERE b.performance_id = p.id AND b.status IN ('PENDING', 'CONFIRMED')) ORDER BY p.cancelled_at LIMIT ?",
+            "SELECT p.id FROM performances p FORCE INDEX (ix_performances_cancelled) WHERE p.cancelled_at IS NOT NULL \
+             AND p.id > ? AND EXISTS (SELECT 1 FROM bookings b WHERE b.performance_id = p.id \
+             AND b.status IN ('PENDING', 'CONFIRMED')) ORDER BY p.id LIMIT ?",
         )
+        .bind(after.map_or(0, |id| id.0))
         .bind(limit)
         .fetch_all(self.connection())
         .await?;

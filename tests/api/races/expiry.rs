@@ -16,12 +16,15 @@ both_ways!(
     a_hold_expires_while_it_is_paid_and_the_next_one_wants_its_seats,
     paying_against_the_expiry_job,
     extending_against_expiry,
+    cancelling_against_expiry,
+    refunding_while_the_window_closes,
     expiry_jobs_against_each_other,
 );
 skewed!(
     a_hold_expires_while_it_is_paid_and_the_next_one_wants_its_seats,
     paying_against_the_expiry_job,
     extending_against_expiry,
+    cancelling_against_expiry,
     expiry_jobs_against_each_other,
 );
 
@@ -214,6 +217,68 @@ async fn extending_against_expiry(servers: Servers) {
     }
     assert!(expired > 0, "the deadline came too late for a race");
     assert_eq!(sale.available(&holders[0].client).await, expired);
+    app.assert_sound().await;
+}
+
+/// Given up in time, or expired: one of them, and the seat is free either way.
+async fn cancelling_against_expiry(servers: Servers) {
+    let app = Arc::new(servers.start_with(SMALL_BATCHES));
+    let sale = app.sale(4, 10).await;
+    let holders = Holder::all(&app, &sale).await;
+    let requests = holders.iter().enumerate().map(|(number, holder)| {
+        let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
+        let app = Arc::clone(&app);
+        async move {
+            expire_some(&app, number).await;
+            client.post(&format!("/api/v1/bookings/{booking_id}/cancel"), json!({})).await
+        }
+    });
+    let replies = with_the_deadline_after(&app, 10, requests.collect()).await;
+    let_every_hold_end(&app);
+    app.tick().await;
+    let mut expired = 0;
+    for (reply, holder) in replies.iter().zip(&holders) {
+        match (reply.status.as_u16(), reply.code().as_str()) {
+            (200, _) => assert_eq!(holder.status().await, "CANCELLED"),
+            (409, "BOOKING_NOT_CANCELLABLE") => {
+                expired += 1;
+                assert_eq!(holder.status().await, "EXPIRED");
+            }
+            _ => panic!("{reply:?}"),
+        }
+        assert_eq!(holder.client.balance().await, "50000");
+    }
+    assert!(expired > 0, "the deadline came too late for a race");
+    assert_eq!(sale.available(&holders[0].client).await, 40);
+    app.assert_sound().await;
+}
+
+/// The last instant of the refund window passes: who is answered 200 has the points, and nobody else.
+async fn refunding_while_the_window_closes(servers: Servers) {
+    let app = Arc::new(servers.start_with(SMALL_BATCHES));
+    let mut sale = app.sale(1, 1).await;
+    let starts_at = app.now() + TimeDelta::hours(24) + TimeDelta::seconds(300);
+    (sale.performance_id, sale.seats) = sale.add_performance(&app, &starts_at.to_rfc3339(), 4, 10).await;
+    let holders = Holder::all(&app, &sale).await;
+    for holder in &holders {
+        holder.client.pay(&holder.booking_id, "key").await.expect(201);
+    }
+    let requests = holders.iter().map(|holder| {
+        let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
+        async move { client.post(&format!("/api/v1/bookings/{booking_id}/cancel"), json!({})).await }
+    });
+    let replies = with_the_deadline_after(&app, 10, requests.collect()).await;
+    let mut kept = 0;
+    for (reply, holder) in replies.iter().zip(&holders) {
+        let expected = match (reply.status.as_u16(), reply.code().as_str()) {
+            (200, _) => ("REFUNDED", "50000"),
+            (409, "REFUND_WINDOW_CLOSED") => ("CONFIRMED", "0"),
+            _ => panic!("{reply:?}"),
+        };
+        kept += usize::from(expected.0 == "CONFIRMED");
+        assert_eq!((holder.status().await.as_str(), holder.client.balance().await.as_str()), expected);
+    }
+    assert!(kept > 0, "the window closed too late for a race");
     app.assert_sound().await;
 }
 

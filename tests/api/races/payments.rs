@@ -12,6 +12,7 @@ both_ways!(
     payments_of_two_bookings_share_one_balance,
     paying_against_cancelling,
     cancelling_against_cancelling,
+    cancelling_against_extending,
     refunding_against_refunding,
     leaving_the_queue_against_paying,
 );
@@ -163,6 +164,32 @@ async fn cancelling_against_cancelling(servers: Servers) {
     let sale = app.sale(4, 5).await;
     let buyers = Buyer::all(&app, &sale).await;
     cancel_everything_at_once(&app, &sale, &buyers, "CANCELLED").await;
+}
+
+/// Extended or not, it is cancelled in the end, and its seat is free at once.
+async fn cancelling_against_extending(servers: Servers) {
+    let app = servers.start();
+    let sale = app.sale(4, 5).await;
+    let buyers = Buyer::all(&app, &sale).await;
+    let both = buyers.iter().enumerate().map(|(number, buyer)| {
+        let (extender, canceller, booking_id) =
+            (buyer.window(number), buyer.window(number + 1), buyer.booking_id.clone());
+        let path = format!("/api/v1/bookings/{booking_id}/extend");
+        async move { tokio::join!(extender.post(&path, json!({})), cancel(canceller, booking_id)) }
+    });
+    for ((extension, cancellation), buyer) in race(both.collect::<Vec<_>>()).await.into_iter().zip(&buyers) {
+        let cancelled = cancellation.expect(200).json();
+        assert_eq!((&cancelled["status"], buyer.status().await.as_str()), (&json!("CANCELLED"), "CANCELLED"));
+        match (extension.status.as_u16(), extension.code().as_str()) {
+            (200, _) => {
+                assert_eq!((&cancelled["extended"], &extension.json()["status"]), (&json!(true), &json!("PENDING")));
+            }
+            (409, "BOOKING_NOT_PAYABLE") => assert_eq!(cancelled["extended"], false),
+            _ => panic!("{extension:?}"),
+        }
+    }
+    assert_eq!(sale.available(&buyers[0].window(0)).await, 20);
+    app.assert_sound().await;
 }
 
 async fn refunding_against_refunding(servers: Servers) {

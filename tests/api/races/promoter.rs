@@ -4,9 +4,14 @@ use axum::http::Method;
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use crate::support::{Reply, Servers, both_ways, race, tally};
+use crate::support::{Client, Reply, Servers, both_ways, race, tally};
 
-both_ways!(a_performance_is_cancelled_while_its_seats_are_held_and_paid, a_concert_is_deleted_while_its_seats_are_held,);
+both_ways!(
+    a_performance_is_cancelled_while_its_seats_are_held_and_paid,
+    a_performance_is_cancelled_while_its_bookings_are_given_back,
+    a_cancellation_that_is_broken_off_is_finished_by_anybody,
+    a_concert_is_deleted_while_its_seats_are_held,
+);
 
 /// Half of the buyers hold, half pay for what they hold, and the performance is cancelled at the same time. Whatever
 /// each of them got, in the end nobody has a live booking, and everybody has all points back.
@@ -44,6 +49,76 @@ async fn a_performance_is_cancelled_while_its_seats_are_held_and_paid(servers: S
         }
         assert_eq!(buyer.balance().await, "50000");
     }
+    app.assert_sound().await;
+}
+
+/// Forty people have paid; all of them want their points back while the performance is cancelled, twice. They get them
+/// once.
+async fn a_performance_is_cancelled_while_its_bookings_are_given_back(servers: Servers) {
+    let app = servers.start();
+    let sale = app.sale(4, 10).await;
+    let admin = app.admin().await;
+    let buyers = app.buyers(&sale, 40).await;
+    let mut runners: Vec<BoxFuture<'static, Reply>> = Vec::new();
+    for (buyer, seat) in buyers.iter().cloned().zip(sale.seats.clone()) {
+        buyer.charge("50000").await;
+        let booking_id = buyer.hold(sale.performance_id, &[seat]).await.expect(201).text("bookingId");
+        buyer.pay(&booking_id, "pay").await.expect(201);
+        let path = format!("/api/v1/bookings/{booking_id}/cancel");
+        runners.push(Box::pin(async move { buyer.post(&path, json!({})).await.expect(200) }));
+    }
+    for admin in [&admin, &admin].map(|admin| app.everywhere(admin).pop().unwrap()) {
+        let path = format!("/api/v1/admin/performances/{}/cancel", sale.performance_id);
+        runners.push(Box::pin(async move { admin.post(&path, json!({})).await.expect(202) }));
+    }
+    for reply in race(runners).await.iter().filter(|reply| reply.status == 200) {
+        assert_eq!(reply.json()["status"], "REFUNDED");
+    }
+    for buyer in &buyers {
+        assert_eq!(buyer.balance().await, "50000");
+    }
+    assert_eq!(bookings_left(&admin, sale.performance_id).await, 0);
+    app.assert_sound().await;
+}
+
+async fn bookings_left(admin: &Client, performance_id: u64) -> u64 {
+    let progress = admin.get(&format!("/api/v1/admin/performances/{performance_id}")).await.expect(200).json();
+    progress["bookingsLeft"].as_u64().unwrap()
+}
+
+/// The request that cancels a performance is dropped in the middle of its bookings, as when its server dies. What is
+/// left is told, and settled by the job of any server.
+async fn a_cancellation_that_is_broken_off_is_finished_by_anybody(servers: Servers) {
+    const BOOKINGS: u64 = 150;
+    let app = servers.start_with(&[("LANE_BATCH_LIMIT", "8"), ("MAX_SEATS_PER_USER", "100")]);
+    let sale = app.sale(5, 30).await;
+    let admin = app.admin().await;
+    let holds = app.buyers(&sale, 30).await.into_iter().zip(sale.seats.chunks(5)).map(|(buyer, seats)| {
+        let (performance_id, seats) = (sale.performance_id, seats.to_vec());
+        async move {
+            for seat in seats {
+                buyer.hold(performance_id, &[seat]).await.expect(201);
+            }
+        }
+    });
+    race(holds).await;
+    let path = format!("/api/v1/admin/performances/{}/cancel", sale.performance_id);
+    let mut request = Box::pin(admin.post(&path, json!({})));
+    let left = loop {
+        assert!(futures::poll!(&mut request).is_pending(), "it was done before it could be broken off");
+        match bookings_left(&admin, sale.performance_id).await {
+            BOOKINGS => {}
+            left => break left,
+        }
+    };
+    drop(request);
+    assert!(left > 0);
+    // Each run of the job does one batch.
+    for _ in 0..3 {
+        app.instances.last().unwrap().shared.concerts.finish_cancellations().await.unwrap();
+    }
+    assert_eq!(bookings_left(&admin, sale.performance_id).await, 0);
+    assert!(!app.instances[0].shared.concerts.finish_cancellations().await.unwrap());
     app.assert_sound().await;
 }
 
