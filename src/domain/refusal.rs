@@ -112,6 +112,18 @@ pub enum Refusal {
         /// Which can't be had.
         conflicts: Vec<SeatConflict>,
     },
+    /// Fewer seats are free that meet the wish than it wants: none was taken.
+    #[error("Of {seats} {sought} {free} are free: {wanted} were asked for.")]
+    TooFewSeats {
+        /// How many were asked for.
+        wanted: u32,
+        /// Which would do, in words.
+        sought: String,
+        /// How many there are of them.
+        seats: u32,
+        /// How many of them are free.
+        free: u32,
+    },
     /// More seats of one performance than a user may have.
     #[error("At most {limit} seats of a performance: you have {live} already.")]
     SeatLimitExceeded {
@@ -193,6 +205,7 @@ impl Refusal {
             | Self::EmailTaken
             | Self::UserHasLiveBookings
             | Self::SeatsUnavailable { .. }
+            | Self::TooFewSeats { .. }
             | Self::SeatLimitExceeded { .. }
             | Self::SalesClosed
             | Self::HoldAlreadyExtended

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     audit::AuditRepository,
-    booking::BookingRepository,
+    booking::{BookingRepository, ChoiceRepository},
     concert::ConcertRepository,
     event::{DeliveryRepository, OutboxRepository, WebhookRepository},
     idempotency::IdempotencyRepository,
@@ -29,6 +29,8 @@ pub trait Repositories: Send {
     fn draws(&mut self) -> &mut dyn DrawRepository;
     /// Bookings and the claims on seats.
     fn bookings(&mut self) -> &mut dyn BookingRepository;
+    /// The choice of seats.
+    fn choices(&mut self) -> &mut dyn ChoiceRepository;
     /// Wallets and their ledgers.
     fn wallets(&mut self) -> &mut dyn WalletRepository;
     /// Payments.

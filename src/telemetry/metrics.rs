@@ -77,6 +77,10 @@ pub const METRICS: &[Metric] = &[
     seconds("lane_wait_seconds", LATENCIES, "Time that a command waited for its transaction to begin"),
     seconds("lane_transaction_seconds", LATENCIES, "Time that a transaction of a lane took, repetitions apart"),
     counter("lane_retries_total", "Transactions of a lane that lost a race, or their connection, and were repeated"),
+    counter(
+        "seat_choices_repeated_total",
+        "Choices of the best seats made again, because seats changed hands meanwhile",
+    ),
     counter("lane_refused_total", "Commands turned away because an inbox was full"),
     counter("transaction_retries_total", "Transactions outside of lanes that lost a race and were repeated"),
     gauge("database_connections", "Open connections of a pool"),

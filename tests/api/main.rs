@@ -18,6 +18,7 @@ mod gate;
 mod seat_events;
 mod seats;
 
+mod best_available;
 mod bookings;
 mod expiry;
 

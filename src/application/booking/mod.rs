@@ -1,10 +1,14 @@
 //! Holding seats, and what becomes of a booking.
 
+mod houses;
 mod lane;
 
 use std::sync::Arc;
 
-use self::lane::{HoldCommand, HoldWork};
+use self::{
+    houses::Houses,
+    lane::{HoldCommand, HoldWork},
+};
 use super::{
     Ports,
     error::AppError,
@@ -14,7 +18,7 @@ use super::{
     settlement::SettlementLanes,
 };
 use crate::domain::{
-    booking::{Booking, BookingFilter, BookingState, HoldPolicy, HoldRequest},
+    booking::{Booking, BookingFilter, BookingState, HoldPolicy, HoldRequest, Wish},
     concert::SeatStatus,
     event::Fact,
     id::{BookingId, PerformanceId, QueueTokenId, SeatId, UserId},
@@ -31,13 +35,14 @@ pub struct HoldSeats {
     pub gate: Result<QueueTokenId, Refusal>,
     /// Of which performance.
     pub performance_id: PerformanceId,
-    /// Which seats, each once; at least one.
-    pub seat_ids: Vec<SeatId>,
+    /// Which seats; at least one.
+    pub wish: Wish,
 }
 
 /// Use cases of bookings.
 pub struct BookingFacade {
     ports: Ports,
+    houses: Houses,
     holds: Lanes<HoldWork>,
     settlements: Arc<SettlementLanes>,
     queue: Arc<QueueFacade>,
@@ -54,22 +59,24 @@ impl BookingFacade {
         queue: Arc<QueueFacade>,
     ) -> Self {
         let holds = Lanes::start(HoldWork::new(ports.clone(), policy), settings, lane_ports);
-        Self { ports, holds, settlements, queue }
+        let houses = Houses::new(Arc::clone(&ports.database));
+        Self { ports, houses, holds, settlements, queue }
     }
 
     /// Holds seats, all or none, until the hold time runs out. The user's queue token lives as long at least.
     ///
-    /// Locks the token, the performance (shared) and the seats, in this order.
+    /// Locks the token, the performance (shared), its choice where the best seats are wished for, and the seats, in
+    /// this order.
     pub async fn hold(&self, command: HoldSeats, key: Option<Key<Booking>>) -> Result<Reply<Booking>, AppError> {
-        let booking_id = self.ports.booking_id(self.ports.now());
-        let shard = shard_of(&command.seat_ids);
-        let request = HoldRequest {
-            booking_id,
-            user_id: command.user_id,
-            performance_id: command.performance_id,
-            seat_ids: command.seat_ids,
+        let HoldSeats { user_id, gate, performance_id, wish } = command;
+        let house = match &wish {
+            Wish::Best(_) if gate.is_ok() => self.houses.get(performance_id).await?,
+            _ => None,
         };
-        let reply = self.holds.call(shard, HoldCommand { gate: command.gate, request }, key).await?;
+        let booking_id = self.ports.booking_id(self.ports.now());
+        let shard = shard_of(performance_id, &wish);
+        let request = HoldRequest { booking_id, user_id, performance_id, wish };
+        let reply = self.holds.call(shard, HoldCommand { gate, request, house }, key).await?;
         self.queue.explain(reply).await
     }
 
@@ -150,7 +157,10 @@ impl BookingFacade {
 }
 
 /// Neighbouring seats share a shard: wishes for the same seats mostly meet in one lane, while the seats of one hot
-/// performance are spread over all lanes.
-fn shard_of(seat_ids: &[SeatId]) -> u64 {
-    seat_ids.iter().map(|seat| seat.0).min().unwrap_or(0) / 32
+/// performance are spread over all lanes. Choices of one performance come one after the other anyway: they share one.
+fn shard_of(performance_id: PerformanceId, wish: &Wish) -> u64 {
+    match wish {
+        Wish::Seats(ids) => ids.iter().map(|seat| seat.0).min().unwrap_or(0) / 32,
+        Wish::Best(_) => performance_id.0,
+    }
 }

@@ -1,9 +1,15 @@
 //! Holds and bookings: who has which seats, and until when.
 
+mod best_available;
+mod house;
 mod model;
+#[cfg(test)]
+mod properties;
 mod repository;
 mod service;
 
+pub use best_available::{BestAvailable, Shortage};
+pub use house::{FreeSeats, House};
 pub use model::{BookedSeat, Booking, BookingState, Claim, HoldPolicy};
-pub use repository::{BookingFilter, BookingRepository, SeatClaim};
-pub use service::{HoldBatch, HoldRequest, HoldUnderLock};
+pub use repository::{BookingFilter, BookingRepository, ChoiceRepository, SeatClaim};
+pub use service::{HoldBatch, HoldRequest, HoldUnderLock, Wish};

@@ -114,3 +114,21 @@ pub trait BookingRepository: Send {
     /// [`RepositoryError::Contention`] when a booking that is confirmed or held has lost a claim.
     async fn update_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError>;
 }
+
+/// Reads and locks what choosing seats for somebody needs.
+///
+/// Lock order: a performance's choice comes after the performance and before its seats.
+#[async_trait]
+pub trait ChoiceRepository: Send {
+    /// Makes these performances' choices nobody else's until the transaction ends, in ascending order of id. The
+    /// caller shares the performances. Who names seats doesn't wait.
+    async fn lock_choices(&mut self, performance_ids: &[PerformanceId]) -> Result<(), RepositoryError>;
+
+    /// The seats of a performance that are held or sold at `now`, in no order, as of one instant. No lock.
+    async fn list_taken(&mut self, performance_id: PerformanceId, now: Instant)
+    -> Result<Vec<SeatId>, RepositoryError>;
+
+    /// Locks these seats but those that another transaction has locked, and tells which it locked. It waits for
+    /// nobody, and so may come after other seats whatever their ids.
+    async fn claim_seats(&mut self, ids: &[SeatId]) -> Result<Vec<SeatId>, RepositoryError>;
+}

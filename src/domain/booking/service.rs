@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Booking, BookingState, Claim, HoldPolicy};
+use super::{BestAvailable, BookedSeat, Booking, BookingState, Claim, FreeSeats, HoldPolicy, Shortage};
 use crate::domain::{
     clock::Instant,
     concert::{Performance, Seat, SeatStatus},
@@ -11,6 +11,25 @@ use crate::domain::{
     queue::{QueueToken, TokenState, require_active},
     refusal::{ConflictReason, Refusal, SeatConflict},
 };
+
+/// Which seats somebody wishes for.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// These, each once.
+    Seats(Vec<SeatId>),
+    /// The best that there are.
+    Best(BestAvailable),
+}
+
+impl Wish {
+    /// How many seats.
+    fn quantity(&self) -> u32 {
+        match self {
+            Self::Seats(ids) => u32::try_from(ids.len()).unwrap_or(u32::MAX),
+            Self::Best(best) => best.quantity,
+        }
+    }
+}
 
 /// One user's wish for seats.
 #[derive(Clone, Debug)]
@@ -21,15 +40,15 @@ pub struct HoldRequest {
     pub user_id: UserId,
     /// Of which performance.
     pub performance_id: PerformanceId,
-    /// Which seats, each once.
-    pub seat_ids: Vec<SeatId>,
+    /// Which seats.
+    pub wish: Wish,
 }
 
 /// Everything that deciding about some holds needs, locked until they are written.
 ///
 /// The token's row is also the lock on its user's seats of the concert: a user has one live token, so two holds of one
 /// user never run at once, and the seat limit holds.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct HoldUnderLock {
     /// The tokens presented.
     pub tokens: HashMap<QueueTokenId, QueueToken>,
@@ -39,6 +58,8 @@ pub struct HoldUnderLock {
     pub seats: HashMap<SeatId, Seat>,
     /// The claims on them, live or past.
     pub claims: HashMap<SeatId, Claim>,
+    /// Which seats are free, of the performances of which somebody wishes for the best.
+    pub free: HashMap<PerformanceId, FreeSeats>,
     /// How many seats of a performance a user has in live bookings.
     pub live_seats: HashMap<(UserId, PerformanceId), u32>,
 }
@@ -67,12 +88,18 @@ impl HoldBatch {
         if token.id.concert() != performance.concert_id {
             return Err(Refusal::QueueTokenWrongConcert);
         }
-        let seats = self.seats_of(request)?;
+        let named = match &request.wish {
+            Wish::Seats(ids) => Some(self.named(request.performance_id, ids)?),
+            Wish::Best(_) => None,
+        };
         if !performance.is_on_sale(self.now) {
             return Err(Refusal::SalesClosed);
         }
         self.require_below_limit(request)?;
-        self.require_available(request)?;
+        let seats = match &request.wish {
+            Wish::Seats(ids) => self.require_available(request.performance_id, ids).map(|()| named.unwrap_or_default()),
+            Wish::Best(best) => self.best(request.performance_id, best),
+        }?;
 
         let held_until = self.now + self.policy.hold;
         let total = seats.iter().try_fold(Points::ZERO, |sum, seat| sum.plus(seat.price));
@@ -82,7 +109,7 @@ impl HoldBatch {
             concert_id: performance.concert_id,
             performance_id: request.performance_id,
             state: BookingState::Pending,
-            seats: seats.into_iter().map(Into::into).collect(),
+            seats,
             // Prices are bounded so that the seats one user may have never add up to too much.
             total: total.unwrap_or(Points::MAX_BALANCE),
             held_until,
@@ -104,25 +131,36 @@ impl HoldBatch {
         self.changed_tokens.iter().filter_map(|id| self.state.tokens.get(id)).copied().collect()
     }
 
-    fn seats_of(&self, request: &HoldRequest) -> Result<Vec<&Seat>, Refusal> {
-        let mut ids = request.seat_ids.clone();
+    /// These seats, by ascending id.
+    fn named(&self, performance_id: PerformanceId, ids: &[SeatId]) -> Result<Vec<BookedSeat>, Refusal> {
+        let mut ids = ids.to_vec();
         ids.sort_unstable();
-        ids.iter()
-            .map(|id| {
-                self.state
-                    .seats
-                    .get(id)
-                    .filter(|seat| seat.performance_id == request.performance_id)
-                    .ok_or(Refusal::SeatNotFound)
-            })
-            .collect()
+        ids.into_iter().map(|id| self.seat(performance_id, id).ok_or(Refusal::SeatNotFound)).collect()
+    }
+
+    /// The best seats that are free, by ascending id.
+    fn best(&self, performance_id: PerformanceId, wish: &BestAvailable) -> Result<Vec<BookedSeat>, Refusal> {
+        let free = self.state.free.get(&performance_id).ok_or(Refusal::PerformanceNotFound)?;
+        let ids = free.choose(wish).map_err(|Shortage { seats, free }| Refusal::TooFewSeats {
+            wanted: wish.quantity,
+            sought: wish.to_string(),
+            seats,
+            free,
+        })?;
+        self.named(performance_id, &ids)
+    }
+
+    fn seat(&self, performance_id: PerformanceId, id: SeatId) -> Option<BookedSeat> {
+        match self.state.free.get(&performance_id) {
+            Some(free) => free.seat(id),
+            None => self.state.seats.get(&id).filter(|seat| seat.performance_id == performance_id).map(Into::into),
+        }
     }
 
     fn require_below_limit(&self, request: &HoldRequest) -> Result<(), Refusal> {
         let limit = self.policy.max_seats_per_user;
         let live = self.live_seats(request);
-        let wanted = u32::try_from(request.seat_ids.len()).unwrap_or(u32::MAX);
-        if live.saturating_add(wanted) > limit {
+        if live.saturating_add(request.wish.quantity()) > limit {
             return Err(Refusal::SeatLimitExceeded { limit, live });
         }
         Ok(())
@@ -132,27 +170,30 @@ impl HoldBatch {
         self.state.live_seats.get(&(request.user_id, request.performance_id)).copied().unwrap_or(0)
     }
 
-    fn require_available(&self, request: &HoldRequest) -> Result<(), Refusal> {
+    fn require_available(&self, performance_id: PerformanceId, ids: &[SeatId]) -> Result<(), Refusal> {
+        let free = self.state.free.get(&performance_id);
         let conflict = |&seat_id: &SeatId| {
-            let reason = match self.state.claims.get(&seat_id)?.status_at(self.now) {
-                SeatStatus::Available => return None,
-                SeatStatus::Held => ConflictReason::Held,
-                SeatStatus::Sold => ConflictReason::Sold,
+            let claimed = self.state.claims.get(&seat_id).map(|claim| claim.status_at(self.now));
+            let reason = match claimed {
+                Some(SeatStatus::Held) => ConflictReason::Held,
+                Some(SeatStatus::Sold) => ConflictReason::Sold,
+                // While seats are still being chosen, the claims on them aren't read yet.
+                _ if free.is_some_and(|free| !free.contains(seat_id)) => ConflictReason::Held,
+                _ => return None,
             };
             Some(SeatConflict { seat_id, reason })
         };
-        let conflicts: Vec<_> = request.seat_ids.iter().filter_map(conflict).collect();
-        if conflicts.is_empty() {
-            Ok(())
-        } else {
-            Err(Refusal::SeatsUnavailable { requested: request.seat_ids.len(), conflicts })
-        }
+        let conflicts: Vec<_> = ids.iter().filter_map(conflict).collect();
+        if conflicts.is_empty() { Ok(()) } else { Err(Refusal::SeatsUnavailable { requested: ids.len(), conflicts }) }
     }
 
     fn take(&mut self, booking: Booking, token: QueueToken) {
         let claim = Claim { booking_id: booking.id, held_until: Some(booking.held_until) };
         for seat in booking.seat_ids() {
             self.state.claims.insert(seat, claim);
+            if let Some(free) = self.state.free.get_mut(&booking.performance_id) {
+                free.remove(seat);
+            }
         }
         let seats = u32::try_from(booking.seats.len()).unwrap_or(u32::MAX);
         *self.state.live_seats.entry((booking.user_id, booking.performance_id)).or_default() += seats;
@@ -164,10 +205,12 @@ impl HoldBatch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use chrono::TimeDelta;
     use uuid::Uuid;
 
-    use super::*;
+    use super::{super::House, *};
     use crate::domain::{
         concert::{PerformanceStatus, Venue},
         id::{ConcertId, VenueId},
@@ -221,8 +264,7 @@ mod tests {
             tokens: tokens.collect(),
             performances: [(PERFORMANCE, performance)].into(),
             seats: (1..=10).map(|number| (SeatId(u64::from(number)), seat(number))).collect(),
-            claims: HashMap::new(),
-            live_seats: HashMap::new(),
+            ..HoldUnderLock::default()
         };
         let policy = HoldPolicy {
             hold: TimeDelta::seconds(300),
@@ -238,7 +280,7 @@ mod tests {
             booking_id: BookingId(Uuid::from_u128(u128::from(number) * 100 + u128::from(seats[0]))),
             user_id: user(u128::from(number)),
             performance_id: PERFORMANCE,
-            seat_ids: seats.iter().copied().map(SeatId).collect(),
+            wish: Wish::Seats(seats.iter().copied().map(SeatId).collect()),
         }
     }
 
@@ -287,5 +329,41 @@ mod tests {
         batch.now = now();
         batch.state.performances.get_mut(&PERFORMANCE).unwrap().starts_at = now();
         assert_eq!(hold(&mut batch, 1, &[1]), Err(Refusal::SalesClosed));
+    }
+    /// The same sale with the layout known, as when somebody wishes for the best.
+    fn batch_with_house(taken: &[u64]) -> HoldBatch {
+        let mut batch = batch();
+        let house = House::new(std::mem::take(&mut batch.state.seats).into_values().collect());
+        let taken: Vec<_> = taken.iter().copied().map(SeatId).collect();
+        batch.state.free.insert(PERFORMANCE, FreeSeats::without(Arc::new(house), &taken));
+        batch
+    }
+
+    fn hold_best(batch: &mut HoldBatch, number: u32, quantity: u32) -> Result<Vec<u64>, Refusal> {
+        let best = BestAvailable { quantity, grade: None, section: None, max_price: None };
+        let request = HoldRequest { wish: Wish::Best(best), ..request(number, &[u64::from(quantity)]) };
+        Ok(batch.hold(&request, token_id(number))?.seat_ids().map(|id| id.0).collect())
+    }
+
+    #[test]
+    fn the_best_seats_are_those_that_nobody_before_in_the_batch_has_taken() {
+        let mut batch = batch_with_house(&[1, 2]);
+        assert_eq!(hold_best(&mut batch, 1, 2), Ok(vec![5, 6]));
+        assert!(hold(&mut batch, 2, &[7, 8]).is_ok());
+        let conflicts = vec![SeatConflict { seat_id: SeatId(5), reason: ConflictReason::Held }];
+        assert_eq!(hold(&mut batch, 2, &[5]), Err(Refusal::SeatsUnavailable { requested: 1, conflicts }));
+        assert_eq!(hold_best(&mut batch, 3, 3), Ok(vec![3, 4, 9]));
+        let all = ["5 6", "7 8", "3 4 9"].map(|seats| seats.split(' ').count());
+        assert_eq!(batch.bookings().iter().map(|booking| booking.seats.len()).collect::<Vec<_>>(), all);
+    }
+
+    #[test]
+    fn the_limit_comes_before_the_choice_and_a_shortage_is_told_in_words() {
+        let mut batch = batch_with_house(&[1, 2, 3, 5, 6, 7, 8, 9]);
+        assert_eq!(hold_best(&mut batch, 1, 5), Err(Refusal::SeatLimitExceeded { limit: 4, live: 0 }));
+        let refusal = hold_best(&mut batch, 1, 3).unwrap_err();
+        assert_eq!(refusal.to_string(), "Of 10 seats 2 are free: 3 were asked for.");
+        assert_eq!(hold_best(&mut batch, 1, 2), Ok(vec![4, 10]));
+        assert_eq!(hold(&mut batch, 2, &[11]), Err(Refusal::SeatNotFound));
     }
 }

@@ -5,6 +5,7 @@
 
 mod audit;
 mod booking;
+mod choice;
 mod concert;
 mod delivery;
 mod draw;

@@ -9,7 +9,7 @@ use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction, pool::PoolConnection}
 use super::{MIGRATOR, error::lacks_table};
 use crate::domain::{
     audit::AuditRepository,
-    booking::BookingRepository,
+    booking::{BookingRepository, ChoiceRepository},
     concert::ConcertRepository,
     event::{DeliveryRepository, OutboxRepository, WebhookRepository},
     idempotency::IdempotencyRepository,
@@ -145,6 +145,10 @@ impl Repositories for Session {
     }
 
     fn bookings(&mut self) -> &mut dyn BookingRepository {
+        self
+    }
+
+    fn choices(&mut self) -> &mut dyn ChoiceRepository {
         self
     }
 

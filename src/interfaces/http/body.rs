@@ -144,10 +144,7 @@ impl<'a> Object<'a> {
     /// A field that must be there.
     pub fn required(&self, name: &str) -> Option<Field<'a>> {
         let field = self.optional(name);
-        if field.is_none() {
-            self.errors.borrow_mut().push(FieldError::pointer(self.pointer_of(name), "is required"));
-        }
-        field
+        if field.is_none() { self.fail_at(name, "is required") } else { field }
     }
 
     /// A field that may be missing or null.
@@ -164,6 +161,12 @@ impl<'a> Object<'a> {
     /// Notes that the object as a whole is wrong.
     pub fn fail<T>(&self, message: impl Into<String>) -> Option<T> {
         self.errors.borrow_mut().push(FieldError::pointer(self.pointer, message));
+        None
+    }
+
+    /// Notes what is wrong with a field, which may be missing.
+    pub fn fail_at<T>(&self, name: &str, message: impl Into<String>) -> Option<T> {
+        self.errors.borrow_mut().push(FieldError::pointer(self.pointer_of(name), message));
         None
     }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
-    body::{Body, EmptyBody, FromBody, Object},
+    body::{Body, EmptyBody, Field, FromBody, Object, optionally},
     gate::Gate,
     idempotency::Keyed,
     openapi::Failures,
@@ -27,14 +27,15 @@ use super::{
 use crate::{
     application::booking::HoldSeats,
     domain::{
-        booking::{BookedSeat, Booking, BookingState},
+        booking::{BestAvailable, BookedSeat, Booking, BookingState, Wish},
         clock::{Instant, seconds_left},
         id::{BookingId, PerformanceId, SeatId},
+        text::Name,
     },
 };
 
 /// The most seats that one request can name: more than any sensible limit per user, and little to read.
-const MAX_SEATS: usize = 100;
+const MAX_SEATS: u32 = 100;
 
 /// The states, by the names that a filter uses.
 const STATUSES: [(&str, &str); 5] = [
@@ -80,10 +81,26 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_bookings)).routes(routes!(get_booking)).routes(routes!(cancel_booking))
 }
 
-/// A wish for certain seats of a performance: all or none.
+/// A wish for seats of a performance, all or none: either for these, or for the best that are free.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[schema(examples(
+    json!({"performanceId": 1, "seatIds": [1, 2]}),
+    json!({"performanceId": 1, "bestAvailable": {"quantity": 2, "section": "Floor", "maxPrice": "150000"}})
+))]
+enum HoldRequest {
+    /// These seats.
+    #[schema(title = "HoldSeatsRequest")]
+    Seats(HoldSeatsRequest),
+    /// The best that are free.
+    #[schema(title = "HoldBestRequest")]
+    Best(HoldBestRequest),
+}
+
+/// A wish for certain seats.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-struct HoldRequest {
+struct HoldSeatsRequest {
     #[schema(value_type = u64, minimum = 1, example = 1)]
     performance_id: PerformanceId,
     /// Each once.
@@ -91,17 +108,79 @@ struct HoldRequest {
     seat_ids: Vec<SeatId>,
 }
 
+/// A wish for the best seats that are free.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct HoldBestRequest {
+    #[schema(value_type = u64, minimum = 1, example = 1)]
+    performance_id: PerformanceId,
+    #[schema(value_type = BestAvailableRequest)]
+    best_available: BestAvailable,
+}
+
+/// How many seats, and which would do. Side by side if there are such, else near each other in one section, else any;
+/// nearer the front and the middle of the row is better; no single seat is left alone where that can be helped.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct BestAvailableRequest {
+    /// How many.
+    #[schema(minimum = 1, maximum = 100, example = 2)]
+    #[expect(dead_code, reason = "documents what is read into the domain's type")]
+    quantity: u32,
+    /// Of this grade only, written as the seat map writes it.
+    #[schema(nullable = true, max_length = 200, example = "VIP")]
+    #[expect(dead_code, reason = "documents what is read into the domain's type")]
+    grade: Option<String>,
+    /// In this section only, written as the seat map writes it.
+    #[schema(nullable = true, max_length = 200, example = "Floor")]
+    #[expect(dead_code, reason = "documents what is read into the domain's type")]
+    section: Option<String>,
+    /// At this price at most, each.
+    #[schema(nullable = true, pattern = r"^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$", example = "150000")]
+    #[expect(dead_code, reason = "documents what is read into the domain's type")]
+    max_price: Option<String>,
+}
+
 impl FromBody for HoldRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
-        let performance_id = object.required("performanceId").and_then(|field| field.catalogue_id());
-        let seat_ids = object.required("seatIds").and_then(|field| {
-            let seen = std::cell::RefCell::new(HashSet::new());
-            field.list(1..=MAX_SEATS, |item| {
-                let id = item.catalogue_id()?;
-                if seen.borrow_mut().insert(id) { Some(SeatId(id)) } else { item.fail("is named twice") }
-            })
-        });
-        Some(Self { performance_id: PerformanceId(performance_id?), seat_ids: seat_ids? })
+        let performance_id = object.required("performanceId").and_then(|field| field.catalogue_id()).map(PerformanceId);
+        match (object.optional("seatIds"), object.optional("bestAvailable")) {
+            (Some(seats), None) => {
+                let seat_ids = read_seats(&seats);
+                Some(Self::Seats(HoldSeatsRequest { performance_id: performance_id?, seat_ids: seat_ids? }))
+            }
+            (None, Some(best)) => {
+                let best_available = best.object(read_best_available);
+                Some(Self::Best(HoldBestRequest { performance_id: performance_id?, best_available: best_available? }))
+            }
+            (None, None) => object.fail_at("seatIds", "is required where bestAvailable is missing"),
+            (Some(_), Some(_)) => object.fail_at("bestAvailable", "can't stand beside seatIds"),
+        }
+    }
+}
+
+fn read_seats(field: &Field<'_>) -> Option<Vec<SeatId>> {
+    let seen = std::cell::RefCell::new(HashSet::new());
+    field.list(1..=MAX_SEATS as usize, |item| {
+        let id = item.catalogue_id()?;
+        if seen.borrow_mut().insert(id) { Some(SeatId(id)) } else { item.fail("is named twice") }
+    })
+}
+
+fn read_best_available(object: &Object<'_>) -> Option<BestAvailable> {
+    let quantity = object.required("quantity").and_then(|field| field.integer32(1..=MAX_SEATS));
+    let name = |name| optionally(object.optional(name), |field| field.parse(Name::new));
+    let (grade, section) = (name("grade"), name("section"));
+    let max_price = optionally(object.optional("maxPrice"), |field| field.points());
+    Some(BestAvailable { quantity: quantity?, grade: grade?, section: section?, max_price: max_price? })
+}
+
+impl HoldRequest {
+    fn into_parts(self) -> (PerformanceId, Wish) {
+        match self {
+            Self::Seats(request) => (request.performance_id, Wish::Seats(request.seat_ids)),
+            Self::Best(request) => (request.performance_id, Wish::Best(request.best_available)),
+        }
     }
 }
 
@@ -197,6 +276,9 @@ fn render(app: &App) -> impl Fn(&Booking) -> Vec<u8> + Send + Sync + use<> {
 }
 
 /// Holds seats for the caller for five minutes: all of them, or none.
+///
+/// Either the seats that are named, or the best that are free. Where these don't exist in the number asked for, the
+/// refusal has no `conflicts`, and its `detail` tells how many are free.
 #[utoipa::path(post, path = "/bookings", tag = "bookings",
     security(("accessToken" = [], "queueToken" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention.")),
@@ -211,12 +293,8 @@ async fn hold_seats(
     body: Body<HoldRequest>,
 ) -> HandlerResult<Response> {
     let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::CREATED, render(&app))?;
-    let command = HoldSeats {
-        user_id: caller.user_id,
-        gate: gate.into_verdict(),
-        performance_id: body.value.performance_id,
-        seat_ids: body.value.seat_ids,
-    };
+    let (performance_id, wish) = body.value.into_parts();
+    let command = HoldSeats { user_id: caller.user_id, gate: gate.into_verdict(), performance_id, wish };
     exchange.respond(app.bookings.hold(command, key).await?)
 }
 

@@ -273,6 +273,7 @@ impl From<Refusal> for Problem {
                 };
                 problem.with("conflicts", conflicts.iter().map(conflict).collect())
             }
+            Refusal::TooFewSeats { .. } => problem.with("conflicts", json!([])),
             Refusal::InsufficientPoints { balance, required } => {
                 problem.with("balance", balance.to_string().into()).with("required", required.to_string().into())
             }
@@ -308,7 +309,7 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::VenueNotFound => Code::VENUE_NOT_FOUND,
         Refusal::EventNotFound => Code::EVENT_NOT_FOUND,
         Refusal::WebhookNotFound => Code::WEBHOOK_NOT_FOUND,
-        Refusal::SeatsUnavailable { .. } => Code::SEATS_UNAVAILABLE,
+        Refusal::SeatsUnavailable { .. } | Refusal::TooFewSeats { .. } => Code::SEATS_UNAVAILABLE,
         Refusal::SeatLimitExceeded { .. } => Code::SEAT_LIMIT_EXCEEDED,
         Refusal::SalesClosed => Code::SALES_CLOSED,
         Refusal::HoldAlreadyExtended => Code::HOLD_ALREADY_EXTENDED,

@@ -2,6 +2,7 @@
 //!
 //! Each test says what may come of it, lets it come, and then holds the whole database against the invariants.
 
+mod choices;
 mod connections;
 mod expiry;
 mod holds;
@@ -10,3 +11,4 @@ mod payments;
 mod points;
 mod promoter;
 mod queue;
+mod sell_out;

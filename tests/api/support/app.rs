@@ -171,7 +171,12 @@ impl TestApp {
 
     /// A sale that lets everybody in at once: one performance in 30 days, seats of 50,000 points.
     pub(crate) async fn sale(&self, rows: u64, seats_per_row: u64) -> Sale {
-        Sale::create(self, rows, seats_per_row).await
+        self.sale_of(&[Sale::floor(rows, seats_per_row)]).await
+    }
+
+    /// The same with these sections.
+    pub(crate) async fn sale_of(&self, sections: &[serde_json::Value]) -> Sale {
+        Sale::create(self, sections).await
     }
 
     /// A user with an active queue token.

@@ -131,6 +131,10 @@ impl Client {
         self.post("/api/v1/bookings", json!({"performanceId": performance_id, "seatIds": seats})).await
     }
 
+    pub(crate) async fn hold_best(&self, performance_id: u64, wish: Value) -> Reply {
+        self.post("/api/v1/bookings", json!({"performanceId": performance_id, "bestAvailable": wish})).await
+    }
+
     pub(crate) async fn charge(&self, points: &str) -> Reply {
         let key = Uuid::now_v7().to_string();
         self.post_keyed("/api/v1/points/charges", &key, json!({"amount": points})).await.expect(201)

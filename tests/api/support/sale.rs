@@ -17,7 +17,7 @@ pub(crate) struct Sale {
 }
 
 impl Sale {
-    pub(crate) async fn create(app: &TestApp, rows: u64, seats_per_row: u64) -> Self {
+    pub(crate) async fn create(app: &TestApp, sections: &[Value]) -> Self {
         let admin = app.admin().await;
         let venue = admin.post("/api/v1/admin/venues", json!({"name": "Hall", "address": "Seoul"})).await.expect(201);
         let venue_id = venue.json()["venueId"].as_u64().unwrap();
@@ -27,12 +27,16 @@ impl Sale {
         let mut sale = Self { venue_id, concert_id, performance_id: 0, seats: Vec::new() };
         sale.set_queue(app, json!({"mode": "OPEN"})).await;
         let starts_at = app.now() + TimeDelta::days(30);
-        (sale.performance_id, sale.seats) =
-            sale.add_performance(app, &starts_at.to_rfc3339(), rows, seats_per_row).await;
+        (sale.performance_id, sale.seats) = sale.add_sections(app, &starts_at.to_rfc3339(), sections).await;
         sale
     }
 
-    /// Adds a performance and gives its id and its seats.
+    /// One section of seats at 50,000 points.
+    pub(crate) fn floor(rows: u64, seats_per_row: u64) -> Value {
+        json!({"name": "Floor", "grade": "R", "rows": rows, "seatsPerRow": seats_per_row, "price": "50000"})
+    }
+
+    /// Adds a performance with one section and gives its id and its seats.
     pub(crate) async fn add_performance(
         &self,
         app: &TestApp,
@@ -40,11 +44,12 @@ impl Sale {
         rows: u64,
         seats_per_row: u64,
     ) -> (u64, Vec<u64>) {
+        self.add_sections(app, starts_at, &[Self::floor(rows, seats_per_row)]).await
+    }
+
+    async fn add_sections(&self, app: &TestApp, starts_at: &str, sections: &[Value]) -> (u64, Vec<u64>) {
         let admin = app.admin().await;
-        let section = json!({
-            "name": "Floor", "grade": "R", "rows": rows, "seatsPerRow": seats_per_row, "price": "50000",
-        });
-        let performance = json!({"venueId": self.venue_id, "startsAt": starts_at, "seating": {"sections": [section]}});
+        let performance = json!({"venueId": self.venue_id, "startsAt": starts_at, "seating": {"sections": sections}});
         let path = format!("/api/v1/admin/concerts/{}/performances", self.concert_id);
         let performance_id = admin.post(&path, performance).await.expect(201).json()["performanceId"].as_u64().unwrap();
         let id = concert_reservation::domain::id::PerformanceId(performance_id);

@@ -5,7 +5,7 @@ use std::{future::Future, panic::resume_unwind};
 use sqlx::mysql::MySqlConnectOptions;
 use tokio::runtime::Builder;
 
-use super::TestApp;
+use super::{Tables, TestApp};
 
 /// Servers that a test is to start.
 #[derive(Clone)]
@@ -24,6 +24,11 @@ impl Servers {
     /// Servers with some variables set.
     pub(crate) fn start_with(&self, settings: &[(&str, &str)]) -> TestApp {
         TestApp::start_skewed(self.options.clone(), self.skews, settings)
+    }
+
+    /// What their database holds.
+    pub(crate) async fn tables(&self) -> Tables {
+        Tables::of(&self.options).await
     }
 
     /// Runs a test on two threads of its own: what happens at once does so in parallel, not just by turns.

@@ -31,4 +31,12 @@ impl Tables {
     pub(crate) async fn count(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
     }
+
+    /// Comes back when so many transactions of this database are locking seats: waiting, if somebody has them locked.
+    pub(crate) async fn until_locking_seats(&self, transactions: i64) {
+        let query = "SELECT COUNT(*) FROM information_schema.processlist \
+             WHERE db = DATABASE() AND info LIKE '%FROM seats %FOR UPDATE'";
+        // As text: MariaDB 10.11 doesn't survive it prepared.
+        while sqlx::raw_sql(query).fetch_one(&self.pool).await.unwrap().get::<i64, _>(0) < transactions {}
+    }
 }

@@ -1,0 +1,47 @@
+//! The layouts that seats are chosen by: read once, for they never change.
+
+use std::sync::Arc;
+
+use moka::future::Cache;
+
+use crate::{
+    application::error::AppError,
+    domain::{booking::House, id::PerformanceId, refusal::Refusal, unit_of_work::Database},
+};
+
+/// The most seats of all layouts that are kept: some 100 MB.
+const SEATS: u64 = 2_000_000;
+
+/// Knows the layouts of performances.
+pub(super) struct Houses {
+    database: Arc<dyn Database>,
+    known: Cache<PerformanceId, Arc<House>>,
+}
+
+impl Houses {
+    /// Starts with none.
+    pub(super) fn new(database: Arc<dyn Database>) -> Self {
+        let weight = |_: &PerformanceId, house: &Arc<House>| u32::try_from(house.seat_count()).unwrap_or(u32::MAX);
+        Self { database, known: Cache::builder().max_capacity(SEATS).weigher(weight).build() }
+    }
+
+    /// The layout of a performance; `None` if there is no such performance. It is read once for all who ask meanwhile.
+    pub(super) async fn get(&self, id: PerformanceId) -> Result<Option<Arc<House>>, AppError> {
+        let house = self.known.try_get_with(id, self.read(id)).await;
+        match house.map_err(Arc::unwrap_or_clone) {
+            Ok(house) => Ok(Some(house)),
+            Err(AppError::Refused(Refusal::PerformanceNotFound)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read(&self, id: PerformanceId) -> Result<Arc<House>, AppError> {
+        let mut repositories = self.database.read().await?;
+        let seats = repositories.concerts().list_seats(id).await?;
+        // What isn't there yet may be one day: that is not to be remembered.
+        if seats.is_empty() {
+            return Err(Refusal::PerformanceNotFound.into());
+        }
+        Ok(Arc::new(House::new(seats)))
+    }
+}

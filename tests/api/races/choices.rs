@@ -1,0 +1,285 @@
+//! Many people who want the best seats, beside people who want certain ones.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use concert_reservation::domain::{
+    booking::{BestAvailable, FreeSeats, House},
+    id::{PerformanceId, SeatId},
+};
+use futures::future::BoxFuture;
+use serde_json::json;
+
+use crate::support::{Client, Die, Reply, Sale, Servers, TestApp, both_ways, race, skewed, tally};
+
+both_ways!(
+    the_best_seats_alone_sell_every_seat,
+    each_choice_is_the_best_when_it_is_made,
+    the_last_seats_are_sold_and_then_there_are_none,
+    one_user_chooses_no_more_seats_than_the_limit,
+    a_chosen_seat_that_is_taken_meanwhile_makes_way_for_the_next_best,
+);
+skewed!(the_best_seats_alone_sell_every_seat, the_last_seats_are_sold_and_then_there_are_none);
+
+/// Transactions of a few commands each: so there are many, one beside the other.
+const SMALL_BATCHES: &[(&str, &str)] = &[("LANE_BATCH_LIMIT", "3")];
+
+async fn house(app: &TestApp, sale: &Sale) -> Arc<House> {
+    let mut repositories = app.ports().database.read().await.unwrap();
+    Arc::new(House::new(repositories.concerts().list_seats(PerformanceId(sale.performance_id)).await.unwrap()))
+}
+
+fn seats_of(booking: &Reply) -> Vec<SeatId> {
+    let booking = booking.json();
+    booking["seats"].as_array().unwrap().iter().map(|seat| SeatId(seat["seatId"].as_u64().unwrap())).collect()
+}
+
+fn sorted(mut seats: Vec<SeatId>) -> Vec<SeatId> {
+    seats.sort_unstable();
+    seats
+}
+
+fn wish(quantity: usize) -> BestAvailable {
+    BestAvailable { quantity: u32::try_from(quantity).unwrap(), grade: None, section: None, max_price: None }
+}
+
+/// Everybody wants the best seats, one to four of them; those who come last take what is left, one by one. No seat has
+/// two owners, and none is left.
+async fn the_best_seats_alone_sell_every_seat(servers: Servers) {
+    let app = servers.start_with(SMALL_BATCHES);
+    let sale = app.sale(6, 20).await;
+    let mut die = Die::new(5);
+    let mut owners = BTreeMap::new();
+    let mut take = |replies: &[Reply]| {
+        for reply in replies.iter().filter(|reply| reply.status == 201) {
+            for seat in seats_of(reply) {
+                assert_eq!(owners.insert(seat, reply.text("bookingId")), None, "a seat has two holders");
+            }
+        }
+        owners.len()
+    };
+    let wishes: Vec<_> = app.buyers(&sale, 80).await.into_iter().map(|buyer| (buyer, 1 + die.roll(4))).collect();
+    let holds = wishes.iter().cloned().map(|(buyer, quantity)| {
+        let performance_id = sale.performance_id;
+        async move { buyer.hold_best(performance_id, json!({"quantity": quantity})).await }
+    });
+    let replies = race(holds).await;
+    let sold = take(&replies);
+    assert_in_order(&app, &sale, &wishes, &replies).await;
+    let singles = app.buyers(&sale, 120 - sold + 5).await.into_iter().map(|buyer| {
+        let performance_id = sale.performance_id;
+        async move { buyer.hold_best(performance_id, json!({"quantity": 1})).await }
+    });
+    let replies = race(singles).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 409).count(), 5);
+    assert_eq!(take(&replies), 120);
+    app.assert_sound().await;
+}
+
+/// There is an order of these answers in which each is the best choice of what those before it have left.
+async fn assert_in_order(app: &TestApp, sale: &Sale, wishes: &[(Client, usize)], replies: &[Reply]) {
+    let mut free = FreeSeats::without(house(app, sale).await, &[]);
+    let mut left: Vec<_> = wishes.iter().zip(replies).filter(|(_, reply)| reply.status == 201).collect();
+    let mut free_count = sale.seats.len();
+    while !left.is_empty() {
+        let is_next = |((_, quantity), reply): &(&(Client, usize), &Reply)| {
+            free.choose(&wish(*quantity)).is_ok_and(|best| sorted(best) == seats_of(reply))
+        };
+        let next = left.iter().position(is_next).expect("one of them is the best choice of what is left");
+        let ((_, quantity), reply) = left.swap_remove(next);
+        for seat in seats_of(reply) {
+            free.remove(seat);
+        }
+        free_count -= quantity;
+    }
+    // Whoever was told that there aren't enough was told so at an end at the latest, for seats only became fewer.
+    for ((_, quantity), reply) in wishes.iter().zip(replies).filter(|(_, reply)| reply.status != 201) {
+        assert!(free_count < *quantity, "{reply:?}, and {free_count} are free");
+        assert_eq!(reply.json()["conflicts"], json!([]));
+    }
+}
+
+/// Somebody, and the booking they have.
+type Held = (Client, Reply);
+
+/// What somebody did in a round.
+enum Done {
+    Chose(usize, Vec<SeatId>),
+    ToldNone(usize),
+    Named(Vec<SeatId>),
+    Gave(Vec<SeatId>),
+}
+
+impl Done {
+    /// What is taken afterwards, if this can happen when so much is taken.
+    fn after(&self, house: &Arc<House>, taken: &BTreeSet<SeatId>) -> Option<BTreeSet<SeatId>> {
+        let choose = |quantity: usize| {
+            let taken: Vec<_> = taken.iter().copied().collect();
+            FreeSeats::without(Arc::clone(house), &taken).choose(&wish(quantity)).map(sorted)
+        };
+        let (Self::Chose(_, seats) | Self::Named(seats) | Self::Gave(seats)) = self else {
+            let Self::ToldNone(quantity) = self else { return None };
+            return choose(*quantity).is_err().then(|| taken.clone());
+        };
+        let set: BTreeSet<_> = seats.iter().copied().collect();
+        let possible = match self {
+            Self::Chose(quantity, _) => choose(*quantity).as_ref() == Ok(seats),
+            Self::Gave(_) => return taken.is_superset(&set).then(|| taken - &set),
+            _ => taken.is_disjoint(&set),
+        };
+        possible.then(|| taken | &set)
+    }
+}
+
+/// Finds an order in which all of this can have happened, and what is taken at its end. `seen` are the sets of what was
+/// left from which there is none.
+fn in_some_order(
+    house: &Arc<House>,
+    taken: &BTreeSet<SeatId>,
+    done: &[Done],
+    left: u32,
+    seen: &mut HashSet<u32>,
+) -> Option<BTreeSet<SeatId>> {
+    if left == 0 {
+        return Some(taken.clone());
+    }
+    if !seen.insert(left) {
+        return None;
+    }
+    (0..done.len()).filter(|index| left & 1 << index > 0).find_map(|index| {
+        let after = done[index].after(house, taken)?;
+        in_some_order(house, &after, done, left & !(1 << index), seen)
+    })
+}
+
+/// A few people choose, others name seats, others give theirs back, all at once. Whatever came of it could have come of
+/// doing it one after the other: each choice was the best of what was free at some moment while it was made.
+async fn each_choice_is_the_best_when_it_is_made(servers: Servers) {
+    let app = servers.start_with(SMALL_BATCHES);
+    let sale = app.sale(3, 7).await;
+    let house = house(&app, &sale).await;
+    let mut die = Die::new(8);
+    let mut taken = BTreeSet::new();
+    let mut bookings: Vec<Held> = Vec::new();
+    for _ in 0..12 {
+        let buyers = app.buyers(&sale, 8).await;
+        let mut runners: Vec<BoxFuture<'static, (Done, Option<Held>)>> = Vec::new();
+        for (number, buyer) in buyers.into_iter().enumerate() {
+            let performance_id = sale.performance_id;
+            let quantity = 1 + die.roll(3);
+            let mut seats = sale.seats.clone();
+            let named: Vec<_> = (0..2).map(|_| seats.swap_remove(die.roll(seats.len()))).collect();
+            runners.push(Box::pin(async move {
+                let chooses = number % 2 == 0;
+                let reply = if chooses {
+                    buyer.hold_best(performance_id, json!({"quantity": quantity})).await
+                } else {
+                    buyer.hold(performance_id, &named).await
+                };
+                match (reply.status.as_u16(), chooses) {
+                    (201, true) => (Done::Chose(quantity, seats_of(&reply)), Some((buyer, reply))),
+                    (201, false) => (Done::Named(seats_of(&reply)), Some((buyer, reply))),
+                    (409, true) => (Done::ToldNone(quantity), None),
+                    (409, false) => (Done::Named(Vec::new()), None),
+                    _ => panic!("{reply:?}"),
+                }
+            }));
+        }
+        for _ in 0..bookings.len().min(3) {
+            let (buyer, booking) = bookings.swap_remove(die.roll(bookings.len()));
+            runners.push(Box::pin(async move {
+                let path = format!("/api/v1/bookings/{}/cancel", booking.text("bookingId"));
+                buyer.post(&path, json!({})).await.expect(200);
+                (Done::Gave(seats_of(&booking)), None)
+            }));
+        }
+        let (done, made): (Vec<_>, Vec<_>) = race(runners).await.into_iter().unzip();
+        bookings.extend(made.into_iter().flatten());
+        taken = in_some_order(&house, &taken, &done, (1 << done.len()) - 1, &mut HashSet::new())
+            .expect("it could have happened one after the other");
+    }
+    app.assert_sound().await;
+}
+
+/// Eleven seats, most of them apart, and thirty people: single seats for half of them, pairs for the others.
+async fn the_last_seats_are_sold_and_then_there_are_none(servers: Servers) {
+    let app = servers.start();
+    let sale = app.sale(2, 11).await;
+    // Every other seat is somebody's.
+    for seats in sale.seats.iter().step_by(2).collect::<Vec<_>>().chunks(4) {
+        let seats: Vec<_> = seats.iter().map(|seat| **seat).collect();
+        app.buyer(&sale).await.hold(sale.performance_id, &seats).await.expect(201);
+    }
+    let wishes: Vec<_> = app.buyers(&sale, 30).await.into_iter().enumerate().collect();
+    let holds = wishes.iter().cloned().map(|(number, buyer)| {
+        let performance_id = sale.performance_id;
+        async move { buyer.hold_best(performance_id, json!({"quantity": 1 + number % 2})).await }
+    });
+    let replies = race(holds).await;
+    let sold: usize = replies.iter().filter(|reply| reply.status == 201).map(|reply| seats_of(reply).len()).sum();
+    assert_eq!(sold, 11);
+    for reply in replies.iter().filter(|reply| reply.status != 201) {
+        let problem = reply.json();
+        assert_eq!((reply.status.as_u16(), reply.code().as_str()), (409, "SEATS_UNAVAILABLE"), "{reply:?}");
+        let told = problem["detail"].as_str().unwrap();
+        assert!(told.starts_with("Of 22 seats 0 are free") || told.starts_with("Of 22 seats 1 are free"), "{told}");
+    }
+    assert_eq!(sale.available(&wishes[0].1).await, 0);
+    app.assert_sound().await;
+}
+
+async fn one_user_chooses_no_more_seats_than_the_limit(servers: Servers) {
+    let app = servers.start_with(SMALL_BATCHES);
+    let sale = app.sale(4, 10).await;
+    let mut runners = Vec::new();
+    for buyer in app.buyers(&sale, 6).await {
+        let windows = app.everywhere(&buyer);
+        for number in 0..8 {
+            let (client, performance_id) = (windows[number % windows.len()].clone(), sale.performance_id);
+            runners.push(async move { client.hold_best(performance_id, json!({"quantity": 1})).await });
+        }
+    }
+    let replies = race(runners).await;
+    for replies in replies.chunks(8) {
+        let expected = [((201, String::new()), 4), ((409, "SEAT_LIMIT_EXCEEDED".to_owned()), 4)];
+        assert_eq!(tally(replies), BTreeMap::from(expected));
+    }
+    app.assert_sound().await;
+}
+
+/// Somebody names the very seat that is best, and comes first to its lock: who wants the best finds it taken there, and
+/// has the next best.
+async fn a_chosen_seat_that_is_taken_meanwhile_makes_way_for_the_next_best(servers: Servers) {
+    let app = Arc::new(servers.start());
+    let sale = app.sale(1, 5).await;
+    let performance_id = sale.performance_id;
+    let middle = sale.seats[2];
+    let mut lock = app.ports().database.begin().await.unwrap();
+    lock.concerts().lock_seats(&[SeatId(middle)]).await.unwrap();
+    let (first, second) = (app.buyer(&sale).await, app.buyer(&sale).await);
+    let release = {
+        let tables = servers.tables().await;
+        async move {
+            tables.until_locking_seats(2).await;
+            drop(lock);
+        }
+    };
+    let named = {
+        let client = first.clone();
+        async move { client.hold(performance_id, &[middle]).await }
+    };
+    let chosen = {
+        let tables = servers.tables().await;
+        async move {
+            tables.until_locking_seats(1).await;
+            second.hold_best(performance_id, json!({"quantity": 1})).await
+        }
+    };
+    let ((), named, chosen) = futures::future::join3(release, named, chosen).await;
+    assert_eq!(seats_of(&named.expect(201)), [SeatId(middle)]);
+    // Of the pairs that are left neither is without a single seat once one of them is taken.
+    assert_eq!(seats_of(&chosen.expect(201)), [SeatId(sale.seats[1])]);
+    app.assert_sound().await;
+}
