@@ -165,7 +165,40 @@ async fn what_never_arrives_is_parked_and_lets_the_others_go_on(_: MySqlPoolOpti
     );
 }
 
-/// Two servers with their relays running, and a receiver that takes its time.
+/// After some failures in a row a receiver is sent two events at a time; once it takes one, all come as fast as they can.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_receiver_that_is_down_is_asked_gently_and_found_again(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    const CHARGES: usize = 90;
+    let (asked, under_way, most) = (AtomicUsize::new(0), AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let desk = Arc::new((asked, under_way));
+    let seen = Arc::clone(&most);
+    let mut receiver = Receiver::behaving(move |_| {
+        let (desk, most) = (Arc::clone(&desk), Arc::clone(&seen));
+        Box::pin(async move {
+            let number = desk.0.fetch_add(1, Ordering::SeqCst);
+            let at_once = desk.1.fetch_add(1, Ordering::SeqCst) + 1;
+            // Those that were sent before it was known to be down have come by then.
+            if (50..CHARGES).contains(&number) {
+                most.fetch_max(at_once, Ordering::SeqCst);
+            }
+            tokio::task::yield_now().await;
+            desk.1.fetch_sub(1, Ordering::SeqCst);
+            if number < CHARGES { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }.into_response()
+        })
+    })
+    .await;
+    let app = start(options, 1, &receiver, &[]);
+    let users = app.users(CHARGES).await;
+    futures::future::join_all(users.iter().map(|user| user.charge("1"))).await;
+    relay(&app).await;
+    assert_eq!(receiver.drain().len(), CHARGES, "each was tried once");
+    assert!(most.load(Ordering::SeqCst) <= 2, "{most:?} at once");
+    app.advance(2);
+    relay(&app).await;
+    assert_eq!(receiver.drain().len(), CHARGES, "and each arrives");
+}
+
+/// Two servers with their relays running.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn two_servers_share_the_work_and_send_nothing_twice(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     const CHARGES: usize = 400;

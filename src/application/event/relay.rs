@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{Instant as Stopwatch, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -205,11 +205,18 @@ fn is_due(last: &mut Option<Stopwatch>, every: Duration) -> bool {
     due
 }
 
+/// A worker from outside.
+struct Running {
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    task: AbortHandle,
+}
+
 /// The workers of one instance.
 struct Workers {
     relay: Arc<EventRelay>,
     stop: CancellationToken,
-    running: HashMap<Destination, (Arc<Notify>, CancellationToken)>,
+    running: HashMap<Destination, Running>,
     tasks: JoinSet<()>,
     /// When the receivers were read, and when the backlog was counted.
     assigned: Option<Stopwatch>,
@@ -221,30 +228,31 @@ impl Workers {
         Self { relay, stop, running: HashMap::new(), tasks: JoinSet::new(), assigned: None, measured: None }
     }
 
-    /// Starts the workers of new receivers, and stops those whose receiver is no more.
+    /// Starts the workers of new receivers and of those whose worker has ended, and stops those whose receiver is no
+    /// more.
     fn assign(&mut self, receivers: Vec<Receiver>) {
-        self.running.retain(|destination, (_, stop)| {
+        self.running.retain(|destination, running| {
             let stays = receivers.iter().any(|receiver| receiver.destination == *destination);
             if !stays {
-                stop.cancel();
+                running.stop.cancel();
             }
-            stays
+            stays && !running.task.is_finished()
         });
         for receiver in receivers {
             let (relay, stop) = (&self.relay, &self.stop);
             self.running.entry(receiver.destination).or_insert_with(|| {
                 let (wake, stop) = (Arc::new(Notify::new()), stop.child_token());
                 let worker = Worker::new(Arc::clone(relay), receiver, Arc::clone(&wake), stop.clone());
-                self.tasks.spawn(worker.run());
-                (wake, stop)
+                let task = self.tasks.spawn(worker.run());
+                Running { wake, stop, task }
             });
         }
         while self.tasks.try_join_next().is_some() {}
     }
 
     fn wake(&self) {
-        for (wake, _) in self.running.values() {
-            wake.notify_one();
+        for running in self.running.values() {
+            running.wake.notify_one();
         }
     }
 
