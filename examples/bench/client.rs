@@ -99,6 +99,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Connects to the server whose turn it is, or if it is away to the next that isn't.
     pub(crate) async fn open(addresses: &Addresses, turn: usize) -> anyhow::Result<Self> {
         let mut connection = Self {
             addresses: Rc::clone(addresses),
@@ -109,6 +110,12 @@ impl Connection {
             due: None,
             samples: Vec::new(),
         };
+        for _ in 1..addresses.len() {
+            if connection.connect().await.is_ok() {
+                return Ok(connection);
+            }
+            connection.turn += 1;
+        }
         connection.connect().await?;
         Ok(connection)
     }

@@ -31,6 +31,10 @@ impl Setting {
         .fetch_all(pool)
         .await?;
         let is_mariadb = version.contains("MariaDB");
+        // Empty where the connection isn't encrypted.
+        let (_, cipher): (String, String) =
+            sqlx::query_as("SHOW SESSION STATUS LIKE 'Ssl_cipher'").fetch_one(pool).await?;
+        let encrypted = if cipher.is_empty() { "without TLS" } else { "by TLS" };
         let product = if is_mariadb { "MariaDB" } else { "MySQL" };
         let number = version.split('-').next().unwrap_or_default();
         let settings: Vec<_> = settings.iter().map(|(name, value)| format!("`{name}` = {value}")).collect();
@@ -39,7 +43,7 @@ impl Setting {
             ("date", now.to_owned()),
             ("commit", commit()),
             ("machine", machine()),
-            ("database", format!("{product} {number}: {}", settings.join(", "))),
+            ("database", format!("{product} {number}, {encrypted}: {}", settings.join(", "))),
             (
                 "server",
                 format!(
