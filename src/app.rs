@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::{MySqlPool, mysql::MySqlConnectOptions};
-use tokio::{net::TcpListener, time::Duration};
+use tokio::{net::TcpListener, sync::Semaphore, time::Duration};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -25,17 +25,18 @@ use crate::{
         user::{SessionSettings, UserFacade},
     },
     config::Config,
-    domain::{clock::Clock, event::RetryPolicy, randomness::Randomness},
+    domain::{clock::Clock, event::RetryPolicy, randomness::Randomness, unit_of_work::Database},
     infrastructure::{
         clock::SystemClock,
         event_sender::HttpEventSender,
-        mysql::{self, MySqlDatabase, PoolSettings},
+        mysql::{self, MySqlDatabase, PoolSettings, Pulse},
         password::Argon2Hasher,
         randomness::OsRandomness,
         token_signer::HmacTokenSigner,
     },
     interfaces::{
         http::{
+            middleware::Places,
             rate_limit::RateLimits,
             router::build_router,
             seat,
@@ -65,8 +66,9 @@ pub struct App {
     /// Sends events; [`start_jobs`](Self::start_jobs) sets it going.
     pub relay: Arc<EventRelay>,
     config: Config,
-    lane_pool: MySqlPool,
-    pool: MySqlPool,
+    options: MySqlConnectOptions,
+    pulse: Pulse,
+    pools: [MySqlPool; 3],
     tasks: TaskTracker,
     stages: Stages,
     metrics: PrometheusHandle,
@@ -77,38 +79,42 @@ impl App {
     pub fn build(config: &Config, options: MySqlConnectOptions, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let metrics = recorder();
         let options = mysql::with_statement_cache(options);
-        let lane_connections = config.lane_connections();
-        let settings = |max_connections| PoolSettings { max_connections, acquire_timeout: ACQUIRE_TIMEOUT };
-        let lane_pool = mysql::pool(options.clone(), settings(lane_connections));
-        let pool = mysql::pool(options, settings(config.database_max_connections - lane_connections));
+        let pulse = Pulse::default();
+        let pool = |max_connections| {
+            let settings = PoolSettings { max_connections, acquire_timeout: ACQUIRE_TIMEOUT };
+            mysql::pool(options.clone(), settings, pulse.clone())
+        };
+        let connections = config.connections_of_database();
+        let (lane_pool, back_office_pool, request_pool) =
+            (pool(connections.lanes), pool(connections.back_office), pool(connections.requests));
+        let database = |pool: &MySqlPool, name| -> Arc<dyn Database> {
+            Arc::new(MySqlDatabase::new(pool.clone()).measured_as(name).with_pulse(pulse.clone()))
+        };
         let randomness: Arc<dyn Randomness> = Arc::new(OsRandomness);
         let signer = HmacTokenSigner::new(&config.token_secrets.0).context("TOKEN_SECRET")?;
         let ports = Ports {
-            database: Arc::new(MySqlDatabase::new(pool.clone()).measured_as("requests")),
+            database: database(&request_pool, "requests"),
+            back_office: database(&back_office_pool, "back_office"),
             clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
             signer: Arc::new(signer),
             events_written: Arc::default(),
         };
         let tasks = TaskTracker::new();
-        let lane_ports = LanePorts {
-            database: Arc::new(MySqlDatabase::new(lane_pool.clone()).measured_as("lanes")),
-            clock,
-            randomness,
-            tasks: tasks.clone(),
-        };
+        let lane_ports = LanePorts { database: database(&lane_pool, "lanes"), clock, randomness, tasks: tasks.clone() };
         let stages = Stages::default();
-        let vitals =
-            Vitals::new(vec![("lanes", lane_pool.clone()), ("requests", pool.clone())], stages.leaving.clone());
+        let pools = [("lanes", lane_pool), ("back_office", back_office_pool), ("requests", request_pool)];
+        let vitals = Vitals::new(pools.to_vec(), stages.leaving.clone());
         let shared = Arc::new(facades(config, &ports, &lane_ports, &tasks, vitals, &stages)?);
-        let relay = Arc::new(relay(config, &ports)?);
+        let relay = Arc::new(relay(config, &ports.in_back_office())?);
         Ok(Self {
             shared,
             ports,
             relay,
             config: config.clone(),
-            lane_pool,
-            pool,
+            options,
+            pulse,
+            pools: pools.map(|(_, pool)| pool),
             tasks,
             stages,
             metrics: metrics.clone(),
@@ -122,19 +128,26 @@ impl App {
 
     /// Starts the recurring jobs; they end with the server.
     pub fn start_jobs(&self) {
-        let housekeeping = HousekeepingFacade::new(
-            self.ports.clone(),
-            EventUpkeep::new(self.ports.clone(), self.config.event_retention),
-        );
+        let ports = self.ports.in_back_office();
+        let upkeep = EventUpkeep::new(ports.clone(), self.config.event_retention);
+        let housekeeping = HousekeepingFacade::new(ports, upkeep);
         let stop = &self.shared.draining;
         scheduler::start(&self.shared, housekeeping, SchedulerSettings::default(), &self.tasks, stop);
         self.tasks.spawn(Arc::clone(&self.relay).run(stop.clone()));
+        self.watch_database();
         let (metrics, stop) = (self.metrics.clone(), stop.clone());
         self.tasks.spawn(async move {
             while stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
                 metrics.run_upkeep();
             }
         });
+    }
+
+    /// Starts asking the database whether it is there, so that nobody waits while it isn't; part of
+    /// [`start_jobs`](Self::start_jobs).
+    pub fn watch_database(&self) {
+        let (pulse, options, until) = (self.pulse.clone(), self.options.clone(), self.stages.aborting.clone());
+        self.tasks.spawn(async move { until.run_until_cancelled(pulse.feel(options)).await });
     }
 
     /// How the server is told to stop.
@@ -164,7 +177,7 @@ impl App {
 
     /// Lets lanes and jobs finish, and closes the connections.
     pub async fn close(self, grace: Duration) {
-        let Self { shared, lane_pool, pool, tasks, .. } = self;
+        let Self { shared, pools, tasks, .. } = self;
         shared.draining.cancel();
         // The lanes end when nobody can send to them any more.
         drop(shared);
@@ -173,7 +186,7 @@ impl App {
             tracing::warn!("some tasks didn't end in time");
         }
         // Closing waits for connections that are lent out, which a database that hangs would never give back.
-        let closing = async { tokio::join!(lane_pool.close(), pool.close()) };
+        let closing = futures::future::join_all(pools.iter().map(MySqlPool::close));
         let _ = tokio::time::timeout(CLOSING, closing).await;
     }
 }
@@ -222,8 +235,8 @@ fn facades(
         points: PointFacade::new(ports.clone(), Arc::clone(&settlements)),
         payments: PaymentFacade::new(ports.clone(), settlements, Arc::clone(&queue)),
         queue,
-        events: EventFacade::new(ports.clone(), config.webhook_allow_private),
-        audit: AuditFacade::new(ports.clone()),
+        events: EventFacade::new(ports.in_back_office(), config.webhook_allow_private),
+        audit: AuditFacade::new(ports.in_back_office()),
         database: Arc::clone(&ports.database),
         clock: Arc::clone(&ports.clock),
         randomness: Arc::clone(&ports.randomness),
@@ -231,6 +244,10 @@ fn facades(
         join_trace: traces::join,
         leaving: stages.leaving.clone(),
         draining: stages.draining.clone(),
+        places: Places {
+            sale: Semaphore::new(config.max_requests),
+            administration: Semaphore::new(config.connections_of_database().administrators()),
+        },
         rate_limits: RateLimits::new(config.rate_limits, &ports.clock),
         settings: HttpSettings {
             request_timeout: config.request_timeout,

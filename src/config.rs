@@ -74,6 +74,7 @@ pub const VARIABLES: &[Variable] = &[
         "How old lists of concerts and performances may be (0 to 1000); 0 reads them anew for everybody",
     ),
     variable("REQUEST_TIMEOUT_SECONDS", "30", "After how long a request is given up"),
+    variable("MAX_REQUESTS", "10000", "The most requests under way; the next are turned away at once with 503"),
     variable("MAX_CONNECTIONS", "20000", "The most connections of clients; those beyond wait to be taken on"),
     variable(
         "KEEP_ALIVE_SECONDS",
@@ -202,6 +203,8 @@ pub struct Config {
     pub catalogue_cache: Duration,
     /// `REQUEST_TIMEOUT_SECONDS`
     pub request_timeout: Duration,
+    /// `MAX_REQUESTS`
+    pub max_requests: usize,
     /// `MAX_CONNECTIONS`, `KEEP_ALIVE_SECONDS`
     pub connections: ConnectionSettings,
     /// `SHUTDOWN_GRACE_SECONDS`
@@ -294,6 +297,7 @@ impl Config {
             lane_inbox: reader.number("LANE_INBOX", 1, 65_536),
             catalogue_cache: Duration::from_millis(reader.number("CATALOGUE_CACHE_MILLISECONDS", 0, 1_000)),
             request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1, 3_600),
+            max_requests: reader.number("MAX_REQUESTS", 1, 1_000_000),
             connections: ConnectionSettings {
                 max_connections: reader.number("MAX_CONNECTIONS", 1, 1_000_000),
                 keep_alive: reader.seconds("KEEP_ALIVE_SECONDS", 1, 3_600),
@@ -331,8 +335,35 @@ impl Config {
     }
 
     /// How many connections the lanes take: one each, of four kinds, claims having one lane.
-    pub fn lane_connections(&self) -> u32 {
+    fn lane_connections(&self) -> u32 {
         u32::try_from(3 * self.lanes + 1).unwrap_or(u32::MAX)
+    }
+
+    /// Who gets how many connections to the database.
+    pub fn connections_of_database(&self) -> DatabaseConnections {
+        let lanes = self.lane_connections();
+        // One asks whether the database is there.
+        let rest = self.database_max_connections.saturating_sub(lanes + 1);
+        let back_office = (rest / 3).clamp(1, 8);
+        DatabaseConnections { lanes, back_office, requests: rest.saturating_sub(back_office).max(1) }
+    }
+}
+
+/// How the connections to the database are shared out: what one side takes, no other can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatabaseConnections {
+    /// For the writes that many do at once: one each.
+    pub lanes: u32,
+    /// For administrators and recurring jobs.
+    pub back_office: u32,
+    /// For all other requests.
+    pub requests: u32,
+}
+
+impl DatabaseConnections {
+    /// How many administrators' requests run at once: more than half of the back office is for jobs.
+    pub fn administrators(self) -> usize {
+        usize::try_from((self.back_office / 2).saturating_sub(1).max(1)).unwrap_or(1)
     }
 }
 
@@ -554,6 +585,18 @@ mod tests {
         ])
         .unwrap_err();
         assert_eq!(errors.0.len(), 11, "{errors}");
+    }
+
+    #[test]
+    fn connections_are_shared_out_and_none_is_left_over() {
+        let share = |most| {
+            let config = read(&[("DEMO", "true"), ("DATABASE_MAX_CONNECTIONS", most)]).unwrap();
+            let DatabaseConnections { lanes, back_office, requests } = config.connections_of_database();
+            (lanes, back_office, requests)
+        };
+        assert_eq!(share("32"), (7, 8, 16));
+        assert_eq!(share("12"), (7, 1, 3));
+        assert_eq!(share("100"), (7, 8, 84));
     }
 
     #[test]

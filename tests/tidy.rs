@@ -117,6 +117,7 @@ const LAYERS: [Layer; 4] = [
             "tokio",
             "tracing",
             "url",
+            "tracing",
             "uuid",
         ],
         sentence: "The infrastructure knows nothing of the interfaces, of use cases, or of who calls it, and decides nothing.",
@@ -424,7 +425,8 @@ fn no_document_names_a_variable_that_is_not_there() {
 // The OpenAPI document.
 
 /// What no operation can fail with: a request that is answered so never came to one.
-const CODES_OF_NO_OPERATION: [Code; 3] = [Code::NOT_FOUND, Code::METHOD_NOT_ALLOWED, Code::NOT_ACCEPTABLE];
+const CODES_OF_NO_OPERATION: [Code; 4] =
+    [Code::NOT_FOUND, Code::METHOD_NOT_ALLOWED, Code::NOT_ACCEPTABLE, Code::HEADERS_TOO_LARGE];
 
 /// What can't fail: it looks at nothing.
 const INFALLIBLE: [&str; 3] = ["get_livez", "get_metrics", "get_version"];

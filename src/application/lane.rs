@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug_span};
 
-use super::error::AppError;
+use super::{error::AppError, loss::unless_lost};
 use crate::domain::{
     clock::{Clock, Instant},
     id::UserId,
@@ -349,10 +349,13 @@ impl<W: LaneWork> Lane<W> {
         let mut attempt = 1;
         loop {
             let started = Stopwatch::now();
-            let result = AssertUnwindSafe(self.attempt(group))
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|_| Err(RepositoryError::Storage("a decision panicked".into()).into()));
+            let work = AssertUnwindSafe(self.attempt(group)).catch_unwind();
+            let result = match unless_lost(&*self.ports.database, work).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err(RepositoryError::Storage("a decision panicked".into()).into()),
+                // It may have been at its commit.
+                Err(error) => Err(Failure { error, lost_commit: true }),
+            };
             self.measures.transaction.record(started.elapsed());
             self.measures.batch_size.record(count(group.len()));
             let Err(failure) = result else { return result };

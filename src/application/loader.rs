@@ -16,7 +16,7 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::error::AppError;
+use super::{error::AppError, loss::unless_lost};
 use crate::domain::{
     repository_error::RepositoryError,
     unit_of_work::{Database, Repositories},
@@ -129,8 +129,7 @@ async fn read<L: Load>(
         load.load(&mut *repositories, keys).await
     };
     // A panic is an answer to those who asked, not the end of the reader.
-    AssertUnwindSafe(reading)
-        .catch_unwind()
-        .await
+    unless_lost(database, AssertUnwindSafe(reading).catch_unwind())
+        .await?
         .unwrap_or_else(|_| Err(RepositoryError::Storage("a shared read panicked".into())))
 }

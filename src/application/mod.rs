@@ -13,6 +13,7 @@ pub mod event;
 pub mod housekeeping;
 pub mod lane;
 pub mod loader;
+pub mod loss;
 pub mod payment;
 pub mod point;
 pub mod queue;
@@ -37,6 +38,9 @@ use crate::domain::{
 pub struct Ports {
     /// For single requests.
     pub database: Arc<dyn Database>,
+    /// The same, for administrators and for what recurs: with connections of its own, so that neither side can keep
+    /// the other waiting.
+    pub back_office: Arc<dyn Database>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Gives chance.
@@ -48,6 +52,12 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// The ports of somebody who works in the back office alone.
+    #[must_use]
+    pub fn in_back_office(&self) -> Self {
+        Self { database: Arc::clone(&self.back_office), ..self.clone() }
+    }
+
     /// The present instant.
     pub fn now(&self) -> Instant {
         self.clock.now()

@@ -73,6 +73,9 @@ pub trait Database: Send + Sync {
     /// Starts a read-only transaction in which every statement sees the same instant.
     async fn snapshot(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError>;
 
+    /// Returns once the database has stopped answering; at once while it doesn't. Whoever waits for it may give up.
+    async fn lost(&self);
+
     /// Whether the database answers and has the schema that this server was built for.
     async fn schema_is_current(&self) -> Result<bool, RepositoryError>;
 }

@@ -33,6 +33,7 @@ mod webhooks;
 mod admin;
 mod alerts;
 mod logs;
+mod loss;
 mod operation;
 mod rate_limits;
 mod serving;

@@ -178,3 +178,30 @@ async fn the_defaults_leave_a_thousand_at_once_alone(_: MySqlPoolOptions, option
         reply.expect_problem(422, "VALIDATION_FAILED");
     }
 }
+
+/// With no place left the next are told so at once, but operators always get an answer.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn too_many_requests_under_way_turn_the_next_away(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_with(options, 1, &[("MAX_REQUESTS", "2")]);
+    let user = app.user().await;
+    let places = app.instances[0].shared.places.sale.acquire_many(2).await.unwrap();
+    user.get("/api/v1/points").await.expect_problem(503, "OVERLOADED");
+    user.get("/readyz").await.expect(200);
+    user.get("/metrics").await.expect(200);
+    // Administrators have places of their own.
+    app.admin().await.get("/api/v1/admin/audit").await.expect(200);
+    drop(places);
+    user.get("/api/v1/points").await.expect(200);
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn headers_that_are_too_large_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let text = "x".repeat(64 * 1024);
+    let get = |text| {
+        let nobody = app.anonymous();
+        async move { nobody.send(axum::http::Method::GET, "/api/v1/concerts", &[("X-Note", text)], None).await }
+    };
+    get(&text).await.expect_problem(431, "HEADERS_TOO_LARGE");
+    get(&text[..16 * 1024]).await.expect(200);
+}

@@ -177,3 +177,23 @@ async fn a_connections_peer_is_who_asks(_: MySqlPoolOptions, options: MySqlConne
     })
     .await;
 }
+
+/// The answer doesn't wait for the body's meaning, but it isn't lost either when the body comes late.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_body_that_nobody_reads_breaks_no_connection(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    serving(options, &[], |address, stages| async move {
+        let mut connection = Connection::open(address).await;
+        for _ in 0..3 {
+            connection.send("POST /api/v1/bookings HTTP/1.1\r\nHost: x\r\nContent-Length: 4096\r\n\r\n").await;
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+                connection.send(&" ".repeat(1024)).await;
+            }
+            let (head, _) = connection.answer().await;
+            assert!(head.starts_with("http/1.1 401") && !head.contains("connection: close"), "{head}");
+        }
+        drop(connection);
+        stages.draining.cancel();
+    })
+    .await;
+}

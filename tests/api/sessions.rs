@@ -42,6 +42,7 @@ impl World {
     fn instance(&self) -> UserFacade {
         let ports = Ports {
             database: Arc::clone(&self.database),
+            back_office: Arc::clone(&self.database),
             clock: self.clock.clone(),
             randomness: Arc::new(OsRandomness),
             signer: Arc::new(HmacTokenSigner::new(&["a secret of more than 32 characters".to_owned()]).unwrap()),

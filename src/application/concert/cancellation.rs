@@ -56,7 +56,7 @@ impl ConcertFacade {
                 }
             }
         }
-        let mut repositories = self.ports.database.read().await?;
+        let mut repositories = self.ports.back_office.read().await?;
         let info = progress(&mut *repositories, id, self.ports.now()).await?;
         let status = info.listed.performance.status;
         Ok(CancellationInfo { performance_id: id, status, bookings_left: info.bookings_left })
@@ -68,7 +68,7 @@ impl ConcertFacade {
         let mut settled = 0;
         let mut after = None;
         loop {
-            let mut repositories = self.ports.database.read().await?;
+            let mut repositories = self.ports.back_office.read().await?;
             let unfinished = repositories.concerts().list_unfinished_cancellations(after, PERFORMANCES).await?;
             drop(repositories);
             for id in &unfinished {
@@ -100,7 +100,7 @@ impl ConcertFacade {
     async fn cancel_bookings_of(&self, id: PerformanceId, after: Option<BookingId>) -> Result<Batch, AppError> {
         // The connection goes back before the lanes are asked: they need connections too.
         let (open, bookings) = {
-            let mut repositories = self.ports.database.read().await?;
+            let mut repositories = self.ports.back_office.read().await?;
             let open = repositories.bookings().list_open(id, after, BATCH).await?;
             let bookings = repositories.bookings().list(&open).await?;
             (open, bookings)
@@ -125,7 +125,7 @@ impl ConcertFacade {
 
     async fn mark_cancelled(&self, id: PerformanceId) -> Result<(), AppError> {
         let now = self.ports.now();
-        let mut uow = self.ports.database.begin().await?;
+        let mut uow = self.ports.back_office.begin().await?;
         let performance = uow.concerts().find_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?;
         uow.concerts().lock_concert(performance.concert_id).await?.ok_or(Refusal::PerformanceNotFound)?;
         uow.concerts().cancel_performance(id, now).await?;

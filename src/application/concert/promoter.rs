@@ -60,7 +60,7 @@ impl ConcertFacade {
     /// Adds a venue.
     pub async fn create_venue(&self, name: &Name, address: &Name) -> Result<Venue, AppError> {
         let now = self.ports.now();
-        let mut uow = self.ports.database.begin().await?;
+        let mut uow = self.ports.back_office.begin().await?;
         let venue = uow.concerts().insert_venue(name, address, now).await?;
         uow.commit().await?;
         Ok(venue)
@@ -69,7 +69,7 @@ impl ConcertFacade {
     /// Adds a concert with its queue.
     pub async fn create_concert(&self, fields: &ConcertFields) -> Result<ConcertDetailsInfo, AppError> {
         let now = self.ports.now();
-        let mut uow = self.ports.database.begin().await?;
+        let mut uow = self.ports.back_office.begin().await?;
         let id = uow.concerts().insert_concert(fields, now).await?;
         uow.queues().insert_queue(&Queue::new(id, now)).await?;
         let concert = details(&mut *uow, id, now).await?;
@@ -85,7 +85,7 @@ impl ConcertFacade {
 
     async fn try_update_concert(&self, command: &UpdateConcert) -> Result<ConcertDetailsInfo, AppError> {
         let now = self.ports.now();
-        let mut uow = self.ports.database.begin().await?;
+        let mut uow = self.ports.back_office.begin().await?;
         let id = command.concert_id;
         let concert = uow.concerts().lock_concert(id).await?.ok_or(Refusal::ConcertNotFound)?;
         uow.concerts().update_concert(id, &command.apply(concert.fields)).await?;
@@ -105,7 +105,7 @@ impl ConcertFacade {
 
     async fn try_delete_concert(&self, id: ConcertId) -> Result<(), AppError> {
         let now = self.ports.now();
-        let mut uow = self.ports.database.begin().await?;
+        let mut uow = self.ports.back_office.begin().await?;
         uow.concerts().lock_concert(id).await?.ok_or(Refusal::ConcertNotFound)?;
         uow.concerts().cancel_performances_of(id, now).await?;
         if uow.bookings().concert_has_live(id, now).await? {
@@ -125,7 +125,7 @@ impl ConcertFacade {
     async fn try_create_performance(&self, command: &CreatePerformance) -> Result<PerformanceProgressInfo, AppError> {
         let now = self.ports.now();
         let CreatePerformance { concert_id, venue_id, starts_at, seating } = command;
-        let mut uow = self.ports.database.begin().await?;
+        let mut uow = self.ports.back_office.begin().await?;
         uow.concerts().lock_concert(*concert_id).await?.ok_or(Refusal::ConcertNotFound)?;
         uow.concerts().find_venue(*venue_id).await?.ok_or(Refusal::VenueNotFound)?;
         let id = uow.concerts().insert_performance(*concert_id, *venue_id, *starts_at, seating, now).await?;
@@ -138,7 +138,7 @@ impl ConcertFacade {
     /// How a concert's queue is set and who is in it, or `ConcertNotFound`.
     pub async fn queue_settings(&self, id: ConcertId) -> Result<QueueInfo, AppError> {
         let now = self.ports.now();
-        let mut repositories = self.ports.database.read().await?;
+        let mut repositories = self.ports.back_office.read().await?;
         let queue = repositories.queues().find_queue(id).await?.ok_or(Refusal::ConcertNotFound)?;
         queue_info(&mut *repositories, &queue, now).await
     }
@@ -151,7 +151,7 @@ impl ConcertFacade {
 
     async fn try_set_queue(&self, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {
         let now = self.ports.now();
-        let mut uow = self.ports.database.begin().await?;
+        let mut uow = self.ports.back_office.begin().await?;
         let mut queue = uow.queues().lock_queues(&[id]).await?.pop().ok_or(Refusal::ConcertNotFound)?;
         // What is due by the settings so far is done by them.
         draw::settle(&mut *uow, &mut queue, now).await?;

@@ -32,7 +32,7 @@ impl QueueFacade {
     /// Runs one tick of every queue where something is due, and tells how many were admitted.
     pub async fn admit_due(&self) -> Result<u32, AppError> {
         let due = {
-            let mut repositories = self.ports.database.read().await?;
+            let mut repositories = self.ports.back_office.read().await?;
             repositories.queues().list_due(self.ports.now()).await?
         };
         self.orders.retain(&due);
@@ -53,7 +53,7 @@ impl QueueFacade {
     /// tells the same.
     pub async fn take_census(&self) -> Result<(), AppError> {
         let (active, lines) = {
-            let mut repositories = self.ports.database.read().await?;
+            let mut repositories = self.ports.back_office.read().await?;
             repositories.queues().census(self.ports.now()).await?
         };
         let mut waiting = 0.0;
@@ -70,7 +70,7 @@ impl QueueFacade {
     /// Rate and room are counted from what is written, so the bounds hold at every instant and with any number of
     /// instances.
     async fn admit(&self, concert_id: ConcertId) -> Result<u32, AppError> {
-        let mut uow = self.ports.database.begin().await?;
+        let mut uow = self.ports.back_office.begin().await?;
         let Some(mut queue) = uow.queues().lock_queues(&[concert_id]).await?.pop() else { return Ok(0) };
         let now = queue.present(self.ports.now());
         let expired = uow.queues().expire_lapsed(concert_id, now).await?;
@@ -108,7 +108,7 @@ impl QueueFacade {
         if queue.pending_draw().is_none() {
             self.orders.remove(queue.concert_id);
         } else if self.orders.get(queue.concert_id).is_none() {
-            let mut repositories = self.ports.database.read().await?;
+            let mut repositories = self.ports.back_office.read().await?;
             let order = draw::order(repositories.draws(), queue).await?;
             self.orders.insert(queue.concert_id, order);
         }

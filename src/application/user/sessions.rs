@@ -82,7 +82,7 @@ impl Revocations {
     async fn read_now(&self, ports: &Ports) -> Result<(), RepositoryError> {
         let now = ports.now();
         let since = self.known.since(now);
-        let ids = ports.database.read().await?.sessions().list_revoked(since).await?;
+        let ids = ports.back_office.read().await?.sessions().list_revoked(since).await?;
         self.known.learn(&ids, now);
         Ok(())
     }

@@ -21,7 +21,7 @@ use crate::domain::{
 /// The database of a test, with sessions set up as the server sets them up.
 pub(super) fn database(pool: &MySqlPool) -> MySqlDatabase {
     let settings = PoolSettings { max_connections: 4, acquire_timeout: Duration::from_secs(10) };
-    MySqlDatabase::new(super::pool((*pool.connect_options()).clone(), settings))
+    MySqlDatabase::new(super::pool((*pool.connect_options()).clone(), settings, super::Pulse::default()))
 }
 
 /// So many seconds after the beginning, which has microseconds, so that a rounded value shows.

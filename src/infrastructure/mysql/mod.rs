@@ -19,6 +19,7 @@ mod idempotency;
 mod loss;
 mod payment;
 mod point;
+mod pulse;
 mod queue;
 mod queue_rows;
 mod session;
@@ -34,7 +35,9 @@ use sqlx::{
     migrate::Migrator,
     mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions},
 };
+use tokio::time::timeout;
 
+pub use pulse::Pulse;
 pub use unit_of_work::MySqlDatabase;
 
 /// The schema, one DDL statement a file.
@@ -42,6 +45,9 @@ pub static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// A connection that was idle for longer is pinged before it is used.
 const PING_AFTER: Duration = Duration::from_millis(500);
+
+/// How long such a ping may take.
+const PING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How the pool behaves.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +69,10 @@ pub fn with_statement_cache(options: MySqlConnectOptions) -> MySqlConnectOptions
 }
 
 /// Makes a pool. Connections are made when they are needed, so this doesn't fail while the database is away.
-pub fn pool(options: MySqlConnectOptions, settings: PoolSettings) -> MySqlPool {
+///
+/// Connections that are given back while the database doesn't answer are closed: something may still be under way on
+/// them that nobody waits for any more.
+pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, pulse: Pulse) -> MySqlPool {
     MySqlPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
@@ -75,12 +84,16 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings) -> MySqlPool {
                 if meta.idle_for < PING_AFTER && !loss::happened_within(meta.idle_for) {
                     return Ok(true);
                 }
-                let alive = connection.ping().await.is_ok();
+                let alive = timeout(PING_PATIENCE, connection.ping()).await.is_ok_and(|pong| pong.is_ok());
                 if !alive {
                     loss::note();
                 }
                 Ok(alive)
             })
+        })
+        .after_release(move |_, _| {
+            let away = pulse.is_away();
+            Box::pin(async move { Ok(!away) })
         })
         .after_connect(|connection, _| Box::pin(prepare(connection)))
         .connect_lazy_with(options)

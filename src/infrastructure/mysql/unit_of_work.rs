@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use metrics::{Gauge, Histogram};
 use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction, pool::PoolConnection};
 
-use super::{MIGRATOR, error::lacks_table};
+use super::{MIGRATOR, error::lacks_table, pulse::Pulse};
 use crate::domain::{
     audit::AuditRepository,
     booking::{BookingRepository, ChoiceRepository},
@@ -27,12 +27,13 @@ pub struct MySqlDatabase {
     pool: MySqlPool,
     waiting: Gauge,
     acquisition: Histogram,
+    pulse: Pulse,
 }
 
 impl MySqlDatabase {
     /// Uses this pool, made by [`pool`](super::pool).
     pub fn new(pool: MySqlPool) -> Self {
-        Self { pool, waiting: Gauge::noop(), acquisition: Histogram::noop() }
+        Self { pool, waiting: Gauge::noop(), acquisition: Histogram::noop(), pulse: Pulse::default() }
     }
 
     /// Measures, by this name, how long its users wait for connections.
@@ -45,12 +46,26 @@ impl MySqlDatabase {
         }
     }
 
+    /// Turns its users away while the database doesn't answer.
+    #[must_use]
+    pub fn with_pulse(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
+    }
+
     async fn acquire(&self) -> Result<PoolConnection<MySql>, sqlx::Error> {
         let _waiting = Waiting::begin(&self.waiting);
         let started = Stopwatch::now();
-        let connection = self.pool.acquire().await;
+        let connection = self.while_alive(self.pool.acquire()).await;
         self.acquisition.record(started.elapsed());
         connection
+    }
+
+    async fn while_alive<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        tokio::select! {
+            biased;
+            () = self.pulse.stopped() => Err(sqlx::Error::PoolTimedOut),
+            result = work => result,
+        }
     }
 }
 
@@ -93,9 +108,13 @@ impl Database for MySqlDatabase {
         Ok(Box::new(Session::Transaction(transaction, Vec::new())))
     }
 
+    async fn lost(&self) {
+        self.pulse.stopped().await;
+    }
+
     async fn schema_is_current(&self) -> Result<bool, RepositoryError> {
-        let newest: Result<Option<i64>, _> =
-            sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success").fetch_one(&self.pool).await;
+        let text = "SELECT MAX(version) FROM _sqlx_migrations WHERE success";
+        let newest: Result<Option<i64>, _> = self.while_alive(sqlx::query_scalar(text).fetch_one(&self.pool)).await;
         let newest = match newest {
             // Nothing has ever been migrated here.
             Err(error) if lacks_table(&error) => return Ok(false),

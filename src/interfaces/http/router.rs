@@ -13,7 +13,6 @@ use tower_http::{
         predicate::{DefaultPredicate, NotForContentType, Predicate},
     },
     cors::{AllowOrigin, CorsLayer},
-    timeout::TimeoutLayer,
 };
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -21,7 +20,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
     admin, booking, concert, draw, event, gate,
-    middleware::{catch_panic, log_request, render_problems, set_request_id},
+    middleware::{bound, catch_panic, log_request, render_problems, set_request_id},
     openapi, operation, payment, point, queue, queue_events, seat, seat_events,
     state::{App, HttpSettings},
     user,
@@ -65,7 +64,7 @@ pub fn document() -> OpenApi {
 ///
 /// From the outside in: the request gets its id; it is logged and measured once it is answered; other origins' pages are
 /// let in as set, and read failures, too; every failure gets its form; a panic becomes one; so does a request that takes
-/// too long; answers are compressed; then come the routes, gated ones behind their gate.
+/// too much of anything; answers are compressed; then come the routes, gated ones behind their gate.
 pub fn build_router(app: App) -> Router {
     let gate = from_fn_with_state(app.clone(), gate::require_queue_token);
     let api = OpenApiRouter::new()
@@ -80,7 +79,7 @@ pub fn build_router(app: App) -> Router {
         .layer(CompressionLayer::new().compress_when(
             DefaultPredicate::new().and(NotForContentType::new("text/event-stream")).and(has_no_strong_etag),
         ))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, settings.request_timeout))
+        .layer(from_fn_with_state(app.clone(), bound))
         .layer(catch_panic())
         .layer(from_fn(render_problems))
         .layer(cors(&settings))

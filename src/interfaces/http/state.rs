@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
-use super::{address::ProxySettings, rate_limit::RateLimits};
+use super::{address::ProxySettings, middleware::Places, rate_limit::RateLimits};
 use crate::{
     application::{
         audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade, event::EventFacade, payment::PaymentFacade,
@@ -48,6 +48,8 @@ pub struct Facades {
     pub draining: CancellationToken,
     /// How often who may do what.
     pub rate_limits: RateLimits,
+    /// How many requests may be under way.
+    pub places: Places,
     /// What is set about HTTP.
     pub settings: HttpSettings,
 }

@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::http::state::App;
 use crate::{
-    application::{error::AppError, housekeeping::HousekeepingFacade},
+    application::{error::AppError, housekeeping::HousekeepingFacade, loss::unless_lost},
     domain::randomness::below,
 };
 
@@ -115,11 +115,17 @@ impl Jobs {
                 () = sleep(self.jittered(pause)) => {}
             }
             let started = tokio::time::Instant::now();
-            let result = job(self.app.clone()).await;
+            let result = unless_lost(&*self.app.database, job(self.app.clone())).await;
+            let result = result.unwrap_or_else(|error| Err(error.into()));
             metrics::histogram!("job_run_seconds", "name" => name).record(started.elapsed().as_secs_f64());
             pause = match result {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => every,
+                // Whoever is away may be back at once, and asking costs nothing meanwhile. The loss is logged elsewhere.
+                Err(AppError::Unavailable(_)) => {
+                    metrics::counter!("job_failures_total", "name" => name).increment(1);
+                    every
+                }
                 Err(error) => {
                     metrics::counter!("job_failures_total", "name" => name).increment(1);
                     tracing::warn!(job = name, error = &error as &dyn std::error::Error, "a job failed");

@@ -8,6 +8,7 @@ mod receiver;
 mod sale;
 mod servers;
 mod tables;
+mod wire;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
@@ -17,3 +18,4 @@ pub(crate) use receiver::{Received, Receiver};
 pub(crate) use sale::Sale;
 pub(crate) use servers::{Servers, both_ways, skewed};
 pub(crate) use tables::Tables;
+pub(crate) use wire::{Way, Wire};

@@ -7,7 +7,6 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
     extract::{ConnectInfo, Request},
     http::{HeaderValue, header},
 };
@@ -26,6 +25,8 @@ const MAX_HEADER_BYTES: usize = 256 * 1024;
 
 /// How long to wait when the system gives out no more connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+mod unread;
 
 /// What is set about connections.
 #[derive(Clone, Copy, Debug)]
@@ -111,10 +112,14 @@ impl Connection {
         let leaving = stages.leaving.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            let answer = router.clone().call(request.map(Body::new));
+            let (request, unread) = unread::watch(request);
+            let answer = router.clone().call(request);
             let leaving = leaving.clone();
             async move {
                 let mut response = answer.await?;
+                if let Some(unread) = unread {
+                    unread.drain().await;
+                }
                 if leaving.is_cancelled() {
                     // The proxy opens its next connection elsewhere, instead of using this one as it is closed.
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -1,0 +1,67 @@
+//! A database that hangs or goes, and comes back.
+
+use concert_reservation::infrastructure::mysql;
+use futures::future::join_all;
+use serde_json::json;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+
+use crate::support::{Client, Reply, TestApp, Way, Wire};
+
+async fn charge(user: &Client, key: &str) -> Reply {
+    user.post_keyed("/api/v1/points/charges", key, json!({"amount": "1000"})).await
+}
+
+/// Asks until it is answered as when all is well, and never otherwise than with a 503.
+async fn until_well(path: &str, client: &Client) {
+    loop {
+        let reply = client.get(path).await;
+        if reply.status.is_success() {
+            return;
+        }
+        reply.expect_problem(503, "DATABASE_UNAVAILABLE");
+    }
+}
+
+/// Everybody is told so, those who were waiting and those who come; what is held in memory is answered. Once it is back
+/// the same keys give one effect each.
+async fn nobody_waits_for_a_database_that_is(way: Way, options: MySqlConnectOptions) {
+    let wire = Wire::to(&options).await;
+    let app = TestApp::start(mysql::with_statement_cache(wire.options()));
+    app.instances[0].watch_database();
+    let users = app.users(8).await;
+    for user in &users {
+        charge(user, "before").await.expect(201);
+    }
+    wire.set(way);
+    let charges = || join_all(users.iter().map(|user| charge(user, "meanwhile")));
+    let reads = || join_all(users.iter().map(|user| user.get("/api/v1/points")));
+    // The second time it is known.
+    for _ in 0..2 {
+        let (charges, reads) = tokio::join!(charges(), reads());
+        for reply in charges.into_iter().chain(reads) {
+            reply.expect_problem(503, "DATABASE_UNAVAILABLE");
+        }
+        app.anonymous().get("/readyz").await.expect_problem(503, "DATABASE_UNAVAILABLE");
+    }
+    app.anonymous().get("/livez").await.expect(200);
+    app.anonymous().get("/metrics").await.expect(200);
+
+    wire.set(Way::Open);
+    until_well("/readyz", &app.anonymous()).await;
+    until_well("/api/v1/points", &users[0]).await;
+    for user in &users {
+        while charge(user, "meanwhile").await.status != 201 {}
+        assert_eq!(user.balance().await, "2000");
+    }
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "mysql::MIGRATOR")]
+async fn nobody_waits_for_a_database_that_hangs(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    nobody_waits_for_a_database_that_is(Way::Blocked, options).await;
+}
+
+#[sqlx::test(migrator = "mysql::MIGRATOR")]
+async fn nobody_waits_for_a_database_that_is_gone(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    nobody_waits_for_a_database_that_is(Way::Cut, options).await;
+}
