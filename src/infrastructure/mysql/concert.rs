@@ -1,6 +1,7 @@
 //! SQL of venues, concerts, performances and seats.
 
 use async_trait::async_trait;
+use chrono::NaiveDateTime;
 use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, FromRow, MySql, QueryBuilder};
 
@@ -195,16 +196,7 @@ fn concerts_query(filter: &ConcertFilter) -> QueryBuilder<MySql> {
         query.push(" AND (c.title LIKE ").push_bind(pattern.clone()).push(" ESCAPE '!'");
         query.push(" OR c.artist LIKE ").push_bind(pattern).push(" ESCAPE '!')");
     }
-    if filter.from.is_some() || filter.to.is_some() {
-        query.push(" AND EXISTS (SELECT 1 FROM performances p WHERE p.concert_id = c.id AND p.cancelled_at IS NULL");
-        if let Some(from) = filter.from {
-            query.push(" AND p.starts_at >= ").push_bind(datetime(from));
-        }
-        if let Some(to) = filter.to {
-            query.push(" AND p.starts_at < ").push_bind(datetime(to));
-        }
-        query.push(")");
-    }
+    push_dates(&mut query, filter.from.map(datetime), filter.to.map(datetime));
     if let Some((listed_at, id)) = filter.after {
         query.push(" AND (c.listed_at > ").push_bind(datetime(listed_at));
         query
@@ -216,6 +208,28 @@ fn concerts_query(filter: &ConcertFilter) -> QueryBuilder<MySql> {
     }
     query.push(" ORDER BY c.listed_at, c.id LIMIT ").push_bind(one_more(filter.limit));
     query
+}
+
+/// Only concerts with a performance in `from..to`, by what their own rows say of the first and the last one:
+/// `ix_concerts_last` or `ix_concerts_listed`, whichever leaves less to read. With both bounds the performance may be
+/// neither of them: it is looked for in `ix_performances_concert`, one concert at a time, and no further than the page;
+/// an `EXISTS` would be turned into a list of all performances between the two.
+fn push_dates(query: &mut QueryBuilder<MySql>, from: Option<NaiveDateTime>, to: Option<NaiveDateTime>) {
+    if let Some(from) = from {
+        query.push(" AND c.last_performance_at >= ").push_bind(from);
+    }
+    if let Some(to) = to {
+        // Those without a performance are listed at the end of time, which isn't late enough for every `to`.
+        query.push(" AND c.listed_at < ").push_bind(to).push(" AND c.first_performance_at IS NOT NULL");
+    }
+    if let (Some(from), Some(to)) = (from, to) {
+        query.push(
+            " AND (SELECT p.id FROM performances p FORCE INDEX (ix_performances_concert) \
+             WHERE p.concert_id = c.id AND p.cancelled_at IS NULL",
+        );
+        query.push(" AND p.starts_at >= ").push_bind(from).push(" AND p.starts_at < ").push_bind(to);
+        query.push(" LIMIT 1) IS NOT NULL");
+    }
 }
 
 /// One row more than a page has tells whether another page follows.
@@ -618,10 +632,41 @@ mod tests {
         }
         let jazz = ConcertFilter { category: Some("jazz".to_owned()), ..everything() };
         assert_eq!(concerts.list_concerts(&jazz).await.unwrap().items[0].id, odd);
-        for (from, to, expected) in
-            [(Some(86_400), None, 1), (Some(86_401), None, 0), (None, Some(86_400), 0), (Some(0), Some(86_401), 1)]
-        {
-            let filter = ConcertFilter { from: from.map(at), to: to.map(at), ..everything() };
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn concerts_are_found_by_the_dates_of_their_performances(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let mut uow = database.begin().await.unwrap();
+        let concerts = uow.concerts();
+        concerts.insert_concert(&concert("Without a performance", "x"), at(0)).await.unwrap();
+        let seating = Seating::new(vec![section("A", 1, 1, "1")]).unwrap();
+        for day in [3, 5] {
+            let starts_at = at(day * 86_400);
+            concerts.insert_performance(sale.concert_id, sale.venue_id, starts_at, &seating, at(0)).await.unwrap();
+        }
+        let cancelled =
+            concerts.insert_performance(sale.concert_id, sale.venue_id, at(9 * 86_400), &seating, at(0)).await;
+        concerts.cancel_performance(cancelled.unwrap(), at(0)).await.unwrap();
+        let end_of_time = "9999-12-31T23:59:59Z".parse().unwrap();
+        let day = |days: i64| Some(at(days * 86_400));
+        for (from, to, expected) in [
+            (day(1), None, 1),
+            (day(5), None, 1),
+            (day(6), None, 0),
+            (None, day(1), 0),
+            (None, day(2), 1),
+            (None, Some(end_of_time), 1),
+            (day(0), day(1), 0),
+            (day(1), day(2), 1),
+            // Between two performances there is none.
+            (day(2), day(3), 0),
+            (day(3), day(4), 1),
+            (day(2), day(9), 1),
+            (day(8), day(10), 0),
+        ] {
+            let filter = ConcertFilter { from, to, ..everything() };
             assert_eq!(concerts.list_concerts(&filter).await.unwrap().items.len(), expected, "{from:?} {to:?}");
         }
     }
