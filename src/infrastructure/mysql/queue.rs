@@ -277,6 +277,7 @@ impl QueueRepository for Session {
     async fn list_due(&mut self, now: Instant) -> Result<Vec<ConcertId>, RepositoryError> {
         // Each subquery reads the first entry of its range of ix_queue_tokens_waiting and no more: an EXISTS would be
         // turned into IN by MariaDB, which reads on.
+        // Queues first: the other way round, every concert would be read to find the few queues that are in use.
         let queues: Vec<DueRow> = sqlx::query_as(
             "SELECT q.concert_id, (q.sales_open_at IS NULL OR q.sales_open_at <= ?) AS is_open, \
              (q.draw_seed IS NOT NULL AND (q.drawn_at IS NULL OR q.draw_placed < q.entrant_count)) \
@@ -285,7 +286,7 @@ impl QueueRepository for Session {
              q.mode <> 'PAUSED' AND (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
              WHERE t.concert_id = q.concert_id AND t.status = 'WAITING' LIMIT 1) IS NOT NULL AS is_waiting, \
              q.mode, q.admit_count, q.admit_interval_seconds, q.decided_at \
-             FROM queues q JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
+             FROM queues q STRAIGHT_JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
              WHERE q.last_number > 0 OR q.draw_seed IS NOT NULL ORDER BY q.concert_id",
         )
         .bind(now)
@@ -305,7 +306,7 @@ impl QueueRepository for Session {
         let queues: Vec<(u64, i64, bool)> = sqlx::query_as(
             "SELECT q.concert_id, (SELECT COUNT(*) FROM queue_tokens t FORCE INDEX (ix_queue_tokens_active) \
              WHERE t.concert_id = q.concert_id AND t.status = 'ACTIVE' AND t.lapses_at > ?), \
-             q.last_place > q.head FROM queues q JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
+             q.last_place > q.head FROM queues q STRAIGHT_JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
              WHERE q.last_number > 0 ORDER BY q.concert_id",
         )
         .bind(now)
