@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A request makes some hundred small allocations on one thread that end on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     concert_reservation::cli::run()
 }
