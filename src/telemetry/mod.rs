@@ -70,5 +70,5 @@ pub fn log_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
     let backtrace = backtrace.as_ref().map(tracing::field::display);
-    tracing::error!(request_id = current_request_id(), location, backtrace, "panicked: {message}");
+    tracing::error!(request_id = current_request_id().as_deref(), location, backtrace, "panicked: {message}");
 }

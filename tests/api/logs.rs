@@ -5,15 +5,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::{
-    Router,
-    http::Method,
-    middleware::{from_fn, from_fn_with_state},
-    routing::get,
-};
+use axum::{Router, http::Method, middleware::from_fn_with_state, routing::get};
 use concert_reservation::{
     config::LogFormat,
-    interfaces::http::middleware::{catch_panic, log_request, render_problems, set_request_id},
+    interfaces::http::middleware::{answer, attend},
     telemetry,
 };
 use serde_json::{Value, json};
@@ -122,12 +117,11 @@ async fn a_panic_is_logged_with_its_request_and_its_place(_: MySqlPoolOptions, o
         panic!("a defect");
     }
     let app = TestApp::start(options);
+    let shared = &app.instances[0].shared;
     let router = Router::new()
         .route("/defect", get(defect))
-        .layer(catch_panic())
-        .layer(from_fn(render_problems))
-        .layer(from_fn_with_state(app.instances[0].shared.clone(), log_request))
-        .layer(from_fn_with_state(app.instances[0].shared.clone(), set_request_id));
+        .layer(from_fn_with_state(shared.clone(), answer))
+        .layer(from_fn_with_state(shared.clone(), attend));
     let (captured, _guard) = Captured::begin(LogFormat::Json, "info");
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(telemetry::log_panic));

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, request::Parts},
+    http::{HeaderMap, Uri, request::Parts},
 };
 
 use super::problem::{Code, Problem};
@@ -14,9 +14,9 @@ use crate::domain::id::UserId;
 #[derive(Clone, Debug, Default)]
 pub struct RequestContext {
     /// The value of `X-Request-Id`.
-    pub request_id: String,
-    /// The path without the query.
-    pub path: String,
+    pub request_id: Arc<str>,
+    /// What was asked for; an answer says its path alone.
+    pub uri: Uri,
     /// Who asks, once that is known: for the log.
     pub user: Arc<OnceLock<UserId>>,
     /// What the answer says of limits, once they were looked at.
@@ -24,16 +24,16 @@ pub struct RequestContext {
 }
 
 tokio::task_local! {
-    static REQUEST_ID: String;
+    static REQUEST_ID: Arc<str>;
 }
 
 /// Runs what answers a request, which is named for whatever goes wrong meanwhile.
-pub(crate) async fn within_request<F: Future>(request_id: String, future: F) -> F::Output {
+pub(crate) async fn within_request<F: Future>(request_id: Arc<str>, future: F) -> F::Output {
     REQUEST_ID.scope(request_id, future).await
 }
 
 /// The id of the request that is being answered, where one is: for a panic, which knows nothing of where it happens.
-pub fn current_request_id() -> Option<String> {
+pub fn current_request_id() -> Option<Arc<str>> {
     REQUEST_ID.try_with(Clone::clone).ok()
 }
 

@@ -81,7 +81,7 @@ impl Keyed {
             .chain_update(user_id.0.as_bytes())
             .chain_update(self.method.as_str())
             .chain_update([0])
-            .chain_update(&exchange.context.path)
+            .chain_update(exchange.context.uri.path())
             .chain_update([0])
             .chain_update(&key)
             .finalize();

@@ -161,9 +161,9 @@ impl Problem {
         body.insert("title".to_owned(), self.0.code.title().into());
         body.insert("status".to_owned(), self.0.code.status.into());
         body.insert("detail".to_owned(), self.0.detail.clone().into());
-        body.insert("instance".to_owned(), context.path.clone().into());
+        body.insert("instance".to_owned(), context.uri.path().into());
         body.insert("code".to_owned(), self.0.code.name.into());
-        body.insert("requestId".to_owned(), context.request_id.clone().into());
+        body.insert("requestId".to_owned(), (*context.request_id).into());
         body.extend(self.0.members.clone());
         Value::Object(body).to_string().into_bytes()
     }
@@ -334,8 +334,8 @@ mod tests {
     #[test]
     fn a_problem_says_what_the_contract_asks_for() {
         let context = RequestContext {
-            request_id: "r1".to_owned(),
-            path: "/api/v1/bookings".to_owned(),
+            request_id: "r1".into(),
+            uri: "/api/v1/bookings".parse().unwrap(),
             ..RequestContext::default()
         };
         let problem = Problem::from(Refusal::SeatsUnavailable { requested: 3, conflicts: vec![] });

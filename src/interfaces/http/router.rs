@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Router,
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
 };
 use tower_http::{
     compression::{
@@ -20,7 +20,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::{
     admin, booking, concert, draw, event, gate,
-    middleware::{bound, catch_panic, log_request, render_problems, set_request_id},
+    middleware::{answer, attend},
     openapi, operation, payment, point, queue, queue_events, seat, seat_events,
     state::{App, HttpSettings},
     user,
@@ -41,16 +41,14 @@ pub fn gated_routes() -> OpenApiRouter<App> {
 }
 
 fn open_routes() -> OpenApiRouter<App> {
+    let large = concert::routes().merge(draw::routes()).merge(booking::routes()).merge(admin::routes());
     OpenApiRouter::new()
+        .merge(large.layer(compression()))
         .merge(user::routes())
-        .merge(concert::routes())
         .merge(queue::routes())
         .merge(queue_events::routes())
-        .merge(draw::routes())
-        .merge(booking::routes())
         .merge(point::routes())
         .merge(payment::routes())
-        .merge(admin::routes())
         .merge(event::routes())
 }
 
@@ -62,29 +60,30 @@ pub fn document() -> OpenApi {
 
 /// The whole server.
 ///
-/// From the outside in: the request gets its id; it is logged and measured once it is answered; other origins' pages are
-/// let in as set, and read failures, too; every failure gets its form; a panic becomes one; so does a request that takes
-/// too much of anything; answers are compressed; then come the routes, gated ones behind their gate.
+/// From the outside in: the request gets its id, and is logged and measured once it is answered; pages of other origins
+/// are let in as set, and read failures, too; what fails, panics or takes too much of anything becomes a problem; then come the
+/// routes, gated ones behind their gate. A layer is copied, with all that it holds, for every request: so there are few.
 pub fn build_router(app: App) -> Router {
     let gate = from_fn_with_state(app.clone(), gate::require_queue_token);
     let api = OpenApiRouter::new()
         .nest(BASE_PATH, gated_routes().route_layer(gate).merge(open_routes()))
         .merge(operation::routes());
     let (routes, _) = api.split_for_parts();
-    let settings = app.settings.clone();
-    routes
+    let swagger = Router::from(SwaggerUi::new("/swagger-ui").url("/api-docs/openapi.json", document()));
+    let routes = routes
         .merge(operation::problem_pages())
         .with_state(app.clone())
-        .merge(SwaggerUi::new("/swagger-ui").url("/api-docs/openapi.json", document()))
-        .layer(CompressionLayer::new().compress_when(
-            DefaultPredicate::new().and(NotForContentType::new("text/event-stream")).and(has_no_strong_etag),
-        ))
-        .layer(from_fn_with_state(app.clone(), bound))
-        .layer(catch_panic())
-        .layer(from_fn(render_problems))
-        .layer(cors(&settings))
-        .layer(from_fn_with_state(app.clone(), log_request))
-        .layer(from_fn_with_state(app, set_request_id))
+        .merge(swagger.layer(compression()))
+        .layer(from_fn_with_state(app.clone(), answer));
+    let settings = &app.settings;
+    let routes = if settings.cors_allowed_origins.is_empty() { routes } else { routes.layer(cors(settings)) };
+    routes.layer(from_fn_with_state(app, attend))
+}
+
+/// For answers that may be large. What is a stream, or has a strong entity tag, stays as it is.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let predicate = DefaultPredicate::new().and(NotForContentType::new("text/event-stream")).and(has_no_strong_etag);
+    CompressionLayer::new().compress_when(predicate)
 }
 
 /// A strong entity tag names certain bytes, which compressing would change.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::HeaderMap,
     middleware::Next,
     response::{IntoResponse, Response},
@@ -44,7 +44,7 @@ pub struct Places {
 ///
 /// What operators ask is always let in. A request is given up, too, once the database has stopped answering: it would
 /// wait for nothing.
-pub async fn bound(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(super) async fn bound(app: &App, request: Request, next: Next) -> Response {
     if length(request.headers()) > MAX_HEADER_BYTES {
         return Problem::new(Code::HEADERS_TOO_LARGE, "The headers are too large.").into_response();
     }

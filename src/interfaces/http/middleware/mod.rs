@@ -6,7 +6,6 @@ mod problems;
 mod request_id;
 mod request_log;
 
-pub use bounds::{Places, bound};
-pub use problems::{catch_panic, render_problems};
-pub use request_id::set_request_id;
-pub use request_log::log_request;
+pub use bounds::Places;
+pub use problems::answer;
+pub use request_id::attend;

@@ -1,28 +1,27 @@
 //! Gives every failure the one form, the framework's own included.
 
-use std::any::Any;
+use std::panic::AssertUnwindSafe;
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use tower_http::catch_panic::CatchPanicLayer;
+use futures::FutureExt;
 
+use super::bounds::bound;
 use crate::interfaces::http::{
     context::RequestContext,
     problem::{self, Code, Problem},
+    state::App,
 };
 
-/// Turns a panic into a failure. The process's panic hook has logged it, with the request's id.
-pub fn catch_panic() -> CatchPanicLayer<fn(Box<dyn Any + Send>) -> Response> {
-    CatchPanicLayer::custom(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
-}
-
-/// Turns what failed into `application/problem+json`, unless it is already.
-pub async fn render_problems(context: RequestContext, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+/// Answers within bounds; turns what failed into `application/problem+json`, unless it is already, and a panic into a
+/// failure: the process's panic hook has logged it, with the request's id.
+pub async fn answer(State(app): State<App>, context: RequestContext, request: Request, next: Next) -> Response {
+    let answering = AssertUnwindSafe(bound(&app, request, next)).catch_unwind();
+    let mut response = answering.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
         return response;

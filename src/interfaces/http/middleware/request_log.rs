@@ -1,9 +1,12 @@
 //! One line and one measurement a request.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::Method,
     middleware::Next,
     response::Response,
@@ -21,8 +24,8 @@ use crate::{
 };
 
 /// Logs the request once it is answered, and measures it. Never its headers, body or query: they carry secrets.
-pub async fn log_request(State(app): State<App>, context: RequestContext, request: Request, next: Next) -> Response {
-    let request_id = context.request_id.clone();
+pub(super) async fn log_request(app: &App, context: RequestContext, request: Request, next: Next) -> Response {
+    let request_id = Arc::clone(&context.request_id);
     let mut pending = Pending {
         context,
         method: request.method().clone(),
@@ -68,7 +71,7 @@ impl Pending {
             http.request.method = %self.method,
             http.route = self.route(),
             http.response.status_code = Empty,
-            request_id = self.context.request_id,
+            request_id = &*self.context.request_id,
         )
     }
 
@@ -81,7 +84,7 @@ impl Pending {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    request_id = self.context.request_id,
+                    request_id = &*self.context.request_id,
                     method = %self.method,
                     route = self.route(),
                     status = status.as_u16(),
@@ -108,7 +111,7 @@ impl Drop for Pending {
     /// The client hung up: nobody wants the answer any more.
     fn drop(&mut self) {
         if !self.answered {
-            let (request_id, method, route) = (&self.context.request_id, &self.method, self.route());
+            let (request_id, method, route) = (&*self.context.request_id, &self.method, self.route());
             let duration_ms = milliseconds(self.started.elapsed());
             tracing::info!(request_id, %method, route, duration_ms, "request given up by its client");
             metrics::counter!("http_requests_abandoned_total").increment(1);
