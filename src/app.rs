@@ -101,7 +101,13 @@ impl App {
             events_written: Arc::default(),
         };
         let tasks = TaskTracker::new();
-        let lane_ports = LanePorts { database: database(&lane_pool, "lanes"), clock, randomness, tasks: tasks.clone() };
+        let lane_ports = LanePorts {
+            database: database(&lane_pool, "lanes"),
+            clock,
+            randomness,
+            tasks: tasks.clone(),
+            turns: Arc::new(Semaphore::new(config.lanes)),
+        };
         let stages = Stages::default();
         let pools = [("lanes", lane_pool), ("back_office", back_office_pool), ("requests", request_pool)];
         let vitals = Vitals::new(pools.to_vec(), stages.leaving.clone());

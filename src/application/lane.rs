@@ -5,8 +5,9 @@
 //! transaction ran. Commands are sharded so that what conflicts meets in one lane where it can; nothing depends on it,
 //! since other instances have lanes of their own.
 //!
-//! A command may carry an idempotency key. The lane looks it up first, answers again what was answered before, and
-//! else records the answer in the transaction of the effect.
+//! A command may carry an idempotency key: its answer is recorded in the transaction of the effect. Hardly any key comes
+//! twice, so the lane takes each for new and lets the key's uniqueness say otherwise; then nothing of the attempt is left,
+//! the batch is repeated, and the keys are looked up first: what was answered before is answered again.
 
 use std::{
     cell::Cell,
@@ -20,7 +21,7 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use metrics::{Counter, Gauge, Histogram};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     time::{Instant as Stopwatch, sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
@@ -39,6 +40,9 @@ use crate::domain::{
 
 /// How long the second request with a key waits for the first.
 const KEY_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a lane waits for its turn: one that is stuck in a lock must not keep the others from theirs.
+const TURN_WAIT: Duration = Duration::from_millis(10);
 
 /// How often a batch that lost a race is repeated before it is split.
 const ATTEMPTS: u32 = 8;
@@ -154,6 +158,9 @@ pub struct LanePorts {
     pub randomness: Arc<dyn Randomness>,
     /// What the lanes run on: it waits for them at shutdown.
     pub tasks: TaskTracker,
+    /// How many transactions of lanes run at once: more than there are cores make all of them slower, while commands
+    /// that come meanwhile make the next batch larger.
+    pub turns: Arc<Semaphore>,
 }
 
 /// The lanes of one kind.
@@ -300,6 +307,13 @@ impl<W: LaneWork> Lane<W> {
     async fn serve(self, mut inbox: mpsc::Receiver<Job<W>>) {
         let mut jobs = Vec::with_capacity(self.batch_limit);
         while inbox.recv_many(&mut jobs, self.batch_limit).await > 0 {
+            let turn = timeout(TURN_WAIT, self.ports.turns.acquire()).await;
+            // Whoever came while this lane waited for its turn comes along.
+            while jobs.len() < self.batch_limit
+                && let Ok(job) = inbox.try_recv()
+            {
+                jobs.push(job);
+            }
             self.measures.depth.decrement(count(jobs.len()));
             let now = Stopwatch::now();
             for job in &jobs {
@@ -308,6 +322,7 @@ impl<W: LaneWork> Lane<W> {
             // Nobody waits any more for what a closed channel asked: its request timed out or was dropped.
             let wanted = jobs.drain(..).filter(|job| !job.reply.is_closed()).collect();
             self.settle(wanted).await;
+            drop(turn);
         }
     }
 
@@ -349,7 +364,7 @@ impl<W: LaneWork> Lane<W> {
         let mut attempt = 1;
         loop {
             let started = Stopwatch::now();
-            let work = AssertUnwindSafe(self.attempt(group)).catch_unwind();
+            let work = AssertUnwindSafe(self.attempt(group, attempt > 1)).catch_unwind();
             let result = match unless_lost(&*self.ports.database, work).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) => Err(RepositoryError::Storage("a decision panicked".into()).into()),
@@ -375,10 +390,11 @@ impl<W: LaneWork> Lane<W> {
         }
     }
 
-    async fn attempt(&self, group: &[Job<W>]) -> Result<Vec<Reply<W::Output>>, Failure> {
+    async fn attempt(&self, group: &[Job<W>], look_keys_up: bool) -> Result<Vec<Reply<W::Output>>, Failure> {
         let now = self.ports.clock.now();
         let mut uow = self.ports.database.begin().instrument(debug_span!("begin")).await?;
-        let known = known_keys(&mut *uow, group).await?;
+        let known =
+            if look_keys_up { known_keys(&mut *uow, group).await? } else { group.iter().map(|_| None).collect() };
         let commands: Vec<_> =
             group.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(job, _)| &job.command).collect();
         let results = if commands.is_empty() {
@@ -463,8 +479,8 @@ async fn known_keys<W: LaneWork>(
     Ok(group.iter().map(|job| digest(job).and_then(|digest| records.remove(&digest))).collect())
 }
 
-/// An answer that no key keeps may be due to the very request it repeats: another instance was at it when the keys were
-/// read, and had ended its token or moved its balance on when the rows were locked. Then the key has its answer by now.
+/// An answer that no key keeps may be due to the very request it repeats, which had ended its token or moved its balance
+/// on when the rows were locked. Then the key has its answer by now.
 async fn require_still_unknown(uow: &mut dyn UnitOfWork, digests: &[KeyDigest]) -> Result<(), RepositoryError> {
     if digests.is_empty() || uow.idempotency().list(digests).await?.is_empty() {
         return Ok(());

@@ -101,6 +101,7 @@ impl Bench {
             clock: Arc::clone(&app.ports().clock),
             randomness: Arc::clone(&app.ports().randomness),
             tasks: tasks.clone(),
+            turns: Arc::new(Semaphore::new(1)),
         };
         let lanes = Lanes::start(script.clone(), LaneSettings { lanes: 1, batch_limit, inbox }, &ports);
         Self { app, script, lanes, tasks }
