@@ -28,6 +28,10 @@ const BATCH_LIMIT: usize = 1_024;
 /// How many reads run at once.
 const READERS: usize = 2;
 
+/// How often a reader lets everybody else go first before it reads: whoever is about to ask then shares the reading. It
+/// costs no time where there is nobody.
+const COURTESY: usize = 4;
+
 /// What a loader reads.
 #[async_trait]
 pub trait Load: Send + Sync + 'static {
@@ -94,11 +98,14 @@ async fn serve<L: Load>(
     while inbox.recv_many(&mut asked, BATCH_LIMIT).await > 0 {
         if !patience.is_zero() {
             tokio::time::sleep(patience).await;
-            while asked.len() < BATCH_LIMIT
-                && let Ok(ask) = inbox.try_recv()
-            {
-                asked.push(ask);
-            }
+        }
+        for _ in 0..COURTESY {
+            tokio::task::yield_now().await;
+        }
+        while asked.len() < BATCH_LIMIT
+            && let Ok(ask) = inbox.try_recv()
+        {
+            asked.push(ask);
         }
         let mut waiting: HashMap<L::Key, Vec<_>> = HashMap::new();
         for (key, reply) in asked.drain(..) {
