@@ -248,9 +248,8 @@ pub(crate) async fn lock(
     let performances = share_performances(uow, &bookings).await?;
     let seat_ids: Vec<SeatId> =
         bookings.iter().flat_map(Booking::seat_ids).collect::<BTreeSet<_>>().into_iter().collect();
-    uow.concerts().lock_seats(&seat_ids).await?;
+    let claims = uow.bookings().lock_claims(&seat_ids).await?;
     uow.bookings().lock(&mut bookings).await?;
-    let claims = uow.bookings().list_claims(&seat_ids).await?;
     let wallets = uow.wallets().list(&wallets).await?;
     let held = uow.bookings().list_held(&payers, now).await?;
     Ok(SettlementUnderLock {

@@ -84,18 +84,30 @@ struct Departed {
     places: Arc<RoaringBitmap>,
 }
 
-/// Reads boards.
-#[derive(Debug)]
+/// Reads boards. Copies share what they know.
+#[derive(Clone, Debug)]
 pub(super) struct Boards {
     /// The departed of each queue as they were read last. Those who have left since are added: there may be half a
     /// million of the others.
-    departed: Mutex<HashMap<ConcertId, Departed>>,
+    departed: Arc<Mutex<HashMap<ConcertId, Departed>>>,
     paces: Arc<Paces>,
 }
 
 impl Boards {
     pub(super) fn new(paces: Arc<Paces>) -> Self {
-        Self { departed: Mutex::default(), paces }
+        Self { departed: Arc::default(), paces }
+    }
+
+    /// The board of a queue as it was just read, if this server knows who has left it.
+    pub(super) fn of(&self, queue: Queue) -> Option<Board> {
+        let departed = if queue.departures == 0 {
+            Arc::default()
+        } else {
+            let known = self.known().get(&queue.concert_id).cloned()?;
+            (known.departures >= queue.departures).then_some(known.places)?
+        };
+        let pace = self.paces.observe(&queue);
+        Some(Board::new(queue, departed, pace))
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<ConcertId, Departed>> {

@@ -50,9 +50,9 @@ impl Command {
 /// What a queue answers.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// A place: a new one, or the one that was there. Who is new to the line is told when to ask; the token is stored
-    /// with it.
-    Joined { token: QueueToken, created: bool, poll_after_seconds: Option<u32> },
+    /// A place: a new one, or the one that was there, and the queue as it was then. Who is new to the line is told when to
+    /// ask; the token is stored with it.
+    Joined { token: QueueToken, created: bool, poll_after_seconds: Option<u32>, queue: Box<Queue> },
     /// Out.
     Left,
 }
@@ -162,7 +162,7 @@ impl Line {
         let now = self.queue.present(now);
         if let Some(token) = self.live.get(&user_id).copied() {
             if token.is_live(now) {
-                return Ok(Outcome::Joined { token, created: false, poll_after_seconds: None });
+                return Ok(self.joined(token, false, None));
             }
             self.keep(QueueToken { state: TokenState::Ended(Ending::Expired), ..token });
         }
@@ -202,7 +202,11 @@ impl Line {
         self.issued.insert(token.id);
         self.tokens.insert(token.id, token);
         self.live.insert(user_id, token);
-        Ok(Outcome::Joined { token, created: true, poll_after_seconds })
+        Ok(self.joined(token, true, poll_after_seconds))
+    }
+
+    fn joined(&self, token: QueueToken, created: bool, poll_after_seconds: Option<u32>) -> Outcome {
+        Outcome::Joined { token, created, poll_after_seconds, queue: Box::new(self.queue.clone()) }
     }
 
     fn leave(&mut self, id: QueueTokenId, user_id: UserId, now: Instant) -> Result<Outcome, Refusal> {
@@ -256,16 +260,9 @@ async fn lock_lines(
         let settled = draw::settle(uow, &mut queue, now).await?;
         let live = uow.queues().lock_live_tokens(queue.concert_id, &joining).await?;
         let leaving = uow.queues().lock_tokens(&leaving).await?;
-        let (mut present, mut active, mut expired) = (0, 0, 0);
-        let is_open = queue.settings.is_open(queue.present(now));
-        if queue.settings.mode == QueueMode::Open && is_open && !joining.is_empty() {
-            // What has lapsed leaves its room to those who come now.
-            expired = uow.queues().expire_lapsed(queue.concert_id, queue.present(now)).await?;
-            active = uow.queues().count_active(queue.concert_id).await?;
-            let (id, limit) = (queue.concert_id, queue.settings.max_active);
-            present = active + uow.queues().count_present(id, queue.present(now), limit).await?;
-            present = present.saturating_add(queue.unwatched(queue.present(now)));
-        }
+        let is_open = queue.settings.mode == QueueMode::Open && queue.settings.is_open(queue.present(now));
+        let Room { active, present, expired } =
+            if is_open { find_room(uow, &mut queue, joining.len(), now).await? } else { Room::default() };
         let tokens = live.iter().chain(&leaving).map(|token| (token.id, *token)).collect();
         let live = live.into_iter().map(|token| (token.user_id, token)).collect();
         let queue_line = Line {
@@ -286,6 +283,39 @@ async fn lock_lines(
         lines.insert(queue_line.queue.concert_id, queue_line);
     }
     Ok(lines)
+}
+
+/// Who is in the house, or on the way in, while a sale is open to everybody.
+#[derive(Default)]
+struct Room {
+    /// How many are active, at most.
+    active: u32,
+    /// How many are active, or waiting and there, at most.
+    present: u32,
+    /// How many tokens were ended for it.
+    expired: u64,
+}
+
+/// Whether there is room is mostly plain from the bound of live tokens; only where it isn't, they are counted.
+async fn find_room(
+    uow: &mut dyn UnitOfWork,
+    queue: &mut Queue,
+    joining: usize,
+    now: Instant,
+) -> Result<Room, RepositoryError> {
+    let (id, limit, now) = (queue.concert_id, queue.settings.max_active, queue.present(now));
+    let joining = u32::try_from(joining).unwrap_or(u32::MAX);
+    if joining == 0 || queue.live_bound.saturating_add(joining) <= limit {
+        return Ok(Room { active: queue.live_bound, present: queue.live_bound, expired: 0 });
+    }
+    // What has lapsed leaves its room to those who come now.
+    let expired = uow.queues().expire_lapsed(id, now).await?;
+    let active = uow.queues().count_active(id).await?;
+    let present = active.saturating_add(uow.queues().count_present(id, now, limit).await?);
+    let waiting = uow.queues().count_waiting(id, limit).await?;
+    queue.live_bound =
+        if waiting < limit { active.saturating_add(waiting).saturating_add(queue.unplaced()) } else { u32::MAX };
+    Ok(Room { active, present: present.saturating_add(queue.unwatched(now)), expired })
 }
 
 async fn store(uow: &mut dyn UnitOfWork, mut line: Line, now: Instant) -> Result<(), RepositoryError> {

@@ -88,6 +88,7 @@ pub struct QueueFacade {
     lanes: Lanes<QueueWork>,
     presence: Lanes<PresenceWork>,
     boards: Loader<Boards>,
+    known: Boards,
     rows: Loader<TokenRows>,
     checks: Loader<TokenRows>,
     feeds: Feeds,
@@ -106,10 +107,12 @@ impl QueueFacade {
     ) -> Self {
         let paces = Arc::<Paces>::default();
         let work = QueueWork::new(ports.clone(), policy, Arc::clone(&paces));
+        let known = Boards::new(paces);
         Self {
             lanes: Lanes::start(work, settings, lane_ports),
             presence: Lanes::start(PresenceWork, LaneSettings { lanes: 1, ..settings }, lane_ports),
-            boards: Loader::start(Boards::new(paces), &ports.database, tasks),
+            boards: Loader::start(known.clone(), &ports.database, tasks),
+            known,
             rows: Loader::start(TokenRows, &ports.database, tasks),
             checks: Loader::start_patient(TokenRows, PATIENCE, &ports.database, tasks),
             feeds: Feeds::default(),
@@ -130,10 +133,15 @@ impl QueueFacade {
     pub async fn join(&self, user_id: UserId, concert_id: ConcertId) -> Result<(Place, bool), AppError> {
         let command = Command::Join { user_id, concert_id };
         match self.lanes.decide(concert_id.0, command).await? {
-            // What a new token was told is stored with it.
-            Outcome::Joined { token, created, poll_after_seconds } => {
-                Ok((self.place_of(&token, poll_after_seconds).await?, created))
+            // What a new token was told is stored with it, and the board was read under the queue's lock.
+            Outcome::Joined { token, created: true, poll_after_seconds, queue } => {
+                let place = match self.known.of(*queue) {
+                    Some(board) => self.place_on(Some(&board), &token, poll_after_seconds).await?,
+                    None => self.place_of(&token, poll_after_seconds).await?,
+                };
+                Ok((place, true))
             }
+            Outcome::Joined { token, created: false, .. } => Ok((self.place_of(&token, None).await?, false)),
             Outcome::Left => Err(AppError::Overloaded),
         }
     }
@@ -230,15 +238,20 @@ impl QueueFacade {
         }
     }
 
-    /// Reads the board, and notes that whoever waits is there, unless they were told before when to ask again.
+    /// Reads the board, and says what the owner of a token sees.
     async fn place_of(&self, token: &QueueToken, told: Option<u32>) -> Result<Place, AppError> {
-        let now = self.ports.now();
-        let state = token.state_at(now);
-        let board = match state {
+        let board = match token.state_at(self.ports.now()) {
             TokenState::Waiting | TokenState::Scheduled => self.boards.get(token.id.concert()).await?,
             TokenState::Active(_) | TokenState::Ended(_) => None,
         };
-        let position = board.as_deref().zip(token.place).map(|(board, place)| board.position(place));
+        self.place_on(board.as_deref(), token, told).await
+    }
+
+    /// What the owner of a token sees; notes that whoever waits is there, unless they were told before when to ask again.
+    async fn place_on(&self, board: Option<&Board>, token: &QueueToken, told: Option<u32>) -> Result<Place, AppError> {
+        let now = self.ports.now();
+        let state = token.state_at(now);
+        let position = board.zip(token.place).map(|(board, place)| board.position(place));
         let status = match state {
             // The concert was deleted, and every place in its queue with it.
             TokenState::Waiting | TokenState::Scheduled if board.is_none() => PlaceStatus::Ended(Ending::Expired),
@@ -247,14 +260,14 @@ impl QueueFacade {
                 let position = position.unwrap_or(1);
                 // The first estimate is the one that is written down, and judged when its token is let in.
                 let first = token.estimate.filter(|_| told.is_some());
-                let wait = first.or_else(|| board.as_deref().and_then(|board| board.wait(position)));
+                let wait = first.or_else(|| board.and_then(|board| board.wait(position)));
                 PlaceStatus::Waiting { position, wait }
             }
             TokenState::Active(admission) => PlaceStatus::Active { expires_at: admission.expires_at },
             TokenState::Ended(ending) => PlaceStatus::Ended(ending),
         };
-        let poll_after_seconds = told.unwrap_or_else(|| self.poll_after(board.as_deref(), state, token.place));
-        if let (Some(board), None) = (board.as_deref(), told) {
+        let poll_after_seconds = told.unwrap_or_else(|| self.poll_after(board, state, token.place));
+        if let (Some(board), None) = (board, told) {
             self.note_present(board, token.id, token.place, poll_after_seconds).await?;
         }
         Ok(Place {

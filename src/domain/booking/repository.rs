@@ -95,6 +95,9 @@ pub trait BookingRepository: Send {
     /// Writes the state, deadline and extension of locked bookings. [`RepositoryError::Contention`] when one is gone.
     async fn update(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError>;
 
+    /// Locks seats, in ascending order, and gives the claims on those that have one.
+    async fn lock_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError>;
+
     /// The claims on these seats, live or past; unclaimed ones are left out. No lock of their own.
     async fn list_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError>;
 

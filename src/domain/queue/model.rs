@@ -102,6 +102,8 @@ pub struct Queue {
     pub departures: u32,
     /// The latest instant at which anything was decided.
     pub decided_at: Instant,
+    /// No more tokens than this are live. Those that ended since they were counted last are still in it.
+    pub live_bound: u32,
 }
 
 impl Queue {
@@ -116,6 +118,7 @@ impl Queue {
             head: 0,
             departures: 0,
             decided_at: now,
+            live_bound: 0,
         }
     }
 
@@ -129,6 +132,7 @@ impl Queue {
         let number = self.last_number.checked_add(1)?;
         let id = QueueTokenId::new(self.concert_id, number)?;
         self.last_number = number;
+        self.live_bound = self.live_bound.saturating_add(1);
         self.decided_at = self.present(now);
         let (state, place) = if self.settings.is_open(now) {
             self.last_place += 1;

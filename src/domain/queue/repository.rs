@@ -74,6 +74,9 @@ pub trait QueueRepository: Send {
     /// How many tokens are waiting whose users are present at `now`, at most `limit`.
     async fn count_present(&mut self, id: ConcertId, now: Instant, limit: u32) -> Result<u32, RepositoryError>;
 
+    /// How many tokens are waiting, whoever is there, at most `limit`.
+    async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError>;
+
     /// How many were admitted after `since`.
     async fn count_admitted(&mut self, id: ConcertId, since: Instant) -> Result<u32, RepositoryError>;
 

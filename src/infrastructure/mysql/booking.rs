@@ -3,120 +3,25 @@
 use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
-use rust_decimal::Decimal;
-use sqlx::{AssertSqlSafe, FromRow, MySql, QueryBuilder, mysql::MySqlQueryResult};
+use sqlx::{AssertSqlSafe, MySql, QueryBuilder, mysql::MySqlQueryResult};
 use uuid::Uuid;
 
 use super::{
+    booking_rows::{BOOKING, BookedSeatRow, BookingRow, CLAIM, ClaimRow, StateRow, points},
     error::corrupt,
     sql::{datetime, list, padded, rows},
     unit_of_work::Session,
 };
 use crate::domain::{
-    booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, SeatClaim},
+    booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, SeatClaim},
     clock::Instant,
-    id::{BookingId, ConcertId, PaymentId, PerformanceId, SeatId, UserId},
+    id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
     page::Page,
-    points::Points,
     repository_error::RepositoryError,
 };
 
 /// How many rows one statement stores: below the 65,535 values that one can carry, whatever the seat limit.
 const ROWS_PER_INSERT: usize = 4_096;
-
-const BOOKING: &str = "SELECT id, user_id, concert_id, performance_id, status, total_price, held_until, extended, \
-     payment_id, created_at, confirmed_at, cancelled_at FROM bookings";
-
-const CLAIM: &str = "SELECT seat_id, booking_id, held_until, changed_at FROM seat_claims";
-
-#[derive(FromRow)]
-struct BookingRow {
-    user_id: Uuid,
-    concert_id: u64,
-    performance_id: u64,
-    total_price: Decimal,
-    created_at: Instant,
-    #[sqlx(flatten)]
-    state: StateRow,
-}
-
-/// What of a booking can change.
-#[derive(FromRow)]
-struct StateRow {
-    id: Uuid,
-    status: String,
-    held_until: Instant,
-    extended: bool,
-    payment_id: Option<Uuid>,
-    confirmed_at: Option<Instant>,
-    cancelled_at: Option<Instant>,
-}
-
-impl StateRow {
-    fn state(&self) -> Result<BookingState, RepositoryError> {
-        let paid = self.confirmed_at.zip(self.payment_id.map(PaymentId));
-        match (self.status.as_str(), paid, self.cancelled_at) {
-            ("PENDING", None, None) => Ok(BookingState::Pending),
-            ("EXPIRED", None, None) => Ok(BookingState::Expired),
-            ("CANCELLED", None, Some(at)) => Ok(BookingState::Cancelled { at }),
-            ("CONFIRMED", Some((at, payment_id)), None) => Ok(BookingState::Confirmed { at, payment_id }),
-            ("REFUNDED", Some((confirmed_at, payment_id)), Some(at)) => {
-                Ok(BookingState::Refunded { confirmed_at, payment_id, at })
-            }
-            (status, ..) => Err(corrupt("a booking's state", (self.id, status))),
-        }
-    }
-}
-
-impl BookingRow {
-    fn booking(self, seats: Vec<BookedSeat>) -> Result<Booking, RepositoryError> {
-        Ok(Booking {
-            id: BookingId(self.state.id),
-            user_id: UserId(self.user_id),
-            concert_id: ConcertId(self.concert_id),
-            performance_id: PerformanceId(self.performance_id),
-            state: self.state.state()?,
-            seats,
-            total: points(self.total_price)?,
-            held_until: self.state.held_until,
-            extended: self.state.extended,
-            created_at: self.created_at,
-        })
-    }
-}
-
-#[derive(FromRow)]
-struct BookedSeatRow {
-    booking_id: Uuid,
-    seat_id: u64,
-    section: String,
-    row_name: String,
-    number: u16,
-    grade: String,
-    price: Decimal,
-}
-
-#[derive(FromRow)]
-struct ClaimRow {
-    seat_id: u64,
-    booking_id: Uuid,
-    held_until: Option<Instant>,
-    changed_at: Instant,
-}
-
-impl From<ClaimRow> for SeatClaim {
-    fn from(row: ClaimRow) -> Self {
-        Self {
-            seat_id: SeatId(row.seat_id),
-            claim: Claim { booking_id: BookingId(row.booking_id), held_until: row.held_until },
-            changed_at: row.changed_at,
-        }
-    }
-}
-
-fn points(amount: Decimal) -> Result<Points, RepositoryError> {
-    Points::new(amount).map_err(|_| corrupt("an amount", amount))
-}
 
 fn count(value: i64) -> Result<u32, RepositoryError> {
     u32::try_from(value).map_err(|_| corrupt("a count", value))
@@ -432,7 +337,7 @@ impl BookingRepository for Session {
         performances.dedup();
         let performances = padded(performances);
         let user_ids = padded(users.iter().map(|(user, _)| user.0));
-        // From ix_bookings_limit alone. Users and performances are two lists, since a list of pairs would not use the
+        // ix_bookings_limit. Users and performances are two lists, since a list of pairs would not use the
         // index; the pairs nobody asked for are few, and dropped.
         let text = format!(
             "SELECT user_id, performance_id, CAST(SUM(seat_count) AS SIGNED) FROM bookings \
@@ -486,8 +391,9 @@ impl BookingRepository for Session {
 
     async fn concert_has_live(&mut self, concert_id: ConcertId, now: Instant) -> Result<bool, RepositoryError> {
         let found: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM bookings WHERE concert_id = ? \
-             AND (status = 'CONFIRMED' OR (status = 'PENDING' AND held_until > ?)) LIMIT 1",
+            // ix_bookings_performance, for each of the concert's performances.
+            "SELECT 1 FROM performances p STRAIGHT_JOIN bookings b ON b.performance_id = p.id WHERE p.concert_id = ? \
+             AND (b.status = 'CONFIRMED' OR (b.status = 'PENDING' AND b.held_until > ?)) LIMIT 1",
         )
         .bind(concert_id.0)
         .bind(now)
@@ -563,6 +469,23 @@ impl BookingRepository for Session {
             self.write_refunded(bookings, *at).await?;
         }
         Ok(())
+    }
+
+    async fn lock_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError> {
+        if seat_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = padded(seat_ids.iter().map(|id| id.0));
+        // Each seat's row before its claim's: a claim is written under the lock of its seat alone.
+        let text = format!(
+            "SELECT c.seat_id, c.booking_id, c.held_until, c.changed_at FROM seats s FORCE INDEX (PRIMARY) \
+             STRAIGHT_JOIN seat_claims c FORCE INDEX (PRIMARY) ON c.seat_id = s.id \
+             WHERE s.id IN {} ORDER BY s.id FOR UPDATE",
+            list(ids.len())
+        );
+        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let rows: Vec<ClaimRow> = query.fetch_all(self.connection()).await?;
+        Ok(rows.into_iter().map(SeatClaim::from).collect())
     }
 
     async fn list_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError> {
@@ -650,6 +573,7 @@ mod tests {
         super::fixtures_catalogue::{at, database, hold, is_locked, payment, sale, user, write},
         *,
     };
+    use crate::domain::id::PaymentId;
     use crate::domain::{concert::SeatStatus, unit_of_work::Database};
 
     fn is_contention<T>(result: &Result<T, RepositoryError>) -> bool {

@@ -5,6 +5,7 @@
 
 mod audit;
 mod booking;
+mod booking_rows;
 mod choice;
 mod concert;
 mod delivery;

@@ -27,7 +27,8 @@ const TOKENS_PER_CASE: usize = 128;
 /// All that is written of a queue, whether it is new or not: bound by [`bind_queue`].
 const QUEUE_VALUES: &str = "mode = ?, admit_count = ?, admit_interval_seconds = ?, max_active = ?, active_seconds = ?, \
      claim_seconds = ?, sales_open_at = ?, draw_seed = ?, drawn_at = ?, entrant_count = ?, draw_base = ?, \
-     draw_last_number = ?, draw_placed = ?, last_number = ?, last_place = ?, head = ?, departures = ?, decided_at = ?";
+     draw_last_number = ?, draw_placed = ?, last_number = ?, last_place = ?, head = ?, departures = ?, decided_at = ?, \
+     live_bound = ?";
 
 /// Binds [`QUEUE_VALUES`], and the concert's id after them.
 fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Query<'q, MySql, MySqlArguments> {
@@ -51,6 +52,7 @@ fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Que
         .bind(queue.head)
         .bind(queue.departures)
         .bind(queue.decided_at)
+        .bind(queue.live_bound)
         .bind(queue.concert_id.0)
 }
 
@@ -369,6 +371,18 @@ impl QueueRepository for Session {
         )
         .bind(id.0)
         .bind(now)
+        .bind(limit)
+        .fetch_one(self.connection())
+        .await?;
+        count(found)
+    }
+
+    async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError> {
+        let found: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM queue_tokens FORCE INDEX (ix_queue_tokens_waiting) \
+             WHERE concert_id = ? AND status = 'WAITING' LIMIT ?) waiting",
+        )
+        .bind(id.0)
         .bind(limit)
         .fetch_one(self.connection())
         .await?;

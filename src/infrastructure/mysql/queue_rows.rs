@@ -17,7 +17,7 @@ use crate::domain::{
 /// a queue must not wait for those who book.
 pub(super) const QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
      claim_seconds, sales_open_at, draw_seed, drawn_at, entrant_count, draw_base, draw_last_number, draw_placed, \
-     last_number, last_place, head, departures, decided_at FROM queues q FORCE INDEX (PRIMARY) \
+     last_number, last_place, head, departures, decided_at, live_bound FROM queues q FORCE INDEX (PRIMARY) \
      WHERE (SELECT c.deleted_at IS NULL FROM concerts c WHERE c.id = q.concert_id)";
 
 pub(super) const TOKEN: &str = "SELECT id, user_id, key_id, status, place, entrant, issued_at, present_until, admitted_at, \
@@ -44,6 +44,7 @@ pub(super) struct QueueRow {
     head: u32,
     departures: u32,
     decided_at: Instant,
+    live_bound: u32,
 }
 
 impl TryFrom<QueueRow> for Queue {
@@ -69,6 +70,7 @@ impl TryFrom<QueueRow> for Queue {
             head: row.head,
             departures: row.departures,
             decided_at: row.decided_at,
+            live_bound: row.live_bound,
         })
     }
 }

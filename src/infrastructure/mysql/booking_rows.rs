@@ -1,0 +1,108 @@
+//! The rows of bookings and of the claims on seats.
+
+use rust_decimal::Decimal;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::error::corrupt;
+use crate::domain::{
+    booking::{BookedSeat, Booking, BookingState, Claim, SeatClaim},
+    clock::Instant,
+    id::{BookingId, ConcertId, PaymentId, PerformanceId, SeatId, UserId},
+    points::Points,
+    repository_error::RepositoryError,
+};
+
+pub(super) const BOOKING: &str = "SELECT id, user_id, concert_id, performance_id, status, total_price, held_until, extended, \
+     payment_id, created_at, confirmed_at, cancelled_at FROM bookings";
+
+pub(super) const CLAIM: &str = "SELECT seat_id, booking_id, held_until, changed_at FROM seat_claims";
+
+#[derive(FromRow)]
+pub(super) struct BookingRow {
+    pub(super) user_id: Uuid,
+    pub(super) concert_id: u64,
+    pub(super) performance_id: u64,
+    pub(super) total_price: Decimal,
+    pub(super) created_at: Instant,
+    #[sqlx(flatten)]
+    pub(super) state: StateRow,
+}
+
+/// What of a booking can change.
+#[derive(FromRow)]
+pub(super) struct StateRow {
+    pub(super) id: Uuid,
+    pub(super) status: String,
+    pub(super) held_until: Instant,
+    pub(super) extended: bool,
+    pub(super) payment_id: Option<Uuid>,
+    pub(super) confirmed_at: Option<Instant>,
+    pub(super) cancelled_at: Option<Instant>,
+}
+
+impl StateRow {
+    pub(super) fn state(&self) -> Result<BookingState, RepositoryError> {
+        let paid = self.confirmed_at.zip(self.payment_id.map(PaymentId));
+        match (self.status.as_str(), paid, self.cancelled_at) {
+            ("PENDING", None, None) => Ok(BookingState::Pending),
+            ("EXPIRED", None, None) => Ok(BookingState::Expired),
+            ("CANCELLED", None, Some(at)) => Ok(BookingState::Cancelled { at }),
+            ("CONFIRMED", Some((at, payment_id)), None) => Ok(BookingState::Confirmed { at, payment_id }),
+            ("REFUNDED", Some((confirmed_at, payment_id)), Some(at)) => {
+                Ok(BookingState::Refunded { confirmed_at, payment_id, at })
+            }
+            (status, ..) => Err(corrupt("a booking's state", (self.id, status))),
+        }
+    }
+}
+
+impl BookingRow {
+    pub(super) fn booking(self, seats: Vec<BookedSeat>) -> Result<Booking, RepositoryError> {
+        Ok(Booking {
+            id: BookingId(self.state.id),
+            user_id: UserId(self.user_id),
+            concert_id: ConcertId(self.concert_id),
+            performance_id: PerformanceId(self.performance_id),
+            state: self.state.state()?,
+            seats,
+            total: points(self.total_price)?,
+            held_until: self.state.held_until,
+            extended: self.state.extended,
+            created_at: self.created_at,
+        })
+    }
+}
+
+#[derive(FromRow)]
+pub(super) struct BookedSeatRow {
+    pub(super) booking_id: Uuid,
+    pub(super) seat_id: u64,
+    pub(super) section: String,
+    pub(super) row_name: String,
+    pub(super) number: u16,
+    pub(super) grade: String,
+    pub(super) price: Decimal,
+}
+
+#[derive(FromRow)]
+pub(super) struct ClaimRow {
+    pub(super) seat_id: u64,
+    pub(super) booking_id: Uuid,
+    pub(super) held_until: Option<Instant>,
+    pub(super) changed_at: Instant,
+}
+
+impl From<ClaimRow> for SeatClaim {
+    fn from(row: ClaimRow) -> Self {
+        Self {
+            seat_id: SeatId(row.seat_id),
+            claim: Claim { booking_id: BookingId(row.booking_id), held_until: row.held_until },
+            changed_at: row.changed_at,
+        }
+    }
+}
+
+pub(super) fn points(amount: Decimal) -> Result<Points, RepositoryError> {
+    Points::new(amount).map_err(|_| corrupt("an amount", amount))
+}
