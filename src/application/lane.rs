@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug_span};
 
-use super::{error::AppError, loss::unless_lost};
+use super::{courtesy, error::AppError, loss::unless_lost};
 use crate::domain::{
     clock::{Clock, Instant},
     id::UserId,
@@ -307,6 +307,7 @@ impl<W: LaneWork> Lane<W> {
     async fn serve(self, mut inbox: mpsc::Receiver<Job<W>>) {
         let mut jobs = Vec::with_capacity(self.batch_limit);
         while inbox.recv_many(&mut jobs, self.batch_limit).await > 0 {
+            courtesy().await;
             let turn = timeout(TURN_WAIT, self.ports.turns.acquire()).await;
             // Whoever came while this lane waited for its turn comes along.
             while jobs.len() < self.batch_limit

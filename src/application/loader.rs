@@ -16,7 +16,7 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::{error::AppError, loss::unless_lost};
+use super::{courtesy, error::AppError, loss::unless_lost};
 use crate::domain::{
     repository_error::RepositoryError,
     unit_of_work::{Database, Repositories},
@@ -27,10 +27,6 @@ const BATCH_LIMIT: usize = 1_024;
 
 /// How many reads run at once.
 const READERS: usize = 2;
-
-/// How often a reader lets everybody else go first before it reads: whoever is about to ask then shares the reading. It
-/// costs no time where there is nobody.
-const COURTESY: usize = 4;
 
 /// What a loader reads.
 #[async_trait]
@@ -99,9 +95,7 @@ async fn serve<L: Load>(
         if !patience.is_zero() {
             tokio::time::sleep(patience).await;
         }
-        for _ in 0..COURTESY {
-            tokio::task::yield_now().await;
-        }
+        courtesy().await;
         while asked.len() < BATCH_LIMIT
             && let Ok(ask) = inbox.try_recv()
         {

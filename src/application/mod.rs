@@ -33,6 +33,16 @@ use crate::domain::{
     unit_of_work::Database,
 };
 
+/// How often everybody else goes first before something is done for all who ask.
+const COURTESY: usize = 4;
+
+/// Lets everybody else go first: whoever is about to ask then comes along. It costs no time where there is nobody.
+async fn courtesy() {
+    for _ in 0..COURTESY {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// The ports that every use case may need.
 #[derive(Clone)]
 pub struct Ports {
