@@ -1,6 +1,6 @@
 //! Connections: taking them on, and letting go of them when the server stops.
 //!
-//! What [`axum::serve`] leaves open is set here: how many there may be, how long one may sit there without a request,
+//! What [`axum::serve()`] leaves open is set here: how many there may be, how long one may sit there without a request,
 //! and that a server which is about to leave says so on each.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
