@@ -138,27 +138,26 @@ fn seat_status_name(status: SeatStatus) -> &'static str {
 #[async_trait]
 impl OutboxRepository for Session {
     async fn insert(&mut self, events: &[Event]) -> Result<(), RepositoryError> {
-        if events.is_empty() {
-            return Ok(());
+        for events in events.chunks(sql::ROWS_PER_RECORD) {
+            let text = format!(
+                "INSERT INTO outbox_events (id, stream_id, sequence, type, subject, data, created_at) VALUES {}",
+                sql::rows(7, events.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for event in events {
+                let data = Data::of(event);
+                let json = serde_json::to_string(&data).map_err(|error| RepositoryError::Storage(error.into()))?;
+                query = query
+                    .bind(event.id.0)
+                    .bind(event.stream_id())
+                    .bind(event.fact.sequence())
+                    .bind(event.fact.kind())
+                    .bind(data.subject())
+                    .bind(json)
+                    .bind(event.at);
+            }
+            query.execute(self.connection()).await?;
         }
-        let text = format!(
-            "INSERT INTO outbox_events (id, stream_id, sequence, type, subject, data, created_at) VALUES {}",
-            sql::rows(7, events.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for event in events {
-            let data = Data::of(event);
-            let json = serde_json::to_string(&data).map_err(|error| RepositoryError::Storage(error.into()))?;
-            query = query
-                .bind(event.id.0)
-                .bind(event.stream_id())
-                .bind(event.fact.sequence())
-                .bind(event.fact.kind())
-                .bind(data.subject())
-                .bind(json)
-                .bind(event.at);
-        }
-        query.execute(self.connection()).await?;
         Ok(())
     }
 

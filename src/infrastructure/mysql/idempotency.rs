@@ -59,32 +59,32 @@ impl IdempotencyRepository for Session {
     }
 
     async fn insert(&mut self, records: &[IdempotencyRecord]) -> Result<(), RepositoryError> {
-        if records.is_empty() {
-            return Ok(());
-        }
         // In one order everywhere: two transactions with the same keys wait for each other instead of deadlocking.
         let mut records: Vec<_> = records.iter().collect();
         records.sort_unstable_by_key(|record| record.digest);
-        let text = format!(
-            "INSERT INTO idempotency_keys (digest, user_id, fingerprint, status, body, created_at) VALUES {}",
-            sql::rows(6, records.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for record in records {
-            query = query
-                .bind(record.digest.as_slice())
-                .bind(record.user_id.0)
-                .bind(record.fingerprint.as_slice())
-                .bind(record.answer.status)
-                .bind(record.answer.body.as_slice())
-                .bind(record.created_at);
+        for records in records.chunks(sql::ROWS_PER_RECORD) {
+            let text = format!(
+                "INSERT INTO idempotency_keys (digest, user_id, fingerprint, status, body, created_at) VALUES {}",
+                sql::rows(6, records.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for record in records {
+                query = query
+                    .bind(record.digest.as_slice())
+                    .bind(record.user_id.0)
+                    .bind(record.fingerprint.as_slice())
+                    .bind(record.answer.status)
+                    .bind(record.answer.body.as_slice())
+                    .bind(record.created_at);
+            }
+            match query.execute(self.connection()).await.map_err(RepositoryError::from) {
+                Ok(_) => {}
+                // The caller repeats, and finds the answer that was recorded.
+                Err(RepositoryError::NotUnique { .. }) => return Err(RepositoryError::stale("an idempotency key")),
+                Err(error) => return Err(error),
+            }
         }
-        match query.execute(self.connection()).await.map_err(RepositoryError::from) {
-            Ok(_) => Ok(()),
-            // The caller repeats, and finds the answer that was recorded.
-            Err(RepositoryError::NotUnique { .. }) => Err(RepositoryError::stale("an idempotency key")),
-            Err(error) => Err(error),
-        }
+        Ok(())
     }
 
     async fn delete_older(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
