@@ -169,7 +169,7 @@ impl Ticks {
 }
 
 /// The job that admits.
-const TICK: &str = "job=\"admission\"";
+const TICK: &str = "name=\"admission\"";
 
 /// The upper bound of a bucket's line.
 fn bound(line: &str) -> f64 {
