@@ -10,12 +10,12 @@ use concert_reservation::{
 };
 use serde_json::{Value, json};
 use sqlx::{
-    MySqlPool, Row,
+    MySqlPool,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 use tokio::time::timeout;
 
-use crate::support::{Client, Sale, TestApp, race};
+use crate::support::{Client, Process, Sale, TestApp, race};
 
 const TOKENS: &str = "/api/v1/queue/tokens";
 const CURRENT: &str = "/api/v1/queue/tokens/current";
@@ -309,13 +309,9 @@ async fn writing_stands_still(pool: &MySqlPool) {
     let database: String = sqlx::query_scalar("SELECT DATABASE()").fetch_one(pool).await.unwrap();
     timeout(Duration::from_secs(20), async {
         loop {
-            let rows = sqlx::raw_sql("SHOW PROCESSLIST").fetch_all(pool).await.unwrap();
-            let stands = rows.iter().any(|row| {
-                let text = |name: &str| row.get_unchecked::<Option<String>, _>(name).unwrap_or_default();
-                let writes = text("db") == database && text("Info").starts_with("UPDATE queue_tokens");
-                writes && row.get_unchecked::<i64, _>("Time") >= 1
-            });
-            if stands {
+            let stands =
+                |process: &Process| process.statement.starts_with("UPDATE queue_tokens") && process.seconds >= 1;
+            if Process::list(pool, &database).await.iter().any(stands) {
                 return;
             }
         }

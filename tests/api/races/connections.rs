@@ -4,24 +4,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::BoxFuture;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, Row, mysql::MySqlRow};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use tokio::sync::Semaphore;
 
-use crate::support::{Client, Reply, Servers, both_ways, race, tally};
+use crate::support::{Client, Process, Reply, Servers, both_ways, race, tally};
 
 both_ways!(charges_whose_connections_are_cut_have_one_effect_each);
 
 /// Cuts every connection to the test's database, and tells how many there were.
 async fn cut_all(connection: &mut MySqlConnection, database: &str) -> usize {
-    // Not from information_schema: MySQL can't show a statement there that has a binary id in it.
-    let rows = connection.fetch_all("SHOW PROCESSLIST").await.unwrap();
-    let to_database = |row: &&MySqlRow| row.get_unchecked::<Option<String>, _>("db").as_deref() == Some(database);
-    let ids: Vec<u64> = rows.iter().filter(to_database).map(|row| row.get_unchecked("Id")).collect();
-    for id in &ids {
+    let processes = Process::list(&mut *connection, database).await;
+    for Process { id, .. } in &processes {
         // It may have gone by itself.
         let _ = connection.execute(AssertSqlSafe(format!("KILL {id}"))).await;
     }
-    ids.len()
+    processes.len()
 }
 
 async fn charge(client: Client, key: String) -> Reply {

@@ -3,6 +3,7 @@
 mod app;
 mod client;
 mod events;
+mod processes;
 mod race;
 mod receiver;
 mod sale;
@@ -13,6 +14,7 @@ mod wire;
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
 pub(crate) use events::{Events, StreamEvent};
+pub(crate) use processes::Process;
 pub(crate) use race::{Die, race, tally};
 pub(crate) use receiver::{Received, Receiver};
 pub(crate) use sale::Sale;

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, MySqlPool, Row, mysql::MySqlConnectOptions};
 
+use super::Process;
+
 /// Every table of a test's database.
 pub(crate) struct Tables {
     pub(crate) pool: MySqlPool,
+    database: String,
     names: Vec<String>,
 }
 
@@ -16,7 +19,8 @@ impl Tables {
         let names = "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = DATABASE()";
         let names: Vec<String> = sqlx::query_scalar(names).fetch_all(&pool).await.unwrap();
         assert!(names.len() > 15, "{names:?}");
-        Self { pool, names }
+        let database = options.get_database().unwrap().to_owned();
+        Self { pool, database, names }
     }
 
     /// A checksum of each table's rows: all are equal as long as nothing is written.
@@ -33,10 +37,9 @@ impl Tables {
     }
 
     /// Comes back when so many transactions of this database are locking seats: waiting, if somebody has them locked.
-    pub(crate) async fn until_locking_seats(&self, transactions: i64) {
-        let query = "SELECT COUNT(*) FROM information_schema.processlist \
-             WHERE db = DATABASE() AND info LIKE '%FROM seats %FOR UPDATE'";
-        // As text: MariaDB 10.11 doesn't survive it prepared.
-        while sqlx::raw_sql(query).fetch_one(&self.pool).await.unwrap().get::<i64, _>(0) < transactions {}
+    pub(crate) async fn until_locking_seats(&self, transactions: usize) {
+        let locks_seats =
+            |process: &Process| process.statement.contains("FROM seats ") && process.statement.ends_with("FOR UPDATE");
+        while Process::list(&self.pool, &self.database).await.into_iter().filter(locks_seats).count() < transactions {}
     }
 }
