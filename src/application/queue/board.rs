@@ -99,19 +99,24 @@ impl Boards {
     }
 
     /// The board of a queue as it was just read, if this server knows who has left it.
-    pub(super) fn of(&self, queue: Queue) -> Option<Board> {
-        let departed = if queue.departures == 0 {
-            Arc::default()
-        } else {
-            let known = self.known().get(&queue.concert_id).cloned()?;
-            (known.departures >= queue.departures).then_some(known.places)?
-        };
-        let pace = self.paces.observe(&queue);
+    pub(super) fn of(&self, queue: Queue, pace: Pace) -> Option<Board> {
+        let departed = self.known_departed(&queue)?;
         Some(Board::new(queue, departed, pace))
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<ConcertId, Departed>> {
         self.departed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The places that people have left, where that is known as of the reading of the queue or later.
+    fn known_departed(&self, queue: &Queue) -> Option<Arc<RoaringBitmap>> {
+        if queue.departures == 0 {
+            return Some(Arc::default());
+        }
+        self.known()
+            .get(&queue.concert_id)
+            .filter(|known| known.departures >= queue.departures)
+            .map(|known| Arc::clone(&known.places))
     }
 
     /// The places that people have left, those at least who had left when the queue was read.
@@ -122,12 +127,11 @@ impl Boards {
         queues: &mut dyn QueueRepository,
         queue: &Queue,
     ) -> Result<Arc<RoaringBitmap>, RepositoryError> {
-        if queue.departures == 0 {
-            return Ok(Arc::default());
+        if let Some(places) = self.known_departed(queue) {
+            return Ok(places);
         }
         let known = self.known().get(&queue.concert_id).cloned();
         let places = match known {
-            Some(known) if known.departures >= queue.departures => return Ok(known.places),
             Some(known) => {
                 let mut places = Arc::unwrap_or_clone(known.places);
                 places.extend(queues.list_departed_since(queue.concert_id, known.since).await?);

@@ -50,9 +50,9 @@ impl Command {
 /// What a queue answers.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// A place: a new one, or the one that was there, and the queue as it was then. Who is new to the line is told when to
-    /// ask; the token is stored with it.
-    Joined { token: QueueToken, created: bool, poll_after_seconds: Option<u32>, queue: Box<Queue> },
+    /// A place: a new one, or the one that was there, and the queue and its pace as they were then. Who is new to the
+    /// line is told when to ask; the token is stored with it.
+    Joined { token: QueueToken, created: bool, poll_after_seconds: Option<u32>, line: Box<(Queue, Pace)> },
     /// Out.
     Left,
 }
@@ -206,7 +206,7 @@ impl Line {
     }
 
     fn joined(&self, token: QueueToken, created: bool, poll_after_seconds: Option<u32>) -> Outcome {
-        Outcome::Joined { token, created, poll_after_seconds, queue: Box::new(self.queue.clone()) }
+        Outcome::Joined { token, created, poll_after_seconds, line: Box::new((self.queue.clone(), self.pace)) }
     }
 
     fn leave(&mut self, id: QueueTokenId, user_id: UserId, now: Instant) -> Result<Outcome, Refusal> {

@@ -134,8 +134,9 @@ impl QueueFacade {
         let command = Command::Join { user_id, concert_id };
         match self.lanes.decide(concert_id.0, command).await? {
             // What a new token was told is stored with it, and the board was read under the queue's lock.
-            Outcome::Joined { token, created: true, poll_after_seconds, queue } => {
-                let place = match self.known.of(*queue) {
+            Outcome::Joined { token, created: true, poll_after_seconds, line } => {
+                let (queue, seen) = *line;
+                let place = match self.known.of(queue, seen) {
                     Some(board) => self.place_on(Some(&board), &token, poll_after_seconds).await?,
                     None => self.place_of(&token, poll_after_seconds).await?,
                 };

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         clock::Instant,
         id::QueueTokenId,
-        queue::{QueueToken, TokenState, poll_after, poll_after_opening, present_until},
+        queue::{TokenState, poll_after, poll_after_opening, present_until},
         refusal::Refusal,
         repository_error::RepositoryError,
         unit_of_work::UnitOfWork,
@@ -68,15 +68,7 @@ impl LaneWork for PresenceWork {
 impl QueueFacade {
     /// Notes that somebody who waits, or waits for the opening, is there and will ask again after so many seconds: for
     /// three times as long nobody passes over the token. For those far from the head it does nothing, and for those who
-    /// don't wait.
-    pub async fn keep_present(&self, token: &QueueToken, poll_after_seconds: u32) -> Result<(), AppError> {
-        match self.boards.get(token.id.concert()).await? {
-            Some(board) => self.note_present(&board, token.id, token.place, poll_after_seconds).await,
-            None => Ok(()),
-        }
-    }
-
-    /// The same for who has read the board. A clock that is behind doesn't shorten anybody's presence.
+    /// don't wait. A clock that is behind doesn't shorten anybody's presence.
     pub(super) async fn note_present(
         &self,
         board: &Board,

@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::HeaderMap,
     response::{
         IntoResponse, Sse,
         sse::{Event, KeepAlive},
@@ -14,15 +14,13 @@ use futures::{Stream, StreamExt, stream};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    event_stream::{KEEP_ALIVE, require_serving, stream_headers, until_stopping},
     gate::text_of,
-    problem::{Code, HandlerResult, Problem},
+    problem::HandlerResult,
     queue::QueueTokenResponse,
     state::App,
 };
 use crate::application::queue::{Follower, Place};
-
-/// How often a stream on which nothing happens shows that it is alive.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// One event, as the OpenAPI document shows it.
 const EXAMPLE: &str = "event: queue\ndata: {\"queueToken\":\"AgB…\",\"concertId\":1,\"status\":\"WAITING\",\
@@ -45,22 +43,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         description = "The stream.", example = json!(EXAMPLE))))]
 async fn follow_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<impl IntoResponse> {
     let text = text_of(&headers)?;
-    if app.draining.is_cancelled() {
-        return Err(Problem::new(Code::DRAINING, "The server is stopping."));
-    }
-    let follower = app.queue.follow(text).await?;
-    // The server doesn't wait for those who follow: another one takes them on.
-    let places = places(follower).take_until(app.draining.clone().cancelled_owned());
-    Ok((stream_headers(), events(places, KEEP_ALIVE)))
-}
-
-/// What a stream says to those who pass it on.
-pub(super) fn stream_headers() -> [(HeaderName, HeaderValue); 2] {
-    [
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        // A proxy that collected what it passes on would hold events back.
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ]
+    require_serving(&app)?;
+    let places = places(app.queue.follow(text).await?);
+    Ok((stream_headers(), events(until_stopping(&app, places), KEEP_ALIVE)))
 }
 
 fn places(follower: Follower) -> impl Stream<Item = Place> {

@@ -15,11 +15,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::bearer,
+    event_stream::{KEEP_ALIVE, require_serving, stream_headers, until_stopping},
     gate::ActiveToken,
     openapi::Failures,
-    problem::{Code, HandlerResult, Problem},
+    problem::{Code, HandlerResult},
     query::Id,
-    queue_events::{KEEP_ALIVE, stream_headers},
     seat::{name, present},
     state::App,
     values::{shared, to_json},
@@ -92,15 +92,12 @@ async fn follow_seat_map(
     Id(id): Id<PerformanceId>,
     headers: HeaderMap,
 ) -> HandlerResult<impl IntoResponse> {
-    if app.draining.is_cancelled() {
-        return Err(Problem::new(Code::DRAINING, "The server is stopping."));
-    }
+    require_serving(&app)?;
     let told = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.trim().parse().ok());
     let viewer = app.concerts.follow_seats(id, token.concert(), told).await?;
     let access_token = bearer(&headers).unwrap_or_default().to_owned();
-    let draining = app.draining.clone();
-    // The server doesn't wait for those who follow: another one takes them on.
-    let frames = frames(viewer).take_until(barred(app, access_token, token)).take_until(draining.cancelled_owned());
+    let frames = until_stopping(&app, frames(viewer));
+    let frames = frames.take_until(barred(app, access_token, token));
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
     Ok((content_type, stream_headers(), Body::from_stream(frames.map(Ok::<_, Infallible>))))
 }

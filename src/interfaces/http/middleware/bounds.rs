@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     extract::Request,
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -70,10 +70,9 @@ pub(super) async fn bound(app: &App, request: Request, next: Next) -> Response {
     let is_api = path.is_some();
     tokio::select! {
         biased;
-        answer = timeout(app.settings.request_timeout, next.run(request)) => answer.unwrap_or_else(|_| {
-            let text = "It took too long. What was asked may or may not have been done.";
-            Problem::new(Code::TIMEOUT, text).into_response()
-        }),
+        answer = timeout(app.settings.request_timeout, next.run(request)) => {
+            answer.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response())
+        }
         () = lost, if is_api => Problem::from(AppError::lost()).into_response(),
     }
 }
