@@ -304,14 +304,13 @@ async fn placed(pool: &MySqlPool) -> (u32, i64) {
         .unwrap()
 }
 
-/// Waits until a server hasn't got on with writing places for a second.
+/// Waits until a server can't get on with writing places, because somebody has one of them locked.
 async fn writing_stands_still(pool: &MySqlPool) {
     let database: String = sqlx::query_scalar("SELECT DATABASE()").fetch_one(pool).await.unwrap();
     timeout(Duration::from_secs(20), async {
         loop {
-            let stands =
-                |process: &Process| process.statement.starts_with("UPDATE queue_tokens") && process.seconds >= 1;
-            if Process::list(pool, &database).await.iter().any(stands) {
+            let processes = Process::waiting(pool, &database).await;
+            if processes.iter().any(|process| process.statement.starts_with("UPDATE queue_tokens")) {
                 return;
             }
         }

@@ -262,7 +262,7 @@ async fn a_chosen_seat_that_is_taken_meanwhile_makes_way_for_the_next_best(serve
     let release = {
         let tables = servers.tables().await;
         async move {
-            tables.until_locking_seats(2).await;
+            tables.until_waiting_for_seats(2).await;
             drop(lock);
         }
     };
@@ -273,7 +273,7 @@ async fn a_chosen_seat_that_is_taken_meanwhile_makes_way_for_the_next_best(serve
     let chosen = {
         let tables = servers.tables().await;
         async move {
-            tables.until_locking_seats(1).await;
+            tables.until_waiting_for_seats(1).await;
             second.hold_best(performance_id, json!({"quantity": 1})).await
         }
     };

@@ -36,10 +36,12 @@ impl Tables {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// Comes back when so many transactions of this database are locking seats: waiting, if somebody has them locked.
-    pub(crate) async fn until_locking_seats(&self, transactions: usize) {
+    /// Comes back when so many transactions of this database stand in line for the lock of a seat.
+    pub(crate) async fn until_waiting_for_seats(&self, transactions: usize) {
         let locks_seats =
             |process: &Process| process.statement.contains("FROM seats ") && process.statement.ends_with("FOR UPDATE");
-        while Process::list(&self.pool, &self.database).await.into_iter().filter(locks_seats).count() < transactions {}
+        while Process::waiting(&self.pool, &self.database).await.into_iter().filter(locks_seats).count() < transactions
+        {
+        }
     }
 }
