@@ -80,25 +80,15 @@ async fn the_best_seats_alone_sell_every_seat(servers: Servers) {
 
 /// There is an order of these answers in which each is the best choice of what those before it have left.
 async fn assert_in_order(app: &TestApp, sale: &Sale, wishes: &[(Client, usize)], replies: &[Reply]) {
-    let mut free = FreeSeats::without(house(app, sale).await, &[]);
-    let mut left: Vec<_> = wishes.iter().zip(replies).filter(|(_, reply)| reply.status == 201).collect();
-    let mut free_count = sale.seats.len();
-    while !left.is_empty() {
-        let is_next = |((_, quantity), reply): &(&(Client, usize), &Reply)| {
-            free.choose(&wish(*quantity)).is_ok_and(|best| sorted(best) == seats_of(reply))
-        };
-        let next = left.iter().position(is_next).expect("one of them is the best choice of what is left");
-        let ((_, quantity), reply) = left.swap_remove(next);
-        for seat in seats_of(reply) {
-            free.remove(seat);
+    let answers = wishes.iter().zip(replies).map(|((_, quantity), reply)| {
+        if reply.status == 201 {
+            return Done::Chose(*quantity, seats_of(reply));
         }
-        free_count -= quantity;
-    }
-    // Whoever was told that there aren't enough was told so at an end at the latest, for seats only became fewer.
-    for ((_, quantity), reply) in wishes.iter().zip(replies).filter(|(_, reply)| reply.status != 201) {
-        assert!(free_count < *quantity, "{reply:?}, and {free_count} are free");
-        assert_eq!(reply.json()["conflicts"], json!([]));
-    }
+        assert_eq!(reply.json()["conflicts"], json!([]), "{reply:?}");
+        Done::ToldNone(*quantity)
+    });
+    in_some_order(&house(app, sale).await, &BTreeSet::new(), &answers.collect::<Vec<_>>())
+        .expect("each is the best choice of what was left to it");
 }
 
 /// Somebody, and the booking they have.
@@ -133,14 +123,19 @@ impl Done {
     }
 }
 
-/// Finds an order in which all of this can have happened, and what is taken at its end. `seen` are the sets of what was
-/// left from which there is none.
-fn in_some_order(
+/// Finds an order in which all of this can have happened, and what is taken at its end.
+fn in_some_order(house: &Arc<House>, taken: &BTreeSet<SeatId>, done: &[Done]) -> Option<BTreeSet<SeatId>> {
+    rest_in_some_order(house, taken, done, (1 << done.len()) - 1, &mut HashSet::new())
+}
+
+/// The same for those of whom `left` has the bit. Which of those that may be next was it can matter to those behind, so
+/// all are tried; `seen` are the sets of what was left from which there is no order.
+fn rest_in_some_order(
     house: &Arc<House>,
     taken: &BTreeSet<SeatId>,
     done: &[Done],
-    left: u32,
-    seen: &mut HashSet<u32>,
+    left: u128,
+    seen: &mut HashSet<u128>,
 ) -> Option<BTreeSet<SeatId>> {
     if left == 0 {
         return Some(taken.clone());
@@ -150,7 +145,7 @@ fn in_some_order(
     }
     (0..done.len()).filter(|index| left & 1 << index > 0).find_map(|index| {
         let after = done[index].after(house, taken)?;
-        in_some_order(house, &after, done, left & !(1 << index), seen)
+        rest_in_some_order(house, &after, done, left & !(1 << index), seen)
     })
 }
 
@@ -197,8 +192,7 @@ async fn each_choice_is_the_best_when_it_is_made(servers: Servers) {
         }
         let (done, made): (Vec<_>, Vec<_>) = race(runners).await.into_iter().unzip();
         bookings.extend(made.into_iter().flatten());
-        taken = in_some_order(&house, &taken, &done, (1 << done.len()) - 1, &mut HashSet::new())
-            .expect("it could have happened one after the other");
+        taken = in_some_order(&house, &taken, &done).expect("it could have happened one after the other");
     }
     app.assert_sound().await;
 }
