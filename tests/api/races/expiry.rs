@@ -1,9 +1,9 @@
 //! Deadlines that pass in the middle of things.
 //!
-//! The clock moves when some answers have come, while the others are under way; small batches make sure that there
-//! are others.
+//! The clock moves when some answers have come, while others are under way and the last ones have yet to begin; small
+//! batches make sure that those under way don't all share one instant.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use futures::future::{BoxFuture, join_all};
@@ -67,45 +67,40 @@ impl Holder {
     }
 }
 
-/// What one of those who race came back with.
-enum Outcome {
-    Answer(Reply),
-    Done,
+async fn pay(client: Client, booking_id: String) -> Reply {
+    client.pay(&booking_id, "key").await
 }
 
-impl Outcome {
-    fn reply(self) -> Reply {
-        match self {
-            Self::Answer(reply) => reply,
-            Self::Done => panic!("no answer"),
-        }
-    }
+async fn extend(client: Client, booking_id: String) -> Reply {
+    client.post(&format!("/api/v1/bookings/{booking_id}/extend"), json!({})).await
 }
 
-/// Runs these, and moves the clock to the deadline of a hold when so many have been answered.
-async fn with_the_deadline_after<F>(app: &Arc<TestApp>, answers: u32, requests: Vec<F>) -> Vec<Reply>
+async fn cancel(client: Client, booking_id: String) -> Reply {
+    client.post(&format!("/api/v1/bookings/{booking_id}/cancel"), json!({})).await
+}
+
+/// Runs these, half of them at once, and moves the clock to the deadline of a hold when so many have been answered:
+/// nobody else begins in between.
+async fn with_the_deadline_after<F>(app: &Arc<TestApp>, answers: usize, requests: Vec<F>) -> Vec<Reply>
 where
     F: Future<Output = Reply> + Send + 'static,
 {
-    let answered = Arc::new(Semaphore::new(0));
-    let clock = {
-        let (app, answered) = (Arc::clone(app), Arc::clone(&answered));
-        Box::pin(async move {
-            let _ = answered.acquire_many(answers).await.unwrap();
-            app.advance(300);
-            Outcome::Done
-        })
-    };
-    let mut runners: Vec<BoxFuture<'static, Outcome>> = vec![clock];
-    for request in requests {
-        let answered = Arc::clone(&answered);
-        runners.push(Box::pin(async move {
+    let places = Arc::new(Semaphore::new(requests.len() / 2));
+    let answered = Arc::new(Mutex::new(0));
+    let runners = requests.into_iter().map(|request| {
+        let (app, places, answered) = (Arc::clone(app), Arc::clone(&places), Arc::clone(&answered));
+        async move {
+            let _place = places.acquire().await.unwrap();
             let reply = request.await;
-            answered.add_permits(1);
-            Outcome::Answer(reply)
-        }));
-    }
-    race(runners).await.into_iter().skip(1).map(Outcome::reply).collect()
+            let mut answered = answered.lock().unwrap();
+            *answered += 1;
+            if *answered == answers {
+                app.advance(300);
+            }
+            reply
+        }
+    });
+    race(runners).await
 }
 
 /// Lets the last of all deadlines pass, on every clock.
@@ -128,8 +123,7 @@ async fn a_hold_expires_while_it_is_paid_and_the_next_one_wants_its_seats(server
     let next = app.buyers(&sale, SEATS).await;
     let mut requests: Vec<BoxFuture<'static, Reply>> = Vec::new();
     for (holder, next) in holders.iter().zip(&next) {
-        let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
-        requests.push(Box::pin(async move { client.pay(&booking_id, "key").await }));
+        requests.push(Box::pin(pay(holder.client.clone(), holder.booking_id.clone())));
         let (client, performance_id, seat) = (next.clone(), sale.performance_id, holder.seat);
         requests.push(Box::pin(async move { client.hold(performance_id, &[seat]).await }));
     }
@@ -161,47 +155,55 @@ async fn a_hold_expires_while_it_is_paid_and_the_next_one_wants_its_seats(server
     app.assert_sound().await;
 }
 
+/// A race of the expiry jobs against what forty holders ask, each of their own booking, when all of it is over.
+struct AgainstExpiry {
+    app: Arc<TestApp>,
+    sale: Sale,
+    answers: Vec<(Holder, Reply)>,
+}
+
+impl AgainstExpiry {
+    async fn run<F>(servers: &Servers, request: impl Fn(Client, String) -> F) -> Self
+    where
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        let app = Arc::new(servers.start_with(SMALL_BATCHES));
+        let sale = app.sale(4, 10).await;
+        let holders = Holder::all(&app, &sale).await;
+        let requests = holders.iter().enumerate().map(|(number, holder)| {
+            let (app, request) = (Arc::clone(&app), request(holder.client.clone(), holder.booking_id.clone()));
+            async move {
+                expire_some(&app, number).await;
+                request.await
+            }
+        });
+        let replies = with_the_deadline_after(&app, 10, requests.collect()).await;
+        let_every_hold_end(&app);
+        app.tick().await;
+        Self { app, sale, answers: holders.into_iter().zip(replies).collect() }
+    }
+
+    /// Some came too late, and so many seats are free.
+    async fn assert_sound(&self, expired: u64, available: u64) {
+        assert!(expired > 0, "the deadline came too late for a race");
+        assert_eq!(self.sale.available(&self.answers[0].0.client).await, available);
+        self.app.assert_sound().await;
+    }
+}
+
 async fn paying_against_the_expiry_job(servers: Servers) {
-    let app = Arc::new(servers.start_with(SMALL_BATCHES));
-    let sale = app.sale(4, 10).await;
-    let holders = Holder::all(&app, &sale).await;
-    let requests = holders.iter().enumerate().map(|(number, holder)| {
-        let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
-        let app = Arc::clone(&app);
-        async move {
-            expire_some(&app, number).await;
-            client.pay(&booking_id, "key").await
-        }
-    });
-    let replies = with_the_deadline_after(&app, 10, requests.collect()).await;
-    let_every_hold_end(&app);
-    app.tick().await;
+    let race = AgainstExpiry::run(&servers, pay).await;
     let mut expired = 0;
-    for (reply, holder) in replies.iter().zip(&holders) {
+    for (holder, reply) in &race.answers {
         expired += u64::from(!holder.assert_paid_or_expired(reply).await);
     }
-    assert!(expired > 0, "the deadline came too late for a race");
-    assert_eq!(sale.available(&holders[0].client).await, expired);
-    app.assert_sound().await;
+    race.assert_sound(expired, expired).await;
 }
 
 async fn extending_against_expiry(servers: Servers) {
-    let app = Arc::new(servers.start_with(SMALL_BATCHES));
-    let sale = app.sale(4, 10).await;
-    let holders = Holder::all(&app, &sale).await;
-    let requests = holders.iter().enumerate().map(|(number, holder)| {
-        let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
-        let app = Arc::clone(&app);
-        async move {
-            expire_some(&app, number).await;
-            client.post(&format!("/api/v1/bookings/{booking_id}/extend"), json!({})).await
-        }
-    });
-    let replies = with_the_deadline_after(&app, 10, requests.collect()).await;
-    let_every_hold_end(&app);
-    app.tick().await;
+    let race = AgainstExpiry::run(&servers, extend).await;
     let mut expired = 0;
-    for (reply, holder) in replies.iter().zip(&holders) {
+    for (holder, reply) in &race.answers {
         match (reply.status.as_u16(), reply.code().as_str()) {
             (200, _) => {
                 assert_eq!(holder.status().await, "PENDING");
@@ -215,29 +217,14 @@ async fn extending_against_expiry(servers: Servers) {
             _ => panic!("{reply:?}"),
         }
     }
-    assert!(expired > 0, "the deadline came too late for a race");
-    assert_eq!(sale.available(&holders[0].client).await, expired);
-    app.assert_sound().await;
+    race.assert_sound(expired, expired).await;
 }
 
 /// Given up in time, or expired: one of them, and the seat is free either way.
 async fn cancelling_against_expiry(servers: Servers) {
-    let app = Arc::new(servers.start_with(SMALL_BATCHES));
-    let sale = app.sale(4, 10).await;
-    let holders = Holder::all(&app, &sale).await;
-    let requests = holders.iter().enumerate().map(|(number, holder)| {
-        let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
-        let app = Arc::clone(&app);
-        async move {
-            expire_some(&app, number).await;
-            client.post(&format!("/api/v1/bookings/{booking_id}/cancel"), json!({})).await
-        }
-    });
-    let replies = with_the_deadline_after(&app, 10, requests.collect()).await;
-    let_every_hold_end(&app);
-    app.tick().await;
+    let race = AgainstExpiry::run(&servers, cancel).await;
     let mut expired = 0;
-    for (reply, holder) in replies.iter().zip(&holders) {
+    for (holder, reply) in &race.answers {
         match (reply.status.as_u16(), reply.code().as_str()) {
             (200, _) => assert_eq!(holder.status().await, "CANCELLED"),
             (409, "BOOKING_NOT_CANCELLABLE") => {
@@ -248,9 +235,7 @@ async fn cancelling_against_expiry(servers: Servers) {
         }
         assert_eq!(holder.client.balance().await, "50000");
     }
-    assert!(expired > 0, "the deadline came too late for a race");
-    assert_eq!(sale.available(&holders[0].client).await, 40);
-    app.assert_sound().await;
+    race.assert_sound(expired, 40).await;
 }
 
 /// The last instant of the refund window passes: who is answered 200 has the points, and nobody else.
@@ -263,10 +248,7 @@ async fn refunding_while_the_window_closes(servers: Servers) {
     for holder in &holders {
         holder.client.pay(&holder.booking_id, "key").await.expect(201);
     }
-    let requests = holders.iter().map(|holder| {
-        let (client, booking_id) = (holder.client.clone(), holder.booking_id.clone());
-        async move { client.post(&format!("/api/v1/bookings/{booking_id}/cancel"), json!({})).await }
-    });
+    let requests = holders.iter().map(|holder| cancel(holder.client.clone(), holder.booking_id.clone()));
     let replies = with_the_deadline_after(&app, 10, requests.collect()).await;
     let mut kept = 0;
     for (reply, holder) in replies.iter().zip(&holders) {
