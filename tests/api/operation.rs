@@ -1,11 +1,22 @@
 //! For operators, and what surrounds every request.
 
-use axum::http::Method;
-use concert_reservation::interfaces::http::problem::Code;
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, StatusCode},
+    middleware::from_fn_with_state,
+    routing::get,
+};
+use concert_reservation::interfaces::http::{
+    middleware::{answer, attend},
+    problem::Code,
+};
 use serde_json::Value;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 
-use crate::support::TestApp;
+use crate::support::{Client, TestApp};
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_server_says_that_it_lives_and_which_it_is(_: MySqlPoolOptions, options: MySqlConnectOptions) {
@@ -275,6 +286,29 @@ async fn long_answers_are_compressed_for_those_who_can_read_them(_: MySqlPoolOpt
     let path = format!("/api/v1/performances/{}/seats", sale.performance_id);
     let tagged = buyer.send(Method::GET, &path, &[("Accept-Encoding", "gzip")], None).await.expect(200);
     assert_eq!(tagged.header("content-encoding"), "", "its ETag names these bytes");
+}
+
+/// What begins to answer in time may go on for longer, as streams do.
+#[sqlx::test(migrations = false)]
+async fn a_request_may_take_so_long_until_it_is_answered(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_with(options, 1, &[("REQUEST_TIMEOUT_SECONDS", "1")]);
+    let shared = &app.instances[0].shared;
+    let late = || async {
+        let word = futures::stream::once(async {
+            tokio::time::sleep(Duration::from_millis(1_100)).await;
+            Ok::<_, Infallible>("late")
+        });
+        Body::from_stream(word)
+    };
+    let router = Router::new()
+        .route("/never", get(std::future::pending::<StatusCode>))
+        .route("/late", get(late))
+        .layer(from_fn_with_state(shared.clone(), answer))
+        .layer(from_fn_with_state(shared.clone(), attend));
+    let client = Client::new(router);
+    let (never, late) = tokio::join!(client.get("/never"), client.get("/late"));
+    never.expect_problem(504, "TIMEOUT");
+    assert_eq!(late.expect(200).bytes, b"late");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

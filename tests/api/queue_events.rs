@@ -79,10 +79,9 @@ async fn what_cannot_be_followed_is_a_problem(_: MySqlPoolOptions, options: MySq
     clients[0].get(EVENTS).await.expect_problem(503, "DRAINING");
 }
 
-/// A stream outlasts the time that a request may take.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn those_in_line_learn_of_every_change_on_any_server(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    let app = TestApp::start_with(options, 2, &[("REQUEST_TIMEOUT_SECONDS", "1")]);
+    let app = TestApp::start_two(options);
     let (_, clients) = line(&app, 3).await;
     let mut streams = Vec::new();
     for (index, client) in clients.iter().enumerate() {
