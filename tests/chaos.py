@@ -203,10 +203,14 @@ class Load:
         return wrong
 
 
-def audit(database):
+def damage(load, database):
+    """What must never be: points that are lost, and what the audit finds."""
+    wrong = [f"points of user {wrong}" for wrong in load.lost_points()]
     done = subprocess.run([BINARY, "audit"], env=dict(os.environ, DATABASE_URL=database.url, DEMO="true", LOG_LEVEL="warn"),
                           stdout=subprocess.PIPE, text=True)
-    return done.returncode == 0 or done.stdout
+    if done.returncode != 0:
+        wrong.append(f"the audit says {done.stdout}")
+    return wrong
 
 
 # The faults. Each breaks the database, waits, mends it, and tells when it was broken and when it was there again.
@@ -291,10 +295,7 @@ def database_faults(names):
             done.set()
             watcher.join()
             failures += report(name, load, broken, mended, before, peak)
-            failures += [f"{name}: points of user {wrong}" for wrong in load.lost_points()]
-            verdict = audit(database)
-            if verdict is not True:
-                failures.append(f"{name}: the audit says {verdict}")
+            failures += [f"{name}: {wrong}" for wrong in damage(load, database)]
     finally:
         if server:
             server.end()
@@ -385,10 +386,7 @@ def rolling(_):
         slowest = max(r[1] - r[0] for r in results)
         print(f"{len(results)} requests, {sum(bad.values())} failed {dict(bad) or ''}, the slowest took {slowest:.2f} s")
         failures += [f"{count} × {what}" for what, count in bad.items()]
-        failures += [f"points of user {wrong}" for wrong in load.lost_points()]
-        verdict = audit(database)
-        if verdict is not True:
-            failures.append(f"the audit says {verdict}")
+        failures += damage(load, database)
     finally:
         if proxy:
             proxy.kill()
