@@ -12,9 +12,46 @@ use crate::domain::{clock::Instant, id::QueueTokenId};
 pub const DRAW_ALGORITHM: &str =
     "ascending HMAC-SHA-256(key = the 32 bytes of the seed, message = the 64 hex digits of the entrant)";
 
-/// What the order is made of; secret until the draw.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Seed([u8; 32]);
+/// A type of 32 bytes that has one text: 64 hex digits.
+macro_rules! hex_type {
+    ($(#[$attribute:meta])* $name:ident) => {
+        $(#[$attribute])*
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// The one of these bytes.
+            pub fn new(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// The one that 64 hex digits stand for.
+            pub fn from_hex(text: &str) -> Option<Self> {
+                bytes(text).map(Self)
+            }
+
+            /// Its bytes.
+            pub fn bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+
+            /// 64 hex digits.
+            pub fn hex(&self) -> String {
+                hex(&self.0)
+            }
+        }
+    };
+}
+
+hex_type!(
+    /// What the order is made of; secret until the draw.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    Seed
+);
+hex_type!(
+    /// A token in the draw: the SHA-256 of its text.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    Entrant
+);
 
 impl fmt::Debug for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,26 +60,6 @@ impl fmt::Debug for Seed {
 }
 
 impl Seed {
-    /// A seed of these bytes.
-    pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The seed that 64 hex digits stand for.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        bytes(text).map(Self)
-    }
-
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// 64 hex digits.
-    pub fn hex(&self) -> String {
-        hex(&self.0)
-    }
-
     /// What binds to it before it is shown: the SHA-256 of its bytes, as 64 hex digits.
     pub fn commitment(&self) -> String {
         hex(&Sha256::digest(self.0).into())
@@ -56,34 +73,10 @@ impl Seed {
     }
 }
 
-/// A token in the draw: the SHA-256 of its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entrant([u8; 32]);
-
 impl Entrant {
     /// The entrant that a token's text makes.
     pub fn of(text: &str) -> Self {
         Self(Sha256::digest(text).into())
-    }
-
-    /// An entrant of these bytes.
-    pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The entrant that 64 hex digits stand for.
-    pub fn from_hex(text: &str) -> Option<Self> {
-        bytes(text).map(Self)
-    }
-
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// 64 hex digits.
-    pub fn hex(&self) -> String {
-        hex(&self.0)
     }
 }
 
