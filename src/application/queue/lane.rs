@@ -20,7 +20,7 @@ use crate::{
         id::{ConcertId, QueueTokenId, UserId},
         payment::SettlementBatch,
         queue::{
-            AdmissionRecord, Ending, Entrant, Queue, QueueMode, QueueToken, TokenState, poll_after, poll_after_opening,
+            AdmissionRecord, Ending, Entrant, Queue, QueueToken, TokenState, poll_after, poll_after_opening,
             present_until,
         },
         refusal::Refusal,
@@ -172,7 +172,7 @@ impl Line {
             token.entrant = Some(Entrant::of(&ports.signer.queue_token(&token.claims(), key_id)));
         }
         let settings = self.queue.settings;
-        let is_open_sale = settings.mode == QueueMode::Open && settings.is_open(now);
+        let is_open_sale = settings.admits_at_once(now);
         // Behind a line that is too long to be watched it isn't known who is there: the ticks go through it first.
         let is_watched = self.queue.watches(token.place);
         if is_open_sale && is_watched && self.present < settings.max_active {
@@ -260,7 +260,7 @@ async fn lock_lines(
         let settled = draw::settle(uow, &mut queue, now).await?;
         let live = uow.queues().lock_live_tokens(queue.concert_id, &joining).await?;
         let leaving = uow.queues().lock_tokens(&leaving).await?;
-        let is_open = queue.settings.mode == QueueMode::Open && queue.settings.is_open(queue.present(now));
+        let is_open = queue.settings.admits_at_once(queue.present(now));
         let Room { active, present, expired } =
             if is_open { find_room(uow, &mut queue, joining.len(), now).await? } else { Room::default() };
         let tokens = live.iter().chain(&leaving).map(|token| (token.id, *token)).collect();

@@ -77,6 +77,11 @@ impl QueueSettings {
         self.sales_open_at.is_none_or(|opening| opening <= now)
     }
 
+    /// Whether everybody is let in at once, as long as there is room.
+    pub fn admits_at_once(&self, now: Instant) -> bool {
+        self.mode == QueueMode::Open && self.is_open(now)
+    }
+
     /// The window of the admission rate.
     pub fn admit_interval(&self) -> TimeDelta {
         TimeDelta::seconds(i64::from(self.admit_interval_seconds))
