@@ -75,10 +75,11 @@ impl SeatMaps {
     /// The board of a performance of this concert.
     pub(super) async fn board(&self, id: PerformanceId, concert_id: ConcertId) -> Result<Arc<Board>, AppError> {
         let performance = self.performances.try_get_with(id, self.find_performance(id));
-        if performance.await.map_err(unshared)?.concert_id != concert_id {
+        if performance.await.map_err(Arc::unwrap_or_clone)?.concert_id != concert_id {
             return Err(Refusal::QueueTokenWrongConcert.into());
         }
-        let entry = self.boards.entry(id).or_try_insert_with(self.load_board(id)).await.map_err(unshared)?;
+        let entry =
+            self.boards.entry(id).or_try_insert_with(self.load_board(id)).await.map_err(Arc::unwrap_or_clone)?;
         if entry.is_fresh() { &self.misses } else { &self.hits }.increment(1);
         Ok(entry.into_value())
     }
@@ -103,11 +104,6 @@ impl SeatMaps {
         let seats = repositories.concerts().list_seats(id).await?;
         Ok(Arc::new(Board::new(Layout::new(id, &seats, self.write_seat))))
     }
-}
-
-/// Takes the error that all who waited for one loading share.
-fn unshared(error: Arc<AppError>) -> AppError {
-    Arc::unwrap_or_clone(error)
 }
 
 /// The seats of a performance and what each is at one instant.
