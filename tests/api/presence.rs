@@ -41,6 +41,18 @@ async fn line(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
     clients
 }
 
+/// Many people, who come all at once: in the order of their places.
+async fn crowd(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
+    let joins = app.users(count).await.into_iter().map(|user| async move {
+        let body = json!({"concertId": sale.concert_id});
+        let joined = user.post("/api/v1/queue/tokens", body).await.expect(201).json();
+        (joined["position"].as_u64(), user.with_queue_token(joined["queueToken"].as_str().unwrap()))
+    });
+    let mut people = futures::future::join_all(joins).await;
+    people.sort_unstable_by_key(|(position, _)| *position);
+    people.into_iter().map(|(_, client)| client).collect()
+}
+
 /// Seconds until the next poll, as told.
 fn told(place: &Value) -> i64 {
     place["pollAfterSeconds"].as_i64().unwrap()
@@ -190,7 +202,7 @@ async fn in_an_open_sale_nobody_overtakes_a_line_that_is_too_long_to_be_watched(
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "PAUSED", "admitCount": 1, "maxActive": 2})).await;
     // A thousand places from the head people are watched.
-    let people = line(&app, &sale, 1_002).await;
+    let people = crowd(&app, &sale, 1_002).await;
     app.advance(600);
     assert_eq!(place(&people[1_001]).await, waiting(1_002));
     sale.set_queue(&app, json!({"mode": "OPEN", "maxActive": 2, "activeSeconds": 86400})).await;
@@ -216,7 +228,7 @@ async fn with_half_of_them_gone_the_others_are_admitted_at_the_rate_that_is_set(
     let sale = app.sale(1, 1).await;
     let paused = json!({"mode": "PAUSED"});
     sale.set_queue(&app, paused).await;
-    let people = line(&app, &sale, 2_000).await;
+    let people = crowd(&app, &sale, 2_000).await;
     // Long enough for those who don't ask again to count as gone.
     app.advance(60);
     let start = app.now();
@@ -251,7 +263,9 @@ async fn with_half_of_them_gone_the_others_are_admitted_at_the_rate_that_is_set(
                 }
             }
         }
-        app.tick().await;
+        for instance in &app.instances {
+            instance.shared.queue.admit_due().await.unwrap();
+        }
         app.advance(1);
         now += 1;
     }
