@@ -45,12 +45,12 @@ impl PointFacade {
         Ok(repositories.wallets().list_entries(user_id, before, limit).await?)
     }
 
-    /// Adds points; with a version, only if the balance still has it.
+    /// Adds points; with versions, only if the balance still has one of them.
     pub async fn charge(
         &self,
         user_id: UserId,
         amount: Points,
-        if_version: Option<u64>,
+        if_version: Option<Vec<u64>>,
         key: Option<Key<LedgerEntry>>,
     ) -> Result<Reply<LedgerEntry>, AppError> {
         self.lanes.charge(user_id, amount, if_version, key).await

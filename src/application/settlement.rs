@@ -44,7 +44,7 @@ impl SettlementLanes {
         &self,
         user_id: UserId,
         amount: Points,
-        if_version: Option<u64>,
+        if_version: Option<Vec<u64>>,
         key: Option<Key<LedgerEntry>>,
     ) -> Result<Reply<LedgerEntry>, AppError> {
         let transaction_id = self.ports.transaction_id(self.ports.now());

@@ -198,6 +198,8 @@ async fn a_conditional_charge_needs_the_version_that_the_balance_has(
         "\"18446744073709551615\"",
         "\"18446744073709551616\"",
         "**",
+        "\"0\", \"2\"",
+        "\"0\", W/\"1\", 1",
     ] {
         charge_if(&user, "2", tag, "10").await.expect_problem(412, "PRECONDITION_FAILED");
     }
@@ -207,7 +209,9 @@ async fn a_conditional_charge_needs_the_version_that_the_balance_has(
     let charged = charge_if(&user, "2", &etag, "10").await.expect(201);
     assert_eq!(charged.json()["version"], 2);
     charge_if(&user, "3", "*", "10").await.expect(201);
-    assert_eq!(user.balance().await, "30");
+    // One of several.
+    charge_if(&user, "4", "\"2\",W/\"7\", \"3\"", "10").await.expect(201);
+    assert_eq!(user.balance().await, "40");
     app.assert_sound().await;
 }
 

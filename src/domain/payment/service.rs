@@ -26,8 +26,8 @@ pub struct Charge {
     pub user_id: UserId,
     /// How many.
     pub amount: Points,
-    /// Only if the balance still has this version.
-    pub if_version: Option<u64>,
+    /// Only if the balance still has one of these versions.
+    pub if_version: Option<Vec<u64>>,
 }
 
 /// A wish to pay for a booking.
@@ -111,9 +111,7 @@ impl SettlementBatch {
     /// Adds points to a wallet.
     pub fn charge(&mut self, charge: &Charge) -> Result<LedgerEntry, Refusal> {
         let wallet = self.wallet(charge.user_id);
-        if let Some(version) = charge.if_version
-            && version != wallet.version
-        {
+        if charge.if_version.as_ref().is_some_and(|versions| !versions.contains(&wallet.version)) {
             return Err(Refusal::PreconditionFailed { version: wallet.version });
         }
         let entry = self.change_wallet(charge.user_id, charge.transaction_id, LedgerKind::Charge, charge.amount)?;

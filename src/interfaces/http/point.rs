@@ -201,11 +201,11 @@ async fn charge_points(
     body: Body<ChargeRequest>,
 ) -> HandlerResult<Response> {
     keyed.require()?;
-    let if_version = headers.get(header::IF_MATCH).map(if_match);
+    let if_version = if_match(&headers);
     let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::CREATED, |entry: &LedgerEntry| {
         to_json(&ChargeResponse::from(entry))
     })?;
-    let reply = app.points.charge(caller.user_id, body.value.amount, if_version.flatten(), key).await?;
+    let reply = app.points.charge(caller.user_id, body.value.amount, if_version, key).await?;
     exchange.respond(reply)
 }
 
@@ -230,14 +230,18 @@ async fn list_point_transactions(
     Ok(private(TransactionListResponse { items, next_cursor }))
 }
 
-/// The version that `If-Match` asks for; `None` for `*`. One that no balance ever has stands for anything else.
-fn if_match(value: &HeaderValue) -> Option<u64> {
-    let text = value.to_str().unwrap_or("").trim();
-    if text == "*" {
-        return None;
-    }
-    let tag = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or("");
-    // Tags are compared as texts: "01" is not one that this server gave out.
-    let version = tag.parse().ok().filter(|version: &u64| version.to_string() == tag);
-    Some(version.unwrap_or(u64::MAX))
+/// The versions of which `If-Match` asks for one (RFC 9110, 13.1.1: compared strongly); `None` where any will do.
+fn if_match(headers: &HeaderMap) -> Option<Vec<u64>> {
+    let values: Vec<_> = headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or("")).collect();
+    let mut tags = values.iter().flat_map(|value| value.split(',')).map(str::trim).peekable();
+    tags.peek()?;
+    let versions = tags.map(|tag| if tag == "*" { None } else { Some(version_of(tag)) });
+    // What isn't a tag of this server's matches nothing.
+    Some(versions.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// The version that an entity tag stands for. Tags are compared as texts: "01" is not one that this server gave out.
+fn version_of(tag: &str) -> Option<u64> {
+    let text = tag.strip_prefix('"')?.strip_suffix('"')?;
+    text.parse().ok().filter(|version: &u64| version.to_string() == text)
 }
