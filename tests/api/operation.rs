@@ -324,13 +324,18 @@ async fn what_the_framework_refuses_is_a_problem_too(_: MySqlPoolOptions, option
         (Method::GET, "/api/v1/payments/x/y", ""),
         (Method::POST, "/livez", "GET"),
         (Method::PATCH, "/api/v1/queue/tokens/current", "DELETE"),
+        (Method::DELETE, "/api/v1/performances/1/seats", "GET"),
+        (Method::PUT, "/api/v1/bookings/x/extend", "POST"),
     ] {
-        let reply = user.send(method.clone(), path, &[], None).await;
-        if allowed.is_empty() {
-            reply.expect_problem(404, "NOT_FOUND");
-        } else {
-            let refused = reply.expect_problem(405, "METHOD_NOT_ALLOWED");
-            assert!(refused.header("allow").contains(allowed), "{method} {path}: {}", refused.header("allow"));
+        // Who asks makes no difference.
+        for client in [&user, &app.anonymous()] {
+            let reply = client.send(method.clone(), path, &[], None).await;
+            if allowed.is_empty() {
+                reply.expect_problem(404, "NOT_FOUND");
+            } else {
+                let refused = reply.expect_problem(405, "METHOD_NOT_ALLOWED");
+                assert!(refused.header("allow").contains(allowed), "{method} {path}: {}", refused.header("allow"));
+            }
         }
     }
     let json = [("Content-Type", "application/json")];

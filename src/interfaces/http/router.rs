@@ -69,6 +69,8 @@ pub fn build_router(app: App) -> Router {
         .nest(BASE_PATH, gated_routes().route_layer(gate).merge(open_routes()))
         .merge(operation::routes());
     let (routes, _) = api.split_for_parts();
+    // Whoever asks: a wrong method isn't the gate's business.
+    let routes = routes.method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED);
     let swagger = Router::from(SwaggerUi::new("/swagger-ui").url("/api-docs/openapi.json", document()));
     let routes = routes
         .merge(operation::problem_pages())
