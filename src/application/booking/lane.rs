@@ -84,6 +84,7 @@ impl HoldWork {
             return Ok(());
         }
         uow.bookings().insert(bookings).await?;
+        uow.bookings().delete_past_claims(batch.reclaimed(), now).await?;
         uow.bookings().insert_claims(bookings, now).await?;
         uow.queues().update_tokens(&batch.changed_tokens(), now).await?;
         let facts = bookings.iter().cloned().map(Fact::BookingHeld).collect();
@@ -141,17 +142,17 @@ impl Needs {
     }
 }
 
-/// Locks seats by ascending id, and then reads the claims on them.
+/// Locks seats by ascending id, with the claims on them.
 async fn lock_seats(
     uow: &mut dyn UnitOfWork,
     state: &mut HoldUnderLock,
     ids: &BTreeSet<SeatId>,
 ) -> Result<(), RepositoryError> {
     let ids: Vec<_> = ids.iter().copied().collect();
-    let seats = uow.concerts().lock_seats(&ids).await?;
-    state.seats = by_key(seats, |seat| seat.id);
-    let claims = uow.bookings().list_claims(&ids).await?;
-    state.claims = claims.into_iter().map(|claim| (claim.seat_id, claim.claim)).collect();
+    for (seat, claim) in uow.bookings().lock_seats(&ids).await? {
+        state.claims.extend(claim.map(|claim| (seat.id, claim)));
+        state.seats.insert(seat.id, seat);
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::{Booking, Claim};
 use crate::domain::{
     clock::Instant,
+    concert::Seat,
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
     page::Page,
     repository_error::RepositoryError,
@@ -95,6 +96,9 @@ pub trait BookingRepository: Send {
     /// Writes the state, deadline and extension of locked bookings. [`RepositoryError::Contention`] when one is gone.
     async fn update(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError>;
 
+    /// Locks seats, in ascending order, and gives those that there are with the claims on them, live or past.
+    async fn lock_seats(&mut self, ids: &[SeatId]) -> Result<Vec<(Seat, Option<Claim>)>, RepositoryError>;
+
     /// Locks seats, in ascending order, and gives the claims on those that have one.
     async fn lock_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError>;
 
@@ -109,8 +113,11 @@ pub trait BookingRepository: Send {
         since: Option<Instant>,
     ) -> Result<Vec<SeatClaim>, RepositoryError>;
 
-    /// Claims the seats of new bookings, in place of claims that are over at `now`.
-    /// [`RepositoryError::Contention`] when a seat has a live claim after all.
+    /// Removes those claims on locked seats that are over at `now`.
+    async fn delete_past_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError>;
+
+    /// Claims the locked seats of new bookings, which have no claim any more. [`RepositoryError::Contention`] when one
+    /// has after all.
     async fn insert_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError>;
 
     /// Brings the claims of changed bookings up to date: sold, held longer, or released at `now`.

@@ -72,12 +72,13 @@ pub struct HoldBatch {
     state: HoldUnderLock,
     bookings: Vec<Booking>,
     changed_tokens: BTreeSet<QueueTokenId>,
+    reclaimed: Vec<SeatId>,
 }
 
 impl HoldBatch {
     /// Starts deciding at `now`.
     pub fn new(now: Instant, policy: HoldPolicy, state: HoldUnderLock) -> Self {
-        Self { now, policy, state, bookings: Vec::new(), changed_tokens: BTreeSet::new() }
+        Self { now, policy, state, bookings: Vec::new(), changed_tokens: BTreeSet::new(), reclaimed: Vec::new() }
     }
 
     /// Gives the seats, all or none. What it gives is taken for those that come after.
@@ -126,7 +127,12 @@ impl HoldBatch {
         &self.bookings
     }
 
-    /// The tokens that live on with their holds.
+    /// The seats given that had a claim, which is over.
+    pub fn reclaimed(&self) -> &[SeatId] {
+        &self.reclaimed
+    }
+
+    /// The tokens that live on with their holds, or were used for the first time.
     pub fn changed_tokens(&self) -> Vec<QueueToken> {
         self.changed_tokens.iter().filter_map(|id| self.state.tokens.get(id)).copied().collect()
     }
@@ -190,15 +196,18 @@ impl HoldBatch {
     fn take(&mut self, booking: Booking, token: QueueToken) {
         let claim = Claim { booking_id: booking.id, held_until: Some(booking.held_until) };
         for seat in booking.seat_ids() {
-            self.state.claims.insert(seat, claim);
+            if self.state.claims.insert(seat, claim).is_some() {
+                self.reclaimed.push(seat);
+            }
             if let Some(free) = self.state.free.get_mut(&booking.performance_id) {
                 free.remove(seat);
             }
         }
         let seats = u32::try_from(booking.seats.len()).unwrap_or(u32::MAX);
         *self.state.live_seats.entry((booking.user_id, booking.performance_id)).or_default() += seats;
-        self.changed_tokens.insert(token.id);
-        self.state.tokens.insert(token.id, token);
+        if self.state.tokens.insert(token.id, token) != Some(token) {
+            self.changed_tokens.insert(token.id);
+        }
         self.bookings.push(booking);
     }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Concert, ConcertFields, Performance, Seat, Seating, Venue};
 use crate::domain::{
     clock::Instant,
-    id::{ConcertId, PerformanceId, SeatId, VenueId},
+    id::{ConcertId, PerformanceId, VenueId},
     page::Page,
     repository_error::RepositoryError,
     text::Name,
@@ -126,7 +126,4 @@ pub trait ConcertRepository: Send {
 
     /// All seats of a performance, by section, row and number. No lock: they never change.
     async fn list_seats(&mut self, id: PerformanceId) -> Result<Vec<Seat>, RepositoryError>;
-
-    /// These seats, locked in ascending order of id until the transaction ends; absent ones are left out.
-    async fn lock_seats(&mut self, ids: &[SeatId]) -> Result<Vec<Seat>, RepositoryError>;
 }

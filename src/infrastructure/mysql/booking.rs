@@ -7,14 +7,15 @@ use sqlx::{AssertSqlSafe, MySql, QueryBuilder, mysql::MySqlQueryResult};
 use uuid::Uuid;
 
 use super::{
-    booking_rows::{BOOKING, BookedSeatRow, BookingRow, CLAIM, ClaimRow, StateRow, points},
+    booking_rows::{BOOKING, BookedSeatRow, BookingRow, CLAIM, ClaimRow, LockedSeatRow, StateRow, points},
     error::corrupt,
     sql::{datetime, list, padded, rows},
     unit_of_work::Session,
 };
 use crate::domain::{
-    booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, SeatClaim},
+    booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, SeatClaim},
     clock::Instant,
+    concert::Seat,
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
     page::Page,
     repository_error::RepositoryError,
@@ -471,6 +472,23 @@ impl BookingRepository for Session {
         Ok(())
     }
 
+    async fn lock_seats(&mut self, ids: &[SeatId]) -> Result<Vec<(Seat, Option<Claim>)>, RepositoryError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = padded(ids.iter().map(|id| id.0));
+        // By the primary keys whatever the statistics say: any other way would lock seats that nobody asked for.
+        let text = format!(
+            "SELECT s.id, s.performance_id, s.section, s.row_name, s.row_rank, s.number, s.grade, s.price, \
+             c.booking_id, c.held_until FROM seats s FORCE INDEX (PRIMARY) \
+             LEFT JOIN seat_claims c FORCE INDEX (PRIMARY) ON c.seat_id = s.id WHERE s.id IN {} ORDER BY s.id FOR UPDATE",
+            list(ids.len())
+        );
+        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let rows: Vec<LockedSeatRow> = query.fetch_all(self.connection()).await?;
+        rows.into_iter().map(LockedSeatRow::seat).collect()
+    }
+
     async fn lock_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError> {
         if seat_ids.is_empty() {
             return Ok(Vec::new());
@@ -514,21 +532,27 @@ impl BookingRepository for Session {
         Ok(rows.into_iter().map(SeatClaim::from).collect())
     }
 
+    async fn delete_past_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError> {
+        if seat_ids.is_empty() {
+            return Ok(());
+        }
+        let ids = padded(seat_ids.iter().map(|id| id.0));
+        // A small table would be scanned, and every claim that another transaction has locked waited for.
+        let text = format!(
+            "DELETE c FROM seat_claims c FORCE INDEX (PRIMARY) WHERE c.seat_id IN {} AND c.held_until <= ?",
+            list(ids.len())
+        );
+        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        query.bind(now).execute(self.connection()).await?;
+        Ok(())
+    }
+
     async fn insert_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError> {
         let claims: Vec<_> =
             bookings.iter().flat_map(|booking| booking.seat_ids().map(move |seat| (seat, booking))).collect();
         if claims.is_empty() {
             return Ok(());
         }
-        let seats = padded(claims.iter().map(|(seat, _)| seat.0));
-        // What is over makes way; what is not stays, and the primary key refuses the second claim. A small table would
-        // be scanned, and every claim that another transaction has locked waited for.
-        let text = format!(
-            "DELETE c FROM seat_claims c FORCE INDEX (PRIMARY) WHERE c.seat_id IN {} AND c.held_until <= ?",
-            list(seats.len())
-        );
-        let query = seats.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        query.bind(now).execute(self.connection()).await?;
         for chunk in claims.chunks(ROWS_PER_INSERT) {
             let text = format!(
                 "INSERT INTO seat_claims (seat_id, performance_id, booking_id, held_until, changed_at) VALUES {}",
@@ -650,11 +674,15 @@ mod tests {
         uow.bookings().insert(std::slice::from_ref(&second)).await.unwrap();
         uow.bookings().insert_claims(&[], at(0)).await.unwrap();
         uow.commit().await.unwrap();
+        let seats: Vec<_> = second.seat_ids().collect();
         let mut early = database.begin().await.unwrap();
+        early.bookings().delete_past_claims(&seats, at(299)).await.unwrap();
         assert!(is_contention(&early.bookings().insert_claims(std::slice::from_ref(&second), at(299)).await));
         drop(early);
 
         let mut uow = database.begin().await.unwrap();
+        uow.bookings().delete_past_claims(&[], at(300)).await.unwrap();
+        uow.bookings().delete_past_claims(&seats, at(300)).await.unwrap();
         uow.bookings().insert_claims(std::slice::from_ref(&second), at(300)).await.unwrap();
         let mut claims = uow.bookings().list_claims_of(sale.performance_id, None).await.unwrap();
         claims.sort_by_key(|claim| claim.seat_id);

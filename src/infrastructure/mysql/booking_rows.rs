@@ -4,10 +4,11 @@ use rust_decimal::Decimal;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::error::corrupt;
+use super::{concert::SeatRow, error::corrupt};
 use crate::domain::{
     booking::{BookedSeat, Booking, BookingState, Claim, SeatClaim},
     clock::Instant,
+    concert::Seat,
     id::{BookingId, ConcertId, PaymentId, PerformanceId, SeatId, UserId},
     points::Points,
     repository_error::RepositoryError,
@@ -91,6 +92,22 @@ pub(super) struct ClaimRow {
     pub(super) booking_id: Uuid,
     pub(super) held_until: Option<Instant>,
     pub(super) changed_at: Instant,
+}
+
+/// A seat, and the claim on it if it has one.
+#[derive(FromRow)]
+pub(super) struct LockedSeatRow {
+    #[sqlx(flatten)]
+    seat: SeatRow,
+    booking_id: Option<Uuid>,
+    held_until: Option<Instant>,
+}
+
+impl LockedSeatRow {
+    pub(super) fn seat(self) -> Result<(Seat, Option<Claim>), RepositoryError> {
+        let claim = self.booking_id.map(|id| Claim { booking_id: BookingId(id), held_until: self.held_until });
+        Ok((self.seat.try_into()?, claim))
+    }
 }
 
 impl From<ClaimRow> for SeatClaim {

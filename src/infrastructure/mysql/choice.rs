@@ -83,7 +83,7 @@ mod tests {
             first.choices().lock_choices(&ids).await.unwrap();
             let mut second = database.begin().await.unwrap();
             second.concerts().share_performances(&ids).await.unwrap();
-            second.concerts().lock_seats(&[sale.seats[0].id]).await.unwrap();
+            second.bookings().lock_seats(&[sale.seats[0].id]).await.unwrap();
             let mut waiting = Box::pin(async move {
                 second.choices().lock_choices(&ids).await.unwrap();
                 second.commit().await.unwrap();
@@ -123,7 +123,7 @@ mod tests {
         let sale = sale(&database).await;
         let [first, second, third] = [0, 1, 2].map(|seat| sale.seats[seat].id);
         let mut other = database.begin().await.unwrap();
-        other.concerts().lock_seats(&[second]).await.unwrap();
+        other.bookings().lock_seats(&[second]).await.unwrap();
         let mut uow = database.begin().await.unwrap();
         assert_eq!(uow.choices().claim_seats(&[third, second, first]).await.unwrap(), [first, third]);
         assert_eq!(uow.choices().claim_seats(&[]).await.unwrap(), []);

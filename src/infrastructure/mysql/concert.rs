@@ -132,7 +132,7 @@ impl TryFrom<PerformanceRow> for Performance {
 }
 
 #[derive(FromRow)]
-struct SeatRow {
+pub(super) struct SeatRow {
     id: u64,
     performance_id: u64,
     section: String,
@@ -533,18 +533,6 @@ impl ConcertRepository for Session {
         let rows: Vec<SeatRow> = sqlx::query_as(AssertSqlSafe(text)).bind(id.0).fetch_all(self.connection()).await?;
         into_all(rows)
     }
-
-    async fn lock_seats(&mut self, ids: &[SeatId]) -> Result<Vec<Seat>, RepositoryError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ids = padded(ids.iter().map(|id| id.0));
-        // By the primary key whatever the statistics say: any other way would lock seats that nobody asked for.
-        let text = format!("{SEAT} FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id FOR UPDATE", list(ids.len()));
-        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        let rows: Vec<SeatRow> = query.fetch_all(self.connection()).await?;
-        into_all(rows)
-    }
 }
 
 #[cfg(test)]
@@ -761,11 +749,11 @@ mod tests {
         let (first, second) = (sale.seats[0].id, sale.seats[1].id);
         let mut uow = database.begin().await.unwrap();
         let absent = SeatId(999);
-        let locked = uow.concerts().lock_seats(&[second, absent, first]).await.unwrap();
-        assert_eq!(locked, sale.seats[..2]);
+        let locked = uow.bookings().lock_seats(&[second, absent, first]).await.unwrap();
+        assert_eq!(locked, sale.seats[..2].iter().cloned().map(|seat| (seat, None)).collect::<Vec<_>>());
         assert!(is_locked(&pool, "seats", "id", first.0).await);
         assert!(!is_locked(&pool, "seats", "id", sale.seats[2].id.0).await);
-        assert!(uow.concerts().lock_seats(&[]).await.unwrap().is_empty());
+        assert!(uow.bookings().lock_seats(&[]).await.unwrap().is_empty());
 
         let ids = [sale.performance_id, PerformanceId(999)];
         let shared = uow.concerts().share_performances(&ids).await.unwrap();

@@ -138,7 +138,7 @@ fn seat_status_name(status: SeatStatus) -> &'static str {
 #[async_trait]
 impl OutboxRepository for Session {
     async fn insert(&mut self, events: &[Event]) -> Result<(), RepositoryError> {
-        for events in events.chunks(sql::ROWS_PER_RECORD) {
+        for events in events.chunks(sql::rows_per_statement()) {
             let text = format!(
                 "INSERT INTO outbox_events (id, stream_id, sequence, type, subject, data, created_at) VALUES {}",
                 sql::rows(7, events.len())

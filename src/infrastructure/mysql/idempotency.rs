@@ -62,7 +62,7 @@ impl IdempotencyRepository for Session {
         // In one order everywhere: two transactions with the same keys wait for each other instead of deadlocking.
         let mut records: Vec<_> = records.iter().collect();
         records.sort_unstable_by_key(|record| record.digest);
-        for records in records.chunks(sql::ROWS_PER_RECORD) {
+        for records in records.chunks(sql::rows_per_statement()) {
             let text = format!(
                 "INSERT INTO idempotency_keys (digest, user_id, fingerprint, status, body, created_at) VALUES {}",
                 sql::rows(6, records.len())

@@ -32,7 +32,7 @@ mod webhook;
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    Connection, Executor, MySqlPool,
+    Connection, Executor, MySqlPool, Row,
     migrate::Migrator,
     mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions},
 };
@@ -111,6 +111,11 @@ async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
              ',STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ZERO_DATE,NO_ZERO_IN_DATE')",
         )
         .await?;
+    // MySQL and MariaDB name no cipher where there is none.
+    let cipher = connection.fetch_one("SHOW SESSION STATUS LIKE 'Ssl_cipher'").await?;
+    if !cipher.try_get_unchecked::<String, _>(1)?.is_empty() {
+        sql::note_encryption();
+    }
     Ok(())
 }
 

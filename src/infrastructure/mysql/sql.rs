@@ -1,6 +1,9 @@
 //! Pieces of SQL text that depend on how many values are bound.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use chrono::NaiveDateTime;
 
@@ -37,10 +40,20 @@ pub(super) fn rows(columns: usize, rows: usize) -> String {
     text
 }
 
-/// How many rows that carry a text of some hundred bytes one statement stores: so many fit into one record of TLS
-/// (16 KiB, RFC 8446, 5.1). sqlx leaves Nagle's algorithm on, so a second record waits for the first to be acknowledged,
-/// which takes the other side 40 ms.
-pub(super) const ROWS_PER_RECORD: usize = 16;
+/// Whether a connection to the database was encrypted.
+static ENCRYPTED: AtomicBool = AtomicBool::new(false);
+
+/// Takes note that connections are encrypted.
+pub(super) fn note_encryption() {
+    ENCRYPTED.store(true, Ordering::Relaxed);
+}
+
+/// How many rows that carry a text of some hundred bytes one statement stores: where connections are encrypted, as many
+/// as fit into one record of TLS (16 KiB, RFC 8446, 5.1). sqlx leaves Nagle's algorithm on, so a second record waits for
+/// the first to be acknowledged, which takes the other side 40 ms.
+pub(super) fn rows_per_statement() -> usize {
+    if ENCRYPTED.load(Ordering::Relaxed) { 16 } else { 128 }
+}
 
 /// An instant that a person chose, as it must be bound. sqlx binds a `DateTime<Utc>` as a TIMESTAMP, which ends in 2038
 /// on MariaDB: a later one would be stored as NULL, and compared as such. Instants of the clock are far from that.
