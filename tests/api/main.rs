@@ -32,6 +32,7 @@ mod webhooks;
 
 mod admin;
 mod alerts;
+mod budgets;
 mod logs;
 mod loss;
 mod operation;

@@ -128,7 +128,7 @@ impl BookingFacade {
     /// Bookings that another transaction has locked are left for the next time.
     pub async fn expire_holds(&self, limit: u32) -> Result<u32, AppError> {
         let now = self.ports.now();
-        let mut uow = self.ports.database.begin().await?;
+        let mut uow = self.ports.back_office.begin().await?;
         let mut expired = uow.bookings().claim_expired(now, limit).await?;
         if expired.is_empty() {
             return Ok(0);

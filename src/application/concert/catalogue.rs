@@ -125,13 +125,13 @@ impl ConcertFacade {
     /// A performance as its promoter sees it, whether it has begun, is cancelled or not; or `PerformanceNotFound`.
     pub async fn performance(&self, id: PerformanceId) -> Result<PerformanceProgressInfo, AppError> {
         let now = self.ports.now();
-        let mut repositories = self.ports.database.read().await?;
+        let mut repositories = self.ports.back_office.read().await?;
         progress(&mut *repositories, id, now).await
     }
 
     /// Venues by ascending id, behind `after`.
     pub async fn list_venues(&self, after: Option<VenueId>, limit: u32) -> Result<Page<Venue>, AppError> {
-        let mut repositories = self.ports.database.read().await?;
+        let mut repositories = self.ports.back_office.read().await?;
         Ok(repositories.concerts().list_venues(after, limit).await?)
     }
 }

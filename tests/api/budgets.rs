@@ -1,0 +1,106 @@
+//! Connections to the database are shared out: whoever has none left keeps nobody else waiting.
+
+use std::{sync::Arc, task::Poll};
+
+use axum::http::Method;
+use chrono::TimeDelta;
+use concert_reservation::{
+    application::{event::EventUpkeep, housekeeping::HousekeepingFacade},
+    config::{Config, DatabaseConnections},
+    domain::unit_of_work::Database,
+};
+use futures::{
+    future::{join_all, try_join_all},
+    poll,
+};
+use serde_json::{Value, json};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+
+use crate::support::TestApp;
+
+/// Few, so that they are soon taken.
+const CONNECTIONS: (&str, &str) = ("DATABASE_MAX_CONNECTIONS", "12");
+
+fn shares() -> DatabaseConnections {
+    let lookup = |name: &str| [("DEMO", "true"), CONNECTIONS].into_iter().find(|it| it.0 == name);
+    Config::from_lookup(|name| lookup(name).map(|it| it.1.to_owned())).unwrap().connections_of_database()
+}
+
+/// Does this while all connections of that side are taken, and others of it wait for one.
+async fn while_none_is_left<T>(side: &Arc<dyn Database>, connections: u32, work: impl Future<Output = T>) -> T {
+    let taken = try_join_all((0..connections).map(|_| side.begin())).await.unwrap();
+    let mut next = side.begin();
+    assert!(poll!(&mut next).is_pending());
+    let output = work.await;
+    assert!(!matches!(poll!(&mut next), Poll::Ready(Ok(_))), "one was left");
+    drop(taken);
+    output
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_sale_goes_on_while_administrators_and_jobs_have_no_connection_left(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let app = TestApp::start_with(options, 1, &[CONNECTIONS]);
+    let sale = app.sale(1, 4).await;
+    let users = app.users(20).await;
+    while_none_is_left(&app.ports().back_office, shares().back_office, async {
+        app.anonymous().get("/readyz").await.expect(200);
+        app.anonymous().get("/api/v1/concerts").await.expect(200);
+        assert_eq!(sale.available(&app.anonymous()).await, 4);
+        let buyers = join_all(users.into_iter().map(|user| sale.admit(user))).await;
+        let map = format!("/api/v1/performances/{}/seats", sale.performance_id);
+        join_all(buyers.iter().map(async |buyer| buyer.get(&map).await.expect(200))).await;
+        for (buyer, seat) in buyers.iter().zip(&sale.seats) {
+            buyer.charge("50000").await;
+            let booking = buyer.hold(sale.performance_id, &[*seat]).await.expect(201).text("bookingId");
+            buyer.pay(&booking, "pay").await.expect(201);
+            assert_eq!(buyer.booking(&booking).await["status"], "CONFIRMED");
+            assert_eq!(buyer.balance().await, "0");
+        }
+        buyers[4].hold_best(sale.performance_id, json!({"quantity": 1})).await.expect_problem(409, "SEATS_UNAVAILABLE");
+        buyers[4].delete("/api/v1/queue/tokens/current").await.expect(204);
+    })
+    .await;
+    app.assert_sound().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn administrators_and_jobs_go_on_while_the_sale_has_no_connection_left(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let app = TestApp::start_with(options, 1, &[CONNECTIONS]);
+    let sale = app.sale(1, 4).await;
+    let admin = app.admin().await;
+    let buyer = app.buyer(&sale).await;
+    buyer.hold(sale.performance_id, &sale.seats[..1]).await.expect(201);
+    app.advance(301);
+    let queue = format!("/api/v1/admin/concerts/{}/queue", sale.concert_id);
+    let performance = format!("/api/v1/admin/performances/{}", sale.performance_id);
+    while_none_is_left(&app.ports().database, shares().requests, async {
+        app.tick().await;
+        app.instances[0].relay.run_once().await.unwrap();
+        let ports = app.ports().in_back_office();
+        let upkeep = EventUpkeep::new(ports.clone(), TimeDelta::hours(1));
+        HousekeepingFacade::new(ports, upkeep).clean().await.unwrap();
+        app.instances[0].shared.queue.take_census().await.unwrap();
+
+        let mut settings: Value = admin.get(&queue).await.expect(200).json();
+        settings.as_object_mut().unwrap().retain(|name, _| name != "live" && name != "concertId");
+        settings["mode"] = json!("PAUSED");
+        admin.send(Method::PUT, &queue, &[], Some(settings)).await.expect(200);
+        admin.post("/api/v1/admin/venues", json!({"name": "Hall", "address": "Busan"})).await.expect(201);
+        for list in ["venues", "events", "webhooks"] {
+            admin.get(&format!("/api/v1/admin/{list}")).await.expect(200);
+        }
+        let audit = admin.get("/api/v1/admin/audit").await.expect(200).json();
+        assert_eq!(audit["ok"], true, "{audit}");
+        admin.post(&format!("{performance}/cancel"), json!({})).await.expect(202);
+        assert_eq!(admin.get(&performance).await.expect(200).json()["bookingsLeft"], 0);
+    })
+    .await;
+    assert_eq!(buyer.get("/api/v1/bookings").await.expect(200).json()["items"][0]["status"], "EXPIRED");
+    app.assert_sound().await;
+}
