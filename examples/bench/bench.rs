@@ -305,10 +305,9 @@ fn own_database(url: &str) -> anyhow::Result<String> {
 
 /// Starts a bare handler that gives the answer which the server gives to the first piece of work.
 pub(crate) async fn start_bare<W: Work>(work: &Rc<W>, addresses: &Addresses) -> anyhow::Result<Server> {
-    let mut connection = Connection::open(addresses, 0).await?;
-    work.run(0, &mut connection).await?;
+    let answer = first_answer(work, addresses).await?;
     let file = std::env::temp_dir().join(format!("concert-reservation-bench-{}", std::process::id()));
-    std::fs::write(&file, connection.last_answer()).context("writing the answer for the bare handler")?;
+    std::fs::write(&file, &answer).context("writing the answer for the bare handler")?;
     let path = file.to_string_lossy().into_owned();
     let server = Server::start(
         &std::env::current_exe()?,
@@ -318,7 +317,18 @@ pub(crate) async fn start_bare<W: Work>(work: &Rc<W>, addresses: &Addresses) -> 
     )
     .await;
     let _ = std::fs::remove_file(file);
-    server
+    let server = server?;
+    let bare: Addresses = Rc::new([server.address.clone()]);
+    let same = first_answer(work, &bare).await?;
+    ensure!(same.len() == answer.len(), "the bare handler answers {} bytes, not {}", same.len(), answer.len());
+    Ok(server)
+}
+
+/// The answer to the first piece of work, as it comes over the wire.
+async fn first_answer<W: Work>(work: &Rc<W>, addresses: &Addresses) -> anyhow::Result<Vec<u8>> {
+    let mut connection = Connection::open(addresses, 0).await?;
+    work.run(0, &mut connection).await?;
+    Ok(connection.last_answer().to_vec())
 }
 
 /// How a figure is taken.

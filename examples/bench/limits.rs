@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
 };
 use sqlx::{Connection as _, MySqlConnection, mysql::MySqlConnectOptions};
@@ -98,7 +98,8 @@ pub(crate) async fn serve_bare(address: &str, file: &str) -> anyhow::Result<()> 
     let recorded = Recorded::parse(&std::fs::read(file)?)?;
     let router = Router::new().fallback(async move || {
         let Recorded { status, headers, body } = recorded.clone();
-        (status, headers, body)
+        // Bytes would be given a type where the server gives none.
+        (status, headers, Body::from(body))
     });
     let listener = tokio::net::TcpListener::bind(address).await?;
     Ok(axum::serve(listener, router.into_make_service()).await?)
