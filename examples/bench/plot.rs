@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 96.0;
@@ -121,7 +121,7 @@ pub(crate) struct Bar {
 
 const BAR: f64 = 18.0;
 const ROW: f64 = 28.0;
-const NAMES: f64 = 320.0;
+const NAMES: f64 = 350.0;
 
 /// Bars below each other, with an axis.
 pub(crate) fn bars(x_label: &str, bars: &[Bar]) -> String {
