@@ -47,6 +47,11 @@ impl Outcome {
     pub(crate) fn milliseconds(&self) -> f64 {
         self.elapsed.as_secs_f64() * 1_000.0
     }
+
+    /// Whether some of it was given up.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.samples.len() < self.count
+    }
 }
 
 /// Does all the work over so many connections, each taking the next piece as soon as its last one is done.
@@ -72,7 +77,7 @@ pub(crate) async fn closed<W: Work + 'static>(
             }
         });
     }
-    collect(tasks, count, started).await
+    collect(tasks, count, started, Duration::MAX).await
 }
 
 /// Starts pieces of work at instants that don't depend on how fast the ones before are answered. Latencies count from
@@ -111,7 +116,7 @@ pub(crate) async fn open<W: Work + 'static>(
             anyhow::Ok(connection.samples)
         });
     }
-    let outcome = collect(tasks, count, started).await;
+    let outcome = collect(tasks, count, started, Duration::MAX).await;
     let _ = pacer.join();
     outcome
 }
@@ -196,6 +201,16 @@ pub(crate) async fn burst<W: Work + 'static>(
     addresses: &Addresses,
     count: usize,
 ) -> anyhow::Result<Outcome> {
+    burst_within(work, addresses, count, Duration::MAX).await
+}
+
+/// The same, but what isn't answered in time is given up.
+pub(crate) async fn burst_within<W: Work + 'static>(
+    work: &Rc<W>,
+    addresses: &Addresses,
+    count: usize,
+    time: Duration,
+) -> anyhow::Result<Outcome> {
     let opened = open_all(addresses, count).await?;
     let barrier = Rc::new(Barrier::new(count + 1));
     let mut tasks = JoinSet::new();
@@ -208,7 +223,7 @@ pub(crate) async fn burst<W: Work + 'static>(
         });
     }
     barrier.wait().await;
-    collect(tasks, count, Instant::now()).await
+    collect(tasks, count, Instant::now(), time).await
 }
 
 async fn open_all(addresses: &Addresses, connections: usize) -> anyhow::Result<Vec<Connection>> {
@@ -223,10 +238,18 @@ async fn collect(
     mut tasks: JoinSet<anyhow::Result<Vec<Sample>>>,
     count: usize,
     started: Instant,
+    time: Duration,
 ) -> anyhow::Result<Outcome> {
     let mut samples = Vec::new();
-    while let Some(result) = tasks.join_next().await {
-        samples.extend(result??);
+    let all = async {
+        while let Some(result) = tasks.join_next().await {
+            samples.extend(result??);
+        }
+        anyhow::Ok(())
+    };
+    // What isn't done in time ends with the set of tasks.
+    if let Ok(result) = tokio::time::timeout(time, all).await {
+        result?;
     }
     Ok(Outcome { count, started, elapsed: started.elapsed(), samples })
 }

@@ -16,11 +16,14 @@ mod server;
 mod statistics;
 mod works;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use tokio::{runtime::Builder, task::LocalSet};
+use tokio::{runtime::Builder, task::LocalSet, time::timeout};
 
 use crate::{
     bench::{Bench, Scale},
@@ -29,6 +32,13 @@ use crate::{
     report::{FINDING_HEAD, LINE_HEAD, row, say},
     scenarios::Scenario,
 };
+
+/// What is set beside the server has the allocator that the server has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long a scenario may take: one that hangs fails, and the others go on.
+const LONGEST: Duration = Duration::from_mins(5);
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -88,8 +98,11 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         say(&row(&head.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()));
     }
     for scenario in scenarios {
-        if let Err(error) = scenario.run(&mut bench).await {
-            bench.report.fail(format!("{}: {error:#}", scenario.name()));
+        let (name, begun) = (scenario.name(), Instant::now());
+        match timeout(LONGEST, scenario.run(&mut bench)).await {
+            Ok(Ok(())) => say(&format!("{name} took {:.0} s", begun.elapsed().as_secs_f64())),
+            Ok(Err(error)) => bench.report.fail(format!("{name}: {error:#}")),
+            Err(_) => bench.report.fail(format!("{name} was stopped after {} s", LONGEST.as_secs())),
         }
     }
     bench.report.finish();

@@ -118,7 +118,7 @@ pub(crate) fn write(folder: &Path, setting: &Setting, report: &Report) -> anyhow
     let _ = writeln!(page, "\nThe invariants were checked {} times, after each scenario, and held.", report.audits);
     let draw = |page: &mut String, name: &str, title: &str, svg: &str| {
         let file = format!("{}-{name}.svg", setting.name);
-        let _ = writeln!(page, "\n## {title}\n\n![{title}]({file})");
+        let _ = writeln!(page, "\n### {title}\n\n![{title}]({file})");
         std::fs::write(folder.join(file), svg)
     };
     if !report.findings.is_empty() {
@@ -133,8 +133,17 @@ pub(crate) fn write(folder: &Path, setting: &Setting, report: &Report) -> anyhow
     for note in &report.notes {
         let _ = writeln!(page, "\n{note}");
     }
+    if !report.plots.is_empty() {
+        page.push_str("\n## Over rates and over time\n");
+    }
     for plot in &report.plots {
         draw(&mut page, plot.name, plot.title, &plot.svg)?;
+    }
+    if !report.tables.is_empty() {
+        page.push_str("\n## The same contended work under other locks\n");
+    }
+    for remark in &report.remarks {
+        let _ = writeln!(page, "\n{remark}");
     }
     for Table { plot, head, rows } in &report.tables {
         draw(&mut page, plot.name, plot.title, &plot.svg)?;

@@ -248,6 +248,8 @@ pub(crate) struct Report {
     /// What the load was, and what else is worth knowing.
     pub(crate) notes: Vec<String>,
     pub(crate) plots: Vec<Plot>,
+    /// What is to be known of the tables.
+    pub(crate) remarks: Vec<&'static str>,
     pub(crate) tables: Vec<Table>,
     pub(crate) audits: usize,
     /// What a request to a bare handler costs the client and the handler, in microseconds, by the load.
@@ -275,6 +277,12 @@ impl Report {
     /// Adds a plot; the name is its file's.
     pub(crate) fn draw(&mut self, name: &'static str, title: &'static str, svg: String) {
         self.plots.push(Plot { name, title, svg });
+    }
+
+    /// Says something of the comparisons.
+    pub(crate) fn remark(&mut self, text: &'static str) {
+        say(text);
+        self.remarks.push(text);
     }
 
     /// Adds a comparison.
