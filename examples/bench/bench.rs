@@ -47,6 +47,9 @@ impl Scale {
     }
 }
 
+/// Rounds that have taken so long aren't repeated.
+const ENOUGH: Duration = Duration::from_mins(1);
+
 /// What a figure is set beside.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
@@ -199,7 +202,13 @@ impl Bench {
         mut prepare: impl AsyncFnMut(&mut Self, Run, &Addresses) -> anyhow::Result<W>,
     ) -> anyhow::Result<[Line; N]> {
         let mut lines = runs.map(|run| Line::new(run.name, run.connections));
+        let begun = Instant::now();
         for round in 0..=self.scale.rounds {
+            if round > 1 && begun.elapsed() > ENOUGH {
+                let name = runs[0].name;
+                self.report.note(format!("{name}: {} of {} rounds, for want of time", round - 1, self.scale.rounds));
+                break;
+            }
             for (run, line) in runs.iter().zip(&mut lines) {
                 let count = if round == 0 { (run.count / 4).max(run.connections) } else { run.count };
                 let run = Run { count, ..*run };

@@ -51,12 +51,11 @@ const FACTOR: usize = 10;
 
 pub(super) async fn growth(bench: &mut Bench) -> anyhow::Result<()> {
     bench.require_own_servers()?;
-    let small = run(bench, "holds of 2 seats, small database", 8_000, Limit::Updates);
+    let small = run(bench, "holds of 2 seats, small database", 6_000, Limit::Updates);
     let before = bench.closed(small, async |bench, run, _| ready_to_hold(bench, run.count).await).await?;
-    // As much again as there is so far, nine times over.
-    let rounds = bench.scale.rounds + 1;
+    // As much again as there is so far, nine times over; the round that doesn't count was a quarter of one.
     let addresses = bench.servers(Setup::Default).await?;
-    for _ in 0..(FACTOR - 1) * rounds {
+    for _ in 0..(FACTOR - 1) * (4 * before.rates.len() + 1) / 4 {
         let work = Rc::new(ready_to_hold(bench, small.count).await?);
         load::closed(&work, &addresses, CONNECTIONS, small.count).await?;
     }
