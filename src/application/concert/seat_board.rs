@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 
 use super::{seat_layout::Layout, seat_map::SeatMap};
 use crate::domain::{
-    booking::SeatClaim,
+    booking::ClaimTerm,
     clock::Instant,
     concert::SeatStatus,
     id::{PerformanceId, SeatId},
@@ -89,7 +89,7 @@ pub(super) struct Board {
 #[derive(Default)]
 struct Known {
     /// By the position of their seats.
-    claims: Vec<Option<SeatClaim>>,
+    claims: Vec<Option<ClaimTerm>>,
     read_at: Option<Instant>,
     whole_at: Option<Instant>,
     map: Option<Arc<SeatMap>>,
@@ -108,7 +108,7 @@ impl Board {
 
     /// About how many bytes it takes, with two presentations of its map.
     pub(super) fn size(&self) -> usize {
-        3 * self.layout.size() + self.layout.len() * size_of::<Option<SeatClaim>>()
+        3 * self.layout.size() + self.layout.len() * size_of::<Option<ClaimTerm>>()
     }
 
     pub(super) fn performance_id(&self) -> PerformanceId {
@@ -128,7 +128,7 @@ impl Board {
 
     /// Takes in claims that were read at `now`, by what [`since`](Self::since) said, and tells those who follow what
     /// has changed. While nothing has, the map is the same one.
-    pub(super) fn learn(&self, claims: &[SeatClaim], since: Option<Instant>, now: Instant) -> Arc<SeatMap> {
+    pub(super) fn learn(&self, claims: &[ClaimTerm], since: Option<Instant>, now: Instant) -> Arc<SeatMap> {
         let mut known = self.lock();
         let is_new = known.take_in(&self.layout, claims);
         known.read_at = Some(now);
@@ -194,7 +194,7 @@ pub(super) struct Following {
 
 impl Known {
     /// Whether there was anything new in it.
-    fn take_in(&mut self, layout: &Layout, claims: &[SeatClaim]) -> bool {
+    fn take_in(&mut self, layout: &Layout, claims: &[ClaimTerm]) -> bool {
         let mut is_new = false;
         for claim in claims {
             let slot = layout.position(claim.seat_id).and_then(|position| self.claims.get_mut(position));
@@ -238,8 +238,8 @@ impl Known {
     fn changed_between(&self, instant: Instant, now: Instant) -> impl Iterator<Item = SeatId> {
         let since = instant - OVERLAP;
         let ended = since..=now + OVERLAP;
-        let is_changed = move |claim: &&SeatClaim| {
-            claim.changed_at >= since || claim.claim.held_until.is_some_and(|deadline| ended.contains(&deadline))
+        let is_changed = move |claim: &&ClaimTerm| {
+            claim.changed_at >= since || claim.held_until.is_some_and(|deadline| ended.contains(&deadline))
         };
         self.claims.iter().flatten().filter(is_changed).map(|claim| claim.seat_id)
     }
@@ -258,10 +258,8 @@ fn instant_of(version: i64) -> Option<Instant> {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::domain::{booking::Claim, concert::Seat, id::BookingId, points::Points};
+    use crate::domain::{concert::Seat, points::Points};
 
     fn board(seats: u64) -> Board {
         let seat = |id| Seat {
@@ -282,9 +280,8 @@ mod tests {
         DateTime::from_timestamp_millis(1_000_000_000_000).unwrap() + TimeDelta::seconds(seconds)
     }
 
-    fn held(seat: u64, changed_at: Instant, until: Instant) -> SeatClaim {
-        let claim = Claim { booking_id: BookingId(Uuid::nil()), held_until: Some(until) };
-        SeatClaim { seat_id: SeatId(seat), claim, changed_at }
+    fn held(seat: u64, changed_at: Instant, until: Instant) -> ClaimTerm {
+        ClaimTerm { seat_id: SeatId(seat), held_until: Some(until), changed_at }
     }
 
     fn seats_of(following: &Following) -> Option<Vec<u64>> {

@@ -27,7 +27,7 @@ use crate::{
         loader::{Load, Loader},
     },
     domain::{
-        booking::SeatClaim,
+        booking::ClaimTerm,
         clock::{Clock, Instant},
         concert::{Performance, SeatStatus},
         id::{ConcertId, PerformanceId, SeatId},
@@ -122,15 +122,15 @@ pub struct SeatMap {
 
 impl SeatMap {
     /// The map that claims make at `now`; `before` is the one before.
-    pub(super) fn new(layout: Arc<Layout>, claims: &[Option<SeatClaim>], now: Instant, before: Option<&Self>) -> Self {
+    pub(super) fn new(layout: Arc<Layout>, claims: &[Option<ClaimTerm>], now: Instant, before: Option<&Self>) -> Self {
         let mut latest = None;
         let mut next_end: Option<Instant> = None;
-        let mut status_of = |SeatClaim { claim, changed_at, .. }: &SeatClaim| {
+        let mut status_of = |claim: &ClaimTerm| {
             let status = claim.status_at(now);
             // A claim that is over changed its seat when it ended, which nothing had to write.
             let changed_at = match (status, claim.held_until) {
                 (SeatStatus::Available, Some(deadline)) => deadline,
-                _ => *changed_at,
+                _ => claim.changed_at,
             };
             latest = latest.max(Some(changed_at));
             if let (SeatStatus::Held, Some(deadline)) = (status, claim.held_until) {
@@ -261,7 +261,7 @@ impl Load for ReadClaims {
         for OneBoard(board) in keys {
             let now = self.clock.now();
             let since = board.since(now);
-            let claims = repositories.bookings().list_claims_of(board.performance_id(), since).await?;
+            let claims = repositories.bookings().list_terms(board.performance_id(), since).await?;
             maps.insert(OneBoard(Arc::clone(board)), board.learn(&claims, since, now));
         }
         Ok(maps)
@@ -271,12 +271,11 @@ impl Load for ReadClaims {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
-    use uuid::Uuid;
 
     use std::fmt::Write;
 
     use super::*;
-    use crate::domain::{booking::Claim, concert::Seat, id::BookingId, points::Points};
+    use crate::domain::{concert::Seat, points::Points};
 
     const PERFORMANCE: PerformanceId = PerformanceId(1);
 
@@ -302,12 +301,11 @@ mod tests {
         Instant::default() + TimeDelta::seconds(seconds)
     }
 
-    fn claim(seat: u64, held_until: Option<Instant>, changed_at: Instant) -> SeatClaim {
-        let claim = Claim { booking_id: BookingId(Uuid::nil()), held_until };
-        SeatClaim { seat_id: SeatId(seat), claim, changed_at }
+    fn claim(seat: u64, held_until: Option<Instant>, changed_at: Instant) -> ClaimTerm {
+        ClaimTerm { seat_id: SeatId(seat), held_until, changed_at }
     }
 
-    fn map(claims: &[SeatClaim], now: Instant) -> SeatMap {
+    fn map(claims: &[ClaimTerm], now: Instant) -> SeatMap {
         let layout = layout();
         let claim_of = |id| claims.iter().find(|claim| claim.seat_id == id).copied();
         let claims: Vec<_> = layout.ids().map(claim_of).collect();
@@ -326,7 +324,7 @@ mod tests {
 
     #[test]
     fn the_version_is_the_latest_change_and_a_hold_that_ends_is_one() {
-        let milliseconds = |claims: &[SeatClaim], now| map(claims, now).version() / 1_000;
+        let milliseconds = |claims: &[ClaimTerm], now| map(claims, now).version() / 1_000;
         assert_eq!(map(&[], at(10)).version(), 0);
         let claims = [claim(20, None, at(5)), claim(30, Some(at(20)), at(8))];
         assert_eq!(milliseconds(&claims, at(10)), at(8).timestamp_millis());

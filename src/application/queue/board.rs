@@ -12,7 +12,7 @@ use super::pace::{Pace, Paces};
 use crate::{
     application::loader::Load,
     domain::{
-        clock::Instant,
+        clock::{Clock, Instant},
         id::{ConcertId, QueueTokenId},
         queue::{Queue, QueueRepository, QueueToken, Wait},
         repository_error::RepositoryError,
@@ -183,6 +183,24 @@ impl Load for TokenRows {
     ) -> Result<HashMap<QueueTokenId, QueueToken>, RepositoryError> {
         let tokens = repositories.queues().list_tokens(keys).await?;
         Ok(tokens.into_iter().map(|token| (token.id, token)).collect())
+    }
+}
+
+/// Reads which tokens open the gate: those that are active and in use. What else a token may be is seldom asked there.
+pub(super) struct UsedTokens(pub(super) Arc<dyn Clock>);
+
+#[async_trait]
+impl Load for UsedTokens {
+    type Key = QueueTokenId;
+    type Value = ();
+
+    async fn load(
+        &self,
+        repositories: &mut dyn Repositories,
+        keys: &[QueueTokenId],
+    ) -> Result<HashMap<QueueTokenId, ()>, RepositoryError> {
+        let used = repositories.queues().list_used(keys, self.0.now()).await?;
+        Ok(used.into_iter().map(|id| (id, ())).collect())
     }
 }
 

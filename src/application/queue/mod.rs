@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use self::{
-    board::{Boards, TokenRows},
+    board::{Boards, TokenRows, UsedTokens},
     lane::{Command, Outcome, QueueWork},
     pace::Paces,
     presence::{PresenceWork, Sign},
@@ -90,7 +90,8 @@ pub struct QueueFacade {
     boards: Loader<Boards>,
     known: Boards,
     rows: Loader<TokenRows>,
-    checks: Loader<TokenRows>,
+    used: Loader<UsedTokens>,
+    checks: Loader<UsedTokens>,
     feeds: Feeds,
     tasks: TaskTracker,
     orders: admission::Orders,
@@ -114,7 +115,8 @@ impl QueueFacade {
             boards: Loader::start(known.clone(), &ports.database, tasks),
             known,
             rows: Loader::start(TokenRows, &ports.database, tasks),
-            checks: Loader::start_patient(TokenRows, PATIENCE, &ports.database, tasks),
+            used: Loader::start(UsedTokens(Arc::clone(&ports.clock)), &ports.database, tasks),
+            checks: Loader::start_patient(UsedTokens(Arc::clone(&ports.clock)), PATIENCE, &ports.database, tasks),
             feeds: Feeds::default(),
             tasks: tasks.clone(),
             orders: admission::Orders::default(),
@@ -193,6 +195,9 @@ impl QueueFacade {
 
     /// Lets an active token through the gate, claiming it if this is its first use; else says why not.
     pub async fn require_active(&self, id: QueueTokenId) -> Result<(), AppError> {
+        if self.used.get(id).await?.is_some() {
+            return Ok(());
+        }
         let token = self.rows.get(id).await?.ok_or(Refusal::QueueTokenInvalid)?;
         match require_active(&token, self.ports.now()) {
             Ok(_) => self.claimed(token).await.map(|_| ()),
@@ -202,7 +207,10 @@ impl QueueFacade {
 
     /// Whether a token is active still, for those who follow something by it: thousands ask at once, in no hurry.
     pub async fn check_active(&self, id: QueueTokenId) -> Result<(), AppError> {
-        let token = self.checks.get(id).await?.ok_or(Refusal::QueueTokenInvalid)?;
+        if self.checks.get(id).await?.is_some() {
+            return Ok(());
+        }
+        let token = self.rows.get(id).await?.ok_or(Refusal::QueueTokenInvalid)?;
         require_active(&token, self.ports.now())?;
         Ok(())
     }

@@ -11,5 +11,5 @@ mod service;
 pub use best_available::{BestAvailable, Shortage};
 pub use house::{FreeSeats, House};
 pub use model::{BookedSeat, Booking, BookingState, Claim, HoldPolicy};
-pub use repository::{BookingFilter, BookingRepository, ChoiceRepository, SeatClaim};
+pub use repository::{BookingFilter, BookingRepository, ChoiceRepository, ClaimTerm, SeatClaim};
 pub use service::{HoldBatch, HoldRequest, HoldUnderLock, Wish};

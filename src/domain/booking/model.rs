@@ -184,11 +184,16 @@ pub struct Claim {
 impl Claim {
     /// What it makes of its seat at `now`.
     pub fn status_at(&self, now: Instant) -> SeatStatus {
-        match self.held_until {
-            None => SeatStatus::Sold,
-            Some(deadline) if now < deadline => SeatStatus::Held,
-            Some(_) => SeatStatus::Available,
-        }
+        claimed_status(self.held_until, now)
+    }
+}
+
+/// What a claim until then makes of its seat at `now`.
+pub(super) fn claimed_status(held_until: Option<Instant>, now: Instant) -> SeatStatus {
+    match held_until {
+        None => SeatStatus::Sold,
+        Some(deadline) if now < deadline => SeatStatus::Held,
+        Some(_) => SeatStatus::Available,
     }
 }
 

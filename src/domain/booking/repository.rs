@@ -2,24 +2,40 @@
 
 use async_trait::async_trait;
 
-use super::{Booking, Claim};
+use super::{Booking, Claim, model::claimed_status};
 use crate::domain::{
     clock::Instant,
-    concert::Seat,
+    concert::{Seat, SeatStatus},
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
     page::Page,
     repository_error::RepositoryError,
 };
 
-/// A claim with its seat, as a seat map needs it.
+/// A claim with its seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatClaim {
     /// On which seat.
     pub seat_id: SeatId,
     /// The claim.
     pub claim: Claim,
-    /// When it was last written.
+}
+
+/// What a seat map needs of a claim: not whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimTerm {
+    /// On which seat.
+    pub seat_id: SeatId,
+    /// Until when; `None`: sold.
+    pub held_until: Option<Instant>,
+    /// When that was last written.
     pub changed_at: Instant,
+}
+
+impl ClaimTerm {
+    /// What it makes of its seat at `now`.
+    pub fn status_at(&self, now: Instant) -> SeatStatus {
+        claimed_status(self.held_until, now)
+    }
 }
 
 /// Which of a user's bookings to list.
@@ -105,13 +121,13 @@ pub trait BookingRepository: Send {
     /// The claims on these seats, live or past; unclaimed ones are left out. No lock of their own.
     async fn list_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError>;
 
-    /// The claims of a performance, live or past, that were written at `since` or later; all, if there is none. No
-    /// lock. A seat that was claimed once has a claim ever after.
-    async fn list_claims_of(
+    /// The terms of a performance's claims, live or past, that were written at `since` or later; all, if there is none.
+    /// No lock. A seat that was claimed once has a claim ever after.
+    async fn list_terms(
         &mut self,
         performance_id: PerformanceId,
         since: Option<Instant>,
-    ) -> Result<Vec<SeatClaim>, RepositoryError>;
+    ) -> Result<Vec<ClaimTerm>, RepositoryError>;
 
     /// Removes those claims on locked seats that are over at `now`.
     async fn delete_past_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError>;

@@ -92,6 +92,9 @@ pub trait QueueRepository: Send {
     /// Tokens by id, in no order; absent ones are left out. No lock.
     async fn list_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
 
+    /// Which of these tokens are active at `now` and have been used, in no order. No lock.
+    async fn list_used(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<Vec<QueueTokenId>, RepositoryError>;
+
     /// Tokens by id, locked in ascending order of id; absent ones are left out.
     async fn lock_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
 

@@ -13,7 +13,7 @@ use super::{
     unit_of_work::Session,
 };
 use crate::domain::{
-    booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, SeatClaim},
+    booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, ClaimTerm, SeatClaim},
     clock::Instant,
     concert::Seat,
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
@@ -496,7 +496,7 @@ impl BookingRepository for Session {
         let ids = padded(seat_ids.iter().map(|id| id.0));
         // Each seat's row before its claim's: a claim is written under the lock of its seat alone.
         let text = format!(
-            "SELECT c.seat_id, c.booking_id, c.held_until, c.changed_at FROM seats s FORCE INDEX (PRIMARY) \
+            "SELECT c.seat_id, c.booking_id, c.held_until FROM seats s FORCE INDEX (PRIMARY) \
              STRAIGHT_JOIN seat_claims c FORCE INDEX (PRIMARY) ON c.seat_id = s.id \
              WHERE s.id IN {} ORDER BY s.id FOR UPDATE",
             list(ids.len())
@@ -517,19 +517,23 @@ impl BookingRepository for Session {
         Ok(rows.into_iter().map(SeatClaim::from).collect())
     }
 
-    async fn list_claims_of(
+    async fn list_terms(
         &mut self,
         performance_id: PerformanceId,
         since: Option<Instant>,
-    ) -> Result<Vec<SeatClaim>, RepositoryError> {
-        // By the index, whatever the statistics say: all but a few of a large performance's claims are old.
-        let text = format!("{CLAIM} FORCE INDEX (ix_seat_claims_changed) WHERE performance_id = ? AND changed_at >= ?");
-        let rows: Vec<ClaimRow> = sqlx::query_as(AssertSqlSafe(text))
-            .bind(performance_id.0)
-            .bind(datetime(since.unwrap_or_default()))
-            .fetch_all(self.connection())
-            .await?;
-        Ok(rows.into_iter().map(SeatClaim::from).collect())
+    ) -> Result<Vec<ClaimTerm>, RepositoryError> {
+        // By the index, whatever the statistics say: all but a few of a large performance's claims are old. It holds
+        // all that is asked for.
+        let rows: Vec<(u64, Option<Instant>, Instant)> = sqlx::query_as(
+            "SELECT seat_id, held_until, changed_at FROM seat_claims FORCE INDEX (ix_seat_claims_changed) \
+             WHERE performance_id = ? AND changed_at >= ?",
+        )
+        .bind(performance_id.0)
+        .bind(datetime(since.unwrap_or_default()))
+        .fetch_all(self.connection())
+        .await?;
+        let term = |(seat_id, held_until, changed_at)| ClaimTerm { seat_id: SeatId(seat_id), held_until, changed_at };
+        Ok(rows.into_iter().map(term).collect())
     }
 
     async fn delete_past_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError> {
@@ -684,12 +688,16 @@ mod tests {
         uow.bookings().delete_past_claims(&[], at(300)).await.unwrap();
         uow.bookings().delete_past_claims(&seats, at(300)).await.unwrap();
         uow.bookings().insert_claims(std::slice::from_ref(&second), at(300)).await.unwrap();
-        let mut claims = uow.bookings().list_claims_of(sale.performance_id, None).await.unwrap();
+        let seats: Vec<_> = sale.seats[..3].iter().map(|seat| seat.id).collect();
+        let mut claims = uow.bookings().list_claims(&seats).await.unwrap();
         claims.sort_by_key(|claim| claim.seat_id);
         let holders: Vec<_> = claims.iter().map(|it| (it.claim.booking_id, it.claim.held_until)).collect();
         let (mine, theirs) = ((first.id, Some(at(300))), (second.id, Some(at(900))));
         assert_eq!(holders, [mine, theirs, theirs]);
-        assert_eq!(claims[2].changed_at, at(300));
+        let mut terms = uow.bookings().list_terms(sale.performance_id, None).await.unwrap();
+        terms.sort_by_key(|term| term.seat_id);
+        let instants: Vec<_> = terms.iter().map(|it| (it.held_until, it.changed_at)).collect();
+        assert_eq!(instants[1..], [(Some(at(900)), at(300)); 2]);
         // Its seat is another's now: what is extended or paid must have it, what is given up must leave it alone.
         let ids: Vec<_> = first.seat_ids().collect();
         let cancelled = Booking { state: BookingState::Cancelled { at: at(301) }, ..first.clone() };
@@ -716,8 +724,8 @@ mod tests {
         let mut found = uow.bookings().list(&[paid.id, extended.id]).await.unwrap();
         found.sort_by_key(|booking| booking.id);
         assert_eq!(found, [paid.clone(), extended.clone()]);
-        let claims = uow.bookings().list_claims_of(sale.performance_id, None).await.unwrap();
-        let until: HashMap<_, _> = claims.iter().map(|it| (it.seat_id, it.claim.held_until)).collect();
+        let terms = uow.bookings().list_terms(sale.performance_id, None).await.unwrap();
+        let until: HashMap<_, _> = terms.iter().map(|it| (it.seat_id, it.held_until)).collect();
         let expected = [(0, None), (1, None), (2, Some(at(420)))];
         assert_eq!(until, expected.map(|(seat, until)| (sale.seats[seat].id, until)).into());
         // Neither is pending in the table any more, or has what it takes.
@@ -732,11 +740,11 @@ mod tests {
         write(&mut uow, std::slice::from_ref(&given_back), at(30)).await;
         assert_eq!(uow.bookings().list(&[paid.id]).await.unwrap(), [given_back]);
         let claims = uow.bookings().list_claims(&[sale.seats[0].id]).await.unwrap();
-        assert_eq!((claims[0].claim.held_until, claims[0].changed_at), (Some(at(30)), at(30)));
+        assert_eq!(claims[0].claim.held_until, Some(at(30)));
         // The first two seats were given back at 30, the third held longer at 20.
         for (since, count) in [(at(20), 3), (at(21), 2), (at(30), 2), (at(31), 0)] {
-            let claims = uow.bookings().list_claims_of(sale.performance_id, Some(since)).await.unwrap();
-            assert_eq!(claims.len(), count, "{since}");
+            let terms = uow.bookings().list_terms(sale.performance_id, Some(since)).await.unwrap();
+            assert_eq!(terms.len(), count, "{since}");
         }
     }
 
@@ -760,8 +768,8 @@ mod tests {
         let mut found = uow.bookings().list(&bookings.iter().map(|it| it.id).collect::<Vec<_>>()).await.unwrap();
         found.sort_by_key(|booking| booking.id);
         assert_eq!(found, written);
-        let claims = uow.bookings().list_claims_of(sale.performance_id, None).await.unwrap();
-        let sold: Vec<_> = claims.iter().filter(|it| it.claim.held_until.is_none()).collect();
+        let terms = uow.bookings().list_terms(sale.performance_id, None).await.unwrap();
+        let sold: Vec<_> = terms.iter().filter(|it| it.held_until.is_none()).collect();
         assert_eq!((sold.len(), sold[0].seat_id), (1, sale.seats[1].id));
     }
 

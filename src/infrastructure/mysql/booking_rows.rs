@@ -17,7 +17,7 @@ use crate::domain::{
 pub(super) const BOOKING: &str = "SELECT id, user_id, concert_id, performance_id, status, total_price, held_until, extended, \
      payment_id, created_at, confirmed_at, cancelled_at FROM bookings";
 
-pub(super) const CLAIM: &str = "SELECT seat_id, booking_id, held_until, changed_at FROM seat_claims";
+pub(super) const CLAIM: &str = "SELECT seat_id, booking_id, held_until FROM seat_claims";
 
 #[derive(FromRow)]
 pub(super) struct BookingRow {
@@ -91,7 +91,6 @@ pub(super) struct ClaimRow {
     pub(super) seat_id: u64,
     pub(super) booking_id: Uuid,
     pub(super) held_until: Option<Instant>,
-    pub(super) changed_at: Instant,
 }
 
 /// A seat, and the claim on it if it has one.
@@ -115,7 +114,6 @@ impl From<ClaimRow> for SeatClaim {
         Self {
             seat_id: SeatId(row.seat_id),
             claim: Claim { booking_id: BookingId(row.booking_id), held_until: row.held_until },
-            changed_at: row.changed_at,
         }
     }
 }

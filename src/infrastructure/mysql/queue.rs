@@ -441,6 +441,21 @@ impl QueueRepository for Session {
         self.tokens_by_id(ids, "").await
     }
 
+    async fn list_used(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<Vec<QueueTokenId>, RepositoryError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = padded(ids.iter().map(|id| id.0));
+        let text = format!(
+            "SELECT id FROM queue_tokens FORCE INDEX (PRIMARY) WHERE id IN {} AND status = 'ACTIVE' \
+             AND claimed_at IS NOT NULL AND lapses_at > ?",
+            list(ids.len())
+        );
+        let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let found: Vec<u64> = query.bind(now).fetch_all(self.connection()).await?;
+        Ok(found.into_iter().map(QueueTokenId).collect())
+    }
+
     async fn lock_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError> {
         self.tokens_by_id(ids, " FOR UPDATE").await
     }
@@ -728,12 +743,18 @@ mod tests {
         let found = queues.list_tokens(&ids).await.unwrap();
         let TokenState::Active(claimed) = found[0].state else { panic!("{found:?}") };
         assert_eq!((claimed.claimed_at, claimed.lapses_at), (Some(at(59)), at(600)));
+        let last = at(600) - TimeDelta::microseconds(1);
+        for (now, used) in [(at(59), &ids[..1]), (last, &ids[..1]), (at(600), &[])] {
+            assert_eq!(queues.list_used(&ids, now).await.unwrap(), used, "{now}");
+        }
         assert_eq!(found[1..], [admitted[1], tokens[2]]);
 
         queues.update_tokens(&[ended(tokens[0], Ending::Completed)], at(70)).await.unwrap();
         queues.update_tokens(&[ended(tokens[0], Ending::Completed)], at(80)).await.unwrap();
         queues.update_tokens(&[], at(80)).await.unwrap();
         assert_eq!(queues.list_tokens(&ids[..1]).await.unwrap(), [ended(tokens[0], Ending::Completed)]);
+        assert!(queues.list_used(&ids, at(80)).await.unwrap().is_empty());
+        assert!(queues.list_used(&[], at(80)).await.unwrap().is_empty());
         assert!(queues.list_tokens(&[]).await.unwrap().is_empty());
         uow.commit().await.unwrap();
         let kept: (Instant, Instant) =
