@@ -14,6 +14,7 @@ use crate::{
         Ports,
         audit::AuditFacade,
         booking::BookingFacade,
+        changes::Changes,
         concert::{CatalogueSettings, ConcertFacade},
         event::{EventFacade, EventRelay, EventUpkeep, RelaySettings},
         housekeeping::HousekeepingFacade,
@@ -99,6 +100,7 @@ impl App {
             randomness: Arc::clone(&randomness),
             signer: Arc::new(signer),
             events_written: Arc::default(),
+            seats_changed: Changes::default(),
         };
         let tasks = TaskTracker::new();
         let lane_ports = LanePorts {
@@ -222,7 +224,11 @@ fn facades(
         refresh_token_days: config.refresh_token_days,
         failed_logins_per_account: config.failed_logins_per_account,
     };
-    let catalogue = CatalogueSettings { max_age: config.catalogue_cache, write_seat: seat::write_seat };
+    let catalogue = CatalogueSettings {
+        max_age: config.catalogue_cache,
+        seat_map_age: config.seat_map_cache,
+        write_seat: seat::write_seat,
+    };
     let hasher = Arc::new(Argon2Hasher::new(Arc::clone(&ports.randomness)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settlements = Arc::new(SettlementLanes::start(ports.clone(), policy, lanes, lane_ports));

@@ -73,6 +73,11 @@ pub const VARIABLES: &[Variable] = &[
         "1000",
         "How old lists of concerts and performances may be (0 to 1000); 0 reads them anew for everybody",
     ),
+    variable(
+        "SEAT_MAP_CACHE_MILLISECONDS",
+        "3",
+        "How old a seat map may be that another instance has changed (0 to 1000); 0 reads it anew for all who ask",
+    ),
     variable("REQUEST_TIMEOUT_SECONDS", "30", "After how long a request is given up"),
     variable("MAX_REQUESTS", "10000", "The most requests under way; the next are turned away at once with 503"),
     variable("MAX_CONNECTIONS", "20000", "The most connections of clients; those beyond wait to be taken on"),
@@ -201,6 +206,8 @@ pub struct Config {
     pub lane_inbox: usize,
     /// `CATALOGUE_CACHE_MILLISECONDS`
     pub catalogue_cache: Duration,
+    /// `SEAT_MAP_CACHE_MILLISECONDS`
+    pub seat_map_cache: Duration,
     /// `REQUEST_TIMEOUT_SECONDS`
     pub request_timeout: Duration,
     /// `MAX_REQUESTS`
@@ -296,6 +303,7 @@ impl Config {
             lane_batch_limit: reader.number("LANE_BATCH_LIMIT", 1, 512),
             lane_inbox: reader.number("LANE_INBOX", 1, 65_536),
             catalogue_cache: Duration::from_millis(reader.number("CATALOGUE_CACHE_MILLISECONDS", 0, 1_000)),
+            seat_map_cache: Duration::from_millis(reader.number("SEAT_MAP_CACHE_MILLISECONDS", 0, 1_000)),
             request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1, 3_600),
             max_requests: reader.number("MAX_REQUESTS", 1, 1_000_000),
             connections: ConnectionSettings {

@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod booking;
+pub mod changes;
 pub mod concert;
 mod draw;
 pub mod error;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use self::changes::Changes;
 use crate::domain::{
     clock::{Clock, Instant},
     id::{BookingId, EventId, PaymentId, TransactionId},
@@ -59,6 +61,8 @@ pub struct Ports {
     pub signer: Arc<dyn TokenSigner>,
     /// Notified of each commit of this instance that wrote events.
     pub events_written: Arc<Notify>,
+    /// Each commit of this instance that changed what seats are.
+    pub seats_changed: Changes,
 }
 
 impl Ports {

@@ -233,6 +233,28 @@ async fn every_gated_route_lets_an_active_token_through(_: MySqlPoolOptions, opt
     app.assert_sound().await;
 }
 
+/// Left or paid on one server: the other, which has just let the same token in, knows it at once.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_token_that_ended_elsewhere_opens_no_gate_any_more(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_with(options, 2, &[("SEAT_MAP_CACHE_MILLISECONDS", "1000")]);
+    let sale = app.sale(1, 10).await;
+    let path = format!("{BASE_PATH}/performances/{}/seats", sale.performance_id);
+    let (leaver, payer) = (app.buyer(&sale).await, app.buyer_with_points(&sale, "50000").await);
+    let booking = payer.hold(sale.performance_id, &sale.seats[..1]).await.expect(201).text("bookingId");
+    for buyer in [&leaver, &payer] {
+        for client in app.everywhere(buyer) {
+            client.get(&path).await.expect(200);
+        }
+    }
+    app.at_instance(&leaver, 0).delete("/api/v1/queue/tokens/current").await.expect(204);
+    app.at_instance(&payer, 0).pay(&booking, "pay").await.expect(201);
+    for buyer in [&leaver, &payer] {
+        for client in app.everywhere(buyer) {
+            client.get(&path).await.expect_problem(403, "QUEUE_TOKEN_EXPIRED");
+        }
+    }
+}
+
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_head_request_is_gated_as_its_get_is(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);

@@ -166,3 +166,34 @@ async fn a_performance_that_isnt_there_has_no_map(_: MySqlPoolOptions, options: 
         reply.expect_problem(404, "PERFORMANCE_NOT_FOUND");
     }
 }
+
+/// What another server has changed is seen a moment later, by the clock, and what this one has changed at once: also a
+/// hold that ends.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_map_is_what_others_made_of_it_a_moment_ago_at_most(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_with(options, 2, &[("SEAT_MAP_CACHE_MILLISECONDS", "3")]);
+    let sale = app.sale(1, 3).await;
+    let buyer = app.buyer(&sale).await;
+    let [here, there] = [app.at_instance(&buyer, 0), app.at_instance(&buyer, 1)];
+    let statuses = async |client: &Client| {
+        let map = map(client, &sale).await.json();
+        map["seats"].as_array().unwrap().iter().map(|seat| seat["status"].clone()).collect::<Vec<_>>()
+    };
+    let (free, held) = (["AVAILABLE"; 3], ["HELD", "AVAILABLE", "AVAILABLE"]);
+    let both = async || (statuses(&here).await, statuses(&there).await);
+    assert_eq!(both().await, (free.map(Value::from).to_vec(), free.map(Value::from).to_vec()));
+    let booking = here.hold(sale.performance_id, &sale.seats[..1]).await.expect(201).text("bookingId");
+    assert_eq!(both().await, (held.map(Value::from).to_vec(), free.map(Value::from).to_vec()));
+    app.clock.advance(TimeDelta::milliseconds(2));
+    assert_eq!(statuses(&there).await, free);
+    app.clock.advance(TimeDelta::milliseconds(1));
+    assert_eq!(both().await, (held.map(Value::from).to_vec(), held.map(Value::from).to_vec()));
+    cancel(&there, &booking).await;
+    assert_eq!(both().await, (held.map(Value::from).to_vec(), free.map(Value::from).to_vec()));
+
+    here.hold(sale.performance_id, &sale.seats[..1]).await.expect(201);
+    app.clock.advance(TimeDelta::seconds(300) - TimeDelta::milliseconds(1));
+    assert_eq!(both().await, (held.map(Value::from).to_vec(), held.map(Value::from).to_vec()));
+    app.clock.advance(TimeDelta::milliseconds(1));
+    assert_eq!(both().await, (free.map(Value::from).to_vec(), free.map(Value::from).to_vec()));
+}

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta};
 use concert_reservation::{
     application::{
         Ports,
+        changes::Changes,
         error::AppError,
         user::{SessionSettings, TokensInfo, UserFacade},
     },
@@ -47,6 +48,7 @@ impl World {
             randomness: Arc::new(OsRandomness),
             signer: Arc::new(HmacTokenSigner::new(&["a secret of more than 32 characters".to_owned()]).unwrap()),
             events_written: Arc::default(),
+            seats_changed: Changes::default(),
         };
         let hasher = Arc::new(Argon2Hasher::new(Arc::new(OsRandomness)));
         UserFacade::new(ports, hasher, 2, SessionSettings::default()).unwrap()

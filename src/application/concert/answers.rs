@@ -2,10 +2,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -14,7 +11,7 @@ use metrics::Counter;
 use moka::future::Cache;
 
 use crate::{
-    application::error::AppError,
+    application::{changes::Changes, error::AppError},
     domain::clock::{Clock, Instant},
 };
 
@@ -23,21 +20,6 @@ const BYTES: u64 = 32 * 1024 * 1024;
 
 /// How long an answer that nobody asks for stays in memory: that it is old is decided by the clock.
 const IDLE: Duration = Duration::from_secs(10);
-
-/// What counts the changes that this process makes to the catalogue: an answer from before one isn't given after it.
-#[derive(Clone, Default)]
-pub(super) struct Changes(Arc<AtomicU64>);
-
-impl Changes {
-    /// To be called after each commit.
-    pub(super) fn note(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 /// What was answered, or why not.
 struct Answer<T> {
@@ -166,7 +148,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures::future::join_all;
 

@@ -4,10 +4,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     ConcertDetailsInfo, ConcertFacade, ConcertInfo, PerformanceInfo, PerformanceProgressInfo,
-    answers::{Answers, Changes, Published},
+    answers::{Answers, Published},
 };
 use crate::{
-    application::{Ports, error::AppError},
+    application::{Ports, changes::Changes, error::AppError},
     domain::{
         clock::Instant,
         concert::{Concert, ConcertFilter, Performance, Venue},

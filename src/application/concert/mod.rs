@@ -17,8 +17,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::task::TaskTracker;
 
-use self::{answers::Changes, catalogue::Catalogue, seat_map::SeatMaps};
-use super::{Ports, error::AppError, settlement::SettlementLanes};
+use self::{catalogue::Catalogue, seat_map::SeatMaps};
+use super::{Ports, changes::Changes, error::AppError, settlement::SettlementLanes};
 use crate::domain::{
     concert::{Concert, Performance, PerformanceStatus},
     id::{ConcertId, PerformanceId},
@@ -96,6 +96,8 @@ pub struct QueueInfo {
 pub struct CatalogueSettings {
     /// How old what everybody reads of it may be.
     pub max_age: Duration,
+    /// How old what somebody else's server has made of seats may be.
+    pub seat_map_age: Duration,
     /// How a seat is presented.
     pub write_seat: WriteSeat,
 }
@@ -118,7 +120,7 @@ impl ConcertFacade {
         settings: CatalogueSettings,
         tasks: &TaskTracker,
     ) -> Self {
-        let seat_maps = Arc::new(SeatMaps::start(&ports, settings.write_seat, tasks));
+        let seat_maps = Arc::new(SeatMaps::start(&ports, &settings, tasks));
         let changes = Changes::default();
         let catalogue = Catalogue::new(&ports, settings.max_age, &changes);
         Self { ports, settlement, catalogue, changes, seat_maps, tasks: tasks.clone() }

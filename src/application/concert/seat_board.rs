@@ -93,6 +93,8 @@ struct Known {
     read_at: Option<Instant>,
     whole_at: Option<Instant>,
     map: Option<Arc<SeatMap>>,
+    /// How many changes of this process the last reading came after.
+    changes: u64,
     /// Oldest first; each begins where the one before ended.
     history: VecDeque<Arc<SeatChanges>>,
     /// What was told last to somebody who came with a version of another instance.
@@ -153,6 +155,19 @@ impl Board {
             }
         }
         map
+    }
+
+    /// Notes how many changes this process had made before the last reading began.
+    pub(super) fn keep(&self, changes: u64) {
+        self.lock().changes = changes;
+    }
+
+    /// The map as it was read last, if that is less than `max_age` ago, this process has made no change since, and no
+    /// hold has ended.
+    pub(super) fn kept(&self, changes: u64, now: Instant, max_age: TimeDelta) -> Option<Arc<SeatMap>> {
+        let known = self.lock();
+        let is_recent = known.read_at.is_some_and(|read_at| (now - read_at).abs() < max_age);
+        known.map.as_ref().filter(|map| is_recent && known.changes == changes && map.holds_at(now)).cloned()
     }
 
     /// Begins to follow: what a viewer who has version `told` must hear first, if anything, and where the rest comes
@@ -311,6 +326,24 @@ mod tests {
         assert!(same(&board.learn(&[held(1, at(0), at(10))], Some(at(0)), at(9))), "read twice");
         let over = board.learn(&[], Some(at(0)), at(10));
         assert!(!same(&over) && over.version() > first.version());
+    }
+
+    #[test]
+    fn a_map_is_kept_for_a_moment_unless_this_process_or_the_clock_changes_it() {
+        let board = board(1);
+        let millisecond = TimeDelta::milliseconds(1);
+        let is_kept = |changes, now| board.kept(changes, now, millisecond * 3).is_some();
+        assert!(!is_kept(0, at(0)), "nothing was read");
+        board.learn(&[held(1, at(0), at(0) + millisecond * 2)], None, at(0));
+        board.keep(7);
+        assert!(is_kept(7, at(0)) && is_kept(7, at(0) + millisecond));
+        assert!(!is_kept(8, at(0)), "a change since");
+        assert!(!is_kept(7, at(0) + millisecond * 2), "a hold that has ended");
+        board.learn(&[held(1, at(9), at(99))], Some(at(0)), at(10));
+        assert!(is_kept(7, at(10) + millisecond * 2));
+        assert!(!is_kept(7, at(10) + millisecond * 3), "too old");
+        assert!(!is_kept(7, at(10) - millisecond), "a clock that was set back");
+        assert!(board.kept(7, at(10), TimeDelta::zero()).is_none(), "nothing is kept");
     }
 
     #[test]

@@ -11,12 +11,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use metrics::Counter;
 use moka::future::Cache;
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
 use super::{
+    CatalogueSettings,
     seat_board::{Board, version_of},
     seat_layout::{Layout, WriteSeat},
 };
@@ -28,8 +30,8 @@ use crate::{
     },
     domain::{
         booking::ClaimTerm,
-        clock::{Clock, Instant},
-        concert::{Performance, SeatStatus},
+        clock::Instant,
+        concert::SeatStatus,
         id::{ConcertId, PerformanceId, SeatId},
         refusal::Refusal,
         repository_error::RepositoryError,
@@ -50,7 +52,8 @@ const PERFORMANCES: u64 = 10_000;
 pub(super) struct SeatMaps {
     ports: Ports,
     write_seat: WriteSeat,
-    performances: Cache<PerformanceId, Performance>,
+    max_age: TimeDelta,
+    concerts: Cache<PerformanceId, ConcertId>,
     boards: Cache<PerformanceId, Arc<Board>>,
     hits: Counter,
     misses: Counter,
@@ -59,33 +62,47 @@ pub(super) struct SeatMaps {
 
 impl SeatMaps {
     /// Starts with nothing known.
-    pub(super) fn start(ports: &Ports, write_seat: WriteSeat, tasks: &TaskTracker) -> Self {
+    pub(super) fn start(ports: &Ports, settings: &CatalogueSettings, tasks: &TaskTracker) -> Self {
         let weight = |_: &PerformanceId, board: &Arc<Board>| u32::try_from(board.size()).unwrap_or(u32::MAX);
         Self {
             ports: ports.clone(),
-            write_seat,
-            performances: Cache::builder().max_capacity(PERFORMANCES).time_to_live(PERFORMANCE_AGE).build(),
+            write_seat: settings.write_seat,
+            max_age: TimeDelta::from_std(settings.seat_map_age).unwrap_or(TimeDelta::zero()),
+            concerts: Cache::builder().max_capacity(PERFORMANCES).time_to_live(PERFORMANCE_AGE).build(),
             boards: Cache::builder().max_capacity(BOARD_BYTES).weigher(weight).build(),
             hits: metrics::counter!("cache_hits_total", "cache" => "seat_layouts"),
             misses: metrics::counter!("cache_misses_total", "cache" => "seat_layouts"),
-            claims: Loader::start(ReadClaims { clock: Arc::clone(&ports.clock) }, &ports.database, tasks),
+            claims: Loader::start(ReadClaims(ports.clone()), &ports.database, tasks),
         }
     }
 
     /// The board of a performance of this concert.
     pub(super) async fn board(&self, id: PerformanceId, concert_id: ConcertId) -> Result<Arc<Board>, AppError> {
-        let performance = self.performances.try_get_with(id, self.find_performance(id));
-        if performance.await.map_err(Arc::unwrap_or_clone)?.concert_id != concert_id {
+        let its_concert = match self.concerts.get(&id).await {
+            Some(its_concert) => its_concert,
+            // What is seldom done stands in a box: the future of a request is moved as a whole, and more than once.
+            None => {
+                Box::pin(self.concerts.try_get_with(id, self.find_concert(id))).await.map_err(Arc::unwrap_or_clone)?
+            }
+        };
+        if its_concert != concert_id {
             return Err(Refusal::QueueTokenWrongConcert.into());
         }
-        let entry =
-            self.boards.entry(id).or_try_insert_with(self.load_board(id)).await.map_err(Arc::unwrap_or_clone)?;
+        if let Some(board) = self.boards.get(&id).await {
+            self.hits.increment(1);
+            return Ok(board);
+        }
+        let loading = self.boards.entry(id).or_try_insert_with(self.load_board(id));
+        let entry = Box::pin(loading).await.map_err(Arc::unwrap_or_clone)?;
         if entry.is_fresh() { &self.misses } else { &self.hits }.increment(1);
         Ok(entry.into_value())
     }
 
-    /// The seat map of a board, as of now.
+    /// The seat map of a board, as of now, or of a moment ago as far as others have changed it since.
     pub(super) async fn read(&self, board: &Arc<Board>) -> Result<Arc<SeatMap>, AppError> {
+        if let Some(map) = board.kept(self.ports.seats_changed.count(), self.now(), self.max_age) {
+            return Ok(map);
+        }
         Ok(self.claims.get(OneBoard(Arc::clone(board))).await?.ok_or(Refusal::PerformanceNotFound)?)
     }
 
@@ -94,9 +111,10 @@ impl SeatMaps {
         self.ports.now()
     }
 
-    async fn find_performance(&self, id: PerformanceId) -> Result<Performance, AppError> {
+    async fn find_concert(&self, id: PerformanceId) -> Result<ConcertId, AppError> {
         let mut repositories = self.ports.database.read().await?;
-        Ok(repositories.concerts().find_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?)
+        let performance = repositories.concerts().find_performance(id).await?;
+        Ok(performance.ok_or(Refusal::PerformanceNotFound)?.concert_id)
     }
 
     async fn load_board(&self, id: PerformanceId) -> Result<Arc<Board>, AppError> {
@@ -242,9 +260,7 @@ impl Hash for OneBoard {
 }
 
 /// Reads the claims of performances.
-struct ReadClaims {
-    clock: Arc<dyn Clock>,
-}
+struct ReadClaims(Ports);
 
 #[async_trait]
 #[expect(clippy::mutable_key_type, reason = "a board is known by its address, which doesn't change")]
@@ -259,10 +275,12 @@ impl Load for ReadClaims {
     ) -> Result<HashMap<OneBoard, Arc<SeatMap>>, RepositoryError> {
         let mut maps = HashMap::with_capacity(keys.len());
         for OneBoard(board) in keys {
-            let now = self.clock.now();
+            let (changes, now) = (self.0.seats_changed.count(), self.0.now());
             let since = board.since(now);
             let claims = repositories.bookings().list_terms(board.performance_id(), since).await?;
-            maps.insert(OneBoard(Arc::clone(board)), board.learn(&claims, since, now));
+            let map = board.learn(&claims, since, now);
+            board.keep(changes);
+            maps.insert(OneBoard(Arc::clone(board)), map);
         }
         Ok(maps)
     }
@@ -270,8 +288,6 @@ impl Load for ReadClaims {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use std::fmt::Write;
 
     use super::*;

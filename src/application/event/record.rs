@@ -21,6 +21,10 @@ pub(crate) async fn record(
     seats: Vec<(PerformanceId, SeatId, SeatStatus)>,
 ) -> Result<(), RepositoryError> {
     let mut by_performance: BTreeMap<PerformanceId, Vec<(SeatId, SeatStatus)>> = BTreeMap::new();
+    if !seats.is_empty() {
+        let changes = ports.seats_changed.clone();
+        uow.after_commit(Box::new(move || changes.note()));
+    }
     for (performance_id, seat, status) in seats {
         by_performance.entry(performance_id).or_default().push((seat, status));
     }

@@ -168,8 +168,11 @@ impl QueueFacade {
         {
             return self.waiting(&claims, text, place, &board).await;
         }
-        let token = self.look_up(claims.id).await?;
-        self.place_of(&token, None).await
+        Box::pin(async {
+            let token = self.look_up(claims.id).await?;
+            self.place_of(&token, None).await
+        })
+        .await
     }
 
     /// Reads a token's row, and claims it if it is active and nobody had used it.
@@ -198,6 +201,11 @@ impl QueueFacade {
         if self.used.get(id).await?.is_some() {
             return Ok(());
         }
+        // What is seldom done stands in a box: the future of a request is moved as a whole, and more than once.
+        Box::pin(self.first_use(id)).await
+    }
+
+    async fn first_use(&self, id: QueueTokenId) -> Result<(), AppError> {
         let token = self.rows.get(id).await?.ok_or(Refusal::QueueTokenInvalid)?;
         match require_active(&token, self.ports.now()) {
             Ok(_) => self.claimed(token).await.map(|_| ()),

@@ -72,7 +72,9 @@ impl TestApp {
         let config = Config::from_lookup(|name| match name {
             "DEMO" => Some("true".to_owned()),
             // A test looks at what is; those of what is kept set it.
-            "CATALOGUE_CACHE_MILLISECONDS" if !settings.contains_key(name) => Some("0".to_owned()),
+            "CATALOGUE_CACHE_MILLISECONDS" | "SEAT_MAP_CACHE_MILLISECONDS" if !settings.contains_key(name) => {
+                Some("0".to_owned())
+            }
             name => settings.get(name).map(|value| (*value).to_owned()),
         })
         .expect("the settings of a test are good");
