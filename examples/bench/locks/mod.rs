@@ -171,7 +171,7 @@ const ABOUT: &str = "Each strategy is a small server that does nothing else: a t
      and conflicts are means of the rounds. A strategy has 10 rounds of each contest, or as many as 8 s allow.";
 
 /// What others measured.
-const PUBLISHED: &str = "The figures published elsewhere are those that earlier servers of this kind, in Java, gave for \
+const PUBLISHED: &str = "The figures published elsewhere are those that earlier servers of this kind gave for \
      1,000 requests under an optimistic and a pessimistic lock, without the code that took them: where they come from \
      can't be checked, nor repeated. Their machines, what their databases did for durability, their pools, whether \
      there was HTTP in between, and whether all 1,000 came at once aren't told. Here 1,000 connections are open before \
