@@ -9,7 +9,7 @@ It starts a MariaDB, servers and (for `rolling`) an HAProxy of its own, on free 
 leaves nothing behind. BINARY is the server to try (default target/debug/concert-reservation; `cargo build` first).
 Needs Python 3.9 and mariadbd; `rolling` needs haproxy. Exits with 1 when a promise wasn't kept.
 """
-import collections, http.client, json, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time, uuid
+import collections, contextlib, http.client, json, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time, uuid
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BINARY = os.environ.get("BINARY", os.path.join(ROOT, "target/debug/concert-reservation"))
@@ -106,7 +106,7 @@ class Server:
             lines = dict(line.split(":", 1) for line in status)
         return int(lines["VmRSS"].split()[0]) // 1024, int(lines["Threads"])
 
-    def end(self):
+    def close(self):
         self.process.kill()
         self.process.wait()
 
@@ -203,14 +203,36 @@ class Load:
         return wrong
 
 
+def run(command, database):
+    """A command of the server's binary, on this database."""
+    environment = dict(os.environ, DATABASE_URL=database.url, DEMO="true", LOG_LEVEL="warn")
+    return subprocess.run([BINARY, command], env=environment, stdout=subprocess.PIPE, text=True)
+
+
 def damage(load, database):
     """What must never be: points that are lost, and what the audit finds."""
     wrong = [f"points of user {wrong}" for wrong in load.lost_points()]
-    done = subprocess.run([BINARY, "audit"], env=dict(os.environ, DATABASE_URL=database.url, DEMO="true", LOG_LEVEL="warn"),
-                          stdout=subprocess.PIPE, text=True)
+    done = run("audit", database)
     if done.returncode != 0:
         wrong.append(f"the audit says {done.stdout}")
     return wrong
+
+
+@contextlib.contextmanager
+def stage():
+    """A folder for logs, a database with the demo's data in it, and a list of failures: only with some the logs stay."""
+    directory = tempfile.mkdtemp(prefix="chaos-")
+    database = Database(directory)
+    failures = []
+    try:
+        run("seed-demo", database).check_returncode()
+        yield directory, database, failures
+    finally:
+        database.end(signal.SIGKILL)
+        if failures:
+            print("\nThe logs are in", directory)
+        else:
+            shutil.rmtree(directory)
 
 
 # The faults. Each breaks the database, waits, mends it, and tells when it was broken and when it was there again.
@@ -268,15 +290,8 @@ def full(database):
 
 def database_faults(names):
     faults = {fault.__name__: fault for fault in (hang, kill, restart, readonly, full)}
-    directory = tempfile.mkdtemp(prefix="chaos-")
-    database = Database(directory)
-    server = None
-    failures = []
     print(f"{'fault':9} {'down s':>6} {'first 503':>9} {'slowest':>8} {'recovered':>9} {'ready':>6} {'RSS MiB':>9} {'threads':>8}  answers meanwhile")
-    try:
-        subprocess.run([BINARY, "seed-demo"], env=dict(os.environ, DATABASE_URL=database.url, DEMO="true", LOG_LEVEL="warn"), check=True,
-                       stdout=subprocess.DEVNULL)
-        server = Server(database, directory, "server")
+    with stage() as (directory, database, failures), contextlib.closing(Server(database, directory, "server")) as server:
         for name in names or faults:
             load = Load(server.port)
             time.sleep(2)
@@ -296,14 +311,6 @@ def database_faults(names):
             watcher.join()
             failures += report(name, load, broken, mended, before, peak)
             failures += [f"{name}: {wrong}" for wrong in damage(load, database)]
-    finally:
-        if server:
-            server.end()
-        database.end(signal.SIGKILL)
-        if failures:
-            print("\nThe logs are in", directory)
-        else:
-            shutil.rmtree(directory)
     return failures
 
 
@@ -358,18 +365,15 @@ backend servers
 def rolling(_):
     if not shutil.which("haproxy"):
         sys.exit("needs haproxy")
-    directory = tempfile.mkdtemp(prefix="chaos-")
-    database = Database(directory)
-    servers, proxy, failures = [], None, []
-    try:
-        subprocess.run([BINARY, "seed-demo"], env=dict(os.environ, DATABASE_URL=database.url, DEMO="true", LOG_LEVEL="warn"), check=True,
-                       stdout=subprocess.DEVNULL)
-        servers = [Server(database, directory, f"server{number}") for number in (1, 2)]
+    with stage() as (directory, database, failures), contextlib.ExitStack() as ends:
+        servers = [ends.enter_context(contextlib.closing(Server(database, directory, f"server{number}"))) for number in (1, 2)]
         front, path = free_port(), os.path.join(directory, "haproxy.cfg")
         lines = "\n".join(f"  server {s.name} 127.0.0.1:{s.port} check" for s in servers)
         with open(path, "w") as file:
             file.write(HAPROXY.format(front=front, servers=lines))
         proxy = subprocess.Popen(["haproxy", "-db", "-f", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ends.callback(proxy.wait)
+        ends.callback(proxy.kill)
         wait_for("haproxy", lambda: ask(front, "GET", "/readyz")[0] == 200)
         load = Load(front)
         for number in range(3):
@@ -387,17 +391,6 @@ def rolling(_):
         print(f"{len(results)} requests, {sum(bad.values())} failed {dict(bad) or ''}, the slowest took {slowest:.2f} s")
         failures += [f"{count} × {what}" for what, count in bad.items()]
         failures += damage(load, database)
-    finally:
-        if proxy:
-            proxy.kill()
-            proxy.wait()
-        for server in servers:
-            server.end()
-        database.end(signal.SIGKILL)
-        if failures:
-            print("\nThe logs are in", directory)
-        else:
-            shutil.rmtree(directory)
     return failures
 
 
