@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug_span};
 
-use super::{courtesy, error::AppError, loss::unless_lost};
+use super::{courtesy, error::AppError, loss::unless_lost, take_along};
 use crate::domain::{
     clock::{Clock, Instant},
     id::UserId,
@@ -309,12 +309,7 @@ impl<W: LaneWork> Lane<W> {
         while inbox.recv_many(&mut jobs, self.batch_limit).await > 0 {
             courtesy().await;
             let turn = timeout(TURN_WAIT, self.ports.turns.acquire()).await;
-            // Whoever came while this lane waited for its turn comes along.
-            while jobs.len() < self.batch_limit
-                && let Ok(job) = inbox.try_recv()
-            {
-                jobs.push(job);
-            }
+            take_along(&mut inbox, &mut jobs, self.batch_limit);
             self.measures.depth.decrement(count(jobs.len()));
             let now = Stopwatch::now();
             for job in &jobs {
