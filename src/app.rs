@@ -99,6 +99,7 @@ impl App {
             clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
             signer: Arc::new(signer),
+            has_data_platform: config.data_platform_url.is_some(),
             events_written: Arc::default(),
             seats_changed: Changes::default(),
         };

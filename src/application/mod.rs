@@ -68,7 +68,9 @@ pub struct Ports {
     pub randomness: Arc<dyn Randomness>,
     /// Signs and reads tokens.
     pub signer: Arc<dyn TokenSigner>,
-    /// Notified of each commit of this instance that wrote events.
+    /// Whether there is a data platform, to which every event goes.
+    pub has_data_platform: bool,
+    /// Notified of each commit of this instance that wrote events somebody is to be sent.
     pub events_written: Arc<Notify>,
     /// Each commit of this instance that changed what seats are.
     pub seats_changed: Changes,

@@ -47,6 +47,7 @@ impl World {
             clock: self.clock.clone(),
             randomness: Arc::new(OsRandomness),
             signer: Arc::new(HmacTokenSigner::new(&["a secret of more than 32 characters".to_owned()]).unwrap()),
+            has_data_platform: false,
             events_written: Arc::default(),
             seats_changed: Changes::default(),
         };

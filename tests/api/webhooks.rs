@@ -10,7 +10,10 @@ use futures::stream;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::{
+    Connection, MySqlConnection,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::support::{Client, Received, Receiver, TestApp};
@@ -85,6 +88,37 @@ async fn a_webhook_gets_what_it_asked_for_with_a_signature(_: MySqlPoolOptions, 
     buyer.charge("1").await;
     relay(&app).await;
     assert_eq!(receiver.drain().len(), 0);
+}
+
+/// Nothing waits to be handed out to nobody, and whoever is registered gets all that is written from then on.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn what_was_written_for_nobody_is_sent_to_nobody(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let mut receiver = Receiver::start().await;
+    let app = TestApp::start_with(options.clone(), 2, &[ALLOWED]);
+    let admin = app.admin().await;
+    let user = app.user().await;
+    let undispatched = async || -> Vec<String> {
+        let mut connection = MySqlConnection::connect_with(&options).await.unwrap();
+        let text = "SELECT data FROM outbox_events WHERE dispatched_at IS NULL ORDER BY id";
+        sqlx::query_scalar(text).fetch_all(&mut connection).await.unwrap()
+    };
+
+    user.charge("1").await;
+    assert_eq!(undispatched().await, [""; 0]);
+    // At one instance: the other one knows.
+    let webhook = register(&admin, &receiver, &["points.charged"]).await;
+    app.at_instance(&user, 1).charge("2").await;
+    user.charge("3").await;
+    assert_eq!(undispatched().await.len(), 2);
+    relay(&app).await;
+    assert_eq!(undispatched().await, [""; 0]);
+    let amounts: Vec<_> = receiver.drain().iter().map(|event| event.json()["data"]["amount"].clone()).collect();
+    assert_eq!(amounts.len(), 2);
+    assert!(amounts.contains(&json!("2")) && amounts.contains(&json!("3")), "{amounts:?}");
+
+    admin.delete(&format!("{WEBHOOKS}/{}", webhook["webhookId"].as_str().unwrap())).await.expect(204);
+    user.charge("4").await;
+    assert_eq!(undispatched().await, [""; 0]);
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

@@ -81,7 +81,7 @@ impl EventRelay {
                 Ok(true) => {}
                 Ok(false) => {
                     pause = POLL;
-                    stop.run_until_cancelled(self.wait_for_events(workers.running.is_empty())).await;
+                    stop.run_until_cancelled(self.wait_for_events()).await;
                 }
                 Err(error) => {
                     metrics::counter!("job_failures_total", "name" => "relay").increment(1);
@@ -106,7 +106,7 @@ impl EventRelay {
         if dispatched > 0 {
             workers.wake();
         }
-        Ok(dispatched >= DISPATCH_BATCH && !workers.running.is_empty())
+        Ok(dispatched >= DISPATCH_BATCH)
     }
 
     /// Hands out and sends everything that is due, and waits for what comes of it.
@@ -167,11 +167,8 @@ impl EventRelay {
         Ok(())
     }
 
-    /// Waits for something to do. Where nobody is sent anything there is no hurry to note that.
-    async fn wait_for_events(&self, idle: bool) {
-        if idle {
-            return sleep(POLL).await;
-        }
+    /// Waits for something to do.
+    async fn wait_for_events(&self) {
         tokio::select! {
             () = self.ports.events_written.notified() => sleep(GATHER).await,
             () = sleep(POLL) => {}

@@ -107,8 +107,9 @@ pub struct DeliveryRecord {
 /// Keeps events until they are delivered.
 #[async_trait]
 pub trait OutboxRepository: Send {
-    /// Stores events; [`RepositoryError::NotUnique`] for a second one of a kind in its stream.
-    async fn insert(&mut self, events: &[Event]) -> Result<(), RepositoryError>;
+    /// Stores events, which nobody is to be sent if they are dispatched already; [`RepositoryError::NotUnique`] for a
+    /// second one of a kind in its stream.
+    async fn insert(&mut self, events: &[Event], dispatched_at: Option<Instant>) -> Result<(), RepositoryError>;
 
     /// Whether any event is still to be dispatched.
     async fn has_undispatched(&mut self) -> Result<bool, RepositoryError>;
@@ -215,6 +216,9 @@ pub trait DeliveryRepository: Send {
 pub trait WebhookRepository: Send {
     /// Adds one.
     async fn insert(&mut self, webhook: &Webhook) -> Result<(), RepositoryError>;
+
+    /// Whether any is sent events.
+    async fn any_active(&mut self) -> Result<bool, RepositoryError>;
 
     /// Those that are sent events.
     async fn list_active(&mut self) -> Result<Vec<Webhook>, RepositoryError>;

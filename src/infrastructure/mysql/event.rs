@@ -137,11 +137,12 @@ fn seat_status_name(status: SeatStatus) -> &'static str {
 
 #[async_trait]
 impl OutboxRepository for Session {
-    async fn insert(&mut self, events: &[Event]) -> Result<(), RepositoryError> {
+    async fn insert(&mut self, events: &[Event], dispatched_at: Option<Instant>) -> Result<(), RepositoryError> {
         for events in events.chunks(sql::rows_per_statement()) {
             let text = format!(
-                "INSERT INTO outbox_events (id, stream_id, sequence, type, subject, data, created_at) VALUES {}",
-                sql::rows(7, events.len())
+                "INSERT INTO outbox_events (id, stream_id, sequence, type, subject, data, created_at, dispatched_at) \
+                 VALUES {}",
+                sql::rows(8, events.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for event in events {
@@ -154,7 +155,8 @@ impl OutboxRepository for Session {
                     .bind(event.fact.kind())
                     .bind(data.subject())
                     .bind(json)
-                    .bind(event.at);
+                    .bind(event.at)
+                    .bind(dispatched_at);
             }
             query.execute(self.connection()).await?;
         }
@@ -306,8 +308,8 @@ mod tests {
             ),
         ];
         let mut uow = MySqlDatabase::new(pool.clone()).begin().await.unwrap();
-        uow.outbox().insert(&[]).await.unwrap();
-        uow.outbox().insert(&events).await.unwrap();
+        uow.outbox().insert(&[], None).await.unwrap();
+        uow.outbox().insert(&events, None).await.unwrap();
         uow.commit().await.unwrap();
 
         let rows: Vec<(Uuid, u8, String, String, String, Instant)> = sqlx::query_as(
@@ -374,10 +376,10 @@ mod tests {
     async fn a_booking_is_not_told_to_be_both_expired_and_confirmed(pool: MySqlPool) {
         let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
         let confirmed = BookingState::Confirmed { at: fixtures::at(1), payment_id: PaymentId(Uuid::from_u128(0xc)) };
-        uow.outbox().insert(&[event(1, Fact::BookingConfirmed(booking(confirmed)))]).await.unwrap();
+        uow.outbox().insert(&[event(1, Fact::BookingConfirmed(booking(confirmed)))], None).await.unwrap();
 
         let expired = event(2, Fact::BookingExpired(booking(BookingState::Expired)));
-        let refused = uow.outbox().insert(&[expired]).await.unwrap_err();
+        let refused = uow.outbox().insert(&[expired], None).await.unwrap_err();
         assert!(
             matches!(&refused, RepositoryError::NotUnique { constraint } if constraint == "uq_outbox_events_stream"),
             "{refused:?}"

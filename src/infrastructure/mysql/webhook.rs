@@ -18,6 +18,9 @@ use crate::domain::{
 const LIST_ACTIVE: &str = "SELECT id, url, types, secret, created_at, disabled_at FROM webhooks \
      WHERE deleted_at IS NULL AND disabled_at IS NULL ORDER BY id";
 
+/// Few rows: all are looked at.
+const ANY_ACTIVE: &str = "SELECT 1 FROM webhooks WHERE deleted_at IS NULL AND disabled_at IS NULL LIMIT 1";
+
 /// Primary key.
 const LIST: &str = "SELECT id, url, types, secret, created_at, disabled_at FROM webhooks \
      WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?";
@@ -77,6 +80,11 @@ impl WebhookRepository for Session {
             .execute(self.connection())
             .await?;
         Ok(())
+    }
+
+    async fn any_active(&mut self) -> Result<bool, RepositoryError> {
+        let found: Option<i64> = sqlx::query_scalar(ANY_ACTIVE).fetch_optional(self.connection()).await?;
+        Ok(found.is_some())
     }
 
     async fn list_active(&mut self) -> Result<Vec<Webhook>, RepositoryError> {
