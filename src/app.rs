@@ -58,6 +58,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long lanes, jobs and connections to the database may take to end.
 const CLOSING: Duration = Duration::from_secs(5);
 
+/// How long a batch of a lane keeps the next one waiting: longer than most take.
+const PATIENCE: Duration = Duration::from_millis(10);
+
 /// The server's parts, wired.
 pub struct App {
     /// What handlers share.
@@ -104,13 +107,7 @@ impl App {
             seats_changed: Changes::default(),
         };
         let tasks = TaskTracker::new();
-        let lane_ports = LanePorts {
-            database: database(&lane_pool, "lanes"),
-            clock,
-            randomness,
-            tasks: tasks.clone(),
-            turns: Arc::new(Semaphore::new(config.lanes)),
-        };
+        let lane_ports = LanePorts { database: database(&lane_pool, "lanes"), clock, randomness, tasks: tasks.clone() };
         let stages = Stages::default();
         let pools = [("lanes", lane_pool), ("back_office", back_office_pool), ("requests", request_pool)];
         let vitals = Vitals::new(pools.to_vec(), stages.leaving.clone());
@@ -219,7 +216,12 @@ fn facades(
     stages: &Stages,
 ) -> anyhow::Result<Facades> {
     let policy = config.hold_policy;
-    let lanes = LaneSettings { lanes: config.lanes, batch_limit: config.lane_batch_limit, inbox: config.lane_inbox };
+    let lanes = LaneSettings {
+        lanes: config.lanes,
+        batch_limit: config.lane_batch_limit,
+        inbox: config.lane_inbox,
+        patience: PATIENCE,
+    };
     let sessions = SessionSettings {
         access_token_seconds: config.access_token_seconds,
         refresh_token_days: config.refresh_token_days,
@@ -232,7 +234,7 @@ fn facades(
     };
     let hasher = Arc::new(Argon2Hasher::new(Arc::clone(&ports.randomness)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let settlements = Arc::new(SettlementLanes::start(ports.clone(), policy, lanes, lane_ports));
+    let settlements = Arc::new(SettlementLanes::new(ports.clone(), policy, lanes, lane_ports));
     let queue = Arc::new(QueueFacade::start(ports.clone(), policy, lanes, lane_ports, tasks));
     Ok(Facades {
         users: UserFacade::new(ports.clone(), hasher, cores, sessions)?,

@@ -65,9 +65,13 @@ pub const VARIABLES: &[Variable] = &[
     variable("REFUND_CUTOFF_HOURS", "24", "How long before a performance refunds close"),
     variable("ACCESS_TOKEN_SECONDS", "3600", "How long an access token works"),
     variable("REFRESH_TOKEN_DAYS", "14", "How long a refresh token works"),
-    variable("LANES", "2", "How many write lanes of each kind, about one per core"),
+    variable("LANES", "2", "The most transactions of each kind of write that work at once, about one per core"),
     variable("LANE_BATCH_LIMIT", "128", "The most commands in one transaction"),
-    variable("LANE_INBOX", "4096", "The most commands waiting in one lane; beyond it requests are turned away"),
+    variable(
+        "LANE_INBOX",
+        "4096",
+        "The most commands waiting for the lanes of one kind; beyond it requests are turned away",
+    ),
     variable(
         "CATALOGUE_CACHE_MILLISECONDS",
         "1000",
@@ -342,14 +346,16 @@ impl Config {
         self.shutdown_delay.min(self.shutdown_grace / 2)
     }
 
-    /// How many connections the lanes take: one each, of four kinds, claims having one lane.
+    /// How many connections the lanes need: one each, of four kinds, presence having one lane.
     fn lane_connections(&self) -> u32 {
         u32::try_from(3 * self.lanes + 1).unwrap_or(u32::MAX)
     }
 
     /// Who gets how many connections to the database.
     pub fn connections_of_database(&self) -> DatabaseConnections {
-        let lanes = self.lane_connections();
+        let needed = self.lane_connections();
+        // One of each kind is for what commits while the next batch begins; without it that one waits.
+        let lanes = needed + self.database_max_connections.saturating_sub(needed + 5).min(4);
         // One asks whether the database is there.
         let rest = self.database_max_connections.saturating_sub(lanes + 1);
         let back_office = (rest / 3).clamp(1, 8);
@@ -602,9 +608,9 @@ mod tests {
             let DatabaseConnections { lanes, back_office, requests } = config.connections_of_database();
             (lanes, back_office, requests)
         };
-        assert_eq!(share("32"), (7, 8, 16));
+        assert_eq!(share("32"), (11, 6, 14));
         assert_eq!(share("12"), (7, 1, 3));
-        assert_eq!(share("100"), (7, 8, 84));
+        assert_eq!(share("100"), (11, 8, 80));
     }
 
     #[test]

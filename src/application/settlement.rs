@@ -1,6 +1,6 @@
 //! The lanes of everything that moves points or changes a booking: charge, pay, extend, cancel.
 //!
-//! Sharded by user: one user's wallet and bookings meet in one lane.
+//! One user's wallet and bookings meet in one transaction, or come one after the other.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -33,10 +33,10 @@ pub struct SettlementLanes {
 }
 
 impl SettlementLanes {
-    /// Starts them.
-    pub fn start(ports: Ports, policy: HoldPolicy, settings: LaneSettings, lane_ports: &LanePorts) -> Self {
+    /// Lanes on these ports.
+    pub fn new(ports: Ports, policy: HoldPolicy, settings: LaneSettings, lane_ports: &LanePorts) -> Self {
         let work = SettlementWork { ports: ports.clone(), policy };
-        Self { lanes: Lanes::start(work, settings, lane_ports), ports }
+        Self { lanes: Lanes::new(work, settings, lane_ports.clone()), ports }
     }
 
     /// Adds points to a wallet.
@@ -51,7 +51,7 @@ impl SettlementLanes {
         let command = Command::Charge(Charge { transaction_id, user_id, amount, if_version });
         let key =
             key.map(|key| key.widen(|outcome| if let Outcome::Charged(entry) = outcome { Some(entry) } else { None }));
-        let reply = self.lanes.call(shard_of(user_id), command, key).await?;
+        let reply = self.lanes.call(Some(alone(user_id)), command, key).await?;
         reply.narrow(|outcome| if let Outcome::Charged(entry) = outcome { Some(entry) } else { None })
     }
 
@@ -68,7 +68,7 @@ impl SettlementLanes {
         let request = PayRequest { payment_id, transaction_id, user_id, booking_id };
         let key =
             key.map(|key| key.widen(|outcome| if let Outcome::Paid(paid) = outcome { Some(&**paid) } else { None }));
-        let reply = self.lanes.call(shard_of(user_id), Command::Pay { gate, request }, key).await?;
+        let reply = self.lanes.call(Some(alone(user_id)), Command::Pay { gate, request }, key).await?;
         reply.narrow(|outcome| if let Outcome::Paid(paid) = outcome { Some(*paid) } else { None })
     }
 
@@ -117,7 +117,7 @@ impl SettlementLanes {
         let key = key.map(|key| {
             key.widen(|outcome| if let Outcome::Changed(booking) = outcome { Some(&**booking) } else { None })
         });
-        let reply = self.lanes.call(shard_of(user_id), command, key).await?;
+        let reply = self.lanes.call(Some(alone(user_id)), command, key).await?;
         reply.narrow(|outcome| if let Outcome::Changed(booking) = outcome { Some(*booking) } else { None })
     }
 }
@@ -137,8 +137,8 @@ enum Outcome {
     Changed(Box<Booking>),
 }
 
-/// A user's shard: the last bits of the id are chance.
-fn shard_of(user_id: UserId) -> u64 {
+/// One user's wallet is in one transaction at a time: it is read without a lock. The last bits of the id are chance.
+fn alone(user_id: UserId) -> u64 {
     user_id.0.as_u64_pair().1
 }
 

@@ -58,7 +58,7 @@ impl BookingFacade {
         settlements: Arc<SettlementLanes>,
         queue: Arc<QueueFacade>,
     ) -> Self {
-        let holds = Lanes::start(HoldWork::new(ports.clone(), policy), settings, lane_ports);
+        let holds = Lanes::new(HoldWork::new(ports.clone(), policy), settings, lane_ports.clone());
         let houses = Houses::new(Arc::clone(&ports.database));
         Self { ports, houses, holds, settlements, queue }
     }
@@ -74,9 +74,9 @@ impl BookingFacade {
             _ => None,
         };
         let booking_id = self.ports.booking_id(self.ports.now());
-        let shard = shard_of(performance_id, &wish);
+        let alone = alone(performance_id, &wish);
         let request = HoldRequest { booking_id, user_id, performance_id, wish };
-        let reply = self.holds.call(shard, HoldCommand { gate, request, house }, key).await?;
+        let reply = self.holds.call(alone, HoldCommand { gate, request, house }, key).await?;
         self.queue.explain(reply).await
     }
 
@@ -156,11 +156,11 @@ impl BookingFacade {
     }
 }
 
-/// Neighbouring seats share a shard: wishes for the same seats mostly meet in one lane, while the seats of one hot
-/// performance are spread over all lanes. Choices of one performance come one after the other anyway: they share one.
-fn shard_of(performance_id: PerformanceId, wish: &Wish) -> u64 {
+/// Whoever wants the same seats waits for their locks, and finds them taken. Choices of one performance come one after the
+/// other anyway.
+fn alone(performance_id: PerformanceId, wish: &Wish) -> Option<u64> {
     match wish {
-        Wish::Seats(ids) => ids.iter().map(|seat| seat.0).min().unwrap_or(0) / 32,
-        Wish::Best(_) => performance_id.0,
+        Wish::Seats(_) => None,
+        Wish::Best(_) => Some(performance_id.0),
     }
 }

@@ -110,8 +110,8 @@ impl QueueFacade {
         let work = QueueWork::new(ports.clone(), policy, Arc::clone(&paces));
         let known = Boards::new(paces);
         Self {
-            lanes: Lanes::start(work, settings, lane_ports),
-            presence: Lanes::start(PresenceWork, LaneSettings { lanes: 1, ..settings }, lane_ports),
+            lanes: Lanes::new(work, settings, lane_ports.clone()),
+            presence: Lanes::new(PresenceWork, LaneSettings { lanes: 1, ..settings }, lane_ports.clone()),
             boards: Loader::start(known.clone(), &ports.database, tasks),
             known,
             rows: Loader::start(TokenRows, &ports.database, tasks),
@@ -134,7 +134,7 @@ impl QueueFacade {
     /// The queue's row is locked while places are given out.
     pub async fn join(&self, user_id: UserId, concert_id: ConcertId) -> Result<(Place, bool), AppError> {
         let command = Command::Join { user_id, concert_id };
-        match self.lanes.decide(concert_id.0, command).await? {
+        match self.lanes.decide(Some(concert_id.0), command).await? {
             // What a new token was told is stored with it, and the board was read under the queue's lock.
             Outcome::Joined { token, created: true, poll_after_seconds, line } => {
                 let (queue, seen) = *line;
@@ -153,7 +153,7 @@ impl QueueFacade {
     /// Leaving again changes nothing.
     pub async fn leave(&self, claims: QueueClaims) -> Result<(), AppError> {
         let command = Command::Leave { id: claims.id, user_id: claims.user_id };
-        self.lanes.decide(claims.id.concert().0, command).await.map(|_| ())
+        self.lanes.decide(Some(claims.id.concert().0), command).await.map(|_| ())
     }
 
     /// What has become of a token. Asking for an active one for the first time claims it.
@@ -248,7 +248,7 @@ impl QueueFacade {
         let now = self.ports.now();
         match token.state_at(now) {
             TokenState::Active(admission) if admission.claimed_at.is_none() => {
-                self.presence.decide(token.id.0, Sign::Claim { id: token.id }).await?;
+                self.presence.decide(None, Sign::Claim { id: token.id }).await?;
                 Ok(QueueToken { state: TokenState::Active(admission.claimed(now)), ..token })
             }
             _ => Ok(token),

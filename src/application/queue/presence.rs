@@ -80,7 +80,7 @@ impl QueueFacade {
             return Ok(());
         }
         let until = present_until(board.queue().present(self.ports.now()), poll_after_seconds);
-        Box::pin(self.presence.decide(id.0, Sign::Present { id, until })).await
+        Box::pin(self.presence.decide(None, Sign::Present { id, until })).await
     }
 
     /// When to ask again: sooner near the head.

@@ -91,7 +91,12 @@ struct Bench {
 }
 
 impl Bench {
+    /// One transaction at a time, however long it takes.
     fn new(options: MySqlConnectOptions, batch_limit: usize, inbox: usize) -> Self {
+        Self::with(options, LaneSettings { lanes: 1, batch_limit, inbox, patience: Duration::MAX })
+    }
+
+    fn with(options: MySqlConnectOptions, settings: LaneSettings) -> Self {
         let app = TestApp::start(options);
         let script =
             Script { begun: Arc::new(Semaphore::new(0)), gate: Arc::new(Semaphore::new(0)), answered: Arc::default() };
@@ -101,20 +106,19 @@ impl Bench {
             clock: Arc::clone(&app.ports().clock),
             randomness: Arc::clone(&app.ports().randomness),
             tasks: tasks.clone(),
-            turns: Arc::new(Semaphore::new(1)),
         };
-        let lanes = Lanes::start(script.clone(), LaneSettings { lanes: 1, batch_limit, inbox }, &ports);
+        let lanes = Lanes::new(script.clone(), settings, ports);
         Self { app, script, lanes, tasks }
     }
 
     async fn call(&self, command: Command) -> Result<Reply<u8>, AppError> {
-        self.lanes.call(0, command, None).await
+        self.lanes.call(None, command, None).await
     }
 
     async fn keyed(&self, digest: KeyDigest, command: Command) -> Result<Reply<u8>, AppError> {
         let render = |result: Result<&u8, &Refusal>| Answer { status: 201, body: vec![*result.unwrap()] };
         let key = Key { digest, fingerprint: [0; 32], user_id: UserId(Uuid::nil()), render: Box::new(render) };
-        self.lanes.call(0, command, Some(key)).await
+        self.lanes.call(None, command, Some(key)).await
     }
 
     /// Runs `rest` while the lane is busy, and then lets the lane go on.
@@ -203,6 +207,23 @@ async fn what_nobody_waits_for_any_more_is_not_done(_: MySqlPoolOptions, options
         .await;
     assert!(replies.iter().all(Result::is_ok), "{replies:?}");
     assert_eq!(*bench.script.answered.lock().unwrap(), [0, 4, 5]);
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_batch_that_is_stuck_does_not_keep_the_next_one(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let settings = LaneSettings { lanes: 1, batch_limit: 64, inbox: 64, patience: Duration::ZERO };
+    let bench = Bench::with(options, settings);
+    let stuck = bench.call(Command::Wait);
+    let others = async {
+        let _ = bench.script.begun.acquire().await.unwrap();
+        let reply = bench.call(Command::Answer(1)).await;
+        // It was answered, so the first one may go on.
+        bench.script.gate.add_permits(1);
+        reply
+    };
+    let (stuck, reply) = tokio::join!(stuck, others);
+    assert!(matches!(reply, Ok(Reply::Fresh(Ok(1)))), "{reply:?}");
+    assert!(matches!(stuck, Ok(Reply::Fresh(Ok(0)))), "{stuck:?}");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

@@ -1,19 +1,25 @@
 //! Write lanes: one transaction for everybody who is waiting.
 //!
-//! A lane is a task with a bounded inbox. It takes all the commands that are waiting, decides them in one transaction,
-//! and answers each after the commit. No timer adds a wait: the batch is whoever arrived while the previous
-//! transaction ran. Commands are sharded so that what conflicts meets in one lane where it can; nothing depends on it,
-//! since other instances have lanes of their own.
+//! Commands of a kind wait in one bounded [inbox]. A batch takes all that are waiting, decides them in one transaction,
+//! and answers each after the commit. No timer adds a wait: the batch is whoever arrived while the transaction before it
+//! worked; it begins when that one commits or is stuck, or beside it when a crowd waits. What would conflict isn't in two of them at
+//! once where that is known beforehand; nothing depends on it, since other instances have lanes of their own.
 //!
 //! A command may carry an idempotency key: its answer is recorded in the transaction of the effect. Hardly any key comes
 //! twice, so the lane takes each for new and lets the key's uniqueness say otherwise; then nothing of the attempt is left,
 //! the batch is repeated, and the keys are looked up first: what was answered before is answered again.
 
+mod inbox;
+
 use std::{
     cell::Cell,
     collections::{HashMap, HashSet, VecDeque},
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,13 +27,14 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use metrics::{Counter, Gauge, Histogram};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::oneshot,
     time::{Instant as Stopwatch, sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug_span};
 
-use super::{courtesy, error::AppError, loss::unless_lost, take_along};
+use self::inbox::Inbox;
+use super::{courtesy, error::AppError, loss::unless_lost};
 use crate::domain::{
     clock::{Clock, Instant},
     id::UserId,
@@ -40,9 +47,6 @@ use crate::domain::{
 
 /// How long the second request with a key waits for the first.
 const KEY_WAIT: Duration = Duration::from_secs(5);
-
-/// How long a lane waits for its turn: one that is stuck in a lock must not keep the others from theirs.
-const TURN_WAIT: Duration = Duration::from_millis(10);
 
 /// How often a batch that lost a race is repeated before it is split.
 const ATTEMPTS: u32 = 8;
@@ -139,12 +143,14 @@ impl<T> Reply<T> {
 /// How lanes are laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneSettings {
-    /// How many lanes of each kind.
+    /// How many lanes of each kind: the most transactions that work at once.
     pub lanes: usize,
     /// The most commands in one transaction.
     pub batch_limit: usize,
-    /// The most commands waiting in one lane.
+    /// The most commands waiting for the lanes of one kind.
     pub inbox: usize,
+    /// How long a batch keeps the next one waiting: one that is stuck in a lock must not keep those who don't want it.
+    pub patience: Duration,
 }
 
 /// The ports a lane needs.
@@ -158,16 +164,21 @@ pub struct LanePorts {
     pub randomness: Arc<dyn Randomness>,
     /// What the lanes run on: it waits for them at shutdown.
     pub tasks: TaskTracker,
-    /// How many transactions of lanes run at once: more than there are cores make all of them slower, while commands
-    /// that come meanwhile make the next batch larger.
-    pub turns: Arc<Semaphore>,
 }
 
 /// The lanes of one kind.
 pub struct Lanes<W: LaneWork> {
-    inboxes: Vec<mpsc::Sender<Job<W>>>,
+    shared: Arc<Shared<W>>,
     keys_in_flight: Arc<Mutex<HashMap<KeyDigest, usize>>>,
+}
+
+/// What the lanes of one kind share.
+struct Shared<W: LaneWork> {
+    work: W,
+    ports: LanePorts,
     measures: Measures,
+    patience: Duration,
+    inbox: Mutex<Inbox<Job<W>>>,
 }
 
 struct Job<W: LaneWork> {
@@ -204,48 +215,36 @@ impl Measures {
 }
 
 impl<W: LaneWork> Lanes<W> {
-    /// Starts the lanes. They end, all commands answered, when this and every clone of its owner is dropped.
-    pub fn start(work: W, settings: LaneSettings, ports: &LanePorts) -> Self {
-        let work = Arc::new(work);
-        let measures = Measures::of(W::NAME);
-        let inboxes = (0..settings.lanes.max(1))
-            .map(|_| {
-                let (sender, inbox) = mpsc::channel(settings.inbox);
-                let lane = Lane {
-                    work: Arc::clone(&work),
-                    ports: ports.clone(),
-                    batch_limit: settings.batch_limit,
-                    measures: measures.clone(),
-                };
-                ports.tasks.spawn(lane.serve(inbox));
-                sender
-            })
-            .collect();
-        Self { inboxes, keys_in_flight: Arc::default(), measures }
+    /// Lanes that do this work; they need a tokio runtime. Each batch is a task of its own, which ends by itself.
+    pub fn new(work: W, settings: LaneSettings, ports: LanePorts) -> Self {
+        let inbox = Mutex::new(Inbox::new(settings));
+        let shared =
+            Arc::new(Shared { work, ports, measures: Measures::of(W::NAME), patience: settings.patience, inbox });
+        Self { shared, keys_in_flight: Arc::default() }
     }
 
-    /// Has a command decided in the lane of its shard.
+    /// Has a command decided.
     ///
-    /// [`AppError::Overloaded`] at once when that lane's inbox is full. A second command with the key of one that is
-    /// still under way waits for it, and after five seconds is [`Refusal::IdempotencyInProgress`].
+    /// Commands that have the same `alone` are never in two transactions of this instance at once: what conflicts
+    /// without waiting for a lock meets in one batch, or comes one after the other.
+    ///
+    /// [`AppError::Overloaded`] at once when the inbox is full. A second command with the key of one that is still under
+    /// way waits for it, and after five seconds is [`Refusal::IdempotencyInProgress`].
     pub async fn call(
         &self,
-        shard: u64,
+        alone: Option<u64>,
         command: W::Command,
         key: Option<Key<W::Output>>,
     ) -> Result<Reply<W::Output>, AppError> {
         let in_flight = key.as_ref().map(|key| KeyInFlight::enter(&self.keys_in_flight, key.digest));
         let (reply, answer) = oneshot::channel();
-        let index = usize::try_from(shard).unwrap_or(0) % self.inboxes.len();
-        let inbox = self.inboxes.get(index).ok_or(AppError::Overloaded)?;
         let asked = Stopwatch::now();
         let job = Job { command, key, reply, asked, span: Span::current() };
-        self.measures.depth.increment(1.0);
-        if inbox.try_send(job).is_err() {
-            self.measures.depth.decrement(1.0);
-            self.measures.refused.increment(1);
+        if !self.shared.change(|inbox| inbox.push(alone, job)) {
+            self.shared.measures.refused.increment(1);
             return Err(AppError::Overloaded);
         }
+        self.shared.measures.depth.increment(1.0);
         // Borrowed: the key counts as under way until its answer is here.
         let answer = if in_flight.as_ref().is_some_and(|key| key.is_second) {
             timeout(KEY_WAIT, answer).await.map_err(|_| Refusal::IdempotencyInProgress)?
@@ -258,8 +257,8 @@ impl<W: LaneWork> Lanes<W> {
     }
 
     /// Has a command without a key decided.
-    pub async fn decide(&self, shard: u64, command: W::Command) -> Result<W::Output, AppError> {
-        match self.call(shard, command, None).await? {
+    pub async fn decide(&self, alone: Option<u64>, command: W::Command) -> Result<W::Output, AppError> {
+        match self.call(alone, command, None).await? {
             Reply::Fresh(result) => Ok(result?),
             Reply::Kept { .. } => Err(AppError::Overloaded),
         }
@@ -296,29 +295,67 @@ impl Drop for KeyInFlight {
     }
 }
 
-struct Lane<W> {
-    work: Arc<W>,
-    ports: LanePorts,
-    batch_limit: usize,
-    measures: Measures,
+impl<W: LaneWork> Shared<W> {
+    /// Changes the inbox, and begins a batch if that makes one due.
+    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Inbox<Job<W>>) -> T) -> T {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let output = change(&mut inbox);
+        if inbox.begins() {
+            let batch = Batch { shared: Arc::clone(self), alone: None, gave_way: AtomicBool::new(false) };
+            self.ports.tasks.spawn(batch.run());
+        }
+        output
+    }
 }
 
-impl<W: LaneWork> Lane<W> {
-    async fn serve(self, mut inbox: mpsc::Receiver<Job<W>>) {
-        let mut jobs = Vec::with_capacity(self.batch_limit);
-        while inbox.recv_many(&mut jobs, self.batch_limit).await > 0 {
-            courtesy().await;
-            let turn = timeout(TURN_WAIT, self.ports.turns.acquire()).await;
-            take_along(&mut inbox, &mut jobs, self.batch_limit);
-            self.measures.depth.decrement(count(jobs.len()));
-            let now = Stopwatch::now();
-            for job in &jobs {
-                self.measures.wait.record(now - job.asked);
-            }
-            // Nobody waits any more for what a closed channel asked: its request timed out or was dropped.
-            let wanted = jobs.drain(..).filter(|job| !job.reply.is_closed()).collect();
-            self.settle(wanted).await;
-            drop(turn);
+/// A batch that has begun. It gives its place in the lanes up when it is dropped, whatever became of it.
+struct Batch<W: LaneWork> {
+    shared: Arc<Shared<W>>,
+    /// What it has for itself, once it is gathered.
+    alone: Option<HashSet<u64>>,
+    /// Whether it lets the next one begin.
+    gave_way: AtomicBool,
+}
+
+impl<W: LaneWork> Drop for Batch<W> {
+    fn drop(&mut self) {
+        if self.alone.is_none() {
+            // Without an answer: only a runtime that ends drops a batch that early.
+            self.gather();
+        }
+        self.give_way();
+        let alone = self.alone.take().unwrap_or_default();
+        self.shared.change(|inbox| inbox.ends(&alone));
+    }
+}
+
+impl<W: LaneWork> Batch<W> {
+    async fn run(mut self) {
+        courtesy().await;
+        let jobs = self.gather();
+        let now = Stopwatch::now();
+        for job in &jobs {
+            self.shared.measures.wait.record(now - job.asked);
+        }
+        // Nobody waits any more for what a closed channel asked: its request timed out or was dropped.
+        let mut settled = pin!(self.settle(jobs.into_iter().filter(|job| !job.reply.is_closed()).collect()));
+        if timeout(self.shared.patience, &mut settled).await.is_err() {
+            self.give_way();
+            settled.await;
+        }
+    }
+
+    fn gather(&mut self) -> Vec<Job<W>> {
+        let (jobs, alone) = self.shared.change(Inbox::gather);
+        self.alone = Some(alone);
+        self.shared.measures.depth.decrement(count(jobs.len()));
+        jobs
+    }
+
+    /// Lets the next batch begin.
+    fn give_way(&self) {
+        if !self.gave_way.swap(true, Ordering::Relaxed) {
+            self.shared.change(Inbox::gives_way);
         }
     }
 
@@ -357,18 +394,19 @@ impl<W: LaneWork> Lane<W> {
     }
 
     async fn attempt_repeatedly(&self, group: &[Job<W>]) -> Result<Vec<Reply<W::Output>>, Failure> {
+        let shared = &self.shared;
         let mut attempt = 1;
         loop {
             let started = Stopwatch::now();
             let work = AssertUnwindSafe(self.attempt(group, attempt > 1)).catch_unwind();
-            let result = match unless_lost(&*self.ports.database, work).await {
+            let result = match unless_lost(&*shared.ports.database, work).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) => Err(RepositoryError::Storage("a decision panicked".into()).into()),
                 // It may have been at its commit.
                 Err(error) => Err(Failure { error, lost_commit: true }),
             };
-            self.measures.transaction.record(started.elapsed());
-            self.measures.batch_size.record(count(group.len()));
+            shared.measures.transaction.record(started.elapsed());
+            shared.measures.batch_size.record(count(group.len()));
             let Err(failure) = result else { return result };
             let again = match failure.error {
                 RepositoryError::Contention { .. } => attempt < ATTEMPTS,
@@ -379,16 +417,17 @@ impl<W: LaneWork> Lane<W> {
             if failure.lost_commit || !again {
                 return Err(failure);
             }
-            self.measures.retries.increment(1);
-            let jitter = below(&*self.ports.randomness, 1_000 << attempt);
+            shared.measures.retries.increment(1);
+            let jitter = below(&*shared.ports.randomness, 1_000 << attempt);
             sleep(Duration::from_micros(jitter)).await;
             attempt += 1;
         }
     }
 
     async fn attempt(&self, group: &[Job<W>], look_keys_up: bool) -> Result<Vec<Reply<W::Output>>, Failure> {
-        let now = self.ports.clock.now();
-        let mut uow = self.ports.database.begin().instrument(debug_span!("begin")).await?;
+        let Shared { work, ports, .. } = &*self.shared;
+        let now = ports.clock.now();
+        let mut uow = ports.database.begin().instrument(debug_span!("begin")).await?;
         let known =
             if look_keys_up { known_keys(&mut *uow, group).await? } else { group.iter().map(|_| None).collect() };
         let commands: Vec<_> =
@@ -396,7 +435,7 @@ impl<W: LaneWork> Lane<W> {
         let results = if commands.is_empty() {
             Vec::new()
         } else {
-            self.work.run(&mut *uow, now, &commands).instrument(debug_span!("lock, decide, store")).await?
+            work.run(&mut *uow, now, &commands).instrument(debug_span!("lock, decide, store")).await?
         };
         if results.len() != commands.len() {
             return Err(
@@ -422,6 +461,8 @@ impl<W: LaneWork> Lane<W> {
             uow.idempotency().insert(&records).await?;
         }
         if !commands.is_empty() {
+            // It waits for the disk, not for a core.
+            self.give_way();
             uow.commit().instrument(debug_span!("commit")).await.map_err(|error| Failure {
                 // A certification conflict is a plain no: nothing was committed.
                 lost_commit: !matches!(error, RepositoryError::Contention { .. }),
