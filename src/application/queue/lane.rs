@@ -1,4 +1,4 @@
-//! The lanes in which people join and leave, sharded by concert.
+//! The lanes in which people join and leave: one transaction of a concert at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
