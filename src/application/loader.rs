@@ -16,7 +16,7 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::{courtesy, error::AppError, loss::unless_lost, take_along};
+use super::{courtesy, error::AppError, loss::unless_lost};
 use crate::domain::{
     repository_error::RepositoryError,
     unit_of_work::{Database, Repositories},
@@ -96,7 +96,11 @@ async fn serve<L: Load>(
             tokio::time::sleep(patience).await;
         }
         courtesy().await;
-        take_along(&mut inbox, &mut asked, BATCH_LIMIT);
+        while asked.len() < BATCH_LIMIT
+            && let Ok(ask) = inbox.try_recv()
+        {
+            asked.push(ask);
+        }
         let mut waiting: HashMap<L::Key, Vec<_>> = HashMap::new();
         for (key, reply) in asked.drain(..) {
             waiting.entry(key).or_default().push(reply);

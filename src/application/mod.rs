@@ -24,7 +24,7 @@ pub mod user;
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use self::changes::Changes;
 use crate::domain::{
@@ -42,15 +42,6 @@ const COURTESY: usize = 4;
 async fn courtesy() {
     for _ in 0..COURTESY {
         tokio::task::yield_now().await;
-    }
-}
-
-/// Takes along what has come meanwhile, as long as it isn't more than `limit` with what was taken before.
-fn take_along<T>(inbox: &mut mpsc::Receiver<T>, taken: &mut Vec<T>, limit: usize) {
-    while taken.len() < limit
-        && let Ok(next) = inbox.try_recv()
-    {
-        taken.push(next);
     }
 }
 

@@ -191,7 +191,6 @@ struct Job<W: LaneWork> {
 }
 
 /// What is measured of one kind of lane; looked up once, for every command passes here.
-#[derive(Clone)]
 struct Measures {
     depth: Gauge,
     refused: Counter,
@@ -298,9 +297,12 @@ impl Drop for KeyInFlight {
 impl<W: LaneWork> Shared<W> {
     /// Changes the inbox, and begins a batch if that makes one due.
     fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Inbox<Job<W>>) -> T) -> T {
-        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        let output = change(&mut inbox);
-        if inbox.begins() {
+        let (output, begins) = {
+            let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+            (change(&mut inbox), inbox.begins())
+        };
+        // Without the lock: a runtime that ends drops the batch at once, which changes the inbox again.
+        if begins {
             let batch = Batch { shared: Arc::clone(self), alone: None, gave_way: AtomicBool::new(false) };
             self.ports.tasks.spawn(batch.run());
         }
