@@ -321,7 +321,7 @@ impl Report {
         }
         if let Some(most) = self.lines.iter().filter_map(Line::memory).reduce(f64::max) {
             let goal = Goal::at_most(150.0, Some(80.0));
-            self.find("memory of the server, the most in any scenario", vec![most], " MB", Some(goal));
+            self.find("peak server memory of any scenario", vec![most], " MB", Some(goal));
         }
     }
 }

@@ -92,7 +92,7 @@ impl Holds {
         let place = |number: usize| figure(number * STRIDE % (self.sale.seats.len() / 2) * 2);
         let apart = (1..count).map(|number| (place(number) - place(number - 1)).abs()).sum::<f64>() / figure(count);
         Ok(format!(
-            "{count} holds by {} users of {} different seats; one request and the next are {apart:.0} seats apart",
+            "{count} holds by {} users of {} distinct seats; consecutive requests are {apart:.0} seats apart",
             users.len(),
             seats.len()
         ))

@@ -53,10 +53,10 @@ impl Contest {
 
     fn name(self) -> &'static str {
         match self {
-            Self::HotSeat => "1,000 people at once for one seat",
-            Self::Overlap => "1,000 people at once for two neighbours each in a house of 40",
-            Self::OneWallet => "1,000 charges at once of one wallet",
-            Self::Spread => "1,000 charges at once, each of its own wallet",
+            Self::HotSeat => "1,000 concurrent holds of one seat",
+            Self::Overlap => "1,000 concurrent holds of two adjacent seats in a house of 40",
+            Self::OneWallet => "1,000 concurrent charges of one wallet",
+            Self::Spread => "1,000 concurrent charges of separate wallets",
         }
     }
 
@@ -162,21 +162,22 @@ impl Trial {
 }
 
 const HEAD: [&str; 7] =
-    ["", "all answered after, ms", "server's CPU, ms", "database's CPU, ms", "conflicts", "succeeded", "rounds"];
+    ["", "last response after, ms", "server CPU, ms", "database CPU, ms", "conflicts", "succeeded", "rounds"];
 
 /// What is to be known of the comparison.
-const ABOUT: &str = "Each strategy is a small server that does nothing else: a transaction for each request over 16 \
-     connections to the database, no authentication, no idempotency, no events. The lanes are the real server with all \
-     of these. A conflict is a transaction in vain; `FOR UPDATE` and `version, retry` begin again up to 100 times. CPU \
-     and conflicts are means of the rounds. A strategy has 10 rounds of each contest, or as many as 8 s allow.";
+const ABOUT: &str = "Each strategy is a small server that does nothing else. It runs one transaction per request over 16 database \
+     connections, without authentication, idempotency or events. The lanes are the real server with all of these. \
+     A conflict is a transaction that failed because of another one. `FOR UPDATE` and `version, retry` make up to \
+     100 attempts. CPU time and conflicts are means over the rounds. Each strategy has 10 rounds of each contest, \
+     or as many as fit into 8 s.";
 
 /// What others measured.
-const PUBLISHED: &str = "The figures published elsewhere are those that earlier servers of this kind gave for \
-     1,000 requests under an optimistic and a pessimistic lock, without the code that took them: where they come from \
-     can't be checked, nor repeated. Their machines, what their databases did for durability, their pools, whether \
-     there was HTTP in between, and whether all 1,000 came at once aren't told. Here 1,000 connections are open before \
-     the first request, all send in the same instant, client, server and database share the machine above, and each \
-     commit is durable. So only the order of size can be set beside them.";
+const PUBLISHED: &str = "The figures published elsewhere come from earlier servers of this kind: 1,000 requests under an optimistic \
+     and under a pessimistic lock. Their code isn't published, so the figures can't be verified or repeated. \
+     Unknown are the machines, the durability of the databases, the connection pools, whether HTTP was involved, \
+     and whether all 1,000 requests were concurrent. Here 1,000 connections are open before the first request, \
+     and all of them send at the same instant. Client, server and database share the machine above, and every \
+     commit is durable. So only the order of magnitude is comparable.";
 
 const LANES: &str = "lanes (the real server)";
 
@@ -202,7 +203,7 @@ pub(crate) async fn compare(bench: &mut Bench) -> anyhow::Result<()> {
             label: trial.label(),
             marks: Vec::new(),
         };
-        let svg = plot::bars("milliseconds until all are answered", &trials.iter().map(bar).collect::<Vec<_>>());
+        let svg = plot::bars("milliseconds until the last response", &trials.iter().map(bar).collect::<Vec<_>>());
         let others = contest.published().iter().map(|(name, time)| {
             let unknown = HEAD[2..].iter().map(|_| "—");
             [*name, *time].into_iter().chain(unknown).map(str::to_owned).collect()

@@ -24,7 +24,7 @@ pub(super) async fn single(bench: &mut Bench) -> anyhow::Result<()> {
     bench.require_own_servers()?;
     let batches = run(bench, "holds of 2 seats", 20_000, Limit::Nothing);
     let single =
-        Run { name: "holds, a transaction each, 16 lanes", setup: Setup::Single, count: batches.count / 4, ..batches };
+        Run { name: "holds, one transaction each, 16 lanes", setup: Setup::Single, count: batches.count / 4, ..batches };
     let lines = bench.alternate([batches, single], async |bench, run, _| ready_to_hold(bench, run.count).await).await?;
     compare(bench, "holds of 2 seats ÷ P", lines, Goal::at_least(3.0, Some(4.0)));
     Ok(())
@@ -36,13 +36,13 @@ pub(super) async fn instances(bench: &mut Bench) -> anyhow::Result<()> {
     let one = run(bench, "holds, one instance", 20_000, Limit::Nothing);
     let two = Run { name: "holds, two instances", setup: Setup::Two, ..one };
     let lines = bench.alternate([two, one], async |bench, run, _| ready_to_hold(bench, run.count).await).await?;
-    compare(bench, "holds over two instances ÷ over one", lines, goal);
+    compare(bench, "holds on two instances ÷ on one", lines, goal);
     let one = run(bench, "journeys, one instance", 8_000, Limit::Nothing);
     let two = Run { name: "journeys, two instances", setup: Setup::Two, ..one };
     let prepare =
         async |bench: &mut Bench, run: Run, _: &Addresses| Ok(Journeys(ready_to_join(bench, run.count).await?));
     let lines = bench.alternate([two, one], prepare).await?;
-    compare(bench, "journeys over two instances ÷ over one", lines, goal);
+    compare(bench, "journeys on two instances ÷ on one", lines, goal);
     Ok(())
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn growth(bench: &mut Bench) -> anyhow::Result<()> {
     // Each is a part of the limit of its own time: the machine may have changed meanwhile.
     let ratio = median(&after.ratios()) / median(&before.ratios());
     let goal = Goal::at_least(0.9, None);
-    bench.report.find("holds in ten times the data ÷ before", vec![ratio], "", Some(goal));
+    bench.report.find("holds with ten times the data ÷ before", vec![ratio], "", Some(goal));
     bench.report.add_line(before);
     bench.report.add_line(after);
     Ok(())

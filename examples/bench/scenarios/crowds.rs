@@ -33,7 +33,7 @@ pub(super) async fn hot_seat(bench: &mut Bench) -> anyhow::Result<()> {
     bench.fixture.join(sale.concert, &mut buyers).await?;
     let (sale, buyers): (_, Rc<[_]>) = (Rc::new(sale), buyers.into());
     let addresses = bench.servers(Setup::Default).await?;
-    let mut line = Line::new("1,000 at once for one seat", CROWD);
+    let mut line = Line::new("1,000 concurrent holds of one seat", CROWD);
     let mut times = Vec::new();
     for round in 0..rounds + WARM_UP {
         let wanted = move |_| (2 * round, 1);
@@ -48,7 +48,7 @@ pub(super) async fn hot_seat(bench: &mut Bench) -> anyhow::Result<()> {
             line.add(outcome.rate(), None, &latencies, cost);
         }
     }
-    bench.report.find("1,000 at once for one seat, all answered after", times, " ms", Some(ALL_ANSWERED));
+    bench.report.find("1,000 holds of one seat, last response after", times, " ms", Some(ALL_ANSWERED));
     bench.report.add_line(line);
     Ok(())
 }
@@ -56,7 +56,7 @@ pub(super) async fn hot_seat(bench: &mut Bench) -> anyhow::Result<()> {
 pub(super) async fn hot_wallet(bench: &mut Bench) -> anyhow::Result<()> {
     let addresses = bench.servers(Setup::Default).await?;
     let buyers = bench.fixture.buyers(1).await?;
-    let mut line = Line::new("1,000 charges at once of one wallet", CROWD);
+    let mut line = Line::new("1,000 concurrent charges of one wallet", CROWD);
     let mut times = Vec::new();
     for round in 0..bench.scale.count(ROUNDS) + WARM_UP {
         let work = Rc::new(Charges { buyers: buyers.clone(), round: round.to_string() });
@@ -67,7 +67,7 @@ pub(super) async fn hot_wallet(bench: &mut Bench) -> anyhow::Result<()> {
             line.add(outcome.rate(), None, &outcome.latencies(), cost);
         }
     }
-    bench.report.find("1,000 charges of one wallet, all done after", times, " ms", Some(ALL_ANSWERED));
+    bench.report.find("1,000 charges of one wallet, last response after", times, " ms", Some(ALL_ANSWERED));
     bench.report.add_line(line);
     Ok(())
 }
@@ -107,9 +107,9 @@ pub(super) async fn million(bench: &mut Bench) -> anyhow::Result<()> {
     let ratios: Vec<_> = many.rates.iter().zip(&few.rates).map(|(many, few)| many / few).collect();
     let report = &mut bench.report;
     report.find("polls with a million waiting ÷ with 2,000", ratios, "", Some(Goal::at_least(0.9, None)));
-    report.find("a tick with a million waiting, mean", vec![ticks.mean()], " ms", Some(Goal::at_most(50.0, None)));
+    report.find("mean admission tick, a million waiting", vec![ticks.mean()], " ms", Some(Goal::at_most(50.0, None)));
     report.find(
-        "no tick with a million waiting took longer than",
+        "slowest admission tick, a million waiting, at most",
         vec![ticks.longest()],
         " ms",
         Some(Goal::at_most(50.0, None)),
@@ -119,7 +119,7 @@ pub(super) async fn million(bench: &mut Bench) -> anyhow::Result<()> {
     if let (Some(before), Some(after)) = (before, resident(bench)) {
         let goal = Goal::at_most(100.0, None);
         bench.report.find(
-            "memory that a million waiting take in the server",
+            "server memory for a million waiting users",
             vec![(after - before).max(0.0)],
             " MB",
             Some(goal),

@@ -37,22 +37,22 @@ pub(crate) enum Scenario {
 impl Scenario {
     /// In the order in which they run: as it is called on the command line, and what it does.
     pub(crate) const ALL: [(Self, &str, &str); 16] = [
-        (Self::Polls, "polls", "people far back in a queue ask for their place"),
-        (Self::Seats, "seats", "people look at 1,000 seats, for the first time and again"),
-        (Self::Joins, "joins", "people join a queue"),
+        (Self::Polls, "polls", "queue polls by users far from the head"),
+        (Self::Seats, "seats", "seat maps of 1,000 seats, complete (200) and unchanged (304)"),
+        (Self::Joins, "joins", "joins of a queue"),
         (Self::Holds, "holds", "holds of two seats"),
-        (Self::HotSeat, "hot-seat", "1,000 people want the same seat at once"),
-        (Self::Charges, "charges", "points are charged, each to a wallet of its own"),
-        (Self::HotWallet, "hot-wallet", "1,000 charges of the same wallet at once"),
-        (Self::Payments, "payments", "holds are paid for"),
-        (Self::Journeys, "journeys", "buyers go the whole way: join, poll, hold, charge, pay"),
-        (Self::Open, "open", "holds come at a fixed rate, however fast they are answered"),
-        (Self::Opening, "opening", "a sale opens: hardly anybody, then at once four fifths of what the server can do"),
-        (Self::Single, "single", "holds, beside the same server with a transaction for each request"),
-        (Self::Instances, "instances", "holds and journeys over two instances, beside one"),
-        (Self::Growth, "growth", "holds at ten times the seats, users and history"),
-        (Self::Million, "million", "1,000,000 people wait in one queue"),
-        (Self::Locks, "locks", "the same contended work under other locks than this server's"),
+        (Self::HotSeat, "hot-seat", "1,000 concurrent holds of one seat"),
+        (Self::Charges, "charges", "charges of points, each to a separate wallet"),
+        (Self::HotWallet, "hot-wallet", "1,000 concurrent charges of one wallet"),
+        (Self::Payments, "payments", "payments of held bookings"),
+        (Self::Journeys, "journeys", "complete purchases: join, poll, hold, charge, pay"),
+        (Self::Open, "open", "holds at fixed arrival rates, independent of response times"),
+        (Self::Opening, "opening", "a sale opens: almost no load, then at once 80 % of the server's capacity"),
+        (Self::Single, "single", "holds, compared with one transaction per request on the same server"),
+        (Self::Instances, "instances", "holds and journeys on two instances, compared with one"),
+        (Self::Growth, "growth", "holds with ten times the seats, users and history"),
+        (Self::Million, "million", "1,000,000 users wait in one queue"),
+        (Self::Locks, "locks", "the same contended work with other locking strategies"),
     ];
 
     /// As it is called on the command line.
