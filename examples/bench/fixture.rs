@@ -1,5 +1,5 @@
-//! What the load works on: users, sales, queue tokens. Written straight into the database, in bulk, so that passwords
-//! aren't what is measured and preparing is quick.
+//! Test data: users, sales, queue tokens. Users are inserted in bulk, without hashing passwords, so that preparation is
+//! quick.
 
 use std::sync::Arc;
 
@@ -22,23 +22,24 @@ use concert_reservation::{
 use futures::{StreamExt, TryStreamExt, stream};
 use sqlx::{MySql, MySqlPool, QueryBuilder, mysql::MySqlConnectOptions};
 
-/// Rows in one statement.
-const ROWS: usize = 1_000;
+/// Rows per statement.
+const ROWS_PER_STATEMENT: usize = 1_000;
 
-/// How many join at once: what the lanes take in one transaction, twice.
-const JOINING: usize = 256;
+/// Concurrent joins: twice the batch limit of a lane.
+const CONCURRENT_JOINS: usize = 256;
 
-/// What a seat costs.
+/// The price of each seat, in points.
 pub(crate) const PRICE: &str = "50000";
 
 const SEATS_PER_ROW: u16 = 100;
 
-/// Someone with a login and, once joined, a queue token.
+/// A user with an access token and, after joining, a queue token.
 #[derive(Clone)]
 pub(crate) struct Buyer {
     pub(crate) id: UserId,
-    pub(crate) access: String,
-    pub(crate) queue: String,
+    pub(crate) access_token: String,
+    /// Empty before the user has joined.
+    pub(crate) queue_token: String,
 }
 
 /// A concert with one performance.
@@ -49,7 +50,7 @@ pub(crate) struct Sale {
     pub(crate) seats: Vec<u64>,
 }
 
-/// Writes what a scenario needs, with the application's own parts where that is fast enough.
+/// Creates the data of a scenario, through the application's facades where that is fast enough.
 pub(crate) struct Fixture {
     pub(crate) app: App,
     pub(crate) pool: MySqlPool,
@@ -63,12 +64,12 @@ impl Fixture {
         Ok(Self { app, pool })
     }
 
-    /// So many new accounts, each logged in.
+    /// Creates `count` users with a session each.
     pub(crate) async fn buyers(&self, count: usize) -> anyhow::Result<Vec<Buyer>> {
         let mut buyers = Vec::with_capacity(count);
         while buyers.len() < count {
-            let some = self.insert_users(ROWS.min(count - buyers.len())).await?;
-            buyers.extend(some);
+            let inserted = self.insert_users(ROWS_PER_STATEMENT.min(count - buyers.len())).await?;
+            buyers.extend(inserted);
         }
         Ok(buyers)
     }
@@ -101,12 +102,12 @@ impl Fixture {
         transaction.commit().await?;
         let buyer = |(user_id, session_id)| {
             let claims = AccessClaims { user_id, session_id, role: Role::User, expires_at };
-            Buyer { id: user_id, access: ports.signer.access_token(&claims), queue: String::new() }
+            Buyer { id: user_id, access_token: ports.signer.access_token(&claims), queue_token: String::new() }
         };
         Ok(ids.into_iter().map(buyer).collect())
     }
 
-    /// A sale that lets everybody in at once.
+    /// Creates a sale that admits every user at once.
     pub(crate) async fn open_sale(&self, seats: usize) -> anyhow::Result<Sale> {
         let settings = QueueSettings {
             mode: QueueMode::Open,
@@ -118,13 +119,14 @@ impl Fixture {
         self.sale(seats, settings).await
     }
 
-    /// A sale in which everybody waits.
+    /// Creates a sale that admits one user per hour, so that almost all of them wait.
     pub(crate) async fn closed_sale(&self) -> anyhow::Result<Sale> {
         let settings =
             QueueSettings { admit_count: 1, admit_interval_seconds: 3_600, max_active: 1, ..QueueSettings::default() };
         self.sale(usize::from(SEATS_PER_ROW), settings).await
     }
 
+    /// Creates a concert with one performance of at least this many seats.
     pub(crate) async fn sale(&self, seats: usize, settings: QueueSettings) -> anyhow::Result<Sale> {
         let concerts = &self.app.shared.concerts;
         let name = Name::new("Bench")?;
@@ -148,14 +150,14 @@ impl Fixture {
         Ok(Sale { concert, performance, seats: seats.into_iter().map(|seat| seat.id.0).collect() })
     }
 
-    /// Has all of them join the queue of a concert.
+    /// Joins the queue of a concert with all buyers, and stores their tokens.
     pub(crate) async fn join(&self, concert: ConcertId, buyers: &mut [Buyer]) -> anyhow::Result<()> {
         let shared = Arc::clone(&self.app.shared);
         stream::iter(buyers.iter_mut().map(|buyer| async {
-            buyer.queue = shared.queue.join(buyer.id, concert).await?.0.text;
+            buyer.queue_token = shared.queue.join(buyer.id, concert).await?.0.text;
             anyhow::Ok(())
         }))
-        .buffer_unordered(JOINING)
+        .buffer_unordered(CONCURRENT_JOINS)
         .try_collect()
         .await
     }

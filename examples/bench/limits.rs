@@ -1,4 +1,4 @@
-//! What is measured beside the server: the most that the database, and a server that does nothing, can do here.
+//! The limits that rates are compared with: durable updates of the database, and requests to a bare HTTP handler.
 
 use std::{
     sync::{
@@ -19,31 +19,31 @@ use tokio::task::JoinSet;
 
 use crate::statistics::rate;
 
-/// With how many connections the limit of the database is taken.
-pub(crate) const UPDATERS: u32 = 8;
+/// Connections of the database's limit.
+pub(crate) const UPDATE_CONNECTIONS: u32 = 8;
 
-/// Single-row updates a second that are durable one by one, over 8 connections, each with a row of its own.
+/// Single-row updates per second, each durable on its own, over 8 connections with separate rows.
 ///
-/// On threads of its own, so that nothing here holds the database back.
+/// Runs on separate threads, so that the client doesn't slow the database down.
 pub(crate) async fn durable_updates(database: &MySqlConnectOptions, time: Duration) -> anyhow::Result<f64> {
     let database = database.clone();
     let work = move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(update_for(&database, time))
+        runtime.block_on(run_updates(&database, time))
     };
     tokio::task::spawn_blocking(work).await?
 }
 
-async fn update_for(database: &MySqlConnectOptions, time: Duration) -> anyhow::Result<f64> {
+async fn run_updates(database: &MySqlConnectOptions, time: Duration) -> anyhow::Result<f64> {
     let mut connection = MySqlConnection::connect_with(database).await?;
     sqlx::query("DROP TABLE IF EXISTS bench_limit").execute(&mut connection).await?;
     sqlx::query("CREATE TABLE bench_limit (id INT PRIMARY KEY, n BIGINT NOT NULL)").execute(&mut connection).await?;
     let mut connections = Vec::new();
-    for id in 0..UPDATERS {
+    for id in 0..UPDATE_CONNECTIONS {
         sqlx::query("INSERT INTO bench_limit VALUES (?, 0)").bind(id).execute(&mut connection).await?;
         connections.push((id, MySqlConnection::connect_with(database).await?));
     }
-    // What comes first isn't counted: statements are prepared, pages are read.
+    // The first quarter is a warm-up: statements are prepared, pages are read.
     let started = Instant::now() + time / 4;
     let count = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
@@ -51,9 +51,9 @@ async fn update_for(database: &MySqlConnectOptions, time: Duration) -> anyhow::R
         let count = Arc::clone(&count);
         tasks.spawn(async move {
             while started.elapsed() < time {
-                let counts = started <= Instant::now();
+                let is_measured = started <= Instant::now();
                 sqlx::query("UPDATE bench_limit SET n = n + 1 WHERE id = ?").bind(id).execute(&mut connection).await?;
-                count.fetch_add(usize::from(counts), Ordering::Relaxed);
+                count.fetch_add(usize::from(is_measured), Ordering::Relaxed);
             }
             connection.close().await
         });
@@ -67,16 +67,16 @@ async fn update_for(database: &MySqlConnectOptions, time: Duration) -> anyhow::R
     Ok(rate)
 }
 
-/// An answer of the server, to be given again by a bare handler: the same bytes, but for the date.
+/// A response of the server that a bare handler repeats: the same bytes except for the date.
 #[derive(Clone)]
-pub(crate) struct Recorded {
+pub(crate) struct RecordedResponse {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
 }
 
-impl Recorded {
-    /// Reads an answer as it came over the wire.
+impl RecordedResponse {
+    /// Parses the raw bytes of a response.
     pub(crate) fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
         let end = bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("the end of a head")?;
         let head = std::str::from_utf8(&bytes[..end])?;
@@ -84,7 +84,7 @@ impl Recorded {
         let status = lines.next().and_then(|line| line.get(9..12)).context("a status line")?.parse()?;
         let mut headers = HeaderMap::new();
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-            // These two are the HTTP library's, there as here.
+            // The HTTP library adds these two in both servers.
             if !name.eq_ignore_ascii_case("date") && !name.eq_ignore_ascii_case("content-length") {
                 headers.append(name.parse::<HeaderName>()?, HeaderValue::from_str(value.trim())?);
             }
@@ -93,12 +93,12 @@ impl Recorded {
     }
 }
 
-/// Answers every request with the bytes in a file, by axum and nothing else, until the process is ended.
+/// Answers every request with the response in a file, by axum without layers, until the process is killed.
 pub(crate) async fn serve_bare(address: &str, file: &str) -> anyhow::Result<()> {
-    let recorded = Recorded::parse(&std::fs::read(file)?)?;
+    let recorded = RecordedResponse::parse(&std::fs::read(file)?)?;
     let router = Router::new().fallback(async move || {
-        let Recorded { status, headers, body } = recorded.clone();
-        // Bytes would be given a type where the server gives none.
+        let RecordedResponse { status, headers, body } = recorded.clone();
+        // `Bytes` would add a content type where the server sends none.
         (status, headers, Body::from(body))
     });
     let listener = tokio::net::TcpListener::bind(address).await?;

@@ -1,4 +1,4 @@
-//! Ways of giving work to connections: closed loop, open loop, all at once.
+//! Load generation: closed loop, open loop, and a burst of concurrent requests.
 
 use std::{
     cell::Cell,
@@ -14,18 +14,18 @@ use tokio::{
 
 use crate::{
     client::{Addresses, Connection, Sample},
-    statistics::{Latencies, number, rate},
+    statistics::{Latencies, rate, to_f64},
 };
 
-/// Something that is done again and again, each time a little differently.
-pub(crate) trait Work {
-    /// Does the `number`th piece.
-    async fn run(&self, number: usize, connection: &mut Connection) -> anyhow::Result<()>;
+/// A repeatable unit of work, parameterised by its index.
+pub(crate) trait Workload {
+    /// Does the unit of work with this index, counted from 0.
+    async fn run(&self, index: usize, connection: &mut Connection) -> anyhow::Result<()>;
 }
 
-/// What came of a run.
+/// The result of a run.
 pub(crate) struct Outcome {
-    /// How many pieces of work were done.
+    /// Units of work that were started.
     pub(crate) count: usize,
     pub(crate) started: Instant,
     pub(crate) elapsed: Duration,
@@ -33,29 +33,28 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Pieces of work a second.
+    /// Units of work per second.
     pub(crate) fn rate(&self) -> f64 {
         rate(self.count, self.elapsed)
     }
 
-    /// Of all requests.
     pub(crate) fn latencies(&self) -> Latencies {
-        Latencies::of(&self.samples)
+        Latencies::from_samples(&self.samples)
     }
 
-    /// How long all of it took, in milliseconds.
+    /// The duration of the run, in milliseconds.
     pub(crate) fn milliseconds(&self) -> f64 {
         self.elapsed.as_secs_f64() * 1_000.0
     }
 
-    /// Whether some of it was given up.
+    /// Whether a timeout stopped some of the work.
     pub(crate) fn is_stopped(&self) -> bool {
         self.samples.len() < self.count
     }
 }
 
-/// Does all the work over so many connections, each taking the next piece as soon as its last one is done.
-pub(crate) async fn closed<W: Work + 'static>(
+/// Runs a closed loop: each connection starts the next unit of work as soon as its last one is done.
+pub(crate) async fn closed_loop<W: Workload + 'static>(
     work: &Rc<W>,
     addresses: &Addresses,
     connections: usize,
@@ -69,20 +68,20 @@ pub(crate) async fn closed<W: Work + 'static>(
         let (work, next) = (Rc::clone(work), Rc::clone(&next));
         tasks.spawn_local(async move {
             loop {
-                let number = next.replace(next.get() + 1);
-                if number >= count {
+                let index = next.replace(next.get() + 1);
+                if index >= count {
                     return anyhow::Ok(connection.samples);
                 }
-                work.run(number, &mut connection).await?;
+                work.run(index, &mut connection).await?;
             }
         });
     }
     collect(tasks, count, started, Duration::MAX).await
 }
 
-/// Starts pieces of work at instants that don't depend on how fast the ones before are answered. Latencies count from
-/// those instants, so that what waits for a free connection is seen to wait.
-pub(crate) async fn open<W: Work + 'static>(
+/// Runs an open loop: units of work start at scheduled instants, independent of response times. Latencies count from these
+/// instants, so they include the wait for a free connection.
+pub(crate) async fn open_loop<W: Workload + 'static>(
     work: &Rc<W>,
     addresses: &Addresses,
     connections: usize,
@@ -91,26 +90,26 @@ pub(crate) async fn open<W: Work + 'static>(
     let opened = open_all(addresses, connections).await?;
     let schedule = Rc::new(schedule.clone());
     let count = schedule.count();
-    let arrived = Arc::new(Semaphore::new(0));
+    let due = Arc::new(Semaphore::new(0));
     let next = Rc::new(Cell::new(0));
     let started = Instant::now() + Duration::from_millis(5);
-    let pacer = pace(started, (*schedule).clone(), Arc::clone(&arrived));
+    let pacer = release_on_schedule(started, (*schedule).clone(), Arc::clone(&due));
     let mut tasks = JoinSet::new();
     for mut connection in opened {
         let (work, next, schedule) = (Rc::clone(work), Rc::clone(&next), Rc::clone(&schedule));
-        let arrived = Arc::clone(&arrived);
+        let due = Arc::clone(&due);
         tasks.spawn_local(async move {
             while next.get() < count {
-                arrived.acquire().await?.forget();
-                let number = next.replace(next.get() + 1);
-                if number >= count {
+                due.acquire().await?.forget();
+                let index = next.replace(next.get() + 1);
+                if index >= count {
                     break;
                 }
-                connection.due = Some(started + schedule.instant(number));
-                work.run(number, &mut connection).await?;
-                if number + 1 == count {
-                    // Nothing comes any more: whoever still waits goes home.
-                    arrived.add_permits(Semaphore::MAX_PERMITS / 2);
+                connection.due_at = Some(started + schedule.due_after(index));
+                work.run(index, &mut connection).await?;
+                if index + 1 == count {
+                    // No work follows: wake the connections that still wait, so that they end.
+                    due.add_permits(Semaphore::MAX_PERMITS / 2);
                 }
             }
             anyhow::Ok(connection.samples)
@@ -121,64 +120,64 @@ pub(crate) async fn open<W: Work + 'static>(
     outcome
 }
 
-/// A thread of its own, since the runtime's timer has a grain of a millisecond.
-fn pace(started: Instant, schedule: Schedule, arrived: Arc<Semaphore>) -> std::thread::JoinHandle<()> {
-    const GRAIN: Duration = Duration::from_micros(200);
+/// Adds a permit for each unit of work that becomes due. It uses a thread, because the runtime's timer has a resolution of a
+/// millisecond.
+fn release_on_schedule(started: Instant, schedule: Schedule, due: Arc<Semaphore>) -> std::thread::JoinHandle<()> {
+    const RESOLUTION: Duration = Duration::from_micros(200);
     std::thread::spawn(move || {
-        let mut sent = 0;
-        while sent < schedule.count() {
-            let due = started + schedule.instant(sent);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()).max(GRAIN));
+        let mut released = 0;
+        while released < schedule.count() {
+            let next = started + schedule.due_after(released);
+            std::thread::sleep(next.saturating_duration_since(Instant::now()).max(RESOLUTION));
             let now = Instant::now().saturating_duration_since(started);
-            let until = schedule.due_by(now);
-            if until > sent {
-                arrived.add_permits(until - sent);
-                sent = until;
+            let target = schedule.count_due(now);
+            if target > released {
+                due.add_permits(target - released);
+                released = target;
             }
         }
     })
 }
 
-/// When pieces of work start: one rate after another, each for a time.
+/// The start times of an open loop: a sequence of rates per second, each for a duration.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule(Vec<(f64, Duration)>);
 
 impl Schedule {
-    /// So many a second, for so long; then the next.
     pub(crate) fn new(steps: Vec<(f64, Duration)>) -> Self {
         Self(steps)
     }
 
-    /// One rate.
-    pub(crate) fn steady(rate: f64, time: Duration) -> Self {
+    /// A single rate per second.
+    pub(crate) fn constant(rate: f64, time: Duration) -> Self {
         Self(vec![(rate, time)])
     }
 
-    /// How many pieces there are in all.
+    /// Units of work in total.
     pub(crate) fn count(&self) -> usize {
-        self.0.iter().map(|(rate, time)| whole(rate * time.as_secs_f64())).sum()
+        self.0.iter().map(|(rate, time)| truncated(rate * time.as_secs_f64())).sum()
     }
 
-    /// How long after the start the `number`th piece is due.
-    fn instant(&self, mut number: usize) -> Duration {
-        let mut begun = Duration::ZERO;
+    /// The time from the start until the unit of work with this index is due.
+    fn due_after(&self, mut index: usize) -> Duration {
+        let mut elapsed = Duration::ZERO;
         for (rate, time) in &self.0 {
-            let count = whole(rate * time.as_secs_f64());
-            if number < count {
-                return begun + Duration::from_secs_f64(number_of(number) / rate);
+            let count = truncated(rate * time.as_secs_f64());
+            if index < count {
+                return elapsed + Duration::from_secs_f64(to_f64(index) / rate);
             }
-            number -= count;
-            begun += *time;
+            index -= count;
+            elapsed += *time;
         }
-        begun
+        elapsed
     }
 
-    /// How many pieces are due by then.
-    fn due_by(&self, mut now: Duration) -> usize {
+    /// Units of work that are due by `now`, counted from the start.
+    fn count_due(&self, mut now: Duration) -> usize {
         let mut due = 0;
         for (rate, time) in &self.0 {
-            let count = whole(rate * time.as_secs_f64());
-            due += count.min(whole(rate * now.as_secs_f64()) + 1);
+            let count = truncated(rate * time.as_secs_f64());
+            due += count.min(truncated(rate * now.as_secs_f64()) + 1);
             if now < *time {
                 break;
             }
@@ -189,23 +188,21 @@ impl Schedule {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate times a time: small, positive")]
-fn whole(value: f64) -> usize {
+fn truncated(value: f64) -> usize {
     value as usize
 }
 
-use number as number_of;
-
-/// Does so many pieces of work at the same instant, each over a connection of its own, and waits until all are answered.
-pub(crate) async fn burst<W: Work + 'static>(
+/// Starts `count` units of work at the same instant, each over its own connection, and waits for all responses.
+pub(crate) async fn burst<W: Workload + 'static>(
     work: &Rc<W>,
     addresses: &Addresses,
     count: usize,
 ) -> anyhow::Result<Outcome> {
-    burst_within(work, addresses, count, Duration::MAX).await
+    burst_with_timeout(work, addresses, count, Duration::MAX).await
 }
 
-/// The same, but what isn't answered in time is given up.
-pub(crate) async fn burst_within<W: Work + 'static>(
+/// The same, but stops after `time`.
+pub(crate) async fn burst_with_timeout<W: Workload + 'static>(
     work: &Rc<W>,
     addresses: &Addresses,
     count: usize,
@@ -214,11 +211,11 @@ pub(crate) async fn burst_within<W: Work + 'static>(
     let opened = open_all(addresses, count).await?;
     let barrier = Rc::new(Barrier::new(count + 1));
     let mut tasks = JoinSet::new();
-    for (number, mut connection) in opened.into_iter().enumerate() {
+    for (index, mut connection) in opened.into_iter().enumerate() {
         let (work, barrier) = (Rc::clone(work), Rc::clone(&barrier));
         tasks.spawn_local(async move {
             barrier.wait().await;
-            work.run(number, &mut connection).await?;
+            work.run(index, &mut connection).await?;
             anyhow::Ok(connection.samples)
         });
     }
@@ -228,8 +225,8 @@ pub(crate) async fn burst_within<W: Work + 'static>(
 
 async fn open_all(addresses: &Addresses, connections: usize) -> anyhow::Result<Vec<Connection>> {
     let mut opened = Vec::with_capacity(connections);
-    for turn in 0..connections {
-        opened.push(Connection::open(addresses, turn).await?);
+    for index in 0..connections {
+        opened.push(Connection::open(addresses, index).await?);
     }
     Ok(opened)
 }
@@ -247,7 +244,7 @@ async fn collect(
         }
         anyhow::Ok(())
     };
-    // What isn't done in time ends with the set of tasks.
+    // Dropping the set of tasks aborts the rest.
     if let Ok(result) = tokio::time::timeout(time, all).await {
         result?;
     }

@@ -1,4 +1,4 @@
-//! The report as a Markdown page with its plots beside it.
+//! The report as a Markdown page with SVG plots.
 
 use std::{fmt::Write, path::Path, process::Command};
 
@@ -7,20 +7,20 @@ use sqlx::MySqlPool;
 use crate::{
     bench::Scale,
     plot::{self, Bar},
-    report::{FINDING_HEAD, Finding, LINE_HEAD, Line, Report, Table, row},
+    report::{FIGURE_HEAD, Figure, LOAD_HEAD, LoadRow, Report, Table, row},
     statistics::median,
 };
 
-/// Where and with what the figures were taken.
-pub(crate) struct Setting {
-    /// `mariadb` or `mysql`: the name of the page.
+/// The environment of a run: machine, database, server and settings.
+pub(crate) struct Environment {
+    /// `mariadb` or `mysql`: the page's file name.
     pub(crate) name: &'static str,
     database: String,
     rows: Vec<(String, String)>,
 }
 
-impl Setting {
-    /// Asks the machine and the database.
+impl Environment {
+    /// Reads it from the machine and the database.
     pub(crate) async fn read(pool: &MySqlPool, scale: Scale, now: &str) -> anyhow::Result<Self> {
         let version: String = sqlx::query_scalar("SELECT VERSION()").fetch_one(pool).await?;
         let settings: Vec<(String, String)> = sqlx::query_as(
@@ -31,10 +31,10 @@ impl Setting {
         .fetch_all(pool)
         .await?;
         let is_mariadb = version.contains("MariaDB");
-        // Empty where the connection isn't encrypted.
+        // Empty if the connection isn't encrypted.
         let (_, cipher): (String, String) =
             sqlx::query_as("SHOW SESSION STATUS LIKE 'Ssl_cipher'").fetch_one(pool).await?;
-        let encrypted = if cipher.is_empty() { "without TLS" } else { "by TLS" };
+        let encryption = if cipher.is_empty() { "without TLS" } else { "with TLS" };
         let product = if is_mariadb { "MariaDB" } else { "MySQL" };
         let number = version.split('-').next().unwrap_or_default();
         let settings: Vec<_> = settings.iter().map(|(name, value)| format!("`{name}` = {value}")).collect();
@@ -43,18 +43,19 @@ impl Setting {
             ("date", now.to_owned()),
             ("commit", commit()),
             ("machine", machine()),
-            ("database", format!("{product} {number}, {encrypted}: {}", settings.join(", "))),
+            ("database", format!("{product} {number}, {encryption}: {}", settings.join(", "))),
             (
                 "server",
                 format!(
                     "concert-reservation {}, release build, {}",
                     env!("CARGO_PKG_VERSION"),
-                    said("rustc", &["--version"])
+                    first_output_line("rustc", &["--version"])
                 ),
             ),
             (
                 "server settings",
-                "defaults, but the log is discarded and rate limits are off, since all requests come from one address".to_owned(),
+                "defaults, but the log is discarded and rate limits are off, since all requests come from one address"
+                    .to_owned(),
             ),
             (
                 "rounds",
@@ -69,23 +70,24 @@ impl Setting {
         Ok(Self { name, database: format!("{product} {number}"), rows })
     }
 
-    /// The same for a terminal.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+    /// The rows as lines for a terminal.
+    pub(crate) fn text_lines(&self) -> impl Iterator<Item = String> {
         self.rows.iter().map(|(name, value)| format!("{name:24} {value}"))
     }
 }
 
-/// The first line that a program says.
-fn said(program: &str, arguments: &[&str]) -> String {
+/// The first line of a program's output.
+fn first_output_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn commit() -> String {
-    let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
+    let commit = first_output_line("git", &["rev-parse", "--short=12", "HEAD"]);
     let changed =
-        !said("git", &["status", "--porcelain", "--untracked-files=no", "--", "src", "migrations"]).is_empty();
+        !first_output_line("git", &["status", "--porcelain", "--untracked-files=no", "--", "src", "migrations"])
+            .is_empty();
     format!("`{commit}`{}", if changed { ", with changes" } else { "" })
 }
 
@@ -102,33 +104,34 @@ fn machine() -> String {
     format!("{cores} cores ({processor}) for client, server and database, {memory} GB, Linux {}", kernel.trim())
 }
 
-/// Writes the page and its plots into a folder.
-pub(crate) fn write(folder: &Path, setting: &Setting, report: &Report) -> anyhow::Result<()> {
+/// Writes the page and its plots to a folder.
+pub(crate) fn write(folder: &Path, environment: &Environment, report: &Report) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut page = format!(
         "# Measured on {}\n\nGenerated by `scripts/bench`. [README.md](README.md) explains how to read it.\n\n| | |\n| --- | --- |\n",
-        setting.database
+        environment.database
     );
-    for (name, value) in &setting.rows {
+    for (name, value) in &environment.rows {
         let _ = writeln!(page, "| {name} | {value} |");
     }
     for failure in &report.failures {
         let _ = writeln!(page, "\n**Failed:** {failure}");
     }
-    let _ = writeln!(page, "\nThe invariants were checked {} times, after each scenario; all of them held.", report.audits);
-    let draw = |page: &mut String, name: &str, title: &str, svg: &str| {
-        let file = format!("{}-{name}.svg", setting.name);
+    let _ =
+        writeln!(page, "\nThe invariants were checked {} times, after each scenario; all of them held.", report.audits);
+    let add_plot = |page: &mut String, name: &str, title: &str, svg: &str| {
+        let file = format!("{}-{name}.svg", environment.name);
         let _ = writeln!(page, "\n### {title}\n\n![{title}]({file})");
         std::fs::write(folder.join(file), svg)
     };
-    if !report.findings.is_empty() {
+    if !report.figures.is_empty() {
         page.push_str("\n## Goals\n\n");
-        table(&mut page, &FINDING_HEAD, report.findings.iter().map(Finding::cells));
-        draw(&mut page, "goals", "Each figure relative to its goal", &goals(report))?;
+        table(&mut page, &FIGURE_HEAD, report.figures.iter().map(Figure::cells));
+        add_plot(&mut page, "goals", "Each figure relative to its goal", &goals_plot(report))?;
     }
-    if !report.lines.is_empty() {
+    if !report.load_rows.is_empty() {
         page.push_str("\n## Load\n\n");
-        table(&mut page, &LINE_HEAD, report.lines.iter().map(Line::cells));
+        table(&mut page, &LOAD_HEAD, report.load_rows.iter().map(LoadRow::cells));
     }
     for note in &report.notes {
         let _ = writeln!(page, "\n{note}");
@@ -137,7 +140,7 @@ pub(crate) fn write(folder: &Path, setting: &Setting, report: &Report) -> anyhow
         page.push_str("\n## Latency by rate and over time\n");
     }
     for plot in &report.plots {
-        draw(&mut page, plot.name, plot.title, &plot.svg)?;
+        add_plot(&mut page, plot.name, plot.title, &plot.svg)?;
     }
     if !report.tables.is_empty() {
         page.push_str("\n## The same contended work with other locking strategies\n");
@@ -146,15 +149,15 @@ pub(crate) fn write(folder: &Path, setting: &Setting, report: &Report) -> anyhow
         let _ = writeln!(page, "\n{remark}");
     }
     for Table { plot, head, rows } in &report.tables {
-        draw(&mut page, plot.name, plot.title, &plot.svg)?;
+        add_plot(&mut page, plot.name, plot.title, &plot.svg)?;
         page.push('\n');
         table(&mut page, head, rows.iter().cloned());
     }
-    std::fs::write(folder.join(format!("{}.md", setting.name)), page)?;
+    std::fs::write(folder.join(format!("{}.md", environment.name)), page)?;
     Ok(())
 }
 
-/// A table of Markdown.
+/// Appends a Markdown table.
 fn table(page: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let head: Vec<_> = head.iter().map(|&name| name.to_owned()).collect();
     let rule: Vec<_> = head.iter().map(|_| "---".to_owned()).collect();
@@ -164,18 +167,18 @@ fn table(page: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String
     }
 }
 
-/// Bars whose length says how far a goal is reached.
-fn goals(report: &Report) -> String {
-    let bar = |finding: &Finding| {
-        let goal = finding.goal?;
-        let marks = [Some(1.0), goal.stretch.map(|stretch| goal.reached(stretch))];
+/// A bar plot of each figure relative to its goal.
+fn goals_plot(report: &Report) -> String {
+    let bar = |figure: &Figure| {
+        let goal = figure.goal?;
+        let marks = [Some(1.0), goal.stretch.map(|stretch| goal.score(stretch))];
         Some(Bar {
-            name: finding.name.clone(),
-            value: goal.reached(median(&finding.values)),
-            label: finding.written(),
+            name: figure.name.clone(),
+            value: goal.score(median(&figure.values)),
+            label: figure.formatted_median(),
             marks: marks.into_iter().flatten().collect(),
         })
     };
-    let bars: Vec<_> = report.findings.iter().filter_map(bar).collect();
+    let bars: Vec<_> = report.figures.iter().filter_map(bar).collect();
     plot::bars("1 is the goal, the second mark the stretch goal; bars are capped at 3", &bars)
 }

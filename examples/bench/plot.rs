@@ -1,4 +1,4 @@
-//! Plots as SVG, written by hand: lines over an axis, and bars. Their colours are legible on light and on dark pages.
+//! Line and bar plots as SVG. Their colours are legible on light and on dark pages.
 
 use std::fmt::Write;
 
@@ -15,77 +15,77 @@ const STYLE: &str = "<style>text{font:13px system-ui,sans-serif;fill:#57606a}.gr
      @media(prefers-color-scheme:dark){text{fill:#9198a1}.strong{fill:#e6edf3}.mark{stroke:#9198a1}\
      .c0{stroke:#4493f8;fill:#4493f8}.c1{stroke:#d29922;fill:#d29922}.c2{stroke:#f85149;fill:#f85149}}</style>";
 
-/// Points that belong together.
+/// One line of a plot.
 pub(crate) struct Series {
     pub(crate) name: String,
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// An axis from 0, with round figures on it.
+/// An axis from 0 with ticks at round numbers.
 struct Axis {
     end: f64,
     step: f64,
 }
 
 impl Axis {
-    fn up_to(most: f64) -> Self {
-        let most = if most > 0.0 { most } else { 1.0 };
-        let power = 10_f64.powf((most / 4.0).log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|it| it * power).find(|step| step * 5.0 >= most);
-        let step = step.unwrap_or(most);
-        Self { end: (most / step).ceil() * step, step }
+    fn up_to(max: f64) -> Self {
+        let max = if max > 0.0 { max } else { 1.0 };
+        let power = 10_f64.powf((max / 4.0).log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|it| it * power).find(|step| step * 5.0 >= max);
+        let step = step.unwrap_or(max);
+        Self { end: (max / step).ceil() * step, step }
     }
 
     fn ticks(&self) -> impl Iterator<Item = f64> {
         (0_u8..=10).map(|index| f64::from(index) * self.step).take_while(|tick| *tick <= self.end * 1.001)
     }
 
-    /// Where a value lies, from 0 to 1.
-    fn place(&self, value: f64) -> f64 {
+    /// The position of a value, from 0 to 1.
+    fn fraction(&self, value: f64) -> f64 {
         value / self.end
     }
 }
 
-/// A figure without needless digits.
-fn short(value: f64) -> String {
+/// A tick's label, without trailing zeros.
+fn tick_label(value: f64) -> String {
     if value >= 1_000.0 {
-        crate::report::grouped(value)
+        crate::report::with_thousands_separators(value)
     } else {
         let text = format!("{value:.2}");
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 }
 
-fn begin(height: f64) -> String {
+fn svg_start(height: f64) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          height=\"{height}\">{STYLE}\n"
     )
 }
 
-fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, words: &str) {
-    let words = words.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>");
+fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, content: &str) {
+    let content = content.replace('&', "&amp;").replace('<', "&lt;");
+    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{content}</text>");
 }
 
-fn rule(svg: &mut String, class: &str, (x, y): (f64, f64), (to_x, to_y): (f64, f64)) {
+fn line(svg: &mut String, class: &str, (x, y): (f64, f64), (to_x, to_y): (f64, f64)) {
     let _ = writeln!(svg, "<line class=\"{class}\" x1=\"{x:.1}\" y1=\"{y:.1}\" x2=\"{to_x:.1}\" y2=\"{to_y:.1}\"/>");
 }
 
-/// Lines, named at their ends.
+/// A plot of lines, labelled at their ends.
 pub(crate) fn lines(x_label: &str, y_label: &str, series: &[Series]) -> String {
     let points = || series.iter().flat_map(|series| &series.points).filter(|(_, y)| y.is_finite());
     let x_axis = Axis::up_to(points().map(|(x, _)| *x).fold(0.0, f64::max));
     let y_axis = Axis::up_to(points().map(|(_, y)| *y).fold(0.0, f64::max));
-    let x_of = |x: f64| LEFT + x_axis.place(x) * (WIDTH - LEFT - RIGHT);
-    let y_of = |y: f64| HEIGHT - BOTTOM - y_axis.place(y) * (HEIGHT - TOP - BOTTOM);
-    let mut svg = begin(HEIGHT);
+    let x_of = |x: f64| LEFT + x_axis.fraction(x) * (WIDTH - LEFT - RIGHT);
+    let y_of = |y: f64| HEIGHT - BOTTOM - y_axis.fraction(y) * (HEIGHT - TOP - BOTTOM);
+    let mut svg = svg_start(HEIGHT);
     for tick in y_axis.ticks() {
-        rule(&mut svg, "grid", (LEFT, y_of(tick)), (WIDTH - RIGHT, y_of(tick)));
-        text(&mut svg, (LEFT - 8.0, y_of(tick) + 4.0), "end", &short(tick));
+        line(&mut svg, "grid", (LEFT, y_of(tick)), (WIDTH - RIGHT, y_of(tick)));
+        text(&mut svg, (LEFT - 8.0, y_of(tick) + 4.0), "end", &tick_label(tick));
     }
     for tick in x_axis.ticks() {
-        text(&mut svg, (x_of(tick), HEIGHT - BOTTOM + 18.0), "middle", &short(tick));
+        text(&mut svg, (x_of(tick), HEIGHT - BOTTOM + 18.0), "middle", &tick_label(tick));
     }
     text(&mut svg, (f64::midpoint(LEFT, WIDTH - RIGHT), HEIGHT - 8.0), "middle", x_label);
     let middle = f64::midpoint(HEIGHT - BOTTOM, TOP);
@@ -100,18 +100,18 @@ pub(crate) fn lines(x_label: &str, y_label: &str, series: &[Series]) -> String {
         let _ = writeln!(svg, "<polyline class=\"line c{}\" points=\"{}\"/>", index % 3, path.join(" "));
         labels.extend(drawn.last().map(|end| (*end, name)));
     }
-    // Labels that would cover each other are moved apart, from the lowest up.
+    // Labels that would overlap are moved up, from the lowest on.
     labels.sort_by(|((_, one), _), ((_, other), _)| other.total_cmp(one));
-    let mut free = f64::INFINITY;
+    let mut lowest_free = f64::INFINITY;
     for ((x, y), name) in labels {
-        free = (free - 15.0).min(y + 4.0);
-        text(&mut svg, (x + 6.0, free), "start", name);
+        lowest_free = (lowest_free - 15.0).min(y + 4.0);
+        text(&mut svg, (x + 6.0, lowest_free), "start", name);
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-/// One bar: what it is of, how long, what is written at its end, and where marks stand.
+/// One bar, with a label at its end and marks across it.
 pub(crate) struct Bar {
     pub(crate) name: String,
     pub(crate) value: f64,
@@ -119,33 +119,33 @@ pub(crate) struct Bar {
     pub(crate) marks: Vec<f64>,
 }
 
-const BAR: f64 = 18.0;
-const ROW: f64 = 28.0;
-const NAMES: f64 = 350.0;
+const BAR_HEIGHT: f64 = 18.0;
+const ROW_HEIGHT: f64 = 28.0;
+const NAMES_WIDTH: f64 = 350.0;
 
-/// Bars below each other, with an axis.
+/// A plot of horizontal bars.
 pub(crate) fn bars(x_label: &str, bars: &[Bar]) -> String {
     let marks = bars.iter().flat_map(|bar| bar.marks.iter().copied());
     let axis = Axis::up_to(bars.iter().map(|bar| bar.value).chain(marks).fold(0.0, f64::max));
-    let x_of = |x: f64| NAMES + axis.place(x) * (WIDTH - NAMES - RIGHT);
-    let end = TOP + ROW * crate::statistics::number(bars.len());
-    let mut svg = begin(end + BOTTOM);
+    let x_of = |x: f64| NAMES_WIDTH + axis.fraction(x) * (WIDTH - NAMES_WIDTH - RIGHT);
+    let end = TOP + ROW_HEIGHT * crate::statistics::to_f64(bars.len());
+    let mut svg = svg_start(end + BOTTOM);
     for tick in axis.ticks() {
-        rule(&mut svg, "grid", (x_of(tick), TOP), (x_of(tick), end));
-        text(&mut svg, (x_of(tick), end + 18.0), "middle", &short(tick));
+        line(&mut svg, "grid", (x_of(tick), TOP), (x_of(tick), end));
+        text(&mut svg, (x_of(tick), end + 18.0), "middle", &tick_label(tick));
     }
-    text(&mut svg, (f64::midpoint(NAMES, WIDTH - RIGHT), end + 40.0), "middle", x_label);
+    text(&mut svg, (f64::midpoint(NAMES_WIDTH, WIDTH - RIGHT), end + 40.0), "middle", x_label);
     for (index, bar) in bars.iter().enumerate() {
-        let y = TOP + ROW * crate::statistics::number(index) + (ROW - BAR) / 2.0;
-        let width = (x_of(bar.value) - NAMES).max(1.0);
+        let y = TOP + ROW_HEIGHT * crate::statistics::to_f64(index) + (ROW_HEIGHT - BAR_HEIGHT) / 2.0;
+        let width = (x_of(bar.value) - NAMES_WIDTH).max(1.0);
         let _ = writeln!(
             svg,
-            "<rect class=\"bar c0\" x=\"{NAMES}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{BAR}\" rx=\"2\"/>"
+            "<rect class=\"bar c0\" x=\"{NAMES_WIDTH}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{BAR_HEIGHT}\" rx=\"2\"/>"
         );
         for mark in &bar.marks {
-            rule(&mut svg, "mark", (x_of(*mark), y - 4.0), (x_of(*mark), y + BAR + 4.0));
+            line(&mut svg, "mark", (x_of(*mark), y - 4.0), (x_of(*mark), y + BAR_HEIGHT + 4.0));
         }
-        text(&mut svg, (NAMES - 8.0, y + 14.0), "end", &bar.name);
+        text(&mut svg, (NAMES_WIDTH - 8.0, y + 14.0), "end", &bar.name);
         let last = bar.marks.iter().copied().fold(bar.value, f64::max);
         text(&mut svg, (x_of(last) + 8.0, y + 14.0), "start", &bar.label);
     }

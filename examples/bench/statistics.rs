@@ -1,4 +1,4 @@
-//! Percentiles and medians.
+//! Percentiles, medians and rates.
 
 use std::{
     collections::BTreeMap,
@@ -7,17 +7,16 @@ use std::{
 
 use crate::client::Sample;
 
-/// What became of the requests of one run.
+/// The latencies and statuses of one run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Latencies {
     sorted: Vec<Duration>,
-    /// How many answers had which status.
+    /// The number of responses by status.
     pub(crate) statuses: BTreeMap<u16, usize>,
 }
 
 impl Latencies {
-    /// Of these samples.
-    pub(crate) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
+    pub(crate) fn from_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
         let mut latencies = Self::default();
         for sample in samples {
             latencies.sorted.push(sample.latency);
@@ -27,34 +26,34 @@ impl Latencies {
         latencies
     }
 
-    /// The latency, in milliseconds, that this part (0 to 1) of the requests didn't exceed.
-    pub(crate) fn percentile(&self, part: f64) -> f64 {
+    /// The latency that this fraction (0 to 1) of the requests didn't exceed, in milliseconds.
+    pub(crate) fn percentile(&self, fraction: f64) -> f64 {
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "an index that is at most the length"
         )]
-        let index = (self.sorted.len() as f64 * part).ceil() as usize;
+        let index = (self.sorted.len() as f64 * fraction).ceil() as usize;
         self.sorted.get(index.max(1) - 1).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1_000.0)
     }
 }
 
-/// The samples by when they were due, in slices of `width` from `start`.
+/// Groups samples by due time, in slices of `width` from `start` on.
 pub(crate) fn slices(samples: &[Sample], start: Instant, width: Duration) -> Vec<Latencies> {
     let mut slices: Vec<Vec<&Sample>> = Vec::new();
     for sample in samples {
-        let index = sample.due.saturating_duration_since(start).as_nanos() / width.as_nanos();
+        let index = sample.due_at.saturating_duration_since(start).as_nanos() / width.as_nanos();
         let index = usize::try_from(index).unwrap_or(usize::MAX).min(10_000);
         if slices.len() <= index {
             slices.resize(index + 1, Vec::new());
         }
         slices[index].push(sample);
     }
-    slices.into_iter().map(Latencies::of).collect()
+    slices.into_iter().map(Latencies::from_samples).collect()
 }
 
-/// The middle one; of an even number the mean of the two in the middle.
+/// The median; NaN without values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -65,13 +64,13 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// How many a second.
+/// A count per second.
 pub(crate) fn rate(count: usize, elapsed: Duration) -> f64 {
-    number(count) / elapsed.as_secs_f64()
+    to_f64(count) / elapsed.as_secs_f64()
 }
 
-/// A count as a figure to reckon with.
+/// A count as a floating-point number.
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
-pub(crate) fn number(count: usize) -> f64 {
+pub(crate) fn to_f64(count: usize) -> f64 {
     count as f64
 }

@@ -1,8 +1,7 @@
-//! The same contended work under different locks, and by the lanes.
+//! The same contended work with different locking strategies, and with the server's lanes.
 //!
-//! Each strategy is a process of its own with a transaction for each request and nothing else to do. The lanes are the
-//! real server with everything on: authentication, the queue's gate, idempotency, events. So the comparison favours the
-//! others.
+//! Each strategy is a separate process that runs one transaction per request and does nothing else. The lanes are the real
+//! server with authentication, the queue's gate, idempotency and events. So the comparison favours the other strategies.
 
 pub(crate) mod server;
 mod strategies;
@@ -18,78 +17,80 @@ use strategies::{Strategy, TABLES};
 
 use crate::{
     bench::{Bench, Setup},
-    client::{Addresses, Call, Connection},
-    load::{self, Outcome, Work},
+    client::{Addresses, Connection, Request},
+    load::{self, Outcome, Workload},
     plot::{self, Bar},
-    report::{Cost, grouped},
+    report::{Cost, with_thousands_separators},
     server::Server,
-    statistics::{median, number},
-    works::{Charges, Contested},
+    statistics::{median, to_f64},
+    workloads::{Charges, Contested},
 };
 
-/// How many requests come at once.
-pub(crate) const CROWD: usize = 1_000;
+/// Concurrent requests of a round.
+const BURST: usize = 1_000;
 
-/// How long a round may take: what isn't answered then is given up, and the report says so.
-const LONGEST: Duration = Duration::from_secs(15);
+/// After this time a round is stopped, and the report says so.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A contest that has taken so long isn't repeated.
-const ENOUGH: Duration = Duration::from_secs(8);
+/// After this time a contest isn't repeated.
+const CONTEST_TIME_LIMIT: Duration = Duration::from_secs(8);
 
-/// Seats of the house in which people want neighbours.
+/// Seats of the house in `OverlappingPairs`.
 const HOUSE: usize = 40;
 
-/// What everybody wants.
+/// What the concurrent requests compete for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Contest {
     HotSeat,
-    Overlap,
+    /// Two adjacent seats each.
+    OverlappingPairs,
     OneWallet,
-    Spread,
+    /// A wallet per request: no contention on rows.
+    SeparateWallets,
 }
 
 impl Contest {
-    const ALL: [Self; 4] = [Self::HotSeat, Self::Overlap, Self::OneWallet, Self::Spread];
+    const ALL: [Self; 4] = [Self::HotSeat, Self::OverlappingPairs, Self::OneWallet, Self::SeparateWallets];
 
     fn name(self) -> &'static str {
         match self {
             Self::HotSeat => "1,000 concurrent holds of one seat",
-            Self::Overlap => "1,000 concurrent holds of two adjacent seats in a house of 40",
+            Self::OverlappingPairs => "1,000 concurrent holds of two adjacent seats in a house of 40",
             Self::OneWallet => "1,000 concurrent charges of one wallet",
-            Self::Spread => "1,000 concurrent charges of separate wallets",
+            Self::SeparateWallets => "1,000 concurrent charges of separate wallets",
         }
     }
 
-    /// How many answers of success there can be.
-    fn most(self) -> usize {
+    /// The most requests that can succeed.
+    fn max_successes(self) -> usize {
         match self {
             Self::HotSeat => 1,
-            Self::Overlap => HOUSE / 2,
-            Self::OneWallet | Self::Spread => CROWD,
+            Self::OverlappingPairs => HOUSE / 2,
+            Self::OneWallet | Self::SeparateWallets => BURST,
         }
     }
 
-    /// What others published, in milliseconds.
+    /// Figures published elsewhere, in milliseconds.
     fn published(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::HotSeat => &[("published elsewhere: version", "2,579"), ("published elsewhere: FOR UPDATE", "5,762")],
             Self::OneWallet => {
                 &[("published elsewhere: version", "4,613"), ("published elsewhere: FOR UPDATE", "4,449")]
             }
-            Self::Overlap | Self::Spread => &[],
+            Self::OverlappingPairs | Self::SeparateWallets => &[],
         }
     }
 
-    /// The first of the seats that somebody wants, in a house of so many, and how many.
-    fn seats(self, person: usize) -> (usize, usize) {
+    /// The index of the first seat that a user requests, and the number of seats.
+    fn seats(self, user: usize) -> (usize, usize) {
         match self {
-            Self::Overlap => (person * 7 % (HOUSE - 1), 2),
+            Self::OverlappingPairs => (user * 7 % (HOUSE - 1), 2),
             _ => (0, 1),
         }
     }
 }
 
-/// What a strategy did with a contest.
+/// The rounds of one strategy in one contest.
 pub(crate) struct Trial {
     contest: Contest,
     pub(crate) strategy: &'static str,
@@ -97,7 +98,7 @@ pub(crate) struct Trial {
     costs: Vec<Cost>,
     conflicts: usize,
     succeeded: usize,
-    begun: Instant,
+    started: Instant,
     is_stopped: bool,
 }
 
@@ -110,52 +111,53 @@ impl Trial {
             costs: Vec::new(),
             conflicts: 0,
             succeeded: 0,
-            begun: Instant::now(),
+            started: Instant::now(),
             is_stopped: false,
         }
     }
 
-    /// Whether there are figures, and more of them would take too long.
-    fn is_enough(&self) -> bool {
-        self.is_stopped || !self.milliseconds.is_empty() && self.begun.elapsed() > ENOUGH
+    /// Whether no more rounds should follow: one was stopped, or the time limit has passed.
+    fn is_done(&self) -> bool {
+        self.is_stopped || !self.milliseconds.is_empty() && self.started.elapsed() > CONTEST_TIME_LIMIT
     }
 
-    fn add(&mut self, outcome: &Outcome, cost: Cost) {
+    fn add_round(&mut self, outcome: &Outcome, cost: Cost) {
         self.is_stopped = outcome.is_stopped();
         self.milliseconds.push(outcome.milliseconds());
         self.costs.push(cost);
         self.succeeded += outcome.latencies().statuses.get(&201).copied().unwrap_or(0);
     }
 
-    fn time(&self) -> f64 {
+    /// The median time until the last response, in milliseconds.
+    fn median_time(&self) -> f64 {
         median(&self.milliseconds)
     }
 
-    /// The same in words.
+    /// The median time with its unit, or that a round was stopped.
     fn label(&self) -> String {
         if self.is_stopped {
-            format!("stopped after {} s", LONGEST.as_secs())
+            format!("stopped after {} s", ROUND_TIMEOUT.as_secs())
         } else {
-            format!("{} ms", grouped(self.time()))
+            format!("{} ms", with_thousands_separators(self.median_time()))
         }
     }
 
     fn cells(&self) -> Vec<String> {
-        let rounds = number(self.milliseconds.len());
-        // A round is short for a clock of ticks: the mean over all of them is what can be told.
-        let mean = |of: fn(&Cost) -> Option<f64>| {
+        let rounds = to_f64(self.milliseconds.len());
+        // The CPU clock is too coarse for one round, so this is the mean of all rounds.
+        let mean_of = |of: fn(&Cost) -> Option<f64>| {
             let costs: Option<Vec<_>> = self.costs.iter().map(of).collect();
-            let sum = costs?.iter().sum::<f64>() * number(CROWD) / 1_000.0;
+            let sum = costs?.iter().sum::<f64>() * to_f64(BURST) / 1_000.0;
             Some(format!("{:.0}", sum / rounds))
         };
-        let known = |text: Option<String>| text.unwrap_or_else(|| "—".to_owned());
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "—".to_owned());
         vec![
             self.strategy.to_owned(),
-            if self.is_stopped { self.label() } else { format!("{:.1}", self.time()) },
-            known(mean(|cost| cost.server)),
-            known(mean(|cost| cost.database)),
-            format!("{:.0}", number(self.conflicts) / rounds),
-            format!("{:.0} of {}", number(self.succeeded) / rounds, self.contest.most()),
+            if self.is_stopped { self.label() } else { format!("{:.1}", self.median_time()) },
+            or_dash(mean_of(|cost| cost.server)),
+            or_dash(mean_of(|cost| cost.database)),
+            format!("{:.0}", to_f64(self.conflicts) / rounds),
+            format!("{:.0} of {}", to_f64(self.succeeded) / rounds, self.contest.max_successes()),
             self.milliseconds.len().to_string(),
         ]
     }
@@ -164,15 +166,15 @@ impl Trial {
 const HEAD: [&str; 7] =
     ["", "last response after, ms", "server CPU, ms", "database CPU, ms", "conflicts", "succeeded", "rounds"];
 
-/// What is to be known of the comparison.
-const ABOUT: &str = "Each strategy is a small server that does nothing else. It runs one transaction per request over 16 database \
+/// Explains the comparison.
+const ABOUT_COMPARISON: &str = "Each strategy is a small server that does nothing else. It runs one transaction per request over 16 database \
      connections, without authentication, idempotency or events. The lanes are the real server with all of these. \
      A conflict is a transaction that failed because of another one. `FOR UPDATE` and `version, retry` make up to \
      100 attempts. CPU time and conflicts are means over the rounds. Each strategy has 10 rounds of each contest, \
      or as many as fit into 8 s.";
 
-/// What others measured.
-const PUBLISHED: &str = "The figures published elsewhere come from earlier servers of this kind: 1,000 requests under an optimistic \
+/// Explains the figures published elsewhere.
+const ABOUT_PUBLISHED: &str = "The figures published elsewhere come from earlier servers of this kind: 1,000 requests under an optimistic \
      and under a pessimistic lock. Their code isn't published, so the figures can't be verified or repeated. \
      Unknown are the machines, the durability of the databases, the connection pools, whether HTTP was involved, \
      and whether all 1,000 requests were concurrent. Here 1,000 connections are open before the first request, \
@@ -182,75 +184,75 @@ const PUBLISHED: &str = "The figures published elsewhere come from earlier serve
 const LANES: &str = "lanes (the real server)";
 
 pub(crate) async fn compare(bench: &mut Bench) -> anyhow::Result<()> {
-    bench.require_own_servers()?;
+    bench.require_started_servers()?;
     for table in TABLES {
         sqlx::query(table).execute(&bench.fixture.pool).await?;
     }
     let mut trials = Vec::new();
     for strategy in Strategy::ALL {
         for contest in Contest::ALL {
-            trials.push(try_locks(bench, strategy, contest).await?);
+            trials.push(run_strategy(bench, strategy, contest).await?);
         }
     }
     for contest in Contest::ALL {
-        trials.push(try_lanes(bench, contest).await?);
+        trials.push(run_lanes(bench, contest).await?);
     }
     for (contest, file) in Contest::ALL.into_iter().zip(["hot-seat", "neighbours", "one-wallet", "spread-wallets"]) {
         let trials: Vec<_> = trials.iter().filter(|trial| trial.contest == contest).collect();
         let bar = |trial: &&Trial| Bar {
             name: trial.strategy.to_owned(),
-            value: trial.time(),
+            value: trial.median_time(),
             label: trial.label(),
             marks: Vec::new(),
         };
         let svg = plot::bars("milliseconds until the last response", &trials.iter().map(bar).collect::<Vec<_>>());
-        let others = contest.published().iter().map(|(name, time)| {
+        let published = contest.published().iter().map(|(name, time)| {
             let unknown = HEAD[2..].iter().map(|_| "—");
             [*name, *time].into_iter().chain(unknown).map(str::to_owned).collect()
         });
-        let rows = trials.iter().map(|trial| trial.cells()).chain(others).collect();
+        let rows = trials.iter().map(|trial| trial.cells()).chain(published).collect();
         bench.report.add_table(file, contest.name(), HEAD.to_vec(), rows, svg);
     }
-    bench.report.remark(ABOUT);
-    bench.report.remark(PUBLISHED);
+    bench.report.add_remark(ABOUT_COMPARISON);
+    bench.report.add_remark(ABOUT_PUBLISHED);
     Ok(())
 }
 
-async fn start(bench: &Bench, strategy: Strategy) -> anyhow::Result<Server> {
+async fn start_strategy(bench: &Bench, strategy: Strategy) -> anyhow::Result<Server> {
     let url = bench.database_url().to_owned();
     let arguments = |address: &str| vec!["locks".to_owned(), address.to_owned(), strategy.name().to_owned(), url];
     Server::start(&std::env::current_exe()?, arguments, &[], Stdio::inherit()).await
 }
 
-/// Rounds that count.
+/// Measured rounds, after one warm-up round.
 fn rounds(bench: &Bench) -> usize {
     bench.scale.count(10)
 }
 
-/// With a server of its own, so that nothing is left of a round that was given up.
-async fn try_locks(bench: &mut Bench, strategy: Strategy, contest: Contest) -> anyhow::Result<Trial> {
-    let server = start(bench, strategy).await?;
+/// Runs a contest on a new server, so that no work of a stopped round is left.
+async fn run_strategy(bench: &mut Bench, strategy: Strategy, contest: Contest) -> anyhow::Result<Trial> {
+    let server = start_strategy(bench, strategy).await?;
     let addresses: Addresses = Rc::new([server.address.clone()]);
     let mut trial = Trial::new(contest, strategy.name());
     for round in 0..=rounds(bench) {
-        if trial.is_enough() {
+        if trial.is_done() {
             break;
         }
-        refill(bench).await?;
-        let before = conflicts(&addresses).await?;
-        let work = Rc::new(Locks { contest });
-        let run = async || load::burst_within(&work, &addresses, CROWD, LONGEST).await;
-        let (outcome, cost) = bench.costed_for(&[server.pid()], run).await?;
+        reset_tables(bench).await?;
+        let before = read_conflicts(&addresses).await?;
+        let work = Rc::new(ContestRequests { contest });
+        let run = async || load::burst_with_timeout(&work, &addresses, BURST, ROUND_TIMEOUT).await;
+        let (outcome, cost) = bench.measure_cost_of(&[server.pid()], run).await?;
         if round > 0 || outcome.is_stopped() {
-            trial.add(&outcome, cost);
-            trial.conflicts += conflicts(&addresses).await? - before;
+            trial.add_round(&outcome, cost);
+            trial.conflicts += read_conflicts(&addresses).await? - before;
         }
     }
     Ok(trial)
 }
 
-/// Free seats, and wallets with nothing in them.
-async fn refill(bench: &Bench) -> anyhow::Result<()> {
+/// Makes all seats free and all wallets empty.
+async fn reset_tables(bench: &Bench) -> anyhow::Result<()> {
     let pool = &bench.fixture.pool;
     for table in ["lock_seats", "lock_bookings", "lock_wallets", "lock_ledger"] {
         sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))).execute(pool).await?;
@@ -258,76 +260,76 @@ async fn refill(bench: &Bench) -> anyhow::Result<()> {
     let rows =
         |count: usize, end: &str| (0..count).map(|id| format!("({id}, {end}, 0)")).collect::<Vec<_>>().join(", ");
     let seats = format!("INSERT INTO lock_seats VALUES {}", rows(HOUSE, "NULL"));
-    let wallets = format!("INSERT INTO lock_wallets VALUES {}", rows(CROWD, "0"));
+    let wallets = format!("INSERT INTO lock_wallets VALUES {}", rows(BURST, "0"));
     for statement in [seats, wallets] {
         sqlx::query(sqlx::AssertSqlSafe(statement)).execute(pool).await?;
     }
     Ok(())
 }
 
-async fn conflicts(addresses: &Addresses) -> anyhow::Result<usize> {
+async fn read_conflicts(addresses: &Addresses) -> anyhow::Result<usize> {
     let mut connection = Connection::open(addresses, 0).await?;
-    let answer = connection.send(&Call { method: "GET", path: "/conflicts", ..Call::default() }).await?;
-    Ok(std::str::from_utf8(answer.body)?.parse()?)
+    let response = connection.send(&Request { method: "GET", path: "/conflicts", ..Request::default() }).await?;
+    Ok(std::str::from_utf8(response.body)?.parse()?)
 }
 
-/// A request to a strategy's server.
-struct Locks {
+/// Requests to a strategy's server.
+struct ContestRequests {
     contest: Contest,
 }
 
-impl Work for Locks {
-    async fn run(&self, number: usize, connection: &mut Connection) -> anyhow::Result<()> {
+impl Workload for ContestRequests {
+    async fn run(&self, index: usize, connection: &mut Connection) -> anyhow::Result<()> {
         let (path, body) = match self.contest {
-            Contest::HotSeat | Contest::Overlap => {
-                let (first, count) = self.contest.seats(number);
+            Contest::HotSeat | Contest::OverlappingPairs => {
+                let (first, count) = self.contest.seats(index);
                 let seats: Vec<_> = (first..first + count).map(|seat| seat.to_string()).collect();
-                ("/seats", format!("{number} {}", seats.join(" ")))
+                ("/seats", format!("{index} {}", seats.join(" ")))
             }
             Contest::OneWallet => ("/charges", "0".to_owned()),
-            Contest::Spread => ("/charges", number.to_string()),
+            Contest::SeparateWallets => ("/charges", index.to_string()),
         };
-        connection.send(&Call { method: "POST", path, body: &body, ..Call::default() }).await?;
+        connection.send(&Request { method: "POST", path, body: &body, ..Request::default() }).await?;
         Ok(())
     }
 }
 
-async fn try_lanes(bench: &mut Bench, contest: Contest) -> anyhow::Result<Trial> {
+async fn run_lanes(bench: &mut Bench, contest: Contest) -> anyhow::Result<Trial> {
     let addresses = bench.servers(Setup::Default).await?;
     let mut trial = Trial::new(contest, LANES);
     for round in 0..=rounds(bench) {
-        if trial.is_enough() {
+        if trial.is_done() {
             break;
         }
-        let before = retries(&addresses).await?;
+        let before = read_lane_retries(&addresses).await?;
         let (outcome, cost) = match contest {
-            Contest::HotSeat | Contest::Overlap => {
+            Contest::HotSeat | Contest::OverlappingPairs => {
                 let sale = bench.fixture.open_sale(HOUSE).await?;
-                let mut buyers = bench.fixture.buyers(CROWD).await?;
+                let mut buyers = bench.fixture.buyers(BURST).await?;
                 bench.fixture.join(sale.concert, &mut buyers).await?;
                 let (sale, buyers) = (Rc::new(sale), buyers.into());
-                let work = Rc::new(Contested { sale, buyers, wanted: move |person| contest.seats(person) });
-                bench.costed(Setup::Default, async || load::burst(&work, &addresses, CROWD).await).await?
+                let work = Rc::new(Contested { sale, buyers, selection: move |user| contest.seats(user) });
+                bench.measure_cost(Setup::Default, async || load::burst(&work, &addresses, BURST).await).await?
             }
-            Contest::OneWallet | Contest::Spread => {
-                let wallets = if contest == Contest::OneWallet { 1 } else { CROWD };
+            Contest::OneWallet | Contest::SeparateWallets => {
+                let wallets = if contest == Contest::OneWallet { 1 } else { BURST };
                 let work = Rc::new(Charges { buyers: bench.fixture.buyers(wallets).await?, round: String::new() });
-                bench.costed(Setup::Default, async || load::burst(&work, &addresses, CROWD).await).await?
+                bench.measure_cost(Setup::Default, async || load::burst(&work, &addresses, BURST).await).await?
             }
         };
         if round > 0 {
-            trial.add(&outcome, cost);
-            trial.conflicts += retries(&addresses).await? - before;
+            trial.add_round(&outcome, cost);
+            trial.conflicts += read_lane_retries(&addresses).await? - before;
         }
     }
     Ok(trial)
 }
 
-/// How many batches were repeated.
-async fn retries(addresses: &Addresses) -> anyhow::Result<usize> {
+/// The number of repeated batches.
+async fn read_lane_retries(addresses: &Addresses) -> anyhow::Result<usize> {
     let mut connection = Connection::open(addresses, 0).await?;
-    let answer = connection.send(&Call { method: "GET", path: "/metrics", ..Call::default() }).await?;
-    let text = std::str::from_utf8(answer.body)?;
+    let response = connection.send(&Request { method: "GET", path: "/metrics", ..Request::default() }).await?;
+    let text = std::str::from_utf8(response.body)?;
     let lines = text.lines().filter(|line| line.starts_with("lane_retries_total"));
     lines.map(|line| line.rsplit_once(' ').and_then(|(_, count)| count.parse::<usize>().ok()).context("a count")).sum()
 }

@@ -1,4 +1,4 @@
-//! The same contended work, one transaction for each request, under different ways of not getting in each other's way.
+//! Locking strategies for the same contended work, with one transaction per request.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -7,18 +7,18 @@ use std::{
 
 use sqlx::{Connection, MySqlConnection, MySqlPool, Row};
 
-/// How two requests for the same rows are kept apart.
+/// How a transaction reacts to a row that another one has locked or changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Strategy {
-    /// The second waits for the first.
+    /// Waits for the lock.
     ForUpdate,
-    /// The second is turned away at once.
+    /// Fails at once.
     NoWait,
-    /// The second takes the row for missing.
+    /// Treats the row as missing.
     SkipLocked,
-    /// The second finds another version when it writes, and is turned away.
+    /// Reads without a lock; fails if the version has changed at the write.
     Optimistic,
-    /// The same, but it begins again.
+    /// The same, with repeated attempts.
     OptimisticRetry,
 }
 
@@ -26,7 +26,7 @@ impl Strategy {
     pub(crate) const ALL: [Self; 5] =
         [Self::ForUpdate, Self::NoWait, Self::SkipLocked, Self::Optimistic, Self::OptimisticRetry];
 
-    /// As it is called in the report and on the command line.
+    /// Its name in the report and on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ForUpdate => "FOR UPDATE",
@@ -37,7 +37,7 @@ impl Strategy {
         }
     }
 
-    /// How often a request is tried. A deadlock's victim begins again too, where somebody waited at all.
+    /// The most attempts per request. `ForUpdate` repeats after a deadlock.
     fn attempts(self) -> u32 {
         match self {
             Self::ForUpdate | Self::OptimisticRetry => 100,
@@ -46,25 +46,25 @@ impl Strategy {
     }
 }
 
-/// What a user wants.
-pub(crate) enum Wish {
-    /// These seats, in ascending order, all or none.
+/// A user's request.
+pub(crate) enum Operation {
+    /// Holds all of these seats or none; in ascending order.
     Hold(Vec<u32>),
-    /// More in the wallet.
+    /// Adds to the user's wallet.
     Charge,
 }
 
-/// How a request ended.
+/// The result of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum AttemptOutcome {
     Done,
-    /// Somebody has it.
-    Taken,
-    /// Somebody was at it, too.
+    /// Another user holds a seat.
+    AlreadyTaken,
+    /// Lost to a concurrent transaction.
     Conflict,
 }
 
-/// The tables: seats that have a holder or not, wallets with a ledger.
+/// The tables: seats with an optional holder, wallets with a ledger.
 pub(crate) const TABLES: [&str; 4] = [
     "CREATE TABLE lock_seats (id INT UNSIGNED PRIMARY KEY, holder INT UNSIGNED NULL, version INT UNSIGNED NOT NULL)",
     "CREATE TABLE lock_bookings (id BIGINT AUTO_INCREMENT PRIMARY KEY, user INT UNSIGNED NOT NULL, \
@@ -76,45 +76,45 @@ pub(crate) const TABLES: [&str; 4] = [
 ];
 
 /// The longest pause before another attempt, in microseconds.
-const LONGEST_PAUSE: u64 = 5_000;
+const MAX_PAUSE_MICROS: u64 = 5_000;
 
-/// What a process of one strategy does.
-pub(crate) struct Locker {
+/// Executes operations with one strategy.
+pub(crate) struct LockServer {
     pub(crate) pool: MySqlPool,
     pub(crate) strategy: Strategy,
-    /// How many transactions were in vain because of another.
+    /// Transactions that failed because of another one.
     pub(crate) conflicts: AtomicUsize,
 }
 
-impl Locker {
-    /// Does what a user wants, in one transaction, or in several if it begins again.
-    pub(crate) async fn fulfil(&self, user: u32, wish: Wish) -> Result<Verdict, sqlx::Error> {
+impl LockServer {
+    /// Executes an operation, in one transaction per attempt.
+    pub(crate) async fn execute(&self, user: u32, operation: Operation) -> Result<AttemptOutcome, sqlx::Error> {
         for number in 1..=self.strategy.attempts() {
             let mut connection = self.pool.acquire().await?;
-            let attempt = match &wish {
-                Wish::Hold(seats) => hold(&mut connection, self.strategy, user, seats).await,
-                Wish::Charge => charge(&mut connection, self.strategy, user).await,
+            let attempt = match &operation {
+                Operation::Hold(seats) => hold(&mut connection, self.strategy, user, seats).await,
+                Operation::Charge => charge(&mut connection, self.strategy, user).await,
             };
-            let verdict = match attempt {
-                Err(sqlx::Error::Database(error)) if is_conflict(&*error) => Verdict::Conflict,
-                verdict => verdict?,
+            let outcome = match attempt {
+                Err(sqlx::Error::Database(error)) if is_conflict(&*error) => AttemptOutcome::Conflict,
+                outcome => outcome?,
             };
             drop(connection);
-            if verdict != Verdict::Conflict {
-                return Ok(verdict);
+            if outcome != AttemptOutcome::Conflict {
+                return Ok(outcome);
             }
             self.conflicts.fetch_add(1, Ordering::Relaxed);
             if number < self.strategy.attempts() {
-                // Different for each user, without asking chance.
-                let pause = u64::from(user.wrapping_mul(2_654_435_761).rotate_left(number)) % LONGEST_PAUSE;
+                // Differs between users, without a random number generator.
+                let pause = u64::from(user.wrapping_mul(2_654_435_761).rotate_left(number)) % MAX_PAUSE_MICROS;
                 tokio::time::sleep(Duration::from_micros(pause)).await;
             }
         }
-        Ok(Verdict::Conflict)
+        Ok(AttemptOutcome::Conflict)
     }
 }
 
-/// A deadlock, a lock that wasn't waited for, a lock that was waited for too long.
+/// Whether the error is a lock wait timeout, a deadlock, or a `NOWAIT` refusal.
 fn is_conflict(error: &dyn sqlx::error::DatabaseError) -> bool {
     error
         .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
@@ -126,7 +126,7 @@ async fn hold(
     strategy: Strategy,
     user: u32,
     seats: &[u32],
-) -> Result<Verdict, sqlx::Error> {
+) -> Result<AttemptOutcome, sqlx::Error> {
     let select = match strategy {
         Strategy::ForUpdate => "SELECT version, holder FROM lock_seats WHERE id = ? FOR UPDATE",
         Strategy::NoWait => "SELECT version, holder FROM lock_seats WHERE id = ? FOR UPDATE NOWAIT",
@@ -138,11 +138,11 @@ async fn hold(
     for seat in seats {
         let Some(row) = sqlx::query(select).bind(seat).fetch_optional(&mut *transaction).await? else {
             transaction.rollback().await?;
-            return Ok(Verdict::Conflict);
+            return Ok(AttemptOutcome::Conflict);
         };
         if row.try_get::<Option<u32>, _>("holder")?.is_some() {
             transaction.rollback().await?;
-            return Ok(Verdict::Taken);
+            return Ok(AttemptOutcome::AlreadyTaken);
         }
         versions.push(row.try_get::<u32, _>("version")?);
     }
@@ -151,16 +151,20 @@ async fn hold(
         let update = sqlx::query(update).bind(user).bind(seat).bind(version);
         if update.execute(&mut *transaction).await?.rows_affected() == 0 {
             transaction.rollback().await?;
-            return Ok(Verdict::Conflict);
+            return Ok(AttemptOutcome::Conflict);
         }
         let insert = sqlx::query("INSERT INTO lock_bookings (user, seat) VALUES (?, ?)").bind(user).bind(seat);
         insert.execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
-    Ok(Verdict::Done)
+    Ok(AttemptOutcome::Done)
 }
 
-async fn charge(connection: &mut MySqlConnection, strategy: Strategy, user: u32) -> Result<Verdict, sqlx::Error> {
+async fn charge(
+    connection: &mut MySqlConnection,
+    strategy: Strategy,
+    user: u32,
+) -> Result<AttemptOutcome, sqlx::Error> {
     let select = match strategy {
         Strategy::ForUpdate => "SELECT version, balance FROM lock_wallets WHERE user = ? FOR UPDATE",
         Strategy::NoWait => "SELECT version, balance FROM lock_wallets WHERE user = ? FOR UPDATE NOWAIT",
@@ -170,17 +174,17 @@ async fn charge(connection: &mut MySqlConnection, strategy: Strategy, user: u32)
     let mut transaction = connection.begin().await?;
     let Some(row) = sqlx::query(select).bind(user).fetch_optional(&mut *transaction).await? else {
         transaction.rollback().await?;
-        return Ok(Verdict::Conflict);
+        return Ok(AttemptOutcome::Conflict);
     };
     let (version, balance) = (row.try_get::<u32, _>("version")?, row.try_get::<i64, _>("balance")? + 100_000);
     let update = "UPDATE lock_wallets SET balance = ?, version = version + 1 WHERE user = ? AND version = ?";
     let update = sqlx::query(update).bind(balance).bind(user).bind(version);
     if update.execute(&mut *transaction).await?.rows_affected() == 0 {
         transaction.rollback().await?;
-        return Ok(Verdict::Conflict);
+        return Ok(AttemptOutcome::Conflict);
     }
     let insert = sqlx::query("INSERT INTO lock_ledger VALUES (?, ?, ?)").bind(user).bind(version + 1).bind(balance);
     insert.execute(&mut *transaction).await?;
     transaction.commit().await?;
-    Ok(Verdict::Done)
+    Ok(AttemptOutcome::Done)
 }

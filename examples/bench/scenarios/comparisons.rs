@@ -1,71 +1,78 @@
-//! The server beside itself: set up otherwise, twice, and with more in its database.
+//! Comparisons of the server with itself: unbatched, with two instances, and with more data.
 
 use std::rc::Rc;
 
-use super::{CONNECTIONS, ready_to_hold, ready_to_join, run};
+use super::{CONNECTIONS, prepare_holds, prepare_joins, scaled_run};
 use crate::{
     bench::{Bench, Limit, Run, Setup},
     client::Addresses,
     load,
-    report::{Goal, Line},
+    report::{Goal, LoadRow},
     statistics::median,
-    works::Journeys,
+    workloads::Journeys,
 };
 
-/// One line's rates as parts of another's, round by round.
-fn compare(bench: &mut Bench, name: &str, [this, other]: [Line; 2], goal: Goal) {
+/// Reports the ratio of two rates, round by round.
+fn report_comparison(bench: &mut Bench, name: &str, [this, other]: [LoadRow; 2], goal: Goal) {
     let ratios = this.rates.iter().zip(&other.rates).map(|(this, other)| this / other).collect();
-    bench.report.find(name, ratios, "", Some(goal));
-    bench.report.add_line(this);
-    bench.report.add_line(other);
+    bench.report.add_figure(name, ratios, "", Some(goal));
+    bench.report.add_load_row(this);
+    bench.report.add_load_row(other);
 }
 
 pub(super) async fn single(bench: &mut Bench) -> anyhow::Result<()> {
-    bench.require_own_servers()?;
-    let batches = run(bench, "holds of 2 seats", 20_000, Limit::Nothing);
-    let single =
-        Run { name: "holds, one transaction each, 16 lanes", setup: Setup::Single, count: batches.count / 4, ..batches };
-    let lines = bench.alternate([batches, single], async |bench, run, _| ready_to_hold(bench, run.count).await).await?;
-    compare(bench, "holds of 2 seats ÷ P", lines, Goal::at_least(3.0, Some(4.0)));
+    bench.require_started_servers()?;
+    let batches = scaled_run(bench, "holds of 2 seats", 20_000, Limit::None);
+    let single = Run {
+        name: "holds, one transaction each, 16 lanes",
+        setup: Setup::Unbatched,
+        count: batches.count / 4,
+        ..batches
+    };
+    let rows = bench
+        .measure_interleaved([batches, single], async |bench, run, _| prepare_holds(bench, run.count).await)
+        .await?;
+    report_comparison(bench, "holds of 2 seats ÷ P", rows, Goal::at_least(3.0, Some(4.0)));
     Ok(())
 }
 
 pub(super) async fn instances(bench: &mut Bench) -> anyhow::Result<()> {
-    bench.require_own_servers()?;
+    bench.require_started_servers()?;
     let goal = Goal::at_least(1.0, None);
-    let one = run(bench, "holds, one instance", 20_000, Limit::Nothing);
-    let two = Run { name: "holds, two instances", setup: Setup::Two, ..one };
-    let lines = bench.alternate([two, one], async |bench, run, _| ready_to_hold(bench, run.count).await).await?;
-    compare(bench, "holds on two instances ÷ on one", lines, goal);
-    let one = run(bench, "journeys, one instance", 8_000, Limit::Nothing);
-    let two = Run { name: "journeys, two instances", setup: Setup::Two, ..one };
+    let one = scaled_run(bench, "holds, one instance", 20_000, Limit::None);
+    let two = Run { name: "holds, two instances", setup: Setup::TwoInstances, ..one };
+    let rows =
+        bench.measure_interleaved([two, one], async |bench, run, _| prepare_holds(bench, run.count).await).await?;
+    report_comparison(bench, "holds on two instances ÷ on one", rows, goal);
+    let one = scaled_run(bench, "journeys, one instance", 8_000, Limit::None);
+    let two = Run { name: "journeys, two instances", setup: Setup::TwoInstances, ..one };
     let prepare =
-        async |bench: &mut Bench, run: Run, _: &Addresses| Ok(Journeys(ready_to_join(bench, run.count).await?));
-    let lines = bench.alternate([two, one], prepare).await?;
-    compare(bench, "journeys on two instances ÷ on one", lines, goal);
+        async |bench: &mut Bench, run: Run, _: &Addresses| Ok(Journeys(prepare_joins(bench, run.count).await?));
+    let rows = bench.measure_interleaved([two, one], prepare).await?;
+    report_comparison(bench, "journeys on two instances ÷ on one", rows, goal);
     Ok(())
 }
 
-/// How much more there is.
+/// The growth of the data.
 const FACTOR: usize = 10;
 
 pub(super) async fn growth(bench: &mut Bench) -> anyhow::Result<()> {
-    bench.require_own_servers()?;
-    let small = run(bench, "holds of 2 seats, small database", 6_000, Limit::Updates);
-    let before = bench.closed(small, async |bench, run, _| ready_to_hold(bench, run.count).await).await?;
-    // As much again as there is so far, nine times over; the round that doesn't count was a quarter of one.
+    bench.require_started_servers()?;
+    let small = scaled_run(bench, "holds of 2 seats, small database", 6_000, Limit::DurableUpdates);
+    let before = bench.measure_closed_loop(small, async |bench, run, _| prepare_holds(bench, run.count).await).await?;
+    // Adds nine times the data of the rounds so far. The warm-up round had a quarter of the others' work.
     let addresses = bench.servers(Setup::Default).await?;
     for _ in 0..(FACTOR - 1) * (4 * before.rates.len() + 1) / 4 {
-        let work = Rc::new(ready_to_hold(bench, small.count).await?);
-        load::closed(&work, &addresses, CONNECTIONS, small.count).await?;
+        let work = Rc::new(prepare_holds(bench, small.count).await?);
+        load::closed_loop(&work, &addresses, CONNECTIONS, small.count).await?;
     }
     let large = Run { name: "holds of 2 seats, ten times the seats, users, history", ..small };
-    let after = bench.closed(large, async |bench, run, _| ready_to_hold(bench, run.count).await).await?;
-    // Each is a part of the limit of its own time: the machine may have changed meanwhile.
+    let after = bench.measure_closed_loop(large, async |bench, run, _| prepare_holds(bench, run.count).await).await?;
+    // Compares ratios to the limits, because the machine's speed may have changed between the runs.
     let ratio = median(&after.ratios()) / median(&before.ratios());
     let goal = Goal::at_least(0.9, None);
-    bench.report.find("holds with ten times the data ÷ before", vec![ratio], "", Some(goal));
-    bench.report.add_line(before);
-    bench.report.add_line(after);
+    bench.report.add_figure("holds with ten times the data ÷ before", vec![ratio], "", Some(goal));
+    bench.report.add_load_row(before);
+    bench.report.add_load_row(after);
     Ok(())
 }

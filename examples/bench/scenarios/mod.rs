@@ -1,4 +1,4 @@
-//! The scenarios: what is measured, and what is wanted of it.
+//! The scenarios, their loads and their goals.
 
 mod arrivals;
 mod comparisons;
@@ -9,11 +9,11 @@ use crate::{
     bench::{Bench, Limit, Run, Setup},
     fixture::Buyer,
     locks,
-    report::{Goal, Line},
-    works::Holds,
+    report::{Goal, LoadRow},
+    workloads::Holds,
 };
 
-/// Something that is measured on its own. `docs/benchmarks/README.md` lists them too.
+/// A measurement that runs on its own. `docs/benchmarks/README.md` lists them too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Scenario {
     Polls,
@@ -35,7 +35,7 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    /// In the order in which they run: as it is called on the command line, and what it does.
+    /// Each scenario with its name on the command line and its description, in the order of a full run.
     pub(crate) const ALL: [(Self, &str, &str); 16] = [
         (Self::Polls, "polls", "queue polls by users far from the head"),
         (Self::Seats, "seats", "seat maps of 1,000 seats, complete (200) and unchanged (304)"),
@@ -55,19 +55,19 @@ impl Scenario {
         (Self::Locks, "locks", "the same contended work with other locking strategies"),
     ];
 
-    /// As it is called on the command line.
+    /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         Self::ALL.into_iter().find(|(scenario, ..)| *scenario == self).map_or("", |(_, name, _)| name)
     }
 
-    /// The one of this name.
+    /// The scenario with this name.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(_, known, _)| *known == name).map(|(scenario, ..)| scenario)
     }
 
-    /// Measures it, on new servers and an empty database, and checks the invariants.
+    /// Runs it with new servers on an empty database, then checks the invariants.
     pub(crate) async fn run(self, bench: &mut Bench) -> anyhow::Result<()> {
-        bench.renew().await?;
+        bench.reset().await?;
         match self {
             Self::Polls => rates::polls(bench).await?,
             Self::Seats => rates::seats(bench).await?,
@@ -90,46 +90,47 @@ impl Scenario {
     }
 }
 
-/// Connections, where nothing else is said.
+/// The default number of connections.
 const CONNECTIONS: usize = 64;
 
-/// How many holds of two seats a user can have.
+/// Holds of two seats that a user may have at once.
 const HOLDS_PER_USER: usize = 2;
 
-fn run(bench: &Bench, name: &'static str, count: usize, limit: Limit) -> Run {
+/// A run with the default setup and number of connections, scaled for a quick run.
+fn scaled_run(bench: &Bench, name: &'static str, count: usize, limit: Limit) -> Run {
     Run { name, setup: Setup::Default, connections: CONNECTIONS, count: bench.scale.count(count), limit }
 }
 
-/// A rate as a part of its limit, with what is wanted of it.
-fn ratio(bench: &mut Bench, name: &str, line: Line, goal: f64, stretch: f64) {
-    bench.report.find(name, line.ratios(), "", Some(Goal::at_least(goal, Some(stretch))));
-    bench.report.add_line(line);
+/// Reports a rate relative to its limit, with its goals.
+fn report_ratio(bench: &mut Bench, name: &str, row: LoadRow, goal: f64, stretch: f64) {
+    bench.report.add_figure(name, row.ratios(), "", Some(Goal::at_least(goal, Some(stretch))));
+    bench.report.add_load_row(row);
 }
 
-/// A sale of as many pairs of seats, with buyers who are let in.
-async fn ready_to_hold(bench: &Bench, count: usize) -> anyhow::Result<Holds> {
+/// A sale with `count` pairs of seats and admitted buyers.
+async fn prepare_holds(bench: &Bench, count: usize) -> anyhow::Result<Holds> {
     let sale = bench.fixture.open_sale(count * 2).await?;
     let mut buyers = bench.fixture.buyers(count.div_ceil(HOLDS_PER_USER)).await?;
     bench.fixture.join(sale.concert, &mut buyers).await?;
     Ok(Holds { sale, buyers })
 }
 
-/// The same, with buyers who haven't joined.
-async fn ready_to_join(bench: &Bench, count: usize) -> anyhow::Result<Holds> {
+/// A sale with `count` pairs of seats and as many buyers who haven't joined.
+async fn prepare_joins(bench: &Bench, count: usize) -> anyhow::Result<Holds> {
     let sale = bench.fixture.open_sale(count * 2).await?;
     Ok(Holds { sale, buyers: bench.fixture.buyers(count).await? })
 }
 
-/// Places before these are watched by the queue.
-const WATCHED: u32 = 1_001;
+/// The last place within the queue's lookahead, which stores presence.
+const LOOKAHEAD_END: u32 = 1_001;
 
-/// People who wait so far from the head that the queue doesn't watch them.
-async fn waiting(bench: &Bench) -> anyhow::Result<Vec<Buyer>> {
+/// Waiting users beyond the lookahead, whose presence isn't stored.
+async fn join_beyond_lookahead(bench: &Bench) -> anyhow::Result<Vec<Buyer>> {
     let sale = bench.fixture.closed_sale().await?;
-    let mut buyers = bench.fixture.buyers(2 * WATCHED as usize).await?;
+    let mut buyers = bench.fixture.buyers(2 * LOOKAHEAD_END as usize).await?;
     bench.fixture.join(sale.concert, &mut buyers).await?;
     let queue = &bench.fixture.app.shared.queue;
-    let place = |buyer: &Buyer| queue.read(&buyer.queue).and_then(|claims| claims.place);
-    buyers.retain(|buyer| place(buyer).is_some_and(|place| place > WATCHED));
+    let place = |buyer: &Buyer| queue.read(&buyer.queue_token).and_then(|claims| claims.place);
+    buyers.retain(|buyer| place(buyer).is_some_and(|place| place > LOOKAHEAD_END));
     Ok(buyers)
 }

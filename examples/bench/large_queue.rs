@@ -1,4 +1,4 @@
-//! A queue in which very many wait, written by a few large statements: joining would take minutes.
+//! A queue with up to a million waiting users, inserted by a few large statements: joins would take minutes.
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::fixture::{Buyer, Fixture};
 
-/// Rows in one statement, and what `NUMBERS` yields.
-const CHUNK: u32 = 100_000;
+/// Rows per statement: as many as `NUMBERS` yields.
+const ROWS_PER_STATEMENT: u32 = 100_000;
 
 /// The numbers from 0 to 99,999.
 const NUMBERS: &str = "SELECT a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 10000 * e.n AS n FROM digits a, digits b, digits c, \
@@ -21,23 +21,24 @@ const NUMBERS: &str = "SELECT a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 10000 * 
 const DIGITS: &str = "WITH digits AS (SELECT 0 AS n UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL \
      SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
 
-/// The ids of these users: a UUIDv7 of the year 2020 that ends in their number.
-const PREFIX: &str = "016F5E66E80070008000";
+/// The start of these users' ids: a UUIDv7 of the year 2020, followed by the user's number.
+const USER_ID_PREFIX: &str = "016F5E66E80070008000";
 
 fn user_id(number: u32) -> UserId {
     UserId(Uuid::from_u128(0x016F_5E66_E800_7000_8000_0000_0000_0000 + u128::from(number)))
 }
 
 impl Fixture {
-    /// A sale with the usual settings for which `count` people wait; half of those near the head have gone. Gives
-    /// `asking` of those who are far from it.
-    pub(crate) async fn crowd(&self, count: u32, asking: u32) -> anyhow::Result<Vec<Buyer>> {
+    /// Inserts a sale with default settings and `count` waiting users, of which every other one is absent. Returns
+    /// `pollers` of the users far from the head.
+    pub(crate) async fn large_queue(&self, count: u32, pollers: u32) -> anyhow::Result<Vec<Buyer>> {
         let sale = self.sale(100, QueueSettings::default()).await?;
         let signer = &self.app.ports.signer;
         let (key, now) = (signer.current_key(), self.app.ports.now());
         let base = QueueTokenId::new(sale.concert, 0).context("a concert's id that fits")?.0;
-        for start in (0..count).step_by(CHUNK as usize) {
-            self.insert_crowd(start, count.min(start + CHUNK), base, sale.concert.0, key, now).await?;
+        for start in (0..count).step_by(ROWS_PER_STATEMENT as usize) {
+            self.insert_waiting_users(start, count.min(start + ROWS_PER_STATEMENT), base, sale.concert.0, key, now)
+                .await?;
         }
         sqlx::query("UPDATE queues SET last_number = ?, last_place = ? WHERE concert_id = ?")
             .bind(count)
@@ -47,16 +48,20 @@ impl Fixture {
             .await?;
         let first = count / 10;
         let buyer = |index: u32| {
-            let place = first + u32::try_from(u64::from(count - first) * u64::from(index) / u64::from(asking))?;
+            let place = first + u32::try_from(u64::from(count - first) * u64::from(index) / u64::from(pollers))?;
             let (id, user_id) = (QueueTokenId(base + u64::from(place)), user_id(place));
             let claims = QueueClaims { id, user_id, place: Some(place), issued_at: now };
-            anyhow::Ok(Buyer { id: user_id, access: String::new(), queue: signer.queue_token(&claims, key) })
+            anyhow::Ok(Buyer {
+                id: user_id,
+                access_token: String::new(),
+                queue_token: signer.queue_token(&claims, key),
+            })
         };
-        (0..asking).map(buyer).collect()
+        (0..pollers).map(buyer).collect()
     }
 
-    /// Those with the numbers from `start` + 1 to `end`; a token's number is its place.
-    async fn insert_crowd(
+    /// Inserts the users with numbers from `start` + 1 to `end`, and their tokens. A token's number is its place.
+    async fn insert_waiting_users(
         &self,
         start: u32,
         end: u32,
@@ -67,13 +72,13 @@ impl Fixture {
     ) -> anyhow::Result<()> {
         let users = format!(
             "INSERT INTO users (id, email, email_key, password_hash, name, role, created_at) {DIGITS} \
-             SELECT UNHEX(CONCAT('{PREFIX}', LPAD(HEX(? + n), 12, '0'))), CONCAT('crowd-', ? + n, '@bench.example'), \
+             SELECT UNHEX(CONCAT('{USER_ID_PREFIX}', LPAD(HEX(? + n), 12, '0'))), CONCAT('crowd-', ? + n, '@bench.example'), \
              CONCAT('crowd-', ? + n, '@bench.example'), 'none: nobody logs in', 'Bench', 'USER', ? \
              FROM ({NUMBERS}) numbers WHERE n < ?"
         );
         let tokens = format!(
             "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, place, issued_at, present_until) {DIGITS} \
-             SELECT ? + n, ?, UNHEX(CONCAT('{PREFIX}', LPAD(HEX(? + n), 12, '0'))), ?, 'WAITING', ? + n, ?, \
+             SELECT ? + n, ?, UNHEX(CONCAT('{USER_ID_PREFIX}', LPAD(HEX(? + n), 12, '0'))), ?, 'WAITING', ? + n, ?, \
              IF(n % 2 = 0, ?, NULL) FROM ({NUMBERS}) numbers WHERE n < ?"
         );
         let first = start + 1;
