@@ -3,8 +3,10 @@
 use std::time::Instant as Stopwatch;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use metrics::{Gauge, Histogram};
-use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction, pool::PoolConnection};
+use sqlx::{MySql, MySqlConnection, MySqlPool, SqlStr, Transaction, pool::PoolConnection};
+use tokio::runtime::Handle;
 
 use super::{MIGRATOR, error::lacks_table, pulse::Pulse};
 use crate::domain::{
@@ -20,6 +22,10 @@ use crate::domain::{
     unit_of_work::{AfterCommit, Database, Repositories, UnitOfWork},
     user::{SessionRepository, UserRepository},
 };
+
+/// Both statements or none: the first is for the connection's next transaction, whosever it is.
+const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+     START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
 /// The database, through a pool of connections.
 #[derive(Clone, Debug)]
@@ -60,12 +66,53 @@ impl MySqlDatabase {
         connection
     }
 
+    /// Begins a transaction, by a statement of its own if there is one.
+    async fn transaction(&self, statement: Option<&'static str>) -> Result<Session, sqlx::Error> {
+        let beginning = Transaction::begin(self.acquire().await?, statement.map(SqlStr::from_static));
+        let mut beginning = Beginning { work: Some(beginning), pulse: self.pulse.clone() };
+        Ok(Session::Transaction(beginning.finish().await?, Vec::new()))
+    }
+
     async fn while_alive<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
         tokio::select! {
             biased;
             () = self.pulse.stopped() => Err(sqlx::Error::PoolTimedOut),
             result = work => result,
         }
+    }
+}
+
+/// A transaction that is being begun.
+///
+/// Whoever gives up half-way would leave its connection in a transaction that sqlx doesn't know of, and the connection's
+/// next user in that one's snapshot. So the rest is left to a task: it ends the beginning, drops the transaction, and
+/// sqlx rolls it back.
+struct Beginning {
+    /// Until it is done.
+    work: Option<BoxFuture<'static, Result<Transaction<'static, MySql>, sqlx::Error>>>,
+    pulse: Pulse,
+}
+
+impl Beginning {
+    async fn finish(&mut self) -> Result<Transaction<'static, MySql>, sqlx::Error> {
+        let Some(work) = &mut self.work else { return Err(sqlx::Error::BeginFailed) };
+        let begun = work.await;
+        self.work = None;
+        begun
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        let (Some(work), Ok(runtime)) = (self.work.take(), Handle::try_current()) else { return };
+        let pulse = self.pulse.clone();
+        runtime.spawn(async move {
+            tokio::select! {
+                // The pool closes what is given back meanwhile.
+                () = pulse.stopped() => {}
+                _ = work => {}
+            }
+        });
     }
 }
 
@@ -88,8 +135,7 @@ impl Drop for Waiting<'_> {
 #[async_trait]
 impl Database for MySqlDatabase {
     async fn begin(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError> {
-        let transaction = Transaction::begin(self.acquire().await?, None).await?;
-        Ok(Box::new(Session::Transaction(transaction, Vec::new())))
+        Ok(Box::new(self.transaction(None).await?))
     }
 
     async fn read(&self) -> Result<Box<dyn Repositories>, RepositoryError> {
@@ -97,15 +143,7 @@ impl Database for MySqlDatabase {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError> {
-        let mut connection = self.acquire().await?;
-        // For the next transaction of this connection only.
-        sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute(&mut *connection).await?;
-        let transaction = Transaction::begin(
-            connection,
-            Some(sqlx::SqlStr::from_static("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")),
-        )
-        .await?;
-        Ok(Box::new(Session::Transaction(transaction, Vec::new())))
+        Ok(Box::new(self.transaction(Some(SNAPSHOT)).await?))
     }
 
     async fn lost(&self) {
@@ -218,5 +256,77 @@ impl UnitOfWork for Session {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin, task::Poll};
+
+    use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+
+    use super::*;
+    use crate::infrastructure::mysql::prepare;
+
+    /// More polls than a beginning takes.
+    const POLLS: usize = 12;
+
+    /// Polls a future so often, then drops it; tells whether it was given up.
+    async fn give_up_after<F: Future>(polls: usize, future: F) -> bool {
+        let mut future = pin!(future);
+        let mut left = polls;
+        poll_fn(|context| {
+            left -= 1;
+            match future.as_mut().poll(context) {
+                Poll::Ready(_) => Poll::Ready(false),
+                Poll::Pending if left == 0 => Poll::Ready(true),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    async fn count(session: &mut Session) -> i64 {
+        sqlx::query_scalar("SELECT CAST(COUNT(*) AS SIGNED) FROM probe").fetch_one(session.connection()).await.unwrap()
+    }
+
+    /// One connection, so that whoever comes next gets the one that was given up on.
+    #[sqlx::test(migrations = false)]
+    async fn a_beginning_that_is_given_up_leaves_nothing_on_its_connection(
+        _: MySqlPoolOptions,
+        options: MySqlConnectOptions,
+    ) {
+        let pool = MySqlPoolOptions::new()
+            .max_connections(1)
+            .after_connect(|connection, _| Box::pin(prepare(connection)))
+            .connect_lazy_with(options.clone());
+        let other = MySqlPool::connect_lazy_with(options);
+        sqlx::query("CREATE TABLE probe (id INT PRIMARY KEY)").execute(&other).await.unwrap();
+        let database = MySqlDatabase::new(pool);
+        let mut rows = 0;
+        for polls in 1..=POLLS {
+            for is_snapshot in [true, false] {
+                let given_up = if is_snapshot {
+                    give_up_after(polls, database.snapshot()).await
+                } else {
+                    give_up_after(polls, database.begin()).await
+                };
+                assert!(given_up || polls > 2, "{polls} polls are enough to begin");
+                let connection = database.acquire().await.unwrap();
+                let plain = Session::Plain(connection);
+                rows = sees_what_is_new(plain, &other, rows).await;
+                let connection = database.acquire().await.unwrap();
+                let transaction = Transaction::begin(connection, None).await.unwrap();
+                rows = sees_what_is_new(Session::Transaction(transaction, Vec::new()), &other, rows).await;
+            }
+        }
+    }
+
+    /// Each statement sees what others have committed before it; a snapshot that was left behind doesn't.
+    async fn sees_what_is_new(mut session: Session, other: &MySqlPool, rows: i64) -> i64 {
+        assert_eq!(count(&mut session).await, rows);
+        sqlx::query("INSERT INTO probe (id) VALUES (?)").bind(rows).execute(other).await.unwrap();
+        assert_eq!(count(&mut session).await, rows + 1, "a statement saw the past");
+        rows + 1
     }
 }
