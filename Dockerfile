@@ -1,4 +1,4 @@
-FROM rust:1.95-slim-bookworm AS build
+FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
 COPY . .
 # The caches outlive this step and stay out of the image, so a change recompiles this package alone.
@@ -8,7 +8,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked \
     && cp target/release/concert-reservation /usr/local/bin/
 
-FROM debian:bookworm-slim
+FROM debian:12.12-slim
 # Certificates: events may be delivered over HTTPS.
 # hadolint ignore=DL3008
 RUN apt-get update \
