@@ -30,7 +30,7 @@ use crate::{
     infrastructure::{
         clock::SystemClock,
         event_sender::HttpEventSender,
-        mysql::{self, MySqlDatabase, PoolSettings, Pulse},
+        mysql::{self, KeptStatements, MySqlDatabase, PoolSettings, Pulse},
         password::Argon2Hasher,
         randomness::OsRandomness,
         token_signer::HmacTokenSigner,
@@ -82,15 +82,17 @@ impl App {
     /// Wires everything to the database at `options`; connects only when it is first needed. Needs a tokio runtime: lanes start.
     pub fn build(config: &Config, options: MySqlConnectOptions, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let metrics = recorder();
-        let options = mysql::with_statement_cache(options);
         let pulse = Pulse::default();
-        let pool = |max_connections| {
-            let settings = PoolSettings { max_connections, acquire_timeout: ACQUIRE_TIMEOUT };
+        let pool = |max_connections, statements| {
+            let settings = PoolSettings { max_connections, statements, acquire_timeout: ACQUIRE_TIMEOUT };
             mysql::pool(options.clone(), settings, pulse.clone())
         };
         let connections = config.connections_of_database();
-        let (lane_pool, back_office_pool, request_pool) =
-            (pool(connections.lanes), pool(connections.back_office), pool(connections.requests));
+        let (lane_pool, back_office_pool, request_pool) = (
+            pool(connections.lanes, KeptStatements::Lane),
+            pool(connections.back_office, KeptStatements::Other),
+            pool(connections.requests, KeptStatements::Other),
+        );
         let database = |pool: &MySqlPool, name| -> Arc<dyn Database> {
             Arc::new(MySqlDatabase::new(pool.clone()).measured_as(name).with_pulse(pulse.clone()))
         };
@@ -202,6 +204,7 @@ fn relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
         HttpEventSender::new(config.webhook_allow_private).context("setting up TLS for the sending of events")?;
     let settings = RelaySettings {
         data_platform: config.data_platform_url.clone(),
+        data_platform_secret: config.data_platform_secret.clone(),
         retry: RetryPolicy { attempts: config.event_attempts },
     };
     Ok(EventRelay::new(ports.clone(), Arc::new(sender), settings))

@@ -205,6 +205,8 @@ async fn serve_until_stopped(config: &Config, with_migration: bool) -> anyhow::R
     } else {
         wait_for_database(config).await?;
     }
+    let kept = config.connections_of_database().kept_statements();
+    mysql::check_kept_statements(&mysql::parse_url(&config.database_url)?, kept).await?;
     let listener = listen(config.listen_addr).with_context(|| format!("listening on {}", config.listen_addr))?;
     let address = listener.local_addr()?;
     let app = build(config)?;
@@ -261,6 +263,7 @@ async fn create_admin(config: &Config, matches: &ArgMatches) -> anyhow::Result<b
 }
 
 async fn seed_demo(config: &Config) -> anyhow::Result<()> {
+    anyhow::ensure!(config.demo, "seed-demo makes accounts whose password is published: it needs DEMO=true");
     migrate(config).await?;
     let app = build(config)?;
     let result = demo::seed(&app.shared).await;
@@ -312,4 +315,17 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn complain(error: &dyn std::fmt::Display) {
     // Nobody can be told if standard error is closed.
     let _ = writeln!(std::io::stderr().lock(), "{error}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn demo_accounts_are_made_only_where_it_is_said() {
+        let own_secret = |name: &str| (name == "TOKEN_SECRET").then(|| "a".repeat(32));
+        let config = Config::from_lookup(own_secret).unwrap();
+        let refused = seed_demo(&config).await.unwrap_err();
+        assert!(refused.to_string().contains("DEMO=true"), "{refused}");
+    }
 }

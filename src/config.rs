@@ -8,12 +8,15 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
 use ipnet::IpNet;
 use url::Url;
 
 use crate::{
-    domain::booking::HoldPolicy,
+    application::event::EventRetention,
+    domain::{booking::HoldPolicy, event::SigningSecret},
+    infrastructure::mysql::KeptStatements,
     interfaces::http::{
         address::{AddressHeader, ProxySettings},
         rate_limit::RateLimitSettings,
@@ -58,7 +61,7 @@ pub const VARIABLES: &[Variable] = &[
         DEMO_SECRET,
         "Signs tokens: 32 characters or more; several with commas, the first signs. The default needs DEMO=true",
     ),
-    variable("DEMO", "false", "Permits the published TOKEN_SECRET: never where real points are sold"),
+    variable("DEMO", "false", "Permits the published TOKEN_SECRET and seed-demo: never where real points are sold"),
     variable("HOLD_SECONDS", "300", "How long seats are held unpaid"),
     variable("HOLD_EXTENSION_SECONDS", "120", "How much longer once a hold is extended"),
     variable("MAX_SEATS_PER_USER", "4", "The most seats of one performance in a user's live bookings (1 to 100)"),
@@ -153,6 +156,11 @@ pub const VARIABLES: &[Variable] = &[
         "Where events are sent, http or https; the same on every instance. Empty: nowhere",
     ),
     variable(
+        "DATA_PLATFORM_SECRET",
+        "",
+        "Signs what is sent there: whsec_ and 32 bytes in base64, as of openssl rand -base64 32. Empty: not signed",
+    ),
+    variable(
         "WEBHOOK_ALLOW_PRIVATE",
         "false",
         "Permits webhooks on this machine and in private networks: for development",
@@ -161,8 +169,9 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "EVENT_RETENTION_HOURS",
         "168",
-        "How long an event is kept that everybody has; what is parked or pending is kept for ever",
+        "How long an event is kept that every receiver has, and what an ended webhook didn't get",
     ),
+    variable("PARKED_EVENT_RETENTION_DAYS", "90", "How long an event is kept that is parked, from when it happened"),
     variable("LOG_FORMAT", "text", "text or json"),
     variable("LOG_LEVEL", "info", "error, warn, info, debug or trace; or a filter such as info,sqlx=debug"),
     variable("SLACK_WEBHOOK_URL", "", "Slack's address for alerts: errors are told there; empty for nowhere"),
@@ -196,6 +205,8 @@ pub struct Config {
     pub listen_addr: SocketAddr,
     /// `TOKEN_SECRET`
     pub token_secrets: Secrets,
+    /// `DEMO`
+    pub demo: bool,
     /// `HOLD_SECONDS`, `HOLD_EXTENSION_SECONDS`, `MAX_SEATS_PER_USER`, `REFUND_CUTOFF_HOURS`
     pub hold_policy: HoldPolicy,
     /// `ACCESS_TOKEN_SECONDS`
@@ -232,12 +243,14 @@ pub struct Config {
     pub cors_allowed_origins: Vec<String>,
     /// `DATA_PLATFORM_URL`
     pub data_platform_url: Option<String>,
+    /// `DATA_PLATFORM_SECRET`
+    pub data_platform_secret: Option<SigningSecret>,
     /// `WEBHOOK_ALLOW_PRIVATE`
     pub webhook_allow_private: bool,
     /// `EVENT_ATTEMPTS`
     pub event_attempts: u16,
-    /// `EVENT_RETENTION_HOURS`
-    pub event_retention: TimeDelta,
+    /// `EVENT_RETENTION_HOURS`, `PARKED_EVENT_RETENTION_DAYS`
+    pub event_retention: EventRetention,
     /// `LOG_FORMAT`
     pub log_format: LogFormat,
     /// `LOG_LEVEL`
@@ -295,6 +308,7 @@ impl Config {
             database_max_connections: reader.number("DATABASE_MAX_CONNECTIONS", 12, 1_000),
             listen_addr: reader.parse("LISTEN_ADDR", "an address with a port, such as 127.0.0.1:8080"),
             token_secrets: reader.secrets(),
+            demo: reader.flag("DEMO"),
             hold_policy: HoldPolicy {
                 hold: TimeDelta::seconds(reader.number("HOLD_SECONDS", 1, 86_400)),
                 extension: TimeDelta::seconds(reader.number("HOLD_EXTENSION_SECONDS", 1, 86_400)),
@@ -329,9 +343,13 @@ impl Config {
             proxies: ProxySettings { trusted: reader.networks(), header: reader.address_header() },
             cors_allowed_origins: reader.origins(),
             data_platform_url: reader.data_platform_url(),
+            data_platform_secret: reader.data_platform_secret(),
             webhook_allow_private: reader.flag("WEBHOOK_ALLOW_PRIVATE"),
             event_attempts: reader.number("EVENT_ATTEMPTS", 1, 100),
-            event_retention: TimeDelta::hours(reader.number("EVENT_RETENTION_HOURS", 1, 87_600)),
+            event_retention: EventRetention {
+                delivered: TimeDelta::hours(reader.number("EVENT_RETENTION_HOURS", 1, 87_600)),
+                parked: TimeDelta::days(reader.number("PARKED_EVENT_RETENTION_DAYS", 1, 36_500)),
+            },
             log_format: reader.log_format(),
             log_level: reader.log_level(),
             alerts: reader.alerts(),
@@ -375,6 +393,11 @@ pub struct DatabaseConnections {
 }
 
 impl DatabaseConnections {
+    /// How many statements all of them together keep prepared at most.
+    pub fn kept_statements(self) -> u32 {
+        self.lanes * KeptStatements::Lane.number() + (self.back_office + self.requests) * KeptStatements::Other.number()
+    }
+
     /// How many administrators' requests run at once: more than half of the back office is for jobs.
     pub fn administrators(self) -> usize {
         usize::try_from((self.back_office / 2).saturating_sub(1).max(1)).unwrap_or(1)
@@ -513,6 +536,20 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         Some(text)
     }
 
+    /// As webhooks' secrets are shown.
+    fn data_platform_secret(&mut self) -> Option<SigningSecret> {
+        let text = Some(self.text("DATA_PLATFORM_SECRET").trim().to_owned()).filter(|text| !text.is_empty())?;
+        let bytes = text.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
+        let secret = bytes.and_then(|bytes| bytes.try_into().ok()).map(SigningSecret);
+        if secret.is_none() {
+            self.fail(
+                "DATA_PLATFORM_SECRET",
+                "is not whsec_ and 32 bytes in base64, as openssl rand -base64 32 makes them",
+            );
+        }
+        secret
+    }
+
     fn alerts(&mut self) -> Option<AlertSettings> {
         let interval = TimeDelta::seconds(self.number("ALERT_INTERVAL_SECONDS", 1, 86_400));
         let webhook = self.text("SLACK_WEBHOOK_URL");
@@ -611,6 +648,25 @@ mod tests {
         assert_eq!(share("32"), (11, 6, 14));
         assert_eq!(share("12"), (7, 1, 3));
         assert_eq!(share("100"), (11, 8, 80));
+    }
+
+    /// What MySQL and MariaDB allow by default is enough for two instances.
+    #[test]
+    fn two_instances_keep_fewer_statements_than_a_server_allows() {
+        let kept = read(&[("DEMO", "true")]).unwrap().connections_of_database().kept_statements();
+        assert!(2 * kept <= 16_382, "{kept}");
+    }
+
+    #[test]
+    fn the_data_platforms_secret_is_written_as_webhooks_secrets_are() {
+        let secret = |text| read(&[("DEMO", "true"), ("DATA_PLATFORM_SECRET", text)]);
+        let good = secret("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+        assert_eq!(good.data_platform_secret.unwrap().0[31], 31);
+        assert!(secret("").unwrap().data_platform_secret.is_none());
+        for text in ["whsec_", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "whsec_AAEC", "whsec_!"] {
+            let errors = secret(text).unwrap_err();
+            assert_eq!(errors.0.keys().copied().collect::<Vec<_>>(), ["DATA_PLATFORM_SECRET"], "{text}");
+        }
     }
 
     #[test]

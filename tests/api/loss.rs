@@ -26,7 +26,7 @@ async fn until_well(path: &str, client: &Client) {
 /// the same keys give one effect each.
 async fn nobody_waits_for_a_database_that_is(way: Way, options: MySqlConnectOptions) {
     let wire = Wire::to(&options).await;
-    let app = TestApp::start(mysql::with_statement_cache(wire.options()));
+    let app = TestApp::start(wire.options());
     app.instances[0].watch_database();
     let users = app.users(8).await;
     for user in &users {

@@ -28,6 +28,7 @@ mod points;
 mod idempotency;
 
 mod deliveries;
+mod event_growth;
 mod webhooks;
 
 mod admin;

@@ -1,22 +1,32 @@
 //! Webhooks, and what an administrator sees and does of deliveries.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use axum::{body::Body, http::StatusCode, response::IntoResponse};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
-use concert_reservation::application::{event::EventUpkeep, housekeeping::HousekeepingFacade};
+use concert_reservation::{
+    application::{
+        event::{EventRetention, EventUpkeep},
+        housekeeping::HousekeepingFacade,
+    },
+    domain::{
+        event::{Event, Fact},
+        id::{EventId, TransactionId, UserId},
+    },
+};
 use futures::stream;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use sqlx::{
-    Connection, MySqlConnection,
+    AssertSqlSafe, Connection, MySqlConnection, MySqlPool,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use uuid::Uuid;
 
-use crate::support::{Client, Received, Receiver, TestApp};
+use crate::support::{Client, Process, Received, Receiver, TestApp};
 
 const WEBHOOKS: &str = "/api/v1/admin/webhooks";
 const EVENTS: &str = "/api/v1/admin/events";
@@ -39,9 +49,10 @@ async fn list(admin: &Client, query: &str) -> Vec<Value> {
     page["items"].as_array().unwrap().clone()
 }
 
-/// Cleans up once, keeping events for an hour.
+/// Cleans up once, keeping events for an hour, parked ones for ten days.
 async fn clean(app: &TestApp) {
-    let events = EventUpkeep::new(app.ports().clone(), TimeDelta::hours(1));
+    let retention = EventRetention { delivered: TimeDelta::hours(1), parked: TimeDelta::days(10) };
+    let events = EventUpkeep::new(app.ports().clone(), retention);
     HousekeepingFacade::new(app.ports().clone(), events).clean().await.unwrap();
 }
 
@@ -119,6 +130,94 @@ async fn what_was_written_for_nobody_is_sent_to_nobody(_: MySqlPoolOptions, opti
     admin.delete(&format!("{WEBHOOKS}/{}", webhook["webhookId"].as_str().unwrap())).await.expect(204);
     user.charge("4").await;
     assert_eq!(undispatched().await, [""; 0]);
+}
+
+/// A charge is under way, and has found nobody to send its event to, when a webhook is registered.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_event_that_is_committed_after_a_registration_is_sent(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let mut receiver = Receiver::start().await;
+    let app = TestApp::start_with(options.clone(), 1, &[ALLOWED]);
+    let admin = app.admin().await;
+    let database = options.get_database().unwrap().to_owned();
+    let server = MySqlPool::connect_lazy_with(options);
+    let mut charge = app.ports().database.begin().await.unwrap();
+    let is_received = charge.webhooks().any_active().await.unwrap();
+    let event = Event {
+        id: EventId(Uuid::from_u128(1)),
+        fact: Fact::PointsCharged {
+            transaction_id: TransactionId(Uuid::from_u128(2)),
+            user_id: UserId(Uuid::from_u128(3)),
+            amount: "1".parse().unwrap(),
+            balance: "1".parse().unwrap(),
+        },
+        at: app.now(),
+    };
+    charge.outbox().insert(&[event], (!is_received).then(|| app.now())).await.unwrap();
+
+    let is_registered = {
+        let mut registration = pin!(register(&admin, &receiver, &["points.charged"]));
+        let stands_in_line = async {
+            while Process::waiting(&server, &database).await.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let is_registered = tokio::select! {
+            _ = &mut registration => true,
+            () = stands_in_line => false,
+        };
+        charge.commit().await.unwrap();
+        if !is_registered {
+            registration.await;
+        }
+        is_registered
+    };
+    relay(&app).await;
+    let expected = usize::from(is_registered);
+    assert_eq!(receiver.drain().len(), expected, "the event was committed after the registration: {is_registered}");
+    app.user().await.charge("1").await;
+    relay(&app).await;
+    assert_eq!(receiver.drain().len(), 1);
+}
+
+/// As another version of the server left them, or a hand.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_webhook_that_this_version_cannot_read_holds_up_no_other(
+    pool_options: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let pool = pool_options.connect_with(options.clone()).await.unwrap();
+    let mut receiver = Receiver::start().await;
+    let app = TestApp::start_with(options, 1, &[ALLOWED]);
+    let admin = app.admin().await;
+    for change in ["types = 'ticket.sold ticket.used'", "url = 'http://'", "secret = 'short'"] {
+        let changed = register(&admin, &receiver, &["points.charged"]).await;
+        let id: Uuid = changed["webhookId"].as_str().unwrap().parse().unwrap();
+        let text = AssertSqlSafe(format!("UPDATE webhooks SET {change} WHERE id = ?"));
+        sqlx::query(text).bind(id).execute(&pool).await.unwrap();
+    }
+    register(&admin, &receiver, &["points.charged"]).await;
+    app.user().await.charge("1").await;
+    relay(&app).await;
+    assert_eq!(receiver.drain().len(), 1, "one receives it");
+    let listed = admin.get(WEBHOOKS).await.expect(200).json();
+    assert_eq!(listed["items"][0]["types"], json!(["ticket.sold", "ticket.used"]), "{listed}");
+}
+
+/// An older version doesn't know the type of an event that a newer one has written; it hands it out all the same.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_event_of_another_version_reaches_who_asked_for_it(
+    pool_options: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let pool = pool_options.connect_with(options.clone()).await.unwrap();
+    let mut receiver = Receiver::start().await;
+    let app = TestApp::start_with(options, 1, &[ALLOWED]);
+    register(&app.admin().await, &receiver, &["points.charged"]).await;
+    sqlx::query("UPDATE webhooks SET types = 'ticket.used'").execute(&pool).await.unwrap();
+    app.user().await.charge("1").await;
+    sqlx::query("UPDATE outbox_events SET type = 'ticket.used'").execute(&pool).await.unwrap();
+    relay(&app).await;
+    assert_eq!(receiver.drain().iter().map(|event| event.text("type")).collect::<Vec<_>>(), ["ticket.used"]);
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -216,6 +315,70 @@ async fn what_a_deleted_webhook_was_to_get_is_parked(_: MySqlPoolOptions, option
     assert_eq!(list(&admin, "status=PARKED").await.len(), 1, "nobody is there for it");
 }
 
+/// A webhook that was deleted, and one that answered 410.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn what_an_ended_webhook_did_not_get_is_kept_as_long_as_what_others_got(
+    pool_options: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let pool = pool_options.connect_with(options.clone()).await.unwrap();
+    let failing = Receiver::answering(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()).await;
+    let gone = Receiver::answering(|_| StatusCode::GONE.into_response()).await;
+    let app = TestApp::start_with(options, 1, &[ALLOWED]);
+    let admin = app.admin().await;
+    let deleted = register(&admin, &failing, &["points.charged"]).await;
+    register(&admin, &gone, &["points.charged"]).await;
+    app.user().await.charge("1").await;
+    relay(&app).await;
+    admin.delete(&format!("{WEBHOOKS}/{}", deleted["webhookId"].as_str().unwrap())).await.expect(204);
+    clean(&app).await;
+    assert_eq!(list(&admin, "status=PARKED").await.len(), 2, "it is seen");
+    let backlog = app.ports().database.read().await.unwrap().deliveries().backlog(10).await.unwrap();
+    assert_eq!(backlog.parked, 0, "and alarms nobody");
+
+    app.advance(3_601);
+    // Deliveries, then webhooks, then events.
+    for _ in 0..3 {
+        clean(&app).await;
+    }
+    assert_eq!(list(&admin, "").await.len(), 0);
+    let events: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM outbox_events").fetch_one(&pool).await.unwrap();
+    let webhooks: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM webhooks").fetch_one(&pool).await.unwrap();
+    assert_eq!((events, webhooks), (0, 1), "the one that answered 410 is listed until it is deleted");
+    app.assert_sound().await;
+}
+
+/// The data platform is there, fails, and isn't configured any more.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn what_is_parked_or_was_for_a_former_platform_is_removed_in_the_end(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let failing = Receiver::answering(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()).await;
+    let settings = [("DATA_PLATFORM_URL", failing.url.as_str()), ("EVENT_ATTEMPTS", "2")];
+    let app = TestApp::start_with(options.clone(), 1, &settings);
+    let admin = app.admin().await;
+    app.user().await.charge("1").await;
+    relay(&app).await;
+    app.advance(60);
+    relay(&app).await;
+    app.user().await.charge("2").await;
+    relay(&app).await;
+    assert_eq!((list(&admin, "status=PARKED").await.len(), list(&admin, "status=PENDING").await.len()), (1, 1));
+
+    let without = TestApp::start(options);
+    without.advance(60);
+    clean(&without).await;
+    assert_eq!(list(&admin, "status=PENDING").await.len(), 1, "another instance may still have it");
+    without.advance(3_700);
+    clean(&without).await;
+    assert_eq!(list(&admin, "status=PARKED").await.len(), 2);
+    without.advance(86_400 * 10);
+    clean(&without).await;
+    assert_eq!(list(&admin, "").await.len(), 0);
+    without.assert_sound().await;
+}
+
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn receivers_that_misbehave_are_failures_like_any_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut elsewhere = Receiver::start().await;
@@ -271,6 +434,19 @@ async fn a_receiver_that_hangs_delays_no_other(_: MySqlPoolOptions, options: MyS
     };
     // No attempt at the other has timed out by then.
     tokio::time::timeout(Duration::from_secs(9), all).await.expect("nothing waits for the receiver that hangs");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn what_the_data_platform_gets_is_signed_as_webhooks_are(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let mut platform = Receiver::start().await;
+    let settings = [("DATA_PLATFORM_URL", platform.url.as_str()), ("DATA_PLATFORM_SECRET", SECRET)];
+    let app = TestApp::start_with(options, 1, &settings);
+    app.user().await.charge("1").await;
+    relay(&app).await;
+    let event = platform.next().await;
+    assert_eq!(event.header("webhook-id"), event.text("id"));
+    assert_eq!(event.header("webhook-signature"), signature(SECRET, &event));
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

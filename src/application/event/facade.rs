@@ -1,7 +1,7 @@
 //! What an administrator does about events: looking after their deliveries, and registering webhooks.
 
 use crate::{
-    application::{Ports, error::AppError},
+    application::{Ports, error::AppError, retry::retry_on_contention},
     domain::{
         event::{DeliveryFilter, DeliveryRecord, EventTypes, SigningSecret, Webhook, WebhookUrl},
         id::{EventId, WebhookId},
@@ -48,17 +48,21 @@ impl EventFacade {
         !self.allow_private && url.is_private()
     }
 
-    /// Registers a receiver of the events that are written from now on.
+    /// Registers a receiver of the events that are committed from now on.
     pub async fn create_webhook(&self, url: WebhookUrl, types: EventTypes) -> Result<Webhook, AppError> {
         let created_at = self.ports.now();
         let randomness = &*self.ports.randomness;
         let id = WebhookId(new_uuid(randomness, created_at));
         let secret = SigningSecret::new(randomness);
         let webhook = Webhook { id, url, types, secret, created_at, disabled_at: None };
-        let mut uow = self.ports.database.begin().await?;
-        uow.webhooks().insert(&webhook).await?;
-        uow.commit().await?;
+        retry_on_contention(randomness, || self.try_create_webhook(&webhook)).await?;
         Ok(webhook)
+    }
+
+    async fn try_create_webhook(&self, webhook: &Webhook) -> Result<(), AppError> {
+        let mut uow = self.ports.database.begin().await?;
+        uow.webhooks().insert(webhook).await?;
+        Ok(uow.commit().await?)
     }
 
     /// The webhooks, oldest first.
@@ -67,7 +71,7 @@ impl EventFacade {
         Ok(repositories.webhooks().list(after, limit).await?)
     }
 
-    /// Ends a webhook, or `WebhookNotFound`. What it hasn't received is parked.
+    /// Ends a webhook, or `WebhookNotFound`. What it hasn't received is parked, and removed with the events of its time.
     pub async fn delete_webhook(&self, id: WebhookId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;

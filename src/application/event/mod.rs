@@ -9,4 +9,4 @@ mod worker;
 pub use facade::EventFacade;
 pub(crate) use record::record;
 pub use relay::{EventRelay, RelaySettings};
-pub use upkeep::EventUpkeep;
+pub use upkeep::{EventRetention, EventUpkeep};

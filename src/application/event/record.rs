@@ -36,7 +36,7 @@ pub(crate) async fn record(
         return Ok(());
     }
     measure(uow, &events);
-    // Read under the transaction's clock: whoever was registered before an event's time is seen here.
+    // Nobody is registered between this and the commit: who is registered later is sent none of these, who was before, all.
     if ports.has_data_platform || uow.webhooks().any_active().await? {
         let written = Arc::clone(&ports.events_written);
         uow.after_commit(Box::new(move || written.notify_one()));

@@ -17,7 +17,7 @@ use super::worker::Worker;
 use crate::{
     application::{Ports, error::AppError},
     domain::{
-        event::{Destination, EventSender, NewDelivery, Receiver, RetryPolicy, Undispatched},
+        event::{Destination, EventSender, NewDelivery, Receiver, RetryPolicy, SigningSecret, Undispatched},
         randomness::below,
         repository_error::RepositoryError,
         unit_of_work::Repositories,
@@ -26,9 +26,6 @@ use crate::{
 
 /// How many events are handed out in one transaction.
 const DISPATCH_BATCH: u32 = 500;
-
-/// How many deliveries one statement writes: each number of rows is a statement that is prepared and kept.
-const INSERT_BATCH: usize = 128;
 
 /// How often it is looked for what other instances have written, and for what is due again.
 pub(super) const POLL: Duration = Duration::from_millis(500);
@@ -54,6 +51,8 @@ const CONNECTIONS: usize = 2;
 pub struct RelaySettings {
     /// Where the data platform listens, if there is one.
     pub data_platform: Option<String>,
+    /// What its events are signed with, if they are.
+    pub data_platform_secret: Option<SigningSecret>,
     /// How often an event is tried.
     pub retry: RetryPolicy,
 }
@@ -140,9 +139,7 @@ impl EventRelay {
                 events.iter().filter(|event| receiver.takes(&event.kind)).map(move |event| delivery(receiver, event))
             })
             .collect();
-        for deliveries in deliveries.chunks(INSERT_BATCH) {
-            uow.deliveries().insert(deliveries, now).await?;
-        }
+        uow.deliveries().insert(&deliveries, now).await?;
         let ids: Vec<_> = events.iter().map(|event| event.id).collect();
         uow.outbox().mark_dispatched(&ids, now).await?;
         uow.commit().await?;
@@ -191,7 +188,9 @@ async fn list_receivers(
     repositories: &mut (impl Repositories + ?Sized),
 ) -> Result<Vec<Receiver>, RepositoryError> {
     let webhooks = repositories.webhooks().list_active().await?.into_iter().map(Receiver::from);
-    Ok(settings.data_platform.iter().cloned().map(Receiver::data_platform).chain(webhooks).collect())
+    let secret = &settings.data_platform_secret;
+    let platform = settings.data_platform.iter().map(|url| Receiver::data_platform(url.clone(), secret.clone()));
+    Ok(platform.chain(webhooks).collect())
 }
 
 fn is_due(last: &mut Option<Stopwatch>, every: Duration) -> bool {

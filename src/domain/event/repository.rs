@@ -53,7 +53,7 @@ pub struct Settlement {
 pub struct Backlog {
     /// Deliveries that are pending; counted up to a limit.
     pub pending: u64,
-    /// Deliveries that are parked; counted up to a limit.
+    /// Deliveries that are parked at receivers that are there; counted up to a limit.
     pub parked: u64,
     /// When the oldest event happened that is pending somewhere, or not handed out yet.
     pub oldest: Option<Instant>,
@@ -195,8 +195,8 @@ pub trait DeliveryRepository: Send {
         now: Instant,
     ) -> Result<(), RepositoryError>;
 
-    /// Which of these events are still to be delivered to somebody, or were given up.
-    async fn list_undelivered(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, RepositoryError>;
+    /// Which of these events are still to be delivered to somebody, or were given up and happened after `horizon`.
+    async fn list_kept(&mut self, ids: &[EventId], horizon: Instant) -> Result<Vec<EventId>, RepositoryError>;
 
     /// Deliveries, newest event first.
     async fn list(&mut self, filter: &DeliveryFilter) -> Result<Page<DeliveryRecord>, RepositoryError>;
@@ -204,8 +204,18 @@ pub trait DeliveryRepository: Send {
     /// Makes an event's deliveries due again, but for those to webhooks that have ended.
     async fn restart(&mut self, id: EventId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// Parks what is pending at a destination, whoever has a lease on it, and tells how much it was.
-    async fn park(&mut self, destination: Destination, reason: &str, limit: u32) -> Result<u64, RepositoryError>;
+    /// Parks what is pending at a destination and was due before `horizon`, whoever has a lease on it; tells how much it
+    /// was.
+    async fn park(
+        &mut self,
+        destination: Destination,
+        horizon: Instant,
+        reason: &str,
+        limit: u32,
+    ) -> Result<u64, RepositoryError>;
+
+    /// Removes what is parked at a destination, and tells how much it was.
+    async fn remove_parked(&mut self, destination: Destination, limit: u32) -> Result<u64, RepositoryError>;
 
     /// Counts what is to be delivered, each number up to `limit`.
     async fn backlog(&mut self, limit: u32) -> Result<Backlog, RepositoryError>;
@@ -214,10 +224,11 @@ pub trait DeliveryRepository: Send {
 /// Keeps webhooks.
 #[async_trait]
 pub trait WebhookRepository: Send {
-    /// Adds one.
+    /// Adds one, once the transactions have ended that have found out by [`any_active`](Self::any_active) that it
+    /// isn't there.
     async fn insert(&mut self, webhook: &Webhook) -> Result<(), RepositoryError>;
 
-    /// Whether any is sent events.
+    /// Whether any is sent events. None is added until this transaction has ended.
     async fn any_active(&mut self) -> Result<bool, RepositoryError>;
 
     /// Those that are sent events.
@@ -226,8 +237,8 @@ pub trait WebhookRepository: Send {
     /// Those that weren't deleted, oldest first.
     async fn list(&mut self, after: Option<WebhookId>, limit: u32) -> Result<Page<Webhook>, RepositoryError>;
 
-    /// Those that were deleted, or want no more events.
-    async fn list_ended(&mut self) -> Result<Vec<WebhookId>, RepositoryError>;
+    /// Those that were deleted, or want no more events, and since when.
+    async fn list_ended(&mut self) -> Result<Vec<(WebhookId, Instant)>, RepositoryError>;
 
     /// Ends one, and tells whether it was there.
     async fn delete(&mut self, id: WebhookId, now: Instant) -> Result<bool, RepositoryError>;

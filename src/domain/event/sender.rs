@@ -20,13 +20,13 @@ pub struct Receiver {
 
 impl Receiver {
     /// The one that is configured: it is sent everything.
-    pub fn data_platform(url: String) -> Self {
-        Self { destination: Destination::DataPlatform, url, types: None, secret: None }
+    pub fn data_platform(url: String, secret: Option<SigningSecret>) -> Self {
+        Self { destination: Destination::DataPlatform, url, types: None, secret }
     }
 
     /// Whether it is sent events of this type.
     pub fn takes(&self, kind: &str) -> bool {
-        self.types.as_ref().is_none_or(|types| types.as_slice().contains(&kind))
+        self.types.as_ref().is_none_or(|types| types.contains(kind))
     }
 }
 

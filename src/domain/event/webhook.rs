@@ -59,7 +59,7 @@ impl WebhookUrl {
     }
 }
 
-/// What a webhook's deliveries are signed with.
+/// What deliveries are signed with.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningSecret(pub [u8; 32]);
 
@@ -78,15 +78,26 @@ impl fmt::Debug for SigningSecret {
     }
 }
 
-/// The types of events that a webhook receives: one or more, each once.
+/// The types of events that a webhook receives, each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventTypes(Vec<&'static str>);
+pub struct EventTypes(Vec<String>);
 
 impl EventTypes {
     /// Takes the types in the order in which they are listed everywhere; none is `None`.
     pub fn new(types: &[&'static str]) -> Option<Self> {
-        let types: Vec<_> = KINDS.into_iter().filter(|kind| types.contains(kind)).collect();
+        let types: Vec<_> = KINDS.into_iter().filter(|kind| types.contains(kind)).map(str::to_owned).collect();
         (!types.is_empty()).then_some(Self(types))
+    }
+
+    /// As another version of the server may have registered them: with types that this one doesn't know. While both
+    /// run, either hands out what the other has written.
+    pub fn stored(types: impl IntoIterator<Item = String>) -> Self {
+        Self(types.into_iter().collect())
+    }
+
+    /// Whether this type is one of them.
+    pub fn contains(&self, kind: &str) -> bool {
+        self.0.iter().any(|known| known == kind)
     }
 
     /// A type by its name.
@@ -95,7 +106,7 @@ impl EventTypes {
     }
 
     /// The types.
-    pub fn as_slice(&self) -> &[&'static str] {
+    pub fn as_slice(&self) -> &[String] {
         &self.0
     }
 }
@@ -171,6 +182,7 @@ mod tests {
     fn types_are_listed_in_one_order_and_once() {
         let types = EventTypes::new(&["points.charged", "booking.held", "points.charged"]).unwrap();
         assert_eq!(types.as_slice(), ["booking.held", "points.charged"]);
+        assert!(types.contains("booking.held") && !types.contains("booking"));
         assert_eq!(EventTypes::new(&[]), None);
         assert_eq!((EventTypes::known("booking.held"), EventTypes::known("booking")), (Some("booking.held"), None));
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     booking_rows::{BOOKING, BookedSeatRow, BookingRow, CLAIM, ClaimRow, LockedSeatRow, StateRow, points},
     error::corrupt,
-    sql::{datetime, list, padded, rows},
+    sql::{ROWS_PER_STATEMENT, datetime, list, padded, parts, rows},
     unit_of_work::Session,
 };
 use crate::domain::{
@@ -21,8 +21,8 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// How many rows one statement stores: below the 65,535 values that one can carry, whatever the seat limit.
-const ROWS_PER_INSERT: usize = 4_096;
+/// How many seats one statement stores: two of each command of a full batch, and more.
+const SEATS_PER_STATEMENT: usize = 512;
 
 fn count(value: i64) -> Result<u32, RepositoryError> {
     u32::try_from(value).map_err(|_| corrupt("a count", value))
@@ -112,11 +112,10 @@ impl Session {
     }
 
     async fn insert_booked_seats(&mut self, seats: &[(BookingId, &BookedSeat)]) -> Result<(), RepositoryError> {
-        for chunk in seats.chunks(ROWS_PER_INSERT) {
-            let text =
-                format!("INSERT INTO booking_seats (booking_id, seat_id, price) VALUES {}", rows(3, chunk.len()));
+        for part in parts(seats, SEATS_PER_STATEMENT) {
+            let text = format!("INSERT INTO booking_seats (booking_id, seat_id, price) VALUES {}", rows(3, part.len()));
             let mut query = sqlx::query(AssertSqlSafe(text));
-            for (booking_id, seat) in chunk {
+            for (booking_id, seat) in part {
                 query = query.bind(booking_id.0).bind(seat.id.0).bind(seat.price.as_decimal());
             }
             query.execute(self.connection()).await?;
@@ -246,23 +245,22 @@ impl Session {
 #[async_trait]
 impl BookingRepository for Session {
     async fn insert(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError> {
-        if bookings.is_empty() {
-            return Ok(());
+        for part in parts(bookings, ROWS_PER_STATEMENT) {
+            let text = format!(
+                "INSERT INTO bookings (id, user_id, concert_id, performance_id, status, seat_count, total_price, \
+                 held_until, extended, created_at) VALUES {}",
+                rows(10, part.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for booking in part {
+                let seat_count = u32::try_from(booking.seats.len()).unwrap_or(u32::MAX);
+                query = query.bind(booking.id.0).bind(booking.user_id.0).bind(booking.concert_id.0);
+                query = query.bind(booking.performance_id.0).bind(booking.state.name()).bind(seat_count);
+                query = query.bind(booking.total.as_decimal()).bind(booking.held_until).bind(booking.extended);
+                query = query.bind(booking.created_at);
+            }
+            query.execute(self.connection()).await?;
         }
-        let text = format!(
-            "INSERT INTO bookings (id, user_id, concert_id, performance_id, status, seat_count, total_price, \
-             held_until, extended, created_at) VALUES {}",
-            rows(10, bookings.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for booking in bookings {
-            let seat_count = u32::try_from(booking.seats.len()).unwrap_or(u32::MAX);
-            query = query.bind(booking.id.0).bind(booking.user_id.0).bind(booking.concert_id.0);
-            query = query.bind(booking.performance_id.0).bind(booking.state.name()).bind(seat_count);
-            query = query.bind(booking.total.as_decimal()).bind(booking.held_until).bind(booking.extended);
-            query = query.bind(booking.created_at);
-        }
-        query.execute(self.connection()).await?;
         let seats: Vec<_> =
             bookings.iter().flat_map(|booking| booking.seats.iter().map(|seat| (booking.id, seat))).collect();
         self.insert_booked_seats(&seats).await
@@ -554,16 +552,13 @@ impl BookingRepository for Session {
     async fn insert_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError> {
         let claims: Vec<_> =
             bookings.iter().flat_map(|booking| booking.seat_ids().map(move |seat| (seat, booking))).collect();
-        if claims.is_empty() {
-            return Ok(());
-        }
-        for chunk in claims.chunks(ROWS_PER_INSERT) {
+        for part in parts(&claims, SEATS_PER_STATEMENT) {
             let text = format!(
                 "INSERT INTO seat_claims (seat_id, performance_id, booking_id, held_until, changed_at) VALUES {}",
-                rows(5, chunk.len())
+                rows(5, part.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
-            for (seat, booking) in chunk {
+            for (seat, booking) in part {
                 query = query.bind(seat.0).bind(booking.performance_id.0).bind(booking.id.0);
                 query = query.bind(booking.held_until).bind(now);
             }

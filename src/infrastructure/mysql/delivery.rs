@@ -35,8 +35,8 @@ const SETTLE: &str = "UPDATE event_deliveries SET status = ?, attempts = ?, last
 const POSTPONE: &str = "UPDATE event_deliveries SET next_attempt_at = ? WHERE event_id = ? AND destination = ?";
 
 /// Index: `ix_event_deliveries_status`.
-const COUNT: &str = "SELECT CAST(COUNT(*) AS UNSIGNED) FROM (SELECT 1 FROM event_deliveries \
-     FORCE INDEX (ix_event_deliveries_status) WHERE status = ? LIMIT ?) some";
+const COUNT_PENDING: &str = "SELECT CAST(COUNT(*) AS UNSIGNED) FROM (SELECT 1 FROM event_deliveries \
+     FORCE INDEX (ix_event_deliveries_status) WHERE status = 'PENDING' LIMIT ?) some";
 
 /// Index: `ix_event_deliveries_status`; ids begin with the time.
 const OLDEST_PENDING: &str = "SELECT created_at FROM event_deliveries FORCE INDEX (ix_event_deliveries_status) \
@@ -55,7 +55,10 @@ const LIST_DESTINATIONS: &str = "SELECT destination FROM event_deliveries WHERE 
 
 /// Index: `ix_event_deliveries_destination`.
 const PARK: &str = "UPDATE event_deliveries SET status = 'PARKED', lease = NULL, last_error = ? \
-     WHERE destination = ? AND status = 'PENDING' LIMIT ?";
+     WHERE destination = ? AND status = 'PENDING' AND next_attempt_at < ? LIMIT ?";
+
+/// Index: `ix_event_deliveries_destination`.
+const REMOVE_PARKED: &str = "DELETE FROM event_deliveries WHERE destination = ? AND status = 'PARKED' LIMIT ?";
 
 /// The longest text that is kept of an error.
 const ERROR_LENGTH: usize = 500;
@@ -143,6 +146,22 @@ impl Session {
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
+    /// How much is parked at receivers that are there.
+    async fn count_parked(&mut self, limit: u32) -> Result<u64, RepositoryError> {
+        let ended = WebhookRepository::list_ended(self).await?;
+        // A list can't be empty: this is no destination's name.
+        let ended = sql::padded(ended.iter().map(|(id, _)| id.to_string()).chain(["none".to_owned()]));
+        // Index: ix_event_deliveries_status.
+        let text = format!(
+            "SELECT CAST(COUNT(*) AS UNSIGNED) FROM (SELECT 1 FROM event_deliveries \
+             FORCE INDEX (ix_event_deliveries_status) WHERE status = 'PARKED' AND destination NOT IN {} LIMIT ?) some",
+            sql::list(ended.len())
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(text));
+        let query = ended.into_iter().fold(query, sqlx::query::QueryScalar::bind);
+        Ok(query.bind(limit).fetch_one(self.connection()).await?)
+    }
+
     /// What stands before each of these events: not handed out yet, or pending at the destination.
     async fn list_earlier(
         &mut self,
@@ -177,25 +196,24 @@ impl Session {
 #[async_trait]
 impl DeliveryRepository for Session {
     async fn insert(&mut self, deliveries: &[NewDelivery], now: Instant) -> Result<(), RepositoryError> {
-        if deliveries.is_empty() {
-            return Ok(());
+        for part in sql::parts(deliveries, sql::ROWS_PER_STATEMENT) {
+            let text = format!(
+                "INSERT INTO event_deliveries (event_id, destination, status, attempts, created_at, next_attempt_at) \
+                 VALUES {}",
+                sql::rows(6, part.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for delivery in part {
+                query = query
+                    .bind(delivery.event_id.0)
+                    .bind(delivery.destination.to_string())
+                    .bind("PENDING")
+                    .bind(0_u16)
+                    .bind(delivery.at)
+                    .bind(now);
+            }
+            query.execute(self.connection()).await?;
         }
-        let text = format!(
-            "INSERT INTO event_deliveries (event_id, destination, status, attempts, created_at, next_attempt_at) \
-             VALUES {}",
-            sql::rows(6, deliveries.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for delivery in deliveries {
-            query = query
-                .bind(delivery.event_id.0)
-                .bind(delivery.destination.to_string())
-                .bind("PENDING")
-                .bind(0_u16)
-                .bind(delivery.at)
-                .bind(now);
-        }
-        query.execute(self.connection()).await?;
         Ok(())
     }
 
@@ -322,19 +340,20 @@ impl DeliveryRepository for Session {
         Ok(())
     }
 
-    async fn list_undelivered(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, RepositoryError> {
+    async fn list_kept(&mut self, ids: &[EventId], horizon: Instant) -> Result<Vec<EventId>, RepositoryError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let ids = sql::padded(ids.iter().map(|id| id.0));
         // Primary key.
         let text = format!(
-            "SELECT DISTINCT event_id FROM event_deliveries WHERE event_id IN {} AND status <> 'DELIVERED'",
+            "SELECT DISTINCT event_id FROM event_deliveries WHERE event_id IN {} \
+             AND (status = 'PENDING' OR status = 'PARKED' AND created_at >= ?)",
             sql::list(ids.len())
         );
         let query = sqlx::query_scalar::<_, Uuid>(AssertSqlSafe(text));
-        let found = ids.into_iter().fold(query, sqlx::query::QueryScalar::bind).fetch_all(self.connection()).await?;
-        Ok(found.into_iter().map(EventId).collect())
+        let query = ids.into_iter().fold(query, sqlx::query::QueryScalar::bind).bind(horizon);
+        Ok(query.fetch_all(self.connection()).await?.into_iter().map(EventId).collect())
     }
 
     async fn list(&mut self, filter: &DeliveryFilter) -> Result<Page<DeliveryRecord>, RepositoryError> {
@@ -378,20 +397,30 @@ impl DeliveryRepository for Session {
         Ok(())
     }
 
-    async fn park(&mut self, destination: Destination, reason: &str, limit: u32) -> Result<u64, RepositoryError> {
-        let query = sqlx::query(PARK).bind(reason).bind(destination.to_string()).bind(limit);
+    async fn park(
+        &mut self,
+        destination: Destination,
+        horizon: Instant,
+        reason: &str,
+        limit: u32,
+    ) -> Result<u64, RepositoryError> {
+        let query = sqlx::query(PARK).bind(reason).bind(destination.to_string());
+        let query = query.bind(sql::datetime(horizon)).bind(limit);
+        Ok(query.execute(self.connection()).await?.rows_affected())
+    }
+
+    async fn remove_parked(&mut self, destination: Destination, limit: u32) -> Result<u64, RepositoryError> {
+        let query = sqlx::query(REMOVE_PARKED).bind(destination.to_string()).bind(limit);
         Ok(query.execute(self.connection()).await?.rows_affected())
     }
 
     async fn backlog(&mut self, limit: u32) -> Result<Backlog, RepositoryError> {
-        let mut counts = [0; 2];
-        for (count, status) in counts.iter_mut().zip(["PENDING", "PARKED"]) {
-            *count = sqlx::query_scalar(COUNT).bind(status).bind(limit).fetch_one(self.connection()).await?;
-        }
+        let parked = self.count_parked(limit).await?;
+        let count = sqlx::query_scalar(COUNT_PENDING).bind(limit).fetch_one(self.connection()).await?;
         let pending: Option<Instant> = sqlx::query_scalar(OLDEST_PENDING).fetch_optional(self.connection()).await?;
         let undispatched: Option<Instant> =
             sqlx::query_scalar(OLDEST_UNDISPATCHED).fetch_optional(self.connection()).await?;
         let oldest = pending.into_iter().chain(undispatched).min();
-        Ok(Backlog { pending: counts[0], parked: counts[1], oldest })
+        Ok(Backlog { pending: count, parked, oldest })
     }
 }

@@ -9,8 +9,8 @@ use crate::domain::repository_error::RepositoryError;
 const CONTENTION: [u16; 4] = [1213, 1205, 1020, 3572];
 
 /// Too many connections (two limits); shutting down (two words for it); killed (two words); read-only (two words);
-/// not let in (to the server, to the database); no such database.
-const UNAVAILABLE: [u16; 11] = [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792, 1045, 1044, 1049];
+/// not let in (to the server, to the database); no such database; no room for another prepared statement.
+const UNAVAILABLE: [u16; 12] = [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792, 1045, 1044, 1049, 1461];
 
 /// No such table.
 const NO_TABLE: u16 = 1146;

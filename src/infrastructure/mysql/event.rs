@@ -138,7 +138,7 @@ fn seat_status_name(status: SeatStatus) -> &'static str {
 #[async_trait]
 impl OutboxRepository for Session {
     async fn insert(&mut self, events: &[Event], dispatched_at: Option<Instant>) -> Result<(), RepositoryError> {
-        for events in events.chunks(sql::rows_per_statement()) {
+        for events in sql::parts(events, sql::rows_per_statement()) {
             let text = format!(
                 "INSERT INTO outbox_events (id, stream_id, sequence, type, subject, data, created_at, dispatched_at) \
                  VALUES {}",

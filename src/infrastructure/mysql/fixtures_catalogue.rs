@@ -6,7 +6,7 @@ use chrono::{TimeDelta, TimeZone, Utc};
 use sqlx::{AssertSqlSafe, Encode, MySql, MySqlPool, Type};
 use uuid::Uuid;
 
-use super::{MySqlDatabase, PoolSettings};
+use super::{KeptStatements, MySqlDatabase, PoolSettings};
 use crate::domain::{
     booking::{Booking, BookingState},
     clock::Instant,
@@ -20,7 +20,11 @@ use crate::domain::{
 
 /// The database of a test, with sessions set up as the server sets them up.
 pub(super) fn database(pool: &MySqlPool) -> MySqlDatabase {
-    let settings = PoolSettings { max_connections: 4, acquire_timeout: Duration::from_secs(10) };
+    let settings = PoolSettings {
+        max_connections: 4,
+        statements: KeptStatements::Other,
+        acquire_timeout: Duration::from_secs(10),
+    };
     MySqlDatabase::new(super::pool((*pool.connect_options()).clone(), settings, super::Pulse::default()))
 }
 

@@ -62,7 +62,7 @@ impl IdempotencyRepository for Session {
         // In one order everywhere: two transactions with the same keys wait for each other instead of deadlocking.
         let mut records: Vec<_> = records.iter().collect();
         records.sort_unstable_by_key(|record| record.digest);
-        for records in records.chunks(sql::rows_per_statement()) {
+        for records in sql::parts(&records, sql::rows_per_statement()) {
             let text = format!(
                 "INSERT INTO idempotency_keys (digest, user_id, fingerprint, status, body, created_at) VALUES {}",
                 sql::rows(6, records.len())
@@ -95,7 +95,7 @@ impl IdempotencyRepository for Session {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::MySqlPool;
+    use sqlx::{MySqlPool, Row};
 
     use super::*;
     use crate::{
@@ -129,6 +129,30 @@ mod tests {
             assert_eq!((found.fingerprint, found.created_at), (expected.fingerprint, expected.created_at));
             assert_eq!(found.answer, expected.answer);
         }
+    }
+
+    /// Batches are of any size, and the server keeps few statements for each connection.
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn batches_of_every_size_are_stored_by_a_few_statements(pool: MySqlPool) {
+        let mut session = Session::Plain(pool.acquire().await.unwrap());
+        let mut digest = 0_u32;
+        for size in 1..=128 {
+            let records: Vec<_> = std::iter::repeat_with(|| {
+                digest += 1;
+                let mut record = record(0, 1);
+                record.digest[..4].copy_from_slice(&digest.to_be_bytes());
+                record
+            })
+            .take(size)
+            .collect();
+            session.insert(&records).await.unwrap();
+            let digests: Vec<_> = records.iter().map(|record| record.digest).collect();
+            assert_eq!(IdempotencyRepository::list(&mut session, &digests).await.unwrap().len(), size);
+        }
+        let status = sqlx::raw_sql("SHOW SESSION STATUS LIKE 'Com_stmt_prepare'");
+        let row = status.fetch_one(session.connection()).await.unwrap();
+        let prepared: u32 = row.get_unchecked::<String, _>(1).parse().unwrap();
+        assert!(prepared <= 50, "{prepared} statements were prepared");
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]

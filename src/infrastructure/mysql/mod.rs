@@ -18,6 +18,7 @@ mod fixtures;
 mod fixtures_catalogue;
 mod idempotency;
 mod loss;
+mod migration;
 mod payment;
 mod point;
 mod pulse;
@@ -25,6 +26,7 @@ mod queue;
 mod queue_rows;
 mod session;
 mod sql;
+mod statements;
 mod unit_of_work;
 mod user;
 mod webhook;
@@ -38,7 +40,9 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
+pub use migration::{MigrateError, migrate};
 pub use pulse::Pulse;
+pub use statements::{KeptStatements, check_kept_statements};
 pub use unit_of_work::MySqlDatabase;
 
 /// The schema, one DDL statement a file.
@@ -55,6 +59,8 @@ const PING_PATIENCE: Duration = Duration::from_secs(1);
 pub struct PoolSettings {
     /// The most connections at once.
     pub max_connections: u32,
+    /// How many statements each of them keeps prepared.
+    pub statements: KeptStatements,
     /// How long a caller waits for a free one.
     pub acquire_timeout: Duration,
 }
@@ -62,11 +68,6 @@ pub struct PoolSettings {
 /// Reads a `mysql://` URL.
 pub fn parse_url(url: &str) -> Result<MySqlConnectOptions, sqlx::Error> {
     MySqlConnectOptions::from_str(url)
-}
-
-/// Statements of up to 128 rows are prepared once each: the cache holds all of their sizes.
-pub fn with_statement_cache(options: MySqlConnectOptions) -> MySqlConnectOptions {
-    options.statement_cache_capacity(2_048)
 }
 
 /// Makes a pool. Connections are made when they are needed, so this doesn't fail while the database is away.
@@ -97,7 +98,7 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, pulse: Pulse) 
             Box::pin(async move { Ok(!away) })
         })
         .after_connect(|connection, _| Box::pin(prepare(connection)))
-        .connect_lazy_with(options)
+        .connect_lazy_with(settings.statements.keep(options))
 }
 
 /// Sets what every session relies on: each statement sees the newest commit, a lock is waited for briefly, and bad
@@ -105,6 +106,8 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, pulse: Pulse) 
 async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
     connection.execute("SET SESSION innodb_lock_wait_timeout = 3").await?;
+    // For a table that is being changed, or locked as a whole: the defaults are a day and a year.
+    connection.execute("SET SESSION lock_wait_timeout = 3").await?;
     connection
         .execute(
             "SET SESSION sql_mode = CONCAT(@@sql_mode, \
@@ -117,74 +120,4 @@ async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         sql::note_encryption();
     }
     Ok(())
-}
-
-/// Creates the database if it is missing and brings the schema up to date. Several instances may do so at once: one
-/// works, the others wait.
-///
-/// The lock is taken here, not by sqlx, whose own has no effect on MariaDB: it asks for an endless wait, which MariaDB
-/// answers with NULL (<https://mariadb.com/kb/en/get_lock/>).
-pub async fn migrate(options: &MySqlConnectOptions) -> Result<(), MigrateError> {
-    create_database(options).await?;
-    let mut connection = MySqlConnection::connect_with(options).await?;
-    let name: String =
-        sqlx::query_scalar("SELECT CONCAT(LEFT(DATABASE(), 50), '.migrate')").fetch_one(&mut connection).await?;
-    let locked: Option<i64> =
-        sqlx::query_scalar("SELECT CAST(GET_LOCK(?, 60) AS SIGNED)").bind(&name).fetch_one(&mut connection).await?;
-    if locked != Some(1) {
-        return Err(MigrateError::Busy);
-    }
-    let mut migrator = sqlx::migrate!();
-    migrator.set_locking(false);
-    let result = migrator.run_direct(None, &mut connection, false).await;
-    // Closing the connection gives the lock back, whatever became of the migration.
-    connection.close().await?;
-    Ok(result?)
-}
-
-/// Why the schema isn't up to date.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrateError {
-    /// Another instance has been migrating for a minute.
-    #[error("another instance has been migrating for a minute")]
-    Busy,
-    /// The database said no.
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    /// A migration failed, or isn't the one that was run.
-    #[error(transparent)]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-}
-
-async fn create_database(options: &MySqlConnectOptions) -> Result<(), sqlx::Error> {
-    let Some(database) = options.get_database().map(str::to_owned) else { return Ok(()) };
-    if MySqlConnection::connect_with(options).await.is_ok() {
-        return Ok(());
-    }
-    let mut connection = MySqlConnection::connect_with(&options.clone().database("")).await?;
-    let statement = format!(
-        "CREATE DATABASE IF NOT EXISTS `{}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-        database.replace('`', "``")
-    );
-    connection.execute(sqlx::AssertSqlSafe(statement)).await?;
-    connection.close().await
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::future::join_all;
-    use sqlx::{mysql::MySqlPoolOptions, query_scalar};
-
-    use super::*;
-
-    #[sqlx::test(migrations = false)]
-    async fn servers_that_start_at_once_migrate_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-        for result in join_all((0..6).map(|_| migrate(&options))).await {
-            result.unwrap();
-        }
-        let mut connection = MySqlConnection::connect_with(&options).await.unwrap();
-        let text = "SELECT CAST(COUNT(*) AS SIGNED) FROM _sqlx_migrations WHERE success";
-        let migrated: i64 = query_scalar(text).fetch_one(&mut connection).await.unwrap();
-        assert_eq!(usize::try_from(migrated), Ok(MIGRATOR.iter().count()));
-    }
 }

@@ -64,29 +64,28 @@ impl TryFrom<PaymentRow> for Payment {
 #[async_trait]
 impl PaymentRepository for Session {
     async fn insert(&mut self, payments: &[Payment]) -> Result<(), RepositoryError> {
-        if payments.is_empty() {
-            return Ok(());
+        for part in sql::parts(payments, sql::ROWS_PER_STATEMENT) {
+            let text = format!(
+                "INSERT INTO payments (id, booking_id, user_id, amount, status, paid_at, refunded_at) VALUES {}",
+                sql::rows(7, part.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for payment in part {
+                let refunded_at = match payment.state {
+                    PaymentState::Completed => None,
+                    PaymentState::Refunded(at) => Some(at),
+                };
+                query = query
+                    .bind(payment.id.0)
+                    .bind(payment.booking_id.0)
+                    .bind(payment.user_id.0)
+                    .bind(payment.amount.as_decimal())
+                    .bind(status_name(payment.state))
+                    .bind(payment.paid_at)
+                    .bind(refunded_at);
+            }
+            query.execute(self.connection()).await?;
         }
-        let text = format!(
-            "INSERT INTO payments (id, booking_id, user_id, amount, status, paid_at, refunded_at) VALUES {}",
-            sql::rows(7, payments.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for payment in payments {
-            let refunded_at = match payment.state {
-                PaymentState::Completed => None,
-                PaymentState::Refunded(at) => Some(at),
-            };
-            query = query
-                .bind(payment.id.0)
-                .bind(payment.booking_id.0)
-                .bind(payment.user_id.0)
-                .bind(payment.amount.as_decimal())
-                .bind(status_name(payment.state))
-                .bind(payment.paid_at)
-                .bind(refunded_at);
-        }
-        query.execute(self.connection()).await?;
         Ok(())
     }
 

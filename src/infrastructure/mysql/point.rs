@@ -99,54 +99,55 @@ fn stale_if_not_unique(error: sqlx::Error, key: &str) -> RepositoryError {
 
 impl Session {
     async fn insert_wallets(&mut self, last_entries: &[&LedgerEntry]) -> Result<(), RepositoryError> {
-        if last_entries.is_empty() {
-            return Ok(());
+        for part in sql::parts(last_entries, sql::ROWS_PER_STATEMENT) {
+            let text = format!(
+                "INSERT INTO point_wallets (user_id, balance, version, updated_at) VALUES {}",
+                sql::rows(4, part.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for entry in part {
+                query = query
+                    .bind(entry.user_id.0)
+                    .bind(entry.balance_after.as_decimal())
+                    .bind(entry.version)
+                    .bind(entry.created_at);
+            }
+            query.execute(self.connection()).await.map_err(|error| stale_if_not_unique(error, "PRIMARY"))?;
         }
-        let text = format!(
-            "INSERT INTO point_wallets (user_id, balance, version, updated_at) VALUES {}",
-            sql::rows(4, last_entries.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for entry in last_entries {
-            query = query
-                .bind(entry.user_id.0)
-                .bind(entry.balance_after.as_decimal())
-                .bind(entry.version)
-                .bind(entry.created_at);
-        }
-        query.execute(self.connection()).await.map_err(|error| stale_if_not_unique(error, "PRIMARY"))?;
         Ok(())
     }
 
     async fn insert_entries(&mut self, entries: &[&LedgerEntry]) -> Result<(), RepositoryError> {
-        let text = format!(
-            "INSERT INTO point_transactions \
-             (id, user_id, version, type, amount, balance_after, booking_id, payment_id, created_at) VALUES {}",
-            sql::rows(9, entries.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text));
-        for entry in entries {
-            let (payment_id, booking_id) = match entry.kind {
-                LedgerKind::Charge => (None, None),
-                LedgerKind::Payment(payment_id, booking_id) | LedgerKind::Refund(payment_id, booking_id) => {
-                    (Some(payment_id.0), Some(booking_id.0))
-                }
-            };
-            query = query
-                .bind(entry.id.0)
-                .bind(entry.user_id.0)
-                .bind(entry.version)
-                .bind(entry.kind.name())
-                .bind(signed_amount(entry))
-                .bind(entry.balance_after.as_decimal())
-                .bind(booking_id)
-                .bind(payment_id)
-                .bind(entry.created_at);
+        for part in sql::parts(entries, sql::ROWS_PER_STATEMENT) {
+            let text = format!(
+                "INSERT INTO point_transactions \
+                 (id, user_id, version, type, amount, balance_after, booking_id, payment_id, created_at) VALUES {}",
+                sql::rows(9, part.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for entry in part {
+                let (payment_id, booking_id) = match entry.kind {
+                    LedgerKind::Charge => (None, None),
+                    LedgerKind::Payment(payment_id, booking_id) | LedgerKind::Refund(payment_id, booking_id) => {
+                        (Some(payment_id.0), Some(booking_id.0))
+                    }
+                };
+                query = query
+                    .bind(entry.id.0)
+                    .bind(entry.user_id.0)
+                    .bind(entry.version)
+                    .bind(entry.kind.name())
+                    .bind(signed_amount(entry))
+                    .bind(entry.balance_after.as_decimal())
+                    .bind(booking_id)
+                    .bind(payment_id)
+                    .bind(entry.created_at);
+            }
+            query
+                .execute(self.connection())
+                .await
+                .map_err(|error| stale_if_not_unique(error, "uq_point_transactions_version"))?;
         }
-        query
-            .execute(self.connection())
-            .await
-            .map_err(|error| stale_if_not_unique(error, "uq_point_transactions_version"))?;
         Ok(())
     }
 

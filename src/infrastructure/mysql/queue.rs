@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, FromRow, MySql, mysql::MySqlArguments, query::Query};
 
 use super::{
     queue_rows::{QUEUE, QueueRow, TOKEN, count, status_of, tokens},
-    sql::{datetime, list, padded, rows},
+    sql::{ROWS_PER_STATEMENT, datetime, list, padded, parts, rows},
     unit_of_work::Session,
 };
 use crate::domain::{
@@ -90,9 +90,18 @@ impl Session {
         ended_at: Instant,
         on_duplicate: &str,
     ) -> Result<(), RepositoryError> {
-        if tokens.is_empty() {
-            return Ok(());
+        for part in parts(tokens, ROWS_PER_STATEMENT) {
+            self.write_some_tokens(part, ended_at, on_duplicate).await?;
         }
+        Ok(())
+    }
+
+    async fn write_some_tokens(
+        &mut self,
+        tokens: &[QueueToken],
+        ended_at: Instant,
+        on_duplicate: &str,
+    ) -> Result<(), RepositoryError> {
         let text = format!(
             "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, place, entrant, issued_at, \
              admitted_at, claimed_at, expires_at, lapses_at, ended_at, present_until, estimated_p50_seconds, \

@@ -18,15 +18,21 @@ use crate::domain::{
 const LIST_ACTIVE: &str = "SELECT id, url, types, secret, created_at, disabled_at FROM webhooks \
      WHERE deleted_at IS NULL AND disabled_at IS NULL ORDER BY id";
 
-/// Few rows: all are looked at.
-const ANY_ACTIVE: &str = "SELECT 1 FROM webhooks WHERE deleted_at IS NULL AND disabled_at IS NULL LIMIT 1";
+/// The gate's one row, shared until the transaction ends; then few rows, as they were committed last, because they are
+/// locked, too. A webhook's registration has the gate for itself, so it comes before the whole transaction or after it.
+const ANY_ACTIVE: &str = "SELECT w.id FROM event_gate g LEFT JOIN webhooks w \
+     ON w.deleted_at IS NULL AND w.disabled_at IS NULL WHERE g.id = 1 LIMIT 1 LOCK IN SHARE MODE";
+
+/// The gate's one row: waits for the transactions that have looked whether anybody is sent events.
+const CLOSE_GATE: &str = "SELECT id FROM event_gate WHERE id = 1 FOR UPDATE";
 
 /// Primary key.
 const LIST: &str = "SELECT id, url, types, secret, created_at, disabled_at FROM webhooks \
      WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?";
 
 /// Few rows: all are read.
-const LIST_ENDED: &str = "SELECT id FROM webhooks WHERE deleted_at IS NOT NULL OR disabled_at IS NOT NULL";
+const LIST_ENDED: &str = "SELECT id, COALESCE(disabled_at, deleted_at) FROM webhooks \
+     WHERE deleted_at IS NOT NULL OR disabled_at IS NOT NULL";
 
 const INSERT: &str = "INSERT INTO webhooks (id, url, types, secret, created_at) VALUES (?, ?, ?, ?, ?)";
 
@@ -51,12 +57,12 @@ impl TryFrom<WebhookRow> for Webhook {
     type Error = RepositoryError;
 
     fn try_from(row: WebhookRow) -> Result<Self, RepositoryError> {
-        let types: Vec<_> = row.types.split(' ').filter_map(EventTypes::known).collect();
+        let types = row.types.split_ascii_whitespace().map(str::to_owned);
         let bytes = STANDARD.decode(&row.secret).ok().and_then(|bytes| bytes.try_into().ok());
         Ok(Self {
             id: WebhookId(row.id),
             url: WebhookUrl::new(&row.url).map_err(|_| corrupt("the URL of a webhook", row.id))?,
-            types: EventTypes::new(&types).ok_or_else(|| corrupt("the types of a webhook", &row.types))?,
+            types: EventTypes::stored(types),
             secret: bytes.map(SigningSecret).ok_or_else(|| corrupt("the secret of a webhook", row.id))?,
             created_at: row.created_at,
             disabled_at: row.disabled_at,
@@ -64,13 +70,18 @@ impl TryFrom<WebhookRow> for Webhook {
     }
 }
 
-fn into_all(rows: Vec<WebhookRow>) -> Result<Vec<Webhook>, RepositoryError> {
-    rows.into_iter().map(TryInto::try_into).collect()
+/// One that can't be read, and so can't be sent anything, holds up none of the others.
+fn readable(rows: Vec<WebhookRow>) -> Vec<Webhook> {
+    let read = |row: WebhookRow| {
+        row.try_into().inspect_err(|error: &RepositoryError| tracing::error!(%error, "a webhook is left out")).ok()
+    };
+    rows.into_iter().filter_map(read).collect()
 }
 
 #[async_trait]
 impl WebhookRepository for Session {
     async fn insert(&mut self, webhook: &Webhook) -> Result<(), RepositoryError> {
+        sqlx::query(CLOSE_GATE).fetch_one(self.connection()).await?;
         sqlx::query(INSERT)
             .bind(webhook.id.0)
             .bind(webhook.url.as_str())
@@ -83,23 +94,23 @@ impl WebhookRepository for Session {
     }
 
     async fn any_active(&mut self) -> Result<bool, RepositoryError> {
-        let found: Option<i64> = sqlx::query_scalar(ANY_ACTIVE).fetch_optional(self.connection()).await?;
+        let found: Option<Uuid> = sqlx::query_scalar(ANY_ACTIVE).fetch_one(self.connection()).await?;
         Ok(found.is_some())
     }
 
     async fn list_active(&mut self) -> Result<Vec<Webhook>, RepositoryError> {
-        into_all(sqlx::query_as(LIST_ACTIVE).fetch_all(self.connection()).await?)
+        Ok(readable(sqlx::query_as(LIST_ACTIVE).fetch_all(self.connection()).await?))
     }
 
     async fn list(&mut self, after: Option<WebhookId>, limit: u32) -> Result<Page<Webhook>, RepositoryError> {
         let after = after.map_or(Uuid::nil(), |id| id.0);
         let rows = sqlx::query_as(LIST).bind(after).bind(limit + 1).fetch_all(self.connection()).await?;
-        Ok(Page::of(into_all(rows)?, limit))
+        Ok(Page::of(readable(rows), limit))
     }
 
-    async fn list_ended(&mut self) -> Result<Vec<WebhookId>, RepositoryError> {
-        let ids: Vec<Uuid> = sqlx::query_scalar(LIST_ENDED).fetch_all(self.connection()).await?;
-        Ok(ids.into_iter().map(WebhookId).collect())
+    async fn list_ended(&mut self) -> Result<Vec<(WebhookId, Instant)>, RepositoryError> {
+        let ended: Vec<(Uuid, Instant)> = sqlx::query_as(LIST_ENDED).fetch_all(self.connection()).await?;
+        Ok(ended.into_iter().map(|(id, at)| (WebhookId(id), at)).collect())
     }
 
     async fn delete(&mut self, id: WebhookId, now: Instant) -> Result<bool, RepositoryError> {

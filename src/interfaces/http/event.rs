@@ -116,7 +116,7 @@ struct WebhookResponse {
     #[schema(example = "https://example.org/events")]
     url: String,
     #[schema(example = json!(["booking.confirmed", "booking.refunded"]))]
-    types: Vec<&'static str>,
+    types: Vec<String>,
     created_at: Timestamp,
     /// Since when it is sent nothing, because it answered 410.
     disabled_at: Option<Timestamp>,
