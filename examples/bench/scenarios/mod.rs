@@ -4,6 +4,9 @@ mod arrivals;
 mod comparisons;
 mod crowds;
 mod rates;
+mod years;
+
+use std::time::Duration;
 
 use crate::{
     bench::{Bench, Limit, Run, Setup},
@@ -32,11 +35,12 @@ pub(crate) enum Scenario {
     Growth,
     Million,
     Locks,
+    Year,
 }
 
 impl Scenario {
     /// Each scenario with its name on the command line and its description, in the order of a full run.
-    pub(crate) const ALL: [(Self, &str, &str); 16] = [
+    pub(crate) const ALL: [(Self, &str, &str); 17] = [
         (Self::Polls, "polls", "queue polls by users far from the head"),
         (Self::Seats, "seats", "seat maps of 1,000 seats, complete (200) and unchanged (304)"),
         (Self::Joins, "joins", "joins of a queue"),
@@ -53,7 +57,18 @@ impl Scenario {
         (Self::Growth, "growth", "holds with ten times the seats, users and history"),
         (Self::Million, "million", "1,000,000 users wait in one queue"),
         (Self::Locks, "locks", "the same contended work with other locking strategies"),
+        (Self::Year, "year", "polls, holds, payments and jobs after a year of sales; only if it is named"),
     ];
+
+    /// Whether it takes too long to be measured with the others.
+    pub(crate) fn is_for_itself(self) -> bool {
+        self == Self::Year
+    }
+
+    /// How long it may take: one that hangs fails, and the others go on.
+    pub(crate) fn longest(self) -> Duration {
+        if self.is_for_itself() { Duration::from_hours(4) } else { Duration::from_mins(6) }
+    }
 
     /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -85,6 +100,7 @@ impl Scenario {
             Self::Growth => comparisons::growth(bench).await?,
             Self::Million => crowds::million(bench).await?,
             Self::Locks => locks::compare(bench).await?,
+            Self::Year => years::year(bench).await?,
         }
         bench.audit().await
     }

@@ -1,0 +1,168 @@
+//! A database after a year of sales, beside an empty one.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{join_beyond_lookahead, prepare_holds, rates::prepare_payments, scaled_run};
+use crate::{
+    bench::{Bench, Limit, Setup},
+    client::{Addresses, Connection, Request},
+    report::{Goal, LoadRow, with_thousands_separators},
+    workloads::Polls,
+    year::{TABLES, Year},
+};
+
+/// How many concerts a year has.
+const CONCERTS: u32 = 10_000;
+
+/// For how long the jobs are watched.
+const WATCHING: Duration = Duration::from_secs(12);
+
+/// The jobs have nothing to do once none has worked off a batch for so long, at the pace of the rarest.
+const QUIET: Duration = Duration::from_secs(80);
+
+/// How long they may take to come to that.
+const LONGEST: Duration = Duration::from_mins(90);
+
+/// How much slower anything may be than on an empty database.
+const SAME: f64 = 0.9;
+
+/// What is measured on each database.
+struct Figures {
+    lines: [LoadRow; 3],
+    jobs: BTreeMap<String, f64>,
+}
+
+pub(super) async fn year(bench: &mut Bench) -> anyhow::Result<()> {
+    bench.require_started_servers()?;
+    let empty = measure(bench, ["polls, empty", "holds, empty", "payments, empty"]).await?;
+    let year = Year { concerts: if bench.scale.quick { CONCERTS / 100 } else { CONCERTS } };
+    let begun = Instant::now();
+    year.fill(&bench.fixture.pool, bench.fixture.app.ports.now()).await?;
+    bench.report.add_note(format!("A year of {} concerts was written in {:.0} s.", year.concerts, seconds(begun)));
+    note_sizes(bench, "as it was written").await?;
+    let full = measure(bench, ["polls, a year", "holds, a year", "payments, a year"]).await?;
+    let begun = Instant::now();
+    until_quiet(bench).await?;
+    bench.report.add_note(format!("The jobs had tidied up after {:.0} s.", seconds(begun)));
+    note_sizes(bench, "when the jobs had tidied up").await?;
+    let tidy = measure(bench, ["polls, tidied up", "holds, tidied up", "payments, tidied up"]).await?;
+    for (figures, when) in [(full, "with a year"), (tidy, "with a year, tidied up")] {
+        compare(bench, &empty, figures, when);
+    }
+    empty.lines.into_iter().for_each(|line| bench.report.add_load_row(line));
+    Ok(())
+}
+
+fn seconds(begun: Instant) -> f64 {
+    begun.elapsed().as_secs_f64()
+}
+
+fn compare(bench: &mut Bench, empty: &Figures, figures: Figures, when: &str) {
+    for (line, before) in figures.lines.iter().zip(&empty.lines) {
+        let what = line.name.split(',').next().unwrap_or_default();
+        let ratios = line.rates.iter().zip(&before.rates).map(|(rate, before)| rate / before).collect();
+        bench.report.add_figure(&format!("{what} {when} ÷ empty"), ratios, "", Some(Goal::at_least(SAME, None)));
+    }
+    for (name, mean) in &figures.jobs {
+        let before = empty.jobs.get(name).copied().unwrap_or(f64::NAN);
+        bench.report.add_figure(&format!("job {name} {when}, mean (empty: {before:.2} ms)"), vec![*mean], " ms", None);
+    }
+    figures.lines.into_iter().for_each(|line| bench.report.add_load_row(line));
+}
+
+async fn measure(bench: &mut Bench, names: [&'static str; 3]) -> anyhow::Result<Figures> {
+    let [polls, holds, payments] = names;
+    let lines = [
+        bench
+            .measure_closed_loop(scaled_run(bench, polls, 100_000, Limit::None), async |bench, _, _| {
+                Ok(Polls { buyers: join_beyond_lookahead(bench).await? })
+            })
+            .await?,
+        bench
+            .measure_closed_loop(scaled_run(bench, holds, 20_000, Limit::None), async |bench, run, _| {
+                prepare_holds(bench, run.count).await
+            })
+            .await?,
+        bench.measure_closed_loop(scaled_run(bench, payments, 15_000, Limit::None), prepare_payments).await?,
+    ];
+    Ok(Figures { lines, jobs: watch_jobs(bench).await? })
+}
+
+/// How long each job took on average, in milliseconds, while nothing else was done.
+async fn watch_jobs(bench: &mut Bench) -> anyhow::Result<BTreeMap<String, f64>> {
+    let addresses = bench.servers(Setup::Default).await?;
+    let before = jobs(&addresses).await?;
+    tokio::time::sleep(WATCHING).await;
+    let after = jobs(&addresses).await?;
+    let mean = |(name, (count, seconds)): (String, (f64, f64))| {
+        let (earlier, spent) = before.get(&name).copied().unwrap_or_default();
+        (count > earlier).then(|| (name, (seconds - spent) / (count - earlier) * 1_000.0))
+    };
+    Ok(after.into_iter().filter_map(mean).collect())
+}
+
+/// How often each job has run, and for how many seconds.
+async fn jobs(addresses: &Addresses) -> anyhow::Result<BTreeMap<String, (f64, f64)>> {
+    let mut connection = Connection::open(addresses, 0).await?;
+    let call = Request { method: "GET", path: "/metrics", ..Request::default() };
+    let text = String::from_utf8_lossy(connection.send(&call).await?.body).into_owned();
+    let mut jobs: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("job_run_seconds_")) {
+        let name =
+            line.split_once("name=\"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name.to_owned());
+        let value = line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());
+        let (Some(name), Some(value)) = (name, value) else { continue };
+        let entry = jobs.entry(name).or_default();
+        if line.starts_with("job_run_seconds_count") {
+            entry.0 += value;
+        } else if line.starts_with("job_run_seconds_sum") {
+            entry.1 += value;
+        }
+    }
+    Ok(jobs)
+}
+
+/// Returns once the tables' sizes don't change any more.
+async fn until_quiet(bench: &mut Bench) -> anyhow::Result<()> {
+    bench.servers(Setup::Default).await?;
+    let begun = Instant::now();
+    let (mut known, mut since) = (Vec::new(), Instant::now());
+    while since.elapsed() < QUIET && begun.elapsed() < LONGEST {
+        let now = sizes(bench).await?.into_iter().map(|(_, rows, _)| rows).collect();
+        if known != now {
+            (known, since) = (now, Instant::now());
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    Ok(())
+}
+
+/// Each table's name, rows, and the megabytes that it takes.
+async fn sizes(bench: &Bench) -> anyhow::Result<Vec<(&'static str, i64, f64)>> {
+    let mut sizes = Vec::new();
+    for table in TABLES {
+        let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+        let rows: i64 = sqlx::query_scalar(count).fetch_one(&bench.fixture.pool).await?;
+        let bytes = "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS DOUBLE) FROM information_schema.tables \
+                     WHERE table_schema = DATABASE() AND table_name = ?";
+        let bytes: f64 = sqlx::query_scalar(bytes).bind(table).fetch_one(&bench.fixture.pool).await?;
+        sizes.push((table, rows, bytes / 1_048_576.0));
+    }
+    Ok(sizes)
+}
+
+async fn note_sizes(bench: &mut Bench, when: &str) -> anyhow::Result<()> {
+    let sizes = sizes(bench).await?;
+    #[expect(clippy::cast_precision_loss, reason = "a number of rows to be read by people")]
+    let told: Vec<_> = sizes
+        .into_iter()
+        .map(|(table, rows, megabytes)| {
+            format!("{table} {} ({megabytes:.0} MB)", with_thousands_separators(rows as f64))
+        })
+        .collect();
+    bench.report.add_note(format!("Rows {when}: {}.", told.join(", ")));
+    Ok(())
+}
