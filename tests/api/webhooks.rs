@@ -200,7 +200,8 @@ async fn a_webhook_that_this_version_cannot_read_holds_up_no_other(
     relay(&app).await;
     assert_eq!(receiver.drain().len(), 1, "one receives it");
     let listed = admin.get(WEBHOOKS).await.expect(200).json();
-    assert_eq!(listed["items"][0]["types"], json!(["ticket.sold", "ticket.used"]), "{listed}");
+    let types: Vec<_> = listed["items"].as_array().unwrap().iter().map(|item| &item["types"]).collect();
+    assert!(types.contains(&&json!(["ticket.sold", "ticket.used"])), "{listed}");
 }
 
 /// An older version doesn't know the type of an event that a newer one has written; it hands it out all the same.
