@@ -95,10 +95,11 @@ impl ConcertFacade {
         Ok(concert)
     }
 
-    /// Hides a concert for good: `ConcertNotFound`, or `ConcertHasBookings` while any is held or confirmed.
+    /// Hides a concert for good: `ConcertNotFound`, or `ConcertHasBookings` while any booking is live. Bookings of
+    /// performances that have ended stay as they are.
     ///
-    /// Its performances are cancelled first: that waits for whoever holds their seats at this moment, and lets nobody
-    /// after them, so that the bookings counted then are all there will ever be.
+    /// Its other performances are cancelled first. The cancellation waits for transactions that hold their seats, and
+    /// lets none begin afterwards, so the count of live bookings is final.
     pub async fn delete_concert(&self, id: ConcertId) -> Result<(), AppError> {
         retry_on_contention(&*self.ports.randomness, || self.try_delete_concert(id)).await
     }

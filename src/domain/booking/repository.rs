@@ -87,10 +87,11 @@ pub trait BookingRepository: Send {
         now: Instant,
     ) -> Result<Vec<(UserId, ConcertId, BookingId)>, RepositoryError>;
 
-    /// Whether a user has a booking that is live at `now`. No lock.
+    /// Whether a user has a booking that is live at `now`: pending and not expired, or confirmed for a performance that
+    /// hasn't ended. No lock.
     async fn user_has_live(&mut self, user_id: UserId, now: Instant) -> Result<bool, RepositoryError>;
 
-    /// Whether a concert has a booking that is live at `now`. No lock.
+    /// Whether a concert has a booking that is live at `now`, in the same sense. No lock.
     async fn concert_has_live(&mut self, concert_id: ConcertId, now: Instant) -> Result<bool, RepositoryError>;
 
     /// How many bookings of a performance are pending or confirmed, written so. No lock.

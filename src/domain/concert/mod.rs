@@ -5,6 +5,7 @@ mod repository;
 
 pub(crate) use model::row_name;
 pub use model::{
-    Concert, ConcertFields, Performance, PerformanceStatus, Seat, SeatStatus, Seating, SeatingError, Section, Venue,
+    Concert, ConcertFields, PERFORMANCE_LENGTH, Performance, PerformanceStatus, Seat, SeatStatus, Seating,
+    SeatingError, Section, Venue,
 };
 pub use repository::{ConcertFilter, ConcertRepository, Occupancy};

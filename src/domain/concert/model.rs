@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use chrono::TimeDelta;
+
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, PerformanceId, SeatId, VenueId},
@@ -47,6 +49,9 @@ pub struct Concert {
     /// Its place in the list: the first performance, or the end of time.
     pub listed_at: Instant,
 }
+
+/// How long after its start a performance has ended. Its bookings aren't live any more then.
+pub const PERFORMANCE_LENGTH: TimeDelta = TimeDelta::hours(6);
 
 /// Whether a performance takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -109,8 +109,8 @@ pub trait ConcertRepository: Send {
     /// transactions that share it; the concert must be locked.
     async fn cancel_performance(&mut self, id: PerformanceId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// Cancels all performances of a concert, unless they are. Waits for the transactions that share them; the concert
-    /// must be locked.
+    /// Cancels all performances of a concert that haven't ended, unless they are cancelled. Waits for the transactions
+    /// that share them; the concert must be locked.
     async fn cancel_performances_of(&mut self, concert_id: ConcertId, now: Instant) -> Result<(), RepositoryError>;
 
     /// At most `limit` cancelled performances that still have pending or confirmed bookings, written so, by id, behind

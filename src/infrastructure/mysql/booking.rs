@@ -15,7 +15,7 @@ use super::{
 use crate::domain::{
     booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, ClaimTerm, SeatClaim},
     clock::Instant,
-    concert::Seat,
+    concert::{PERFORMANCE_LENGTH, Seat},
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
     page::Page,
     repository_error::RepositoryError,
@@ -378,10 +378,12 @@ impl BookingRepository for Session {
 
     async fn user_has_live(&mut self, user_id: UserId, now: Instant) -> Result<bool, RepositoryError> {
         let found: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM bookings WHERE user_id = ? \
-             AND (status = 'CONFIRMED' OR (status = 'PENDING' AND held_until > ?)) LIMIT 1",
+            // ix_bookings_user; each booking's performance by its primary key.
+            "SELECT 1 FROM bookings b STRAIGHT_JOIN performances p ON p.id = b.performance_id WHERE b.user_id = ? \
+             AND ((b.status = 'CONFIRMED' AND p.starts_at > ?) OR (b.status = 'PENDING' AND b.held_until > ?)) LIMIT 1",
         )
         .bind(user_id.0)
+        .bind(datetime(now - PERFORMANCE_LENGTH))
         .bind(now)
         .fetch_optional(self.connection())
         .await?;
@@ -392,9 +394,10 @@ impl BookingRepository for Session {
         let found: Option<i64> = sqlx::query_scalar(
             // ix_bookings_performance, for each of the concert's performances.
             "SELECT 1 FROM performances p STRAIGHT_JOIN bookings b ON b.performance_id = p.id WHERE p.concert_id = ? \
-             AND (b.status = 'CONFIRMED' OR (b.status = 'PENDING' AND b.held_until > ?)) LIMIT 1",
+             AND ((b.status = 'CONFIRMED' AND p.starts_at > ?) OR (b.status = 'PENDING' AND b.held_until > ?)) LIMIT 1",
         )
         .bind(concert_id.0)
+        .bind(datetime(now - PERFORMANCE_LENGTH))
         .bind(now)
         .fetch_optional(self.connection())
         .await?;

@@ -13,8 +13,8 @@ use super::{
 use crate::domain::{
     clock::Instant,
     concert::{
-        Concert, ConcertFields, ConcertFilter, ConcertRepository, Occupancy, Performance, PerformanceStatus, Seat,
-        Seating, Section, Venue, row_name,
+        Concert, ConcertFields, ConcertFilter, ConcertRepository, Occupancy, PERFORMANCE_LENGTH, Performance,
+        PerformanceStatus, Seat, Seating, Section, Venue, row_name,
     },
     id::{ConcertId, PerformanceId, SeatId, VenueId},
     page::Page,
@@ -483,9 +483,13 @@ impl ConcertRepository for Session {
     }
 
     async fn cancel_performances_of(&mut self, concert_id: ConcertId, now: Instant) -> Result<(), RepositoryError> {
-        sqlx::query("UPDATE performances SET cancelled_at = ? WHERE concert_id = ? AND cancelled_at IS NULL")
+        // ix_performances_concert.
+        let text = "UPDATE performances SET cancelled_at = ? \
+                    WHERE concert_id = ? AND starts_at > ? AND cancelled_at IS NULL";
+        sqlx::query(text)
             .bind(now)
             .bind(concert_id.0)
+            .bind(datetime(now - PERFORMANCE_LENGTH))
             .execute(self.connection())
             .await?;
         self.refresh_concert(concert_id).await
