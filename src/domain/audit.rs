@@ -1,5 +1,7 @@
 //! The invariants, and the port that checks them.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{clock::Instant, repository_error::RepositoryError};
@@ -18,6 +20,7 @@ pub struct Invariant {
 /// Checks the invariants.
 #[async_trait]
 pub trait AuditRepository: Send {
-    /// Counts the violations of each invariant, all seen at one instant if the repositories are a snapshot's.
-    async fn check(&mut self, now: Instant) -> Result<Vec<Invariant>, RepositoryError>;
+    /// Counts the violations of each invariant, all seen at one instant if the repositories are a snapshot's. The database
+    /// stops the statement that runs when the limit is over, so that no connection is kept beyond it.
+    async fn check(&mut self, now: Instant, limit: Option<Duration>) -> Result<Vec<Invariant>, RepositoryError>;
 }

@@ -1,11 +1,14 @@
 //! SQL of the audit: each statement counts the rows that break an invariant.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant as Stopwatch},
+};
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use futures::TryStreamExt;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{error::corrupt, unit_of_work::Session};
 use crate::domain::{
@@ -244,6 +247,26 @@ const BOOKING_AND_SEATS: &str = "SELECT COUNT(*) FROM bookings b LEFT JOIN (SELE
 const MISPLACED_SEAT: &str = "SELECT COUNT(*) FROM bookings b JOIN booking_seats bs ON bs.booking_id = b.id \
      JOIN seats s ON s.id = bs.seat_id WHERE s.performance_id <> b.performance_id";
 
+/// How long the statements of an audit may take together.
+#[derive(Clone, Copy)]
+struct Budget {
+    started: Stopwatch,
+    limit: Option<Duration>,
+}
+
+impl Budget {
+    /// A statement that the database stops when nothing is left: MariaDB by what is a comment to MySQL, MySQL by what is
+    /// a comment to MariaDB. Such texts differ from call to call, so they must not be kept prepared.
+    fn bounded(self, text: &str) -> String {
+        let Some((limit, rest)) = self.limit.zip(text.strip_prefix("SELECT ")) else { return text.to_owned() };
+        let left = limit.saturating_sub(self.started.elapsed()).as_millis().max(1);
+        let seconds = format!("{}.{:03}", left / 1_000, left % 1_000);
+        format!(
+            "/*M! SET STATEMENT max_statement_time={seconds} FOR */ SELECT /*+ MAX_EXECUTION_TIME({left}) */ {rest}"
+        )
+    }
+}
+
 #[derive(FromRow)]
 struct AdmissionRow {
     concert_id: u64,
@@ -283,8 +306,9 @@ impl Window {
 }
 
 impl Session {
-    async fn count_overfull_windows(&mut self) -> Result<u64, RepositoryError> {
-        let mut rows = sqlx::query_as::<_, AdmissionRow>(ADMISSIONS).fetch(self.connection());
+    async fn count_overfull_windows(&mut self, budget: Budget) -> Result<u64, RepositoryError> {
+        let query = sqlx::query_as::<_, AdmissionRow>(AssertSqlSafe(budget.bounded(ADMISSIONS)));
+        let mut rows = query.persistent(budget.limit.is_none()).fetch(self.connection());
         let mut window = Window::default();
         let mut violations = 0;
         while let Some(row) = rows.try_next().await? {
@@ -296,15 +320,17 @@ impl Session {
 
 #[async_trait]
 impl AuditRepository for Session {
-    async fn check(&mut self, now: Instant) -> Result<Vec<Invariant>, RepositoryError> {
+    async fn check(&mut self, now: Instant, limit: Option<Duration>) -> Result<Vec<Invariant>, RepositoryError> {
+        let budget = Budget { started: Stopwatch::now(), limit };
         let latest: Option<Instant> = sqlx::query_scalar(LATEST).fetch_one(self.connection()).await?;
         let now = latest.map_or(now, |latest| latest.max(now));
         let mut invariants = Vec::with_capacity(CHECKS.len());
         for check in CHECKS {
-            let mut violations = if check.number == ADMISSION { self.count_overfull_windows().await? } else { 0 };
+            let mut violations = if check.number == ADMISSION { self.count_overfull_windows(budget).await? } else { 0 };
             for text in check.counts {
                 let instants = text.matches('?').count();
-                let query = (0..instants).fold(sqlx::query_scalar(*text), |query, _| query.bind(now));
+                let query = sqlx::query_scalar(AssertSqlSafe(budget.bounded(text))).persistent(limit.is_none());
+                let query = (0..instants).fold(query, |query, _| query.bind(now));
                 let found: i64 = query.fetch_one(self.connection()).await?;
                 violations += u64::try_from(found).map_err(|_| corrupt("a count of violations", found))?;
             }
@@ -316,7 +342,7 @@ impl AuditRepository for Session {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{AssertSqlSafe, MySqlPool};
+    use sqlx::{MySqlPool, mysql::MySqlDatabaseError};
     use uuid::Uuid;
 
     use super::{
@@ -339,7 +365,7 @@ mod tests {
     /// The numbers of the invariants that are broken.
     async fn broken(pool: &MySqlPool) -> Vec<u8> {
         let mut snapshot = database(pool).snapshot().await.unwrap();
-        let invariants = snapshot.audit().check(at(30)).await.unwrap();
+        let invariants = snapshot.audit().check(at(30), Some(Duration::from_mins(1))).await.unwrap();
         assert_eq!(invariants.iter().map(|it| it.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
         invariants.iter().filter(|it| it.violations > 0).map(|it| it.number).collect()
     }
@@ -439,7 +465,9 @@ mod tests {
         entry(pool, user_id, (2, "PAYMENT", "-10.50", "89.50"), Some((&held[1], paid))).await;
         entry(pool, user_id, (3, "PAYMENT", "-10.50", "79"), Some((&held[2], refunded))).await;
         entry(pool, user_id, (4, "REFUND", "10.50", "89.50"), Some((&held[2], refunded))).await;
-        run(pool, "INSERT INTO point_wallets SELECT id, 89.50, 4, created_at FROM users").await;
+        let wallet = "INSERT INTO point_wallets (user_id, balance, version, updated_at) \
+                      SELECT id, 89.50, 4, created_at FROM users";
+        run(pool, wallet).await;
         event(pool, Uuid::now_v7(), 0, "points.charged", charge).await;
         for (number, booking) in held.iter().enumerate() {
             let stream = booking.id.0;
@@ -629,4 +657,17 @@ mod tests {
         ),
         (8, "UPDATE bookings SET seat_count = 2", "UPDATE bookings SET seat_count = 1"),
     ];
+
+    /// A statement that would run for hours.
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_statement_is_stopped_when_the_budget_is_spent(pool: MySqlPool) {
+        let text = "SELECT COUNT(*) FROM information_schema.COLUMNS a, information_schema.COLUMNS b, \
+                    information_schema.COLUMNS c, information_schema.COLUMNS d";
+        let budget = Budget { started: Stopwatch::now(), limit: Some(Duration::from_millis(50)) };
+        let query = sqlx::query_scalar::<_, i64>(AssertSqlSafe(budget.bounded(text))).persistent(false);
+        let error = query.fetch_one(&pool).await.unwrap_err();
+        let error = error.as_database_error().unwrap().try_downcast_ref::<MySqlDatabaseError>().unwrap();
+        assert!([1969, 3024].contains(&error.number()), "{error}");
+        assert_eq!(Budget { limit: None, ..budget }.bounded(text), text);
+    }
 }

@@ -1,5 +1,7 @@
 //! Administration: the promoter's side of the catalogue and of the queues, and the audit.
 
+use std::time::Duration;
+
 use axum::{
     extract::State,
     http::{StatusCode, header},
@@ -35,6 +37,9 @@ use crate::{
         text::Name,
     },
 };
+
+/// How long an audit may take before a request for it is given up.
+const AUDIT_LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) const FAILURES: Failures = &[
     ("update_concert", &[Code::CONCERT_NOT_FOUND]),
@@ -525,7 +530,7 @@ async fn update_concert(
     Ok(private(ConcertDetailsResponse::from(app.concerts.update_concert(&command).await?)))
 }
 
-/// Hides a concert for good, unless any of its bookings is held or confirmed.
+/// Hides a concert for good, unless any of its bookings is live: held, or confirmed for a performance that hasn't ended.
 #[utoipa::path(delete, path = "/admin/concerts/{concertId}", tag = "administration",
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
     responses((status = 204, description = "It is gone.")))]
@@ -610,10 +615,13 @@ async fn set_queue_settings(
 }
 
 /// Checks every invariant in one consistent snapshot.
+///
+/// A server makes one audit at a time. One that takes longer than 20 seconds is given up (`OVERLOADED`): the command
+/// `concert-reservation audit` has no limit.
 #[utoipa::path(get, path = "/admin/audit", tag = "administration", security(("accessToken" = [])),
     responses((status = 200, body = AuditResponse)))]
 async fn get_audit(State(app): State<App>, _: Administrator) -> HandlerResult<impl IntoResponse> {
-    Ok(private(AuditResponse::from(app.audit.check().await?)))
+    Ok(private(AuditResponse::from(app.audit.check_within(AUDIT_LIMIT).await?)))
 }
 
 #[cfg(test)]
