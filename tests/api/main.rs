@@ -3,6 +3,7 @@
 
 mod journey;
 
+mod deletion;
 mod sessions;
 mod users;
 

@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl UserFacade {
-    /// Deletes an account: its logins end, it leaves every queue, and what tells of the person goes. Bookings and
-    /// payments of the past stay.
+    /// Deletes an account: its sessions end, its tokens leave every queue, its wallet closes, and personal data is
+    /// erased. Bookings, payments and the ledger stay.
     ///
     /// # Errors
     ///
@@ -23,8 +23,9 @@ impl UserFacade {
     ///
     /// # Concurrency
     ///
-    /// Locks the queues its user stands in, then the tokens, then the account. Seats are booked under the lock of an
-    /// active token, so once these have ended nothing can be booked any more.
+    /// Locks the queues its user stands in, then the tokens, the account, its wallet and its sessions. Seats are booked
+    /// under the lock of an active token, so nothing can be booked once these have ended. A charge that runs at the same
+    /// time is written before the wallet closes, or is refused.
     pub async fn delete_account(&self, user_id: UserId) -> Result<(), AppError> {
         self.retry(|| self.try_delete_account(user_id)).await
     }
@@ -38,6 +39,7 @@ impl UserFacade {
         if uow.bookings().user_has_live(user_id, now).await? {
             return Err(Refusal::UserHasLiveBookings.into());
         }
+        uow.wallets().close(user_id, now).await?;
         let sessions = uow.sessions().revoke_all(user_id, now).await?;
         uow.users().erase(user_id, now).await?;
         uow.commit().await?;

@@ -60,15 +60,17 @@ pub struct Wallet {
     pub version: u64,
     /// When it last changed.
     pub updated_at: Option<Instant>,
+    /// When the account was deleted.
+    pub closed_at: Option<Instant>,
 }
 
 impl Wallet {
     /// The wallet of a user who never had any points.
     pub fn empty(user_id: UserId) -> Self {
-        Self { user_id, balance: Points::ZERO, version: 0, updated_at: None }
+        Self { user_id, balance: Points::ZERO, version: 0, updated_at: None, closed_at: None }
     }
 
-    /// Adds points, or takes them for a payment.
+    /// Adds points, or takes them for a payment. A closed wallet takes refunds alone: the ledger keeps them.
     pub fn change(
         &mut self,
         id: TransactionId,
@@ -76,6 +78,9 @@ impl Wallet {
         amount: Points,
         now: Instant,
     ) -> Result<LedgerEntry, Refusal> {
+        if self.closed_at.is_some() && !matches!(kind, LedgerKind::Refund(..)) {
+            return Err(Refusal::Unauthenticated);
+        }
         let balance_after = match kind {
             LedgerKind::Charge | LedgerKind::Refund(..) => self
                 .balance
@@ -127,6 +132,18 @@ mod tests {
         );
         assert_eq!(wallet.version, 1);
         assert_eq!(wallet.change(ID, payment, points("10"), now).unwrap().balance_after, Points::ZERO);
+    }
+
+    #[test]
+    fn a_closed_wallet_takes_refunds_alone() {
+        let now = Instant::default();
+        let mut wallet = Wallet { closed_at: Some(now), ..Wallet::empty(UserId(Uuid::nil())) };
+        let (payment, booking) = (PaymentId(Uuid::nil()), BookingId(Uuid::nil()));
+        for kind in [LedgerKind::Charge, LedgerKind::Payment(payment, booking)] {
+            assert_eq!(wallet.change(ID, kind, points("1"), now), Err(Refusal::Unauthenticated));
+        }
+        let refund = wallet.change(ID, LedgerKind::Refund(payment, booking), points("1"), now).unwrap();
+        assert_eq!(refund.balance_after, points("1"));
     }
 
     #[test]

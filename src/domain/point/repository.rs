@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{LedgerEntry, Wallet};
-use crate::domain::{id::UserId, page::Page, repository_error::RepositoryError};
+use crate::domain::{clock::Instant, id::UserId, page::Page, repository_error::RepositoryError};
 
 /// Keeps wallets. There is no lock: a change is written only while the version is the one that was read.
 #[async_trait]
@@ -12,8 +12,12 @@ pub trait WalletRepository: Send {
     async fn list(&mut self, user_ids: &[UserId]) -> Result<Vec<Wallet>, RepositoryError>;
 
     /// Writes ledger entries, a wallet's in order of version, and moves each wallet to its last entry.
-    /// [`RepositoryError::Contention`] when a wallet isn't at the version before its first entry any more.
+    /// [`RepositoryError::Contention`] when a wallet isn't at the version before its first entry any more, or has closed
+    /// meanwhile and isn't given refunds alone.
     async fn apply(&mut self, entries: &[LedgerEntry]) -> Result<(), RepositoryError>;
+
+    /// Closes a user's wallet, also one that was never used. The account must be locked.
+    async fn close(&mut self, user_id: UserId, now: Instant) -> Result<(), RepositoryError>;
 
     /// A user's entries, newest first, below version `before`. No lock.
     async fn list_entries(

@@ -22,12 +22,17 @@ const LIST_ENTRIES: &str = "SELECT id, user_id, version, type, amount, balance_a
                             created_at FROM point_transactions \
                             WHERE user_id = ? AND version < ? ORDER BY version DESC LIMIT ?";
 
+// The primary key. Locks the wallet, or stores one without changes.
+const CLOSE: &str = "INSERT INTO point_wallets (user_id, balance, version, updated_at, closed_at) VALUES (?, 0, 0, ?, ?) \
+                     ON DUPLICATE KEY UPDATE closed_at = VALUES(closed_at)";
+
 #[derive(sqlx::FromRow)]
 struct WalletRow {
     user_id: Uuid,
     balance: Decimal,
     version: u64,
     updated_at: Instant,
+    closed_at: Option<Instant>,
 }
 
 impl TryFrom<WalletRow> for Wallet {
@@ -39,6 +44,7 @@ impl TryFrom<WalletRow> for Wallet {
             balance: Points::new(row.balance).map_err(|_| corrupt("a balance", row.balance))?,
             version: row.version,
             updated_at: Some(row.updated_at),
+            closed_at: row.closed_at,
         })
     }
 }
@@ -86,6 +92,21 @@ fn signed_amount(entry: &LedgerEntry) -> Decimal {
     match entry.kind {
         LedgerKind::Charge | LedgerKind::Refund(..) => entry.amount.as_decimal(),
         LedgerKind::Payment(..) => -entry.amount.as_decimal(),
+    }
+}
+
+/// How a wallet moves to its last new entry.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    entries: u64,
+    /// A closed wallet takes refunds alone.
+    needs_open: bool,
+}
+
+impl Step {
+    fn of(entries: &[&LedgerEntry]) -> Self {
+        let needs_open = entries.iter().any(|entry| !matches!(entry.kind, LedgerKind::Refund(..)));
+        Self { entries: entries.len() as u64, needs_open }
     }
 }
 
@@ -151,19 +172,20 @@ impl Session {
         Ok(())
     }
 
-    /// Moves wallets that each have `steps` new entries to the last of them.
-    async fn move_wallets(&mut self, steps: u64, last_entries: &[TransactionId]) -> Result<(), RepositoryError> {
+    /// Moves wallets that each have the same number of new entries to the last of them.
+    async fn move_wallets(&mut self, step: Step, last_entries: &[TransactionId]) -> Result<(), RepositoryError> {
         let ids = sql::padded(last_entries);
         // From the entries to their wallets, each by its primary key. Left to itself the optimizer begins with the
         // wallets, or scans either table, while they are small: it would wait for rows of other transactions.
+        let open = if step.needs_open { " AND w.closed_at IS NULL" } else { "" };
         let text = format!(
             "UPDATE point_transactions t FORCE INDEX (PRIMARY) STRAIGHT_JOIN point_wallets w FORCE INDEX (PRIMARY) \
              ON w.user_id = t.user_id AND w.version + ? = t.version \
              SET w.balance = t.balance_after, w.version = t.version, w.updated_at = t.created_at \
-             WHERE t.id IN {}",
+             WHERE t.id IN {}{open}",
             sql::list(ids.len())
         );
-        let mut query = sqlx::query(AssertSqlSafe(text)).bind(steps);
+        let mut query = sqlx::query(AssertSqlSafe(text)).bind(step.entries);
         for id in ids {
             query = query.bind(id.0);
         }
@@ -180,7 +202,7 @@ impl WalletRepository for Session {
         }
         let ids = sql::padded(user_ids);
         let text = format!(
-            "SELECT user_id, balance, version, updated_at FROM point_wallets WHERE user_id IN {}",
+            "SELECT user_id, balance, version, updated_at, closed_at FROM point_wallets WHERE user_id IN {}",
             sql::list(ids.len())
         );
         let mut query = sqlx::query_as::<_, WalletRow>(AssertSqlSafe(text));
@@ -201,20 +223,25 @@ impl WalletRepository for Session {
         entries.sort_unstable_by_key(|entry| (entry.user_id, entry.version));
 
         let mut new_wallets = vec![];
-        let mut moves: BTreeMap<u64, Vec<TransactionId>> = BTreeMap::new();
+        let mut moves: BTreeMap<Step, Vec<TransactionId>> = BTreeMap::new();
         for wallet in entries.chunk_by(|one, next| one.user_id == next.user_id) {
             let last = wallet[wallet.len() - 1];
             if wallet[0].version == 1 {
                 new_wallets.push(last);
             } else {
-                moves.entry(wallet.len() as u64).or_default().push(last.id);
+                moves.entry(Step::of(wallet)).or_default().push(last.id);
             }
         }
         self.insert_wallets(&new_wallets).await?;
         self.insert_entries(&entries).await?;
-        for (steps, last_entries) in moves {
-            self.move_wallets(steps, &last_entries).await?;
+        for (step, last_entries) in moves {
+            self.move_wallets(step, &last_entries).await?;
         }
+        Ok(())
+    }
+
+    async fn close(&mut self, user_id: UserId, now: Instant) -> Result<(), RepositoryError> {
+        sqlx::query(CLOSE).bind(user_id.0).bind(now).bind(now).execute(self.connection()).await?;
         Ok(())
     }
 
@@ -394,5 +421,43 @@ mod tests {
         let mut uow = database.begin().await.unwrap();
         let users = wallets.map(|wallet| wallet.user_id);
         assert_eq!(stored(&mut uow, &users).await, wallets);
+    }
+
+    /// A wallet is read, closed by another transaction, and written: neither a charge nor a user's first one gets in.
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_wallet_that_closed_meanwhile_takes_refunds_alone(pool: MySqlPool) {
+        let mut wallets =
+            [fixtures::insert_user(&pool, 1).await, fixtures::insert_user(&pool, 2).await].map(Wallet::empty);
+        let users = wallets.map(|wallet| wallet.user_id);
+        let hall = fixtures::insert_hall(&pool, 1).await;
+        let payment = Payment {
+            id: PaymentId(Uuid::now_v7()),
+            booking_id: fixtures::insert_booking(&pool, users[0], &hall, 0, "5").await,
+            user_id: users[0],
+            amount: fixtures::points("5"),
+            state: PaymentState::Completed,
+            paid_at: fixtures::at(1),
+        };
+        let database = MySqlDatabase::new(pool);
+        let mut uow = database.begin().await.unwrap();
+        uow.payments().insert(&[payment]).await.unwrap();
+        uow.wallets().apply(&charges(&mut wallets[0], 1, 1)).await.unwrap();
+        for user in users {
+            uow.wallets().close(user, fixtures::at(2)).await.unwrap();
+        }
+        let closed = stored(&mut uow, &users).await;
+        assert!(closed.iter().all(|wallet| wallet.closed_at == Some(fixtures::at(2))));
+        assert_eq!(closed.iter().map(|wallet| wallet.version).collect::<Vec<_>>(), [1, 0]);
+        uow.commit().await.unwrap();
+
+        for wallet in &wallets {
+            let mut uow = database.begin().await.unwrap();
+            assert_stale(&uow.wallets().apply(&charges(&mut wallet.clone(), 1, 3)).await);
+        }
+        let mut uow = database.begin().await.unwrap();
+        let kind = LedgerKind::Refund(payment.id, payment.booking_id);
+        let refund = wallets[0].change(id(), kind, payment.amount, fixtures::at(3)).unwrap();
+        uow.wallets().apply(&[refund]).await.unwrap();
+        assert_eq!(stored(&mut uow, &users[..1]).await[0].balance, fixtures::points("15"));
     }
 }
