@@ -72,7 +72,7 @@ pub struct App {
     config: Config,
     options: MySqlConnectOptions,
     pulse: Pulse,
-    pools: [MySqlPool; 3],
+    pools: [MySqlPool; 4],
     tasks: TaskTracker,
     stages: Stages,
     metrics: PrometheusHandle,
@@ -93,6 +93,7 @@ impl App {
             pool(connections.back_office, KeptStatements::Other),
             pool(connections.requests, KeptStatements::Other),
         );
+        let authentication_pool = pool(connections.authentication, KeptStatements::Other);
         let database = |pool: &MySqlPool, name| -> Arc<dyn Database> {
             Arc::new(MySqlDatabase::new(pool.clone()).measured_as(name).with_pulse(pulse.clone()))
         };
@@ -111,9 +112,15 @@ impl App {
         let tasks = TaskTracker::new();
         let lane_ports = LanePorts { database: database(&lane_pool, "lanes"), clock, randomness, tasks: tasks.clone() };
         let stages = Stages::default();
-        let pools = [("lanes", lane_pool), ("back_office", back_office_pool), ("requests", request_pool)];
+        let authentication = database(&authentication_pool, "authentication");
+        let pools = [
+            ("lanes", lane_pool),
+            ("authentication", authentication_pool),
+            ("back_office", back_office_pool),
+            ("requests", request_pool),
+        ];
         let vitals = Vitals::new(pools.to_vec(), stages.leaving.clone());
-        let shared = Arc::new(facades(config, &ports, &lane_ports, &tasks, vitals, &stages)?);
+        let shared = Arc::new(facades(config, &ports, authentication, &lane_ports, &tasks, vitals, &stages)?);
         let relay = Arc::new(relay(config, &ports.in_back_office())?);
         Ok(Self {
             shared,
@@ -213,6 +220,7 @@ fn relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
 fn facades(
     config: &Config,
     ports: &Ports,
+    authentication: Arc<dyn Database>,
     lane_ports: &LanePorts,
     tasks: &TaskTracker,
     vitals: Vitals,
@@ -228,6 +236,8 @@ fn facades(
     let sessions = SessionSettings {
         access_token_seconds: config.access_token_seconds,
         refresh_token_days: config.refresh_token_days,
+        refresh_reuse_seconds: config.refresh_reuse_seconds,
+        session_max_days: config.session_max_days,
         failed_logins_per_account: config.failed_logins_per_account,
     };
     let catalogue = CatalogueSettings {
@@ -240,7 +250,7 @@ fn facades(
     let settlements = Arc::new(SettlementLanes::new(ports.clone(), policy, lanes, lane_ports));
     let queue = Arc::new(QueueFacade::start(ports.clone(), policy, lanes, lane_ports, tasks));
     Ok(Facades {
-        users: UserFacade::new(ports.clone(), hasher, cores, sessions)?,
+        users: UserFacade::new(ports.clone(), authentication, hasher, cores, sessions)?,
         concerts: ConcertFacade::new(ports.clone(), Arc::clone(&settlements), catalogue, tasks),
         bookings: BookingFacade::start(
             ports.clone(),

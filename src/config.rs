@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::{
-    application::event::EventRetention,
+    application::{event::EventRetention, user::MAX_ACCESS_TOKEN_SECONDS},
     domain::{booking::HoldPolicy, event::SigningSecret},
     infrastructure::mysql::KeptStatements,
     interfaces::http::{
@@ -68,6 +68,12 @@ pub const VARIABLES: &[Variable] = &[
     variable("REFUND_CUTOFF_HOURS", "24", "How long before a performance refunds close"),
     variable("ACCESS_TOKEN_SECONDS", "3600", "How long an access token works"),
     variable("REFRESH_TOKEN_DAYS", "14", "How long a refresh token works"),
+    variable(
+        "REFRESH_REUSE_SECONDS",
+        "10",
+        "How long a used refresh token gets its first answer again (0 to 300); later use ends its session",
+    ),
+    variable("SESSION_MAX_DAYS", "90", "How long after its login a session ends, however often it is refreshed"),
     variable("LANES", "2", "The most transactions of each kind of write that work at once, about one per core"),
     variable("LANE_BATCH_LIMIT", "128", "The most commands in one transaction"),
     variable(
@@ -213,6 +219,10 @@ pub struct Config {
     pub access_token_seconds: u32,
     /// `REFRESH_TOKEN_DAYS`
     pub refresh_token_days: u32,
+    /// `REFRESH_REUSE_SECONDS`
+    pub refresh_reuse_seconds: u32,
+    /// `SESSION_MAX_DAYS`
+    pub session_max_days: u32,
     /// `LANES`
     pub lanes: usize,
     /// `LANE_BATCH_LIMIT`
@@ -305,7 +315,7 @@ impl Config {
         let config = Self {
             database_url: reader.database_url(),
             database_connect: reader.seconds("DATABASE_CONNECT_SECONDS", 0, 3_600),
-            database_max_connections: reader.number("DATABASE_MAX_CONNECTIONS", 12, 1_000),
+            database_max_connections: reader.number("DATABASE_MAX_CONNECTIONS", 1, 1_000),
             listen_addr: reader.parse("LISTEN_ADDR", "an address with a port, such as 127.0.0.1:8080"),
             token_secrets: reader.secrets(),
             demo: reader.flag("DEMO"),
@@ -315,8 +325,10 @@ impl Config {
                 max_seats_per_user: reader.number("MAX_SEATS_PER_USER", 1, 100),
                 refund_cutoff_hours: reader.number("REFUND_CUTOFF_HOURS", 0, 87_600),
             },
-            access_token_seconds: reader.number("ACCESS_TOKEN_SECONDS", 1, 86_400),
+            access_token_seconds: reader.number("ACCESS_TOKEN_SECONDS", 1, MAX_ACCESS_TOKEN_SECONDS),
             refresh_token_days: reader.number("REFRESH_TOKEN_DAYS", 1, 365),
+            refresh_reuse_seconds: reader.number("REFRESH_REUSE_SECONDS", 0, 300),
+            session_max_days: reader.number("SESSION_MAX_DAYS", 1, 3_650),
             lanes: reader.number("LANES", 1, 64),
             lane_batch_limit: reader.number("LANE_BATCH_LIMIT", 1, 512),
             lane_inbox: reader.number("LANE_INBOX", 1, 65_536),
@@ -371,21 +383,27 @@ impl Config {
 
     /// Who gets how many connections to the database.
     pub fn connections_of_database(&self) -> DatabaseConnections {
-        let needed = self.lane_connections();
+        let least = DatabaseConnections::least(self.lane_connections());
+        let spare = self.database_max_connections.saturating_sub(least.total());
         // One of each kind is for what commits while the next batch begins; without it that one waits.
-        let lanes = needed + self.database_max_connections.saturating_sub(needed + 5).min(4);
-        // One asks whether the database is there.
-        let rest = self.database_max_connections.saturating_sub(lanes + 1);
-        let back_office = (rest / 3).clamp(1, 8);
-        DatabaseConnections { lanes, back_office, requests: rest.saturating_sub(back_office).max(1) }
+        let lanes = least.lanes + spare.min(4);
+        let rest = self.database_max_connections.saturating_sub(lanes + least.authentication + HEALTH_CONNECTIONS);
+        let back_office = (rest / 3).clamp(least.back_office, 8);
+        let requests = rest.saturating_sub(back_office).max(least.requests);
+        DatabaseConnections { lanes, back_office, requests, ..least }
     }
 }
+
+/// Asks whether the database is there.
+const HEALTH_CONNECTIONS: u32 = 1;
 
 /// How the connections to the database are shared out: what one side takes, no other can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatabaseConnections {
     /// For the writes that many do at once: one each.
     pub lanes: u32,
+    /// For reading which logins have ended: each request depends on it.
+    pub authentication: u32,
     /// For administrators and recurring jobs.
     pub back_office: u32,
     /// For all other requests.
@@ -393,9 +411,20 @@ pub struct DatabaseConnections {
 }
 
 impl DatabaseConnections {
+    /// The fewest with which each side works: an audit leaves the jobs a connection, and a slow request leaves others
+    /// theirs.
+    fn least(lanes: u32) -> Self {
+        Self { lanes, authentication: 1, back_office: 2, requests: 3 }
+    }
+
+    fn total(self) -> u32 {
+        self.lanes + self.authentication + self.back_office + self.requests + HEALTH_CONNECTIONS
+    }
+
     /// How many statements all of them together keep prepared at most.
     pub fn kept_statements(self) -> u32 {
-        self.lanes * KeptStatements::Lane.number() + (self.back_office + self.requests) * KeptStatements::Other.number()
+        self.lanes * KeptStatements::Lane.number()
+            + (self.authentication + self.back_office + self.requests) * KeptStatements::Other.number()
     }
 
     /// How many administrators' requests run at once: more than half of the back office is for jobs.
@@ -584,9 +613,19 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     fn connections_for_lanes(&mut self, config: &Config) {
-        let needed = config.lane_connections() + 4;
+        let least = DatabaseConnections::least(config.lane_connections());
+        let needed = least.total();
         if !self.errors.contains_key("DATABASE_MAX_CONNECTIONS") && config.database_max_connections < needed {
-            self.fail("DATABASE_MAX_CONNECTIONS", format!("{needed} at least are needed for this many LANES"));
+            let DatabaseConnections { lanes, authentication, back_office, requests } = least;
+            let (given, count) = (config.database_max_connections, config.lanes);
+            self.fail(
+                "DATABASE_MAX_CONNECTIONS",
+                format!(
+                    "{given} is less than {needed}, the least with LANES={count}: {lanes} for lanes, {requests} for \
+                     requests, {back_office} for administrators and jobs, {authentication} for authentication, \
+                     {HEALTH_CONNECTIONS} for the health check"
+                ),
+            );
         }
     }
 }
@@ -642,12 +681,27 @@ mod tests {
     fn connections_are_shared_out_and_none_is_left_over() {
         let share = |most| {
             let config = read(&[("DEMO", "true"), ("DATABASE_MAX_CONNECTIONS", most)]).unwrap();
-            let DatabaseConnections { lanes, back_office, requests } = config.connections_of_database();
-            (lanes, back_office, requests)
+            let shares = config.connections_of_database();
+            assert_eq!(shares.total().to_string(), most);
+            (shares.lanes, shares.authentication, shares.back_office, shares.requests)
         };
-        assert_eq!(share("32"), (11, 6, 14));
-        assert_eq!(share("12"), (7, 1, 3));
-        assert_eq!(share("100"), (11, 8, 80));
+        assert_eq!(share("32"), (11, 1, 6, 13));
+        assert_eq!(share("14"), (7, 1, 2, 3));
+        assert_eq!(share("100"), (11, 1, 8, 79));
+    }
+
+    #[test]
+    fn each_pool_has_a_least_size_that_is_checked_at_start() {
+        let read = |lanes, most| read(&[("DEMO", "true"), ("LANES", lanes), ("DATABASE_MAX_CONNECTIONS", most)]);
+        let error = read("8", "31").unwrap_err().0["DATABASE_MAX_CONNECTIONS"].clone();
+        assert!(
+            error.starts_with("31 is less than 32, the least with LANES=8: 25 for lanes, 3 for requests"),
+            "{error}"
+        );
+        let shares = read("8", "32").unwrap().connections_of_database();
+        assert_eq!(shares, DatabaseConnections { lanes: 25, authentication: 1, back_office: 2, requests: 3 });
+        assert_eq!(shares.administrators(), 1);
+        assert!(read("2", "13").is_err() && read("2", "14").is_ok());
     }
 
     /// What MySQL and MariaDB allow by default is enough for two instances.

@@ -1,6 +1,6 @@
 //! Something to try: a venue, concerts with performances and seats, an administrator and two users with points.
 
-use std::fmt::Write;
+use std::{fmt::Write, net::Ipv4Addr};
 
 use anyhow::Context;
 use chrono::{TimeDelta, Timelike};
@@ -61,7 +61,7 @@ async fn account(app: &App, email: &str, name: &str, is_admin: bool) -> anyhow::
     let created = if is_admin {
         users.create_admin(email, password, name).await
     } else {
-        users.sign_up(email, password, name).await
+        users.sign_up(email, password, name, Ipv4Addr::LOCALHOST.into()).await
     };
     match created {
         Ok(profile) if !is_admin => give_points(app, profile.id).await,

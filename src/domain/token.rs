@@ -33,6 +33,15 @@ pub struct QueueClaims {
     pub issued_at: Instant,
 }
 
+/// What a refresh token says. Whether it may be exchanged is for the database to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefreshClaims {
+    /// The session it belongs to, also once its record was removed.
+    pub session_id: SessionId,
+    /// Tells the tokens of a session apart.
+    pub nonce: [u8; 32],
+}
+
 /// Signs what a client is to carry, so that reading it back needs no database and nobody can make one up.
 pub trait TokenSigner: Send + Sync {
     /// The text of an access token.
@@ -40,6 +49,12 @@ pub trait TokenSigner: Send + Sync {
 
     /// Reads an access token; `None` for anything this server didn't sign. The expiry is for the caller to check.
     fn read_access_token(&self, text: &str) -> Option<AccessClaims>;
+
+    /// The text of a refresh token, by the named key; `None` if that has been withdrawn.
+    fn refresh_token(&self, claims: &RefreshClaims, key: u32) -> Option<String>;
+
+    /// Reads a refresh token; `None` for anything this server didn't sign.
+    fn read_refresh_token(&self, text: &str) -> Option<RefreshClaims>;
 
     /// The key that new tokens are signed with.
     fn current_key(&self) -> u32;

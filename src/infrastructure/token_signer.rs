@@ -13,12 +13,13 @@ use uuid::Uuid;
 
 use crate::domain::{
     id::{QueueTokenId, SessionId, UserId},
-    token::{AccessClaims, QueueClaims, TokenSigner},
+    token::{AccessClaims, QueueClaims, RefreshClaims, TokenSigner},
     user::Role,
 };
 
 const ACCESS: u8 = 1;
 const QUEUE: u8 = 2;
+const REFRESH: u8 = 3;
 
 const TAG_BYTES: usize = 16;
 
@@ -144,6 +145,22 @@ impl TokenSigner for HmacTokenSigner {
         Some(AccessClaims { user_id, session_id, role, expires_at })
     }
 
+    fn refresh_token(&self, claims: &RefreshClaims, key: u32) -> Option<String> {
+        let key = self.keys(key).next()?;
+        let mut payload = begin(REFRESH, key);
+        payload.extend_from_slice(claims.session_id.0.as_bytes());
+        payload.extend_from_slice(&claims.nonce);
+        Some(key.sign(payload))
+    }
+
+    fn read_refresh_token(&self, text: &str) -> Option<RefreshClaims> {
+        let mut fields = self.open(REFRESH, text)?;
+        let session_id = SessionId(Uuid::from_bytes(fields.take()?));
+        let nonce = fields.take()?;
+        fields.finish()?;
+        Some(RefreshClaims { session_id, nonce })
+    }
+
     fn current_key(&self) -> u32 {
         self.current.id
     }
@@ -200,9 +217,16 @@ mod tests {
         }
     }
 
+    fn refresh() -> RefreshClaims {
+        RefreshClaims { session_id: SessionId(Uuid::from_u128(8)), nonce: [5; 32] }
+    }
+
     #[test]
     fn what_was_signed_is_read_back() {
         let signer = signer(&[NEW]);
+        let text = signer.refresh_token(&refresh(), signer.current_key()).unwrap();
+        assert_eq!(signer.read_refresh_token(&text), Some(refresh()));
+        assert_eq!(signer.refresh_token(&refresh(), signer.current_key() ^ 1), None);
         for role in [Role::User, Role::Admin] {
             let claims = AccessClaims { role, ..access() };
             assert_eq!(signer.read_access_token(&signer.access_token(&claims)), Some(claims));
@@ -219,9 +243,11 @@ mod tests {
     fn one_kind_is_never_taken_for_the_other() {
         let signer = signer(&[NEW]);
         let text = signer.access_token(&access());
-        assert_eq!(signer.read_queue_token(&text), None);
+        assert_eq!((signer.read_queue_token(&text), signer.read_refresh_token(&text)), (None, None));
         let text = signer.queue_token(&queue(Some(1)), signer.current_key());
-        assert_eq!(signer.read_access_token(&text), None);
+        assert_eq!((signer.read_access_token(&text), signer.read_refresh_token(&text)), (None, None));
+        let text = signer.refresh_token(&refresh(), signer.current_key()).unwrap();
+        assert_eq!((signer.read_access_token(&text), signer.read_queue_token(&text)), (None, None));
     }
 
     /// A secret is changed: the new one signs, the old one is still read until it is withdrawn, and a queue token's
@@ -253,8 +279,13 @@ mod tests {
         let signer = signer(&[NEW, OLD]);
         let access_text = signer.access_token(&access());
         let queue_text = signer.queue_token(&queue(Some(1)), signer.current_key());
-        let refused = |text: &str| signer.read_access_token(text).is_none() && signer.read_queue_token(text).is_none();
-        for text in [&access_text, &queue_text] {
+        let refresh_text = signer.refresh_token(&refresh(), signer.current_key()).unwrap();
+        let refused = |text: &str| {
+            signer.read_access_token(text).is_none()
+                && signer.read_queue_token(text).is_none()
+                && signer.read_refresh_token(text).is_none()
+        };
+        for text in [&access_text, &queue_text, &refresh_text] {
             let bytes = URL_SAFE_NO_PAD.decode(text).unwrap();
             for index in 0..bytes.len() {
                 for bit in 0..8 {

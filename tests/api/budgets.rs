@@ -1,11 +1,12 @@
 //! Connections to the database are shared out: whoever has none left keeps nobody else waiting.
 
-use std::{sync::Arc, task::Poll};
+use std::{sync::Arc, task::Poll, time::Duration};
 
 use axum::http::Method;
 use chrono::TimeDelta;
 use concert_reservation::{
     application::{
+        error::AppError,
         event::{EventRetention, EventUpkeep},
         housekeeping::HousekeepingFacade,
     },
@@ -17,12 +18,15 @@ use futures::{
     poll,
 };
 use serde_json::{Value, json};
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::{
+    Connection,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
 
 use crate::support::TestApp;
 
 /// Few, so that they are soon taken.
-const CONNECTIONS: (&str, &str) = ("DATABASE_MAX_CONNECTIONS", "12");
+const CONNECTIONS: (&str, &str) = ("DATABASE_MAX_CONNECTIONS", "14");
 
 fn shares() -> DatabaseConnections {
     let lookup = |name: &str| [("DEMO", "true"), CONNECTIONS].into_iter().find(|it| it.0 == name);
@@ -106,5 +110,46 @@ async fn administrators_and_jobs_go_on_while_the_sale_has_no_connection_left(
     })
     .await;
     assert_eq!(buyer.get("/api/v1/bookings").await.expect(200).json()["items"][0]["status"], "EXPIRED");
+    app.assert_sound().await;
+}
+
+/// A server with many lanes has few other connections. An audit or a long job that holds all of the back office's must
+/// not keep requests from learning which logins have ended.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn requests_are_authenticated_while_the_back_office_has_no_connection_left(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let settings = [("DEMO", "true"), ("LANES", "8")];
+    let lookup = |name: &str| settings.iter().find(|it| it.0 == name).map(|it| it.1.to_owned());
+    let shares = Config::from_lookup(lookup).unwrap().connections_of_database();
+    let app = TestApp::start_with(options, 1, &settings);
+    let user = app.user().await;
+    while_none_is_left(&app.ports().back_office, shares.back_office, async {
+        // What was known of ended logins is too old by now.
+        app.advance(2);
+        user.get("/api/v1/users/me").await.expect(200);
+    })
+    .await;
+}
+
+/// An exclusive lock on a table keeps an audit waiting, as a slow database would. The next audit of the instance doesn't
+/// take another connection, and is given up in time.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_instance_makes_one_audit_at_a_time_and_gives_it_up_in_time(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let mut other = sqlx::MySqlConnection::connect_with(&options).await.unwrap();
+    let app = TestApp::start_with(options, 1, &[CONNECTIONS]);
+    let audit = &app.instances[0].shared.audit;
+    audit.check_within(Duration::from_secs(20)).await.unwrap();
+    sqlx::raw_sql("LOCK TABLES bookings WRITE").execute(&mut other).await.unwrap();
+    let limit = Duration::from_millis(100);
+    let (one, next) = tokio::join!(audit.check_within(limit), audit.check_within(limit));
+    assert!(matches!((one, next), (Err(AppError::Overloaded), Err(AppError::Overloaded))));
+    // The audit that was given up still keeps its connection, the other one of two is free.
+    app.ports().back_office.read().await.unwrap().users().find_by_email("x").await.unwrap();
+    sqlx::raw_sql("UNLOCK TABLES").execute(&mut other).await.unwrap();
     app.assert_sound().await;
 }

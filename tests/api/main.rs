@@ -4,6 +4,7 @@
 mod journey;
 
 mod deletion;
+mod session_limits;
 mod sessions;
 mod users;
 

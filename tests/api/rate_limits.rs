@@ -155,6 +155,50 @@ async fn an_account_takes_so_many_wrong_passwords(_: MySqlPoolOptions, options: 
     }
 }
 
+/// Attempts that run at the same time are counted before their passwords are hashed. So no more of them fail than the
+/// limit allows, and the wait afterwards is that for one attempt.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn concurrent_failed_logins_are_all_counted(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_with(options, 1, &[("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT", "4")]);
+    app.anonymous().post("/api/v1/users", account(1)).await.expect(201);
+    let wrong = json!({"email": "jin1@example.org", "password": "wrong password"});
+    let attempts = (0..30).map(|_| post_from(&app, "192.0.2.1", "/api/v1/auth/login", &[], &wrong));
+    let replies = futures::future::join_all(attempts).await;
+    let failed = replies.iter().filter(|reply| reply.status == 401).count();
+    assert_eq!(failed, 4);
+    let login = json!({"email": "jin1@example.org", "password": PASSWORD});
+    let refused = post_from(&app, "192.0.2.2", "/api/v1/auth/login", &[], &login).await;
+    assert_eq!(refused.expect_problem(429, "RATE_LIMITED").header("retry-after"), "900");
+}
+
+/// A reset gives the account another password hash, and failures are counted by it. So the owner gets in on every
+/// server at once, however many attempts at the old password failed.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_new_password_begins_with_no_failed_logins(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let tables = crate::support::Tables::of(&options).await;
+    let app = TestApp::start_with(options, 2, &[("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT", "1")]);
+    let servers = app.everywhere(&app.anonymous());
+    for number in [1, 2] {
+        servers[0].post("/api/v1/users", account(number)).await.expect(201);
+    }
+    let log_in = |server: usize, password: &str| {
+        let body = json!({"email": "jin1@example.org", "password": password});
+        let server = &servers[server];
+        async move { server.post("/api/v1/auth/login", body).await }
+    };
+    for server in 0..2 {
+        log_in(server, "wrong password").await.expect_problem(401, "INVALID_CREDENTIALS");
+        log_in(server, PASSWORD).await.expect_problem(429, "RATE_LIMITED");
+    }
+    // The same password, hashed anew.
+    let reset = "UPDATE users u JOIN users other ON other.email_key = 'jin2@example.org' \
+                 SET u.password_hash = other.password_hash WHERE u.email_key = 'jin1@example.org'";
+    sqlx::query(reset).execute(&tables.pool).await.unwrap();
+    for server in 0..2 {
+        log_in(server, PASSWORD).await.expect(200);
+    }
+}
+
 /// What a test or a load generator does from one machine is far from any limit.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn the_defaults_leave_a_thousand_at_once_alone(_: MySqlPoolOptions, options: MySqlConnectOptions) {

@@ -157,7 +157,8 @@ async fn a_refresh_token_gives_new_tokens_of_both_kinds_once(_: MySqlPoolOptions
     let jin = using(&app, &second);
     jin.get(ME).await.expect(200);
 
-    // Somebody has copied it: nobody of that family goes on.
+    // A client has copied it: no token of that family works any more.
+    app.advance(10);
     refresh(&app.anonymous(), &first).await.expect_problem(401, "INVALID_REFRESH_TOKEN");
     refresh(&app.anonymous(), &second).await.expect_problem(401, "INVALID_REFRESH_TOKEN");
     jin.get(ME).await.expect_problem(401, "UNAUTHENTICATED");

@@ -1,66 +1,63 @@
-//! Hashing passwords without standing in anybody's way.
+//! Hashing passwords on threads of their own.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
+use super::fair_queue::FairQueue;
 use crate::{
     application::error::AppError,
     domain::user::{HashingFailed, PasswordHasher},
 };
 
-/// How many may wait for their turn.
+/// How many requests may wait for a thread.
 const MAX_WAITING: usize = 1_024;
 
-/// Runs a hasher on threads of their own, on a few at once: one hash takes a core for tens of milliseconds and 19 MiB
-/// all the while, so more of them at once would only be slower, and a flood of logins would take the memory.
+/// Runs a hasher on a few threads at once. One hash takes a core for tens of milliseconds and 19 MiB all the while, so
+/// more of them at once would only be slower, and a flood of logins would exhaust the memory. Clients get threads in
+/// turn, so a flood from one address delays the logins of others by one hash.
 pub(super) struct Hashing {
     hasher: Arc<dyn PasswordHasher>,
-    /// For those who work and those who wait.
-    places: Arc<Semaphore>,
-    /// For those who work.
-    threads: Arc<Semaphore>,
-    /// Of no account: what an unknown address is checked against.
+    queue: Arc<FairQueue>,
+    /// Of no account: an unknown address is verified against it.
     dummy: String,
 }
 
 impl Hashing {
     pub(super) fn new(hasher: Arc<dyn PasswordHasher>, threads: usize) -> Result<Self, HashingFailed> {
-        let threads = threads.max(1);
         let dummy = hasher.hash("the password of nobody")?;
-        Ok(Self {
-            hasher,
-            places: Arc::new(Semaphore::new(threads + MAX_WAITING)),
-            threads: Arc::new(Semaphore::new(threads)),
-            dummy,
-        })
+        Ok(Self { hasher, queue: FairQueue::new(threads.max(1), MAX_WAITING), dummy })
     }
 
-    /// Hashes. [`AppError::Overloaded`] at once when too many are waiting.
-    pub(super) async fn hash(&self, password: String) -> Result<String, AppError> {
-        self.run(move |hasher| hasher.hash(&password)).await?.map_err(AppError::internal)
+    /// Hashes. [`AppError::Overloaded`] when too many requests are waiting.
+    pub(super) async fn hash(&self, password: String, client: IpAddr) -> Result<String, AppError> {
+        self.run(client, move |hasher| hasher.hash(&password)).await?.map_err(AppError::internal)
     }
 
-    /// Whether the password belongs to the hash; to none, it takes as long to say no.
-    pub(super) async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, AppError> {
+    /// Whether the password belongs to the hash; without a hash the answer no takes as long.
+    pub(super) async fn verify(
+        &self,
+        password: String,
+        hash: Option<String>,
+        client: IpAddr,
+    ) -> Result<bool, AppError> {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.clone());
-        let right = self.run(move |hasher| hasher.verify(&password, &hash)).await?;
+        let right = self.run(client, move |hasher| hasher.verify(&password, &hash)).await?;
         Ok(right && known)
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        client: IpAddr,
         work: impl FnOnce(&dyn PasswordHasher) -> T + Send + 'static,
     ) -> Result<T, AppError> {
-        let overloaded = |_| AppError::Overloaded;
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(overloaded)?;
-        let thread = Arc::clone(&self.threads).acquire_owned().await.map_err(AppError::internal)?;
+        let permit = self.queue.acquire(client).await?;
         let hasher = Arc::clone(&self.hasher);
         let result = spawn_blocking(move || {
             let result = work(&*hasher);
             // Given back here and not by the caller: a caller who gives up doesn't stop the thread.
-            drop((place, thread));
+            drop(permit);
             result
         });
         result.await.map_err(AppError::internal)
@@ -69,7 +66,10 @@ impl Hashing {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, mpsc};
+    use std::{
+        net::Ipv4Addr,
+        sync::{Mutex, mpsc},
+    };
 
     use futures::{FutureExt, future::join_all};
     use tokio::task::coop::unconstrained;
@@ -90,6 +90,8 @@ mod tests {
         }
     }
 
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
     fn gated() -> (mpsc::Sender<()>, Arc<Hashing>) {
         let (go, gate) = mpsc::channel();
         (go, Arc::new(Hashing::new(Arc::new(Gated(Mutex::new(gate))), 1).unwrap()))
@@ -101,7 +103,7 @@ mod tests {
         let (go, hashing) = gated();
         let verify = || {
             let hashing = Arc::clone(&hashing);
-            Box::pin(async move { hashing.verify("x".to_owned(), Some("hash of x".to_owned())).await })
+            Box::pin(async move { hashing.verify("x".to_owned(), Some("hash of x".to_owned()), CLIENT).await })
         };
         let mut waiting = join_all((0..=MAX_WAITING).map(|_| verify()));
         // All of them have asked once.
@@ -117,6 +119,6 @@ mod tests {
     async fn nobody_has_the_dummys_password() {
         let (go, hashing) = gated();
         go.send(()).unwrap();
-        assert!(!hashing.verify("the password of nobody".to_owned(), None).await.unwrap());
+        assert!(!hashing.verify("the password of nobody".to_owned(), None, CLIENT).await.unwrap());
     }
 }

@@ -1,32 +1,39 @@
 //! Accounts and logins.
 //!
-//! An access token is signed and read without the database; that a login was ended early is told by a set in
-//! [memory](sessions) that follows the database. A refresh token is a random text of which only the hash is stored.
+//! An access token is signed and read without the database; a set in [memory](sessions) that follows the database has the
+//! sessions that were ended early. A [refresh token](refresh) is signed as well, and recorded by its hash.
 
 mod deletion;
-mod guessing;
+mod failed_logins;
+mod fair_queue;
 mod hashing;
+mod refresh;
 mod sessions;
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
-use sha2::{Digest, Sha256};
 
-use self::{guessing::Guesses, hashing::Hashing, sessions::Revocations};
+use self::{failed_logins::FailedLoginLimiter, hashing::Hashing, refresh::Issue, sessions::Revocations};
 use super::{Ports, error::AppError, retry::retry_on_contention};
 use crate::domain::{
-    clock::{Instant, seconds_left},
+    clock::Instant,
     id::{SessionId, UserId},
     randomness::new_uuid,
     refusal::Refusal,
     repository_error::RepositoryError,
     text::{Email, Name},
     token::AccessClaims,
-    unit_of_work::UnitOfWork,
-    user::{HashingFailed, Password, PasswordHasher, RefreshToken, Role, Session, User},
+    unit_of_work::{Database, UnitOfWork},
+    user::{HashingFailed, Password, PasswordHasher, Role, Session, User},
 };
+
+/// The longest life of an access token that can be set. Ended sessions are remembered as long, whatever is set now: a
+/// token lives as long as was set when it was issued.
+pub const MAX_ACCESS_TOKEN_SECONDS: u32 = 86_400;
 
 /// How long logins last, and how often one may fail.
 #[derive(Clone, Copy, Debug)]
@@ -35,13 +42,23 @@ pub struct SessionSettings {
     pub access_token_seconds: u32,
     /// How long a refresh token works; each exchange begins anew.
     pub refresh_token_days: u32,
+    /// How long a used refresh token gets its first answer again.
+    pub refresh_reuse_seconds: u32,
+    /// How long a session lasts, however often it is refreshed.
+    pub session_max_days: u32,
     /// How many wrong passwords an account takes in an hour; 0 for any number.
     pub failed_logins_per_account: u32,
 }
 
 impl Default for SessionSettings {
     fn default() -> Self {
-        Self { access_token_seconds: 3_600, refresh_token_days: 14, failed_logins_per_account: 100 }
+        Self {
+            access_token_seconds: 3_600,
+            refresh_token_days: 14,
+            refresh_reuse_seconds: 10,
+            session_max_days: 90,
+            failed_logins_per_account: 100,
+        }
     }
 }
 
@@ -52,6 +69,14 @@ impl SessionSettings {
 
     fn refresh_lifetime(self) -> TimeDelta {
         TimeDelta::days(i64::from(self.refresh_token_days))
+    }
+
+    fn refresh_reuse(self) -> TimeDelta {
+        TimeDelta::seconds(i64::from(self.refresh_reuse_seconds))
+    }
+
+    fn session_end(self, session: &Session) -> Instant {
+        session.created_at + TimeDelta::days(i64::from(self.session_max_days))
     }
 }
 
@@ -95,32 +120,41 @@ pub struct TokensInfo {
 pub struct UserFacade {
     ports: Ports,
     hashing: Hashing,
-    guesses: Guesses,
+    failed_logins: FailedLoginLimiter,
     settings: SessionSettings,
     revocations: Revocations,
 }
 
 impl UserFacade {
-    /// Hashes passwords on at most `hashing_threads` threads at once: as many as there are cores.
+    /// Reads ended sessions through `authentication`, which nothing else uses. Hashes passwords on at most
+    /// `hashing_threads` threads at once: as many as there are cores.
     pub fn new(
         ports: Ports,
+        authentication: Arc<dyn Database>,
         hasher: Arc<dyn PasswordHasher>,
         hashing_threads: usize,
         settings: SessionSettings,
     ) -> Result<Self, HashingFailed> {
         let hashing = Hashing::new(hasher, hashing_threads)?;
-        let revocations = Revocations::new(settings.access_lifetime());
-        let guesses = Guesses::new(settings.failed_logins_per_account);
-        Ok(Self { ports, hashing, guesses, settings, revocations })
+        let revocations = Revocations::new(authentication);
+        let failed_logins = FailedLoginLimiter::new(settings.failed_logins_per_account);
+        Ok(Self { ports, hashing, failed_logins, settings, revocations })
     }
 
-    /// Makes an account.
+    /// Makes an account for a client at this address.
     ///
     /// # Errors
     ///
     /// [`Refusal::EmailTaken`]; [`AppError::Overloaded`] when too many passwords are waiting to be hashed.
-    pub async fn sign_up(&self, email: Email, password: Password, name: Name) -> Result<ProfileInfo, AppError> {
-        self.create(email, password, name, Role::User).await
+    pub async fn sign_up(
+        &self,
+        email: Email,
+        password: Password,
+        name: Name,
+        client: IpAddr,
+    ) -> Result<ProfileInfo, AppError> {
+        let password_hash = self.hashing.hash(password.as_str().to_owned(), client).await?;
+        self.create(email, password_hash, name, Role::User).await
     }
 
     /// Makes an administrator's account: for operators, no request leads here.
@@ -129,11 +163,17 @@ impl UserFacade {
     ///
     /// [`Refusal::EmailTaken`].
     pub async fn create_admin(&self, email: Email, password: Password, name: Name) -> Result<ProfileInfo, AppError> {
-        self.create(email, password, name, Role::Admin).await
+        let password_hash = self.hashing.hash(password.as_str().to_owned(), Ipv4Addr::LOCALHOST.into()).await?;
+        self.create(email, password_hash, name, Role::Admin).await
     }
 
-    async fn create(&self, email: Email, password: Password, name: Name, role: Role) -> Result<ProfileInfo, AppError> {
-        let password_hash = self.hashing.hash(password.as_str().to_owned()).await?;
+    async fn create(
+        &self,
+        email: Email,
+        password_hash: String,
+        name: Name,
+        role: Role,
+    ) -> Result<ProfileInfo, AppError> {
         let now = self.ports.now();
         let id = UserId(new_uuid(&*self.ports.randomness, now));
         let user = User { id, email, name, role, password_hash, created_at: now };
@@ -151,22 +191,25 @@ impl UserFacade {
         Ok(uow.commit().await?)
     }
 
-    /// Begins a login. An unknown address takes as long to refuse as a wrong password.
+    /// Begins a session for a client at this address. An unknown e-mail address takes as long to refuse as a wrong
+    /// password. An attempt is counted as failed until its password was found right, so concurrent ones don't exceed the
+    /// limit.
     ///
     /// # Errors
     ///
     /// [`Refusal::InvalidCredentials`]; [`AppError::TooOften`] when the account has taken too many wrong passwords;
-    /// [`AppError::Overloaded`] when too many are waiting to be checked.
-    pub async fn log_in(&self, email: &Email, password: String) -> Result<TokensInfo, AppError> {
+    /// [`AppError::Overloaded`] when too many passwords are waiting to be verified.
+    pub async fn log_in(&self, email: &Email, password: String, client: IpAddr) -> Result<TokensInfo, AppError> {
         let key = email.key();
-        self.guesses.check(&key, self.ports.now())?;
         let user = self.ports.database.read().await?.users().find_by_email(&key).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
-        let right = self.hashing.verify(password, hash).await?;
+        let attempt = self.failed_logins.reserve(&key, hash.as_deref(), self.ports.now())?;
+        let right = self.hashing.verify(password, hash, client).await?;
         let Some(user) = user.filter(|_| right) else {
-            self.guesses.note(&key, self.ports.now());
+            attempt.fail();
             return Err(Refusal::InvalidCredentials.into());
         };
+        drop(attempt);
         self.retry(|| self.try_log_in(user.id)).await
     }
 
@@ -176,53 +219,13 @@ impl UserFacade {
         let mut uow = self.ports.database.begin().await?;
         // Locked, so that an account that is being deleted doesn't keep a login that began meanwhile.
         let user = uow.users().lock(user_id).await?.ok_or(Refusal::InvalidCredentials)?;
-        let session = Session {
-            id: session_id,
-            user_id,
-            created_at: now,
-            expires_at: now + self.settings.refresh_lifetime(),
-            revoked_at: None,
-        };
+        // Its refresh token moves the end.
+        let session = Session { id: session_id, user_id, created_at: now, expires_at: now, revoked_at: None };
         uow.sessions().insert(&session).await?;
-        let tokens = self.issue(&mut *uow, &user, session_id, now).await?;
-        uow.commit().await?;
-        Ok(tokens)
-    }
-
-    /// Exchanges a refresh token for new tokens; it works once. One that comes back was copied by somebody, so it ends
-    /// the whole login.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::InvalidRefreshToken`] for one that is unknown, expired, used or of an ended login.
-    ///
-    /// # Concurrency
-    ///
-    /// Locks the refresh token: of two exchanges at once, one is the first and the other the second.
-    pub async fn refresh(&self, refresh_token: &str) -> Result<TokensInfo, AppError> {
-        let digest = Sha256::digest(refresh_token).into();
-        self.retry(|| self.try_refresh(&digest)).await
-    }
-
-    async fn try_refresh(&self, digest: &[u8; 32]) -> Result<TokensInfo, AppError> {
-        let now = self.ports.now();
-        let mut uow = self.ports.database.begin().await?;
-        let found = uow.sessions().lock_refresh_token(digest).await?;
-        let (token, session) = found.ok_or(Refusal::InvalidRefreshToken)?;
-        if session.revoked_at.is_some() {
-            return Err(Refusal::InvalidRefreshToken.into());
-        }
-        if token.used_at.is_some() {
-            self.revoke(uow, session.id, now).await?;
-            tracing::warn!(user = %session.user_id, session = %session.id, "a refresh token was used twice");
-            return Err(Refusal::InvalidRefreshToken.into());
-        }
-        if token.expires_at <= now {
-            return Err(Refusal::InvalidRefreshToken.into());
-        }
-        let user = uow.users().find(session.user_id).await?.ok_or(Refusal::InvalidRefreshToken)?;
-        uow.sessions().mark_used(digest, now).await?;
-        let tokens = self.issue(&mut *uow, &user, session.id, now).await?;
+        let mut nonce = [0; 32];
+        self.ports.randomness.fill(&mut nonce);
+        let key = self.ports.signer.current_key();
+        let tokens = self.store(&mut *uow, Issue { user: &user, session: &session, nonce, key, at: now }).await?;
         uow.commit().await?;
         Ok(tokens)
     }
@@ -256,7 +259,7 @@ impl UserFacade {
 
     /// Forgets failed logins that no longer count: to be called every few seconds.
     pub fn forget_failed_logins(&self) {
-        self.guesses.forget(self.ports.now());
+        self.failed_logins.forget(self.ports.now());
     }
 
     /// Hears of logins that other instances have ended: to be called several times a second.
@@ -308,36 +311,5 @@ impl UserFacade {
         uow.commit().await?;
         self.revocations.insert(&[id], now);
         Ok(())
-    }
-
-    /// Stores a new refresh token of a login, and gives it out with an access token.
-    async fn issue(
-        &self,
-        uow: &mut dyn UnitOfWork,
-        user: &User,
-        session_id: SessionId,
-        now: Instant,
-    ) -> Result<TokensInfo, AppError> {
-        let mut secret = [0; 32];
-        self.ports.randomness.fill(&mut secret);
-        let refresh_token = URL_SAFE_NO_PAD.encode(secret);
-        let refresh_expires_at = now + self.settings.refresh_lifetime();
-        let stored = RefreshToken {
-            digest: Sha256::digest(&refresh_token).into(),
-            session_id,
-            issued_at: now,
-            expires_at: refresh_expires_at,
-            used_at: None,
-        };
-        uow.sessions().insert_refresh_token(&stored).await?;
-        let expires_at = now + self.settings.access_lifetime();
-        let claims = AccessClaims { user_id: user.id, session_id, role: user.role, expires_at };
-        Ok(TokensInfo {
-            user_id: user.id,
-            access_token: self.ports.signer.access_token(&claims),
-            expires_in_seconds: seconds_left(now, expires_at),
-            refresh_token,
-            refresh_expires_in_seconds: seconds_left(now, refresh_expires_at),
-        })
     }
 }

@@ -6,14 +6,19 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use chrono::TimeDelta;
+use tokio::time::timeout;
 
 use crate::{
-    application::{Ports, error::AppError},
-    domain::{clock::Instant, id::SessionId, repository_error::RepositoryError},
+    application::{Ports, error::AppError, user::MAX_ACCESS_TOKEN_SECONDS},
+    domain::{clock::Instant, id::SessionId, repository_error::RepositoryError, unit_of_work::Database},
 };
+
+/// How long a reading may take on the connection that is its own. Then it is tried on another one.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// From which age on the last reading is too old.
 const MAX_AGE: TimeDelta = TimeDelta::seconds(1);
@@ -29,6 +34,8 @@ const FORGET_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// The ended logins whose access tokens haven't expired by themselves.
 pub(super) struct Revocations {
     known: Known,
+    /// For this alone, so that no other work keeps requests from being authenticated.
+    database: Arc<dyn Database>,
     /// One reading at a time.
     reading: tokio::sync::Mutex<Reading>,
     begun: AtomicU64,
@@ -41,10 +48,11 @@ struct Reading {
 }
 
 impl Revocations {
-    /// Nothing is known yet; access tokens live for `lifetime`.
-    pub(super) fn new(lifetime: TimeDelta) -> Self {
+    /// Nothing is known yet.
+    pub(super) fn new(database: Arc<dyn Database>) -> Self {
         Self {
-            known: Known::new(lifetime),
+            known: Known::default(),
+            database,
             reading: tokio::sync::Mutex::new(Reading { number: 0, outcome: Ok(()) }),
             begun: AtomicU64::new(0),
         }
@@ -82,15 +90,28 @@ impl Revocations {
     async fn read_now(&self, ports: &Ports) -> Result<(), RepositoryError> {
         let now = ports.now();
         let since = self.known.since(now);
-        let ids = ports.back_office.read().await?.sessions().list_revoked(since).await?;
+        let ids = match timeout(PATIENCE, list(&self.database, since)).await {
+            Ok(ids) => ids?,
+            // That connection hangs, while others may work.
+            Err(_) => list(&ports.database, since).await?,
+        };
         self.known.learn(&ids, now);
         Ok(())
     }
 }
 
+async fn list(database: &Arc<dyn Database>, since: Instant) -> Result<Vec<SessionId>, RepositoryError> {
+    database.read().await?.sessions().list_revoked(since).await
+}
+
+/// How long an ended session must be known: as long as any access token can live that was ever issued for it.
+fn lifetime() -> TimeDelta {
+    TimeDelta::seconds(i64::from(MAX_ACCESS_TOKEN_SECONDS))
+}
+
 /// What is known, and since when.
+#[derive(Default)]
 struct Known {
-    lifetime: TimeDelta,
     /// With the time each was first heard of here.
     revoked: RwLock<HashMap<SessionId, Instant>>,
     times: Mutex<Times>,
@@ -103,10 +124,6 @@ struct Times {
 }
 
 impl Known {
-    fn new(lifetime: TimeDelta) -> Self {
-        Self { lifetime, revoked: RwLock::default(), times: Mutex::default() }
-    }
-
     fn times(&self) -> Times {
         *self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,7 +136,7 @@ impl Known {
     /// From when on to read.
     fn since(&self, now: Instant) -> Instant {
         match self.times().read_at {
-            None => now - self.lifetime - OVERLAP,
+            None => now - lifetime() - OVERLAP,
             Some(read_at) => read_at.min(now) - OVERLAP,
         }
     }
@@ -144,7 +161,7 @@ impl Known {
         times.read_at = Some(now);
         if times.forgot_at.is_none_or(|forgot_at| (now - forgot_at).abs() >= FORGET_EVERY) {
             times.forgot_at = Some(now);
-            let horizon = now - self.lifetime - OVERLAP;
+            let horizon = now - lifetime() - OVERLAP;
             let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
             revoked.retain(|_, heard_at| *heard_at >= horizon);
         }
@@ -157,25 +174,23 @@ mod tests {
 
     use super::*;
 
-    const HOUR: TimeDelta = TimeDelta::hours(1);
-
     fn id(number: u128) -> SessionId {
         SessionId(Uuid::from_u128(number))
     }
 
     #[test]
     fn the_first_reading_goes_back_a_tokens_life_and_later_ones_a_little() {
-        let known = Known::new(HOUR);
+        let known = Known::default();
         let now = Instant::default();
-        assert_eq!(known.since(now), now - HOUR - OVERLAP);
+        assert_eq!(known.since(now), now - lifetime() - OVERLAP);
         known.learn(&[], now);
-        assert_eq!(known.since(now + HOUR), now - OVERLAP);
-        assert_eq!(known.since(now - HOUR), now - HOUR - OVERLAP);
+        assert_eq!(known.since(now + lifetime()), now - OVERLAP);
+        assert_eq!(known.since(now - lifetime()), now - lifetime() - OVERLAP);
     }
 
     #[test]
     fn a_reading_is_fresh_for_a_second_either_way() {
-        let known = Known::new(HOUR);
+        let known = Known::default();
         let now = Instant::default();
         assert!(!known.is_fresh(now));
         known.learn(&[], now);
@@ -187,13 +202,13 @@ mod tests {
     /// Logins are forgotten once no access token of theirs can be alive, whichever way they were heard of.
     #[test]
     fn ended_logins_are_kept_as_long_as_a_token_lives() {
-        let known = Known::new(HOUR);
+        let known = Known::default();
         let now = Instant::default();
         known.insert(&[id(1)], now);
         known.learn(&[id(1), id(2)], now + TimeDelta::seconds(1));
-        known.learn(&[], now + HOUR + OVERLAP);
+        known.learn(&[], now + lifetime() + OVERLAP);
         assert!(known.contains(id(1)) && known.contains(id(2)) && !known.contains(id(3)));
-        known.learn(&[], now + HOUR + OVERLAP + FORGET_EVERY);
+        known.learn(&[], now + lifetime() + OVERLAP + FORGET_EVERY);
         assert!(!known.contains(id(1)) && !known.contains(id(2)));
     }
 }

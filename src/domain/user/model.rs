@@ -32,7 +32,7 @@ pub struct User {
     pub created_at: Instant,
 }
 
-/// One login: its access tokens work until it is revoked, its refresh tokens form one family.
+/// One login: its access tokens work until it is revoked or ends, its refresh tokens form one family.
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
     /// Its id, carried by every access token.
@@ -60,4 +60,6 @@ pub struct RefreshToken {
     pub expires_at: Instant,
     /// When it was exchanged.
     pub used_at: Option<Instant>,
+    /// The key that signed the token it was exchanged for; `None` also for one that a former version exchanged.
+    pub successor_key: Option<u32>,
 }

@@ -42,14 +42,24 @@ pub trait SessionRepository: Send {
     /// Stores a refresh token and moves its session's end to the token's.
     async fn insert_refresh_token(&mut self, token: &RefreshToken) -> Result<(), RepositoryError>;
 
-    /// The refresh token with its session, both locked, the token first.
-    async fn lock_refresh_token(
-        &mut self,
-        digest: &[u8; 32],
-    ) -> Result<Option<(RefreshToken, Session)>, RepositoryError>;
+    /// The session that a refresh token belongs to. No lock.
+    async fn find_session_of(&mut self, digest: &[u8; 32]) -> Result<Option<SessionId>, RepositoryError>;
 
-    /// Marks a refresh token as exchanged. [`RepositoryError::Contention`] when it already was.
-    async fn mark_used(&mut self, digest: &[u8; 32], now: Instant) -> Result<(), RepositoryError>;
+    /// The session with one of its refresh tokens, both locked, the session first. The token is `None` when it was
+    /// removed or never was.
+    async fn lock_with_token(
+        &mut self,
+        id: SessionId,
+        digest: &[u8; 32],
+    ) -> Result<Option<(Session, Option<RefreshToken>)>, RepositoryError>;
+
+    /// Marks a refresh token as exchanged for one that this key signed. [`RepositoryError::Contention`] when it already
+    /// was.
+    async fn mark_used(&mut self, digest: &[u8; 32], now: Instant, successor_key: u32) -> Result<(), RepositoryError>;
+
+    /// Deletes some of the refresh tokens of a session that were exchanged before `horizon`; the session must be
+    /// locked. Those that a former version exchanged stay: their texts don't name their session.
+    async fn delete_used(&mut self, id: SessionId, horizon: Instant) -> Result<(), RepositoryError>;
 
     /// Ends a login, unless it has ended.
     async fn revoke(&mut self, id: SessionId, now: Instant) -> Result<(), RepositoryError>;
@@ -60,7 +70,8 @@ pub trait SessionRepository: Send {
     /// The logins revoked at or after `since`. No lock.
     async fn list_revoked(&mut self, since: Instant) -> Result<Vec<SessionId>, RepositoryError>;
 
-    /// Deletes at most `limit` logins, with their refresh tokens, whose last token expired before `horizon`; tells how
-    /// many. A revoked one stays as long, so that an instance that starts later still reads of it.
+    /// Deletes at most `limit` sessions whose last token expired before `horizon`, after their refresh tokens, of which
+    /// it deletes at most twice as many; returns the number of rows. A revoked session stays as long, so that an
+    /// instance that starts later still reads of it.
     async fn delete_ended(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 }

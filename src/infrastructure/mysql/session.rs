@@ -20,14 +20,20 @@ const UPDATE_END: &str = "UPDATE sessions SET expires_at = ? WHERE id = ?";
 const INSERT_REFRESH_TOKEN: &str = "INSERT INTO refresh_tokens (digest, session_id, issued_at, expires_at, used_at) \
                                     VALUES (?, ?, ?, ?, ?)";
 
-// Both primary keys. Locks the token and its session: MariaDB cannot lock one of two joined tables, and the session's
-// lock is wanted, because a token must not be exchanged while its session is being revoked.
-const LOCK_REFRESH_TOKEN: &str = "SELECT t.session_id, t.issued_at, t.expires_at, t.used_at, \
-                                  s.user_id, s.created_at, s.expires_at AS session_expires_at, s.revoked_at \
-                                  FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id \
-                                  WHERE t.digest = ? FOR UPDATE";
+// The primary key. No lock: a token's session never changes.
+const FIND_SESSION_OF: &str = "SELECT session_id FROM refresh_tokens WHERE digest = ?";
 
-const MARK_USED: &str = "UPDATE refresh_tokens SET used_at = ? WHERE digest = ? AND used_at IS NULL";
+// Both primary keys. Locks the session and then its token: one exchange or revocation of a session at a time.
+const LOCK_WITH_TOKEN: &str = "SELECT s.user_id, s.created_at, s.expires_at AS session_expires_at, s.revoked_at, \
+                               t.issued_at, t.expires_at, t.used_at, t.successor_key \
+                               FROM sessions s LEFT JOIN refresh_tokens t ON t.digest = ? AND t.session_id = s.id \
+                               WHERE s.id = ? FOR UPDATE";
+
+const MARK_USED: &str = "UPDATE refresh_tokens SET used_at = ?, successor_key = ? WHERE digest = ? AND used_at IS NULL";
+
+// The foreign key's index: a session has few tokens. Their session is locked.
+const DELETE_USED: &str = "DELETE FROM refresh_tokens WHERE session_id = ? AND used_at < ? \
+                           AND successor_key IS NOT NULL LIMIT 100";
 
 const REVOKE: &str = "UPDATE sessions SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL";
 
@@ -37,31 +43,33 @@ const LOCK_LIVE: &str = "SELECT id FROM sessions WHERE user_id = ? AND revoked_a
 // ix_sessions_revoked alone. No lock.
 const LIST_REVOKED: &str = "SELECT id FROM sessions WHERE revoked_at >= ?";
 
-// ix_sessions_expires; the refresh tokens go by their foreign key.
-const DELETE_EXPIRED: &str = "DELETE FROM sessions WHERE expires_at < ? ORDER BY expires_at LIMIT ?";
+// ix_sessions_expires. Locks the sessions, before their tokens.
+const CLAIM_ENDED: &str =
+    "SELECT id FROM sessions WHERE expires_at < ? ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED";
 
 #[derive(sqlx::FromRow)]
 struct RefreshTokenRow {
-    session_id: Uuid,
-    issued_at: Instant,
-    expires_at: Instant,
-    used_at: Option<Instant>,
     user_id: Uuid,
     created_at: Instant,
     session_expires_at: Instant,
     revoked_at: Option<Instant>,
+    issued_at: Option<Instant>,
+    expires_at: Option<Instant>,
+    used_at: Option<Instant>,
+    successor_key: Option<u32>,
 }
 
 impl RefreshTokenRow {
-    fn into_token_and_login(self, digest: [u8; 32]) -> (RefreshToken, Login) {
-        let session_id = SessionId(self.session_id);
-        let token = RefreshToken {
+    fn into_login_and_token(self, session_id: SessionId, digest: [u8; 32]) -> (Login, Option<RefreshToken>) {
+        let lifetime = self.issued_at.zip(self.expires_at);
+        let token = lifetime.map(|(issued_at, expires_at)| RefreshToken {
             digest,
             session_id,
-            issued_at: self.issued_at,
-            expires_at: self.expires_at,
+            issued_at,
+            expires_at,
             used_at: self.used_at,
-        };
+            successor_key: self.successor_key,
+        });
         let login = Login {
             id: session_id,
             user_id: UserId(self.user_id),
@@ -69,7 +77,7 @@ impl RefreshTokenRow {
             expires_at: self.session_expires_at,
             revoked_at: self.revoked_at,
         };
-        (token, login)
+        (login, token)
     }
 }
 
@@ -106,17 +114,37 @@ impl SessionRepository for Session {
         Ok(())
     }
 
-    async fn lock_refresh_token(
-        &mut self,
-        digest: &[u8; 32],
-    ) -> Result<Option<(RefreshToken, Login)>, RepositoryError> {
-        let row: Option<RefreshTokenRow> =
-            sqlx::query_as(LOCK_REFRESH_TOKEN).bind(digest.as_slice()).fetch_optional(self.connection()).await?;
-        Ok(row.map(|row| row.into_token_and_login(*digest)))
+    async fn find_session_of(&mut self, digest: &[u8; 32]) -> Result<Option<SessionId>, RepositoryError> {
+        let id: Option<Uuid> =
+            sqlx::query_scalar(FIND_SESSION_OF).bind(digest.as_slice()).fetch_optional(self.connection()).await?;
+        Ok(id.map(SessionId))
     }
 
-    async fn mark_used(&mut self, digest: &[u8; 32], now: Instant) -> Result<(), RepositoryError> {
-        let done = sqlx::query(MARK_USED).bind(now).bind(digest.as_slice()).execute(self.connection()).await?;
+    async fn lock_with_token(
+        &mut self,
+        id: SessionId,
+        digest: &[u8; 32],
+    ) -> Result<Option<(Login, Option<RefreshToken>)>, RepositoryError> {
+        let row: Option<RefreshTokenRow> = sqlx::query_as(LOCK_WITH_TOKEN)
+            .bind(digest.as_slice())
+            .bind(id.0)
+            .fetch_optional(self.connection())
+            .await?;
+        Ok(row.map(|row| row.into_login_and_token(id, *digest)))
+    }
+
+    async fn delete_used(&mut self, id: SessionId, horizon: Instant) -> Result<(), RepositoryError> {
+        sqlx::query(DELETE_USED).bind(id.0).bind(horizon).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn mark_used(&mut self, digest: &[u8; 32], now: Instant, successor_key: u32) -> Result<(), RepositoryError> {
+        let done = sqlx::query(MARK_USED)
+            .bind(now)
+            .bind(successor_key)
+            .bind(digest.as_slice())
+            .execute(self.connection())
+            .await?;
         if done.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("a refresh token")) }
     }
 
@@ -148,8 +176,23 @@ impl SessionRepository for Session {
     }
 
     async fn delete_ended(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
-        let done = sqlx::query(DELETE_EXPIRED).bind(horizon).bind(limit).execute(self.connection()).await?;
-        Ok(done.rows_affected())
+        let ids: Vec<Uuid> =
+            sqlx::query_scalar(CLAIM_ENDED).bind(horizon).bind(limit).fetch_all(self.connection()).await?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let ids = sql::padded(ids);
+        let most_tokens = 2 * u64::from(limit);
+        // The foreign key's index. A former version kept every token, so a session may have very many.
+        let text = format!("DELETE FROM refresh_tokens WHERE session_id IN {} LIMIT ?", sql::list(ids.len()));
+        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let tokens = query.bind(most_tokens).execute(self.connection()).await?.rows_affected();
+        if tokens == most_tokens {
+            return Ok(tokens);
+        }
+        let text = format!("DELETE FROM sessions WHERE id IN {}", sql::list(ids.len()));
+        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        Ok(tokens + query.execute(self.connection()).await?.rows_affected())
     }
 }
 
@@ -168,7 +211,14 @@ mod tests {
     }
 
     fn token(digest: u8, session_id: SessionId, expires_at: Instant) -> RefreshToken {
-        RefreshToken { digest: [digest; 32], session_id, issued_at: fixtures::at(1), expires_at, used_at: None }
+        RefreshToken {
+            digest: [digest; 32],
+            session_id,
+            issued_at: fixtures::at(1),
+            expires_at,
+            used_at: None,
+            successor_key: None,
+        }
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
@@ -180,18 +230,31 @@ mod tests {
         sessions.insert(&login).await.unwrap();
         sessions.insert_refresh_token(&token(7, login.id, fixtures::at(20))).await.unwrap();
 
-        assert!(sessions.lock_refresh_token(&[8; 32]).await.unwrap().is_none());
-        let (found, session) = sessions.lock_refresh_token(&[7; 32]).await.unwrap().unwrap();
-        assert_eq!((found.digest, found.session_id, found.used_at), ([7; 32], login.id, None));
-        assert_eq!((found.issued_at, found.expires_at), (fixtures::at(1), fixtures::at(20)));
+        assert_eq!(sessions.find_session_of(&[7; 32]).await.unwrap(), Some(login.id));
+        assert_eq!(sessions.find_session_of(&[8; 32]).await.unwrap(), None);
+        assert!(sessions.lock_with_token(SessionId(Uuid::nil()), &[7; 32]).await.unwrap().is_none());
+        let (session, found) = sessions.lock_with_token(login.id, &[8; 32]).await.unwrap().unwrap();
+        assert!(found.is_none());
         assert_eq!((session.id, session.user_id, session.revoked_at), (login.id, user_id, None));
         assert_eq!((session.created_at, session.expires_at), (fixtures::at(0), fixtures::at(20)));
+        let (_, found) = sessions.lock_with_token(login.id, &[7; 32]).await.unwrap().unwrap();
+        let found = found.unwrap();
+        assert_eq!((found.digest, found.session_id, found.used_at), ([7; 32], login.id, None));
+        assert_eq!((found.issued_at, found.expires_at), (fixtures::at(1), fixtures::at(20)));
 
-        sessions.mark_used(&[7; 32], fixtures::at(2)).await.unwrap();
-        let (found, _) = sessions.lock_refresh_token(&[7; 32]).await.unwrap().unwrap();
-        assert_eq!(found.used_at, Some(fixtures::at(2)));
-        let again = sessions.mark_used(&[7; 32], fixtures::at(3)).await;
+        sessions.mark_used(&[7; 32], fixtures::at(2), u32::MAX).await.unwrap();
+        let (_, found) = sessions.lock_with_token(login.id, &[7; 32]).await.unwrap().unwrap();
+        let found = found.unwrap();
+        assert_eq!((found.used_at, found.successor_key), (Some(fixtures::at(2)), Some(u32::MAX)));
+        let again = sessions.mark_used(&[7; 32], fixtures::at(3), 1).await;
         assert!(matches!(again, Err(RepositoryError::Contention { .. })), "{again:?}");
+
+        sessions.insert_refresh_token(&token(8, login.id, fixtures::at(20))).await.unwrap();
+        sessions.delete_used(login.id, fixtures::at(2)).await.unwrap();
+        assert!(sessions.find_session_of(&[7; 32]).await.unwrap().is_some());
+        sessions.delete_used(login.id, fixtures::at(3)).await.unwrap();
+        assert_eq!(sessions.find_session_of(&[7; 32]).await.unwrap(), None);
+        assert!(sessions.find_session_of(&[8; 32]).await.unwrap().is_some());
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
@@ -228,20 +291,29 @@ mod tests {
         assert_eq!(all, [logins[0].id, logins[1].id, logins[2].id]);
     }
 
+    /// Four sessions, of which the third has more tokens than one batch deletes.
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn expired_sessions_are_deleted_with_their_refresh_tokens_a_few_at_a_time(pool: MySqlPool) {
+    async fn ended_sessions_are_deleted_after_their_refresh_tokens_in_bounded_batches(pool: MySqlPool) {
         let user_id = fixtures::insert_user(&pool, 1).await;
         let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
         let sessions = uow.sessions();
-        for (id, digest) in [(1, 1), (2, 2), (3, 3), (4, 4)] {
+        for (id, digests) in [(1, 1..=1), (2, 2..=2), (3, 10..=16), (4, 4..=4)] {
             let login = login(id, user_id, fixtures::at(0));
             sessions.insert(&login).await.unwrap();
-            sessions.insert_refresh_token(&token(digest, login.id, fixtures::at(i64::from(digest)))).await.unwrap();
+            for digest in digests {
+                let ends = fixtures::at(i64::try_from(id).unwrap());
+                sessions.insert_refresh_token(&token(digest, login.id, ends)).await.unwrap();
+            }
         }
-        assert_eq!(sessions.delete_ended(fixtures::at(4), 2).await.unwrap(), 2);
-        assert!(sessions.lock_refresh_token(&[2; 32]).await.unwrap().is_none());
-        assert!(sessions.lock_refresh_token(&[3; 32]).await.unwrap().is_some());
-        assert_eq!(sessions.delete_ended(fixtures::at(4), 2).await.unwrap(), 1);
-        assert!(sessions.lock_refresh_token(&[4; 32]).await.unwrap().is_some());
+        let exists = async |sessions: &mut dyn SessionRepository, id: u128| {
+            sessions.lock_with_token(SessionId(Uuid::from_u128(id)), &[0; 32]).await.unwrap().is_some()
+        };
+        assert_eq!(sessions.delete_ended(fixtures::at(4), 2).await.unwrap(), 4, "two sessions with their tokens");
+        assert!(!exists(sessions, 1).await && !exists(sessions, 2).await && exists(sessions, 3).await);
+        assert_eq!(sessions.delete_ended(fixtures::at(4), 2).await.unwrap(), 4, "tokens of the third session");
+        assert!(exists(sessions, 3).await);
+        assert_eq!(sessions.delete_ended(fixtures::at(4), 2).await.unwrap(), 4, "its last three, and the session");
+        assert!(!exists(sessions, 3).await && exists(sessions, 4).await);
+        assert_eq!(sessions.delete_ended(fixtures::at(4), 2).await.unwrap(), 0);
     }
 }

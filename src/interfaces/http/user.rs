@@ -11,6 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
+    address::ClientNetwork,
     auth::Caller,
     body::{Body, FromBody, Object},
     openapi::Failures,
@@ -89,8 +90,8 @@ impl FromBody for LogInRequest {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct RefreshRequest {
-    /// The newest one of the login.
-    #[schema(example = "2Vd0pWzSxRkQm1u3h8cJ5yT7aLbN4eFgXoIiUwZqKrY")]
+    /// The newest one of the session.
+    #[schema(example = "A9v3qk0BkvN4Kn8CcYqSw0mDx1pRkQ2Vd0pWzSxRkQm1u3h8cJ5yT7aLbN4eFgXoIiUwZqKrYb2P0vJtq9Qy1Zs3xWnE")]
     refresh_token: String,
 }
 
@@ -158,7 +159,7 @@ struct TokensResponse {
     /// How many seconds the access token works.
     #[schema(example = 3_600)]
     expires_in: i64,
-    /// Works once, for new tokens of both kinds.
+    /// For new tokens of both kinds. Used again within seconds it gives the same ones; later use ends the session.
     refresh_token: String,
     /// How many seconds the refresh token works.
     #[schema(example = 1_209_600)]
@@ -186,9 +187,10 @@ impl From<TokensInfo> for TokensResponse {
 async fn sign_up(
     State(app): State<App>,
     _: Within<SignUp>,
+    ClientNetwork(client): ClientNetwork,
     Body { value, .. }: Body<SignUpRequest>,
 ) -> HandlerResult<impl IntoResponse> {
-    let profile = app.users.sign_up(value.email, value.password, value.name).await?;
+    let profile = app.users.sign_up(value.email, value.password, value.name, client).await?;
     let location = [(header::LOCATION, HeaderValue::from_static("/api/v1/users/me"))];
     Ok((StatusCode::CREATED, location, private(ProfileResponse::from(profile))))
 }
@@ -203,15 +205,18 @@ async fn sign_up(
 async fn log_in(
     State(app): State<App>,
     _: Within<LogIn>,
+    ClientNetwork(client): ClientNetwork,
     Body { value, .. }: Body<LogInRequest>,
 ) -> HandlerResult<impl IntoResponse> {
-    let tokens = app.users.log_in(&value.email, value.password).await?;
+    let tokens = app.users.log_in(&value.email, value.password, client).await?;
     Ok(private(TokensResponse::from(tokens)))
 }
 
 /// Exchanges a refresh token for new tokens.
 ///
-/// It works once. Using one a second time ends the login with all its tokens: somebody has copied it.
+/// A token used again within `REFRESH_REUSE_SECONDS` (10) of its first use gets the first answer again, so a lost answer
+/// doesn't end a session. Later use ends the session with all its tokens: a client has copied it. A session ends
+/// `SESSION_MAX_DAYS` (90) after its login, however often it is refreshed.
 #[utoipa::path(post, path = "/auth/refresh", tag = "users",
     request_body = RefreshRequest,
     responses((status = 200, body = TokensResponse)))]
@@ -257,8 +262,8 @@ async fn rename(
 
 /// Deletes the caller's account.
 ///
-/// Its logins end, it leaves every queue, and its personal data goes. Refused while it has bookings that are held or
-/// confirmed.
+/// Its sessions end, its tokens leave every queue, its wallet closes, and its personal data is erased. Refused while it
+/// has live bookings: held ones, or confirmed ones for performances that haven't ended (six hours after their start).
 #[utoipa::path(delete, path = "/users/me", tag = "users", security(("accessToken" = [])),
     responses((status = 204, description = "The account is gone.")))]
 async fn delete_account(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {

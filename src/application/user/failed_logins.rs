@@ -1,0 +1,177 @@
+//! How many wrong passwords an account takes, from any address.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::TimeDelta;
+use sha2::{Digest, Sha256};
+
+use crate::{application::error::AppError, domain::clock::Instant};
+
+/// How long failures are remembered at most, and so how long an account can be locked at most.
+const WINDOW: TimeDelta = TimeDelta::hours(1);
+
+/// Counts failed logins by credential: an e-mail address with the password hash that the attempts are verified against.
+///
+/// An attempt is counted before its password is hashed, and taken back unless the password is wrong. So attempts that
+/// run at the same time are all counted, and the debt of an account never exceeds an hour. The count falls evenly, by
+/// the limit in an hour. A new password hash begins a new count, on every instance. Each instance counts by itself.
+pub(super) struct FailedLoginLimiter {
+    /// An hour; 0 for any number.
+    limit: u32,
+    /// By digest: an address that a client made up may be long, and isn't kept.
+    debts: Mutex<HashMap<Credential, Debt>>,
+}
+
+type Credential = [u8; 32];
+
+/// As of an instant.
+#[derive(Clone, Copy)]
+struct Debt {
+    /// How long until all failures are forgotten.
+    left: TimeDelta,
+    at: Instant,
+}
+
+impl Debt {
+    fn left(self, now: Instant) -> TimeDelta {
+        // A clock that was set back forgives nothing, and adds nothing.
+        (self.left - (now - self.at).max(TimeDelta::zero())).max(TimeDelta::zero())
+    }
+}
+
+/// An attempt that counts as failed until it is dropped, and for good once it [has failed](Self::fail).
+#[must_use = "a dropped attempt isn't counted"]
+pub(super) struct Attempt<'a> {
+    limiter: &'a FailedLoginLimiter,
+    /// `None` without a limit.
+    reserved: Option<(Credential, TimeDelta)>,
+}
+
+impl Attempt<'_> {
+    /// Keeps the attempt counted.
+    pub(super) fn fail(mut self) {
+        self.reserved = None;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let Some((credential, each)) = self.reserved else { return };
+        if let Some(debt) = self.limiter.lock().get_mut(&credential) {
+            debt.left -= each;
+        }
+    }
+}
+
+impl FailedLoginLimiter {
+    pub(super) fn new(limit: u32) -> Self {
+        Self { limit, debts: Mutex::default() }
+    }
+
+    /// Counts an attempt, or refuses it with [`AppError::TooOften`] when the credential has no room for a failure.
+    pub(super) fn reserve(
+        &self,
+        email_key: &str,
+        password_hash: Option<&str>,
+        now: Instant,
+    ) -> Result<Attempt<'_>, AppError> {
+        let Some(each) = self.each() else { return Ok(Attempt { limiter: self, reserved: None }) };
+        let credential = digest(email_key, password_hash);
+        let mut debts = self.lock();
+        let debt = debts.entry(credential).or_insert(Debt { left: TimeDelta::zero(), at: now });
+        let excess = debt.left(now) + each - WINDOW;
+        if excess > TimeDelta::zero() {
+            let seconds = u64::try_from(excess.num_milliseconds()).unwrap_or(0).div_ceil(1_000).max(1);
+            return Err(AppError::TooOften { retry_after_seconds: u32::try_from(seconds).unwrap_or(u32::MAX) });
+        }
+        *debt = Debt { left: debt.left(now) + each, at: now.max(debt.at) };
+        Ok(Attempt { limiter: self, reserved: Some((credential, each)) })
+    }
+
+    /// Forgets credentials without debt: to be called every few seconds.
+    pub(super) fn forget(&self, now: Instant) {
+        self.lock().retain(|_, debt| debt.left(now) > TimeDelta::zero());
+    }
+
+    /// How long one failure counts.
+    fn each(&self) -> Option<TimeDelta> {
+        WINDOW.checked_div(i32::try_from(self.limit).unwrap_or(i32::MAX))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Credential, Debt>> {
+        self.debts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn digest(email_key: &str, password_hash: Option<&str>) -> Credential {
+    // No address contains the separator.
+    Sha256::new().chain_update(email_key).chain_update("\n").chain_update(password_hash.unwrap_or("")).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: Option<&str> = Some("a hash");
+
+    /// How long the next attempt must wait; it isn't counted.
+    fn wait(limiter: &FailedLoginLimiter, now: Instant) -> u32 {
+        match limiter.reserve("a", HASH, now) {
+            Ok(_) => 0,
+            Err(AppError::TooOften { retry_after_seconds }) => retry_after_seconds,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn an_account_takes_so_many_wrong_passwords_and_then_one_at_a_time() {
+        let limiter = FailedLoginLimiter::new(4);
+        let start = Instant::default();
+        for _ in 0..4 {
+            limiter.reserve("a", HASH, start).unwrap().fail();
+        }
+        assert_eq!(wait(&limiter, start), 15 * 60);
+        assert!(limiter.reserve("b", HASH, start).is_ok(), "another account");
+        assert!(limiter.reserve("a", Some("another hash"), start).is_ok(), "another password");
+        let later = start + TimeDelta::minutes(15);
+        assert_eq!(wait(&limiter, later - TimeDelta::milliseconds(1)), 1);
+        assert_eq!(wait(&limiter, later), 0);
+        limiter.reserve("a", HASH, later).unwrap().fail();
+        assert_eq!(wait(&limiter, later), 15 * 60);
+    }
+
+    #[test]
+    fn concurrent_attempts_are_counted_before_they_are_verified() {
+        let limiter = FailedLoginLimiter::new(4);
+        let start = Instant::default();
+        let mut attempts: Vec<_> = (0..4).map(|_| limiter.reserve("a", HASH, start).unwrap()).collect();
+        assert_eq!(wait(&limiter, start), 15 * 60);
+        // One had the right password, or was given up.
+        drop(attempts.pop());
+        assert_eq!(wait(&limiter, start), 0);
+        for attempt in attempts {
+            attempt.fail();
+        }
+        limiter.reserve("a", HASH, start).unwrap().fail();
+        assert_eq!(wait(&limiter, start), 15 * 60, "an hour in all");
+    }
+
+    #[test]
+    fn an_account_without_failures_takes_no_memory() {
+        let limiter = FailedLoginLimiter::new(2);
+        let start = Instant::default();
+        limiter.reserve("a", HASH, start).unwrap().fail();
+        drop(limiter.reserve("b", HASH, start).unwrap());
+        limiter.forget(start + TimeDelta::minutes(29));
+        assert_eq!(limiter.lock().len(), 1);
+        limiter.forget(start + TimeDelta::minutes(30));
+        assert_eq!(limiter.lock().len(), 0);
+        let off = FailedLoginLimiter::new(0);
+        off.reserve("a", HASH, start).unwrap().fail();
+        assert_eq!(off.lock().len(), 0);
+        assert_eq!(wait(&off, start), 0);
+    }
+}
