@@ -8,6 +8,7 @@ use chrono::{TimeDelta, Timelike};
 use crate::{
     application::{concert::CreatePerformance, error::AppError},
     domain::{
+        clock::Instant,
         concert::{ConcertFields, ConcertFilter, Seating, Section},
         id::{ConcertId, UserId, VenueId},
         points::Points,
@@ -79,7 +80,8 @@ async fn has_concerts(app: &App) -> anyhow::Result<bool> {
     let filter = ConcertFilter {
         query: Some(CONCERTS[0].0.to_owned()),
         category: None,
-        from: None,
+        // Those of a demo long ago as well.
+        from: Some(Instant::UNIX_EPOCH),
         to: None,
         after: None,
         limit: 1,

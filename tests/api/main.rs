@@ -8,6 +8,7 @@ mod session_limits;
 mod sessions;
 mod users;
 
+mod catalogue_bounds;
 mod catalogue_cache;
 mod concerts;
 mod draw;

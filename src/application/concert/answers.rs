@@ -24,8 +24,10 @@ const IDLE: Duration = Duration::from_secs(10);
 /// What was answered, or why not.
 struct Answer<T> {
     result: Result<T, AppError>,
-    /// Taken before it was read.
+    /// Taken before anything of it was read.
     read_at: Instant,
+    /// Whether a part of it was read for another answer.
+    is_shared: bool,
     changes: u64,
     presentation: OnceLock<Presentation>,
 }
@@ -45,6 +47,14 @@ impl Presentation {
         bytes.hash(&mut hasher);
         Self { bytes: Arc::new(bytes), digest: hasher.finish() }
     }
+}
+
+/// What a read finds.
+pub(super) struct Reading<T> {
+    /// The answer.
+    pub(super) value: T,
+    /// When the oldest of its shared parts was read, if it has any.
+    pub(super) as_of: Option<Instant>,
 }
 
 /// An answer as somebody gets it.
@@ -110,7 +120,7 @@ where
     /// What is kept for `key`, or what `read` finds: once for all who ask meanwhile. A rule's no is an answer, too.
     pub(super) async fn get<F>(&self, key: &K, read: impl Fn() -> F) -> Result<Published<T>, AppError>
     where
-        F: Future<Output = Result<T, AppError>> + Send,
+        F: Future<Output = Result<Reading<T>, AppError>> + Send,
     {
         if self.max_age.is_zero() {
             return Ok(Published { answer: self.read(&read).await, is_kept: false });
@@ -119,7 +129,7 @@ where
             let (changes, now) = (self.changes.count(), self.clock.now());
             let is_over = |answer: &Arc<Answer<T>>| !self.is_good(answer, changes, now);
             let entry = self.kept.entry_by_ref(key).or_insert_with_if(self.read(&read), is_over).await;
-            let is_kept = !entry.is_fresh();
+            let is_kept = !entry.is_fresh() || entry.value().is_shared;
             let answer = entry.into_value();
             // A reading that somebody else had begun before the change.
             if answer.changes < changes {
@@ -134,10 +144,18 @@ where
 
     async fn read<F>(&self, read: &impl Fn() -> F) -> Arc<Answer<T>>
     where
-        F: Future<Output = Result<T, AppError>>,
+        F: Future<Output = Result<Reading<T>, AppError>>,
     {
-        let (changes, read_at) = (self.changes.count(), self.clock.now());
-        Arc::new(Answer { result: read().await, read_at, changes, presentation: OnceLock::new() })
+        let (changes, now) = (self.changes.count(), self.clock.now());
+        let reading = read().await;
+        let read_at = reading.as_ref().ok().and_then(|reading| reading.as_of).map_or(now, |as_of| as_of.min(now));
+        Arc::new(Answer {
+            result: reading.map(|reading| reading.value),
+            read_at,
+            is_shared: read_at < now,
+            changes,
+            presentation: OnceLock::new(),
+        })
     }
 
     fn is_good(&self, answer: &Answer<T>, changes: u64, now: Instant) -> bool {
@@ -176,7 +194,7 @@ mod tests {
             let read = || async {
                 let count = self.count.fetch_add(1, Ordering::SeqCst) + 1;
                 tokio::task::yield_now().await;
-                Ok(count)
+                Ok(Reading { value: count, as_of: None })
             };
             *self.answers.get(&key, read).await.unwrap().answer.result.as_ref().unwrap()
         }

@@ -9,6 +9,7 @@ mod cancellation;
 mod catalogue;
 mod promoter;
 mod seat_board;
+mod seat_counts;
 mod seat_events;
 mod seat_layout;
 mod seat_map;

@@ -18,7 +18,8 @@ pub struct ConcertFilter {
     pub query: Option<String>,
     /// The whole category, without case.
     pub category: Option<String>,
-    /// Only with a performance at or after this.
+    /// Only with a performance at or after this. Without both dates: only those with a performance that hasn't begun, or
+    /// without any.
     pub from: Option<Instant>,
     /// Only with a performance before this.
     pub to: Option<Instant>,
@@ -58,8 +59,9 @@ pub trait ConcertRepository: Send {
     /// A concert, locked until the transaction ends.
     async fn lock_concert(&mut self, id: ConcertId) -> Result<Option<Concert>, RepositoryError>;
 
-    /// Concerts in the list's order: soonest first, then by id. No lock.
-    async fn list_concerts(&mut self, filter: &ConcertFilter) -> Result<Page<Concert>, RepositoryError>;
+    /// Concerts in the list's order, then by id: with dates by their first performance; without, only upcoming ones, by the
+    /// next performance that hasn't begun at `now`. A concert's `listed_at` is what it is ordered by. No lock.
+    async fn list_concerts(&mut self, filter: &ConcertFilter, now: Instant) -> Result<Page<Concert>, RepositoryError>;
 
     /// Writes what is said of a concert.
     async fn update_concert(&mut self, id: ConcertId, fields: &ConcertFields) -> Result<(), RepositoryError>;

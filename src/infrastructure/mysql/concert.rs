@@ -186,28 +186,16 @@ fn containing(part: &str) -> String {
     pattern
 }
 
-fn concerts_query(filter: &ConcertFilter) -> QueryBuilder<MySql> {
+/// Concerts by dates, past ones included, in the order of their first performance; without dates what is to come.
+fn concerts_query(filter: &ConcertFilter, now: Instant) -> QueryBuilder<MySql> {
+    if filter.from.is_none() && filter.to.is_none() {
+        return upcoming_query(filter, datetime(now));
+    }
     let mut query = QueryBuilder::new(CONCERT);
     query.push(" WHERE c.deleted_at IS NULL");
-    if let Some(category) = &filter.category {
-        query.push(" AND c.category = ").push_bind(category.as_str());
-    }
-    if let Some(part) = &filter.query {
-        let pattern = containing(part);
-        query.push(" AND (c.title LIKE ").push_bind(pattern.clone()).push(" ESCAPE '!'");
-        query.push(" OR c.artist LIKE ").push_bind(pattern).push(" ESCAPE '!')");
-    }
+    push_words(&mut query, filter);
     push_dates(&mut query, filter.from.map(datetime), filter.to.map(datetime));
-    if let Some((listed_at, id)) = filter.after {
-        query.push(" AND (c.listed_at > ").push_bind(datetime(listed_at));
-        query
-            .push(" OR (c.listed_at = ")
-            .push_bind(datetime(listed_at))
-            .push(" AND c.id > ")
-            .push_bind(id.0)
-            .push("))");
-    }
-    query.push(" ORDER BY c.listed_at, c.id LIMIT ").push_bind(one_more(filter.limit));
+    push_page(&mut query, filter, "c.listed_at", "c.id");
     query
 }
 
@@ -231,6 +219,53 @@ fn push_dates(query: &mut QueryBuilder<MySql>, from: Option<NaiveDateTime>, to: 
         query.push(" AND p.starts_at >= ").push_bind(from).push(" AND p.starts_at < ").push_bind(to);
         query.push(" LIMIT 1) IS NOT NULL");
     }
+}
+
+/// Concerts in the order of the next performance that hasn't begun, then those without a performance.
+///
+/// Those whose first performance is to come are read in the order of `ix_concerts_listed`, no further than the page. Those
+/// that have begun and go on are few at any time: `ix_concerts_last` finds them, and `ix_performances_concert` the next
+/// performance of each.
+fn upcoming_query(filter: &ConcertFilter, now: NaiveDateTime) -> QueryBuilder<MySql> {
+    let mut query = QueryBuilder::new("(");
+    query.push(CONCERT).push(" WHERE c.deleted_at IS NULL AND c.listed_at > ").push_bind(now);
+    push_words(&mut query, filter);
+    push_page(&mut query, filter, "c.listed_at", "c.id");
+    query.push(
+        ") UNION ALL (SELECT id, title, artist, category, description, first_performance_at, last_performance_at, \
+         min_price, max_price, next_at AS listed_at FROM (SELECT c.id, c.title, c.artist, c.category, c.description, \
+         c.first_performance_at, c.last_performance_at, c.min_price, c.max_price, \
+         (SELECT p.starts_at FROM performances p FORCE INDEX (ix_performances_concert) \
+         WHERE p.concert_id = c.id AND p.cancelled_at IS NULL AND p.starts_at > ",
+    );
+    query.push_bind(now).push(" ORDER BY p.starts_at LIMIT 1) AS next_at FROM concerts c WHERE c.deleted_at IS NULL");
+    query.push(" AND c.listed_at <= ").push_bind(now).push(" AND c.last_performance_at > ").push_bind(now);
+    push_words(&mut query, filter);
+    query.push(") running WHERE next_at IS NOT NULL");
+    push_page(&mut query, filter, "next_at", "id");
+    query.push(") ORDER BY listed_at, id LIMIT ").push_bind(one_more(filter.limit));
+    query
+}
+
+fn push_words(query: &mut QueryBuilder<MySql>, filter: &ConcertFilter) {
+    if let Some(category) = &filter.category {
+        query.push(" AND c.category = ").push_bind(category.clone());
+    }
+    if let Some(part) = &filter.query {
+        let pattern = containing(part);
+        query.push(" AND (c.title LIKE ").push_bind(pattern.clone()).push(" ESCAPE '!'");
+        query.push(" OR c.artist LIKE ").push_bind(pattern).push(" ESCAPE '!')");
+    }
+}
+
+/// The next page behind `after`, in the order of these two columns.
+fn push_page(query: &mut QueryBuilder<MySql>, filter: &ConcertFilter, at: &'static str, id: &'static str) {
+    if let Some((listed_at, concert_id)) = filter.after {
+        query.push(" AND (").push(at).push(" > ").push_bind(datetime(listed_at));
+        query.push(" OR (").push(at).push(" = ").push_bind(datetime(listed_at));
+        query.push(" AND ").push(id).push(" > ").push_bind(concert_id.0).push("))");
+    }
+    query.push(" ORDER BY ").push(at).push(", ").push(id).push(" LIMIT ").push_bind(one_more(filter.limit));
 }
 
 /// One row more than a page has tells whether another page follows.
@@ -340,8 +375,8 @@ impl ConcertRepository for Session {
         row.map(Concert::try_from).transpose()
     }
 
-    async fn list_concerts(&mut self, filter: &ConcertFilter) -> Result<Page<Concert>, RepositoryError> {
-        let mut query = concerts_query(filter);
+    async fn list_concerts(&mut self, filter: &ConcertFilter, now: Instant) -> Result<Page<Concert>, RepositoryError> {
+        let mut query = concerts_query(filter, now);
         let rows: Vec<ConcertRow> = query.build_query_as().fetch_all(self.connection()).await?;
         Ok(Page::of(into_all(rows)?, filter.limit))
     }
@@ -620,11 +655,11 @@ mod tests {
             ("", vec![sale.concert_id, odd]),
         ] {
             let filter = ConcertFilter { query: Some(word.to_owned()), ..everything() };
-            let found = concerts.list_concerts(&filter).await.unwrap();
+            let found = concerts.list_concerts(&filter, at(0)).await.unwrap();
             assert_eq!(found.items.iter().map(|concert| concert.id).collect::<Vec<_>>(), expected, "{word:?}");
         }
         let jazz = ConcertFilter { category: Some("jazz".to_owned()), ..everything() };
-        assert_eq!(concerts.list_concerts(&jazz).await.unwrap().items[0].id, odd);
+        assert_eq!(concerts.list_concerts(&jazz, at(0)).await.unwrap().items[0].id, odd);
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
@@ -660,7 +695,7 @@ mod tests {
             (day(8), day(10), 0),
         ] {
             let filter = ConcertFilter { from, to, ..everything() };
-            assert_eq!(concerts.list_concerts(&filter).await.unwrap().items.len(), expected, "{from:?} {to:?}");
+            assert_eq!(concerts.list_concerts(&filter, at(0)).await.unwrap().items.len(), expected, "{from:?} {to:?}");
         }
     }
 
@@ -675,7 +710,7 @@ mod tests {
         let mut listed = Vec::new();
         let mut filter = ConcertFilter { limit: 1, ..everything() };
         loop {
-            let page = concerts.list_concerts(&filter).await.unwrap();
+            let page = concerts.list_concerts(&filter, at(0)).await.unwrap();
             filter.after = page.items.last().map(|concert| (concert.listed_at, concert.id));
             listed.extend(page.items.iter().map(|concert| concert.id));
             if !page.more {
@@ -693,7 +728,7 @@ mod tests {
         assert!(concerts.find_performance(sale.performance_id).await.unwrap().is_none());
         assert!(concerts.share_performances(&[sale.performance_id]).await.unwrap().is_empty());
         assert!(concerts.list_performances(sale.concert_id, at(0), None, 9).await.unwrap().items.is_empty());
-        assert_eq!(concerts.list_concerts(&everything()).await.unwrap().items.len(), 2);
+        assert_eq!(concerts.list_concerts(&everything(), at(0)).await.unwrap().items.len(), 2);
         for error in [
             concerts.delete_concert(sale.concert_id, at(1)).await,
             concerts.update_concert(sale.concert_id, &concert("Other", "x")).await,
@@ -718,7 +753,7 @@ mod tests {
         let page = concerts.list_performances(sale.concert_id, at(0), after, 9).await.unwrap();
         assert_eq!(page.items.iter().map(|it| it.id).collect::<Vec<_>>(), [id]);
         let filter = ConcertFilter { from: Some(starts_at), to: Some(at(1_000_000_001)), ..everything() };
-        assert_eq!(concerts.list_concerts(&filter).await.unwrap().items.len(), 1);
+        assert_eq!(concerts.list_concerts(&filter, at(0)).await.unwrap().items.len(), 1);
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]

@@ -92,7 +92,7 @@ impl From<ConcertDetailsInfo> for ConcertDetailsResponse {
     }
 }
 
-/// A page of concerts, soonest first.
+/// A page of concerts.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ConcertListResponse {
@@ -163,17 +163,20 @@ struct PerformanceListResponse {
     next_cursor: Option<String>,
 }
 
-/// What is on, soonest first.
+/// What is on, soonest first: by the next performance that hasn't begun, at last concerts without a performance.
 ///
-/// As it was a second ago at most; a performance or a price that was added is there as soon.
+/// With `from` or `to`, past concerts as well, by their first performance. It is as it was a second ago at most; a performance
+/// or a price that was added is there as soon.
 #[utoipa::path(get, path = "/concerts", tag = "concerts",
     params(
         ("query" = Option<String>, Query, max_length = 200, description = "Part of the title or the artist."),
         ("category" = Option<String>, Query, max_length = 200, description = "The whole category."),
         ("from" = Option<String>, Query, description = "Only with a performance at or after this: an instant, or a \
-            date, which stands for its midnight in UTC.", example = "2026-11-20"),
+            date, which stands for its midnight in UTC. A fraction of a second counts as the whole second after it.",
+            example = "2026-11-20"),
         ("to" = Option<String>, Query, description = "Only with a performance before this: an instant, or a date, \
-            which stands for its midnight in UTC.", example = "2026-12-24T00:00:00Z"),
+            which stands for its midnight in UTC. A fraction of a second counts as the whole second after it.",
+            example = "2026-12-24T00:00:00Z"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
         ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
         ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
@@ -186,8 +189,8 @@ async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Qu
     let limit = query.limit();
     let text = query.parse("query", search_text).filter(|text| !text.is_empty());
     let category = query.parse("category", search_text).filter(|text| !text.is_empty());
-    let from = query.parse("from", instant_or_date);
-    let to = query.parse("to", instant_or_date);
+    let from = query.parse("from", instant_or_date).map(next_second);
+    let to = query.parse("to", instant_or_date).map(next_second);
     let after = query.cursor::<2>()?.map(|[at, id]| read_place(&at, &id, ConcertId)).transpose()?;
     query.finish()?;
     let page = app.concerts.list_concerts(&ConcertFilter { query: text, category, from, to, after, limit }).await?;
@@ -253,6 +256,13 @@ async fn list_performances(
 fn read_place<T>(at: &str, id: &str, of_number: impl FnOnce(u64) -> T) -> HandlerResult<(Instant, T)> {
     let CursorInstant(at) = cursor_part(at)?;
     Ok((at, of_number(cursor_part(id)?)))
+}
+
+/// The first whole second that isn't before this: performances begin on whole seconds, and one answer serves all instants in
+/// between.
+fn next_second(instant: Instant) -> Instant {
+    let seconds = instant.timestamp() + i64::from(instant.timestamp_subsec_nanos() > 0);
+    Instant::from_timestamp(seconds, 0).unwrap_or(instant)
 }
 
 fn search_text(text: &str) -> Result<String, &'static str> {

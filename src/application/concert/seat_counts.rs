@@ -1,0 +1,116 @@
+//! How many seats of each performance are taken: counted at most once a second for all lists together.
+//!
+//! Anonymous readers choose the lists, so a count belongs to its performance and not to a list. One counting query runs at a
+//! time: a reader that waits for it finds its counts done. Anonymous readers thus keep one connection busy, whatever they
+//! ask for.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+
+use crate::{
+    application::{Ports, error::AppError},
+    domain::{clock::Instant, id::PerformanceId},
+};
+
+/// How many performances one query counts at most.
+const BATCH: usize = 1_024;
+
+/// Taken seats by performance, with the instant of the oldest count.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// How many seats are held or sold.
+    pub(super) claimed: HashMap<PerformanceId, u32>,
+    /// Before this instant none of them was counted; `None` without a count.
+    pub(super) as_of: Option<Instant>,
+}
+
+impl Counts {
+    fn add(&mut self, id: PerformanceId, count: Count) {
+        self.claimed.insert(id, count.claimed);
+        self.as_of = Some(self.as_of.map_or(count.counted_at, |as_of| as_of.min(count.counted_at)));
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    claimed: u32,
+    counted_at: Instant,
+}
+
+/// The counts of this instance that aren't older than `max_age`.
+pub(super) struct SeatCounts {
+    ports: Ports,
+    max_age: TimeDelta,
+    kept: Mutex<HashMap<PerformanceId, Count>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl SeatCounts {
+    pub(super) fn new(ports: &Ports, max_age: Duration) -> Self {
+        Self {
+            ports: ports.clone(),
+            max_age: TimeDelta::from_std(max_age).unwrap_or(TimeDelta::zero()),
+            kept: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The taken seats of these performances, each counted less than `max_age` ago.
+    pub(super) async fn of(&self, ids: &[PerformanceId]) -> Result<Counts, AppError> {
+        let (counts, missing) = self.split(ids);
+        if missing.is_empty() {
+            return Ok(counts);
+        }
+        let _turn = self.turn.lock().await;
+        let (mut counts, missing) = self.split(ids);
+        for ids in missing.chunks(BATCH) {
+            for (id, count) in self.count(ids).await? {
+                counts.add(id, count);
+            }
+        }
+        Ok(counts)
+    }
+
+    /// What is kept of these, and what isn't.
+    fn split(&self, ids: &[PerformanceId]) -> (Counts, Vec<PerformanceId>) {
+        let now = self.ports.now();
+        let kept = self.lock();
+        let (mut counts, mut missing) = (Counts::default(), Vec::new());
+        for id in ids {
+            match kept.get(id).filter(|count| self.is_good(count, now)) {
+                Some(count) => counts.add(*id, *count),
+                None => missing.push(*id),
+            }
+        }
+        (counts, missing)
+    }
+
+    async fn count(&self, ids: &[PerformanceId]) -> Result<Vec<(PerformanceId, Count)>, AppError> {
+        let now = self.ports.now();
+        let found = {
+            let mut repositories = self.ports.database.read().await?;
+            repositories.concerts().list_occupancy(ids, now).await?
+        };
+        let claimed: HashMap<_, _> = found.into_iter().map(|found| (found.performance_id, found.claimed)).collect();
+        let count =
+            |id: &PerformanceId| (*id, Count { claimed: claimed.get(id).copied().unwrap_or(0), counted_at: now });
+        let counts: Vec<_> = ids.iter().map(count).collect();
+        let mut kept = self.lock();
+        kept.retain(|_, count| self.is_good(count, now));
+        kept.extend(counts.iter().copied());
+        Ok(counts)
+    }
+
+    fn is_good(&self, count: &Count, now: Instant) -> bool {
+        (now - count.counted_at).abs() < self.max_age
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PerformanceId, Count>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
