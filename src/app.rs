@@ -33,6 +33,7 @@ use crate::{
         mysql::{self, KeptStatements, MySqlDatabase, PoolSettings, Pulse},
         password::Argon2Hasher,
         randomness::OsRandomness,
+        seed_vault::AeadSeedVault,
         token_signer::HmacTokenSigner,
     },
     interfaces::{
@@ -99,12 +100,14 @@ impl App {
         };
         let randomness: Arc<dyn Randomness> = Arc::new(OsRandomness);
         let signer = HmacTokenSigner::new(&config.token_secrets.0).context("TOKEN_SECRET")?;
+        let seeds = AeadSeedVault::new(&config.token_secrets.0, Arc::clone(&randomness)).context("TOKEN_SECRET")?;
         let ports = Ports {
             database: database(&request_pool, "requests"),
             back_office: database(&back_office_pool, "back_office"),
             clock: Arc::clone(&clock),
             randomness: Arc::clone(&randomness),
             signer: Arc::new(signer),
+            seeds: Arc::new(seeds),
             has_data_platform: config.data_platform_url.is_some(),
             events_written: Arc::default(),
             seats_changed: Changes::default(),

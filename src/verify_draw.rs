@@ -69,8 +69,9 @@ pub fn verify(draw: &str, entrants: &str, token: Option<&str>) -> Result<Verifie
     let draw: Published = serde_json::from_str(draw).map_err(|error| Flaw::Unreadable(error.to_string()))?;
     let (seed, announced) = draw.seed.zip(draw.entrant_count).ok_or(Flaw::NotMade)?;
     let seed = Seed::from_hex(&seed).ok_or_else(|| Flaw::Unreadable("the seed is not 64 hex digits".to_owned()))?;
-    if seed.commitment() != draw.commitment {
-        return Err(Flaw::Commitment(seed.commitment()));
+    let commitment = seed.commitment().hex();
+    if commitment != draw.commitment {
+        return Err(Flaw::Commitment(commitment));
     }
     let wanted = token.map(Entrant::of);
     let (mut found, mut last, mut place) = (0, None, None);
@@ -106,7 +107,8 @@ mod tests {
         let seed = Seed::new([9; 32]);
         let mut entrants = ["a", "b", "c"].map(Entrant::of).to_vec();
         entrants.sort_by_key(|entrant| seed.rank(entrant));
-        let draw = json!({"commitment": seed.commitment(), "seed": seed.hex(), "entrantCount": 3, "algorithm": "…"});
+        let draw =
+            json!({"commitment": seed.commitment().hex(), "seed": seed.hex(), "entrantCount": 3, "algorithm": "…"});
         (draw.to_string(), entrants.iter().map(Entrant::hex).collect())
     }
 
@@ -132,7 +134,7 @@ mod tests {
             draw[member] = value;
             draw.to_string()
         };
-        let commitment = Flaw::Commitment(other.commitment());
+        let commitment = Flaw::Commitment(other.commitment().hex());
         assert_eq!(verify(&with("seed", json!(other.hex())), &text(&lines), None), Err(commitment));
         for member in ["seed", "entrantCount"] {
             assert_eq!(verify(&with(member, json!(null)), &text(&lines), None), Err(Flaw::NotMade));

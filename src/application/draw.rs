@@ -4,10 +4,11 @@
 //! longer the more they are: a few are written at once, many in the ticks that follow, by whichever instance has the
 //! lock. The order needs no place to be kept: seed and entrants don't change any more.
 
+use super::{Ports, error::AppError};
 use crate::domain::{
     clock::Instant,
-    id::QueueTokenId,
-    queue::{DrawRepository, Queue},
+    id::ConcertId,
+    queue::{Draw, DrawRepository, DrawSeed, Drawn, Queue, Seed},
     repository_error::RepositoryError,
     unit_of_work::UnitOfWork,
 };
@@ -15,46 +16,93 @@ use crate::domain::{
 /// How many places one transaction writes at most: it keeps the queue's lock for a bounded time.
 pub(crate) const BATCH: u32 = 2_000;
 
+/// How many seeds one run seals at most.
+const SEEDS: u32 = 1_000;
+
 /// How many ranks are worked out before others get the thread.
 const RANKS: usize = 512;
 
-/// Gives those who came before the opening their places, if that is due. Whoever gives out other places does this first,
-/// so that nobody who comes later stands before them. Tells whether anything was changed: the queue is to be stored then.
-pub(crate) async fn settle(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> Result<bool, RepositoryError> {
+/// Makes the draw if it is due. Every writer that gives out places calls it first, so that later joiners stand behind the
+/// entrants. Returns whether the queue changed and is to be stored.
+pub(crate) async fn settle(
+    ports: &Ports,
+    uow: &mut dyn UnitOfWork,
+    queue: &mut Queue,
+    now: Instant,
+) -> Result<bool, RepositoryError> {
     let now = queue.present(now);
-    let mut changed = queue.is_draw_due(now);
-    if changed {
-        let entrants = uow.draws().count_entrants(queue.concert_id, queue.last_number).await?;
-        queue.make_draw(entrants, now);
-        if entrants <= BATCH {
-            let order = order(uow.draws(), queue).await?;
-            place_next(uow, queue, &order, now).await?;
-        }
+    let Some(draw) = queue.draw.filter(|_| queue.is_draw_due(now)) else { return Ok(false) };
+    let entrants = uow.draws().count_entrants(queue.concert_id, queue.last_number).await?;
+    let seed = reveal(ports, queue, &draw);
+    queue.make_draw(seed, entrants, now);
+    if entrants <= BATCH {
+        let order = order(uow.draws(), queue).await?;
+        place_next(uow, queue, &order, now).await?;
     }
-    if changed || queue.has_just_opened(now) {
-        changed |= place_undrawn(uow, queue, now).await?;
+    Ok(true)
+}
+
+/// Opens a draw's seed. If no configured secret opens it, a new seed is drawn instead: the sale opens in time and by
+/// chance, and every check of the draw fails, because the published commitment stays.
+fn reveal(ports: &Ports, queue: &Queue, draw: &Draw) -> Seed {
+    draw.open(queue.concert_id, &*ports.seeds).unwrap_or_else(|| {
+        tracing::error!(
+            concert.id = queue.concert_id.0,
+            "no secret in TOKEN_SECRET opens the seed of a draw that is due: a new seed breaks its commitment"
+        );
+        Seed::random(&*ports.randomness)
+    })
+}
+
+/// Seals the seeds of draws to come with the current secret. A former secret may have sealed one: it can be withdrawn after
+/// this. A former version of the server stored them in the clear.
+pub(crate) async fn seal_seeds(ports: &Ports) -> Result<(), AppError> {
+    let unsealed = {
+        let mut repositories = ports.database.read().await?;
+        repositories.draws().list_unsealed(ports.seeds.current_key(), SEEDS).await?
+    };
+    for concert_id in unsealed {
+        seal_seed(ports, concert_id).await?;
     }
-    Ok(changed)
+    Ok(())
+}
+
+async fn seal_seed(ports: &Ports, concert_id: ConcertId) -> Result<(), AppError> {
+    let mut uow = ports.database.begin().await?;
+    let Some(mut queue) = uow.queues().lock_queues(&[concert_id]).await?.pop() else { return Ok(()) };
+    let Some(draw) = queue.draw.filter(|draw| draw.made.is_none()) else { return Ok(()) };
+    let Some(seed) = draw.open(concert_id, &*ports.seeds) else {
+        tracing::error!(
+            concert.id = concert_id.0,
+            "no secret in TOKEN_SECRET opens the seed of a draw that is to come"
+        );
+        return Ok(());
+    };
+    queue.draw = Some(Draw { seed: DrawSeed::Sealed(ports.seeds.seal(concert_id, &seed)), ..draw });
+    uow.queues().update_queue(&queue).await?;
+    uow.commit().await?;
+    Ok(())
 }
 
 /// The tokens of a draw that was made, in drawn order; none if there is no such draw.
-pub(crate) async fn order(draws: &mut dyn DrawRepository, queue: &Queue) -> Result<Vec<QueueTokenId>, RepositoryError> {
-    let Some((seed, made)) = queue.draw.and_then(|draw| Some((draw.seed, draw.made?))) else { return Ok(Vec::new()) };
+pub(crate) async fn order(draws: &mut dyn DrawRepository, queue: &Queue) -> Result<Vec<Drawn>, RepositoryError> {
+    let Some((seed, made)) = queue.draw.and_then(|draw| draw.result()) else { return Ok(Vec::new()) };
     let entrants = draws.list_entrants(queue.concert_id, made.last_number).await?;
     let mut ranked = Vec::with_capacity(entrants.len());
     for entrants in entrants.chunks(RANKS) {
-        ranked.extend(entrants.iter().map(|(id, entrant)| (seed.rank(entrant), *id)));
+        ranked.extend(entrants.iter().map(|drawn| (seed.rank(&drawn.entrant), *drawn)));
         tokio::task::yield_now().await;
     }
-    ranked.sort_unstable();
-    Ok(ranked.into_iter().map(|(_, id)| id).collect())
+    ranked.sort_unstable_by_key(|(rank, drawn)| (*rank, drawn.id));
+    Ok(ranked.into_iter().map(|(_, drawn)| drawn).collect())
 }
 
-/// Writes the next places of a draw that was made; false if none was left to write.
+/// Writes the next places of a draw that was made, and its entrants into the list that is published; false if none was
+/// left to write.
 pub(crate) async fn place_next(
     uow: &mut dyn UnitOfWork,
     queue: &mut Queue,
-    order: &[QueueTokenId],
+    order: &[Drawn],
     now: Instant,
 ) -> Result<bool, RepositoryError> {
     let Some(made) = queue.pending_draw() else { return Ok(false) };
@@ -63,27 +111,8 @@ pub(crate) async fn place_next(
         return Err(RepositoryError::stale("the entrants of a draw"));
     }
     let left = uow.draws().write_places(&next, made.base + made.placed + 1, queue.present(now)).await?;
+    uow.draws().insert_drawn(queue.concert_id, made.placed + 1, &next).await?;
     queue.departures += left;
     queue.note_placed(u32::try_from(next.len()).unwrap_or(u32::MAX));
     Ok(true)
-}
-
-/// Gives places, in order of joining, to those who came before an opening that has no draw, since the concert had its
-/// own before.
-pub(crate) async fn place_undrawn(
-    uow: &mut dyn UnitOfWork,
-    queue: &mut Queue,
-    now: Instant,
-) -> Result<bool, RepositoryError> {
-    let mut changed = false;
-    while queue.settings.is_open(now) && queue.pending_draw().is_none() {
-        let scheduled = uow.queues().lock_scheduled(queue.concert_id, BATCH).await?;
-        if scheduled.is_empty() {
-            break;
-        }
-        let placed: Vec<_> = scheduled.into_iter().map(|token| queue.place(token)).collect();
-        uow.queues().update_tokens(&placed, now).await?;
-        changed = true;
-    }
-    Ok(changed)
 }

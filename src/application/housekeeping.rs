@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{Ports, error::AppError, event::EventUpkeep};
+use super::{Ports, draw, error::AppError, event::EventUpkeep};
 
 /// How many rows one batch removes.
 const BATCH: u32 = 500;
@@ -30,6 +30,7 @@ impl HousekeepingFacade {
 
     /// Removes a batch of what is old; tells whether there may be more. Safe to run anywhere, any time.
     pub async fn clean(&self) -> Result<bool, AppError> {
+        draw::seal_seeds(&self.ports).await?;
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
         let keys = uow.idempotency().delete_older(now - TimeDelta::days(KEY_DAYS), BATCH).await?;

@@ -30,6 +30,7 @@ use self::changes::Changes;
 use crate::domain::{
     clock::{Clock, Instant},
     id::{BookingId, EventId, PaymentId, TransactionId},
+    queue::SeedVault,
     randomness::{Randomness, new_uuid},
     token::TokenSigner,
     unit_of_work::Database,
@@ -59,6 +60,8 @@ pub struct Ports {
     pub randomness: Arc<dyn Randomness>,
     /// Signs and reads tokens.
     pub signer: Arc<dyn TokenSigner>,
+    /// Seals the seeds of draws to come.
+    pub seeds: Arc<dyn SeedVault>,
     /// Whether there is a data platform, to which every event goes.
     pub has_data_platform: bool,
     /// Notified of each commit of this instance that wrote events somebody is to be sent.

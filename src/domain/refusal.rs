@@ -135,6 +135,9 @@ pub enum Refusal {
     /// The performance has begun or is cancelled.
     #[error("Seats of this performance are no longer sold.")]
     SalesClosed,
+    /// The draw of the sale is made: its opening stays.
+    #[error("The sale has opened: its opening can't be changed any more. The mode PAUSED stops admission.")]
+    SalesAlreadyOpen,
     /// A hold is extended once.
     #[error("The hold has been extended already.")]
     HoldAlreadyExtended,
@@ -208,6 +211,7 @@ impl Refusal {
             | Self::TooFewSeats { .. }
             | Self::SeatLimitExceeded { .. }
             | Self::SalesClosed
+            | Self::SalesAlreadyOpen
             | Self::HoldAlreadyExtended
             | Self::HoldExpired
             | Self::BookingNotPayable { .. }

@@ -7,4 +7,5 @@ pub mod event_sender;
 pub mod mysql;
 pub mod password;
 pub mod randomness;
+pub mod seed_vault;
 pub mod token_signer;

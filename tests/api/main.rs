@@ -12,6 +12,7 @@ mod catalogue_bounds;
 mod catalogue_cache;
 mod concerts;
 mod draw;
+mod draw_rules;
 mod presence;
 mod queue;
 mod queue_events;

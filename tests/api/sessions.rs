@@ -24,7 +24,8 @@ use concert_reservation::{
         user::{Password, Role},
     },
     infrastructure::{
-        mysql::MySqlDatabase, password::Argon2Hasher, randomness::OsRandomness, token_signer::HmacTokenSigner,
+        mysql::MySqlDatabase, password::Argon2Hasher, randomness::OsRandomness, seed_vault::AeadSeedVault,
+        token_signer::HmacTokenSigner,
     },
 };
 use sqlx::MySqlPool;
@@ -56,6 +57,10 @@ impl World {
             clock: self.clock.clone(),
             randomness: Arc::new(OsRandomness),
             signer: Arc::new(HmacTokenSigner::new(&["a secret of more than 32 characters".to_owned()]).unwrap()),
+            seeds: Arc::new(
+                AeadSeedVault::new(&["a secret of more than 32 characters".to_owned()], Arc::new(OsRandomness))
+                    .unwrap(),
+            ),
             has_data_platform: false,
             events_written: Arc::default(),
             seats_changed: Changes::default(),

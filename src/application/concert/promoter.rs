@@ -10,7 +10,7 @@ use crate::{
         clock::Instant,
         concert::{ConcertFields, Seating, Venue},
         id::{ConcertId, VenueId},
-        queue::{Queue, QueueSettings, Seed},
+        queue::{Draw, Queue, QueueSettings},
         refusal::Refusal,
         text::Name,
         unit_of_work::Repositories,
@@ -144,8 +144,12 @@ impl ConcertFacade {
         queue_info(&mut *repositories, &queue, now).await
     }
 
-    /// Sets a concert's queue, or `ConcertNotFound`. Nobody is admitted meanwhile: the next to decide about the queue
-    /// does so by these settings. If they open the sale, those who were there before get their places at once.
+    /// Changes the settings of a concert's queue. No token is admitted meanwhile: the next decision about the queue uses
+    /// these settings. If they open the sale, its draw is made at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::ConcertNotFound`]; [`Refusal::SalesAlreadyOpen`] for another opening after the draw.
     pub async fn set_queue(&self, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {
         retry_on_contention(&*self.ports.randomness, || self.try_set_queue(id, settings)).await
     }
@@ -155,14 +159,11 @@ impl ConcertFacade {
         let mut uow = self.ports.back_office.begin().await?;
         let mut queue = uow.queues().lock_queues(&[id]).await?.pop().ok_or(Refusal::ConcertNotFound)?;
         // What is due by the settings so far is done by them.
-        draw::settle(&mut *uow, &mut queue, now).await?;
+        draw::settle(&self.ports, &mut *uow, &mut queue, now).await?;
         queue.decided_at = queue.present(now);
-        let mut seed = [0; 32];
-        self.ports.randomness.fill(&mut seed);
-        queue.set(settings, Seed::new(seed));
+        queue.set(settings, || Draw::prepare(id, &*self.ports.seeds, &*self.ports.randomness))?;
         let now = queue.decided_at;
-        draw::settle(&mut *uow, &mut queue, now).await?;
-        draw::place_undrawn(&mut *uow, &mut queue, now).await?;
+        draw::settle(&self.ports, &mut *uow, &mut queue, now).await?;
         uow.queues().update_queue(&queue).await?;
         let info = queue_info(&mut *uow, &queue, now).await?;
         uow.commit().await?;

@@ -12,8 +12,8 @@ use crate::{
     application::{draw, error::AppError},
     domain::{
         clock::Instant,
-        id::{ConcertId, QueueTokenId},
-        queue::{AdmissionRecord, Queue, QueueToken, admission_budget},
+        id::ConcertId,
+        queue::{AdmissionRecord, Drawn, Queue, QueueToken, admission_budget},
         repository_error::RepositoryError,
         unit_of_work::UnitOfWork,
     },
@@ -75,8 +75,7 @@ impl QueueFacade {
         let now = queue.present(self.ports.now());
         let expired = uow.queues().expire_lapsed(concert_id, now).await?;
         let mut changed = expired > 0;
-        changed |= draw::settle(&mut *uow, &mut queue, now).await?;
-        changed |= draw::place_undrawn(&mut *uow, &mut queue, now).await?;
+        changed |= draw::settle(&self.ports, &mut *uow, &mut queue, now).await?;
         if let Some(order) = self.orders.get(concert_id) {
             changed |= draw::place_next(&mut *uow, &mut queue, &order, now).await?;
         }
@@ -145,18 +144,18 @@ async fn budget(uow: &mut dyn UnitOfWork, queue: &Queue, now: Instant) -> Result
 
 /// The drawn orders that this instance is writing.
 #[derive(Debug, Default)]
-pub(super) struct Orders(Mutex<HashMap<ConcertId, Arc<Vec<QueueTokenId>>>>);
+pub(super) struct Orders(Mutex<HashMap<ConcertId, Arc<Vec<Drawn>>>>);
 
 impl Orders {
-    fn map(&self) -> MutexGuard<'_, HashMap<ConcertId, Arc<Vec<QueueTokenId>>>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<ConcertId, Arc<Vec<Drawn>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, id: ConcertId) -> Option<Arc<Vec<QueueTokenId>>> {
+    fn get(&self, id: ConcertId) -> Option<Arc<Vec<Drawn>>> {
         self.map().get(&id).cloned()
     }
 
-    fn insert(&self, id: ConcertId, order: Vec<QueueTokenId>) {
+    fn insert(&self, id: ConcertId, order: Vec<Drawn>) {
         self.map().insert(id, Arc::new(order));
     }
 

@@ -1,58 +1,115 @@
 //! The draw, for those who want to check it.
 
+use std::{sync::Arc, time::Duration};
+
 use futures::{Stream, TryStreamExt, stream};
+use moka::future::Cache;
+use tokio::sync::Semaphore;
 
 use super::QueueFacade;
 use crate::{
     application::{Ports, error::AppError},
     domain::{
+        clock::Instant,
         id::ConcertId,
-        queue::{DRAW_ALGORITHM, DrawMade, Queue},
+        queue::{Commitment, DRAW_ALGORITHM, Queue, Seed},
         refusal::Refusal,
+        repository_error::RepositoryError,
     },
 };
 
-/// How many entrants are read at once.
-const PAGE: u32 = 2_000;
+/// How many entrants a page of a list has at least, unless it is the last one: half a megabyte from the database.
+const PAGE: u32 = 16_000;
 
-/// What everybody may know of a draw.
+/// The most bytes of pages in memory.
+const PAGE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How long a page without readers stays in memory.
+const PAGE_IDLE: Duration = Duration::from_mins(1);
+
+/// How many pages are read at a time, whatever the number of readers.
+const PAGE_READERS: usize = 2;
+
+/// The length of an entrant's line: 64 hex digits and a line feed.
+const LINE: usize = 65;
+
+/// The public part of a draw.
 #[derive(Clone, Debug)]
 pub struct DrawInfo {
-    /// What binds to the seed.
+    /// Binds to the seed.
     pub commitment: String,
     /// The order, exactly.
     pub algorithm: &'static str,
     /// The opening as it is set.
-    pub sales_open_at: Option<crate::domain::clock::Instant>,
-    /// The seed and how many took part, once the draw was made.
-    pub made: Option<(String, u32)>,
+    pub sales_open_at: Option<Instant>,
+    /// The seed and the number of entrants, once the draw is made.
+    pub made: Option<(Seed, u32)>,
+}
+
+/// The list of a draw's entrants. It never changes.
+#[derive(Clone, Copy, Debug)]
+pub struct EntrantList {
+    concert_id: ConcertId,
+    /// Stands for the list: another draw has another one.
+    pub commitment: Commitment,
+    /// The number of lines.
+    pub entrant_count: u32,
+}
+
+impl EntrantList {
+    /// Its length in bytes.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.entrant_count) * LINE as u64
+    }
 }
 
 impl QueueFacade {
-    /// What is known of a concert's draw, or `ConcertNotFound`, `DrawNotFound`.
+    /// The public part of a concert's draw.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::ConcertNotFound`], [`Refusal::DrawNotFound`].
     pub async fn draw(&self, id: ConcertId) -> Result<DrawInfo, AppError> {
         let queue = self.drawing(id).await?;
         let draw = queue.draw.ok_or(Refusal::DrawNotFound)?;
         Ok(DrawInfo {
-            commitment: draw.seed.commitment(),
+            commitment: draw.commitment.hex(),
             algorithm: DRAW_ALGORITHM,
             sales_open_at: queue.settings.sales_open_at,
-            made: draw.made.map(|made| (draw.seed.hex(), made.entrant_count)),
+            made: draw.result().map(|(seed, made)| (seed, made.entrant_count)),
         })
     }
 
-    /// The entrants in drawn order, a line each, a few thousand at a time; `ConcertNotFound`, `DrawNotFound`,
-    /// `DrawNotMade` until all of the order is written.
+    /// The list of a draw's entrants, without its lines.
     ///
-    /// No connection is held while the reader is slow.
-    pub async fn entrants(
+    /// # Errors
+    ///
+    /// [`Refusal::ConcertNotFound`], [`Refusal::DrawNotFound`]; [`Refusal::DrawNotMade`] until all of the order is written.
+    pub async fn entrants(&self, id: ConcertId) -> Result<EntrantList, AppError> {
+        let draw = self.drawing(id).await?.draw.ok_or(Refusal::DrawNotFound)?;
+        let made = draw.made.filter(|made| !made.is_pending()).ok_or(Refusal::DrawNotMade)?;
+        Ok(EntrantList { concert_id: id, commitment: draw.commitment, entrant_count: made.entrant_count })
+    }
+
+    /// The lines of a list in drawn order, a page at a time. All readers share the pages in memory; a slow reader keeps
+    /// one page, and no connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::DrawNotMade`] if the lines aren't stored.
+    pub async fn entrant_lines(
         &self,
-        id: ConcertId,
-    ) -> Result<impl Stream<Item = Result<String, AppError>> + Send + 'static, AppError> {
-        let made = self.drawing(id).await?.draw.ok_or(Refusal::DrawNotFound)?.made;
-        let made = made.filter(|made| !made.is_pending()).ok_or(Refusal::DrawNotMade)?;
-        let ports = self.ports.clone();
-        Ok(stream::try_unfold(0, move |read| page(ports.clone(), id, made, read)).into_stream())
+        list: EntrantList,
+    ) -> Result<impl Stream<Item = Result<Arc<Vec<u8>>, AppError>> + Send + 'static, AppError> {
+        let pages = self.draw_pages.clone();
+        if list.entrant_count > 0 && pages.get(list, 0).await?.is_empty() {
+            return Err(Refusal::DrawNotMade.into());
+        }
+        Ok(stream::try_unfold(0, move |read| {
+            let pages = pages.clone();
+            async move { pages.next(list, read).await }
+        })
+        .into_stream())
     }
 
     async fn drawing(&self, id: ConcertId) -> Result<Queue, AppError> {
@@ -61,14 +118,54 @@ impl QueueFacade {
     }
 }
 
-/// The lines after the first `read` ones, and how many were read then.
-async fn page(ports: Ports, id: ConcertId, made: DrawMade, read: u32) -> Result<Option<(String, u32)>, AppError> {
-    let limit = PAGE.min(made.entrant_count - read);
-    if limit == 0 {
-        return Ok(None);
+/// The pages of published lists that this instance has in memory, by concert and number of entrants before the page.
+#[derive(Clone)]
+pub(super) struct DrawPages {
+    ports: Ports,
+    kept: Cache<(ConcertId, u32), Arc<Vec<u8>>>,
+    readers: Arc<Semaphore>,
+}
+
+impl DrawPages {
+    pub(super) fn new(ports: &Ports) -> Self {
+        let weight = |_: &_, page: &Arc<Vec<u8>>| u32::try_from(page.len()).unwrap_or(u32::MAX);
+        Self {
+            ports: ports.clone(),
+            kept: Cache::builder().max_capacity(PAGE_BYTES).weigher(weight).time_to_idle(PAGE_IDLE).build(),
+            readers: Arc::new(Semaphore::new(PAGE_READERS)),
+        }
     }
-    let mut repositories = ports.database.read().await?;
-    let drawn = repositories.draws().list_drawn(id, made.base + read, limit).await?;
-    let lines = drawn.iter().map(|(_, entrant)| entrant.hex() + "\n").collect();
-    Ok(Some((lines, read + limit)))
+
+    /// The page after the first `read` entrants, and how many are read with it; `None` at the end.
+    async fn next(&self, list: EntrantList, read: u32) -> Result<Option<(Arc<Vec<u8>>, u32)>, AppError> {
+        if read >= list.entrant_count {
+            return Ok(None);
+        }
+        let page = self.get(list, read).await?;
+        let lines = u32::try_from(page.len() / LINE).unwrap_or(u32::MAX);
+        // A list that ends early must not look like a whole one.
+        if lines == 0 || read.saturating_add(lines) > list.entrant_count {
+            return Err(RepositoryError::stale("the list of a draw's entrants").into());
+        }
+        Ok(Some((page, read + lines)))
+    }
+
+    /// Concurrent readers of a page share one read.
+    async fn get(&self, list: EntrantList, read: u32) -> Result<Arc<Vec<u8>>, AppError> {
+        let key = (list.concert_id, read);
+        let page = self.kept.try_get_with(key, self.read(list.concert_id, read)).await;
+        page.map_err(|error: Arc<AppError>| AppError::clone(&error))
+    }
+
+    async fn read(&self, id: ConcertId, read: u32) -> Result<Arc<Vec<u8>>, AppError> {
+        let _turn = self.readers.acquire().await.map_err(|_| AppError::Overloaded)?;
+        let mut repositories = self.ports.database.read().await?;
+        let entrants = repositories.draws().list_drawn(id, read, PAGE).await?;
+        let mut page = Vec::with_capacity(entrants.len() * LINE);
+        for entrant in entrants {
+            page.extend_from_slice(entrant.hex().as_bytes());
+            page.push(b'\n');
+        }
+        Ok(Arc::new(page))
+    }
 }

@@ -83,7 +83,7 @@ impl LaneWork for QueueWork {
         now: Instant,
         commands: &[&Command],
     ) -> Result<Vec<Result<Outcome, Refusal>>, RepositoryError> {
-        let mut lines = lock_lines(uow, &self.paces, now, commands).await?;
+        let mut lines = lock_lines(&self.ports, uow, &self.paces, now, commands).await?;
         let results: Vec<_> = commands
             .iter()
             .map(|command| {
@@ -145,6 +145,8 @@ struct Line {
     /// In mode `OPEN`: how many are active, or waiting and there; nobody is let in at once while they fill the house.
     present: u32,
     live: HashMap<UserId, QueueToken>,
+    /// Tokens that were left before the draw that is still to come: joining again revives them.
+    left_early: HashMap<UserId, QueueToken>,
     tokens: HashMap<QueueTokenId, QueueToken>,
     issued: BTreeSet<QueueTokenId>,
     changed: BTreeSet<QueueTokenId>,
@@ -166,10 +168,12 @@ impl Line {
             }
             self.keep(QueueToken { state: TokenState::Ended(Ending::Expired), ..token });
         }
-        let key_id = ports.signer.current_key();
-        let mut token = self.queue.issue(user_id, key_id, now).ok_or(Refusal::ConcertNotFound)?;
+        let mut token = match self.left_early.remove(&user_id) {
+            Some(token) => self.queue.revive(token, now),
+            None => self.issue(user_id, ports.signer.current_key(), now)?,
+        };
         if token.state == TokenState::Scheduled {
-            token.entrant = Some(Entrant::of(&ports.signer.queue_token(&token.claims(), key_id)));
+            token.entrant = Some(Entrant::of(&ports.signer.queue_token(&token.claims(), token.key_id)));
         }
         let settings = self.queue.settings;
         let is_open_sale = settings.admits_at_once(now);
@@ -199,10 +203,15 @@ impl Line {
         let is_noted = is_watched || is_open_sale;
         token.present_until = poll_after_seconds.filter(|_| is_noted).map(|seconds| present_until(now, seconds));
         self.present += 1;
-        self.issued.insert(token.id);
-        self.tokens.insert(token.id, token);
+        self.keep(token);
         self.live.insert(user_id, token);
         Ok(self.joined(token, true, poll_after_seconds))
+    }
+
+    fn issue(&mut self, user_id: UserId, key_id: u32, now: Instant) -> Result<QueueToken, Refusal> {
+        let token = self.queue.issue(user_id, key_id, now).ok_or(Refusal::ConcertNotFound)?;
+        self.issued.insert(token.id);
+        Ok(token)
     }
 
     fn joined(&self, token: QueueToken, created: bool, poll_after_seconds: Option<u32>) -> Outcome {
@@ -225,9 +234,12 @@ impl Line {
             }
         };
         self.abandoned.push(was);
-        let token = self.queue.withdraw(token);
-        self.keep(QueueToken { state: TokenState::Ended(Ending::Left), ..token });
+        let token = QueueToken { state: TokenState::Ended(Ending::Left), ..self.queue.withdraw(token) };
+        self.keep(token);
         self.live.remove(&user_id);
+        if token.place.is_none() && self.queue.awaits_draw(self.queue.present(now)) {
+            self.left_early.insert(user_id, token);
+        }
         Ok(Outcome::Left)
     }
 
@@ -239,6 +251,7 @@ impl Line {
 
 /// Locks the queues in ascending order, then the tokens concerned.
 async fn lock_lines(
+    ports: &Ports,
     uow: &mut dyn UnitOfWork,
     paces: &Paces,
     now: Instant,
@@ -257,20 +270,25 @@ async fn lock_lines(
     for mut queue in uow.queues().lock_queues(&ids).await? {
         let Some((joining, leaving)) = by_concert.remove(&queue.concert_id) else { continue };
         let pace = paces.observe(&queue);
-        let settled = draw::settle(uow, &mut queue, now).await?;
-        let live = uow.queues().lock_live_tokens(queue.concert_id, &joining).await?;
+        let settled = draw::settle(ports, uow, &mut queue, now).await?;
+        let or_left = queue.awaits_draw(queue.present(now));
+        let joining_tokens = uow.queues().lock_tokens_of_joining(queue.concert_id, &joining, or_left).await?;
+        let (left_early, live): (Vec<_>, Vec<_>) =
+            joining_tokens.into_iter().partition(|token| matches!(token.state, TokenState::Ended(_)));
         let leaving = uow.queues().lock_tokens(&leaving).await?;
         let is_open = queue.settings.admits_at_once(queue.present(now));
         let Room { active, present, expired } =
             if is_open { find_room(uow, &mut queue, joining.len(), now).await? } else { Room::default() };
         let tokens = live.iter().chain(&leaving).map(|token| (token.id, *token)).collect();
         let live = live.into_iter().map(|token| (token.user_id, token)).collect();
+        let left_early = left_early.into_iter().map(|token| (token.user_id, token)).collect();
         let queue_line = Line {
             pace,
             settled,
             present,
             active,
             live,
+            left_early,
             tokens,
             issued: BTreeSet::new(),
             changed: BTreeSet::new(),

@@ -38,7 +38,7 @@ use crate::domain::{
 };
 
 pub use board::Board;
-pub use draw::DrawInfo;
+pub use draw::{DrawInfo, EntrantList};
 pub use stream::Follower;
 
 /// How long checks of those who follow something are collected before they are read.
@@ -95,6 +95,7 @@ pub struct QueueFacade {
     feeds: Feeds,
     tasks: TaskTracker,
     orders: admission::Orders,
+    draw_pages: draw::DrawPages,
 }
 
 impl QueueFacade {
@@ -120,6 +121,7 @@ impl QueueFacade {
             feeds: Feeds::default(),
             tasks: tasks.clone(),
             orders: admission::Orders::default(),
+            draw_pages: draw::DrawPages::new(&ports),
             ports,
         }
     }

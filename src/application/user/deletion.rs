@@ -2,7 +2,7 @@
 
 use super::UserFacade;
 use crate::{
-    application::{draw, error::AppError},
+    application::{Ports, draw, error::AppError},
     domain::{
         clock::Instant,
         id::{ConcertId, UserId},
@@ -34,7 +34,7 @@ impl UserFacade {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
         let concerts = uow.queues().list_live_concerts_of(user_id).await?;
-        leave_queues(&mut *uow, user_id, &concerts, now).await?;
+        leave_queues(&self.ports, &mut *uow, user_id, &concerts, now).await?;
         uow.users().lock(user_id).await?.ok_or(Refusal::Unauthenticated)?;
         if uow.bookings().user_has_live(user_id, now).await? {
             return Err(Refusal::UserHasLiveBookings.into());
@@ -50,6 +50,7 @@ impl UserFacade {
 
 /// Ends the user's tokens in these concerts' queues; lost as a race when the user has joined another one meanwhile.
 async fn leave_queues(
+    ports: &Ports,
     uow: &mut dyn UnitOfWork,
     user_id: UserId,
     concerts: &[ConcertId],
@@ -58,7 +59,7 @@ async fn leave_queues(
     // The queue of a deleted concert is left out: nobody waits in it for anything.
     let mut queues = if concerts.is_empty() { Vec::new() } else { uow.queues().lock_queues(concerts).await? };
     for queue in &mut queues {
-        draw::settle(uow, queue, now).await?;
+        draw::settle(ports, uow, queue, now).await?;
     }
     // Who has left is found by when: in none of these queues is that before its last decision.
     let now = queues.iter().fold(now, |now, queue| queue.present(now));

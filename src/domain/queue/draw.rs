@@ -5,8 +5,13 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use super::{Queue, QueueSettings, QueueToken};
-use crate::domain::{clock::Instant, id::QueueTokenId};
+use super::{Queue, QueueSettings, QueueToken, TokenState};
+use crate::domain::{
+    clock::Instant,
+    id::{ConcertId, QueueTokenId},
+    randomness::Randomness,
+    refusal::Refusal,
+};
 
 /// The order, exactly.
 pub const DRAW_ALGORITHM: &str =
@@ -52,6 +57,11 @@ hex_type!(
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     Entrant
 );
+hex_type!(
+    /// The SHA-256 of a seed: public from the moment the seed exists, so that no other seed can take its place.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    Commitment
+);
 
 impl fmt::Debug for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,9 +70,16 @@ impl fmt::Debug for Seed {
 }
 
 impl Seed {
-    /// What binds to it before it is shown: the SHA-256 of its bytes, as 64 hex digits.
-    pub fn commitment(&self) -> String {
-        hex(&Sha256::digest(self.0).into())
+    /// A new one.
+    pub fn random(randomness: &dyn Randomness) -> Self {
+        let mut bytes = [0; 32];
+        randomness.fill(&mut bytes);
+        Self(bytes)
+    }
+
+    /// What binds to it before it is shown.
+    pub fn commitment(&self) -> Commitment {
+        Commitment(Sha256::digest(self.0).into())
     }
 
     /// Where an entrant stands: the drawn order ascends by this.
@@ -100,13 +117,86 @@ fn bytes(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
+/// An entrant and its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drawn {
+    /// The token.
+    pub id: QueueTokenId,
+    /// The hash of its text.
+    pub entrant: Entrant,
+}
+
+/// An encrypted seed: only the server's secrets open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedSeed(pub [u8; SealedSeed::BYTES]);
+
+impl SealedSeed {
+    /// Its length: the key's id, a nonce, the encrypted seed, and the tag that authenticates them.
+    pub const BYTES: usize = 4 + 12 + 32 + 16;
+
+    /// The id of the key that sealed it.
+    pub fn key_id(&self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d])
+    }
+}
+
+/// Encrypts seeds, so that a reader of the database doesn't learn them before the opening.
+pub trait SeedVault: Send + Sync {
+    /// Seals the seed of one concert with the current secret.
+    fn seal(&self, concert_id: ConcertId, seed: &Seed) -> SealedSeed;
+
+    /// Opens what any of the configured secrets sealed for this concert; `None` if none of them did.
+    fn open(&self, concert_id: ConcertId, sealed: &SealedSeed) -> Option<Seed>;
+
+    /// The id of the key that seals.
+    fn current_key(&self) -> u32;
+}
+
+/// A seed as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrawSeed {
+    /// Before the opening.
+    Sealed(SealedSeed),
+    /// Public, once the draw is made. Before that only where a former version of the server stored it.
+    Revealed(Seed),
+}
+
 /// A queue's draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw {
-    /// Fixed when the opening is first set.
-    pub seed: Seed,
-    /// What came of it; `None` before the opening.
+    /// Public from the moment the opening is first set.
+    pub commitment: Commitment,
+    /// Fixed with the commitment.
+    pub seed: DrawSeed,
+    /// The result; `None` before the opening.
     pub made: Option<DrawMade>,
+}
+
+impl Draw {
+    /// A draw to come, from a new seed.
+    pub fn prepare(concert_id: ConcertId, vault: &dyn SeedVault, randomness: &dyn Randomness) -> Self {
+        let seed = Seed::random(randomness);
+        let sealed = vault.seal(concert_id, &seed);
+        Self { commitment: seed.commitment(), seed: DrawSeed::Sealed(sealed), made: None }
+    }
+
+    /// The seed, if one of the secrets opens it and it is the one that was committed to.
+    pub fn open(&self, concert_id: ConcertId, vault: &dyn SeedVault) -> Option<Seed> {
+        let seed = match &self.seed {
+            DrawSeed::Revealed(seed) => Some(*seed),
+            DrawSeed::Sealed(sealed) => vault.open(concert_id, sealed),
+        };
+        seed.filter(|seed| seed.commitment() == self.commitment)
+    }
+
+    /// The seed and the result, once the draw is made.
+    pub fn result(&self) -> Option<(Seed, DrawMade)> {
+        match (self.seed, self.made) {
+            (DrawSeed::Revealed(seed), Some(made)) => Some((seed, made)),
+            _ => None,
+        }
+    }
 }
 
 /// A draw that was made.
@@ -135,15 +225,33 @@ impl DrawMade {
 }
 
 impl Queue {
-    /// Sets it. The first opening that is set fixes the seed; so does the next one after a draw without entrants, which
-    /// drew nothing. Whoever was drawn stays drawn: a later opening has no draw.
-    pub fn set(&mut self, settings: QueueSettings, fresh: Seed) {
-        let drew_nothing = self.draw.and_then(|draw| draw.made).is_some_and(|made| made.entrant_count == 0);
-        let reopens = drew_nothing && !settings.is_open(self.decided_at);
-        if reopens || (self.draw.is_none() && settings.sales_open_at.is_some()) {
-            self.draw = Some(Draw { seed: fresh, made: None });
+    /// Changes the settings. The first opening that is set fixes the seed.
+    ///
+    /// Once the draw is made its opening stays, so that no draw is shown under another instant: to repeat it, as it is
+    /// shown or as "open now", changes nothing; any other is [`Refusal::SalesAlreadyOpen`].
+    pub fn set(&mut self, settings: QueueSettings, prepare: impl FnOnce() -> Draw) -> Result<(), Refusal> {
+        let sales_open_at = match (settings.sales_open_at, self.settings.sales_open_at) {
+            _ if !self.is_drawn() => settings.sales_open_at,
+            // A former version of the server let an opening move after its draw: such a one is still to come.
+            (None, current) => current.filter(|opening| *opening <= self.decided_at),
+            (Some(asked), Some(current)) if asked.timestamp_millis() == current.timestamp_millis() => Some(current),
+            (Some(_), _) => return Err(Refusal::SalesAlreadyOpen),
+        };
+        if self.draw.is_none() && sales_open_at.is_some() {
+            self.draw = Some(prepare());
         }
-        self.settings = settings;
+        self.settings = QueueSettings { sales_open_at, ..settings };
+        Ok(())
+    }
+
+    /// Whether the draw is made: tokens get their places at once from then on.
+    pub fn is_drawn(&self) -> bool {
+        self.draw.is_some_and(|draw| draw.made.is_some())
+    }
+
+    /// Whether tokens take part in a draw that is to come.
+    pub fn awaits_draw(&self, now: Instant) -> bool {
+        self.draw.is_some() && !self.is_drawn() && !self.settings.is_open(now)
     }
 
     /// Whether the draw is to be made, before anybody else gets a place.
@@ -151,15 +259,11 @@ impl Queue {
         self.settings.is_open(now) && self.draw.is_some_and(|draw| draw.made.is_none())
     }
 
-    /// Whether nobody has decided anything since the sale opened.
-    pub fn has_just_opened(&self, now: Instant) -> bool {
-        self.settings.sales_open_at.is_some_and(|opening| self.decided_at < opening && opening <= now)
-    }
-
-    /// Makes the draw: the entrants' places are reserved.
-    pub fn make_draw(&mut self, entrant_count: u32, now: Instant) {
+    /// Makes the draw from its seed, which is public from now on: the entrants' places are reserved.
+    pub fn make_draw(&mut self, seed: Seed, entrant_count: u32, now: Instant) {
         let (base, last_number) = (self.last_place, self.last_number);
         if let Some(draw) = &mut self.draw {
+            draw.seed = DrawSeed::Revealed(seed);
             draw.made = Some(DrawMade { drawn_at: now, entrant_count, base, last_number, placed: 0 });
             self.last_place += entrant_count;
         }
@@ -187,7 +291,15 @@ impl Queue {
         self.pending_draw().map_or(0, |made| made.entrant_count - made.placed)
     }
 
-    /// The token of somebody who leaves: who leaves before the draw is no entrant, who was drawn stays one.
+    /// Revives a token that was left before the draw: the same token, so the same entrant.
+    #[must_use]
+    pub fn revive(&mut self, token: QueueToken, now: Instant) -> QueueToken {
+        self.live_bound = self.live_bound.saturating_add(1);
+        self.decided_at = self.present(now);
+        QueueToken { state: TokenState::Scheduled, ..token }
+    }
+
+    /// The token of a user who leaves: before the draw it ceases to be an entrant, after it it stays one.
     #[must_use]
     pub fn withdraw(&self, token: QueueToken) -> QueueToken {
         let made = self.draw.and_then(|draw| draw.made);
@@ -202,7 +314,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::id::{ConcertId, UserId};
+    use crate::domain::{id::UserId, queue::Ending};
 
     fn opening() -> Instant {
         Instant::default() + TimeDelta::seconds(60)
@@ -213,17 +325,29 @@ mod tests {
         QueueToken { entrant: Some(Entrant::of(&number.to_string())), ..token }
     }
 
+    /// A draw to come whose seed consists of this byte.
+    fn draw(byte: u8) -> Draw {
+        let seed = Seed([byte; 32]);
+        Draw { commitment: seed.commitment(), seed: DrawSeed::Revealed(seed), made: None }
+    }
+
     fn queue() -> Queue {
         let mut queue = Queue::new(ConcertId(1), Instant::default());
-        queue.set(QueueSettings { sales_open_at: Some(opening()), ..QueueSettings::default() }, Seed([1; 32]));
+        let settings = QueueSettings { sales_open_at: Some(opening()), ..QueueSettings::default() };
+        queue.set(settings, || draw(1)).unwrap();
         queue
+    }
+
+    fn make(queue: &mut Queue, entrants: u32) {
+        queue.make_draw(Seed([1; 32]), entrants, opening());
+        queue.decided_at = opening();
     }
 
     /// Worked out with sha256sum and openssl, as docs/draw.md describes.
     #[test]
     fn commitment_entrant_and_rank_are_what_other_tools_say() {
         let seed = Seed::from_hex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f").unwrap();
-        assert_eq!(seed.commitment(), "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd");
+        assert_eq!(seed.commitment().hex(), "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd");
         let entrant = Entrant::of("abc");
         assert_eq!(entrant.hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(hex(&seed.rank(&entrant)), "4632ec1a59eabb3ab887302285075d12cd1cc5addf71cd432adcfde274b74f3b");
@@ -247,10 +371,10 @@ mod tests {
     #[test]
     fn the_seed_stays_when_the_opening_moves() {
         let mut queue = queue();
-        assert_eq!(queue.draw.unwrap().seed, Seed([1; 32]));
+        assert_eq!(queue.draw, Some(draw(1)));
         for sales_open_at in [Some(opening() + TimeDelta::hours(1)), None, Some(opening())] {
-            queue.set(QueueSettings { sales_open_at, ..QueueSettings::default() }, Seed([2; 32]));
-            assert_eq!(queue.draw.unwrap().seed, Seed([1; 32]), "{sales_open_at:?}");
+            queue.set(QueueSettings { sales_open_at, ..QueueSettings::default() }, || draw(2)).unwrap();
+            assert_eq!((queue.draw, queue.settings.sales_open_at), (Some(draw(1)), sales_open_at));
         }
     }
 
@@ -260,10 +384,9 @@ mod tests {
         queue.last_place = 4;
         scheduled(&mut queue, 1);
         assert!(!queue.is_draw_due(opening() - TimeDelta::microseconds(1)));
-        assert!(queue.is_draw_due(opening()) && queue.has_just_opened(opening()));
-        queue.make_draw(3, opening());
-        queue.decided_at = opening();
-        assert!(!queue.is_draw_due(opening()) && !queue.has_just_opened(opening()));
+        assert!(queue.is_draw_due(opening()) && queue.awaits_draw(opening() - TimeDelta::microseconds(1)));
+        make(&mut queue, 3);
+        assert!(!queue.is_draw_due(opening()) && !queue.awaits_draw(opening()));
         assert_eq!((queue.last_place, queue.unplaced(), queue.admissible()), (7, 3, 4));
         queue.note_placed(2);
         assert_eq!((queue.unplaced(), queue.admissible()), (1, 6));
@@ -273,19 +396,32 @@ mod tests {
     }
 
     #[test]
-    fn a_draw_with_entrants_is_the_only_one_and_one_without_was_none() {
-        for (entrants, seed) in [(0, Seed([2; 32])), (1, Seed([1; 32]))] {
+    fn an_opening_stays_once_its_draw_is_made() {
+        for entrants in [0, 1] {
             let mut queue = queue();
-            queue.decided_at = opening();
-            queue.make_draw(entrants, opening());
+            make(&mut queue, entrants);
             let made = queue.draw;
-            queue.set(queue.settings, Seed([2; 32]));
-            assert_eq!(queue.draw, made, "it is open: nothing is drawn again");
-            let later = Some(opening() + TimeDelta::hours(1));
-            queue.set(QueueSettings { sales_open_at: later, ..queue.settings }, Seed([2; 32]));
-            assert_eq!(queue.draw.unwrap().seed, seed);
-            assert_eq!(queue.is_draw_due(opening() + TimeDelta::hours(1)), entrants == 0);
+            let shown = opening() + TimeDelta::microseconds(1);
+            for repeated in [Some(opening()), Some(shown), None] {
+                queue.set(QueueSettings { sales_open_at: repeated, ..queue.settings }, || draw(2)).unwrap();
+                assert_eq!((queue.draw, queue.settings.sales_open_at), (made, Some(opening())), "{repeated:?}");
+            }
+            for moved in [opening() + TimeDelta::milliseconds(1), opening() - TimeDelta::hours(1)] {
+                let settings = QueueSettings { sales_open_at: Some(moved), max_active: 7, ..queue.settings };
+                assert_eq!(queue.set(settings, || draw(2)), Err(Refusal::SalesAlreadyOpen));
+            }
+            assert_eq!(queue.settings.max_active, QueueSettings::default().max_active, "all of it is refused");
         }
+    }
+
+    #[test]
+    fn a_token_that_was_left_before_the_draw_is_revived_as_it_was() {
+        let mut queue = queue();
+        let token = scheduled(&mut queue, 1);
+        let left = QueueToken { state: TokenState::Ended(Ending::Left), ..queue.withdraw(token) };
+        let back = queue.revive(left, opening());
+        assert_eq!(back, QueueToken { entrant: None, ..token });
+        assert_eq!(back.claims(), token.claims(), "its text is the same");
     }
 
     #[test]
@@ -293,9 +429,7 @@ mod tests {
         let mut queue = queue();
         let early = scheduled(&mut queue, 1);
         assert_eq!(queue.withdraw(early).entrant, None);
-        queue.make_draw(1, opening());
+        make(&mut queue, 1);
         assert_eq!(queue.withdraw(early), early, "drawn, though it has no place yet");
-        let late = scheduled(&mut queue, 2);
-        assert_eq!(queue.withdraw(late).entrant, None, "of a later opening");
     }
 }

@@ -132,14 +132,14 @@ impl Queue {
         now.max(self.decided_at)
     }
 
-    /// Gives out the next token: scheduled before the opening, else with the next place.
+    /// Gives out the next token: scheduled before the draw, else with the next place.
     pub fn issue(&mut self, user_id: UserId, key_id: u32, now: Instant) -> Option<QueueToken> {
         let number = self.last_number.checked_add(1)?;
         let id = QueueTokenId::new(self.concert_id, number)?;
         self.last_number = number;
         self.live_bound = self.live_bound.saturating_add(1);
         self.decided_at = self.present(now);
-        let (state, place) = if self.settings.is_open(now) {
+        let (state, place) = if self.settings.is_open(now) || self.is_drawn() {
             self.last_place += 1;
             (TokenState::Waiting, Some(self.last_place))
         } else {
@@ -147,27 +147,6 @@ impl Queue {
         };
         let (entrant, estimate, present_until) = (None, None, None);
         Some(QueueToken { id, user_id, key_id, place, entrant, issued_at: now, estimate, present_until, state })
-    }
-
-    /// Gives a scheduled token the next place, once the sale is open.
-    ///
-    /// In a crowd that is too big to be watched as a whole, nobody knows who is still there: all of them count as
-    /// present for as long as three of the longest intervals.
-    pub fn place(&mut self, token: QueueToken) -> QueueToken {
-        self.last_place += 1;
-        QueueToken {
-            place: Some(self.last_place),
-            state: TokenState::Waiting,
-            present_until: token.present_until.max(self.presumed_until()),
-            ..token
-        }
-    }
-
-    /// Until when those who come to an opening without a draw count as present, if they are too many to be watched.
-    fn presumed_until(&self) -> Option<Instant> {
-        let watched = self.last_number <= polling::lookahead(&self.settings);
-        let opened_at = self.settings.sales_open_at.unwrap_or(self.decided_at);
-        (!watched).then(|| polling::present_until(opened_at, polling::LONGEST_POLL_SECONDS))
     }
 
     /// The places of a crowd that was drawn, if all of it counts as present because it was too big to be watched before.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Entrant, Queue, QueueSettings, QueueToken};
+use super::{Drawn, Entrant, Queue, QueueSettings, QueueToken};
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
@@ -98,11 +98,13 @@ pub trait QueueRepository: Send {
     /// Tokens by id, locked in ascending order of id; absent ones are left out.
     async fn lock_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// The live tokens of these users in one concert's queue, written so, locked in ascending order of id.
-    async fn lock_live_tokens(
+    /// The live tokens of these users in one concert's queue, written so, locked in ascending order of id; with
+    /// `or_left`, those they left without a place as well.
+    async fn lock_tokens_of_joining(
         &mut self,
         concert_id: ConcertId,
         user_ids: &[UserId],
+        or_left: bool,
     ) -> Result<Vec<QueueToken>, RepositoryError>;
 
     /// The concerts in whose queues a user has a live token, written so. No lock.
@@ -128,9 +130,6 @@ pub trait QueueRepository: Send {
         limit: u32,
     ) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// At most `limit` tokens that are scheduled, by id, locked.
-    async fn lock_scheduled(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError>;
-
     /// Ends the active tokens whose deadline has passed, except those another transaction holds, and tells how many.
     async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant) -> Result<u64, RepositoryError>;
 
@@ -152,26 +151,30 @@ pub trait DrawRepository: Send {
     async fn count_entrants(&mut self, concert_id: ConcertId, last_number: u32) -> Result<u32, RepositoryError>;
 
     /// The tokens up to the `last_number`th that take part in the draw, by id. No lock.
-    async fn list_entrants(
-        &mut self,
-        concert_id: ConcertId,
-        last_number: u32,
-    ) -> Result<Vec<(QueueTokenId, Entrant)>, RepositoryError>;
+    async fn list_entrants(&mut self, concert_id: ConcertId, last_number: u32) -> Result<Vec<Drawn>, RepositoryError>;
 
-    /// The entrants in at most `limit` places after `place`, by place, each with its own. No lock.
+    /// The published entrants after the first `rank` ones, in drawn order: at least `limit` of them, unless the list ends
+    /// or has a gap. No lock.
     async fn list_drawn(
         &mut self,
         concert_id: ConcertId,
-        place: u32,
+        rank: u32,
         limit: u32,
-    ) -> Result<Vec<(u32, Entrant)>, RepositoryError>;
+    ) -> Result<Vec<Entrant>, RepositoryError>;
+
+    /// Publishes entrants, the first of which was drawn as number `first_rank`: what is published outlives the tokens. The
+    /// caller has the queue's lock.
+    async fn insert_drawn(
+        &mut self,
+        concert_id: ConcertId,
+        first_rank: u32,
+        drawn: &[Drawn],
+    ) -> Result<(), RepositoryError>;
+
+    /// At most `limit` concerts whose draw is to come and whose seed isn't sealed by this key. No lock.
+    async fn list_unsealed(&mut self, key: u32, limit: u32) -> Result<Vec<ConcertId>, RepositoryError>;
 
     /// Writes the places of tokens that were drawn, `first_place` and on: those who are still there are waiting then.
     /// Those who have left give them up at `now`; tells how many these are. The caller has the queue's lock.
-    async fn write_places(
-        &mut self,
-        ids: &[QueueTokenId],
-        first_place: u32,
-        now: Instant,
-    ) -> Result<u32, RepositoryError>;
+    async fn write_places(&mut self, drawn: &[Drawn], first_place: u32, now: Instant) -> Result<u32, RepositoryError>;
 }

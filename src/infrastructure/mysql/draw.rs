@@ -12,7 +12,7 @@ use super::{
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId},
-    queue::{DrawRepository, Entrant},
+    queue::{DrawRepository, Drawn, Entrant},
     repository_error::RepositoryError,
 };
 
@@ -39,11 +39,7 @@ impl DrawRepository for Session {
         count(found)
     }
 
-    async fn list_entrants(
-        &mut self,
-        concert_id: ConcertId,
-        last_number: u32,
-    ) -> Result<Vec<(QueueTokenId, Entrant)>, RepositoryError> {
+    async fn list_entrants(&mut self, concert_id: ConcertId, last_number: u32) -> Result<Vec<Drawn>, RepositoryError> {
         let (first, last) = id_range(concert_id, last_number);
         let mut found = sqlx::query_as::<_, (u64, Vec<u8>)>(
             "SELECT id, entrant FROM queue_tokens FORCE INDEX (PRIMARY) \
@@ -54,7 +50,7 @@ impl DrawRepository for Session {
         .fetch(self.connection());
         let mut entrants = Vec::new();
         while let Some((id, entrant)) = found.try_next().await? {
-            entrants.push((QueueTokenId(id), Entrant::new(digest(&entrant)?)));
+            entrants.push(Drawn { id: QueueTokenId(id), entrant: Entrant::new(digest(&entrant)?) });
         }
         Ok(entrants)
     }
@@ -62,31 +58,65 @@ impl DrawRepository for Session {
     async fn list_drawn(
         &mut self,
         concert_id: ConcertId,
-        place: u32,
+        rank: u32,
         limit: u32,
-    ) -> Result<Vec<(u32, Entrant)>, RepositoryError> {
-        let drawn: Vec<(u32, Vec<u8>)> = sqlx::query_as(
-            "SELECT place, entrant FROM queue_tokens FORCE INDEX (uq_queue_tokens_place) \
-             WHERE concert_id = ? AND place > ? AND place <= ? AND entrant IS NOT NULL ORDER BY place",
+    ) -> Result<Vec<Entrant>, RepositoryError> {
+        let parts: Vec<(u32, Vec<u8>)> = sqlx::query_as(
+            "SELECT first_rank, entrants FROM draw_entrants \
+             WHERE concert_id = ? AND first_rank > ? AND first_rank <= ? ORDER BY first_rank",
         )
         .bind(concert_id.0)
-        .bind(place)
-        .bind(place.saturating_add(limit))
+        .bind(rank)
+        .bind(rank.saturating_add(limit))
         .fetch_all(self.connection())
         .await?;
-        drawn.into_iter().map(|(place, entrant)| Ok((place, Entrant::new(digest(&entrant)?)))).collect()
+        let mut entrants = Vec::new();
+        for (first_rank, bytes) in parts {
+            if first_rank as usize != rank as usize + entrants.len() + 1 {
+                break;
+            }
+            for bytes in bytes.chunks(32) {
+                entrants.push(Entrant::new(digest(bytes)?));
+            }
+        }
+        Ok(entrants)
     }
 
-    async fn write_places(
+    async fn insert_drawn(
         &mut self,
-        ids: &[QueueTokenId],
-        first_place: u32,
-        now: Instant,
-    ) -> Result<u32, RepositoryError> {
+        concert_id: ConcertId,
+        first_rank: u32,
+        drawn: &[Drawn],
+    ) -> Result<(), RepositoryError> {
+        let bytes: Vec<u8> = drawn.iter().flat_map(|drawn| *drawn.entrant.bytes()).collect();
+        sqlx::query("INSERT INTO draw_entrants (concert_id, first_rank, entrants) VALUES (?, ?, ?)")
+            .bind(concert_id.0)
+            .bind(first_rank)
+            .bind(bytes)
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    async fn list_unsealed(&mut self, key: u32, limit: u32) -> Result<Vec<ConcertId>, RepositoryError> {
+        let ids: Vec<u64> = sqlx::query_scalar(
+            "SELECT q.concert_id FROM queues q WHERE q.drawn_at IS NULL AND (q.draw_seed IS NOT NULL \
+             OR (q.draw_sealed_seed IS NOT NULL AND SUBSTRING(q.draw_sealed_seed, 1, 4) <> ?)) \
+             AND (SELECT c.deleted_at IS NULL FROM concerts c WHERE c.id = q.concert_id) \
+             ORDER BY q.concert_id LIMIT ?",
+        )
+        .bind(key.to_be_bytes().to_vec())
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await?;
+        Ok(ids.into_iter().map(ConcertId).collect())
+    }
+
+    async fn write_places(&mut self, drawn: &[Drawn], first_place: u32, now: Instant) -> Result<u32, RepositoryError> {
         let mut before = first_place - 1;
-        for ids in ids.chunks(TOKENS_PER_PLACING) {
+        for drawn in drawn.chunks(TOKENS_PER_PLACING) {
             // A repeated id is found where it stands first.
-            let padded = padded(ids.iter().map(|id| id.0));
+            let padded = padded(drawn.iter().map(|drawn| drawn.id.0));
             let list = list(padded.len());
             let text = format!(
                 "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET place = ? + FIELD(id, {}), \
@@ -97,12 +127,12 @@ impl DrawRepository for Session {
             let query = sqlx::query(AssertSqlSafe(text)).bind(before);
             let query = padded.iter().fold(query, |query, id| query.bind(*id)).bind(now);
             let query = padded.iter().fold(query, |query, id| query.bind(*id));
-            if query.execute(self.connection()).await?.rows_affected() != ids.len() as u64 {
+            if query.execute(self.connection()).await?.rows_affected() != drawn.len() as u64 {
                 return Err(RepositoryError::stale("an entrant"));
             }
-            before += u32::try_from(ids.len()).unwrap_or(u32::MAX);
+            before += u32::try_from(drawn.len()).unwrap_or(u32::MAX);
         }
-        let Some(concert_id) = ids.first().map(|id| id.concert()) else { return Ok(0) };
+        let Some(concert_id) = drawn.first().map(|drawn| drawn.id.concert()) else { return Ok(0) };
         let left: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM queue_tokens WHERE concert_id = ? AND status = 'LEFT' AND place BETWEEN ? AND ?",
         )

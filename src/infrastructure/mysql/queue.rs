@@ -14,7 +14,10 @@ use super::{
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
-    queue::{Admission, AdmissionRecord, LiveCounts, Queue, QueueMode, QueueRepository, QueueToken, TokenState},
+    queue::{
+        Admission, AdmissionRecord, Draw, DrawSeed, Ending, LiveCounts, Queue, QueueMode, QueueRepository, QueueToken,
+        SealedSeed, TokenState,
+    },
     repository_error::RepositoryError,
 };
 
@@ -26,8 +29,8 @@ const TOKENS_PER_CASE: usize = 128;
 
 /// All that is written of a queue, whether it is new or not: bound by [`bind_queue`].
 const QUEUE_VALUES: &str = "mode = ?, admit_count = ?, admit_interval_seconds = ?, max_active = ?, active_seconds = ?, \
-     claim_seconds = ?, sales_open_at = ?, draw_seed = ?, drawn_at = ?, entrant_count = ?, draw_base = ?, \
-     draw_last_number = ?, draw_placed = ?, last_number = ?, last_place = ?, head = ?, departures = ?, decided_at = ?, \
+     claim_seconds = ?, sales_open_at = ?, draw_commitment = ?, draw_sealed_seed = ?, \
+     draw_seed = ?, drawn_at = ?, entrant_count = ?, draw_base = ?, draw_last_number = ?, draw_placed = ?, last_number = ?, last_place = ?, head = ?, departures = ?, decided_at = ?, \
      live_bound = ?";
 
 /// Binds [`QUEUE_VALUES`], and the concert's id after them.
@@ -41,7 +44,9 @@ fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Que
         .bind(queue.settings.active_seconds)
         .bind(queue.settings.claim_seconds)
         .bind(queue.settings.sales_open_at.map(datetime))
-        .bind(queue.draw.map(|draw| draw.seed.bytes().to_vec()))
+        .bind(queue.draw.map(|draw| draw.commitment.bytes().to_vec()))
+        .bind(queue.draw.and_then(|draw| sealed(&draw)))
+        .bind(queue.draw.and_then(|draw| revealed(&draw)))
         .bind(made.map(|made| made.drawn_at))
         .bind(made.map(|made| made.entrant_count))
         .bind(made.map(|made| made.base))
@@ -54,6 +59,20 @@ fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Que
         .bind(queue.decided_at)
         .bind(queue.live_bound)
         .bind(queue.concert_id.0)
+}
+
+fn sealed(draw: &Draw) -> Option<Vec<u8>> {
+    match draw.seed {
+        DrawSeed::Sealed(SealedSeed(bytes)) => Some(bytes.to_vec()),
+        DrawSeed::Revealed(_) => None,
+    }
+}
+
+fn revealed(draw: &Draw) -> Option<Vec<u8>> {
+    match draw.seed {
+        DrawSeed::Sealed(_) => None,
+        DrawSeed::Revealed(seed) => Some(seed.bytes().to_vec()),
+    }
 }
 
 /// What tells whether a queue is due for a tick.
@@ -291,14 +310,14 @@ impl QueueRepository for Session {
         // Queues first: the other way round, every concert would be read to find the few queues that are in use.
         let queues: Vec<DueRow> = sqlx::query_as(
             "SELECT q.concert_id, (q.sales_open_at IS NULL OR q.sales_open_at <= ?) AS is_open, \
-             (q.draw_seed IS NOT NULL AND (q.drawn_at IS NULL OR q.draw_placed < q.entrant_count)) \
+             ((q.draw_commitment IS NOT NULL OR q.draw_seed IS NOT NULL) AND (q.drawn_at IS NULL OR q.draw_placed < q.entrant_count)) \
              OR (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
              WHERE t.concert_id = q.concert_id AND t.status = 'SCHEDULED' LIMIT 1) IS NOT NULL AS is_placing, \
              q.mode <> 'PAUSED' AND (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
              WHERE t.concert_id = q.concert_id AND t.status = 'WAITING' LIMIT 1) IS NOT NULL AS is_waiting, \
              q.mode, q.admit_count, q.admit_interval_seconds, q.decided_at \
              FROM queues q STRAIGHT_JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
-             WHERE q.last_number > 0 OR q.draw_seed IS NOT NULL ORDER BY q.concert_id",
+             WHERE q.last_number > 0 OR q.draw_commitment IS NOT NULL OR q.draw_seed IS NOT NULL ORDER BY q.concert_id",
         )
         .bind(now)
         .fetch_all(self.connection())
@@ -469,23 +488,30 @@ impl QueueRepository for Session {
         self.tokens_by_id(ids, " FOR UPDATE").await
     }
 
-    async fn lock_live_tokens(
+    async fn lock_tokens_of_joining(
         &mut self,
         concert_id: ConcertId,
         user_ids: &[UserId],
+        or_left: bool,
     ) -> Result<Vec<QueueToken>, RepositoryError> {
         if user_ids.is_empty() {
             return Ok(Vec::new());
         }
         let user_ids = padded(user_ids.iter().map(|id| id.0));
+        let state = if or_left { "(live = 1 OR (status = 'LEFT' AND place IS NULL))" } else { "live = 1" };
         let text = format!(
-            "SELECT id FROM queue_tokens WHERE concert_id = ? AND user_id IN {} AND live = 1",
+            "SELECT id FROM queue_tokens FORCE INDEX (uq_queue_tokens_live) WHERE concert_id = ? AND user_id IN {} \
+             AND {state}",
             list(user_ids.len())
         );
         let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(concert_id.0);
         let query = user_ids.iter().fold(query, |query, id| query.bind(*id));
         let ids: Vec<u64> = query.fetch_all(self.connection()).await?;
-        self.lock_live(ids).await
+        let ids: Vec<_> = ids.into_iter().map(QueueTokenId).collect();
+        let mut tokens = self.lock_tokens(&ids).await?;
+        let was_left = |token: &QueueToken| token.state == TokenState::Ended(Ending::Left) && token.place.is_none();
+        tokens.retain(|token| !matches!(token.state, TokenState::Ended(_)) || (or_left && was_left(token)));
+        Ok(tokens)
     }
 
     async fn list_live_concerts_of(&mut self, user_id: UserId) -> Result<Vec<ConcertId>, RepositoryError> {
@@ -546,16 +572,6 @@ impl QueueRepository for Session {
         Ok(tokens)
     }
 
-    async fn lock_scheduled(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError> {
-        // The scheduled have no place: within the index they lie in the order of their ids.
-        let text = format!(
-            "{TOKEN} FORCE INDEX (ix_queue_tokens_waiting) WHERE concert_id = ? AND status = 'SCHEDULED' \
-             AND place IS NULL ORDER BY id LIMIT ? FOR UPDATE"
-        );
-        let query = sqlx::query_as(AssertSqlSafe(text)).bind(concert_id.0).bind(limit);
-        tokens(query.fetch_all(self.connection()).await?)
-    }
-
     async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant) -> Result<u64, RepositoryError> {
         let mut expired = 0;
         loop {
@@ -596,8 +612,9 @@ impl QueueRepository for Session {
                 }
             }
         }
-        // They are locked, so each finds its row.
+        // They are locked, so each finds its row. A revived one has not ended any more.
         let on_duplicate = " ON DUPLICATE KEY UPDATE status = VALUES(status), place = VALUES(place), \
+             entrant = VALUES(entrant), lapses_at = VALUES(lapses_at), ended_at = VALUES(ended_at), \
              present_until = VALUES(present_until)";
         self.write_tokens(&in_line, now, on_duplicate).await?;
         self.write_active(&active).await?;
@@ -722,10 +739,10 @@ mod tests {
         uow.queues().update_tokens(&[ended(first, Ending::Left)], at(1)).await.unwrap();
         uow.queues().insert_tokens(&[second]).await.unwrap();
         uow.queues().insert_tokens(&[]).await.unwrap();
-        let live = uow.queues().lock_live_tokens(sale.concert_id, &[first.user_id]).await.unwrap();
+        let live = uow.queues().lock_tokens_of_joining(sale.concert_id, &[first.user_id], false).await.unwrap();
         assert_eq!(live, [second]);
         assert_eq!(uow.queues().lock_tokens_of(first.user_id).await.unwrap(), [second]);
-        assert!(uow.queues().lock_live_tokens(sale.concert_id, &[]).await.unwrap().is_empty());
+        assert!(uow.queues().lock_tokens_of_joining(sale.concert_id, &[], true).await.unwrap().is_empty());
         assert_eq!(uow.queues().list_departed(sale.concert_id).await.unwrap(), [1]);
         assert_eq!(uow.queues().list_departed_since(sale.concert_id, at(1)).await.unwrap(), [1]);
         assert!(uow.queues().list_departed_since(sale.concert_id, at(2)).await.unwrap().is_empty());
@@ -800,7 +817,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn the_waiting_are_locked_by_place_and_the_scheduled_by_id(pool: MySqlPool) {
+    async fn the_waiting_are_listed_by_place(pool: MySqlPool) {
         let database = database(&pool);
         let sale = sale(&database).await;
         let mut uow = database.begin().await.unwrap();
@@ -809,11 +826,10 @@ mod tests {
         let scheduled = |token| QueueToken { state: TokenState::Scheduled, place: None, ..token };
         let before_the_draw: Vec<_> = tokens.iter().copied().map(scheduled).collect();
         queues.update_tokens(&before_the_draw, at(0)).await.unwrap();
-        assert_eq!(queues.lock_scheduled(sale.concert_id, 2).await.unwrap(), before_the_draw[..2]);
+        assert!(queues.list_waiting(sale.concert_id, 0, 2).await.unwrap().is_empty());
         let drawn: Vec<_> =
             tokens.iter().zip([3, 1, 2]).map(|(token, place)| QueueToken { place: Some(place), ..*token }).collect();
         queues.update_tokens(&drawn, at(0)).await.unwrap();
-        assert!(queues.lock_scheduled(sale.concert_id, 2).await.unwrap().is_empty());
         assert_eq!(queues.list_waiting(sale.concert_id, 0, 2).await.unwrap(), [drawn[1], drawn[2]]);
         assert_eq!(queues.list_waiting(sale.concert_id, 1, 9).await.unwrap(), [drawn[2], drawn[0]]);
         uow.commit().await.unwrap();

@@ -8,7 +8,8 @@ use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
     queue::{
-        Admission, Draw, DrawMade, Ending, Entrant, Queue, QueueMode, QueueSettings, QueueToken, Seed, TokenState, Wait,
+        Admission, Commitment, Draw, DrawMade, DrawSeed, Ending, Entrant, Queue, QueueMode, QueueSettings, QueueToken,
+        SealedSeed, Seed, TokenState, Wait,
     },
     repository_error::RepositoryError,
 };
@@ -16,7 +17,7 @@ use crate::domain::{
 /// The concert is looked up in a scalar subquery, so that a locking read of a queue doesn't lock its concert: joining
 /// a queue must not wait for those who book.
 pub(super) const QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
-     claim_seconds, sales_open_at, draw_seed, drawn_at, entrant_count, draw_base, draw_last_number, draw_placed, \
+     claim_seconds, sales_open_at, draw_commitment, draw_sealed_seed, draw_seed, drawn_at, entrant_count, draw_base, draw_last_number, draw_placed, \
      last_number, last_place, head, departures, decided_at, live_bound FROM queues q FORCE INDEX (PRIMARY) \
      WHERE (SELECT c.deleted_at IS NULL FROM concerts c WHERE c.id = q.concert_id)";
 
@@ -33,6 +34,8 @@ pub(super) struct QueueRow {
     active_seconds: u32,
     claim_seconds: u32,
     sales_open_at: Option<Instant>,
+    draw_commitment: Option<Vec<u8>>,
+    draw_sealed_seed: Option<Vec<u8>>,
     draw_seed: Option<Vec<u8>>,
     drawn_at: Option<Instant>,
     entrant_count: Option<u32>,
@@ -77,8 +80,18 @@ impl TryFrom<QueueRow> for Queue {
 
 impl QueueRow {
     fn draw(&self) -> Result<Option<Draw>, RepositoryError> {
-        let Some(seed) = &self.draw_seed else { return Ok(None) };
-        let seed = Seed::new(digest(seed)?);
+        let seed = match (&self.draw_sealed_seed, &self.draw_seed) {
+            (None, None) => return Ok(None),
+            (Some(sealed), None) => DrawSeed::Sealed(SealedSeed(
+                sealed.as_slice().try_into().map_err(|_| corrupt("the length of a sealed seed", sealed.len()))?,
+            )),
+            (_, Some(seed)) => DrawSeed::Revealed(Seed::new(digest(seed)?)),
+        };
+        let commitment = match (&self.draw_commitment, seed) {
+            (Some(commitment), _) => Commitment::new(digest(commitment)?),
+            (None, DrawSeed::Revealed(seed)) => seed.commitment(),
+            (None, DrawSeed::Sealed(_)) => return Err(corrupt("a draw's commitment", "NULL")),
+        };
         let progress = (self.drawn_at, self.entrant_count, self.draw_base, self.draw_last_number, self.draw_placed);
         let made = match progress {
             (None, ..) => None,
@@ -87,7 +100,7 @@ impl QueueRow {
             }
             progress => return Err(corrupt("a draw", progress)),
         };
-        Ok(Some(Draw { seed, made }))
+        Ok(Some(Draw { commitment, seed, made }))
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) const FAILURES: Failures = &[
     ("get_performance", &[Code::PERFORMANCE_NOT_FOUND]),
     ("cancel_performance", &[Code::PERFORMANCE_NOT_FOUND]),
     ("get_queue_settings", &[Code::CONCERT_NOT_FOUND]),
-    ("set_queue_settings", &[Code::CONCERT_NOT_FOUND]),
+    ("set_queue_settings", &[Code::CONCERT_NOT_FOUND, Code::SALES_ALREADY_OPEN]),
 ];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -329,7 +329,8 @@ struct QueueSettingsRequest {
     /// How long after its admission a token waits for its first use.
     #[schema(minimum = 1, maximum = 3_600, example = 60)]
     claim_seconds: u32,
-    /// Before this nobody is admitted; null or absent: open now.
+    /// The sale's opening: no token is admitted before it. Null or absent: open now. Once the draw is made, no other
+    /// opening is accepted, and null changes nothing.
     #[schema(value_type = Option<Timestamp>)]
     sales_open_at: Option<Instant>,
 }
@@ -599,7 +600,10 @@ async fn get_queue_settings(
     Ok(private(QueueSettingsResponse::from(app.concerts.queue_settings(id).await?)))
 }
 
-/// Sets a concert's queue, all of it.
+/// Changes all settings of a concert's queue.
+///
+/// The first `salesOpenAt` fixes the draw's seed. Once the draw is made, `salesOpenAt` stays: the mode `PAUSED` stops
+/// admission.
 #[utoipa::path(put, path = "/admin/concerts/{concertId}/queue", tag = "administration",
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
     request_body = QueueSettingsRequest,

@@ -3,9 +3,10 @@
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderValue, header},
-    response::IntoResponse,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
 };
+use futures::TryStreamExt;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -15,7 +16,7 @@ use super::{
     problem::{Code, HandlerResult},
     query::Id,
     state::App,
-    values::{Timestamp, public},
+    values::{Timestamp, none_match_lists, public, shared, strong_etag},
 };
 use crate::{application::queue::DrawInfo, domain::id::ConcertId};
 
@@ -55,7 +56,7 @@ impl From<DrawInfo> for DrawResponse {
             commitment: info.commitment,
             algorithm: info.algorithm,
             sales_open_at: info.sales_open_at.map(Timestamp),
-            seed,
+            seed: seed.map(|seed| seed.hex()),
             entrant_count,
         }
     }
@@ -69,18 +70,35 @@ async fn get_draw(State(app): State<App>, Id(id): Id<ConcertId>) -> HandlerResul
     Ok(public(DrawResponse::from(app.queue.draw(id).await?)))
 }
 
+/// A list never changes: caches keep it for a year.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
 /// All entrants in drawn order, one a line: the SHA-256 of a queue token's text, in hex.
 ///
-/// There once the order is written, which may take some seconds for a large crowd.
+/// There once the order is written, which may take some seconds for a large crowd. It never changes then, whatever becomes
+/// of the tokens, and is sent uncompressed: hashes hardly get smaller.
 #[utoipa::path(get, path = "/concerts/{concertId}/queue/draw/entrants", tag = "queue",
-    params(("concertId" = u64, Path)),
-    responses((status = 200, content_type = "text/plain", body = String,
-        example = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n")))]
-async fn list_entrants(State(app): State<App>, Id(id): Id<ConcertId>) -> HandlerResult<impl IntoResponse> {
-    let entrants = app.queue.entrants(id).await?;
-    let headers = [
+    params(
+        ("concertId" = u64, Path),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
+    ),
+    responses(
+        (status = 200, content_type = "text/plain", body = String,
+            headers(("ETag" = String, description = "Stands for the list.")),
+            example = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n"),
+        (status = 304, description = "It is what the client has."),
+    ))]
+async fn list_entrants(State(app): State<App>, Id(id): Id<ConcertId>, headers: HeaderMap) -> HandlerResult<Response> {
+    let list = app.queue.entrants(id).await?;
+    let etag = strong_etag(&list.commitment.hex());
+    let kept = [(header::ETAG, etag.clone()), (header::CACHE_CONTROL, IMMUTABLE)];
+    if none_match_lists(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, kept).into_response());
+    }
+    let lines = app.queue.entrant_lines(list).await?.map_ok(shared);
+    let content = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=1")),
+        (header::CONTENT_LENGTH, list.bytes().into()),
     ];
-    Ok((headers, Body::from_stream(entrants)))
+    Ok((kept, content, Body::from_stream(lines)).into_response())
 }

@@ -48,7 +48,7 @@ codes! {
     406: NOT_ACCEPTABLE;
     409: EMAIL_TAKEN SEATS_UNAVAILABLE SEAT_LIMIT_EXCEEDED HOLD_ALREADY_EXTENDED BOOKING_NOT_PAYABLE
          BOOKING_NOT_CANCELLABLE BALANCE_LIMIT_EXCEEDED REFUND_WINDOW_CLOSED CONCERT_HAS_BOOKINGS
-         USER_HAS_LIVE_BOOKINGS SALES_CLOSED IDEMPOTENCY_IN_PROGRESS;
+         USER_HAS_LIVE_BOOKINGS SALES_CLOSED SALES_ALREADY_OPEN IDEMPOTENCY_IN_PROGRESS;
     410: HOLD_EXPIRED;
     412: PRECONDITION_FAILED;
     413: PAYLOAD_TOO_LARGE;
@@ -313,6 +313,7 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::SeatsUnavailable { .. } | Refusal::TooFewSeats { .. } => Code::SEATS_UNAVAILABLE,
         Refusal::SeatLimitExceeded { .. } => Code::SEAT_LIMIT_EXCEEDED,
         Refusal::SalesClosed => Code::SALES_CLOSED,
+        Refusal::SalesAlreadyOpen => Code::SALES_ALREADY_OPEN,
         Refusal::HoldAlreadyExtended => Code::HOLD_ALREADY_EXTENDED,
         Refusal::HoldExpired => Code::HOLD_EXPIRED,
         Refusal::BookingNotPayable { .. } => Code::BOOKING_NOT_PAYABLE,

@@ -1,0 +1,129 @@
+//! Seeds of draws, sealed with the server's secrets by ChaCha20-Poly1305.
+//!
+//! Each secret gives a key of its own for this purpose (HMAC-SHA-256 over a fixed text), so no other use of the secret helps
+//! with it. A sealed seed is the key's id, a random nonce, and the encrypted seed with its tag. The concert's id is
+//! authenticated with it: a sealed seed that is copied to another concert doesn't open.
+
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use sha2::{Digest, Sha256};
+
+use super::token_signer::NoSecret;
+use crate::domain::{
+    id::ConcertId,
+    queue::{SealedSeed, Seed, SeedVault},
+    randomness::Randomness,
+};
+
+/// What a key of this kind is derived from, with the secret.
+const PURPOSE: &str = "concert-reservation: seeds of draws";
+
+/// Seals with the first of its secrets and opens what any of them sealed.
+pub struct AeadSeedVault {
+    current: Key,
+    former: Vec<Key>,
+    randomness: Arc<dyn Randomness>,
+}
+
+struct Key {
+    id: u32,
+    cipher: LessSafeKey,
+}
+
+impl Key {
+    fn new(secret: &str) -> Self {
+        let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+        let key: [u8; 32] = mac.chain_update(PURPOSE).finalize().into_bytes().into();
+        let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(key));
+        let cipher = UnboundKey::new(&CHACHA20_POLY1305, &key).expect("the cipher takes keys of 32 bytes");
+        Self { id: u32::from_be_bytes([a, b, c, d]), cipher: LessSafeKey::new(cipher) }
+    }
+
+    fn open(&self, concert_id: ConcertId, sealed: &SealedSeed) -> Option<Seed> {
+        let (nonce, encrypted) = sealed.0.get(4..)?.split_first_chunk::<NONCE_LEN>()?;
+        let mut bytes = encrypted.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = self.cipher.open_in_place(nonce, context(concert_id), &mut bytes).ok()?;
+        <[u8; 32]>::try_from(&*opened).ok().map(Seed::new)
+    }
+}
+
+fn context(concert_id: ConcertId) -> Aad<[u8; 8]> {
+    Aad::from(concert_id.0.to_be_bytes())
+}
+
+impl AeadSeedVault {
+    /// Seals with the first secret; opens what any of them sealed.
+    pub fn new(secrets: &[String], randomness: Arc<dyn Randomness>) -> Result<Self, NoSecret> {
+        let (current, former) = secrets.split_first().ok_or(NoSecret)?;
+        let former = former.iter().map(|secret| Key::new(secret)).collect();
+        Ok(Self { current: Key::new(current), former, randomness })
+    }
+}
+
+impl SeedVault for AeadSeedVault {
+    fn current_key(&self) -> u32 {
+        self.current.id
+    }
+
+    fn seal(&self, concert_id: ConcertId, seed: &Seed) -> SealedSeed {
+        // A few seeds a key, each with 96 random bits: none comes twice.
+        let mut nonce = [0; NONCE_LEN];
+        self.randomness.fill(&mut nonce);
+        let mut encrypted = seed.bytes().to_vec();
+        let unique = Nonce::assume_unique_for_key(nonce);
+        self.current
+            .cipher
+            .seal_in_place_append_tag(unique, context(concert_id), &mut encrypted)
+            .expect("the cipher takes 32 bytes");
+        let bytes = [&self.current.id.to_be_bytes()[..], &nonce[..], &encrypted[..]].concat();
+        SealedSeed(bytes.try_into().expect("id, nonce, seed and tag have fixed lengths"))
+    }
+
+    fn open(&self, concert_id: ConcertId, sealed: &SealedSeed) -> Option<Seed> {
+        std::iter::once(&self.current).chain(&self.former).find_map(|key| key.open(concert_id, sealed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::infrastructure::randomness::OsRandomness;
+
+    const OLD: &str = "an old secret of more than 32 characters";
+    const NEW: &str = "a new secret of more than 32 characters!";
+
+    fn vault(secrets: &[&str]) -> AeadSeedVault {
+        let secrets: Vec<_> = secrets.iter().copied().map(str::to_owned).collect();
+        AeadSeedVault::new(&secrets, Arc::new(OsRandomness)).unwrap()
+    }
+
+    #[test]
+    fn a_seed_is_opened_by_any_configured_secret_and_by_no_other() {
+        let (concert, seed) = (ConcertId(7), Seed::new([5; 32]));
+        let (before, during, after) = (vault(&[OLD]), vault(&[NEW, OLD]), vault(&[NEW]));
+        let old = before.seal(concert, &seed);
+        assert_eq!(old.key_id(), before.current_key());
+        assert_ne!(old.key_id(), during.current_key());
+        assert_eq!((before.open(concert, &old), during.open(concert, &old)), (Some(seed), Some(seed)));
+        assert_eq!(after.open(concert, &old), None);
+        let new = during.seal(concert, &seed);
+        assert_eq!((after.open(concert, &new), before.open(concert, &new)), (Some(seed), None));
+    }
+
+    #[test]
+    fn a_seed_that_was_altered_or_moved_to_another_concert_does_not_open() {
+        let vault = vault(&[NEW]);
+        let seed = Seed::new([5; 32]);
+        let sealed = vault.seal(ConcertId(7), &seed);
+        assert_eq!(vault.open(ConcertId(8), &sealed), None);
+        assert_ne!(vault.seal(ConcertId(7), &seed), sealed, "the nonce is new");
+        for index in 4..SealedSeed::BYTES {
+            let mut bytes = sealed.0;
+            bytes[index] ^= 1;
+            assert_eq!(vault.open(ConcertId(7), &SealedSeed(bytes)), None, "byte {index}");
+        }
+    }
+}
