@@ -12,7 +12,7 @@ use crate::{
     domain::{
         clock::Instant,
         id::ConcertId,
-        queue::{Commitment, DRAW_ALGORITHM, Queue, Seed},
+        queue::{Commitment, DRAW_ALGORITHM, Entrant, Queue, Seed},
         refusal::Refusal,
         repository_error::RepositoryError,
     },
@@ -21,8 +21,8 @@ use crate::{
 /// How many entrants a page of a list has at least, unless it is the last one: half a megabyte from the database.
 const PAGE: u32 = 16_000;
 
-/// The most bytes of pages in memory.
-const PAGE_BYTES: u64 = 32 * 1024 * 1024;
+/// The most bytes of pages in memory: two lists of a million.
+const PAGE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How long a page without readers stays in memory.
 const PAGE_IDLE: Duration = Duration::from_mins(1);
@@ -100,7 +100,7 @@ impl QueueFacade {
     pub async fn entrant_lines(
         &self,
         list: EntrantList,
-    ) -> Result<impl Stream<Item = Result<Arc<Vec<u8>>, AppError>> + Send + 'static, AppError> {
+    ) -> Result<impl Stream<Item = Result<Vec<u8>, AppError>> + Send + 'static, AppError> {
         let pages = self.draw_pages.clone();
         if list.entrant_count > 0 && pages.get(list, 0).await?.is_empty() {
             return Err(Refusal::DrawNotMade.into());
@@ -118,17 +118,20 @@ impl QueueFacade {
     }
 }
 
+/// Consecutive entrants of a list.
+type Page = Arc<Vec<Entrant>>;
+
 /// The pages of published lists that this instance has in memory, by concert and number of entrants before the page.
 #[derive(Clone)]
 pub(super) struct DrawPages {
     ports: Ports,
-    kept: Cache<(ConcertId, u32), Arc<Vec<u8>>>,
+    kept: Cache<(ConcertId, u32), Page>,
     readers: Arc<Semaphore>,
 }
 
 impl DrawPages {
     pub(super) fn new(ports: &Ports) -> Self {
-        let weight = |_: &_, page: &Arc<Vec<u8>>| u32::try_from(page.len()).unwrap_or(u32::MAX);
+        let weight = |_: &_, page: &Page| u32::try_from(size_of_val(page.as_slice())).unwrap_or(u32::MAX);
         Self {
             ports: ports.clone(),
             kept: Cache::builder().max_capacity(PAGE_BYTES).weigher(weight).time_to_idle(PAGE_IDLE).build(),
@@ -136,36 +139,35 @@ impl DrawPages {
         }
     }
 
-    /// The page after the first `read` entrants, and how many are read with it; `None` at the end.
-    async fn next(&self, list: EntrantList, read: u32) -> Result<Option<(Arc<Vec<u8>>, u32)>, AppError> {
+    /// The lines after the first `read` ones, and how many are read with them; `None` at the end.
+    async fn next(&self, list: EntrantList, read: u32) -> Result<Option<(Vec<u8>, u32)>, AppError> {
         if read >= list.entrant_count {
             return Ok(None);
         }
         let page = self.get(list, read).await?;
-        let lines = u32::try_from(page.len() / LINE).unwrap_or(u32::MAX);
+        let lines = u32::try_from(page.len()).unwrap_or(u32::MAX);
         // A list that ends early must not look like a whole one.
         if lines == 0 || read.saturating_add(lines) > list.entrant_count {
             return Err(RepositoryError::stale("the list of a draw's entrants").into());
         }
-        Ok(Some((page, read + lines)))
+        let mut text = Vec::with_capacity(page.len() * LINE);
+        for entrant in page.iter() {
+            text.extend_from_slice(entrant.hex().as_bytes());
+            text.push(b'\n');
+        }
+        Ok(Some((text, read + lines)))
     }
 
     /// Concurrent readers of a page share one read.
-    async fn get(&self, list: EntrantList, read: u32) -> Result<Arc<Vec<u8>>, AppError> {
+    async fn get(&self, list: EntrantList, read: u32) -> Result<Page, AppError> {
         let key = (list.concert_id, read);
         let page = self.kept.try_get_with(key, self.read(list.concert_id, read)).await;
         page.map_err(|error: Arc<AppError>| AppError::clone(&error))
     }
 
-    async fn read(&self, id: ConcertId, read: u32) -> Result<Arc<Vec<u8>>, AppError> {
+    async fn read(&self, id: ConcertId, read: u32) -> Result<Page, AppError> {
         let _turn = self.readers.acquire().await.map_err(|_| AppError::Overloaded)?;
         let mut repositories = self.ports.database.read().await?;
-        let entrants = repositories.draws().list_drawn(id, read, PAGE).await?;
-        let mut page = Vec::with_capacity(entrants.len() * LINE);
-        for entrant in entrants {
-            page.extend_from_slice(entrant.hex().as_bytes());
-            page.push(b'\n');
-        }
-        Ok(Arc::new(page))
+        Ok(Arc::new(repositories.draws().list_drawn(id, read, PAGE).await?))
     }
 }

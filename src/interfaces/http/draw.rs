@@ -1,7 +1,7 @@
 //! The draw: open to all, so that anybody can check it.
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -16,7 +16,7 @@ use super::{
     problem::{Code, HandlerResult},
     query::Id,
     state::App,
-    values::{Timestamp, none_match_lists, public, shared, strong_etag},
+    values::{Timestamp, none_match_lists, public, strong_etag},
 };
 use crate::{application::queue::DrawInfo, domain::id::ConcertId};
 
@@ -95,7 +95,7 @@ async fn list_entrants(State(app): State<App>, Id(id): Id<ConcertId>, headers: H
     if none_match_lists(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, kept).into_response());
     }
-    let lines = app.queue.entrant_lines(list).await?.map_ok(shared);
+    let lines = app.queue.entrant_lines(list).await?.map_ok(Bytes::from);
     let content = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
         (header::CONTENT_LENGTH, list.bytes().into()),
