@@ -8,5 +8,6 @@ CREATE TABLE draw_entrants (
     -- Query: a list, a page at a time.
     PRIMARY KEY (concert_id, first_rank),
     CONSTRAINT fk_draw_entrants_queue FOREIGN KEY (concert_id) REFERENCES queues (concert_id),
+    -- Rule: ranks count from 1.
     CONSTRAINT ck_draw_entrants_rank CHECK (first_rank > 0)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin

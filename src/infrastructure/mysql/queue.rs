@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use sqlx::{AssertSqlSafe, FromRow, MySql, mysql::MySqlArguments, query::Query};
 
 use super::{
-    queue_rows::{QUEUE, QueueRow, TOKEN, count, status_of, tokens},
+    queue_rows::{QUEUE, QueueRow, TOKEN, count, revealed_seed, sealed_seed, status_of, tokens},
     sql::{ROWS_PER_STATEMENT, datetime, list, padded, parts, rows},
     unit_of_work::Session,
 };
@@ -15,8 +15,7 @@ use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
     queue::{
-        Admission, AdmissionRecord, Draw, DrawSeed, Ending, LiveCounts, Queue, QueueMode, QueueRepository, QueueToken,
-        SealedSeed, TokenState,
+        Admission, AdmissionRecord, Ending, LiveCounts, Queue, QueueMode, QueueRepository, QueueToken, TokenState,
     },
     repository_error::RepositoryError,
 };
@@ -45,8 +44,8 @@ fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Que
         .bind(queue.settings.claim_seconds)
         .bind(queue.settings.sales_open_at.map(datetime))
         .bind(queue.draw.map(|draw| draw.commitment.bytes().to_vec()))
-        .bind(queue.draw.and_then(|draw| sealed(&draw)))
-        .bind(queue.draw.and_then(|draw| revealed(&draw)))
+        .bind(queue.draw.and_then(|draw| sealed_seed(&draw)))
+        .bind(queue.draw.and_then(|draw| revealed_seed(&draw)))
         .bind(made.map(|made| made.drawn_at))
         .bind(made.map(|made| made.entrant_count))
         .bind(made.map(|made| made.base))
@@ -59,20 +58,6 @@ fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Que
         .bind(queue.decided_at)
         .bind(queue.live_bound)
         .bind(queue.concert_id.0)
-}
-
-fn sealed(draw: &Draw) -> Option<Vec<u8>> {
-    match draw.seed {
-        DrawSeed::Sealed(SealedSeed(bytes)) => Some(bytes.to_vec()),
-        DrawSeed::Revealed(_) => None,
-    }
-}
-
-fn revealed(draw: &Draw) -> Option<Vec<u8>> {
-    match draw.seed {
-        DrawSeed::Sealed(_) => None,
-        DrawSeed::Revealed(seed) => Some(seed.bytes().to_vec()),
-    }
 }
 
 /// What tells whether a queue is due for a tick.

@@ -104,6 +104,20 @@ impl QueueRow {
     }
 }
 
+pub(super) fn sealed_seed(draw: &Draw) -> Option<Vec<u8>> {
+    match draw.seed {
+        DrawSeed::Sealed(SealedSeed(bytes)) => Some(bytes.to_vec()),
+        DrawSeed::Revealed(_) => None,
+    }
+}
+
+pub(super) fn revealed_seed(draw: &Draw) -> Option<Vec<u8>> {
+    match draw.seed {
+        DrawSeed::Sealed(_) => None,
+        DrawSeed::Revealed(seed) => Some(seed.bytes().to_vec()),
+    }
+}
+
 pub(super) fn digest(bytes: &[u8]) -> Result<[u8; 32], RepositoryError> {
     bytes.try_into().map_err(|_| corrupt("the length of a digest", bytes.len()))
 }
