@@ -201,10 +201,6 @@ impl Year {
         sqlx::query(AssertSqlSafe(numbers_text())).execute(&mut *connection).await?;
         let venue = "INSERT INTO venues (id, name, address, created_at) VALUES (?, 'Year', 'Year', ?)";
         sqlx::query(venue).bind(BASE).bind(now).execute(&mut *connection).await?;
-        let webhook = "INSERT INTO webhooks (id, url, types, secret, created_at, deleted_at) \
-                       VALUES (UNHEX(REPLACE(?, '-', '')), 'https://example.org/', 'booking.held', '', ?, ?)";
-        let ended = now - TimeDelta::days(30);
-        sqlx::query(webhook).bind(WEBHOOK).bind(ended).bind(ended).execute(&mut *connection).await?;
         for statement in &STATEMENTS {
             for first in (0..self.concerts).step_by(CONCERTS as usize) {
                 let count = CONCERTS.min(self.concerts - first);
@@ -215,6 +211,11 @@ impl Year {
                     .with_context(|| format!("writing {}", statement.table))?;
             }
         }
+        // After its deliveries: servers that run forget an ended webhook that has none.
+        let webhook = "INSERT INTO webhooks (id, url, types, secret, created_at, deleted_at) \
+                       VALUES (UNHEX(REPLACE(?, '-', '')), 'https://example.org/', 'booking.held', '', ?, ?)";
+        let ended = now - TimeDelta::days(30);
+        sqlx::query(webhook).bind(WEBHOOK).bind(ended).bind(ended).execute(&mut *connection).await?;
         let wallets = "INSERT INTO point_wallets (user_id, balance, version, updated_at) SELECT user_id, 0, MAX(version), \
                        MAX(created_at) FROM point_transactions WHERE id < UNHEX('016F5E66E800700080B0000000000000') \
                        AND id >= UNHEX('016F5E66E800700080A0000000000000') GROUP BY user_id";
