@@ -41,7 +41,19 @@ const LAYERS: [Layer; 4] = [
     Layer {
         name: "domain",
         layers: &[],
-        crates: &["async_trait", "chrono", "hmac", "proptest", "rust_decimal", "sha2", "thiserror", "url", "uuid"],
+        crates: &[
+            "async_trait",
+            "chrono",
+            "hmac",
+            "proptest",
+            "rust_decimal",
+            "sha2",
+            "thiserror",
+            "unicode_normalization",
+            "unicode_properties",
+            "url",
+            "uuid",
+        ],
         sentence: "The domain knows nothing of HTTP, SQL, JSON, a runtime, or any other layer.",
     },
     Layer {

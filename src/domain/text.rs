@@ -2,21 +2,62 @@
 
 use std::fmt;
 
-/// A name or title: 1 to 200 characters, trimmed, no control characters.
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
+
+/// The text in Unicode's composed form (NFC): what looks the same is the same.
+pub fn normalized(text: &str) -> String {
+    if is_nfc(text) { text.to_owned() } else { text.nfc().collect() }
+}
+
+/// A search term: trimmed, composed, at most 200 characters.
+pub fn search_term(text: &str) -> Result<String, &'static str> {
+    let text = normalized(text.trim());
+    if text.chars().count() <= 200 { Ok(text) } else { Err("must have at most 200 characters") }
+}
+
+/// Whether a character hides, or changes how its neighbours are shown: controls, those of bidirectional text, zero-width
+/// characters, byte-order marks, separators of lines.
+fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || c.general_category() == GeneralCategory::Control
+}
+
+/// Whether a character leaves ink by itself. Some letters are blank by design.
+fn is_visible(c: char) -> bool {
+    let is_blank = matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}');
+    let group = c.general_category_group();
+    !is_blank
+        && !matches!(group, GeneralCategoryGroup::Mark | GeneralCategoryGroup::Separator | GeneralCategoryGroup::Other)
+}
+
+/// A name or title: 1 to 200 characters, trimmed, composed, one of them visible, none deceptive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name(String);
 
 /// Why a text is no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must have 1 to 200 characters besides surrounding white space, and no control characters")]
+#[error(
+    "must have 1 to 200 characters besides surrounding white space, at least one of them visible, and no control, \
+     bidirectional or zero-width characters"
+)]
 pub struct NotAName;
 
 impl Name {
-    /// Trims and checks.
+    /// Trims, normalises and checks.
     pub fn new(text: &str) -> Result<Self, NotAName> {
-        let text = text.trim();
+        let text = normalized(text.trim());
         let length_ok = (1..=200).contains(&text.chars().count());
-        if length_ok && !text.chars().any(char::is_control) { Ok(Self(text.to_owned())) } else { Err(NotAName) }
+        if length_ok && text.chars().any(is_visible) && !text.chars().any(is_deceptive) {
+            Ok(Self(text))
+        } else {
+            Err(NotAName)
+        }
+    }
+
+    /// Takes a name as it was stored: it kept the rules of its time.
+    pub fn stored(text: String) -> Self {
+        Self(text)
     }
 
     /// The text.
@@ -41,13 +82,13 @@ pub struct Email(String);
 pub struct NotAnEmail;
 
 impl Email {
-    /// Trims, and checks the shape: whether anybody reads it, only a message could tell.
+    /// Trims, normalises and checks the shape: only a message shows whether it is read.
     pub fn new(text: &str) -> Result<Self, NotAnEmail> {
-        let text = text.trim();
+        let text = normalized(text.trim());
         let (local, host) = text.rsplit_once('@').ok_or(NotAnEmail)?;
         let plain = |part: &str| {
             !part.is_empty()
-                && !part.chars().any(|c| c.is_whitespace() || c.is_control() || "@\"(),:;<>[]\\".contains(c))
+                && !part.chars().any(|c| c.is_whitespace() || is_deceptive(c) || "@\"(),:;<>[]\\".contains(c))
         };
         let dots = |part: &str| !part.starts_with('.') && !part.ends_with('.') && !part.contains("..");
         // Some letters become two in lower case, and that writing is stored as well.
@@ -58,7 +99,12 @@ impl Email {
             && dots(local)
             && dots(host)
             && host.contains('.');
-        if ok { Ok(Self(text.to_owned())) } else { Err(NotAnEmail) }
+        if ok { Ok(Self(text)) } else { Err(NotAnEmail) }
+    }
+
+    /// Takes an address as it was stored: it kept the rules of its time.
+    pub fn stored(text: String) -> Self {
+        Self(text)
     }
 
     /// The address as written.
@@ -82,6 +128,30 @@ mod tests {
         assert!(Name::new(&"가".repeat(200)).is_ok());
         for text in ["", "   ", "a\u{0}b", "a\nb", &"x".repeat(201)] {
             assert_eq!(Name::new(text), Err(NotAName), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_looks_the_same_is_the_same() {
+        assert_eq!(Name::new("Zoe\u{308}"), Name::new("Zo\u{eb}"));
+        assert_eq!(Email::new("zoe\u{308}@example.org").unwrap().key(), "zo\u{eb}@example.org");
+        assert_eq!(search_term("  Cafe\u{301} ").unwrap(), "Caf\u{e9}");
+        assert!(search_term(&"x".repeat(201)).is_err());
+    }
+
+    #[test]
+    fn deceptive_and_blank_names_are_refused() {
+        for c in
+            ['\u{61c}', '\u{200b}', '\u{200d}', '\u{200e}', '\u{202e}', '\u{2060}', '\u{2066}', '\u{feff}', '\u{2028}']
+        {
+            assert_eq!(Name::new(&format!("Ji{c}n")), Err(NotAName), "{c:?}");
+            assert!(Email::new(&format!("ji{c}n@example.org")).is_err(), "{c:?}");
+        }
+        for text in ["\u{3164}", "\u{2800}", "\u{301}", "\u{ad}", "\u{115f}\u{ffa0}", "\u{fe0f}", "\u{a0}\u{301}"] {
+            assert_eq!(Name::new(text), Err(NotAName), "{text:?}");
+        }
+        for text in ["김진", "🎸", "!", "نورا", "❤\u{fe0f}", "e\u{301}"] {
+            assert!(Name::new(text).is_ok(), "{text:?}");
         }
     }
 

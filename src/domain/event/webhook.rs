@@ -26,17 +26,24 @@ pub enum NotAWebhookUrl {
 }
 
 impl WebhookUrl {
-    /// Reads it, as browsers do: `http://0x7f.1/` is this machine.
+    /// Reads it, as browsers do: `http://0x7f.1/` is this machine. But a host must stand where it belongs: browsers
+    /// take `http:///x` for the host `x`.
     pub fn new(text: &str) -> Result<Self, NotAWebhookUrl> {
-        let url = Url::parse(text.trim()).map_err(|_| NotAWebhookUrl::Malformed)?;
+        let text = text.trim();
+        let url = Url::parse(text).map_err(|_| NotAWebhookUrl::Malformed)?;
         let fits = url.as_str().len() <= URL_LENGTH;
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !fits || url.fragment().is_some() {
+        if !names_host(text) || !url.has_host() || url.port() == Some(0) || !fits || url.fragment().is_some() {
             return Err(NotAWebhookUrl::Malformed);
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(NotAWebhookUrl::Credentials);
         }
         Ok(Self(url))
+    }
+
+    /// Takes a URL as it was stored: it kept the rules of its time.
+    pub fn stored(text: &str) -> Result<Self, NotAWebhookUrl> {
+        Url::parse(text).map(Self).map_err(|_| NotAWebhookUrl::Malformed)
     }
 
     /// The text.
@@ -57,6 +64,13 @@ impl WebhookUrl {
             None => true,
         }
     }
+}
+
+/// Whether the text begins with `http://` or `https://`, and the authority follows at once.
+fn names_host(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let rest = lower.strip_prefix("http://").or_else(|| lower.strip_prefix("https://"));
+    rest.is_some_and(|rest| !rest.starts_with(['/', '\\']))
 }
 
 /// What deliveries are signed with.
@@ -147,6 +161,12 @@ mod tests {
             "https://",
             "https://a b/",
             "https://example.org/#a",
+            "http:///example.org/",
+            "http:example.org",
+            "http:/example.org",
+            "http:\\\\example.org",
+            "http://\\example.org",
+            "http://example.org:0/",
             &long,
         ] {
             assert_eq!(WebhookUrl::new(text), Err(NotAWebhookUrl::Malformed), "{text}");

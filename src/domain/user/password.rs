@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// A password that somebody chooses: 10 to 128 characters, whichever they are, and never trimmed.
+use crate::domain::text::normalized;
+
+/// A password that somebody chooses: 10 to 128 characters, whichever they are, composed (NFC) and never trimmed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
@@ -14,7 +16,8 @@ pub struct NotAPassword;
 impl Password {
     /// Checks the length: nothing else makes a password stronger that its owner wouldn't work around.
     pub fn new(text: &str) -> Result<Self, NotAPassword> {
-        if (10..=128).contains(&text.chars().count()) { Ok(Self(text.to_owned())) } else { Err(NotAPassword) }
+        let text = normalized(text);
+        if (10..=128).contains(&text.chars().count()) { Ok(Self(text)) } else { Err(NotAPassword) }
     }
 
     /// The text.
@@ -56,6 +59,11 @@ mod tests {
         for text in ["", "123456789", &"x".repeat(129)] {
             assert_eq!(Password::new(text), Err(NotAPassword), "{text:?}");
         }
+    }
+
+    #[test]
+    fn keyboards_that_compose_and_those_that_do_not_give_the_same_password() {
+        assert!(Password::new("re\u{301}my re\u{301}my") == Password::new("r\u{e9}my r\u{e9}my"));
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl TryFrom<VenueRow> for Venue {
     type Error = RepositoryError;
 
     fn try_from(row: VenueRow) -> Result<Self, RepositoryError> {
-        Ok(Self { id: VenueId(row.id), name: name(&row.name)?, address: name(&row.address)? })
+        Ok(Self { id: VenueId(row.id), name: Name::stored(row.name), address: Name::stored(row.address) })
     }
 }
 
@@ -81,9 +81,9 @@ impl TryFrom<ConcertRow> for Concert {
 
     fn try_from(row: ConcertRow) -> Result<Self, RepositoryError> {
         let fields = ConcertFields {
-            title: name(&row.title)?,
-            artist: name(&row.artist)?,
-            category: name(&row.category)?,
+            title: Name::stored(row.title),
+            artist: Name::stored(row.artist),
+            category: Name::stored(row.category),
             description: row.description,
         };
         let prices = row.min_price.zip(row.max_price);
@@ -120,8 +120,8 @@ impl TryFrom<PerformanceRow> for Performance {
             concert_id: ConcertId(row.concert_id),
             venue: Venue {
                 id: VenueId(row.venue_id),
-                name: name(&row.venue_name)?,
-                address: name(&row.venue_address)?,
+                name: Name::stored(row.venue_name),
+                address: Name::stored(row.venue_address),
             },
             starts_at: row.starts_at,
             total_seats: row.total_seats,
@@ -158,10 +158,6 @@ impl TryFrom<SeatRow> for Seat {
             price: price(row.price)?,
         })
     }
-}
-
-fn name(text: &str) -> Result<Name, RepositoryError> {
-    Name::new(text).map_err(|_| corrupt("a name", text))
 }
 
 fn price(amount: Decimal) -> Result<Points, RepositoryError> {

@@ -49,8 +49,8 @@ impl TryFrom<UserRow> for User {
         // Errors are logged, so they name the account and not the person.
         Ok(Self {
             id: UserId(row.id),
-            email: Email::new(&row.email).map_err(|_| corrupt("the e-mail address of an account", row.id))?,
-            name: Name::new(&row.name).map_err(|_| corrupt("the name of an account", row.id))?,
+            email: Email::stored(row.email),
+            name: Name::stored(row.name),
             role: match row.role.as_str() {
                 "USER" => Role::User,
                 "ADMIN" => Role::Admin,

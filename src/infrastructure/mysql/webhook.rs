@@ -61,7 +61,7 @@ impl TryFrom<WebhookRow> for Webhook {
         let bytes = STANDARD.decode(&row.secret).ok().and_then(|bytes| bytes.try_into().ok());
         Ok(Self {
             id: WebhookId(row.id),
-            url: WebhookUrl::new(&row.url).map_err(|_| corrupt("the URL of a webhook", row.id))?,
+            url: WebhookUrl::stored(&row.url).map_err(|_| corrupt("the URL of a webhook", row.id))?,
             types: EventTypes::stored(types),
             secret: bytes.map(SigningSecret).ok_or_else(|| corrupt("the secret of a webhook", row.id))?,
             created_at: row.created_at,

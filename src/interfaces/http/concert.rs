@@ -19,6 +19,7 @@ use crate::{
         clock::Instant,
         concert::{ConcertFilter, Venue},
         id::{ConcertId, PerformanceId},
+        text::search_term,
     },
 };
 
@@ -187,8 +188,8 @@ struct PerformanceListResponse {
     ))]
 async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Query) -> HandlerResult<Response> {
     let limit = query.limit();
-    let text = query.parse("query", search_text).filter(|text| !text.is_empty());
-    let category = query.parse("category", search_text).filter(|text| !text.is_empty());
+    let text = query.parse("query", search_term).filter(|text| !text.is_empty());
+    let category = query.parse("category", search_term).filter(|text| !text.is_empty());
     let from = query.parse("from", instant_or_date).map(next_second);
     let to = query.parse("to", instant_or_date).map(next_second);
     let after = query.cursor::<2>()?.map(|[at, id]| read_place(&at, &id, ConcertId)).transpose()?;
@@ -263,10 +264,6 @@ fn read_place<T>(at: &str, id: &str, of_number: impl FnOnce(u64) -> T) -> Handle
 fn next_second(instant: Instant) -> Instant {
     let seconds = instant.timestamp() + i64::from(instant.timestamp_subsec_nanos() > 0);
     Instant::from_timestamp(seconds, 0).unwrap_or(instant)
-}
-
-fn search_text(text: &str) -> Result<String, &'static str> {
-    if text.chars().count() <= 200 { Ok(text.to_owned()) } else { Err("must have at most 200 characters") }
 }
 
 fn instant_or_date(text: &str) -> Result<Instant, &'static str> {

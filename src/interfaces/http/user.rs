@@ -23,7 +23,7 @@ use super::{
 use crate::{
     application::user::{ProfileInfo, TokensInfo},
     domain::{
-        text::{Email, Name},
+        text::{Email, Name, normalized},
         user::{Password, Role},
     },
 };
@@ -81,7 +81,7 @@ impl FromBody for LogInRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
         let email = object.required("email").and_then(|field| field.parse(Email::new));
         // Of any length: one that nobody can have chosen is a wrong password like another.
-        let password = object.required("password").and_then(|field| field.text());
+        let password = object.required("password").and_then(|field| field.text()).map(|text| normalized(&text));
         Some(Self { email: email?, password: password? })
     }
 }
