@@ -6,7 +6,12 @@ use moka::future::Cache;
 
 use crate::{
     application::error::AppError,
-    domain::{booking::House, id::PerformanceId, refusal::Refusal, unit_of_work::Database},
+    domain::{
+        booking::House,
+        id::{ConcertId, PerformanceId},
+        refusal::Refusal,
+        unit_of_work::Database,
+    },
 };
 
 /// The most seats of all layouts that are kept: some 100 MB.
@@ -23,6 +28,17 @@ impl Houses {
     pub(super) fn new(database: Arc<dyn Database>) -> Self {
         let weight = |_: &PerformanceId, house: &Arc<House>| u32::try_from(house.seat_count()).unwrap_or(u32::MAX);
         Self { database, known: Cache::builder().max_capacity(SEATS).weigher(weight).build() }
+    }
+
+    /// The layout of a performance, if it was read before.
+    pub(super) async fn known(&self, id: PerformanceId) -> Option<Arc<House>> {
+        self.known.get(&id).await
+    }
+
+    /// The concert of a performance; `None` if there is no such performance.
+    pub(super) async fn concert_of(&self, id: PerformanceId) -> Result<Option<ConcertId>, AppError> {
+        let performance = self.database.read().await?.concerts().find_performance(id).await?;
+        Ok(performance.map(|performance| performance.concert_id))
     }
 
     /// The layout of a performance; `None` if there is no such performance. It is read once for all who ask meanwhile.

@@ -18,7 +18,7 @@ use super::{
     settlement::SettlementLanes,
 };
 use crate::domain::{
-    booking::{Booking, BookingFilter, BookingState, HoldPolicy, HoldRequest, Wish},
+    booking::{Booking, BookingFilter, BookingState, HoldPolicy, HoldRequest, House, Wish},
     concert::SeatStatus,
     event::Fact,
     id::{BookingId, PerformanceId, QueueTokenId, SeatId, UserId},
@@ -69,15 +69,34 @@ impl BookingFacade {
     /// this order.
     pub async fn hold(&self, command: HoldSeats, key: Option<Key<Booking>>) -> Result<Reply<Booking>, AppError> {
         let HoldSeats { user_id, gate, performance_id, wish } = command;
-        let house = match &wish {
-            Wish::Best(_) if gate.is_ok() => self.houses.get(performance_id).await?,
-            _ => None,
+        let (gate, house) = match (&wish, gate) {
+            (Wish::Best(_), Ok(token)) => match self.house(performance_id, token).await {
+                Ok(house) => (Ok(token), house),
+                Err(AppError::Refused(refusal)) => (Err(refusal), None),
+                Err(error) => return Err(error),
+            },
+            (_, gate) => (gate, None),
         };
         let booking_id = self.ports.booking_id(self.ports.now());
         let alone = alone(performance_id, &wish);
         let request = HoldRequest { booking_id, user_id, performance_id, wish };
         let reply = self.holds.call(alone, HoldCommand { gate, request, house }, key).await?;
         self.queue.explain(reply).await
+    }
+
+    /// The layout of a performance, for a token that may choose seats there. One that isn't known yet is read for active
+    /// tokens of its concert alone: it may have 100,000 seats. The refusal becomes the gate's verdict, so a replay is
+    /// still recognised first.
+    async fn house(&self, id: PerformanceId, token: QueueTokenId) -> Result<Option<Arc<House>>, AppError> {
+        if let Some(house) = self.houses.known(id).await {
+            return Ok(Some(house));
+        }
+        self.queue.check_active(token).await?;
+        let Some(concert_id) = self.houses.concert_of(id).await? else { return Ok(None) };
+        if concert_id != token.concert() {
+            return Err(Refusal::QueueTokenWrongConcert.into());
+        }
+        self.houses.get(id).await
     }
 
     /// Holds a booking longer, once.

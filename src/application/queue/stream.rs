@@ -24,21 +24,17 @@ use crate::{
 /// How often a board is read for those who follow.
 const REFRESH: Duration = Duration::from_millis(500);
 
-/// Before a sale opens its tokens are looked up at every so many readings of the board: nothing can become of them
-/// but that somebody leaves.
-const SCHEDULED_EVERY: u64 = 10;
-
 /// What those who follow tokens of one concert are told.
 struct Feed {
     /// The last board; `None` before the first, and once the concert is deleted. Wakes them when positions change.
     board: watch::Sender<Option<Arc<Board>>>,
-    /// How often the board was read. Wakes them every time.
-    readings: watch::Sender<u64>,
+    /// Wakes them at every reading of the board.
+    readings: watch::Sender<()>,
 }
 
 impl Feed {
     fn new() -> Self {
-        Self { board: watch::Sender::new(None), readings: watch::Sender::new(0) }
+        Self { board: watch::Sender::new(None), readings: watch::Sender::new(()) }
     }
 
     fn subscribe(&self) -> Subscription {
@@ -56,7 +52,7 @@ impl Feed {
             *shown = board;
             !same
         });
-        self.readings.send_modify(|count| *count += 1);
+        self.readings.send_replace(());
     }
 }
 
@@ -126,7 +122,7 @@ impl Feeds {
 /// One follower's end of a feed.
 struct Subscription {
     board: watch::Receiver<Option<Arc<Board>>>,
-    readings: watch::Receiver<u64>,
+    readings: watch::Receiver<()>,
 }
 
 impl Drop for Subscription {
@@ -199,6 +195,11 @@ impl QueueFacade {
 }
 
 impl Follower {
+    /// Whether the first thing that it tells is the final status.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.told, PlaceStatus::Ended(_))
+    }
+
     /// Waits for something to tell; `None` once the final status was told.
     pub async fn next(&mut self) -> Option<Place> {
         if let Some(first) = self.first.take() {
@@ -243,16 +244,8 @@ impl Follower {
     /// Waits until the board was read, then looks the token up. The outer `None`: there will be no more.
     async fn by_row(&mut self) -> Option<Option<Place>> {
         self.feed.readings.changed().await.ok()?;
-        let reading = *self.feed.readings.borrow_and_update();
-        if self.told == PlaceStatus::Scheduled && !reading.is_multiple_of(SCHEDULED_EVERY) && !self.is_open() {
-            return Some(None);
-        }
+        self.feed.readings.mark_unchanged();
         self.look_up().await
-    }
-
-    fn is_open(&self) -> bool {
-        let now = self.facade.ports.now();
-        self.feed.board.borrow().as_ref().is_some_and(|board| board.is_open(now))
     }
 
     async fn look_up(&mut self) -> Option<Option<Place>> {
