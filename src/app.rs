@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::{MySqlPool, mysql::MySqlConnectOptions};
-use tokio::{net::TcpListener, sync::Semaphore, time::Duration};
+use tokio::{net::TcpListener, time::Duration};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -38,11 +38,12 @@ use crate::{
     },
     interfaces::{
         http::{
-            middleware::Places,
+            event_stream::StreamLimits,
+            middleware::{ConcurrencyLimits, write_refusal},
             rate_limit::RateLimits,
-            router::build_router,
+            router::{build_operations_router, build_router},
             seat,
-            serve::{Stages, serve},
+            serve::{ConnectionSettings, Server, Stages, serve},
             state::{App as Shared, Facades, HttpSettings},
         },
         scheduler::{self, SchedulerSettings},
@@ -58,6 +59,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long lanes, jobs and connections to the database may take to end.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// The most connections of operators, where they have a listener of their own.
+const OPERATIONS_CONNECTIONS: usize = 256;
 
 /// How long a batch of a lane keeps the next one waiting: longer than most take.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -174,11 +178,27 @@ impl App {
     }
 
     /// Serves until [`stages`](Self::stages) say to drain; then finishes what is under way, within the grace time, which
-    /// begins as soon as it is leaving, and unless it is to abort.
-    pub async fn serve(self, listener: TcpListener) {
+    /// begins as soon as it is leaving, and unless it is to abort. Operations, where they have a listener of their own,
+    /// are served until the end.
+    pub async fn serve(self, listener: TcpListener, operations: Option<TcpListener>) {
         let stages = self.stages();
         let grace = self.config.shutdown_grace;
-        let server = serve(listener, self.router(), self.config.connections, stages.clone());
+        let server = async {
+            let sale = serve(listener, self.server(self.router(), self.config.connections, stages.clone()));
+            let Some(operations) = operations else { return sale.await };
+            let served = stages.aborting.child_token();
+            let settings = ConnectionSettings { max_connections: OPERATIONS_CONNECTIONS, ..self.config.connections };
+            let until_served = Stages { draining: served.clone(), ..stages.clone() };
+            let router = build_operations_router(self.shared.clone());
+            let operations = serve(operations, self.server(router, settings, until_served));
+            tokio::join!(
+                async {
+                    sale.await;
+                    served.cancel();
+                },
+                operations
+            );
+        };
         let deadline = async {
             stages.leaving.cancelled().await;
             tokio::time::sleep(grace).await;
@@ -191,6 +211,16 @@ impl App {
         // What still hangs on a connection would keep the lanes from ending.
         stages.aborting.cancel();
         self.close(grace.min(CLOSING)).await;
+    }
+
+    fn server(&self, router: Router, settings: ConnectionSettings, stages: Stages) -> Server {
+        Server {
+            router,
+            settings,
+            trusted: self.config.proxies.trusted.clone(),
+            stages,
+            write_refusal: write_refusal(self.shared.clone()),
+        }
     }
 
     /// Lets lanes and jobs finish, and closes the connections.
@@ -275,13 +305,17 @@ fn facades(
         join_trace: traces::join,
         leaving: stages.leaving.clone(),
         draining: stages.draining.clone(),
-        places: Places {
-            sale: Semaphore::new(config.max_requests),
-            administration: Semaphore::new(config.connections_of_database().administrators()),
-        },
+        concurrency: ConcurrencyLimits::new(
+            config.max_requests,
+            config.connections_of_database().administrators(),
+            config.max_requests_per_address,
+        ),
+        streams: StreamLimits::new(config.max_streams_per_token, config.max_streams_per_user),
         rate_limits: RateLimits::new(config.rate_limits, &ports.clock),
         settings: HttpSettings {
             request_timeout: config.request_timeout,
+            body_time: config.body_time,
+            operations_apart: config.operations_listen_addr.is_some(),
             cors_allowed_origins: config.cors_allowed_origins.clone(),
             proxies: config.proxies.clone(),
         },

@@ -209,12 +209,16 @@ async fn serve_until_stopped(config: &Config, with_migration: bool) -> anyhow::R
     mysql::check_kept_statements(&mysql::parse_url(&config.database_url)?, kept).await?;
     let listener = listen(config.listen_addr).with_context(|| format!("listening on {}", config.listen_addr))?;
     let address = listener.local_addr()?;
+    let operations = match config.operations_listen_addr {
+        Some(address) => Some(listen(address).with_context(|| format!("listening on {address}"))?),
+        None => None,
+    };
     let app = build(config)?;
     app.start_jobs();
     let watch = shutdown::watch_signals(config.shutdown_delay(), app.stages());
     let signals = tokio_util::task::AbortOnDropHandle::new(spawn(watch));
     tracing::info!(%address, swagger_ui = %format_args!("http://{address}/swagger-ui/"), "serving");
-    app.serve(listener).await;
+    app.serve(listener, operations).await;
     drop(signals);
     tracing::info!("stopped");
     Ok(())

@@ -1,5 +1,7 @@
 //! Configuration: environment variables, and the same as flags. Every mistake is reported, not just the first.
 
+mod values;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -13,10 +15,10 @@ use chrono::TimeDelta;
 use ipnet::IpNet;
 use url::Url;
 
+pub use self::values::{ConfigErrors, DatabaseConnections, LogFormat, Secret, Secrets};
 use crate::{
     application::{event::EventRetention, user::MAX_ACCESS_TOKEN_SECONDS},
     domain::{booking::HoldPolicy, event::SigningSecret},
-    infrastructure::mysql::KeptStatements,
     interfaces::http::{
         address::{AddressHeader, ProxySettings},
         rate_limit::RateLimitSettings,
@@ -57,6 +59,11 @@ pub const VARIABLES: &[Variable] = &[
     variable("DATABASE_MAX_CONNECTIONS", "32", "The most connections of this instance, those of the lanes included"),
     variable("LISTEN_ADDR", "127.0.0.1:8080", "The address to serve on"),
     variable(
+        "OPERATIONS_LISTEN_ADDR",
+        "",
+        "An address of their own for /livez, /readyz and /metrics, which LISTEN_ADDR then lacks; empty for the same one",
+    ),
+    variable(
         "TOKEN_SECRET",
         DEMO_SECRET,
         "Signs tokens: 32 characters or more; several with commas, the first signs. The default needs DEMO=true",
@@ -92,8 +99,38 @@ pub const VARIABLES: &[Variable] = &[
         "How old a seat map may be that another instance has changed (0 to 1000); 0 reads it anew for all who ask",
     ),
     variable("REQUEST_TIMEOUT_SECONDS", "30", "After how long a request is given up"),
+    variable("BODY_SECONDS", "10", "How long a request's body may take to arrive"),
     variable("MAX_REQUESTS", "10000", "The most requests under way; the next are turned away at once with 503"),
-    variable("MAX_CONNECTIONS", "20000", "The most connections of clients; those beyond wait to be taken on"),
+    variable(
+        "MAX_REQUESTS_PER_ADDRESS",
+        "5000",
+        "The most requests under way from one address; the next get 429. 0 for any number",
+    ),
+    variable(
+        "MAX_CONNECTIONS",
+        "20000",
+        "The most connections of clients; beyond it idle ones are closed, or new ones wait to be taken on",
+    ),
+    variable(
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "10000",
+        "The most connections from one address that isn't a trusted proxy's; 0 for any number",
+    ),
+    variable(
+        "MAX_STREAMS_PER_TOKEN",
+        "64",
+        "The most open event streams of one queue token on this instance; 0 for any number",
+    ),
+    variable(
+        "MAX_STREAMS_PER_USER",
+        "128",
+        "The most open event streams of one user on this instance; 0 for any number",
+    ),
+    variable(
+        "WRITE_STALL_SECONDS",
+        "30",
+        "How long a client may leave what it is sent unread before it is disconnected",
+    ),
     variable(
         "KEEP_ALIVE_SECONDS",
         "75",
@@ -189,15 +226,6 @@ pub const VARIABLES: &[Variable] = &[
     ),
 ];
 
-/// How logs are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines.
-    Json,
-}
-
 /// The configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -209,6 +237,8 @@ pub struct Config {
     pub database_max_connections: u32,
     /// `LISTEN_ADDR`
     pub listen_addr: SocketAddr,
+    /// `OPERATIONS_LISTEN_ADDR`, where it is another address
+    pub operations_listen_addr: Option<SocketAddr>,
     /// `TOKEN_SECRET`
     pub token_secrets: Secrets,
     /// `DEMO`
@@ -235,9 +265,17 @@ pub struct Config {
     pub seat_map_cache: Duration,
     /// `REQUEST_TIMEOUT_SECONDS`
     pub request_timeout: Duration,
+    /// `BODY_SECONDS`
+    pub body_time: Duration,
     /// `MAX_REQUESTS`
     pub max_requests: usize,
-    /// `MAX_CONNECTIONS`, `KEEP_ALIVE_SECONDS`
+    /// `MAX_REQUESTS_PER_ADDRESS`
+    pub max_requests_per_address: usize,
+    /// `MAX_STREAMS_PER_TOKEN`
+    pub max_streams_per_token: usize,
+    /// `MAX_STREAMS_PER_USER`
+    pub max_streams_per_user: usize,
+    /// `MAX_CONNECTIONS`, `MAX_CONNECTIONS_PER_ADDRESS`, `KEEP_ALIVE_SECONDS`, `WRITE_STALL_SECONDS`
     pub connections: ConnectionSettings,
     /// `SHUTDOWN_GRACE_SECONDS`
     pub shutdown_grace: Duration,
@@ -271,43 +309,6 @@ pub struct Config {
     pub trace_endpoint: Option<String>,
 }
 
-/// A secret: never shown.
-#[derive(Clone)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a secret")
-    }
-}
-
-/// Secrets: never shown.
-#[derive(Clone)]
-pub struct Secrets(pub Vec<String>);
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} secrets", self.0.len())
-    }
-}
-
-/// Everything that is wrong with a configuration, by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(pub BTreeMap<&'static str, String>);
-
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mistakes = if self.0.len() == 1 { "a mistake" } else { "mistakes" };
-        writeln!(f, "The configuration has {mistakes}:")?;
-        for (name, error) in &self.0 {
-            writeln!(f, "  {name}: {error}")?;
-        }
-        write!(f, "See .env.example for every variable with its default.")
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
-
 impl Config {
     /// Reads every variable through `lookup`; an empty value is none.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
@@ -317,6 +318,7 @@ impl Config {
             database_connect: reader.seconds("DATABASE_CONNECT_SECONDS", 0, 3_600),
             database_max_connections: reader.number("DATABASE_MAX_CONNECTIONS", 1, 1_000),
             listen_addr: reader.parse("LISTEN_ADDR", "an address with a port, such as 127.0.0.1:8080"),
+            operations_listen_addr: reader.operations_listen_addr(),
             token_secrets: reader.secrets(),
             demo: reader.flag("DEMO"),
             hold_policy: HoldPolicy {
@@ -335,10 +337,16 @@ impl Config {
             catalogue_cache: Duration::from_millis(reader.number("CATALOGUE_CACHE_MILLISECONDS", 0, 1_000)),
             seat_map_cache: Duration::from_millis(reader.number("SEAT_MAP_CACHE_MILLISECONDS", 0, 1_000)),
             request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1, 3_600),
+            body_time: reader.seconds("BODY_SECONDS", 1, 3_600),
             max_requests: reader.number("MAX_REQUESTS", 1, 1_000_000),
+            max_requests_per_address: reader.number("MAX_REQUESTS_PER_ADDRESS", 0, 1_000_000),
+            max_streams_per_token: reader.number("MAX_STREAMS_PER_TOKEN", 0, 1_000_000),
+            max_streams_per_user: reader.number("MAX_STREAMS_PER_USER", 0, 1_000_000),
             connections: ConnectionSettings {
                 max_connections: reader.number("MAX_CONNECTIONS", 1, 1_000_000),
+                max_connections_per_address: reader.number("MAX_CONNECTIONS_PER_ADDRESS", 0, 1_000_000),
                 keep_alive: reader.seconds("KEEP_ALIVE_SECONDS", 1, 3_600),
+                write_stall: reader.seconds("WRITE_STALL_SECONDS", 1, 3_600),
             },
             shutdown_grace: reader.seconds("SHUTDOWN_GRACE_SECONDS", 0, 3_600),
             shutdown_delay: reader.seconds("SHUTDOWN_DELAY_SECONDS", 0, 3_600),
@@ -396,42 +404,6 @@ impl Config {
 
 /// Asks whether the database is there.
 const HEALTH_CONNECTIONS: u32 = 1;
-
-/// How the connections to the database are shared out: what one side takes, no other can.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DatabaseConnections {
-    /// For the writes that many do at once: one each.
-    pub lanes: u32,
-    /// For reading which logins have ended: each request depends on it.
-    pub authentication: u32,
-    /// For administrators and recurring jobs.
-    pub back_office: u32,
-    /// For all other requests.
-    pub requests: u32,
-}
-
-impl DatabaseConnections {
-    /// The fewest with which each side works: an audit leaves the jobs a connection, and a slow request leaves others
-    /// theirs.
-    fn least(lanes: u32) -> Self {
-        Self { lanes, authentication: 1, back_office: 2, requests: 3 }
-    }
-
-    fn total(self) -> u32 {
-        self.lanes + self.authentication + self.back_office + self.requests + HEALTH_CONNECTIONS
-    }
-
-    /// How many statements all of them together keep prepared at most.
-    pub fn kept_statements(self) -> u32 {
-        self.lanes * KeptStatements::Lane.number()
-            + (self.authentication + self.back_office + self.requests) * KeptStatements::Other.number()
-    }
-
-    /// How many administrators' requests run at once: more than half of the back office is for jobs.
-    pub fn administrators(self) -> usize {
-        usize::try_from((self.back_office / 2).saturating_sub(1).max(1)).unwrap_or(1)
-    }
-}
 
 struct Reader<L> {
     lookup: L,
@@ -502,6 +474,14 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         }
     }
 
+    fn operations_listen_addr(&mut self) -> Option<SocketAddr> {
+        if self.text("OPERATIONS_LISTEN_ADDR").is_empty() {
+            return None;
+        }
+        let address = self.parse("OPERATIONS_LISTEN_ADDR", "an address with a port, such as 127.0.0.1:9090");
+        Some(address).filter(|_| self.text("OPERATIONS_LISTEN_ADDR") != self.text("LISTEN_ADDR"))
+    }
+
     fn database_url(&mut self) -> String {
         let url = self.text("DATABASE_URL");
         let good = crate::infrastructure::mysql::parse_url(&url).is_ok_and(|options| options.get_database().is_some());
@@ -557,7 +537,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
 
     fn data_platform_url(&mut self) -> Option<String> {
         let text = Some(self.text("DATA_PLATFORM_URL").trim().to_owned()).filter(|text| !text.is_empty())?;
-        let is_http = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        let is_http = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.port() != Some(0);
         if !Url::parse(&text).is_ok_and(is_http) {
             // The URL itself may hold a password.
             self.fail("DATA_PLATFORM_URL", "is not a URL such as https://events.example.org/concert");
@@ -672,9 +652,19 @@ mod tests {
             ("TRUSTED_PROXIES", "10.0.0.0/8,everybody"),
             ("TRUSTED_PROXIES_HEADER", "X-Real-IP"),
             ("RATE_LIMIT_HOLDS_PER_USER", "-1"),
+            ("OPERATIONS_LISTEN_ADDR", "there"),
         ])
         .unwrap_err();
-        assert_eq!(errors.0.len(), 11, "{errors}");
+        assert_eq!(errors.0.len(), 12, "{errors}");
+    }
+
+    #[test]
+    fn operations_have_an_address_of_their_own_or_share_the_other() {
+        let operations = |address| {
+            let settings = [("DEMO", "true"), ("LISTEN_ADDR", "127.0.0.1:1"), ("OPERATIONS_LISTEN_ADDR", address)];
+            read(&settings).unwrap().operations_listen_addr.map(|address| address.port())
+        };
+        assert_eq!((operations(""), operations("127.0.0.1:1"), operations("127.0.0.1:2")), (None, None, Some(2)));
     }
 
     #[test]

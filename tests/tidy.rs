@@ -441,8 +441,8 @@ fn no_document_names_a_variable_that_is_not_there() {
 // The OpenAPI document.
 
 /// What no operation can fail with: a request that is answered so never came to one.
-const CODES_OF_NO_OPERATION: [Code; 4] =
-    [Code::NOT_FOUND, Code::METHOD_NOT_ALLOWED, Code::NOT_ACCEPTABLE, Code::HEADERS_TOO_LARGE];
+const CODES_OF_NO_OPERATION: [Code; 5] =
+    [Code::NOT_FOUND, Code::METHOD_NOT_ALLOWED, Code::NOT_ACCEPTABLE, Code::URI_TOO_LONG, Code::HEADERS_TOO_LARGE];
 
 /// What can't fail: it looks at nothing.
 const INFALLIBLE: [&str; 3] = ["get_livez", "get_metrics", "get_version"];

@@ -21,6 +21,7 @@ mod queue_rules;
 mod gate;
 mod seat_events;
 mod seats;
+mod stream_endings;
 
 mod best_available;
 mod bookings;
@@ -38,6 +39,7 @@ mod webhooks;
 mod admin;
 mod alerts;
 mod budgets;
+mod hostile;
 mod logs;
 mod loss;
 mod operation;
@@ -45,6 +47,7 @@ mod rate_limits;
 mod serving;
 
 mod bad_input;
+mod conventions;
 
 mod races;
 

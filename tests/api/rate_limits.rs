@@ -228,7 +228,7 @@ async fn the_defaults_leave_a_thousand_at_once_alone(_: MySqlPoolOptions, option
 async fn too_many_requests_under_way_turn_the_next_away(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("MAX_REQUESTS", "2")]);
     let user = app.user().await;
-    let places = app.instances[0].shared.places.sale.acquire_many(2).await.unwrap();
+    let places = app.instances[0].shared.concurrency.sale.acquire_many(2).await.unwrap();
     user.get("/api/v1/points").await.expect_problem(503, "OVERLOADED");
     user.get("/readyz").await.expect(200);
     user.get("/metrics").await.expect(200);

@@ -314,7 +314,8 @@ async fn a_server_that_stops_does_not_wait_for_those_who_watch(_: MySqlPoolOptio
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_crowd_of_viewers_is_told_the_same(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    let app = TestApp::start(options);
+    let unbounded = [("MAX_STREAMS_PER_TOKEN", "0"), ("MAX_STREAMS_PER_USER", "0")];
+    let app = TestApp::start_with(options, 1, &unbounded);
     let sale = app.sale(10, 10).await;
     let (viewer, buyer) = (app.buyer(&sale).await, app.buyer(&sale).await);
     let mut streams = join_all((0..1_000).map(|_| follow(&viewer, &sale))).await;

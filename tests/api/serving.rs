@@ -1,63 +1,13 @@
 //! Connections: real ones, from the first byte to the last.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use concert_reservation::interfaces::http::serve::Stages;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::TcpStream;
 
-use crate::support::TestApp;
+use crate::support::{Connection, serving};
 
 const GET: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
-
-/// One connection.
-struct Connection(TcpStream);
-
-impl Connection {
-    async fn open(address: SocketAddr) -> Self {
-        Self(TcpStream::connect(address).await.unwrap())
-    }
-
-    async fn send(&mut self, text: &str) {
-        self.0.write_all(text.as_bytes()).await.unwrap();
-    }
-
-    /// The head of an answer in lower case, and its body.
-    async fn answer(&mut self) -> (String, String) {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(self.0.read_u8().await.unwrap());
-        }
-        let head = String::from_utf8(head).unwrap().to_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-        self.0.read_exact(&mut body).await.unwrap();
-        (head, String::from_utf8(body).unwrap())
-    }
-
-    /// Waits until the server closes it.
-    async fn closed(mut self) {
-        let mut rest = Vec::new();
-        // Broken off or ended: it is over.
-        let _ = self.0.read_to_end(&mut rest).await;
-    }
-}
-
-/// Serves a test's server on a port of this machine while `client` runs, and until it has stopped.
-async fn serving<F: Future<Output = ()>>(
-    options: MySqlConnectOptions,
-    settings: &[(&str, &str)],
-    client: impl FnOnce(SocketAddr, Stages) -> F,
-) {
-    let app = TestApp::start_with(options, 1, settings).into_only();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stages = app.stages();
-    tokio::join!(app.serve(listener), client(address, stages));
-}
 
 /// First it only says so, and serves on; then it takes nobody new, but answers what it had begun to.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -134,12 +84,15 @@ async fn a_connection_that_brings_no_request_is_closed(_: MySqlPoolOptions, opti
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_connection_beyond_the_most_waits_for_another_to_end(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     serving(options, &[("MAX_CONNECTIONS", "1")], |address, stages| async move {
+        // Busy: the rest of its body is still to come.
         let mut first = Connection::open(address).await;
+        first.send("POST /api/v1/users HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n").await;
+        first.send("Content-Type: application/json\r\n\r\n").await;
+        assert!(first.answer().await.0.starts_with("http/1.1 100"));
         let mut second = Connection::open(address).await;
         second.send(GET).await;
         for _ in 0..100 {
-            first.send(GET).await;
-            assert!(first.answer().await.0.starts_with("http/1.1 200"));
+            tokio::task::yield_now().await;
         }
         let mut byte = [0];
         let early = second.0.try_read(&mut byte);

@@ -8,19 +8,24 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Display},
     ops::RangeInclusive,
+    pin::pin,
 };
 
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, header},
 };
 use chrono::{DateTime, SubsecRound, Utc};
+use futures::FutureExt;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::problem::{Code, FieldError, Problem};
+use super::{
+    middleware::Slot,
+    problem::{Code, FieldError, Problem},
+};
 use crate::domain::{clock::Instant, points::Points};
 
 /// The most bytes of a body, 64 KiB.
@@ -61,7 +66,7 @@ impl<S: Send + Sync, T: FromBody, const MAX: usize> FromRequest<S> for Body<T, M
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        require_json(request.headers())?;
+        require_plain_json(request.headers())?;
         let bytes = read_bytes(request, MAX).await?;
         Ok(Self { value: parse(&bytes)?, bytes })
     }
@@ -78,7 +83,7 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for EmptyBody<MAX> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let typed = require_json(request.headers());
+        let typed = require_plain_json(request.headers());
         let bytes = read_bytes(request, MAX).await?;
         if !bytes.is_empty() {
             typed?;
@@ -88,7 +93,14 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for EmptyBody<MAX> {
     }
 }
 
-fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+/// JSON, and not encoded: the server decompresses nothing, so no small body becomes a large one here.
+fn require_plain_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
+        let detail = "The body must be sent without a Content-Encoding.";
+        return Err(Problem::new(Code::UNSUPPORTED_MEDIA_TYPE, detail)
+            .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
@@ -98,6 +110,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// Reads the whole body. While it hasn't arrived, the request has no slot among those under way.
 async fn read_bytes(request: Request, max: usize) -> Result<Bytes, Problem> {
     let too_large = || Problem::new(Code::PAYLOAD_TOO_LARGE, format!("The body must be at most {max} bytes."));
     let announced = request
@@ -108,7 +121,14 @@ async fn read_bytes(request: Request, max: usize) -> Result<Bytes, Problem> {
     if announced.is_some_and(|length| length > max) {
         return Err(too_large());
     }
-    axum::body::to_bytes(request.into_body(), max).await.map_err(|error| {
+    let slot = request.extensions().get::<Slot>().cloned();
+    let mut reading = pin!(axum::body::to_bytes(request.into_body(), max));
+    let read = match (reading.as_mut().now_or_never(), slot) {
+        (Some(read), _) => read,
+        (None, None) => reading.await,
+        (None, Some(slot)) => slot.wait_for_body(reading).await?,
+    };
+    read.map_err(|error| {
         if std::error::Error::source(&error)
             .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
         {

@@ -12,7 +12,7 @@ pub mod concert;
 pub mod context;
 pub mod draw;
 pub mod event;
-mod event_stream;
+pub mod event_stream;
 pub mod gate;
 pub mod idempotency;
 pub mod middleware;

@@ -190,6 +190,10 @@ fn implied(operation: &Operation) -> Vec<Code> {
             Code::RATE_LIMITED,
         ]);
     }
+    if security.contains(BEARER) || security.contains(QUEUE_TOKEN) {
+        // A token that was sent twice.
+        codes.push(Code::MALFORMED_REQUEST);
+    }
     if security.contains(BEARER) {
         codes.push(Code::UNAUTHENTICATED);
     }

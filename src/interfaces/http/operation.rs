@@ -21,11 +21,12 @@ use crate::application::error::AppError;
 pub(super) const FAILURES: Failures = &[("get_readyz", &[Code::DRAINING, Code::DATABASE_UNAVAILABLE])];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(get_livez))
-        .routes(routes!(get_readyz))
-        .routes(routes!(get_metrics))
-        .routes(routes!(get_version))
+    OpenApiRouter::new().routes(routes!(get_version))
+}
+
+/// What monitoring asks for: it may have a listener of its own.
+pub(super) fn probes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(get_livez)).routes(routes!(get_readyz)).routes(routes!(get_metrics))
 }
 
 /// The pages at the `type` of each problem, for people.

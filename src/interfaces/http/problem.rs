@@ -1,5 +1,7 @@
 //! Every 4xx and 5xx: `application/problem+json` (RFC 9457) with a code for machines.
 
+use std::borrow::Cow;
+
 use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -52,6 +54,7 @@ codes! {
     410: HOLD_EXPIRED;
     412: PRECONDITION_FAILED;
     413: PAYLOAD_TOO_LARGE;
+    414: URI_TOO_LONG;
     415: UNSUPPORTED_MEDIA_TYPE;
     422: VALIDATION_FAILED IDEMPOTENCY_KEY_REUSED;
     429: RATE_LIMITED;
@@ -198,7 +201,7 @@ pub struct FieldError {
 #[derive(Clone, Debug)]
 enum Place {
     Pointer(String),
-    Parameter(&'static str),
+    Parameter(Cow<'static, str>),
 }
 
 impl FieldError {
@@ -208,8 +211,8 @@ impl FieldError {
     }
 
     /// A parameter of a query or a header.
-    pub fn parameter(name: &'static str, message: impl Into<String>) -> Self {
-        Self { place: Place::Parameter(name), message: message.into() }
+    pub fn parameter(name: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { place: Place::Parameter(name.into()), message: message.into() }
     }
 
     fn to_json(&self) -> Value {

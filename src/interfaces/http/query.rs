@@ -33,13 +33,26 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = parts.uri.query().unwrap_or("");
-        let pairs = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        Ok(Self { pairs, errors: Vec::new() })
+        Ok(Self::new(parts.uri.query().unwrap_or("")))
     }
 }
 
 impl Query {
+    /// Splits a query; notes each parameter that is sent more than once.
+    fn new(text: &str) -> Self {
+        let pairs: Vec<(String, String)> = form_urlencoded::parse(text.as_bytes()).into_owned().collect();
+        let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        let mut repeated: Vec<&str> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        repeated.dedup();
+        let errors = repeated.into_iter().map(|name| FieldError::parameter(name.to_owned(), "is sent twice")).collect();
+        Self { pairs, errors }
+    }
+
+    fn is_repeated(&self, name: &str) -> bool {
+        self.pairs.iter().filter(|(key, _)| key == name).nth(1).is_some()
+    }
+
     /// A parameter as it came; `None` when it is absent.
     pub fn text(&self, name: &'static str) -> Option<&str> {
         self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -47,6 +60,9 @@ impl Query {
 
     /// A parameter with a meaning; a bad one is noted.
     pub fn parse<T, E: Display>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        if self.is_repeated(name) {
+            return None;
+        }
         match parse(self.text(name)?) {
             Ok(value) => Some(value),
             Err(error) => {
@@ -82,7 +98,7 @@ impl Query {
 
     /// Where the page begins: what [`cursor`] made. [`Code::MALFORMED_REQUEST`] for anything else.
     pub fn cursor<const N: usize>(&self) -> Result<Option<[String; N]>, Problem> {
-        let Some(text) = self.text("cursor") else { return Ok(None) };
+        let Some(text) = self.text("cursor").filter(|_| !self.is_repeated("cursor")) else { return Ok(None) };
         let parts = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let parts = parts.map(|text| text.split(' ').map(str::to_owned).collect::<Vec<_>>());
         parts.and_then(|parts| parts.try_into().ok()).map(Some).ok_or_else(bad_cursor)
@@ -136,6 +152,11 @@ pub trait PathId: Sized {
     fn from_path(text: &str) -> Result<Self, Problem>;
 }
 
+/// A UUID in its canonical writing: hex digits and hyphens.
+fn uuid(text: &str) -> Option<Uuid> {
+    (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok()).flatten()
+}
+
 fn catalogue_id(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|id| digits && *id > 0 && *id <= i64::MAX.unsigned_abs())
@@ -155,25 +176,25 @@ impl PathId for PerformanceId {
 
 impl PathId for BookingId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        Uuid::try_parse(text).map(Self).map_err(|_| Refusal::BookingNotFound.into())
+        uuid(text).map(Self).ok_or_else(|| Refusal::BookingNotFound.into())
     }
 }
 
 impl PathId for PaymentId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        Uuid::try_parse(text).map(Self).map_err(|_| Refusal::PaymentNotFound.into())
+        uuid(text).map(Self).ok_or_else(|| Refusal::PaymentNotFound.into())
     }
 }
 
 impl PathId for EventId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        Uuid::try_parse(text).map(Self).map_err(|_| Refusal::EventNotFound.into())
+        uuid(text).map(Self).ok_or_else(|| Refusal::EventNotFound.into())
     }
 }
 
 impl PathId for WebhookId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        Uuid::try_parse(text).map(Self).map_err(|_| Refusal::WebhookNotFound.into())
+        uuid(text).map(Self).ok_or_else(|| Refusal::WebhookNotFound.into())
     }
 }
 
@@ -197,7 +218,16 @@ mod tests {
     use super::*;
 
     fn query(text: &str) -> Query {
-        Query { pairs: form_urlencoded::parse(text.as_bytes()).into_owned().collect(), errors: vec![] }
+        Query::new(text)
+    }
+
+    #[test]
+    fn only_the_canonical_writing_is_an_id() {
+        let id = "0192f3c4-5b6a-7c8d-9e0f-112233445566";
+        assert!(uuid(id).is_some() && uuid(&id.to_uppercase()).is_some());
+        for text in [format!("{{{id}}}"), format!("urn:uuid:{id}"), id.replace('-', ""), id[1..].to_owned()] {
+            assert_eq!(uuid(&text), None, "{text}");
+        }
     }
 
     #[test]

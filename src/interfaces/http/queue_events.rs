@@ -4,9 +4,9 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::{
     extract::State,
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     response::{
-        IntoResponse, Sse,
+        IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
     },
 };
@@ -14,16 +14,19 @@ use futures::{Stream, StreamExt, stream};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    event_stream::{KEEP_ALIVE, require_serving, stream_headers, until_stopping},
-    gate::text_of,
+    event_stream::{KEEP_ALIVE, OpenStream, RETRY, last_event_id, require_serving, stream_headers, until_stopping},
+    gate::{text_of, token_of},
     problem::HandlerResult,
     queue::QueueTokenResponse,
     state::App,
 };
-use crate::application::queue::{Follower, Place};
+use crate::application::queue::{Follower, Place, PlaceStatus};
+
+/// The id of the event that tells the final status; no other event has one.
+const FINAL: &str = "final";
 
 /// One event, as the OpenAPI document shows it.
-const EXAMPLE: &str = "event: queue\ndata: {\"queueToken\":\"AgB…\",\"concertId\":1,\"status\":\"WAITING\",\
+const EXAMPLE: &str = "retry: 2000\n\nevent: queue\ndata: {\"queueToken\":\"AgB…\",\"concertId\":1,\"status\":\"WAITING\",\
     \"position\":1234,\"estimatedWait\":{\"p50Seconds\":60,\"p90Seconds\":85},\"pollAfterSeconds\":6,\
     \"issuedAt\":\"2026-11-20T08:02:11.123Z\",\"expiresAt\":null,\"secondsLeft\":null,\
     \"serverTime\":\"2026-11-20T08:03:00.000Z\"}\n\n: keep-alive\n\n";
@@ -35,21 +38,34 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// What becomes of a queue token, as it happens.
 ///
 /// Server-sent events named `queue`; the data of each is the body of `GET /queue/tokens/current`. The first tells the
-/// current state, so a stream that broke off is resumed by opening another: events have no ids. A change of status is
-/// sent at once, one of the position alone at most once in the last event's `pollAfterSeconds`. A comment comes every
-/// 15 seconds; after the final status the stream ends. Being admitted with an open stream counts as having asked.
+/// current state, so a stream that broke off is resumed by opening another. A change of status is sent at once, one of
+/// the position alone at most once in the last event's `pollAfterSeconds`. A comment comes every 15 seconds; after the
+/// final status the stream ends. That event alone has an id: a client that comes back with it as `Last-Event-ID` gets
+/// 204, which stops an `EventSource`. Being admitted with an open stream counts as having asked.
 #[utoipa::path(get, path = "/queue/tokens/current/events", tag = "queue", security(("queueToken" = [])),
-    responses((status = 200, body = String, content_type = "text/event-stream",
-        description = "The stream.", example = json!(EXAMPLE))))]
-async fn follow_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<impl IntoResponse> {
+    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event, if it had one.",
+        example = "final")),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "The stream.",
+            example = json!(EXAMPLE)),
+        (status = 204, description = "The client has received the final status: there is nothing to follow."),
+    ))]
+async fn follow_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<Response> {
     let text = text_of(&headers)?;
     require_serving(&app)?;
-    let places = places(app.queue.follow(text).await?);
-    Ok((stream_headers(), events(until_stopping(&app, places), KEEP_ALIVE)))
+    let open = OpenStream::begin(&app, &token_of(&app, &headers)?)?;
+    let follower = app.queue.follow(text).await?;
+    if follower.has_ended() && last_event_id(&headers) == Some(FINAL) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let events = events(until_stopping(&app, places(follower, open)), KEEP_ALIVE);
+    Ok((stream_headers(), events).into_response())
 }
 
-fn places(follower: Follower) -> impl Stream<Item = Place> {
-    stream::unfold(follower, |mut follower| async { follower.next().await.map(|place| (place, follower)) })
+fn places(follower: Follower, open: OpenStream) -> impl Stream<Item = Place> {
+    stream::unfold((follower, open), |(mut follower, open)| async {
+        follower.next().await.map(|place| (place, (follower, open)))
+    })
 }
 
 fn events(
@@ -57,10 +73,12 @@ fn events(
     keep_alive: Duration,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let events = places.map(|place| {
-        let event = Event::default().event("queue").json_data(QueueTokenResponse::from(place));
+        let event = Event::default().event("queue");
+        let event = if matches!(place.status, PlaceStatus::Ended(_)) { event.id(FINAL) } else { event };
         // Plain values always serialise.
-        Ok(event.unwrap_or_default())
+        Ok(event.json_data(QueueTokenResponse::from(place)).unwrap_or_default())
     });
+    let events = stream::once(async { Ok(Event::default().retry(RETRY)) }).chain(events);
     Sse::new(events).keep_alive(KeepAlive::new().interval(keep_alive).text("keep-alive"))
 }
 
@@ -71,7 +89,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_on_which_nothing_happens_shows_that_it_is_alive() {
         let body = events(stream::pending(), Duration::from_millis(10)).into_response().into_body();
-        let signs: Vec<_> = body.into_data_stream().take(2).collect().await;
+        let signs: Vec<_> = body.into_data_stream().skip(1).take(2).collect().await;
         assert!(signs.into_iter().all(|sign| sign.unwrap() == ": keep-alive\n\n"));
         assert_eq!(KEEP_ALIVE, Duration::from_secs(15), "what the contract promises");
     }

@@ -54,7 +54,10 @@ fn open_routes() -> OpenApiRouter<App> {
 
 /// The OpenAPI document.
 pub fn document() -> OpenApi {
-    let api = OpenApiRouter::new().nest(BASE_PATH, gated_routes().merge(open_routes())).merge(operation::routes());
+    let api = OpenApiRouter::new()
+        .nest(BASE_PATH, gated_routes().merge(open_routes()))
+        .merge(operation::probes())
+        .merge(operation::routes());
     openapi::complete(api.into_openapi())
 }
 
@@ -68,6 +71,7 @@ pub fn build_router(app: App) -> Router {
     let api = OpenApiRouter::new()
         .nest(BASE_PATH, gated_routes().route_layer(gate).merge(open_routes()))
         .merge(operation::routes());
+    let api = if app.settings.operations_apart { api } else { api.merge(operation::probes()) };
     let (routes, _) = api.split_for_parts();
     // Whoever asks: a wrong method isn't the gate's business.
     let routes = routes.method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED);
@@ -80,6 +84,16 @@ pub fn build_router(app: App) -> Router {
     let settings = &app.settings;
     let routes = if settings.cors_allowed_origins.is_empty() { routes } else { routes.layer(cors(settings)) };
     routes.layer(from_fn_with_state(app, attend))
+}
+
+/// What is served on the listener for operations.
+pub fn build_operations_router(app: App) -> Router {
+    let (routes, _) = operation::probes().split_for_parts();
+    routes
+        .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED)
+        .with_state(app.clone())
+        .layer(from_fn_with_state(app.clone(), answer))
+        .layer(from_fn_with_state(app, attend))
 }
 
 /// For answers that may be large. What is a stream, or has a strong entity tag, stays as it is.

@@ -15,8 +15,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::bearer,
-    event_stream::{KEEP_ALIVE, require_serving, stream_headers, until_stopping},
-    gate::ActiveToken,
+    event_stream::{KEEP_ALIVE, OpenStream, RETRY, last_event_id, require_serving, stream_headers, until_stopping},
+    gate::{ActiveToken, token_of},
     openapi::Failures,
     problem::{Code, HandlerResult},
     query::Id,
@@ -41,16 +41,17 @@ pub(super) fn gated_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(follow_seat_map))
 }
 
-/// How often those who follow are asked for their right to, so that a stream outlives it by no more.
-const RECHECK: Duration = Duration::from_secs(2);
+/// How often the right to each stream is checked. With the age of what is known of ended logins, half a second at most,
+/// and the time of a shared read, a stream outlives its right by less than a second.
+const RECHECK: Duration = Duration::from_millis(300);
 
-/// In how many groups. All of a group are asked at one moment, so that they share one read.
-const GROUPS: u32 = 4;
+/// In how many groups. All of a group are checked at one moment, so that they share one read.
+const GROUPS: u32 = 2;
 
 const EVENT_END: &[u8] = b"\n\n";
 
 /// The first events, as the OpenAPI document shows them.
-const EXAMPLE: &str = "event: snapshot\nid: 1795161600000417\ndata: {\"performanceId\":7,\
+const EXAMPLE: &str = "retry: 2000\n\nevent: snapshot\nid: 1795161600000417\ndata: {\"performanceId\":7,\
     \"version\":1795161600000417,\"seats\":[{\"seatId\":41,\"section\":\"Stalls\",\"row\":\"C\",\"number\":12,\
     \"grade\":\"R\",\"price\":\"150000\",\"status\":\"AVAILABLE\"}]}\n\n\
     event: seats\nid: 1795161603217002\ndata: {\"version\":1795161603217002,\
@@ -93,11 +94,12 @@ async fn follow_seat_map(
     headers: HeaderMap,
 ) -> HandlerResult<impl IntoResponse> {
     require_serving(&app)?;
-    let told = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.trim().parse().ok());
+    let open = OpenStream::begin(&app, &token_of(&app, &headers)?)?;
+    let told = last_event_id(&headers).and_then(|id| id.parse().ok());
     let viewer = app.concerts.follow_seats(id, token.concert(), told).await?;
     let access_token = bearer(&headers).unwrap_or_default().to_owned();
     let frames = until_stopping(&app, frames(viewer));
-    let frames = frames.take_until(barred(app, access_token, token));
+    let frames = frames.take_until(barred(app, access_token, token, open));
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
     Ok((content_type, stream_headers(), Body::from_stream(frames.map(Ok::<_, Infallible>))))
 }
@@ -117,7 +119,8 @@ fn frames(viewer: SeatViewer) -> impl Stream<Item = Bytes> {
         };
         Some((stream::iter(pieces), viewer))
     });
-    news.flatten()
+    let retry = format!("retry: {}\n\n", RETRY.as_millis());
+    stream::once(async { retry.into() }).chain(news.flatten())
 }
 
 fn frame(news: &SeatChanges) -> Vec<u8> {
@@ -130,8 +133,9 @@ fn frame(news: &SeatChanges) -> Vec<u8> {
     frame
 }
 
-/// Completes once a viewer may not follow any more. While nobody can tell, they may.
-async fn barred(app: App, access_token: String, token: ActiveToken) {
+/// Completes once a viewer may not follow any more; the stream counts as open until then. While the database is away,
+/// viewers may.
+async fn barred(app: App, access_token: String, token: ActiveToken, _open: OpenStream) {
     loop {
         sleep_until(next_round(token)).await;
         let session = app.users.authenticate(&access_token).await.map(|_| ());

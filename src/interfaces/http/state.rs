@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use axum::http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
-use super::{address::ProxySettings, middleware::Places, rate_limit::RateLimits};
+use super::{
+    address::ProxySettings, event_stream::StreamLimits, middleware::ConcurrencyLimits, rate_limit::RateLimits,
+};
 use crate::{
     application::{
         audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade, event::EventFacade, payment::PaymentFacade,
@@ -49,7 +51,9 @@ pub struct Facades {
     /// How often who may do what.
     pub rate_limits: RateLimits,
     /// How many requests may be under way.
-    pub places: Places,
+    pub concurrency: ConcurrencyLimits,
+    /// How many event streams may be open.
+    pub streams: StreamLimits,
     /// What is set about HTTP.
     pub settings: HttpSettings,
 }
@@ -59,6 +63,10 @@ pub struct Facades {
 pub struct HttpSettings {
     /// After how long a request is given up.
     pub request_timeout: Duration,
+    /// How long a request's body may take to arrive.
+    pub body_time: Duration,
+    /// Whether operations have a listener of their own.
+    pub operations_apart: bool,
     /// Which origins' pages may call the server; `*` for any.
     pub cors_allowed_origins: Vec<String>,
     /// Whose word about clients' addresses is taken.

@@ -16,6 +16,7 @@ pub(crate) struct Events {
     pub(crate) headers: HeaderMap,
     body: BodyDataStream,
     read: String,
+    retry: Option<u64>,
 }
 
 impl Events {
@@ -26,14 +27,22 @@ impl Events {
             headers: parts.headers,
             body: body.into_data_stream(),
             read: String::new(),
+            retry: None,
         }
     }
 
-    /// The next event of the queue; `None` once the stream has ended.
+    /// The next event of the queue; `None` once the stream has ended. The final status alone has an id.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         let event = self.next_event().await?;
-        assert_eq!((event.name.as_str(), event.id), ("queue", None), "not so: {}", event.data);
+        let is_final =
+            event.data["status"].as_str().is_some_and(|status| ["COMPLETED", "EXPIRED", "LEFT"].contains(&status));
+        assert_eq!((event.name.as_str(), event.id.is_some()), ("queue", is_final), "not so: {}", event.data);
         Some(event.data)
+    }
+
+    /// Whether the stream has told how long to wait before it is opened again.
+    pub(crate) fn has_retry(&self) -> bool {
+        self.retry.is_some()
     }
 
     /// The next event; `None` once the stream has ended.
@@ -42,7 +51,9 @@ impl Events {
             while let Some((block, rest)) = self.read.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
                 self.read = rest;
-                if !block.lines().all(|line| line.starts_with(':')) {
+                if let Some(retry) = block.strip_prefix("retry: ") {
+                    self.retry = Some(retry.parse().expect("milliseconds"));
+                } else if !block.lines().all(|line| line.starts_with(':')) {
                     return Some(StreamEvent::read(&block));
                 }
             }

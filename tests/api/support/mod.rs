@@ -2,6 +2,7 @@
 
 mod app;
 mod client;
+mod connection;
 mod events;
 mod processes;
 mod race;
@@ -13,6 +14,7 @@ mod wire;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
+pub(crate) use connection::{Connection, serving, serving_operations_apart};
 pub(crate) use events::{Events, StreamEvent};
 pub(crate) use processes::Process;
 pub(crate) use race::{Die, race, tally};

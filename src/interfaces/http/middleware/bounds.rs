@@ -1,22 +1,31 @@
-//! What a request may take: headers, a place among those under way, time.
+//! What a request may take: a length, a slot among those under way, time.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use axum::{
+    body::HttpBody,
     extract::Request,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 
 use crate::{
     application::error::AppError,
     interfaces::http::{
-        problem::{Code, Problem},
+        address::ClientNetwork,
+        gate::QUEUE_TOKEN,
+        idempotency::IDEMPOTENCY_KEY,
+        problem::{Code, HandlerResult, Problem},
         router::BASE_PATH,
         state::App,
     },
@@ -25,56 +34,186 @@ use crate::{
 /// The most bytes of all headers together.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// How long an administrator's request waits for one of the few places that there are for them.
+/// How long an administrator's request waits for one of the few slots that there are for them.
 const ADMINISTRATION_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a request may go on after the database was lost: most find out by themselves, once they have been read.
 const LOSS_PATIENCE: Duration = Duration::from_millis(250);
 
-/// The most API requests under way at once, each kind with places of its own.
+/// The most API requests under way at once, each kind with slots of its own.
 #[derive(Debug)]
-pub struct Places {
+pub struct ConcurrencyLimits {
     /// Of everybody.
-    pub sale: Semaphore,
-    /// Of administrators: long ones, that must not take the connections of each other, of the jobs, or of the sale.
-    pub administration: Semaphore,
+    pub sale: Arc<Semaphore>,
+    /// Long ones, that must not take the connections of each other, of the jobs, or of the sale.
+    administration: Arc<Semaphore>,
+    /// The most from one address; 0 for any number.
+    per_address: usize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl ConcurrencyLimits {
+    /// Nothing is under way.
+    pub fn new(sale: usize, administration: usize, per_address: usize) -> Self {
+        Self {
+            sale: Arc::new(Semaphore::new(sale)),
+            administration: Arc::new(Semaphore::new(administration)),
+            per_address,
+            by_address: Mutex::default(),
+        }
+    }
+
+    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a request of this address, until what is returned is dropped; `None` if too many are under way.
+    fn enter(&self, address: IpAddr) -> Option<Entered<'_>> {
+        if self.per_address > 0 {
+            let mut by_address = self.by_address();
+            let count = by_address.entry(address).or_default();
+            if *count >= self.per_address {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Entered { limits: self, address })
+    }
+}
+
+/// A request that is counted for its address.
+struct Entered<'a> {
+    limits: &'a ConcurrencyLimits,
+    address: IpAddr,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if self.limits.per_address > 0 {
+            let mut by_address = self.limits.by_address();
+            if let Some(count) = by_address.get_mut(&self.address) {
+                *count -= 1;
+                if *count == 0 {
+                    by_address.remove(&self.address);
+                }
+            }
+        }
+    }
+}
+
+/// A request's slot among those under way: given back while the request waits for its body, and taken again after it.
+///
+/// Otherwise a few clients that send slowly would block all others.
+#[derive(Clone)]
+pub struct Slot {
+    slots: Arc<Semaphore>,
+    patience: Duration,
+    body_time: Duration,
+    held: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+impl Slot {
+    fn of(app: &App, is_administration: bool) -> Self {
+        let limits = &app.concurrency;
+        let (slots, patience) = if is_administration {
+            (&limits.administration, ADMINISTRATION_PATIENCE)
+        } else {
+            (&limits.sale, Duration::ZERO)
+        };
+        Self { slots: Arc::clone(slots), patience, body_time: app.settings.body_time, held: Arc::default() }
+    }
+
+    async fn acquire(&self) -> Result<OwnedSemaphorePermit, AppError> {
+        let slots = Arc::clone(&self.slots);
+        if self.patience.is_zero() {
+            return slots.try_acquire_owned().map_err(|_| AppError::Overloaded);
+        }
+        let slot = timeout(self.patience, slots.acquire_owned()).await;
+        slot.ok().and_then(Result::ok).ok_or(AppError::Overloaded)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn take(&self) -> Result<(), AppError> {
+        let slot = self.acquire().await?;
+        *self.held() = Some(slot);
+        Ok(())
+    }
+
+    fn release(&self) {
+        self.held().take();
+    }
+
+    /// Waits for a body without a slot, and takes one again. [`Code::TIMEOUT`] when the body takes too long,
+    /// [`Code::OVERLOADED`] when there is no slot: nothing of the request has been done yet.
+    pub(crate) async fn wait_for_body<T>(&self, reading: impl Future<Output = T>) -> HandlerResult<T> {
+        self.release();
+        let read = timeout(self.body_time, reading).await.map_err(|_| {
+            Problem::new(Code::TIMEOUT, "The body took too long to arrive: nothing was done.")
+                .with_header(header::CONNECTION, HeaderValue::from_static("close"))
+        })?;
+        self.take().await?;
+        Ok(read)
+    }
 }
 
 /// Answers within bounds, or says which of them was reached.
 ///
 /// What operators ask is always let in. A request is given up, too, once the database has stopped answering: it would
 /// wait for nothing.
-pub(super) async fn bound(app: &App, request: Request, next: Next) -> Response {
-    if length(request.headers()) > MAX_HEADER_BYTES {
-        return Problem::new(Code::HEADERS_TOO_LARGE, "The headers are too large.").into_response();
+pub(super) async fn bound(app: &App, mut request: Request, next: Next) -> Response {
+    if let Err(problem) = well_formed(&request) {
+        return problem.into_response();
     }
-    let path = request.uri().path().strip_prefix(BASE_PATH);
-    let place = match path {
-        None => Ok(None),
-        Some(path) if path.starts_with("/admin/") => {
-            match timeout(ADMINISTRATION_PATIENCE, app.places.administration.acquire()).await {
-                Ok(place) => place.map(Some).map_err(|_| AppError::Overloaded),
-                Err(_) => Err(AppError::Overloaded),
-            }
-        }
-        Some(_) => app.places.sale.try_acquire().map(Some).map_err(|_| AppError::Overloaded),
+    let Some(path) = request.uri().path().strip_prefix(BASE_PATH) else {
+        return within(app.settings.request_timeout, next.run(request)).await;
     };
-    let _place = match place {
-        Ok(place) => place,
-        Err(error) => return Problem::from(error).into_response(),
+    let slot = Slot::of(app, path.starts_with("/admin/"));
+    let (parts, body) = request.into_parts();
+    let ClientNetwork(address) = ClientNetwork::of(&parts, app);
+    request = Request::from_parts(parts, body);
+    let Some(_entered) = app.concurrency.enter(address) else {
+        metrics::counter!("http_rate_limited_total", "limit" => "requests-per-address").increment(1);
+        return Problem::rate_limited(1).with("limit", "requests-per-address".into()).into_response();
     };
+    if let Err(error) = slot.take().await {
+        return Problem::from(error).into_response();
+    }
+    if !request.body().is_end_stream() {
+        request.extensions_mut().insert(slot.clone());
+    }
     let lost = async {
         app.database.lost().await;
         sleep(LOSS_PATIENCE).await;
     };
-    let is_api = path.is_some();
-    tokio::select! {
+    let answer = tokio::select! {
         biased;
-        answer = timeout(app.settings.request_timeout, next.run(request)) => {
-            answer.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response())
-        }
-        () = lost, if is_api => Problem::from(AppError::lost()).into_response(),
+        answer = within(app.settings.request_timeout, next.run(request)) => answer,
+        () = lost => Problem::from(AppError::lost()).into_response(),
+    };
+    slot.release();
+    answer
+}
+
+async fn within(time: Duration, answer: impl Future<Output = Response>) -> Response {
+    timeout(time, answer).await.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response())
+}
+
+/// Fails for a request whose headers are too long, or say twice what has one value. The parser of requests has refused
+/// what is longer still.
+fn well_formed(request: &Request) -> HandlerResult<()> {
+    let headers = request.headers();
+    if length(headers) > MAX_HEADER_BYTES {
+        return Err(Problem::new(Code::HEADERS_TOO_LARGE, "The headers are too large."));
     }
+    for name in [header::AUTHORIZATION.as_str(), QUEUE_TOKEN, IDEMPOTENCY_KEY] {
+        if headers.get_all(name).iter().nth(1).is_some() {
+            return Err(Problem::new(Code::MALFORMED_REQUEST, format!("The header {name} was sent twice.")));
+        }
+    }
+    Ok(())
 }
 
 fn length(headers: &HeaderMap) -> usize {

@@ -3,9 +3,11 @@
 mod bounds;
 mod measure;
 mod problems;
+mod refusal;
 mod request_id;
 mod request_log;
 
-pub use bounds::Places;
+pub use bounds::{ConcurrencyLimits, Slot};
 pub use problems::answer;
+pub use refusal::write_refusal;
 pub use request_id::attend;

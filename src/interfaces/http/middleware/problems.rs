@@ -34,7 +34,7 @@ pub async fn answer(State(app): State<App>, context: RequestContext, request: Re
     problem.into_answer(&context)
 }
 
-fn of_framework(status: StatusCode, headers: &HeaderMap) -> Problem {
+pub(super) fn of_framework(status: StatusCode, headers: &HeaderMap) -> Problem {
     match status {
         StatusCode::NOT_FOUND => Problem::new(Code::NOT_FOUND, "There is nothing at this path."),
         StatusCode::METHOD_NOT_ALLOWED => {
@@ -45,6 +45,10 @@ fn of_framework(status: StatusCode, headers: &HeaderMap) -> Problem {
             }
         }
         StatusCode::NOT_ACCEPTABLE => Problem::new(Code::NOT_ACCEPTABLE, "This comes as application/json only."),
+        StatusCode::URI_TOO_LONG => Problem::new(Code::URI_TOO_LONG, "The path and query are too long."),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            Problem::new(Code::HEADERS_TOO_LARGE, "The headers are too large.")
+        }
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::PAYLOAD_TOO_LARGE, "The body is too large."),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             Problem::new(Code::UNSUPPORTED_MEDIA_TYPE, "The body must be sent as application/json.")

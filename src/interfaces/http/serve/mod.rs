@@ -1,7 +1,11 @@
 //! Connections: taking them on, and letting go of them when the server stops.
 //!
-//! What [`axum::serve()`] leaves open is set here: how many there may be, how long one may sit there without a request,
-//! and that a server which is about to leave says so on each.
+//! What [`axum::serve()`] leaves open is set here: how many there may be, in all and from one address, how long one may
+//! sit there without a request or without reading, and that a server which is about to leave says so on each.
+
+mod client_io;
+mod registry;
+mod unread;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,6 +16,7 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -19,22 +24,50 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-/// The most a request's line and headers may be, in bytes, before the connection is given up without a word. Those
-/// that are shorter, but too long as well, get a problem.
+pub use self::client_io::WriteRefusal;
+use self::{
+    client_io::ClientIo,
+    registry::{Busy, BusyBody, Connected, Membership, Registry},
+};
+
+/// The most a request's line and headers may be, in bytes, before the parser of requests refuses them and the connection
+/// ends. Those that are shorter, but too long as well, are refused by the routes.
 const MAX_HEADER_BYTES: usize = 256 * 1024;
 
 /// How long to wait when the system gives out no more connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-mod unread;
+/// How long a new connection waits for a place before idle connections are looked for again.
+const ROOM_PAUSE: Duration = Duration::from_millis(50);
+
+/// One in so many connections makes room at once, so that they aren't searched for each new one.
+const ROOM_SHARE: usize = 256;
 
 /// What is set about connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionSettings {
-    /// The most at once; those beyond wait in the system's backlog.
+    /// The most at once. Beyond it idle ones are closed; while none is idle, new ones wait in the system's backlog.
     pub max_connections: usize,
+    /// The most from one address; 0 for any number.
+    pub max_connections_per_address: usize,
     /// How long a connection may take to bring a request's headers, the idle time before them included.
     pub keep_alive: Duration,
+    /// How long a client may leave what it is sent unread.
+    pub write_stall: Duration,
+}
+
+/// What serves connections.
+pub struct Server {
+    /// The routes.
+    pub router: Router,
+    /// What is set about connections.
+    pub settings: ConnectionSettings,
+    /// The proxies that are trusted: many clients come by each of them.
+    pub trusted: Vec<IpNet>,
+    /// How the server is told to stop.
+    pub stages: Stages,
+    /// Writes the answer to requests that can't be parsed for their length.
+    pub write_refusal: WriteRefusal,
 }
 
 /// How far the server has got with stopping. Each stage implies those before it.
@@ -57,16 +90,33 @@ impl Default for Stages {
 }
 
 /// Serves until the server drains; returns once every request under way is answered, or all are dropped.
-pub async fn serve(listener: TcpListener, router: Router, settings: ConnectionSettings, stages: Stages) {
+pub async fn serve(listener: TcpListener, server: Server) {
+    let Server { router, settings, trusted, stages, write_refusal } = server;
     // Without this a copy of the router would be a copy of all routes, about 100 KiB for each connection.
     let router = router.with_state(());
     let places = Arc::new(Semaphore::new(settings.max_connections));
+    let registry = Arc::new(Registry::new(settings.max_connections_per_address));
     let connections = TaskTracker::new();
-    while let Some(Ok((stream, peer, place))) = stages.draining.run_until_cancelled(accept(&listener, &places)).await {
-        let connection = Connection { router: router.clone(), settings, stages: stages.clone(), peer };
+    while let Some((stream, peer)) = stages.draining.run_until_cancelled(accept(&listener)).await {
+        let address = peer.ip().to_canonical();
+        let is_proxy = trusted.iter().any(|network| network.contains(&address));
+        let Some(membership) = registry.admit(address, is_proxy) else { continue };
+        // It isn't idle: it must not make room for itself.
+        let waiting = Busy::begin(&membership.connected);
+        let place = stages.draining.run_until_cancelled(place(&places, &registry, settings.max_connections)).await;
+        let Some(place) = place else { break };
+        drop(waiting);
+        let connection = Connection {
+            router: router.clone(),
+            settings,
+            stages: stages.clone(),
+            peer,
+            connected: Arc::clone(&membership.connected),
+            write_refusal: Arc::clone(&write_refusal),
+        };
         connections.spawn(async move {
             connection.run(stream).await;
-            drop(place);
+            drop::<(Membership, OwnedSemaphorePermit)>((membership, place));
         });
     }
     drop(listener);
@@ -74,19 +124,11 @@ pub async fn serve(listener: TcpListener, router: Router, settings: ConnectionSe
     connections.wait().await;
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Result<(TcpStream, SocketAddr, OwnedSemaphorePermit), Infallible> {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
-        if places.available_permits() == 0 {
-            metrics::counter!("http_connections_full_total").increment(1);
-        }
-        // Never closed.
-        let Ok(place) = Arc::clone(places).acquire_owned().await else { return std::future::pending().await };
         match listener.accept().await {
-            Ok((stream, peer)) => return Ok((stream, peer, place)),
-            // Somebody hung up before it was their turn.
+            Ok(accepted) => return accepted,
+            // The client hung up before its turn.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::error!(%error, "can't take on a connection");
@@ -96,21 +138,42 @@ async fn accept(
     }
 }
 
+/// Waits for a place among the connections. While there is none, idle connections are closed.
+async fn place(places: &Arc<Semaphore>, registry: &Registry, max_connections: usize) -> OwnedSemaphorePermit {
+    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        return place;
+    }
+    metrics::counter!("http_connections_full_total").increment(1);
+    loop {
+        registry.make_room(max_connections / ROOM_SHARE + 1);
+        let place = tokio::time::timeout(ROOM_PAUSE, Arc::clone(places).acquire_owned());
+        // The semaphore is never closed. A busy connection may have become idle meanwhile.
+        if let Ok(Ok(place)) = place.await {
+            return place;
+        }
+    }
+}
+
 struct Connection {
     router: Router,
     settings: ConnectionSettings,
     stages: Stages,
     peer: SocketAddr,
+    connected: Arc<Connected>,
+    write_refusal: WriteRefusal,
 }
 
 impl Connection {
     async fn run(self, stream: TcpStream) {
-        let Self { router, settings, stages, peer } = self;
+        let Self { router, settings, stages, peer, connected, write_refusal } = self;
         metrics::gauge!("http_connections").increment(1.0);
         // An event must not wait for the one before it to be acknowledged. It works without, too.
         let _ = stream.set_nodelay(true);
         let leaving = stages.leaving.clone();
+        let io = ClientIo::new(stream, Arc::clone(&connected), settings.write_stall, write_refusal);
+        let attended = Arc::clone(&connected);
         let service = service_fn(move |mut request: Request<Incoming>| {
+            let busy = Busy::begin(&attended);
             request.extensions_mut().insert(ConnectInfo(peer));
             let (request, unread) = unread::watch(request);
             let answer = router.clone().call(request);
@@ -124,17 +187,27 @@ impl Connection {
                     // The proxy opens its next connection elsewhere, instead of using this one as it is closed.
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(response.map(|body| BusyBody::new(body, busy)))
             }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(settings.keep_alive)
             .max_header_size(MAX_HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
+            .half_close(true)
+            .serve_connection(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
+            () = connected.evicted() => {
+                if connected.is_idle() {
+                    Ok(())
+                } else {
+                    // A request came in the meantime.
+                    connection.as_mut().graceful_shutdown();
+                    stages.aborting.run_until_cancelled(connection).await.unwrap_or(Ok(()))
+                }
+            }
             () = stages.draining.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 stages.aborting.run_until_cancelled(connection).await.unwrap_or(Ok(()))

@@ -1,0 +1,217 @@
+//! A connection's bytes: what the client doesn't take in time ends it, and what the parser of requests refuses gets an
+//! answer like all others.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{body::Bytes, http::StatusCode};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep},
+};
+
+use super::registry::{Busy, Connected};
+
+/// How much of what is pending a client must take in each window.
+const PROGRESS: usize = 16 * 1024;
+
+/// How much more is read of a request that was refused, and for how long: a client that is still sending would find the
+/// connection broken, and never see the answer.
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Writes the whole answer to a request that the parser refused with this status.
+pub type WriteRefusal = Arc<dyn Fn(StatusCode) -> Vec<u8> + Send + Sync>;
+
+/// A client's socket.
+pub(super) struct ClientIo {
+    stream: TcpStream,
+    connected: Arc<Connected>,
+    stall_limit: Duration,
+    stall: Option<Stall>,
+    write_refusal: WriteRefusal,
+    refusal: Option<Refusal>,
+}
+
+/// Bytes that the client hasn't taken yet.
+struct Stall {
+    window: Pin<Box<Sleep>>,
+    moved: usize,
+    _busy: Busy,
+}
+
+/// An answer that is sent instead of the parser's.
+struct Refusal {
+    answer: Bytes,
+    sent: usize,
+    lingered: usize,
+    patience: Pin<Box<Sleep>>,
+}
+
+impl ClientIo {
+    pub(super) fn new(
+        stream: TcpStream,
+        connected: Arc<Connected>,
+        stall_limit: Duration,
+        write_refusal: WriteRefusal,
+    ) -> Self {
+        Self { stream, connected, stall_limit, stall: None, write_refusal, refusal: None }
+    }
+
+    /// Judges a write of `offered` bytes: as long as some are left, the client must take a few in each window.
+    fn judge(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+        offered: usize,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(count)) if count < offered => {
+                if let Some(stall) = &mut self.stall {
+                    stall.moved += count;
+                    if stall.moved >= PROGRESS {
+                        stall.moved = 0;
+                        stall.window.as_mut().reset(Instant::now() + self.stall_limit);
+                    }
+                }
+            }
+            Poll::Ready(_) => self.stall = None,
+            Poll::Pending => {
+                let (connected, limit) = (&self.connected, self.stall_limit);
+                let stall = self.stall.get_or_insert_with(|| Stall {
+                    window: Box::pin(sleep(limit)),
+                    moved: 0,
+                    _busy: Busy::begin(connected),
+                });
+                ready!(stall.window.as_mut().poll(context));
+                metrics::counter!("http_connections_stalled_total").increment(1);
+                // What is pending in the system's buffers is dropped as well. It works without, too.
+                let _ = self.stream.set_zero_linger();
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        written
+    }
+
+    /// Sends the refusal; once it is out, the parser's own answer counts as written.
+    fn send_refusal(&mut self, context: &mut Context<'_>, offered: usize) -> Poll<io::Result<usize>> {
+        while let Some(refusal) = &self.refusal
+            && refusal.sent < refusal.answer.len()
+        {
+            let rest = refusal.answer.slice(refusal.sent..);
+            let written = Pin::new(&mut self.stream).poll_write(context, &rest);
+            let count = ready!(self.judge(context, written, rest.len()))?;
+            if let Some(refusal) = &mut self.refusal {
+                refusal.sent += count;
+            }
+        }
+        Poll::Ready(Ok(offered))
+    }
+
+    /// Whether these bytes are the parser's answer, or one is being sent in its place.
+    fn refuses(&mut self, bytes: &[u8]) -> bool {
+        if self.refusal.is_none()
+            && let Some(status) = refused_by_parser(bytes)
+        {
+            let answer = (self.write_refusal)(status).into();
+            let patience = Box::pin(sleep(LINGER));
+            self.refusal = Some(Refusal { answer, sent: 0, lingered: 0, patience });
+        }
+        self.refusal.is_some()
+    }
+}
+
+/// The status of an answer that is the parser's own: it has no id, as every other has.
+fn refused_by_parser(bytes: &[u8]) -> Option<StatusCode> {
+    let status = match bytes.get(..12)? {
+        b"HTTP/1.1 414" => StatusCode::URI_TOO_LONG,
+        b"HTTP/1.1 431" => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        _ => return None,
+    };
+    let is_ours = bytes.windows(14).any(|window| window.eq_ignore_ascii_case(b"\r\nx-request-id"));
+    (!is_ours).then_some(status)
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.refuses(bytes) {
+            return self.send_refusal(context, bytes.len());
+        }
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.judge(context, written, bytes.len())
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let offered = slices.iter().map(|slice| slice.len()).sum();
+        if self.refuses(slices.first().map_or(&[], |slice| slice)) {
+            return self.send_refusal(context, offered);
+        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.judge(context, written, offered)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// After a refusal the rest of the request is read and forgotten first.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+        let Self { stream, refusal, .. } = &mut *self;
+        let Some(refusal) = refusal else { return Poll::Ready(Ok(())) };
+        let mut space = [0; 16 * 1024];
+        while refusal.lingered < LINGER_BYTES {
+            let mut buffer = ReadBuf::new(&mut space);
+            let read = Pin::new(&mut *stream).poll_read(context, &mut buffer);
+            match read {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => refusal.lingered += buffer.filled().len(),
+                Poll::Ready(_) => break,
+                Poll::Pending => {
+                    ready!(refusal.patience.as_mut().poll(context));
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_without_an_id_is_the_parsers() {
+        let refused = |text: &str| refused_by_parser(text.as_bytes()).map(|status| status.as_u16());
+        assert_eq!(refused("HTTP/1.1 414 URI Too Long\r\ncontent-length: 0\r\n\r\n"), Some(414));
+        assert_eq!(refused("HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n"), Some(431));
+        assert_eq!(refused("HTTP/1.1 414 URI Too Long\r\nx-request-id: a\r\n\r\n{}"), None);
+        for text in ["HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", "HTTP", ""] {
+            assert_eq!(refused(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Which connections are open: how many from each address, and which of them are idle.
+//!
+//! A request costs two atomic operations here. Connections are searched only when one must make room for another.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use tokio::{sync::Notify, time::Instant};
+
+/// One open connection.
+pub(super) struct Connected {
+    number: u64,
+    address: IpAddr,
+    opened: Instant,
+    /// Requests that aren't answered to their last byte, and writes that wait for the client.
+    busy: AtomicUsize,
+    /// When it became idle, in milliseconds after it was opened.
+    idle_since: AtomicU64,
+    evicted: Notify,
+}
+
+impl Connected {
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.busy.load(Ordering::SeqCst) == 0
+    }
+
+    /// Waits until it must make room.
+    pub(super) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    fn idle_at(&self) -> Option<Instant> {
+        let since = std::time::Duration::from_millis(self.idle_since.load(Ordering::SeqCst));
+        self.is_idle().then(|| self.opened + since)
+    }
+}
+
+/// Keeps a connection from being idle.
+pub(super) struct Busy(Arc<Connected>);
+
+impl Busy {
+    pub(super) fn begin(connected: &Arc<Connected>) -> Self {
+        connected.busy.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(connected))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let idle_since = u64::try_from(self.0.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.idle_since.store(idle_since, Ordering::SeqCst);
+        self.0.busy.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A response's body: its connection is busy until the last of it is handed over.
+pub(super) struct BusyBody {
+    body: Body,
+    _busy: Busy,
+}
+
+impl BusyBody {
+    pub(super) fn new(body: Body, busy: Busy) -> Self {
+        Self { body, _busy: busy }
+    }
+}
+
+impl HttpBody for BusyBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// All open connections.
+#[derive(Default)]
+pub(super) struct Registry {
+    /// The most from one address; 0 for any number.
+    per_address: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    number: u64,
+    by_address: HashMap<IpAddr, HashMap<u64, Arc<Connected>>>,
+}
+
+impl Open {
+    /// Evicts up to `count` idle connections of one address, those first that are idle for longest.
+    fn evict(&mut self, address: IpAddr, count: usize) -> usize {
+        let Some(connections) = self.by_address.get_mut(&address) else { return 0 };
+        let idle = |connected: &Arc<Connected>| Some((connected.idle_at()?, connected.number));
+        let mut idle: Vec<_> = connections.values().filter_map(idle).collect();
+        idle.sort_unstable();
+        idle.truncate(count);
+        for (_, number) in &idle {
+            if let Some(connected) = connections.remove(number) {
+                connected.evicted.notify_one();
+                metrics::counter!("http_connections_evicted_total").increment(1);
+            }
+        }
+        idle.len()
+    }
+}
+
+impl Registry {
+    pub(super) fn new(per_address: usize) -> Self {
+        Self { per_address, open: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection on; `None` if its address has too many, and none of them is idle. Proxies have any number.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<Membership> {
+        let mut open = self.lock();
+        let is_full = |open: &Open| open.by_address.get(&address).is_some_and(|known| known.len() >= self.per_address);
+        if self.per_address > 0 && !is_proxy && is_full(&open) && open.evict(address, 1) == 0 {
+            metrics::counter!("http_connections_refused_total").increment(1);
+            return None;
+        }
+        open.number += 1;
+        let connected = Arc::new(Connected {
+            number: open.number,
+            address,
+            opened: Instant::now(),
+            busy: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(0),
+            evicted: Notify::new(),
+        });
+        open.by_address.entry(address).or_default().insert(connected.number, Arc::clone(&connected));
+        Some(Membership { connected, registry: Arc::clone(self) })
+    }
+
+    /// Evicts up to `count` idle connections of the address that has the most connections among those with idle ones.
+    pub(super) fn make_room(&self, count: usize) {
+        let mut open = self.lock();
+        let has_idle = |known: &HashMap<u64, Arc<Connected>>| known.values().any(|connected| connected.is_idle());
+        let crowded = open.by_address.iter().filter(|(_, known)| has_idle(known)).max_by_key(|(_, known)| known.len());
+        if let Some(address) = crowded.map(|(address, _)| *address) {
+            open.evict(address, count);
+        }
+    }
+}
+
+/// An open connection's entry in the registry, which ends with it.
+pub(super) struct Membership {
+    pub(super) connected: Arc<Connected>,
+    registry: Arc<Registry>,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut open = self.registry.lock();
+        let address = self.connected.address;
+        if let Some(connections) = open.by_address.get_mut(&address) {
+            connections.remove(&self.connected.number);
+            if connections.is_empty() {
+                open.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        Ipv4Addr::new(127, 0, 0, last).into()
+    }
+
+    fn has_been_evicted(membership: &Membership) -> bool {
+        futures::FutureExt::now_or_never(membership.connected.evicted()).is_some()
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_is_idle_for_longest_makes_room() {
+        let registry = Arc::new(Registry::new(0));
+        let open = [(); 3].map(|()| registry.admit(address(1), false).unwrap());
+        let set_idle = |index: usize, since| open[index].connected.idle_since.store(since, Ordering::SeqCst);
+        set_idle(1, 10);
+        set_idle(2, 20);
+        let other = registry.admit(address(2), false).unwrap();
+        let busy = Busy::begin(&open[0].connected);
+        registry.make_room(1);
+        assert_eq!(open.iter().map(has_been_evicted).collect::<Vec<_>>(), [false, true, false]);
+        drop(busy);
+        set_idle(0, 30);
+        registry.make_room(1);
+        assert_eq!(open.iter().map(has_been_evicted).collect::<Vec<_>>(), [false, false, true]);
+        assert!(!has_been_evicted(&other), "its address has the fewest");
+        registry.make_room(5);
+        registry.make_room(5);
+        assert!(has_been_evicted(&open[0]) && has_been_evicted(&other));
+        drop((open, other));
+        assert!(registry.lock().by_address.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_address_has_so_many_busy_connections_and_no_more() {
+        let registry = Arc::new(Registry::new(2));
+        let open = [(); 2].map(|()| registry.admit(address(1), false).unwrap());
+        let _busy = open.each_ref().map(|membership| Busy::begin(&membership.connected));
+        assert!(registry.admit(address(1), false).is_none());
+        assert!(registry.admit(address(2), false).is_some());
+        assert!(registry.admit(address(1), true).is_some(), "a proxy may");
+    }
+}
