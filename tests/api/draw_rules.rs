@@ -3,7 +3,10 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use concert_reservation::{
-    application::{event::EventUpkeep, housekeeping::HousekeepingFacade},
+    application::{
+        event::{EventRetention, EventUpkeep},
+        housekeeping::HousekeepingFacade,
+    },
     domain::queue::Seed,
     verify_draw::{Flaw, Verified, verify},
 };
@@ -158,7 +161,8 @@ fn restarted(options: &MySqlConnectOptions, secrets: &str, seconds: i64) -> Test
 
 async fn keep_house(app: &TestApp) {
     let ports = app.ports().in_back_office();
-    let upkeep = EventUpkeep::new(ports.clone(), TimeDelta::hours(1));
+    let retention = EventRetention { delivered: TimeDelta::hours(1), parked: TimeDelta::days(10) };
+    let upkeep = EventUpkeep::new(ports.clone(), retention);
     HousekeepingFacade::new(ports, upkeep).clean().await.unwrap();
 }
 
