@@ -26,7 +26,12 @@ use crate::{
         user::{SessionSettings, UserFacade},
     },
     config::Config,
-    domain::{clock::Clock, event::RetryPolicy, randomness::Randomness, unit_of_work::Database},
+    domain::{
+        clock::{Clock, ClockCheck},
+        event::RetryPolicy,
+        randomness::Randomness,
+        unit_of_work::Database,
+    },
     infrastructure::{
         clock::SystemClock,
         event_sender::HttpEventSender,
@@ -63,6 +68,10 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// The most connections of operators, where they have a listener of their own.
 const OPERATIONS_CONNECTIONS: usize = 256;
 
+/// How long one transaction of a lane may take: longer than several locks that are waited for in vain, one after the
+/// other. What takes longer hangs on a connection that has fallen silent.
+const TRANSACTION: Duration = Duration::from_secs(15);
+
 /// How long a batch of a lane keeps the next one waiting: longer than most take.
 const PATIENCE: Duration = Duration::from_millis(10);
 
@@ -77,6 +86,7 @@ pub struct App {
     config: Config,
     options: MySqlConnectOptions,
     pulse: Pulse,
+    clock_check: Arc<ClockCheck>,
     pools: [MySqlPool; 4],
     tasks: TaskTracker,
     stages: Stages,
@@ -88,6 +98,7 @@ impl App {
     pub fn build(config: &Config, options: MySqlConnectOptions, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let metrics = recorder();
         let pulse = Pulse::default();
+        let clock_check = Arc::new(ClockCheck::new(Arc::clone(&clock)));
         let pool = |max_connections, statements| {
             let settings = PoolSettings { max_connections, statements, acquire_timeout: ACQUIRE_TIMEOUT };
             mysql::pool(options.clone(), settings, pulse.clone())
@@ -100,7 +111,8 @@ impl App {
         );
         let authentication_pool = pool(connections.authentication, KeptStatements::Other);
         let database = |pool: &MySqlPool, name| -> Arc<dyn Database> {
-            Arc::new(MySqlDatabase::new(pool.clone()).measured_as(name).with_pulse(pulse.clone()))
+            let database = MySqlDatabase::new(pool.clone()).measured_as(name).with_pulse(pulse.clone());
+            Arc::new(database.with_clock(Arc::clone(&clock_check)))
         };
         let randomness: Arc<dyn Randomness> = Arc::new(OsRandomness);
         let signer = HmacTokenSigner::new(&config.token_secrets.0).context("TOKEN_SECRET")?;
@@ -109,6 +121,7 @@ impl App {
             database: database(&request_pool, "requests"),
             back_office: database(&back_office_pool, "back_office"),
             clock: Arc::clone(&clock),
+            clock_check: Arc::clone(&clock_check),
             randomness: Arc::clone(&randomness),
             signer: Arc::new(signer),
             seeds: Arc::new(seeds),
@@ -136,6 +149,7 @@ impl App {
             config: config.clone(),
             options,
             pulse,
+            clock_check,
             pools: pools.map(|(_, pool)| pool),
             tasks,
             stages,
@@ -165,11 +179,12 @@ impl App {
         });
     }
 
-    /// Starts asking the database whether it is there, so that nobody waits while it isn't; part of
+    /// Starts asking the database whether it is there, so that nobody waits while it isn't, and what its clock shows; part of
     /// [`start_jobs`](Self::start_jobs).
     pub fn watch_database(&self) {
         let (pulse, options, until) = (self.pulse.clone(), self.options.clone(), self.stages.aborting.clone());
-        self.tasks.spawn(async move { until.run_until_cancelled(pulse.feel(options)).await });
+        let clock = Arc::clone(&self.clock_check);
+        self.tasks.spawn(async move { until.run_until_cancelled(pulse.feel(options, &clock)).await });
     }
 
     /// How the server is told to stop.
@@ -265,6 +280,7 @@ fn facades(
         batch_limit: config.lane_batch_limit,
         inbox: config.lane_inbox,
         patience: PATIENCE,
+        transaction: TRANSACTION,
     };
     let sessions = SessionSettings {
         access_token_seconds: config.access_token_seconds,
@@ -297,9 +313,10 @@ fn facades(
         payments: PaymentFacade::new(ports.clone(), settlements, Arc::clone(&queue)),
         queue,
         events: EventFacade::new(ports.in_back_office(), config.webhook_allow_private),
-        audit: AuditFacade::new(ports.in_back_office()),
+        audit: AuditFacade::new(ports.in_back_office(), policy.max_seats_per_user),
         database: Arc::clone(&ports.database),
         clock: Arc::clone(&ports.clock),
+        clock_check: Arc::clone(&ports.clock_check),
         randomness: Arc::clone(&ports.randomness),
         metrics: Box::new(move || vitals.render()),
         join_trace: traces::join,

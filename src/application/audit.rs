@@ -26,6 +26,7 @@ impl AuditReport {
 /// The audit.
 pub struct AuditFacade {
     ports: Ports,
+    seat_limit: u32,
     /// One audit at a time: each keeps a connection busy and reads everything there is.
     turn: Mutex<()>,
 }
@@ -34,9 +35,9 @@ pub struct AuditFacade {
 const STATEMENT_MARGIN: Duration = Duration::from_secs(1);
 
 impl AuditFacade {
-    /// Reads through these ports.
-    pub fn new(ports: Ports) -> Self {
-        Self { ports, turn: Mutex::new(()) }
+    /// Reads through these ports; a user may have `seat_limit` seats of a performance.
+    pub fn new(ports: Ports, seat_limit: u32) -> Self {
+        Self { ports, seat_limit, turn: Mutex::new(()) }
     }
 
     /// Checks every invariant in one consistent snapshot of the database, however long it takes.
@@ -57,7 +58,7 @@ impl AuditFacade {
         let _turn = self.turn.lock().await;
         let checked_at = self.ports.now();
         let mut snapshot = self.ports.database.snapshot().await?;
-        let invariants = snapshot.audit().check(checked_at, limit).await?;
+        let invariants = snapshot.audit().check(checked_at, self.seat_limit, limit).await?;
         for invariant in &invariants {
             let violations = u32::try_from(invariant.violations).unwrap_or(u32::MAX);
             metrics::gauge!("audit_violations", "invariant" => invariant.number.to_string()).set(violations);

@@ -30,6 +30,9 @@ pub enum AppError {
     /// The database can't be reached.
     #[error("the database is unavailable")]
     Unavailable(#[source] Arc<RepositoryError>),
+    /// This instance's clock is too far from the database's to decide anything by it.
+    #[error("this instance's clock is too far from the database's")]
+    ClockSkewed,
     /// A defect.
     #[error("an unexpected failure")]
     Internal(#[source] Arc<dyn std::error::Error + Send + Sync>),
@@ -47,6 +50,7 @@ impl From<RepositoryError> for AppError {
         match error {
             RepositoryError::Contention { .. } => Self::Overloaded,
             RepositoryError::Unavailable(_) => Self::Unavailable(Arc::new(error)),
+            RepositoryError::ClockSkewed => Self::ClockSkewed,
             RepositoryError::NotUnique { .. } | RepositoryError::Corrupt(_) | RepositoryError::Storage(_) => {
                 Self::internal(error)
             }

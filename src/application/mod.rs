@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 
 use self::changes::Changes;
 use crate::domain::{
-    clock::{Clock, Instant},
+    clock::{Clock, ClockCheck, Instant},
     id::{BookingId, EventId, PaymentId, TransactionId},
     queue::SeedVault,
     randomness::{Randomness, new_uuid},
@@ -56,6 +56,8 @@ pub struct Ports {
     pub back_office: Arc<dyn Database>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Whether what it tells may be decided by.
+    pub clock_check: Arc<ClockCheck>,
     /// Gives chance.
     pub randomness: Arc<dyn Randomness>,
     /// Signs and reads tokens.

@@ -2,7 +2,7 @@
 //!
 //! One user's wallet and bookings meet in one transaction, or come one after the other.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 
@@ -10,13 +10,13 @@ use super::{
     Ports,
     error::AppError,
     event,
-    lane::{Key, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
+    lane::{Decisions, Key, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
 };
 use crate::domain::{
-    booking::{Booking, HoldPolicy},
-    clock::Instant,
+    booking::{Booking, HoldPolicy, OpenBooking},
+    clock::{Clock, Instant},
     concert::Performance,
-    id::{BookingId, ConcertId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
+    id::{BookingId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
     payment::{Cancellation, Charge, Paid, PayRequest, SettlementBatch, SettlementUnderLock},
     point::LedgerEntry,
     points::Points,
@@ -157,10 +157,11 @@ impl LaneWork for SettlementWork {
     async fn run(
         &self,
         uow: &mut dyn UnitOfWork,
-        now: Instant,
+        clock: &dyn Clock,
         commands: &[&Command],
-    ) -> Result<Vec<Result<Outcome, Refusal>>, RepositoryError> {
-        let state = lock(uow, now, &Needs::of(commands)).await?;
+    ) -> Result<Decisions<Outcome>, RepositoryError> {
+        let state = lock(uow, &Needs::of(commands)).await?;
+        let now = state.instant(clock.now());
         let mut batch = SettlementBatch::new(now, self.policy, state);
         let results: Vec<_> = commands.iter().map(|command| decide(&mut batch, command)).collect();
         store(&self.ports, uow, now, batch).await?;
@@ -172,7 +173,7 @@ impl LaneWork for SettlementWork {
         uow.after_commit(Box::new(move || {
             metrics::counter!("bookings_total", "change" => "extended").increment(extended);
         }));
-        Ok(results)
+        Ok(Decisions { at: now, results })
     }
 }
 
@@ -200,8 +201,8 @@ pub(crate) struct Needs {
     pub(crate) bookings: BTreeSet<BookingId>,
     /// Users whose wallet may change.
     pub(crate) wallets: BTreeSet<UserId>,
-    /// Users who pay: whether they hold more decides about their token.
-    pub(crate) payers: BTreeSet<UserId>,
+    /// Users who pay, extend or leave: what they have besides decides about that, and about their tokens.
+    pub(crate) holders: BTreeSet<UserId>,
 }
 
 impl Needs {
@@ -216,11 +217,12 @@ impl Needs {
                     needs.tokens.extend(gate.as_ref().ok());
                     needs.bookings.insert(request.booking_id);
                     needs.wallets.insert(request.user_id);
-                    needs.payers.insert(request.user_id);
+                    needs.holders.insert(request.user_id);
                 }
-                Command::Extend { gate, booking_id, .. } => {
+                Command::Extend { gate, user_id, booking_id } => {
                     needs.tokens.extend(gate.as_ref().ok());
                     needs.bookings.insert(*booking_id);
+                    needs.holders.insert(*user_id);
                 }
                 Command::Cancel { user_id, booking_id, .. } => {
                     needs.bookings.insert(*booking_id);
@@ -233,15 +235,11 @@ impl Needs {
 }
 
 /// Loads and locks in the global order: tokens, performances, seats, bookings; then reads the wallets.
-pub(crate) async fn lock(
-    uow: &mut dyn UnitOfWork,
-    now: Instant,
-    needs: &Needs,
-) -> Result<SettlementUnderLock, RepositoryError> {
+pub(crate) async fn lock(uow: &mut dyn UnitOfWork, needs: &Needs) -> Result<SettlementUnderLock, RepositoryError> {
     let token_ids: Vec<_> = needs.tokens.iter().copied().collect();
     let booking_ids: Vec<_> = needs.bookings.iter().copied().collect();
     let wallets: Vec<_> = needs.wallets.iter().copied().collect();
-    let payers: Vec<_> = needs.payers.iter().copied().collect();
+    let holders: Vec<_> = needs.holders.iter().copied().collect();
     let tokens = uow.queues().lock_tokens(&token_ids).await?;
     // What never changes about a booking tells what else to lock; the rest is read again under its lock.
     let mut bookings = uow.bookings().list(&booking_ids).await?;
@@ -251,14 +249,15 @@ pub(crate) async fn lock(
     let claims = uow.bookings().lock_claims(&seat_ids).await?;
     uow.bookings().lock(&mut bookings).await?;
     let wallets = uow.wallets().list(&wallets).await?;
-    let held = uow.bookings().list_held(&payers, now).await?;
+    let performance_ids: Vec<_> = performances.iter().map(|performance| performance.id).collect();
+    let open = uow.bookings().list_open_of_users(&holders, &performance_ids).await?;
     Ok(SettlementUnderLock {
         tokens: by_key(tokens, |token: &QueueToken| token.id),
         bookings: by_key(bookings, |booking: &Booking| booking.id),
         performances: by_key(performances, |performance: &Performance| performance.id),
         claims: claims.into_iter().map(|claim| (claim.seat_id, claim.claim)).collect(),
         wallets: by_key(wallets, |wallet| wallet.user_id),
-        held: held_by(held),
+        open: by_user(open),
     })
 }
 
@@ -271,12 +270,12 @@ async fn share_performances(
     uow.concerts().share_performances(&ids).await
 }
 
-fn held_by(rows: Vec<(UserId, ConcertId, BookingId)>) -> HashMap<(UserId, ConcertId), HashSet<BookingId>> {
-    let mut held: HashMap<_, HashSet<_>> = HashMap::new();
-    for (user_id, concert_id, booking_id) in rows {
-        held.entry((user_id, concert_id)).or_default().insert(booking_id);
+fn by_user(bookings: Vec<OpenBooking>) -> HashMap<UserId, Vec<OpenBooking>> {
+    let mut by_user: HashMap<_, Vec<_>> = HashMap::new();
+    for booking in bookings {
+        by_user.entry(booking.user_id).or_default().push(booking);
     }
-    held
+    by_user
 }
 
 pub(crate) fn by_key<K: std::hash::Hash + Eq, T>(items: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, T> {

@@ -21,6 +21,12 @@ pub struct Invariant {
 #[async_trait]
 pub trait AuditRepository: Send {
     /// Counts the violations of each invariant, all seen at one instant if the repositories are a snapshot's. The database
-    /// stops the statement that runs when the limit is over, so that no connection is kept beyond it.
-    async fn check(&mut self, now: Instant, limit: Option<Duration>) -> Result<Vec<Invariant>, RepositoryError>;
+    /// stops the statement that runs when the limit is over, so that no connection is kept beyond it. A user may have
+    /// `seat_limit` seats of a performance.
+    async fn check(
+        &mut self,
+        now: Instant,
+        seat_limit: u32,
+        limit: Option<Duration>,
+    ) -> Result<Vec<Invariant>, RepositoryError>;
 }

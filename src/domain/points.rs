@@ -19,7 +19,7 @@ pub struct NotPoints;
 impl Points {
     /// Nothing.
     pub const ZERO: Self = Self(Decimal::ZERO);
-    /// The most that a wallet can hold: 999,999,999,999.99.
+    /// The most that charges can fill a wallet to, 999,999,999,999.99: refunds may go beyond.
     pub const MAX_BALANCE: Self = Self(Decimal::from_parts(276_447_231, 23_283, 0, false, 2));
     /// The most that one charge can add: 10,000,000.
     pub const MAX_CHARGE: Self = Self(Decimal::from_parts(10_000_000, 0, 0, false, 0));

@@ -27,6 +27,9 @@ pub enum RepositoryError {
     /// No connection to the database: not reachable, lost, or none free in time.
     #[error("the database is unavailable")]
     Unavailable(#[source] Source),
+    /// This instance's clock is too far from the database's to decide anything by it: nothing was begun.
+    #[error("this instance's clock is too far from the database's")]
+    ClockSkewed,
     /// A stored value that the domain cannot be made of.
     #[error("a stored value makes no sense: {0}")]
     Corrupt(String),

@@ -64,7 +64,8 @@ pub trait UnitOfWork: Repositories {
 /// The database.
 #[async_trait]
 pub trait Database: Send + Sync {
-    /// Starts a transaction that sees each statement's newest committed data.
+    /// Starts a transaction that sees each statement's newest committed data. [`RepositoryError::ClockSkewed`] while
+    /// nothing may be decided by this instance's clock.
     async fn begin(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError>;
 
     /// For reads that need no transaction: each statement stands alone.
@@ -75,6 +76,9 @@ pub trait Database: Send + Sync {
 
     /// Returns once the database has stopped answering; at once while it doesn't. Whoever waits for it may give up.
     async fn lost(&self);
+
+    /// A connection has fallen silent: others may have, too. Each is tested before it is used again.
+    fn suspect_connections(&self);
 
     /// Whether the database answers and has the schema that this server was built for.
     async fn schema_is_current(&self) -> Result<bool, RepositoryError>;

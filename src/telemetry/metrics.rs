@@ -90,6 +90,7 @@ pub const METRICS: &[Metric] = &[
     gauge("database_connections_idle", "Open connections of a pool that nobody uses"),
     gauge("database_connections_max", "The most connections that a pool may open"),
     gauge("database_away", "1 while the database doesn't answer"),
+    gauge("clock_ahead_seconds", "How far this instance's clock is ahead of the database's"),
     gauge("database_waiting", "Tasks that wait for a connection of a pool"),
     seconds("database_acquire_seconds", LATENCIES, "Time until a pool gave a connection, or didn't"),
     gauge("queue_waiting", "Tokens in line, of all concerts, but for those that were passed over"),

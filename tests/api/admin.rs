@@ -378,7 +378,7 @@ async fn bookings_that_cannot_be_settled_hold_up_no_other(_: MySqlPoolOptions, o
         let payments = booked.iter().map(|booking| buyer.pay(booking, booking));
         assert!(futures::future::join_all(payments).await.iter().all(|payment| payment.status == 201));
     }
-    balance("999999999999.99").await;
+    balance("9999999999999.99").await;
     let admin = app.admin().await;
     let answer = cancel_performance(&admin, sale.performance_id).await.expect(202).json();
     assert_eq!(answer["bookingsLeft"], 70);

@@ -26,6 +26,7 @@ mod stream_endings;
 mod best_available;
 mod bookings;
 mod expiry;
+mod seat_limit;
 
 mod payments;
 mod points;
@@ -39,6 +40,7 @@ mod webhooks;
 mod admin;
 mod alerts;
 mod budgets;
+mod clock;
 mod hostile;
 mod logs;
 mod loss;

@@ -231,7 +231,7 @@ async fn a_refund_that_does_not_fit_changes_nothing(_: MySqlPoolOptions, options
     let buyer = app.buyer_with_points(&sale, "60000").await;
     let booking = hold(&buyer, &sale, 0).await;
     let payment = buyer.pay(&booking, "1").await.expect(201).text("paymentId");
-    sqlx::query("UPDATE point_wallets SET balance = 999999999999.99").execute(&tables.pool).await.unwrap();
+    sqlx::query("UPDATE point_wallets SET balance = 9999999999999.99").execute(&tables.pool).await.unwrap();
     let before = tables.checksums().await;
     let refused = buyer.post(&format!("/api/v1/bookings/{booking}/cancel"), json!({})).await;
     refused.expect_problem(409, "BALANCE_LIMIT_EXCEEDED");

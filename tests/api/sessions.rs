@@ -14,7 +14,7 @@ use concert_reservation::{
         user::{SessionSettings, TokensInfo, UserFacade},
     },
     domain::{
-        clock::{Clock, Instant, ManualClock},
+        clock::{Clock, ClockCheck, Instant, ManualClock},
         concert::ConcertFields,
         id::{ConcertId, UserId},
         queue::Queue,
@@ -52,6 +52,7 @@ impl World {
 
     fn instance_with(&self, settings: SessionSettings) -> UserFacade {
         let ports = Ports {
+            clock_check: Arc::new(ClockCheck::new(self.clock.clone())),
             database: Arc::clone(&self.database),
             back_office: Arc::clone(&self.database),
             clock: self.clock.clone(),

@@ -8,13 +8,17 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    application::{Ports, event, lane::LaneWork, settlement::by_key},
+    application::{
+        Ports, event,
+        lane::{Decisions, LaneWork},
+        settlement::by_key,
+    },
     domain::{
         booking::{Booking, FreeSeats, HoldBatch, HoldPolicy, HoldRequest, HoldUnderLock, House, Wish},
-        clock::Instant,
+        clock::{Clock, Instant},
         concert::SeatStatus,
         event::Fact,
-        id::{PerformanceId, QueueTokenId, SeatId, UserId},
+        id::{PerformanceId, QueueTokenId, SeatId},
         refusal::Refusal,
         repository_error::RepositoryError,
         unit_of_work::UnitOfWork,
@@ -54,30 +58,55 @@ impl LaneWork for HoldWork {
     async fn run(
         &self,
         uow: &mut dyn UnitOfWork,
-        now: Instant,
+        clock: &dyn Clock,
         commands: &[&HoldCommand],
-    ) -> Result<Vec<Result<Booking, Refusal>>, RepositoryError> {
-        let needs = Needs::of(commands);
-        let decide = |state| {
+    ) -> Result<Decisions<Booking>, RepositoryError> {
+        let mut state = lock(uow, commands).await?;
+        let mut results = self.refuse(&state, clock, commands);
+        let allowed: Vec<_> = commands
+            .iter()
+            .zip(&results)
+            .filter(|(_, refused)| refused.is_none())
+            .map(|(command, _)| *command)
+            .collect();
+        let wishes = Wishes::of(&allowed);
+        let decide = |state: HoldUnderLock, now| {
             let mut batch = HoldBatch::new(now, self.policy, state);
             let hold =
                 |command: &&HoldCommand| command.gate.clone().and_then(|token| batch.hold(&command.request, token));
-            let results = commands.iter().map(hold).collect();
+            let results: Vec<_> = allowed.iter().map(hold).collect();
             (batch, results)
         };
-        let mut state = needs.lock(uow, now).await?;
-        if needs.houses.is_empty() {
-            lock_seats(uow, &mut state, &needs.named).await?;
+        let at = if wishes.houses.is_empty() {
+            lock_seats(uow, &mut state, &wishes.named).await?;
+            state.instant(clock.now())
         } else {
-            choose(uow, now, &needs, &mut state, |state| decide(state).0).await?;
-        }
-        let (batch, results) = decide(state);
-        self.store(uow, now, &batch).await?;
-        Ok(results)
+            choose(uow, clock, &wishes, &mut state, |state, now| decide(state, now).0).await?
+        };
+        let (batch, decided) = decide(state, at);
+        self.store(uow, at, &batch).await?;
+        let mut decided = decided.into_iter();
+        results.iter_mut().filter(|result| result.is_none()).for_each(|result| *result = decided.next());
+        Ok(Decisions { at, results: results.into_iter().flatten().collect() })
     }
 }
 
 impl HoldWork {
+    /// Refuses what can be refused before any seat is locked: nobody waits for a seat that can't be had.
+    fn refuse(
+        &self,
+        state: &HoldUnderLock,
+        clock: &dyn Clock,
+        commands: &[&HoldCommand],
+    ) -> Vec<Option<Result<Booking, Refusal>>> {
+        let now = state.instant(clock.now());
+        let refuse = |HoldCommand { gate, request, .. }: &&HoldCommand| {
+            let allowed = gate.clone().and_then(|token| state.require_allowed(now, &self.policy, request, token));
+            allowed.err().map(Err)
+        };
+        commands.iter().map(refuse).collect()
+    }
+
     async fn store(&self, uow: &mut dyn UnitOfWork, now: Instant, batch: &HoldBatch) -> Result<(), RepositoryError> {
         let bookings = batch.bookings();
         if bookings.is_empty() {
@@ -96,60 +125,60 @@ impl HoldWork {
     }
 }
 
-/// What a batch has to load.
-struct Needs {
-    tokens: Vec<QueueTokenId>,
-    performances: Vec<PerformanceId>,
-    users: Vec<(UserId, PerformanceId)>,
-    /// The seats that are named.
-    named: BTreeSet<SeatId>,
+/// Loads and locks, in the global order, what comes before seats: tokens, then performances (shared).
+async fn lock(uow: &mut dyn UnitOfWork, commands: &[&HoldCommand]) -> Result<HoldUnderLock, RepositoryError> {
+    let mut token_ids = BTreeSet::new();
+    let mut users = BTreeSet::new();
+    let mut performance_ids = BTreeSet::new();
+    for HoldCommand { gate, request, .. } in commands {
+        let Ok(token) = gate else { continue };
+        token_ids.insert(*token);
+        users.insert(request.user_id);
+        performance_ids.insert(request.performance_id);
+    }
+    let (token_ids, users) = (Vec::from_iter(token_ids), Vec::from_iter(users));
+    let performance_ids = Vec::from_iter(performance_ids);
+    let tokens = uow.queues().lock_tokens(&token_ids).await?;
+    let performances = uow.concerts().share_performances(&performance_ids).await?;
+    let open = uow.bookings().list_open_of_performances(&users, &performance_ids).await?;
+    Ok(HoldUnderLock {
+        tokens: by_key(tokens, |token| token.id),
+        performances: by_key(performances, |performance| performance.id),
+        open,
+        ..HoldUnderLock::default()
+    })
+}
+
+/// What the requests that weren't refused wish for.
+struct Wishes {
+    /// The seats that are named, and the performances they are named for.
+    named: BTreeSet<(SeatId, PerformanceId)>,
     /// The layouts of performances whose best seats are wished for.
     houses: BTreeMap<PerformanceId, Arc<House>>,
 }
 
-impl Needs {
+impl Wishes {
     fn of(commands: &[&HoldCommand]) -> Self {
-        let mut tokens = BTreeSet::new();
-        let mut performances = BTreeSet::new();
-        let mut users = BTreeSet::new();
         let mut named = BTreeSet::new();
         let mut houses = BTreeMap::new();
-        for HoldCommand { gate, request, house } in commands {
-            let Ok(token) = gate else { continue };
-            tokens.insert(*token);
-            performances.insert(request.performance_id);
-            users.insert((request.user_id, request.performance_id));
+        for HoldCommand { request, house, .. } in commands {
             if let Wish::Seats(ids) = &request.wish {
-                named.extend(ids);
+                named.extend(ids.iter().map(|seat| (*seat, request.performance_id)));
             }
             houses.extend(house.iter().map(|house| (request.performance_id, Arc::clone(house))));
         }
-        let (tokens, performances) = (tokens.into_iter().collect(), performances.into_iter().collect());
-        Self { tokens, performances, users: users.into_iter().collect(), named, houses }
-    }
-
-    /// Loads and locks, in the global order, what comes before seats: tokens, performances (shared), choices.
-    async fn lock(&self, uow: &mut dyn UnitOfWork, now: Instant) -> Result<HoldUnderLock, RepositoryError> {
-        let tokens = uow.queues().lock_tokens(&self.tokens).await?;
-        let performances = uow.concerts().share_performances(&self.performances).await?;
-        let live_seats = uow.bookings().list_live_seats(&self.users, now).await?;
-        Ok(HoldUnderLock {
-            tokens: by_key(tokens, |token| token.id),
-            performances: by_key(performances, |performance| performance.id),
-            live_seats: live_seats.into_iter().map(|(user, performance, seats)| ((user, performance), seats)).collect(),
-            ..HoldUnderLock::default()
-        })
+        Self { named, houses }
     }
 }
 
-/// Locks seats by ascending id, with the claims on them.
+/// Locks seats by ascending id, with the claims on them; those of another performance than named are left out.
 async fn lock_seats(
     uow: &mut dyn UnitOfWork,
     state: &mut HoldUnderLock,
-    ids: &BTreeSet<SeatId>,
+    seats: &BTreeSet<(SeatId, PerformanceId)>,
 ) -> Result<(), RepositoryError> {
-    let ids: Vec<_> = ids.iter().copied().collect();
-    for (seat, claim) in uow.bookings().lock_seats(&ids).await? {
+    let seats: Vec<_> = seats.iter().copied().collect();
+    for (seat, claim) in uow.bookings().lock_seats(&seats).await? {
         state.claims.extend(claim.map(|claim| (seat.id, claim)));
         state.seats.insert(seat.id, seat);
     }
@@ -160,31 +189,35 @@ async fn lock_seats(
 /// named. The choice stands if none of these seats has changed hands until it was locked; else it is made again.
 ///
 /// Nobody else chooses seats of these performances meanwhile. Seats that are chosen later don't come in ascending
-/// order any more: they are locked without waiting, and where one can't be, the batch begins anew.
+/// order any more: they are locked without waiting, and where one can't be, the batch begins anew. Returns the instant
+/// that the choice stands at.
 async fn choose(
     uow: &mut dyn UnitOfWork,
-    now: Instant,
-    needs: &Needs,
+    clock: &dyn Clock,
+    wishes: &Wishes,
     state: &mut HoldUnderLock,
-    decide: impl Fn(HoldUnderLock) -> HoldBatch + Send + Sync,
-) -> Result<(), RepositoryError> {
-    let performances: Vec<_> = needs.houses.keys().copied().collect();
+    decide: impl Fn(HoldUnderLock, Instant) -> HoldBatch + Send + Sync,
+) -> Result<Instant, RepositoryError> {
+    let performances: Vec<_> = wishes.houses.keys().copied().collect();
     uow.choices().lock_choices(&performances).await?;
-    let mut locked = BTreeSet::new();
+    // What was asked for may not be there, or be another performance's.
+    let (mut asked, mut locked) = (BTreeSet::new(), BTreeSet::new());
     for attempt in 0..CHOICES {
+        let now = state.instant(clock.now());
         state.claims = HashMap::new();
-        for (id, house) in &needs.houses {
+        for (id, house) in &wishes.houses {
             let taken = uow.choices().list_taken(*id, now).await?;
             state.free.insert(*id, FreeSeats::without(Arc::clone(house), &taken));
         }
-        let chosen = decide(state.clone());
-        let chosen = chosen.bookings().iter().flat_map(Booking::seat_ids).chain(needs.named.iter().copied());
-        let missing: BTreeSet<_> = chosen.filter(|seat| !locked.contains(seat)).collect();
+        let chosen = decide(state.clone(), now);
+        let chosen = chosen.bookings().iter().flat_map(seats_of).chain(wishes.named.iter().copied());
+        let missing: BTreeSet<_> = chosen.filter(|(seat, _)| !asked.contains(seat)).collect();
+        asked.extend(missing.iter().map(|(seat, _)| *seat));
         if attempt == 0 {
             lock_seats(uow, state, &missing).await?;
-            locked = missing;
+            locked = state.seats.keys().copied().collect();
         } else {
-            let missing: Vec<_> = missing.into_iter().collect();
+            let missing: Vec<_> = missing.into_iter().map(|(seat, _)| seat).collect();
             let claimed = uow.choices().claim_seats(&missing).await?;
             if claimed.len() < missing.len() {
                 break;
@@ -194,12 +227,17 @@ async fn choose(
             let claims = uow.bookings().list_claims(&ids).await?;
             state.claims = claims.into_iter().map(|claim| (claim.seat_id, claim.claim)).collect();
         }
+        let now = state.instant(clock.now());
         if still_free(state, &locked, now) {
-            return Ok(());
+            return Ok(now);
         }
         metrics::counter!("seat_choices_repeated_total").increment(1);
     }
     Err(RepositoryError::stale("a seat that was chosen"))
+}
+
+fn seats_of(booking: &Booking) -> impl Iterator<Item = (SeatId, PerformanceId)> + '_ {
+    booking.seat_ids().map(|seat| (seat, booking.performance_id))
 }
 
 /// Whether what was chosen by is true of the seats that are locked now.

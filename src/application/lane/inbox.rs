@@ -103,10 +103,12 @@ impl<T> Inbox<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn inbox(lanes: usize, batch_limit: usize, inbox: usize) -> Inbox<usize> {
-        Inbox::new(LaneSettings { lanes, batch_limit, inbox, patience: std::time::Duration::MAX })
+        Inbox::new(LaneSettings { lanes, batch_limit, inbox, patience: Duration::MAX, transaction: Duration::MAX })
     }
 
     fn fill(inbox: &mut Inbox<usize>, numbers: std::ops::Range<usize>, alone: Option<u64>) {

@@ -7,9 +7,11 @@
 //!
 //! A command may carry an idempotency key: its answer is recorded in the transaction of the effect. Hardly any key comes
 //! twice, so the lane takes each for new and lets the key's uniqueness say otherwise; then nothing of the attempt is left,
-//! the batch is repeated, and the keys are looked up first: what was answered before is answered again.
+//! the batch is repeated, and the keys are looked up first: what was answered before is answered again. The
+//! [latest keys](keys) are recognised at once, so that repeating a request costs its batch no attempt.
 
 mod inbox;
+mod keys;
 
 use std::{
     cell::Cell,
@@ -33,12 +35,15 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug_span};
 
-use self::inbox::Inbox;
+pub use self::keys::{Key, Render};
+use self::{
+    inbox::Inbox,
+    keys::{KeysInFlight, RecentKeys},
+};
 use super::{courtesy, error::AppError, loss::unless_lost};
 use crate::domain::{
     clock::{Clock, Instant},
-    id::UserId,
-    idempotency::{Answer, Fingerprint, IdempotencyRecord, KeyDigest},
+    idempotency::{Answer, IdempotencyRecord, KeyDigest},
     randomness::{Randomness, below},
     refusal::Refusal,
     repository_error::RepositoryError,
@@ -76,43 +81,24 @@ pub trait LaneWork: Send + Sync + 'static {
     /// The lane's name, in metrics and logs.
     const NAME: &'static str;
 
-    /// Loads and locks everything the commands need, decides them in order of arrival, and stores: one result a
-    /// command. The caller commits. A refusal of one command is a result; an error is everybody's.
+    /// Loads and locks everything the commands need, reads the clock, decides the commands in order of arrival, and
+    /// stores. The caller commits. A refusal of one command is a result; an error is everybody's.
     async fn run(
         &self,
         uow: &mut dyn UnitOfWork,
-        now: Instant,
+        clock: &dyn Clock,
         commands: &[&Self::Command],
-    ) -> Result<Vec<Result<Self::Output, Refusal>>, RepositoryError>;
+    ) -> Result<Decisions<Self::Output>, RepositoryError>;
 }
 
-/// Writes a result as the answer that goes out.
-pub type Render<T> = Box<dyn Fn(Result<&T, &Refusal>) -> Answer + Send + Sync>;
-
-/// An idempotency key, and how the answer that it keeps is written.
-pub struct Key<T> {
-    /// What the request is recognised by.
-    pub digest: KeyDigest,
-    /// Of the request's body.
-    pub fingerprint: Fingerprint,
-    /// Whose request.
-    pub user_id: UserId,
-    /// Writes the answer as it goes out: it is stored before it is sent.
-    pub render: Render<T>,
-}
-
-impl<T: 'static> Key<T> {
-    /// The same key for a lane whose output holds a `T` among others.
-    pub(crate) fn widen<U: 'static>(self, part: fn(&U) -> Option<&T>) -> Key<U> {
-        let Self { digest, fingerprint, user_id, render } = self;
-        let render = Box::new(move |result: Result<&U, &Refusal>| match result.map(part) {
-            Ok(Some(value)) => render(Ok(value)),
-            // A lane that answers something else is a defect: the client is told to ask again.
-            Ok(None) => render(Err(&Refusal::IdempotencyInProgress)),
-            Err(refusal) => render(Err(refusal)),
-        });
-        Key { digest, fingerprint, user_id, render }
-    }
+/// What a batch decided.
+#[derive(Debug)]
+pub struct Decisions<T> {
+    /// The instant of all of it. It was read after the locks: what another transaction decided before it, under the
+    /// same locks, was decided at an earlier instant.
+    pub at: Instant,
+    /// One result a command, in their order.
+    pub results: Vec<Result<T, Refusal>>,
 }
 
 /// What a lane answers.
@@ -133,7 +119,10 @@ impl<T> Reply<T> {
     /// The same reply with a part of what it holds.
     pub(crate) fn narrow<U>(self, part: impl FnOnce(T) -> Option<U>) -> Result<Reply<U>, AppError> {
         match self {
-            Self::Fresh(Ok(value)) => Ok(Reply::Fresh(Ok(part(value).ok_or(AppError::Overloaded)?))),
+            Self::Fresh(Ok(value)) => {
+                let part = part(value).ok_or_else(|| AppError::from(foreign_output()))?;
+                Ok(Reply::Fresh(Ok(part)))
+            }
             Self::Fresh(Err(refusal)) => Ok(Reply::Fresh(Err(refusal))),
             Self::Kept { answer, replayed } => Ok(Reply::Kept { answer, replayed }),
         }
@@ -151,6 +140,8 @@ pub struct LaneSettings {
     pub inbox: usize,
     /// How long a batch keeps the next one waiting: one that is stuck in a lock must not keep those who don't want it.
     pub patience: Duration,
+    /// How long one transaction may take before it is given up, with its connection.
+    pub transaction: Duration,
 }
 
 /// The ports a lane needs.
@@ -169,7 +160,7 @@ pub struct LanePorts {
 /// The lanes of one kind.
 pub struct Lanes<W: LaneWork> {
     shared: Arc<Shared<W>>,
-    keys_in_flight: Arc<Mutex<HashMap<KeyDigest, usize>>>,
+    keys_in_flight: KeysInFlight,
 }
 
 /// What the lanes of one kind share.
@@ -177,7 +168,8 @@ struct Shared<W: LaneWork> {
     work: W,
     ports: LanePorts,
     measures: Measures,
-    patience: Duration,
+    settings: LaneSettings,
+    recent_keys: RecentKeys,
     inbox: Mutex<Inbox<Job<W>>>,
 }
 
@@ -216,10 +208,9 @@ impl Measures {
 impl<W: LaneWork> Lanes<W> {
     /// Lanes that do this work; they need a tokio runtime. Each batch is a task of its own, which ends by itself.
     pub fn new(work: W, settings: LaneSettings, ports: LanePorts) -> Self {
-        let inbox = Mutex::new(Inbox::new(settings));
-        let shared =
-            Arc::new(Shared { work, ports, measures: Measures::of(W::NAME), patience: settings.patience, inbox });
-        Self { shared, keys_in_flight: Arc::default() }
+        let (inbox, measures) = (Mutex::new(Inbox::new(settings)), Measures::of(W::NAME));
+        let shared = Shared { work, ports, measures, settings, recent_keys: RecentKeys::default(), inbox };
+        Self { shared: Arc::new(shared), keys_in_flight: KeysInFlight::default() }
     }
 
     /// Has a command decided.
@@ -235,7 +226,7 @@ impl<W: LaneWork> Lanes<W> {
         command: W::Command,
         key: Option<Key<W::Output>>,
     ) -> Result<Reply<W::Output>, AppError> {
-        let in_flight = key.as_ref().map(|key| KeyInFlight::enter(&self.keys_in_flight, key.digest));
+        let in_flight = key.as_ref().map(|key| self.keys_in_flight.enter(key.digest));
         let (reply, answer) = oneshot::channel();
         let asked = Stopwatch::now();
         let job = Job { command, key, reply, asked, span: Span::current() };
@@ -260,36 +251,6 @@ impl<W: LaneWork> Lanes<W> {
         match self.call(alone, command, None).await? {
             Reply::Fresh(result) => Ok(result?),
             Reply::Kept { .. } => Err(AppError::Overloaded),
-        }
-    }
-}
-
-/// Counts the requests that carry a key while they are under way in this instance. Across instances the database's
-/// unique key makes the second wait.
-struct KeyInFlight {
-    keys: Arc<Mutex<HashMap<KeyDigest, usize>>>,
-    digest: KeyDigest,
-    is_second: bool,
-}
-
-impl KeyInFlight {
-    fn enter(keys: &Arc<Mutex<HashMap<KeyDigest, usize>>>, digest: KeyDigest) -> Self {
-        let mut counts = keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(digest).or_default();
-        *count += 1;
-        let is_second = *count > 1;
-        Self { keys: Arc::clone(keys), digest, is_second }
-    }
-}
-
-impl Drop for KeyInFlight {
-    fn drop(&mut self) {
-        let mut counts = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.digest) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.digest);
-            }
         }
     }
 }
@@ -341,7 +302,7 @@ impl<W: LaneWork> Batch<W> {
         }
         // Nobody waits any more for what a closed channel asked: its request timed out or was dropped.
         let mut settled = pin!(self.settle(jobs.into_iter().filter(|job| !job.reply.is_closed()).collect()));
-        if timeout(self.shared.patience, &mut settled).await.is_err() {
+        if timeout(self.shared.settings.patience, &mut settled).await.is_err() {
             self.give_way();
             settled.await;
         }
@@ -380,7 +341,8 @@ impl<W: LaneWork> Batch<W> {
                     }
                 }
                 Err(Failure { error, lost_commit }) => {
-                    let hopeless = lost_commit || matches!(error, RepositoryError::Unavailable(_));
+                    let hopeless =
+                        lost_commit || matches!(error, RepositoryError::Unavailable(_) | RepositoryError::ClockSkewed);
                     if group.len() == 1 || hopeless {
                         fail(group, error);
                     } else {
@@ -400,13 +362,8 @@ impl<W: LaneWork> Batch<W> {
         let mut attempt = 1;
         loop {
             let started = Stopwatch::now();
-            let work = AssertUnwindSafe(self.attempt(group, attempt > 1)).catch_unwind();
-            let result = match unless_lost(&*shared.ports.database, work).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(RepositoryError::Storage("a decision panicked".into()).into()),
-                // It may have been at its commit.
-                Err(error) => Err(Failure { error, lost_commit: true }),
-            };
+            let look_keys_up = attempt > 1 || shared.recent_keys.knows_any(digests(group));
+            let result = self.attempt_in_time(group, look_keys_up).await;
             shared.measures.transaction.record(started.elapsed());
             shared.measures.batch_size.record(count(group.len()));
             let Err(failure) = result else { return result };
@@ -426,38 +383,50 @@ impl<W: LaneWork> Batch<W> {
         }
     }
 
-    async fn attempt(&self, group: &[Job<W>], look_keys_up: bool) -> Result<Vec<Reply<W::Output>>, Failure> {
+    /// An attempt that ends: when the database is lost, and when it takes too long. Its connection has fallen silent then,
+    /// and is closed when it is given back.
+    async fn attempt_in_time(&self, group: &[Job<W>], look_keys_up: bool) -> Result<Vec<Reply<W::Output>>, Failure> {
+        let Shared { ports, settings, .. } = &*self.shared;
+        let commits = AtomicBool::new(false);
+        let attempt = AssertUnwindSafe(self.attempt(group, look_keys_up, &commits)).catch_unwind();
+        let mut attempt = pin!(unless_lost(&*ports.database, attempt));
+        let Ok(attempt) = timeout(settings.transaction, &mut attempt).await else {
+            // Before the connection is given back, so that none of those beside it is taken unseen.
+            ports.database.suspect_connections();
+            let error = RepositoryError::Unavailable("a transaction took too long".into());
+            return Err(Failure { error, lost_commit: commits.load(Ordering::Relaxed) });
+        };
+        match attempt {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(RepositoryError::Storage("a decision panicked".into()).into()),
+            // It may have been at its commit.
+            Err(error) => Err(Failure { error, lost_commit: true }),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        group: &[Job<W>],
+        look_keys_up: bool,
+        commits: &AtomicBool,
+    ) -> Result<Vec<Reply<W::Output>>, Failure> {
         let Shared { work, ports, .. } = &*self.shared;
-        let now = ports.clock.now();
         let mut uow = ports.database.begin().instrument(debug_span!("begin")).await?;
         let known =
             if look_keys_up { known_keys(&mut *uow, group).await? } else { group.iter().map(|_| None).collect() };
         let commands: Vec<_> =
             group.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(job, _)| &job.command).collect();
-        let results = if commands.is_empty() {
-            Vec::new()
+        let Decisions { at, results } = if commands.is_empty() {
+            Decisions { at: ports.clock.now(), results: Vec::new() }
         } else {
-            work.run(&mut *uow, now, &commands).instrument(debug_span!("lock, decide, store")).await?
+            work.run(&mut *uow, &*ports.clock, &commands).instrument(debug_span!("lock, decide, store")).await?
         };
         if results.len() != commands.len() {
             return Err(
                 RepositoryError::Storage("a lane gave another number of results than of commands".into()).into()
             );
         }
-        let mut results = results.into_iter();
-        let mut records = Vec::new();
-        let mut unkept = Vec::new();
-        let mut replies = Vec::with_capacity(group.len());
-        for (job, known) in group.iter().zip(known) {
-            let reply = if let Some(record) = known {
-                replay(job, record)
-            } else {
-                let reply = keep(job, results.next(), now, &mut records);
-                unkept.extend(job.key.as_ref().filter(|_| matches!(reply, Reply::Fresh(_))).map(|key| key.digest));
-                reply
-            };
-            replies.push(reply);
-        }
+        let Answers { replies, records, unkept } = answer(group, known, results, at)?;
         require_still_unknown(&mut *uow, &unkept).await?;
         if !records.is_empty() {
             uow.idempotency().insert(&records).await?;
@@ -465,14 +434,81 @@ impl<W: LaneWork> Batch<W> {
         if !commands.is_empty() {
             // It waits for the disk, not for a core.
             self.give_way();
+            commits.store(true, Ordering::Relaxed);
             uow.commit().instrument(debug_span!("commit")).await.map_err(|error| Failure {
                 // A certification conflict is a plain no: nothing was committed.
                 lost_commit: !matches!(error, RepositoryError::Contention { .. }),
                 error,
             })?;
         }
+        let kept = group.iter().zip(&replies).filter(|(_, reply)| matches!(reply, Reply::Kept { .. }));
+        self.shared.recent_keys.note(kept.filter_map(|(job, _)| job.digest()));
         Ok(replies)
     }
+}
+
+impl<W: LaneWork> Job<W> {
+    fn digest(&self) -> Option<KeyDigest> {
+        self.key.as_ref().map(|key| key.digest)
+    }
+}
+
+fn digests<W: LaneWork>(group: &[Job<W>]) -> impl Iterator<Item = KeyDigest> {
+    group.iter().filter_map(Job::digest)
+}
+
+/// What a batch answers, and what is to be recorded of it.
+struct Answers<T> {
+    replies: Vec<Reply<T>>,
+    records: Vec<IdempotencyRecord>,
+    /// Keys whose answers aren't recorded.
+    unkept: Vec<KeyDigest>,
+}
+
+/// Answers each job: by what is known of its key, or else by its result.
+fn answer<W: LaneWork>(
+    group: &[Job<W>],
+    known: Vec<Option<IdempotencyRecord>>,
+    results: Vec<Result<W::Output, Refusal>>,
+    at: Instant,
+) -> Result<Answers<W::Output>, RepositoryError> {
+    let mut results = results.into_iter();
+    let mut answers = Answers { replies: Vec::with_capacity(group.len()), records: Vec::new(), unkept: Vec::new() };
+    for (job, known) in group.iter().zip(known) {
+        let reply = match (known, &job.key) {
+            (Some(record), _) => replay(job, record),
+            (None, None) => Reply::Fresh(results.next().ok_or_else(foreign_output)?),
+            (None, Some(key)) => {
+                let result = results.next().ok_or_else(foreign_output)?;
+                if result.as_ref().map_or_else(Refusal::is_lasting, |_| true) {
+                    let record = record(key, &result, at)?;
+                    let answer = record.answer.clone();
+                    answers.records.push(record);
+                    Reply::Kept { answer, replayed: false }
+                } else {
+                    answers.unkept.push(key.digest);
+                    Reply::Fresh(result)
+                }
+            }
+        };
+        answers.replies.push(reply);
+    }
+    Ok(answers)
+}
+
+fn record<T>(key: &Key<T>, result: &Result<T, Refusal>, at: Instant) -> Result<IdempotencyRecord, RepositoryError> {
+    Ok(IdempotencyRecord {
+        digest: key.digest,
+        user_id: key.user_id,
+        fingerprint: key.fingerprint,
+        answer: (key.render)(result.as_ref()).ok_or_else(foreign_output)?,
+        created_at: at,
+    })
+}
+
+/// A lane gave a command the output of another one: a defect, for which nothing may be stored.
+fn foreign_output() -> RepositoryError {
+    RepositoryError::Storage("a lane answered a command with another one's output".into())
 }
 
 /// One for many requests: a trace shows it by itself, with links to all of theirs.
@@ -508,14 +544,13 @@ async fn known_keys<W: LaneWork>(
     uow: &mut dyn UnitOfWork,
     group: &[Job<W>],
 ) -> Result<Vec<Option<IdempotencyRecord>>, RepositoryError> {
-    let digest = |job: &Job<W>| job.key.as_ref().map(|key| key.digest);
-    let digests: Vec<_> = group.iter().filter_map(digest).collect();
+    let digests: Vec<_> = digests(group).collect();
     let mut records = HashMap::new();
     if !digests.is_empty() {
         let known = uow.idempotency().list(&digests).await?;
         records.extend(known.into_iter().map(|record| (record.digest, record)));
     }
-    Ok(group.iter().map(|job| digest(job).and_then(|digest| records.remove(&digest))).collect())
+    Ok(group.iter().map(|job| job.digest().and_then(|digest| records.remove(&digest))).collect())
 }
 
 /// An answer that no key keeps may be due to the very request it repeats, which had ended its token or moved its balance
@@ -533,30 +568,6 @@ fn replay<W: LaneWork>(job: &Job<W>, record: IdempotencyRecord) -> Reply<W::Outp
         Reply::Kept { answer: record.answer, replayed: true }
     } else {
         Reply::Fresh(Err(Refusal::IdempotencyKeyReused))
-    }
-}
-
-fn keep<W: LaneWork>(
-    job: &Job<W>,
-    result: Option<Result<W::Output, Refusal>>,
-    now: Instant,
-    records: &mut Vec<IdempotencyRecord>,
-) -> Reply<W::Output> {
-    let result = result.unwrap_or(Err(Refusal::IdempotencyInProgress));
-    let lasting = result.as_ref().map_or_else(Refusal::is_lasting, |_| true);
-    match &job.key {
-        Some(key) if lasting => {
-            let answer = (key.render)(result.as_ref());
-            records.push(IdempotencyRecord {
-                digest: key.digest,
-                user_id: key.user_id,
-                fingerprint: key.fingerprint,
-                answer: answer.clone(),
-                created_at: now,
-            });
-            Reply::Kept { answer, replayed: false }
-        }
-        Some(_) | None => Reply::Fresh(result),
     }
 }
 

@@ -133,8 +133,9 @@ fn measure(expired: u64, admitted: &[QueueToken], head: u32, now: Instant) {
 /// How many may be let in, and how many are active. These are counted only where the rate leaves something: it takes
 /// longest, and a window is used up most of the time.
 async fn budget(uow: &mut dyn UnitOfWork, queue: &Queue, now: Instant) -> Result<(u32, u32), RepositoryError> {
-    let window = now - queue.settings.admit_interval();
-    let recently = uow.queues().count_admitted(queue.concert_id, window).await?;
+    // Every window that holds the present: with what was recorded ahead of it, too.
+    let interval = queue.settings.admit_interval();
+    let recently = uow.queues().count_admitted(queue.concert_id, now - interval, now + interval).await?;
     if admission_budget(queue, 0, recently, now) == 0 {
         return Ok((0, 0));
     }

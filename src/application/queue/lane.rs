@@ -11,12 +11,12 @@ use super::pace::{Pace, Paces};
 use crate::{
     application::{
         Ports, draw,
-        lane::LaneWork,
+        lane::{Decisions, LaneWork},
         settlement::{self, Needs},
     },
     domain::{
         booking::HoldPolicy,
-        clock::Instant,
+        clock::{Clock, Instant},
         id::{ConcertId, QueueTokenId, UserId},
         payment::SettlementBatch,
         queue::{
@@ -80,10 +80,10 @@ impl LaneWork for QueueWork {
     async fn run(
         &self,
         uow: &mut dyn UnitOfWork,
-        now: Instant,
+        clock: &dyn Clock,
         commands: &[&Command],
-    ) -> Result<Vec<Result<Outcome, Refusal>>, RepositoryError> {
-        let mut lines = lock_lines(&self.ports, uow, &self.paces, now, commands).await?;
+    ) -> Result<Decisions<Outcome>, RepositoryError> {
+        let (now, mut lines) = lock_lines(&self.ports, uow, &self.paces, clock, commands).await?;
         let results: Vec<_> = commands
             .iter()
             .map(|command| {
@@ -101,7 +101,7 @@ impl LaneWork for QueueWork {
             store(uow, line, now).await?;
         }
         self.cancel_holds(uow, now, holders).await?;
-        Ok(results)
+        Ok(Decisions { at: now, results })
     }
 }
 
@@ -123,8 +123,8 @@ impl QueueWork {
             .filter(|(user_id, concert_id, _)| holders.contains(&(*user_id, *concert_id)))
             .map(|(_, _, booking_id)| booking_id)
             .collect();
-        let needs = Needs { bookings, payers: users, ..Needs::default() };
-        let state = settlement::lock(uow, now, &needs).await?;
+        let needs = Needs { bookings, holders: users, ..Needs::default() };
+        let state = settlement::lock(uow, &needs).await?;
         let mut batch = SettlementBatch::new(now, self.policy, state);
         for (user_id, concert_id) in holders {
             for booking_id in batch.holds_of(user_id, concert_id) {
@@ -249,14 +249,14 @@ impl Line {
     }
 }
 
-/// Locks the queues in ascending order, then the tokens concerned.
+/// Locks the queues in ascending order, then the tokens concerned; tells the instant at which it had the queues.
 async fn lock_lines(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
     paces: &Paces,
-    now: Instant,
+    clock: &dyn Clock,
     commands: &[&Command],
-) -> Result<BTreeMap<ConcertId, Line>, RepositoryError> {
+) -> Result<(Instant, BTreeMap<ConcertId, Line>), RepositoryError> {
     let mut by_concert: BTreeMap<ConcertId, (Vec<UserId>, Vec<QueueTokenId>)> = BTreeMap::new();
     for command in commands {
         let (joining, leaving) = by_concert.entry(command.concert_id()).or_default();
@@ -267,7 +267,9 @@ async fn lock_lines(
     }
     let ids: Vec<_> = by_concert.keys().copied().collect();
     let mut lines = BTreeMap::new();
-    for mut queue in uow.queues().lock_queues(&ids).await? {
+    let queues = uow.queues().lock_queues(&ids).await?;
+    let now = clock.now();
+    for mut queue in queues {
         let Some((joining, leaving)) = by_concert.remove(&queue.concert_id) else { continue };
         let pace = paces.observe(&queue);
         let settled = draw::settle(ports, uow, &mut queue, now).await?;
@@ -300,7 +302,7 @@ async fn lock_lines(
         };
         lines.insert(queue_line.queue.concert_id, queue_line);
     }
-    Ok(lines)
+    Ok((now, lines))
 }
 
 /// Who is in the house, or on the way in, while a sale is open to everybody.

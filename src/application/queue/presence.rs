@@ -6,12 +6,14 @@ use async_trait::async_trait;
 
 use super::{Board, QueueFacade};
 use crate::{
-    application::{error::AppError, lane::LaneWork},
+    application::{
+        error::AppError,
+        lane::{Decisions, LaneWork},
+    },
     domain::{
-        clock::Instant,
+        clock::{Clock, Instant},
         id::QueueTokenId,
         queue::{TokenState, poll_after, poll_after_opening, present_until},
-        refusal::Refusal,
         repository_error::RepositoryError,
         unit_of_work::UnitOfWork,
     },
@@ -39,9 +41,9 @@ impl LaneWork for PresenceWork {
     async fn run(
         &self,
         uow: &mut dyn UnitOfWork,
-        now: Instant,
+        clock: &dyn Clock,
         commands: &[&Sign],
-    ) -> Result<Vec<Result<(), Refusal>>, RepositoryError> {
+    ) -> Result<Decisions<()>, RepositoryError> {
         let mut claims = BTreeSet::new();
         let mut presence = BTreeMap::new();
         for sign in commands {
@@ -59,9 +61,10 @@ impl LaneWork for PresenceWork {
             let ids: BTreeSet<_> = claims.iter().chain(presence.keys()).copied().collect();
             uow.queues().lock_tokens(&ids.into_iter().collect::<Vec<_>>()).await?;
         }
-        uow.queues().claim_tokens(&claims.into_iter().collect::<Vec<_>>(), now).await?;
+        let at = clock.now();
+        uow.queues().claim_tokens(&claims.into_iter().collect::<Vec<_>>(), at).await?;
         uow.queues().update_presence(&presence.into_iter().collect::<Vec<_>>()).await?;
-        Ok(commands.iter().map(|_| Ok(())).collect())
+        Ok(Decisions { at, results: commands.iter().map(|_| Ok(())).collect() })
     }
 }
 

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::domain::{
-    clock::Instant,
+    clock::{Instant, not_before},
     concert::{Seat, SeatStatus},
     id::{BookingId, ConcertId, PaymentId, PerformanceId, SeatId, UserId},
     points::Points,
@@ -170,6 +170,71 @@ impl Booking {
         self.held_until += extension;
         Ok(())
     }
+}
+
+/// What the seat limit needs of a booking that is written as pending or confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenBooking {
+    /// Its id.
+    pub id: BookingId,
+    /// Whose.
+    pub user_id: UserId,
+    /// Of which concert.
+    pub concert_id: ConcertId,
+    /// Of which performance.
+    pub performance_id: PerformanceId,
+    /// How many seats.
+    pub seats: u32,
+    /// Until when it is held; `None`: paid.
+    pub held_until: Option<Instant>,
+    /// When it was made.
+    pub created_at: Instant,
+}
+
+impl OpenBooking {
+    /// Whether it is held at `now`.
+    pub fn is_held(&self, now: Instant) -> bool {
+        self.held_until.is_some_and(|deadline| now < deadline)
+    }
+
+    /// Whether its seats count at `now`: held, or paid.
+    pub fn is_live(&self, now: Instant) -> bool {
+        self.held_until.is_none() || self.is_held(now)
+    }
+}
+
+impl From<&Booking> for OpenBooking {
+    /// Of a booking that is pending or confirmed.
+    fn from(booking: &Booking) -> Self {
+        Self {
+            id: booking.id,
+            user_id: booking.user_id,
+            concert_id: booking.concert_id,
+            performance_id: booking.performance_id,
+            seats: u32::try_from(booking.seats.len()).unwrap_or(u32::MAX),
+            held_until: (booking.state == BookingState::Pending).then_some(booking.held_until),
+            created_at: booking.created_at,
+        }
+    }
+}
+
+/// How many seats of a performance a user has in the live ones of these bookings.
+pub(crate) fn live_seats<'a>(
+    bookings: impl IntoIterator<Item = &'a OpenBooking>,
+    user_id: UserId,
+    performance_id: PerformanceId,
+    now: Instant,
+) -> u32 {
+    let counts = |booking: &&OpenBooking| {
+        booking.user_id == user_id && booking.performance_id == performance_id && booking.is_live(now)
+    };
+    bookings.into_iter().filter(counts).fold(0, |sum, booking| sum.saturating_add(booking.seats))
+}
+
+/// The instant to decide at about users with these bookings: not before the latest of them was made. A hold that was
+/// over when its user got another one is then over for every instance, whatever its clock says.
+pub(crate) fn instant_after<'a>(bookings: impl IntoIterator<Item = &'a OpenBooking>, now: Instant) -> Instant {
+    bookings.into_iter().map(|booking| booking.created_at).max().map_or(now, |latest| not_before(now, latest))
 }
 
 /// The one claim on a seat.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Booking, Claim, model::claimed_status};
+use super::{Booking, Claim, OpenBooking, model::claimed_status};
 use crate::domain::{
     clock::Instant,
     concert::{Seat, SeatStatus},
@@ -72,13 +72,21 @@ pub trait BookingRepository: Send {
     /// A user's bookings with their seats, newest first. No lock.
     async fn list_of(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError>;
 
-    /// How many seats of a performance each of these users has in bookings that are live at `now`; none is left out
-    /// as zero. No lock: the caller holds the users' queue tokens.
-    async fn list_live_seats(
+    /// The bookings of these users of these performances that are written as pending or confirmed, in no order. No
+    /// lock: the caller holds the users' queue tokens.
+    async fn list_open_of_performances(
         &mut self,
-        users: &[(UserId, PerformanceId)],
-        now: Instant,
-    ) -> Result<Vec<(UserId, PerformanceId, u32)>, RepositoryError>;
+        user_ids: &[UserId],
+        performance_ids: &[PerformanceId],
+    ) -> Result<Vec<OpenBooking>, RepositoryError>;
+
+    /// The same, and the pending ones of these users of all other performances. No lock: the caller holds the users'
+    /// queue tokens.
+    async fn list_open_of_users(
+        &mut self,
+        user_ids: &[UserId],
+        performance_ids: &[PerformanceId],
+    ) -> Result<Vec<OpenBooking>, RepositoryError>;
 
     /// The bookings of these users that are held at `now`, as (user, concert, booking). No lock.
     async fn list_held(
@@ -113,8 +121,12 @@ pub trait BookingRepository: Send {
     /// Writes the state, deadline and extension of locked bookings. [`RepositoryError::Contention`] when one is gone.
     async fn update(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError>;
 
-    /// Locks seats, in ascending order, and gives those that there are with the claims on them, live or past.
-    async fn lock_seats(&mut self, ids: &[SeatId]) -> Result<Vec<(Seat, Option<Claim>)>, RepositoryError>;
+    /// Locks seats, in ascending order, and gives those that there are with the claims on them, live or past. A seat
+    /// that isn't of the performance that is named with it is left out, and isn't locked.
+    async fn lock_seats(
+        &mut self,
+        seats: &[(SeatId, PerformanceId)],
+    ) -> Result<Vec<(Seat, Option<Claim>)>, RepositoryError>;
 
     /// Locks seats, in ascending order, and gives the claims on those that have one.
     async fn lock_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError>;

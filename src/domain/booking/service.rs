@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{BestAvailable, BookedSeat, Booking, BookingState, Claim, FreeSeats, HoldPolicy, Shortage};
+use super::{
+    BestAvailable, BookedSeat, Booking, BookingState, Claim, FreeSeats, HoldPolicy, OpenBooking, Shortage,
+    instant_after, live_seats,
+};
 use crate::domain::{
     clock::Instant,
     concert::{Performance, Seat, SeatStatus},
-    id::{BookingId, PerformanceId, QueueTokenId, SeatId, UserId},
+    id::{BookingId, ConcertId, PerformanceId, QueueTokenId, SeatId, UserId},
     points::Points,
-    queue::{QueueToken, TokenState, require_active},
+    queue::{Admission, QueueToken, TokenState, require_active},
     refusal::{ConflictReason, Refusal, SeatConflict},
 };
 
@@ -60,8 +63,41 @@ pub struct HoldUnderLock {
     pub claims: HashMap<SeatId, Claim>,
     /// Which seats are free, of the performances of which somebody wishes for the best.
     pub free: HashMap<PerformanceId, FreeSeats>,
-    /// How many seats of a performance a user has in live bookings.
-    pub live_seats: HashMap<(UserId, PerformanceId), u32>,
+    /// The users' bookings of the performances that are pending or confirmed.
+    pub open: Vec<OpenBooking>,
+}
+
+impl HoldUnderLock {
+    /// The instant to decide at, by a clock that was read after the locks were had.
+    pub fn instant(&self, now: Instant) -> Instant {
+        instant_after(&self.open, now)
+    }
+
+    /// All that can be said about a request before its seats are locked: whether its token admits it, the performance
+    /// is on sale, and the user may have so many seats.
+    pub fn require_allowed(
+        &self,
+        now: Instant,
+        policy: &HoldPolicy,
+        request: &HoldRequest,
+        queue_token: QueueTokenId,
+    ) -> Result<(QueueToken, Admission, ConcertId), Refusal> {
+        let token = self.tokens.get(&queue_token).ok_or(Refusal::QueueTokenInvalid)?;
+        let admission = require_active(token, now)?;
+        let performance = self.performances.get(&request.performance_id).ok_or(Refusal::PerformanceNotFound)?;
+        if token.id.concert() != performance.concert_id {
+            return Err(Refusal::QueueTokenWrongConcert);
+        }
+        if !performance.is_on_sale(now) {
+            return Err(Refusal::SalesClosed);
+        }
+        let limit = policy.max_seats_per_user;
+        let live = live_seats(&self.open, request.user_id, request.performance_id, now);
+        if live.saturating_add(request.wish.quantity()) > limit {
+            return Err(Refusal::SeatLimitExceeded { limit, live });
+        }
+        Ok((*token, admission, performance.concert_id))
+    }
 }
 
 /// Decides hold after hold, in order of arrival, and gathers what is to be written.
@@ -83,31 +119,23 @@ impl HoldBatch {
 
     /// Gives the seats, all or none. What it gives is taken for those that come after.
     pub fn hold(&mut self, request: &HoldRequest, queue_token: QueueTokenId) -> Result<Booking, Refusal> {
-        let token = self.state.tokens.get(&queue_token).ok_or(Refusal::QueueTokenInvalid)?;
-        let admission = require_active(token, self.now)?;
-        let performance = self.state.performances.get(&request.performance_id).ok_or(Refusal::PerformanceNotFound)?;
-        if token.id.concert() != performance.concert_id {
-            return Err(Refusal::QueueTokenWrongConcert);
-        }
-        let named = match &request.wish {
-            Wish::Seats(ids) => Some(self.named(request.performance_id, ids)?),
-            Wish::Best(_) => None,
-        };
-        if !performance.is_on_sale(self.now) {
-            return Err(Refusal::SalesClosed);
-        }
-        self.require_below_limit(request)?;
+        let (token, admission, concert_id) =
+            self.state.require_allowed(self.now, &self.policy, request, queue_token)?;
         let seats = match &request.wish {
-            Wish::Seats(ids) => self.require_available(request.performance_id, ids).map(|()| named.unwrap_or_default()),
-            Wish::Best(best) => self.best(request.performance_id, best),
-        }?;
+            Wish::Seats(ids) => {
+                let named = self.named(request.performance_id, ids)?;
+                self.require_available(request.performance_id, ids)?;
+                named
+            }
+            Wish::Best(best) => self.best(request.performance_id, best)?,
+        };
 
         let held_until = self.now + self.policy.hold;
         let total = seats.iter().try_fold(Points::ZERO, |sum, seat| sum.plus(seat.price));
         let booking = Booking {
             id: request.booking_id,
             user_id: request.user_id,
-            concert_id: performance.concert_id,
+            concert_id,
             performance_id: request.performance_id,
             state: BookingState::Pending,
             seats,
@@ -117,7 +145,7 @@ impl HoldBatch {
             extended: false,
             created_at: self.now,
         };
-        let token = QueueToken { state: TokenState::Active(admission.extended(self.now, held_until)), ..*token };
+        let token = QueueToken { state: TokenState::Active(admission.extended(self.now, held_until)), ..token };
         self.take(booking.clone(), token);
         Ok(booking)
     }
@@ -163,19 +191,6 @@ impl HoldBatch {
         }
     }
 
-    fn require_below_limit(&self, request: &HoldRequest) -> Result<(), Refusal> {
-        let limit = self.policy.max_seats_per_user;
-        let live = self.live_seats(request);
-        if live.saturating_add(request.wish.quantity()) > limit {
-            return Err(Refusal::SeatLimitExceeded { limit, live });
-        }
-        Ok(())
-    }
-
-    fn live_seats(&self, request: &HoldRequest) -> u32 {
-        self.state.live_seats.get(&(request.user_id, request.performance_id)).copied().unwrap_or(0)
-    }
-
     fn require_available(&self, performance_id: PerformanceId, ids: &[SeatId]) -> Result<(), Refusal> {
         let free = self.state.free.get(&performance_id);
         let conflict = |&seat_id: &SeatId| {
@@ -203,8 +218,7 @@ impl HoldBatch {
                 free.remove(seat);
             }
         }
-        let seats = u32::try_from(booking.seats.len()).unwrap_or(u32::MAX);
-        *self.state.live_seats.entry((booking.user_id, booking.performance_id)).or_default() += seats;
+        self.state.open.push(OpenBooking::from(&booking));
         if self.state.tokens.insert(token.id, token) != Some(token) {
             self.changed_tokens.insert(token.id);
         }
@@ -222,7 +236,7 @@ mod tests {
     use super::{super::House, *};
     use crate::domain::{
         concert::{PerformanceStatus, Venue},
-        id::{ConcertId, VenueId},
+        id::VenueId,
         queue::Queue,
         text::Name,
     };

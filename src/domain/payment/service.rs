@@ -1,12 +1,12 @@
 //! Deciding about what moves points or changes a booking: many requests over one locked state.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::TimeDelta;
 
 use super::{Payment, PaymentState};
 use crate::domain::{
-    booking::{Booking, BookingState, Claim, HoldPolicy},
+    booking::{Booking, BookingState, Claim, HoldPolicy, OpenBooking, instant_after, live_seats},
     clock::Instant,
     concert::{Performance, PerformanceStatus, SeatStatus},
     event::Fact,
@@ -77,8 +77,15 @@ pub struct SettlementUnderLock {
     pub claims: HashMap<SeatId, Claim>,
     /// The wallets concerned; none for users who never had points.
     pub wallets: HashMap<UserId, Wallet>,
-    /// The holds of each payer and concert.
-    pub held: HashMap<(UserId, ConcertId), HashSet<BookingId>>,
+    /// The bookings of those who pay or extend: the pending ones, and the confirmed ones of these performances.
+    pub open: HashMap<UserId, Vec<OpenBooking>>,
+}
+
+impl SettlementUnderLock {
+    /// The instant to decide at, by a clock that was read after the locks were had.
+    pub fn instant(&self, now: Instant) -> Instant {
+        instant_after(self.open.values().flatten(), now)
+    }
 }
 
 /// Decides request after request, in order of arrival, and gathers what is to be written.
@@ -163,6 +170,7 @@ impl SettlementBatch {
         for seat in booking.seat_ids() {
             self.state.claims.insert(seat, claim);
         }
+        self.note_open(&booking);
         self.changes.bookings.insert(booking_id);
         self.state.bookings.insert(booking_id, booking.clone());
         Ok(booking)
@@ -230,9 +238,14 @@ impl SettlementBatch {
 
     /// The holds of a user for a concert, in the order they were made.
     pub(crate) fn holds_of(&self, user_id: UserId, concert_id: ConcertId) -> Vec<BookingId> {
-        let mut holds: Vec<_> = self.state.held.get(&(user_id, concert_id)).into_iter().flatten().copied().collect();
+        let mut holds: Vec<_> = self.held(user_id, concert_id).map(|booking| booking.id).collect();
         holds.sort_unstable();
         holds
+    }
+
+    fn held(&self, user_id: UserId, concert_id: ConcertId) -> impl Iterator<Item = &OpenBooking> {
+        let is_held = move |booking: &&OpenBooking| booking.concert_id == concert_id && booking.is_held(self.now);
+        self.state.open.get(&user_id).into_iter().flatten().filter(is_held)
     }
 
     /// What is to be written, with the bookings and tokens as they are now.
@@ -263,12 +276,22 @@ impl SettlementBatch {
             return Err(Refusal::QueueTokenWrongConcert);
         }
         booking.require_held(self.now, |seat| self.state.claims.get(&seat))?;
+        self.require_within_limit(&booking)?;
         match self.state.performances.get(&booking.performance_id).map(|performance| performance.status) {
             Some(PerformanceStatus::Scheduled) => Ok(booking),
             Some(PerformanceStatus::Cancelled(_)) | None => {
                 Err(Refusal::BookingNotPayable { status: "about to be cancelled with its performance" })
             }
         }
+    }
+
+    /// A hold that counted as over when its user got others must not come to life again beside them: what a user has is
+    /// counted whenever a hold is kept.
+    fn require_within_limit(&self, booking: &Booking) -> Result<(), Refusal> {
+        let limit = self.policy.max_seats_per_user;
+        let open = self.state.open.get(&booking.user_id).into_iter().flatten();
+        let live = live_seats(open, booking.user_id, booking.performance_id, self.now);
+        if live > limit { Err(Refusal::SeatLimitExceeded { limit, live }) } else { Ok(()) }
     }
 
     fn require_refundable(&self, booking: &Booking) -> Result<(), Refusal> {
@@ -305,16 +328,24 @@ impl SettlementBatch {
             self.state.claims.insert(seat, Claim { booking_id: booking.id, held_until });
             self.changes.seats.push((booking.performance_id, seat, seats));
         }
-        if let Some(holds) = self.state.held.get_mut(&(booking.user_id, booking.concert_id)) {
-            holds.remove(&booking.id);
-        }
+        self.note_open(booking);
         self.changes.bookings.insert(booking.id);
         self.state.bookings.insert(booking.id, booking.clone());
     }
 
+    /// What comes later in the batch counts this booking as it is now.
+    fn note_open(&mut self, booking: &Booking) {
+        if let Some(open) = self.state.open.get_mut(&booking.user_id) {
+            open.retain(|known| known.id != booking.id);
+            if matches!(booking.state, BookingState::Pending | BookingState::Confirmed { .. }) {
+                open.push(OpenBooking::from(booking));
+            }
+        }
+    }
+
     fn complete_token_unless_holding(&mut self, token: QueueToken, booking: &Booking) {
-        let holds = self.state.held.get(&(booking.user_id, booking.concert_id));
-        if holds.is_none_or(HashSet::is_empty) {
+        let is_holding = self.held(booking.user_id, booking.concert_id).next().is_some();
+        if !is_holding {
             self.keep_token(QueueToken { state: TokenState::Ended(Ending::Completed), ..token });
         }
     }

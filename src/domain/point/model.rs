@@ -82,11 +82,13 @@ impl Wallet {
             return Err(Refusal::Unauthenticated);
         }
         let balance_after = match kind {
-            LedgerKind::Charge | LedgerKind::Refund(..) => self
+            LedgerKind::Charge => self
                 .balance
                 .plus(amount)
                 .filter(|sum| *sum <= Points::MAX_BALANCE)
                 .ok_or(Refusal::BalanceLimitExceeded)?,
+            // Points that were paid belong to the user, whatever was charged meanwhile.
+            LedgerKind::Refund(..) => self.balance.plus(amount).ok_or(Refusal::BalanceLimitExceeded)?,
             LedgerKind::Payment(..) => self
                 .balance
                 .minus(amount)
@@ -144,6 +146,14 @@ mod tests {
         }
         let refund = wallet.change(ID, LedgerKind::Refund(payment, booking), points("1"), now).unwrap();
         assert_eq!(refund.balance_after, points("1"));
+    }
+
+    #[test]
+    fn a_refund_may_exceed_the_limit_of_charges() {
+        let mut wallet = Wallet { balance: Points::MAX_BALANCE, ..Wallet::empty(UserId(Uuid::nil())) };
+        let refund = LedgerKind::Refund(PaymentId(Uuid::nil()), BookingId(Uuid::nil()));
+        let entry = wallet.change(ID, refund, points("0.01"), Instant::default()).unwrap();
+        assert_eq!(entry.balance_after, points("1000000000000"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::{Draw, Entrant, polling};
 use crate::domain::{
-    clock::Instant,
+    clock::{Instant, not_before},
     id::{ConcertId, QueueTokenId, UserId},
     token::QueueClaims,
 };
@@ -127,9 +127,10 @@ impl Queue {
         }
     }
 
-    /// The instant to decide at: an instance whose clock is behind another's doesn't turn the queue's time back.
+    /// The instant to decide at: an instance whose clock is behind another's doesn't turn the queue's time back. What a
+    /// wrong clock wrote is further ahead than that, and is overwritten by the next decision.
     pub fn present(&self, now: Instant) -> Instant {
-        now.max(self.decided_at)
+        not_before(now, self.decided_at)
     }
 
     /// Gives out the next token: scheduled before the draw, else with the next place.

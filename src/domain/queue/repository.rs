@@ -77,8 +77,8 @@ pub trait QueueRepository: Send {
     /// How many tokens are waiting, whoever is there, at most `limit`.
     async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError>;
 
-    /// How many were admitted after `since`.
-    async fn count_admitted(&mut self, id: ConcertId, since: Instant) -> Result<u32, RepositoryError>;
+    /// How many were admitted after `since` and before `until`. What a wrong clock recorded is later than that.
+    async fn count_admitted(&mut self, id: ConcertId, since: Instant, until: Instant) -> Result<u32, RepositoryError>;
 
     /// Records an admission.
     async fn insert_admission(&mut self, record: &AdmissionRecord) -> Result<(), RepositoryError>;

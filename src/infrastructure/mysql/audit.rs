@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{error::corrupt, unit_of_work::Session};
+use super::{error::corrupt, sql::datetime, unit_of_work::Session};
 use crate::domain::{
     audit::{AuditRepository, Invariant},
     clock::Instant,
@@ -25,6 +25,9 @@ struct Check {
     /// Each counts rows. Every `?` is the instant of the audit.
     counts: &'static [&'static str],
 }
+
+/// The invariant of the seat limit, which an operator sets: its number and name.
+const SEAT_LIMIT: (u8, &str) = (9, "A user has no more seats of a performance in live bookings than the limit allows");
 
 /// The invariant of which one part takes more than counting.
 const ADMISSION: u8 = 6;
@@ -84,6 +87,15 @@ const CHECKS: [Check; 8] = [
         counts: &[TOTAL_AND_SEATS, MISPLACED_CLAIM, BOOKING_AND_SEATS, MISPLACED_SEAT],
     },
 ];
+
+/// The limit may be lowered between seasons: what has ended (6 hours after it began) isn't counted any more.
+const SEATS_BEYOND_LIMIT: &str = "SELECT COUNT(*) FROM (SELECT b.user_id FROM bookings b \
+     JOIN performances p ON p.id = b.performance_id \
+     WHERE (b.status = 'CONFIRMED' AND p.starts_at > ?) OR (b.status = 'PENDING' AND b.held_until > ?) \
+     GROUP BY b.user_id, b.performance_id HAVING SUM(b.seat_count) > ?) users";
+
+/// How long after its beginning a performance has ended.
+const PERFORMANCE: TimeDelta = TimeDelta::hours(6);
 
 /// The latest instant that anything was decided at: an audit whose clock is behind those of the servers would take a
 /// hold for live whose seat another instance has rightly given on.
@@ -318,9 +330,28 @@ impl Session {
     }
 }
 
+impl Session {
+    async fn count_beyond_limit(
+        &mut self,
+        now: Instant,
+        seat_limit: u32,
+        budget: Budget,
+    ) -> Result<u64, RepositoryError> {
+        let query = sqlx::query_scalar(AssertSqlSafe(budget.bounded(SEATS_BEYOND_LIMIT))).persistent(false);
+        let query = query.bind(datetime(now - PERFORMANCE)).bind(now).bind(seat_limit);
+        let found: i64 = query.fetch_one(self.connection()).await?;
+        u64::try_from(found).map_err(|_| corrupt("a count of violations", found))
+    }
+}
+
 #[async_trait]
 impl AuditRepository for Session {
-    async fn check(&mut self, now: Instant, limit: Option<Duration>) -> Result<Vec<Invariant>, RepositoryError> {
+    async fn check(
+        &mut self,
+        now: Instant,
+        seat_limit: u32,
+        limit: Option<Duration>,
+    ) -> Result<Vec<Invariant>, RepositoryError> {
         let budget = Budget { started: Stopwatch::now(), limit };
         let latest: Option<Instant> = sqlx::query_scalar(LATEST).fetch_one(self.connection()).await?;
         let now = latest.map_or(now, |latest| latest.max(now));
@@ -336,6 +367,8 @@ impl AuditRepository for Session {
             }
             invariants.push(Invariant { number: check.number, name: check.name, violations });
         }
+        let violations = self.count_beyond_limit(now, seat_limit, budget).await?;
+        invariants.push(Invariant { number: SEAT_LIMIT.0, name: SEAT_LIMIT.1, violations });
         Ok(invariants)
     }
 }
@@ -362,11 +395,14 @@ mod tests {
         });
     }
 
+    /// How many seats of a performance a user may have: as many as the one user has where everything is in order.
+    const SEATS: u32 = 2;
+
     /// The numbers of the invariants that are broken.
     async fn broken(pool: &MySqlPool) -> Vec<u8> {
         let mut snapshot = database(pool).snapshot().await.unwrap();
-        let invariants = snapshot.audit().check(at(30), Some(Duration::from_mins(1))).await.unwrap();
-        assert_eq!(invariants.iter().map(|it| it.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
+        let invariants = snapshot.audit().check(at(30), SEATS, Some(Duration::from_mins(1))).await.unwrap();
+        assert_eq!(invariants.iter().map(|it| it.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         invariants.iter().filter(|it| it.violations > 0).map(|it| it.number).collect()
     }
 
@@ -656,6 +692,11 @@ mod tests {
             "UPDATE seat_claims SET performance_id = performance_id - 1",
         ),
         (8, "UPDATE bookings SET seat_count = 2", "UPDATE bookings SET seat_count = 1"),
+        (
+            9,
+            "UPDATE bookings SET status = 'PENDING' WHERE status = 'EXPIRED'",
+            "UPDATE bookings SET status = 'EXPIRED' WHERE id = UNHEX(LPAD('5', 32, '0'))",
+        ),
     ];
 
     /// A statement that would run for hours.

@@ -7,13 +7,15 @@ use sqlx::{AssertSqlSafe, MySql, QueryBuilder, mysql::MySqlQueryResult};
 use uuid::Uuid;
 
 use super::{
-    booking_rows::{BOOKING, BookedSeatRow, BookingRow, CLAIM, ClaimRow, LockedSeatRow, StateRow, points},
+    booking_rows::{BOOKING, BookedSeatRow, BookingRow, CLAIM, ClaimRow, LockedSeatRow, OpenRow, StateRow, points},
     error::corrupt,
-    sql::{ROWS_PER_STATEMENT, datetime, list, padded, parts, rows},
+    sql::{IDS_PER_STATEMENT, ROWS_PER_STATEMENT, datetime, list, padded, parts, rows},
     unit_of_work::Session,
 };
 use crate::domain::{
-    booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, ClaimTerm, SeatClaim},
+    booking::{
+        BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, ClaimTerm, OpenBooking, SeatClaim,
+    },
     clock::Instant,
     concert::{PERFORMANCE_LENGTH, Seat},
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
@@ -74,6 +76,21 @@ fn seat_count(bookings: &[&Booking]) -> usize {
     bookings.iter().map(|booking| booking.seats.len()).sum()
 }
 
+/// The bookings in portions whose seats one statement can name.
+fn portions<'a, 'b>(bookings: &'b [&'a Booking]) -> Vec<&'b [&'a Booking]> {
+    let (mut portions, mut start, mut seats) = (Vec::new(), 0, 0);
+    for (index, booking) in bookings.iter().enumerate() {
+        if seats + booking.seats.len() > IDS_PER_STATEMENT {
+            portions.push(&bookings[start..index]);
+            (start, seats) = (index, 0);
+        }
+        seats += booking.seats.len();
+    }
+    portions.push(&bookings[start..]);
+    portions.retain(|portion| !portion.is_empty());
+    portions
+}
+
 /// `CASE column WHEN ? THEN ? … END`, for values that differ from row to row: bind each id and its value.
 fn case(column: &str, len: usize) -> String {
     format!("CASE {column}{} END", " WHEN ? THEN ?".repeat(len))
@@ -109,6 +126,30 @@ impl Session {
             row.booking(seats)
         };
         bookings.into_iter().map(whole).collect()
+    }
+
+    /// The open bookings of these users, by `ix_bookings_limit`; a condition says of which performances.
+    async fn select_open(
+        &mut self,
+        user_ids: &[UserId],
+        performance_ids: &[PerformanceId],
+        condition: impl FnOnce(&str) -> String,
+    ) -> Result<Vec<OpenBooking>, RepositoryError> {
+        if user_ids.is_empty() || performance_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let user_ids = padded(user_ids.iter().map(|id| id.0));
+        let performance_ids = padded(performance_ids.iter().map(|id| id.0));
+        let text = format!(
+            "SELECT id, user_id, concert_id, performance_id, status, seat_count, held_until, created_at FROM bookings \
+             FORCE INDEX (ix_bookings_limit) WHERE user_id IN {} AND {}",
+            list(user_ids.len()),
+            condition(&list(performance_ids.len()))
+        );
+        let query = user_ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let query = performance_ids.iter().fold(query, |query, id| query.bind(*id));
+        let rows: Vec<OpenRow> = query.fetch_all(self.connection()).await?;
+        Ok(rows.into_iter().map(OpenBooking::from).collect())
     }
 
     async fn insert_booked_seats(&mut self, seats: &[(BookingId, &BookedSeat)]) -> Result<(), RepositoryError> {
@@ -323,38 +364,28 @@ impl BookingRepository for Session {
         Ok(Page::of(self.with_seats(rows).await?, filter.limit))
     }
 
-    async fn list_live_seats(
+    async fn list_open_of_performances(
         &mut self,
-        users: &[(UserId, PerformanceId)],
-        now: Instant,
-    ) -> Result<Vec<(UserId, PerformanceId, u32)>, RepositoryError> {
-        if users.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut performances: Vec<_> = users.iter().map(|(_, performance)| performance.0).collect();
-        performances.sort_unstable();
-        performances.dedup();
-        let performances = padded(performances);
-        let user_ids = padded(users.iter().map(|(user, _)| user.0));
-        // ix_bookings_limit. Users and performances are two lists, since a list of pairs would not use the
-        // index; the pairs nobody asked for are few, and dropped.
-        let text = format!(
-            "SELECT user_id, performance_id, CAST(SUM(seat_count) AS SIGNED) FROM bookings \
-             FORCE INDEX (ix_bookings_limit) WHERE user_id IN {} AND performance_id IN {} \
-             AND (status = 'CONFIRMED' OR (status = 'PENDING' AND held_until > ?)) GROUP BY user_id, performance_id",
-            list(user_ids.len()),
-            list(performances.len())
-        );
-        let query = user_ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        let query = performances.iter().fold(query, |query, id| query.bind(*id)).bind(now);
-        let rows: Vec<(Uuid, u64, i64)> = query.fetch_all(self.connection()).await?;
-        let live: HashMap<_, _> =
-            rows.into_iter().map(|(user, performance, seats)| ((user, performance), seats)).collect();
-        let seats_of = |&(user, performance): &(UserId, PerformanceId)| {
-            let seats = live.get(&(user.0, performance.0)).copied().unwrap_or(0);
-            Ok((user, performance, count(seats)?))
-        };
-        users.iter().map(seats_of).collect()
+        user_ids: &[UserId],
+        performance_ids: &[PerformanceId],
+    ) -> Result<Vec<OpenBooking>, RepositoryError> {
+        // Users and performances are two lists, since a list of pairs would not use the index; the pairs that weren't
+        // asked for are few.
+        self.select_open(user_ids, performance_ids, |performances| {
+            format!("performance_id IN {performances} AND status IN ('PENDING', 'CONFIRMED')")
+        })
+        .await
+    }
+
+    async fn list_open_of_users(
+        &mut self,
+        user_ids: &[UserId],
+        performance_ids: &[PerformanceId],
+    ) -> Result<Vec<OpenBooking>, RepositoryError> {
+        self.select_open(user_ids, performance_ids, |performances| {
+            format!("(status = 'PENDING' OR (status = 'CONFIRMED' AND performance_id IN {performances}))")
+        })
+        .await
     }
 
     async fn list_held(
@@ -473,49 +504,68 @@ impl BookingRepository for Session {
         Ok(())
     }
 
-    async fn lock_seats(&mut self, ids: &[SeatId]) -> Result<Vec<(Seat, Option<Claim>)>, RepositoryError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+    async fn lock_seats(
+        &mut self,
+        seats: &[(SeatId, PerformanceId)],
+    ) -> Result<Vec<(Seat, Option<Claim>)>, RepositoryError> {
+        let mut seats = seats.to_vec();
+        seats.sort_unstable();
+        let mut locked = Vec::with_capacity(seats.len());
+        for seats in seats.chunks(IDS_PER_STATEMENT) {
+            let seats = padded(seats.iter().copied());
+            // The seats that are of the performance they are asked for are found without a lock: what a derived table
+            // with a limit reads isn't locked. Those are locked, in its order, by the primary keys whatever the
+            // statistics say: any other way would lock seats that nobody asked for.
+            let text = format!(
+                "SELECT s.id, s.performance_id, s.section, s.row_name, s.row_rank, s.number, s.grade, s.price, \
+                 c.booking_id, c.held_until FROM (SELECT a.id FROM seats a FORCE INDEX (PRIMARY) WHERE a.id IN {} \
+                 AND (a.id, a.performance_id) IN ({}) ORDER BY a.id LIMIT {IDS_PER_STATEMENT}) asked \
+                 STRAIGHT_JOIN seats s FORCE INDEX (PRIMARY) ON s.id = asked.id \
+                 LEFT JOIN seat_claims c FORCE INDEX (PRIMARY) ON c.seat_id = s.id FOR UPDATE",
+                list(seats.len()),
+                rows(2, seats.len())
+            );
+            let query = sqlx::query_as(AssertSqlSafe(text));
+            let query = seats.iter().fold(query, |query, (seat, _)| query.bind(seat.0));
+            let query = seats.iter().fold(query, |query, (seat, performance)| query.bind(seat.0).bind(performance.0));
+            let rows: Vec<LockedSeatRow> = query.fetch_all(self.connection()).await?;
+            for row in rows {
+                locked.push(row.seat()?);
+            }
         }
-        let ids = padded(ids.iter().map(|id| id.0));
-        // By the primary keys whatever the statistics say: any other way would lock seats that nobody asked for.
-        let text = format!(
-            "SELECT s.id, s.performance_id, s.section, s.row_name, s.row_rank, s.number, s.grade, s.price, \
-             c.booking_id, c.held_until FROM seats s FORCE INDEX (PRIMARY) \
-             LEFT JOIN seat_claims c FORCE INDEX (PRIMARY) ON c.seat_id = s.id WHERE s.id IN {} ORDER BY s.id FOR UPDATE",
-            list(ids.len())
-        );
-        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        let rows: Vec<LockedSeatRow> = query.fetch_all(self.connection()).await?;
-        rows.into_iter().map(LockedSeatRow::seat).collect()
+        Ok(locked)
     }
 
     async fn lock_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError> {
-        if seat_ids.is_empty() {
-            return Ok(Vec::new());
+        let mut seat_ids = seat_ids.to_vec();
+        seat_ids.sort_unstable();
+        let mut claims = Vec::with_capacity(seat_ids.len());
+        for ids in seat_ids.chunks(IDS_PER_STATEMENT) {
+            let ids = padded(ids.iter().map(|id| id.0));
+            // Each seat's row before its claim's: a claim is written under the lock of its seat alone.
+            let text = format!(
+                "SELECT c.seat_id, c.booking_id, c.held_until FROM seats s FORCE INDEX (PRIMARY) \
+                 STRAIGHT_JOIN seat_claims c FORCE INDEX (PRIMARY) ON c.seat_id = s.id \
+                 WHERE s.id IN {} ORDER BY s.id FOR UPDATE",
+                list(ids.len())
+            );
+            let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+            let rows: Vec<ClaimRow> = query.fetch_all(self.connection()).await?;
+            claims.extend(rows.into_iter().map(SeatClaim::from));
         }
-        let ids = padded(seat_ids.iter().map(|id| id.0));
-        // Each seat's row before its claim's: a claim is written under the lock of its seat alone.
-        let text = format!(
-            "SELECT c.seat_id, c.booking_id, c.held_until FROM seats s FORCE INDEX (PRIMARY) \
-             STRAIGHT_JOIN seat_claims c FORCE INDEX (PRIMARY) ON c.seat_id = s.id \
-             WHERE s.id IN {} ORDER BY s.id FOR UPDATE",
-            list(ids.len())
-        );
-        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        let rows: Vec<ClaimRow> = query.fetch_all(self.connection()).await?;
-        Ok(rows.into_iter().map(SeatClaim::from).collect())
+        Ok(claims)
     }
 
     async fn list_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError> {
-        if seat_ids.is_empty() {
-            return Ok(Vec::new());
+        let mut claims = Vec::with_capacity(seat_ids.len());
+        for ids in seat_ids.chunks(IDS_PER_STATEMENT) {
+            let ids = padded(ids.iter().map(|id| id.0));
+            let text = format!("{CLAIM} FORCE INDEX (PRIMARY) WHERE seat_id IN {}", list(ids.len()));
+            let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+            let rows: Vec<ClaimRow> = query.fetch_all(self.connection()).await?;
+            claims.extend(rows.into_iter().map(SeatClaim::from));
         }
-        let ids = padded(seat_ids.iter().map(|id| id.0));
-        let text = format!("{CLAIM} FORCE INDEX (PRIMARY) WHERE seat_id IN {}", list(ids.len()));
-        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        let rows: Vec<ClaimRow> = query.fetch_all(self.connection()).await?;
-        Ok(rows.into_iter().map(SeatClaim::from).collect())
+        Ok(claims)
     }
 
     async fn list_terms(
@@ -538,17 +588,16 @@ impl BookingRepository for Session {
     }
 
     async fn delete_past_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError> {
-        if seat_ids.is_empty() {
-            return Ok(());
+        for ids in seat_ids.chunks(IDS_PER_STATEMENT) {
+            let ids = padded(ids.iter().map(|id| id.0));
+            // A small table would be scanned, and every claim that another transaction has locked waited for.
+            let text = format!(
+                "DELETE c FROM seat_claims c FORCE INDEX (PRIMARY) WHERE c.seat_id IN {} AND c.held_until <= ?",
+                list(ids.len())
+            );
+            let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
+            query.bind(now).execute(self.connection()).await?;
         }
-        let ids = padded(seat_ids.iter().map(|id| id.0));
-        // A small table would be scanned, and every claim that another transaction has locked waited for.
-        let text = format!(
-            "DELETE c FROM seat_claims c FORCE INDEX (PRIMARY) WHERE c.seat_id IN {} AND c.held_until <= ?",
-            list(ids.len())
-        );
-        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        query.bind(now).execute(self.connection()).await?;
         Ok(())
     }
 
@@ -575,16 +624,16 @@ impl BookingRepository for Session {
 
     async fn update_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError> {
         let changes = Changes::of(bookings);
-        if !changes.confirmed.is_empty() {
-            self.sell_claims(&changes.confirmed, now).await?;
+        for bookings in portions(&changes.confirmed) {
+            self.sell_claims(bookings, now).await?;
         }
-        if !changes.held_longer.is_empty() {
-            self.extend_claims(&changes.held_longer, now).await?;
+        for bookings in portions(&changes.held_longer) {
+            self.extend_claims(bookings, now).await?;
         }
         let released: Vec<_> =
             changes.cancelled.into_values().chain(changes.refunded.into_values()).flatten().collect();
-        if !released.is_empty() {
-            self.release_claims(&released, now).await?;
+        for bookings in portions(&released) {
+            self.release_claims(bookings, now).await?;
         }
         // The claims of expired bookings are over by their deadline: there is nothing to write.
         Ok(())
@@ -600,7 +649,11 @@ mod tests {
         *,
     };
     use crate::domain::id::PaymentId;
-    use crate::domain::{concert::SeatStatus, unit_of_work::Database};
+    use crate::domain::{
+        booking::{instant_after, live_seats},
+        concert::SeatStatus,
+        unit_of_work::Database,
+    };
 
     fn is_contention<T>(result: &Result<T, RepositoryError>) -> bool {
         matches!(result, Err(RepositoryError::Contention { .. }))
@@ -829,16 +882,24 @@ mod tests {
         write(&mut uow, &[confirmed(&bookings[0], paid_with, at(20))], at(20)).await;
         let bookings_of = uow.bookings();
         let (here, elsewhere) = (sale.performance_id, PerformanceId(999));
-        let asked = [(buyer, here), (buyer, elsewhere), (other, here)];
+        let open = bookings_of.list_open_of_performances(&[buyer, other], &[here, elsewhere]).await.unwrap();
         for (now, seats) in [(299, 3), (300, 2)] {
-            let live = bookings_of.list_live_seats(&asked, at(now)).await.unwrap();
-            assert_eq!(live, [(buyer, here, seats), (buyer, elsewhere, 0), (other, here, 0)]);
+            assert_eq!(live_seats(&open, buyer, here, at(now)), seats);
+            assert_eq!(live_seats(&open, buyer, elsewhere, at(now)), 0);
+            assert_eq!(live_seats(&open, other, here, at(now)), 0);
         }
+        assert_eq!(instant_after(&open, at(-9)), bookings[1].created_at);
+        let mut everywhere = bookings_of.list_open_of_users(&[buyer], &[here]).await.unwrap();
+        everywhere.sort_unstable_by_key(|booking| booking.id);
+        assert_eq!(everywhere, [OpenBooking { held_until: None, ..(&bookings[0]).into() }, (&bookings[1]).into()]);
+        let pending = bookings_of.list_open_of_users(&[buyer, other], &[elsewhere]).await.unwrap();
+        assert_eq!(pending, [OpenBooking::from(&bookings[1])]);
+        assert_eq!(bookings_of.list_open_of_performances(&[buyer], &[elsewhere]).await.unwrap(), []);
         let held = bookings_of.list_held(&[buyer, other], at(299)).await.unwrap();
         assert_eq!(held, [(buyer, sale.concert_id, bookings[1].id)]);
         assert!(bookings_of.list_held(&[buyer], at(300)).await.unwrap().is_empty());
         assert!(bookings_of.list_held(&[], at(0)).await.unwrap().is_empty());
-        assert!(bookings_of.list_live_seats(&[], at(0)).await.unwrap().is_empty());
+        assert_eq!(bookings_of.list_open_of_performances(&[], &[here]).await.unwrap(), []);
         assert!(bookings_of.user_has_live(buyer, at(300)).await.unwrap());
         assert!(!bookings_of.user_has_live(other, at(0)).await.unwrap());
         assert!(bookings_of.concert_has_live(sale.concert_id, at(300)).await.unwrap());

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{concert::SeatRow, error::corrupt};
 use crate::domain::{
-    booking::{BookedSeat, Booking, BookingState, Claim, SeatClaim},
+    booking::{BookedSeat, Booking, BookingState, Claim, OpenBooking, SeatClaim},
     clock::Instant,
     concert::Seat,
     id::{BookingId, ConcertId, PaymentId, PerformanceId, SeatId, UserId},
@@ -120,4 +120,31 @@ impl From<ClaimRow> for SeatClaim {
 
 pub(super) fn points(amount: Decimal) -> Result<Points, RepositoryError> {
     Points::new(amount).map_err(|_| corrupt("an amount", amount))
+}
+
+/// A booking that is pending or confirmed.
+#[derive(FromRow)]
+pub(super) struct OpenRow {
+    id: Uuid,
+    user_id: Uuid,
+    concert_id: u64,
+    performance_id: u64,
+    status: String,
+    seat_count: u32,
+    held_until: Instant,
+    created_at: Instant,
+}
+
+impl From<OpenRow> for OpenBooking {
+    fn from(row: OpenRow) -> Self {
+        Self {
+            id: BookingId(row.id),
+            user_id: UserId(row.user_id),
+            concert_id: ConcertId(row.concert_id),
+            performance_id: PerformanceId(row.performance_id),
+            seats: row.seat_count,
+            held_until: (row.status == BookingState::Pending.name()).then_some(row.held_until),
+            created_at: row.created_at,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    sql::{list, padded},
+    sql::{IDS_PER_STATEMENT, list, padded},
     unit_of_work::Session,
 };
 use crate::domain::{
@@ -49,18 +49,19 @@ impl ChoiceRepository for Session {
     }
 
     async fn claim_seats(&mut self, ids: &[SeatId]) -> Result<Vec<SeatId>, RepositoryError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut claimed = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(IDS_PER_STATEMENT) {
+            let ids = padded(ids.iter().map(|id| id.0));
+            // By the primary key: another way would lock seats that nobody asked for.
+            let text = format!(
+                "SELECT id FROM seats FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id FOR UPDATE SKIP LOCKED",
+                list(ids.len())
+            );
+            let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
+            let ids: Vec<u64> = query.fetch_all(self.connection()).await?;
+            claimed.extend(ids.into_iter().map(SeatId));
         }
-        let ids = padded(ids.iter().map(|id| id.0));
-        // By the primary key: another way would lock seats that nobody asked for.
-        let text = format!(
-            "SELECT id FROM seats FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id FOR UPDATE SKIP LOCKED",
-            list(ids.len())
-        );
-        let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        let ids: Vec<u64> = query.fetch_all(self.connection()).await?;
-        Ok(ids.into_iter().map(SeatId).collect())
+        Ok(claimed)
     }
 }
 
@@ -83,7 +84,7 @@ mod tests {
             first.choices().lock_choices(&ids).await.unwrap();
             let mut second = database.begin().await.unwrap();
             second.concerts().share_performances(&ids).await.unwrap();
-            second.bookings().lock_seats(&[sale.seats[0].id]).await.unwrap();
+            second.bookings().lock_seats(&[(sale.seats[0].id, sale.performance_id)]).await.unwrap();
             let mut waiting = Box::pin(async move {
                 second.choices().lock_choices(&ids).await.unwrap();
                 second.commit().await.unwrap();
@@ -123,7 +124,7 @@ mod tests {
         let sale = sale(&database).await;
         let [first, second, third] = [0, 1, 2].map(|seat| sale.seats[seat].id);
         let mut other = database.begin().await.unwrap();
-        other.bookings().lock_seats(&[second]).await.unwrap();
+        other.bookings().lock_seats(&[(second, sale.performance_id)]).await.unwrap();
         let mut uow = database.begin().await.unwrap();
         assert_eq!(uow.choices().claim_seats(&[third, second, first]).await.unwrap(), [first, third]);
         assert_eq!(uow.choices().claim_seats(&[]).await.unwrap(), []);

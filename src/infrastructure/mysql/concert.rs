@@ -784,10 +784,12 @@ mod tests {
         let (first, second) = (sale.seats[0].id, sale.seats[1].id);
         let mut uow = database.begin().await.unwrap();
         let absent = SeatId(999);
-        let locked = uow.bookings().lock_seats(&[second, absent, first]).await.unwrap();
+        let (here, elsewhere, third) = (sale.performance_id, PerformanceId(999), sale.seats[2].id);
+        let asked = [(second, here), (absent, here), (first, here), (third, elsewhere)];
+        let locked = uow.bookings().lock_seats(&asked).await.unwrap();
         assert_eq!(locked, sale.seats[..2].iter().cloned().map(|seat| (seat, None)).collect::<Vec<_>>());
         assert!(is_locked(&pool, "seats", "id", first.0).await);
-        assert!(!is_locked(&pool, "seats", "id", sale.seats[2].id.0).await);
+        assert!(!is_locked(&pool, "seats", "id", third.0).await);
         assert!(uow.bookings().lock_seats(&[]).await.unwrap().is_empty());
 
         let ids = [sale.performance_id, PerformanceId(999)];

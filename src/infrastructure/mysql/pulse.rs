@@ -1,20 +1,26 @@
-//! Whether the database answers.
+//! Whether the database answers, and what its clock shows.
 //!
 //! A connection of its own asks it a few times a second. So everybody knows within seconds of a server that hangs, is
 //! gone or can't be reached, and is told so at once, instead of each finding out by waiting; and within a moment of its
 //! return that it is back. What a database that is there says no to (it is read-only, it has no connection left) is the
 //! business of whoever asked.
+//!
+//! What it is asked for is its time: the one statement that does so. An instance whose own clock is too far from it
+//! decides nothing ([`ClockCheck`]).
 
-use std::time::Duration;
+use std::time::{Duration, Instant as Stopwatch};
 
+use chrono::NaiveDateTime;
 use sqlx::{
-    Connection, Error,
+    Connection, Error, Row,
     mysql::{MySqlConnectOptions, MySqlConnection},
 };
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+
+use crate::domain::clock::ClockCheck;
 
 /// How often it is asked.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -24,6 +30,11 @@ const PERIOD_AWAY: Duration = Duration::from_millis(100);
 
 /// How long an answer may take: longer than a disk that is busy, or a server that pauses, ever needs.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A reading of the database's clock that took longer says too little about when it was made.
+const PRECISE: Duration = Duration::from_secs(1);
+
+const TIME: &str = "SELECT UTC_TIMESTAMP(6)";
 
 /// Tells whether the database is away.
 #[derive(Clone, Debug)]
@@ -40,11 +51,12 @@ impl Default for Pulse {
 
 impl Pulse {
     /// Asks for ever.
-    pub async fn feel(&self, options: MySqlConnectOptions) {
+    pub async fn feel(&self, options: MySqlConnectOptions, clock: &ClockCheck) {
         let mut connection = None;
+        let mut is_right = true;
         loop {
-            let answers = match ask(&mut connection, &options).await {
-                Answer::Lost => !matches!(ask(&mut connection, &options).await, Answer::Lost | Answer::None),
+            let answers = match ask(&mut connection, &options, clock).await {
+                Answer::Lost => !matches!(ask(&mut connection, &options, clock).await, Answer::Lost | Answer::None),
                 Answer::Some => true,
                 Answer::None => false,
             };
@@ -56,6 +68,7 @@ impl Pulse {
                     tracing::error!("the database doesn't answer: whoever needs it is turned away");
                 }
             }
+            report_clock(clock, &mut is_right);
             sleep(if answers { PERIOD } else { PERIOD_AWAY }).await;
         }
     }
@@ -81,13 +94,35 @@ enum Answer {
     None,
 }
 
-async fn ask(connection: &mut Option<MySqlConnection>, options: &MySqlConnectOptions) -> Answer {
+/// Measures how far the clock is off, and logs when it becomes wrong or right.
+fn report_clock(clock: &ClockCheck, was_right: &mut bool) {
+    let Some(lead) = clock.lead() else { return };
+    metrics::gauge!("clock_ahead_seconds").set(lead.as_seconds_f64());
+    let (is_right, ahead_seconds) = (clock.is_right(), lead.as_seconds_f64());
+    if std::mem::replace(was_right, is_right) == is_right {
+        return;
+    }
+    if is_right {
+        tracing::info!(ahead_seconds, "this instance's clock agrees with the database's again");
+    } else {
+        tracing::error!(ahead_seconds, "this instance's clock is too far from the database's: it decides nothing");
+    }
+}
+
+async fn ask(connection: &mut Option<MySqlConnection>, options: &MySqlConnectOptions, clock: &ClockCheck) -> Answer {
     let had_one = connection.is_some();
     let asking = async {
-        match connection {
-            Some(connection) => connection.ping().await,
-            None => MySqlConnection::connect_with(options).await.map(|new| *connection = Some(new)),
+        let connection = match connection {
+            Some(connection) => connection,
+            None => connection.insert(MySqlConnection::connect_with(options).await?),
+        };
+        let started = Stopwatch::now();
+        let row = sqlx::raw_sql(TIME).fetch_one(connection).await?;
+        let took = started.elapsed();
+        if took <= PRECISE {
+            clock.note(row.try_get::<NaiveDateTime, _>(0)?.and_utc(), started + took / 2);
         }
+        Ok(())
     };
     match timeout(PATIENCE, asking).await {
         Ok(Ok(()) | Err(Error::Database(_))) => Answer::Some,

@@ -12,7 +12,7 @@ use super::{
     unit_of_work::Session,
 };
 use crate::domain::{
-    clock::Instant,
+    clock::{Instant, not_before},
     id::{ConcertId, QueueTokenId, UserId},
     queue::{
         Admission, AdmissionRecord, Ending, LiveCounts, Queue, QueueMode, QueueRepository, QueueToken, TokenState,
@@ -74,10 +74,11 @@ struct DueRow {
 }
 
 impl DueRow {
-    /// The queue, and where the window of its rate begins.
-    fn window(&self, now: Instant) -> (u64, Instant) {
+    /// The queue, and where the window of its rate begins and ends.
+    fn window(&self, now: Instant) -> (u64, Instant, Instant) {
         let interval = TimeDelta::seconds(i64::from(self.admit_interval_seconds));
-        (self.concert_id, now.max(self.decided_at) - interval)
+        let now = not_before(now, self.decided_at);
+        (self.concert_id, now - interval, now + interval)
     }
 
     fn has_rate_left(&self, admitted: Option<&u32>) -> bool {
@@ -236,11 +237,12 @@ impl Session {
         let windows = padded(windows);
         let text = format!(
             "SELECT concert_id, CAST(SUM(admitted) AS SIGNED) FROM queue_admissions FORCE INDEX (PRIMARY) \
-             WHERE (concert_id = ? AND admitted_at > ?){} GROUP BY concert_id",
-            " OR (concert_id = ? AND admitted_at > ?)".repeat(windows.len() - 1)
+             WHERE (concert_id = ? AND admitted_at > ? AND admitted_at < ?){} GROUP BY concert_id",
+            " OR (concert_id = ? AND admitted_at > ? AND admitted_at < ?)".repeat(windows.len() - 1)
         );
-        let query =
-            windows.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, (id, since)| query.bind(*id).bind(*since));
+        let query = windows.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, (id, since, until)| {
+            query.bind(*id).bind(*since).bind(*until)
+        });
         let found: Vec<(u64, i64)> = query.fetch_all(self.connection()).await?;
         found.into_iter().map(|(id, admitted)| Ok((id, count(admitted)?))).collect()
     }
@@ -346,7 +348,9 @@ impl QueueRepository for Session {
         Ok(LiveCounts {
             waiting: self.count_tokens(id, "WAITING").await?,
             active: count(active)?,
-            admitted_last_minute: self.count_admitted(id, now - TimeDelta::minutes(1)).await?,
+            admitted_last_minute: self
+                .count_admitted(id, now - TimeDelta::minutes(1), now + TimeDelta::minutes(1))
+                .await?,
         })
     }
 
@@ -402,13 +406,14 @@ impl QueueRepository for Session {
         count(found)
     }
 
-    async fn count_admitted(&mut self, id: ConcertId, since: Instant) -> Result<u32, RepositoryError> {
+    async fn count_admitted(&mut self, id: ConcertId, since: Instant, until: Instant) -> Result<u32, RepositoryError> {
         let found: i64 = sqlx::query_scalar(
             "SELECT CAST(COALESCE(SUM(admitted), 0) AS SIGNED) FROM queue_admissions \
-             WHERE concert_id = ? AND admitted_at > ?",
+             WHERE concert_id = ? AND admitted_at > ? AND admitted_at < ?",
         )
         .bind(id.0)
         .bind(since)
+        .bind(until)
         .fetch_one(self.connection())
         .await?;
         count(found)
@@ -927,12 +932,13 @@ mod tests {
         for record in [record(0, 3, 3), record(10, 2, 5), record(10, 4, 9)] {
             queues.insert_admission(&record).await.unwrap();
         }
-        assert_eq!(queues.count_admitted(sale.concert_id, at(-1)).await.unwrap(), 9);
-        assert_eq!(queues.count_admitted(sale.concert_id, at(0)).await.unwrap(), 6);
-        assert_eq!(queues.count_admitted(sale.concert_id, at(10)).await.unwrap(), 0);
+        assert_eq!(queues.count_admitted(sale.concert_id, at(-1), at(99)).await.unwrap(), 9);
+        assert_eq!(queues.count_admitted(sale.concert_id, at(0), at(99)).await.unwrap(), 6);
+        assert_eq!(queues.count_admitted(sale.concert_id, at(10), at(99)).await.unwrap(), 0);
+        assert_eq!(queues.count_admitted(sale.concert_id, at(-1), at(10)).await.unwrap(), 3);
         assert_eq!(queues.live_counts(sale.concert_id, at(65)).await.unwrap().admitted_last_minute, 6);
         assert_eq!(queues.delete_admissions(at(10), 9).await.unwrap(), 1);
         assert_eq!(queues.delete_admissions(at(11), 0).await.unwrap(), 0);
-        assert_eq!(queues.count_admitted(sale.concert_id, at(-1)).await.unwrap(), 6);
+        assert_eq!(queues.count_admitted(sale.concert_id, at(-1), at(99)).await.unwrap(), 6);
     }
 }

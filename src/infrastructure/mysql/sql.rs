@@ -64,6 +64,10 @@ pub(super) fn parts<T>(rows: &[T], most: usize) -> impl Iterator<Item = &[T]> {
     })
 }
 
+/// How many ids one statement names at most. A statement can carry 65,535 values: up to 16 for each of these. Whole thousands,
+/// so that padding adds none to as many.
+pub(super) const IDS_PER_STATEMENT: usize = 4_000;
+
 /// `(?,?),(?,?)`: `rows` rows of `columns` values each, for a multi-row insert.
 pub(super) fn rows(columns: usize, rows: usize) -> String {
     let row = list(columns);

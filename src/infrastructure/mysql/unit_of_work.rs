@@ -1,17 +1,21 @@
 //! Transactions.
 
-use std::time::Instant as Stopwatch;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant as Stopwatch},
+};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use metrics::{Gauge, Histogram};
 use sqlx::{MySql, MySqlConnection, MySqlPool, SqlStr, Transaction, pool::PoolConnection};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::sleep};
 
-use super::{MIGRATOR, error::lacks_table, pulse::Pulse};
+use super::{MIGRATOR, error::lacks_table, loss, pulse::Pulse};
 use crate::domain::{
     audit::AuditRepository,
     booking::{BookingRepository, ChoiceRepository},
+    clock::ClockCheck,
     concert::ConcertRepository,
     event::{DeliveryRepository, OutboxRepository, WebhookRepository},
     idempotency::IdempotencyRepository,
@@ -27,6 +31,9 @@ use crate::domain::{
 const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
      START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
+/// How long the beginning of a transaction that was given up may go on.
+const GIVEN_UP: Duration = Duration::from_secs(5);
+
 /// The database, through a pool of connections.
 #[derive(Clone, Debug)]
 pub struct MySqlDatabase {
@@ -34,12 +41,13 @@ pub struct MySqlDatabase {
     waiting: Gauge,
     acquisition: Histogram,
     pulse: Pulse,
+    clock: Option<Arc<ClockCheck>>,
 }
 
 impl MySqlDatabase {
     /// Uses this pool, made by [`pool`](super::pool).
     pub fn new(pool: MySqlPool) -> Self {
-        Self { pool, waiting: Gauge::noop(), acquisition: Histogram::noop(), pulse: Pulse::default() }
+        Self { pool, waiting: Gauge::noop(), acquisition: Histogram::noop(), pulse: Pulse::default(), clock: None }
     }
 
     /// Measures, by this name, how long its users wait for connections.
@@ -56,6 +64,12 @@ impl MySqlDatabase {
     #[must_use]
     pub fn with_pulse(self, pulse: Pulse) -> Self {
         Self { pulse, ..self }
+    }
+
+    /// Begins no transaction while this instance's clock is wrong.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<ClockCheck>) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     async fn acquire(&self) -> Result<PoolConnection<MySql>, sqlx::Error> {
@@ -110,6 +124,8 @@ impl Drop for Beginning {
             tokio::select! {
                 // The pool closes what is given back meanwhile.
                 () = pulse.stopped() => {}
+                // On a connection that has fallen silent it never ends: it is closed then.
+                () = sleep(GIVEN_UP) => {}
                 _ = work => {}
             }
         });
@@ -135,6 +151,9 @@ impl Drop for Waiting<'_> {
 #[async_trait]
 impl Database for MySqlDatabase {
     async fn begin(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError> {
+        if self.clock.as_ref().is_some_and(|clock| !clock.is_right()) {
+            return Err(RepositoryError::ClockSkewed);
+        }
         Ok(Box::new(self.transaction(None).await?))
     }
 
@@ -148,6 +167,10 @@ impl Database for MySqlDatabase {
 
     async fn lost(&self) {
         self.pulse.stopped().await;
+    }
+
+    fn suspect_connections(&self) {
+        loss::note();
     }
 
     async fn schema_is_current(&self) -> Result<bool, RepositoryError> {

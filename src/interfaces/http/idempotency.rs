@@ -89,7 +89,10 @@ impl Keyed {
             digest: digest.into(),
             fingerprint: Sha256::digest(body).into(),
             user_id,
-            render: Box::new(exchange.renderer()),
+            render: {
+                let render = exchange.renderer();
+                Box::new(move |result| Some(render(result)))
+            },
         };
         Ok((Some(key), exchange))
     }

@@ -186,6 +186,7 @@ fn implied(operation: &Operation) -> Vec<Code> {
             Code::OVERLOADED,
             Code::DATABASE_UNAVAILABLE,
             Code::DRAINING,
+            Code::CLOCK_SKEWED,
             Code::TIMEOUT,
             Code::RATE_LIMITED,
         ]);

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::application::error::AppError;
 
-pub(super) const FAILURES: Failures = &[("get_readyz", &[Code::DRAINING, Code::DATABASE_UNAVAILABLE])];
+pub(super) const FAILURES: Failures =
+    &[("get_readyz", &[Code::DRAINING, Code::DATABASE_UNAVAILABLE, Code::CLOCK_SKEWED])];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_version))
@@ -47,11 +48,15 @@ async fn get_livez() -> Json<StatusResponse> {
     Json(StatusResponse { status: "ok" })
 }
 
-/// Whether requests can be served: the database answers, its schema is current, and the server isn't stopping.
+/// Whether requests can be served: the database answers, its schema is current, the server's clock agrees with the
+/// database's, and the server isn't stopping.
 #[utoipa::path(get, path = "/readyz", tag = "operation", responses((status = 200, body = StatusResponse)))]
 async fn get_readyz(State(app): State<App>) -> HandlerResult<Json<StatusResponse>> {
     if app.leaving.is_cancelled() {
         return Err(Problem::new(Code::DRAINING, "The server is stopping."));
+    }
+    if !app.clock_check.is_right() {
+        return Err(Problem::clock_skewed());
     }
     let current = app.database.schema_is_current().await.map_err(AppError::from)?;
     if current {
@@ -114,7 +119,7 @@ fn advice(code: Code) -> &'static str {
             "Send a new Idempotency-Key for each new intention, and the same one when you repeat a request."
         }
         Code::VALIDATION_FAILED => "The member errors names every field or parameter that is wrong, and why.",
-        Code::RATE_LIMITED | Code::OVERLOADED | Code::DATABASE_UNAVAILABLE | Code::DRAINING => {
+        Code::RATE_LIMITED | Code::OVERLOADED | Code::DATABASE_UNAVAILABLE | Code::DRAINING | Code::CLOCK_SKEWED => {
             "Try again after the seconds that the header Retry-After names."
         }
         Code::TIMEOUT | Code::IDEMPOTENCY_IN_PROGRESS => {

@@ -60,7 +60,7 @@ codes! {
     429: RATE_LIMITED;
     431: HEADERS_TOO_LARGE;
     500: INTERNAL;
-    503: OVERLOADED DATABASE_UNAVAILABLE DRAINING;
+    503: OVERLOADED DATABASE_UNAVAILABLE DRAINING CLOCK_SKEWED;
     504: TIMEOUT;
 }
 
@@ -131,6 +131,11 @@ impl Problem {
         let errors: Vec<_> = errors.iter().map(FieldError::to_json).collect();
         Self::new(Code::VALIDATION_FAILED, format!("{} {fields} of the request can't be accepted.", errors.len()))
             .with("errors", errors.into())
+    }
+
+    /// This instance's clock is wrong: another one, or this one later, can do what was asked.
+    pub fn clock_skewed() -> Self {
+        Self::new(Code::CLOCK_SKEWED, "This server's clock is more than 5 s from the database's: try again shortly.")
     }
 
     /// Adds a member to the body.
@@ -235,6 +240,7 @@ impl From<AppError> for Problem {
             AppError::Overloaded => {
                 Self::new(Code::OVERLOADED, "The server has more to do than it can take on: try again shortly.")
             }
+            AppError::ClockSkewed => Self::clock_skewed(),
             AppError::TooOften { retry_after_seconds } => Self::rate_limited(retry_after_seconds),
             AppError::Unavailable(cause) => {
                 let mut problem =

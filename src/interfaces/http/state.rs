@@ -13,7 +13,11 @@ use crate::{
         audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade, event::EventFacade, payment::PaymentFacade,
         point::PointFacade, queue::QueueFacade, user::UserFacade,
     },
-    domain::{clock::Clock, randomness::Randomness, unit_of_work::Database},
+    domain::{
+        clock::{Clock, ClockCheck},
+        randomness::Randomness,
+        unit_of_work::Database,
+    },
 };
 
 /// The facades, and what the HTTP side needs besides.
@@ -38,6 +42,8 @@ pub struct Facades {
     pub database: Arc<dyn Database>,
     /// For answers that depend on the time.
     pub clock: Arc<dyn Clock>,
+    /// Whether anything may be decided by it.
+    pub clock_check: Arc<ClockCheck>,
     /// For request ids.
     pub randomness: Arc<dyn Randomness>,
     /// Renders what was measured, in Prometheus' text format.

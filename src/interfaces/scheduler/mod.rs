@@ -5,7 +5,7 @@
 
 use std::{future::Future, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::http::state::App;
@@ -19,6 +19,9 @@ const EXPIRY_BATCH: u32 = 200;
 
 /// The longest pause after failures.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// The longest that one turn of a job may take: what takes longer hangs on a connection that has fallen silent.
+const LONGEST_RUN: Duration = Duration::from_mins(2);
 
 /// How often the jobs run. Each pause is drawn between 75 % and 125 % of it, so that instances don't run in step.
 #[derive(Clone, Copy, Debug)]
@@ -114,8 +117,17 @@ impl Jobs {
                 () = self.stop.cancelled() => return,
                 () = sleep(self.jittered(pause)) => {}
             }
+            // Deadlines are for a clock that is right. When it became wrong has been logged.
+            if !self.app.clock_check.is_right() {
+                pause = every;
+                continue;
+            }
             let started = tokio::time::Instant::now();
-            let result = unless_lost(&*self.app.database, job(self.app.clone())).await;
+            let result = timeout(LONGEST_RUN, unless_lost(&*self.app.database, job(self.app.clone()))).await;
+            let result = result.unwrap_or_else(|_| {
+                self.app.database.suspect_connections();
+                Ok(Err(AppError::Overloaded))
+            });
             let result = result.unwrap_or_else(|error| Err(error.into()));
             metrics::histogram!("job_run_seconds", "name" => name).record(started.elapsed().as_secs_f64());
             pause = match result {

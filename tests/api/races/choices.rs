@@ -251,7 +251,7 @@ async fn a_chosen_seat_that_is_taken_meanwhile_makes_way_for_the_next_best(serve
     let performance_id = sale.performance_id;
     let middle = sale.seats[2];
     let mut lock = app.ports().database.begin().await.unwrap();
-    lock.bookings().lock_seats(&[SeatId(middle)]).await.unwrap();
+    lock.bookings().lock_seats(&[(SeatId(middle), PerformanceId(sale.performance_id))]).await.unwrap();
     let (first, second) = (app.buyer(&sale).await, app.buyer(&sale).await);
     let release = {
         let tables = servers.tables().await;

@@ -9,16 +9,17 @@ use async_trait::async_trait;
 use concert_reservation::{
     application::{
         error::AppError,
-        lane::{Key, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
+        lane::{Decisions, Key, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
     },
     domain::{
-        clock::Instant,
+        clock::Clock,
         id::UserId,
         idempotency::{Answer, KeyDigest},
         refusal::Refusal,
         repository_error::RepositoryError,
         unit_of_work::UnitOfWork,
     },
+    infrastructure::mysql,
 };
 use futures::{FutureExt, future::join_all};
 use serde_json::json;
@@ -26,11 +27,11 @@ use sqlx::{
     Connection, MySqlConnection,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::support::{Servers, TestApp, both_ways, tally};
+use crate::support::{Servers, TestApp, Wire, both_ways, tally};
 
 both_ways!(a_server_that_closes_answers_everybody_first);
 
@@ -61,9 +62,9 @@ impl LaneWork for Script {
     async fn run(
         &self,
         _: &mut dyn UnitOfWork,
-        _: Instant,
+        clock: &dyn Clock,
         commands: &[&Command],
-    ) -> Result<Vec<Result<u8, Refusal>>, RepositoryError> {
+    ) -> Result<Decisions<u8>, RepositoryError> {
         let mut results = Vec::new();
         for command in commands {
             results.push(match command {
@@ -78,7 +79,7 @@ impl LaneWork for Script {
             });
         }
         self.answered.lock().unwrap().extend(results.iter().flatten());
-        Ok(results)
+        Ok(Decisions { at: clock.now(), results })
     }
 }
 
@@ -93,7 +94,10 @@ struct Bench {
 impl Bench {
     /// One transaction at a time, however long it takes.
     fn new(options: MySqlConnectOptions, batch_limit: usize, inbox: usize) -> Self {
-        Self::with(options, LaneSettings { lanes: 1, batch_limit, inbox, patience: Duration::MAX })
+        Self::with(
+            options,
+            LaneSettings { lanes: 1, batch_limit, inbox, patience: Duration::MAX, transaction: Duration::MAX },
+        )
     }
 
     fn with(options: MySqlConnectOptions, settings: LaneSettings) -> Self {
@@ -116,8 +120,12 @@ impl Bench {
     }
 
     async fn keyed(&self, digest: KeyDigest, command: Command) -> Result<Reply<u8>, AppError> {
-        let render = |result: Result<&u8, &Refusal>| Answer { status: 201, body: vec![*result.unwrap()] };
-        let key = Key { digest, fingerprint: [0; 32], user_id: UserId(Uuid::nil()), render: Box::new(render) };
+        self.keyed_by(UserId(Uuid::nil()), digest, command).await
+    }
+
+    async fn keyed_by(&self, user_id: UserId, digest: KeyDigest, command: Command) -> Result<Reply<u8>, AppError> {
+        let render = |result: Result<&u8, &Refusal>| Some(Answer { status: 201, body: vec![*result.unwrap()] });
+        let key = Key { digest, fingerprint: [0; 32], user_id, render: Box::new(render) };
         self.lanes.call(None, command, Some(key)).await
     }
 
@@ -137,7 +145,7 @@ impl Bench {
     }
 }
 
-#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+#[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn a_command_that_panics_or_fails_does_not_fail_its_neighbours(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
@@ -166,7 +174,7 @@ async fn a_command_that_panics_or_fails_does_not_fail_its_neighbours(
     assert!(matches!(bench.call(Command::Answer(22)).await, Ok(Reply::Fresh(Ok(22)))));
 }
 
-#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+#[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn who_finds_the_inbox_full_is_told_so_at_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let bench = Bench::new(options, 1, 3);
     let replies = bench.while_busy(|| join_all((1..=5).map(|number| bench.call(Command::Answer(number))))).await;
@@ -193,7 +201,7 @@ async fn who_finds_the_inbox_full_is_told_so_at_once(_: MySqlPoolOptions, option
     assert!(matches!(full, Some(Err(AppError::Overloaded))), "{full:?}");
 }
 
-#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+#[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn what_nobody_waits_for_any_more_is_not_done(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let bench = Bench::new(options, 64, 64);
     let replies = bench
@@ -209,9 +217,10 @@ async fn what_nobody_waits_for_any_more_is_not_done(_: MySqlPoolOptions, options
     assert_eq!(*bench.script.answered.lock().unwrap(), [0, 4, 5]);
 }
 
-#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+#[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn a_batch_that_is_stuck_does_not_keep_the_next_one(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    let settings = LaneSettings { lanes: 1, batch_limit: 64, inbox: 64, patience: Duration::ZERO };
+    let settings =
+        LaneSettings { lanes: 1, batch_limit: 64, inbox: 64, patience: Duration::ZERO, transaction: Duration::MAX };
     let bench = Bench::with(options, settings);
     let stuck = bench.call(Command::Wait);
     let others = async {
@@ -226,7 +235,7 @@ async fn a_batch_that_is_stuck_does_not_keep_the_next_one(_: MySqlPoolOptions, o
     assert!(matches!(stuck, Ok(Reply::Fresh(Ok(0)))), "{stuck:?}");
 }
 
-#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+#[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn lanes_end_when_everything_is_answered(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let bench = Bench::new(options, 2, 64);
     let replies = bench.while_busy(|| join_all((1..=9).map(|number| bench.call(Command::Answer(number))))).await;
@@ -247,7 +256,7 @@ async fn a_server_that_closes_answers_everybody_first(servers: Servers) {
         .map(|user| async move { user.post_keyed("/api/v1/points/charges", "key", json!({"amount": "1000"})).await });
     let grace = Duration::from_mins(1);
     // Half the grace time is ten times what it takes.
-    let closed = tokio::time::timeout(grace / 2, async { tokio::join!(join_all(requests), app.close(grace)) });
+    let closed = timeout(grace / 2, async { tokio::join!(join_all(requests), app.close(grace)) });
     let (replies, ()) = closed.await.expect("the servers close as soon as they have answered");
     assert_eq!(tally(&replies).into_iter().collect::<Vec<_>>(), [((201, String::new()), CHARGES)]);
 
@@ -256,4 +265,82 @@ async fn a_server_that_closes_answers_everybody_first(servers: Servers) {
     let points: i64 = sqlx::query_scalar(text).fetch_one(&mut connection).await.unwrap();
     assert_eq!(points, 1_000 * i64::try_from(CHARGES).unwrap());
     servers.start().assert_sound().await;
+}
+
+/// A batch with a key that was answered a moment ago is decided once, by looking its keys up.
+#[sqlx::test(migrator = "mysql::MIGRATOR")]
+async fn a_replayed_key_repeats_nothing_of_its_batch(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options.clone());
+    let user_id = UserId(app.user().await.user_id());
+    let bench = Bench::new(options, 8, 8);
+    let first = bench.keyed_by(user_id, [1; 32], Command::Answer(1)).await;
+    assert!(matches!(first, Ok(Reply::Kept { replayed: false, .. })), "{first:?}");
+    bench.script.answered.lock().unwrap().clear();
+    let replies = bench.while_busy(|| async {
+        let replay = bench.keyed_by(user_id, [1; 32], Command::Answer(1));
+        tokio::join!(replay, bench.call(Command::Answer(2)), bench.call(Command::Answer(3)))
+    });
+    let (replay, second, third) = replies.await;
+    assert!(matches!(replay, Ok(Reply::Kept { replayed: true, .. })), "{replay:?}");
+    assert!(second.is_ok() && third.is_ok());
+    assert_eq!(*bench.script.answered.lock().unwrap(), [0, 2, 3]);
+}
+
+/// A key whose answer can't be written, since the lane gave another command's output: an error, and nothing is kept.
+#[sqlx::test(migrator = "mysql::MIGRATOR")]
+async fn nothing_is_kept_for_the_output_of_another_command(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options.clone());
+    let user_id = UserId(app.user().await.user_id());
+    let bench = Bench::new(options, 8, 8);
+    let key = Key { digest: [1; 32], fingerprint: [0; 32], user_id, render: Box::new(|_| None) };
+    let failed = bench.lanes.call(None, Command::Answer(1), Some(key)).await;
+    assert!(matches!(failed, Err(AppError::Internal(_))), "{failed:?}");
+    let answered = bench.keyed_by(user_id, [1; 32], Command::Answer(2)).await;
+    assert!(matches!(answered, Ok(Reply::Kept { replayed: false, .. })), "{answered:?}");
+}
+
+/// One lane at the end of a wire, whose transactions may take a little longer than the test of a connection.
+fn bench_on(wire: &Wire) -> Bench {
+    let transaction = Duration::from_millis(1_500);
+    let settings = LaneSettings { lanes: 1, batch_limit: 8, inbox: 8, patience: Duration::MAX, transaction };
+    Bench::with(wire.options(), settings)
+}
+
+/// Long enough for several transactions: what takes longer hangs.
+const HANGS: Duration = Duration::from_secs(30);
+
+#[sqlx::test(migrator = "mysql::MIGRATOR")]
+async fn a_batch_on_a_silent_connection_is_repeated_on_another(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let wire = Wire::to(&options).await;
+    let bench = bench_on(&wire);
+    let user_id = UserId(bench.app.user().await.user_id());
+    let silenced = async {
+        let _ = bench.script.begun.acquire().await.unwrap();
+        wire.silence();
+        bench.script.gate.add_permits(9);
+    };
+    let both = async { tokio::join!(bench.keyed_by(user_id, [1; 32], Command::Wait), silenced) };
+    let (reply, ()) = timeout(HANGS, both).await.expect("the batch ends");
+    assert!(matches!(reply, Ok(Reply::Kept { replayed: false, .. })), "{reply:?}");
+    assert_eq!(*bench.script.answered.lock().unwrap(), [0, 0]);
+    timeout(HANGS, wire.until_closed(1)).await.expect("the silent connection is closed");
+}
+
+#[sqlx::test(migrator = "mysql::MIGRATOR")]
+async fn a_batch_on_a_connection_that_falls_silent_at_the_commit_is_not_repeated(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let wire = Wire::to(&options).await;
+    let bench = bench_on(&wire);
+    let silenced = async {
+        let _ = bench.script.begun.acquire().await.unwrap();
+        wire.silence();
+        bench.script.gate.add_permits(9);
+    };
+    let both = async { tokio::join!(bench.call(Command::Wait), silenced) };
+    let (reply, ()) = timeout(HANGS, both).await.expect("the batch ends");
+    assert!(matches!(reply, Err(AppError::Unavailable(_))), "{reply:?}");
+    assert_eq!(*bench.script.answered.lock().unwrap(), [0]);
+    timeout(HANGS, wire.until_closed(1)).await.expect("the silent connection is closed");
 }

@@ -11,7 +11,7 @@ use std::{
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
 use concert_reservation::{
-    app::App,
+    app::{App, system_clock},
     application::Ports,
     config::Config,
     domain::{
@@ -40,6 +40,23 @@ impl Clock for SkewedClock {
     fn now(&self) -> DateTime<Utc> {
         self.clock.now() + self.skew
     }
+
+    fn is_wall_clock(&self) -> bool {
+        false
+    }
+}
+
+/// The settings of a test, where it sets none: a test looks at what is; those of what is kept set it.
+fn config(settings: &[(&str, &str)]) -> Config {
+    let settings: BTreeMap<_, _> = settings.iter().copied().collect();
+    let config = Config::from_lookup(|name| match name {
+        "DEMO" => Some("true".to_owned()),
+        "CATALOGUE_CACHE_MILLISECONDS" | "SEAT_MAP_CACHE_MILLISECONDS" if !settings.contains_key(name) => {
+            Some("0".to_owned())
+        }
+        name => settings.get(name).map(|value| (*value).to_owned()),
+    });
+    config.expect("the settings of a test are good")
 }
 
 /// One database with one or more servers on it, sharing a clock that stands still.
@@ -68,16 +85,7 @@ impl TestApp {
 
     /// One server for each skew: so many seconds is its clock ahead of the test's.
     pub(crate) fn start_skewed(options: MySqlConnectOptions, skews: &[i64], settings: &[(&str, &str)]) -> Self {
-        let settings: BTreeMap<_, _> = settings.iter().copied().collect();
-        let config = Config::from_lookup(|name| match name {
-            "DEMO" => Some("true".to_owned()),
-            // A test looks at what is; those of what is kept set it.
-            "CATALOGUE_CACHE_MILLISECONDS" | "SEAT_MAP_CACHE_MILLISECONDS" if !settings.contains_key(name) => {
-                Some("0".to_owned())
-            }
-            name => settings.get(name).map(|value| (*value).to_owned()),
-        })
-        .expect("the settings of a test are good");
+        let config = config(settings);
         let clock = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
         let instances: Vec<_> = std::iter::repeat_n(options, skews.len())
             .zip(skews)
@@ -86,6 +94,20 @@ impl TestApp {
                 App::build(&config, options, clock).expect("a server can be wired")
             })
             .collect();
+        Self::of(clock, instances)
+    }
+
+    /// One server for each clock. The test's own clock shows what the machine's showed at the beginning.
+    pub(crate) fn start_with_clocks(
+        options: &MySqlConnectOptions,
+        clocks: impl IntoIterator<Item = Arc<dyn Clock>>,
+    ) -> Self {
+        let config = config(&[]);
+        let build = |clock| App::build(&config, options.clone(), clock).expect("a server can be wired");
+        Self::of(Arc::new(ManualClock::at(system_clock().now())), clocks.into_iter().map(build).collect())
+    }
+
+    fn of(clock: Arc<ManualClock>, instances: Vec<App>) -> Self {
         let routers = instances.iter().map(App::router).collect();
         Self { clock, instances, routers, users: AtomicU64::new(0) }
     }

@@ -44,4 +44,9 @@ impl Tables {
         {
         }
     }
+
+    /// Comes back when so many transactions of this database stand in line for a lock.
+    pub(crate) async fn until_waiting(&self, transactions: usize) {
+        while Process::waiting(&self.pool, &self.database).await.len() < transactions {}
+    }
 }

@@ -24,7 +24,19 @@ pub(crate) enum Way {
 /// Passes bytes on between a server and its database.
 pub(crate) struct Wire {
     way: watch::Sender<Way>,
+    /// How often every connection there was has been silenced.
+    silences: watch::Sender<u32>,
+    /// How many silenced connections the server has closed.
+    closed: watch::Sender<usize>,
     options: MySqlConnectOptions,
+}
+
+/// What a connection of the wire follows.
+#[derive(Clone)]
+struct Orders {
+    way: watch::Receiver<Way>,
+    silences: watch::Receiver<u32>,
+    closed: watch::Sender<usize>,
 }
 
 impl Wire {
@@ -35,9 +47,10 @@ impl Wire {
         let url = url.split("&socket=").next().unwrap();
         let port = listener.local_addr().unwrap().port();
         let options = MySqlConnectOptions::from_str(url).unwrap().host("127.0.0.1").port(port);
-        let way = watch::Sender::new(Way::Open);
-        TaskTracker::new().spawn(serve(listener, database.clone(), way.subscribe()));
-        Self { way, options }
+        let (way, silences, closed) = (watch::Sender::new(Way::Open), watch::Sender::new(0), watch::Sender::new(0));
+        let orders = Orders { way: way.subscribe(), silences: silences.subscribe(), closed: closed.clone() };
+        TaskTracker::new().spawn(serve(listener, database.clone(), orders));
+        Self { way, silences, closed, options }
     }
 
     /// Where the database is, by this wire.
@@ -48,27 +61,38 @@ impl Wire {
     pub(crate) fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
+
+    /// Nothing arrives any more by the connections that there are, and nobody is told. New ones are as ever.
+    pub(crate) fn silence(&self) {
+        self.silences.send_modify(|silences| *silences += 1);
+    }
+
+    /// Comes back when the server has closed so many of the connections that were silenced.
+    pub(crate) async fn until_closed(&self, connections: usize) {
+        self.closed.subscribe().wait_for(|closed| *closed >= connections).await.unwrap();
+    }
 }
 
-async fn serve(listener: TcpListener, database: MySqlConnectOptions, way: watch::Receiver<Way>) {
+async fn serve(listener: TcpListener, database: MySqlConnectOptions, orders: Orders) {
     let tasks = TaskTracker::new();
     loop {
         let (near, _) = listener.accept().await.unwrap();
-        let (database, way) = (database.clone(), way.clone());
+        let (database, mut orders) = (database.clone(), orders.clone());
+        orders.silences.mark_unchanged();
         tasks.spawn(async move {
             if let Some(path) = database.get_socket() {
-                pass(near, UnixStream::connect(path).await.unwrap(), way).await;
+                pass(near, UnixStream::connect(path).await.unwrap(), orders).await;
             } else {
                 let address = (database.get_host(), database.get_port());
-                pass(near, TcpStream::connect(address).await.unwrap(), way).await;
+                pass(near, TcpStream::connect(address).await.unwrap(), orders).await;
             }
         });
     }
 }
 
-async fn pass(mut near: TcpStream, mut far: impl AsyncRead + AsyncWrite + Unpin, mut way: watch::Receiver<Way>) {
+async fn pass(mut near: TcpStream, mut far: impl AsyncRead + AsyncWrite + Unpin, mut orders: Orders) {
     loop {
-        let now = *way.borrow_and_update();
+        let now = *orders.way.borrow_and_update();
         let ended = async {
             match now {
                 Way::Open => drop(copy_bidirectional(&mut near, &mut far).await),
@@ -79,7 +103,13 @@ async fn pass(mut near: TcpStream, mut far: impl AsyncRead + AsyncWrite + Unpin,
         // Whether it has changed, or the test is over.
         tokio::select! {
             () = ended => return,
-            changed = way.changed() => if changed.is_err() { return },
+            changed = orders.way.changed() => if changed.is_err() { return },
+            _ = orders.silences.changed() => {
+                // The database keeps its side, too.
+                let _ = tokio::io::copy(&mut near, &mut tokio::io::sink()).await;
+                orders.closed.send_modify(|closed| *closed += 1);
+                return;
+            }
         }
     }
 }

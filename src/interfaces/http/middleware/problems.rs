@@ -14,12 +14,19 @@ use super::bounds::bound;
 use crate::interfaces::http::{
     context::RequestContext,
     problem::{self, Code, Problem},
+    router::BASE_PATH,
     state::App,
 };
 
-/// Answers within bounds; turns what failed into `application/problem+json`, unless it is already, and a panic into a
-/// failure: the process's panic hook has logged it, with the request's id.
+/// Answers within bounds, and gives every failure its form.
+///
+/// What failed becomes `application/problem+json`, unless it is already; so does a panic: the process's panic hook has
+/// logged it, with the request's id. While this instance's clock is wrong, every request to the API is turned away:
+/// each answer depends on some deadline, of an access token, a queue token, or a hold.
 pub async fn answer(State(app): State<App>, context: RequestContext, request: Request, next: Next) -> Response {
+    if request.uri().path().starts_with(BASE_PATH) && !app.clock_check.is_right() {
+        return Problem::clock_skewed().into_answer(&context);
+    }
     let answering = AssertUnwindSafe(bound(&app, request, next)).catch_unwind();
     let mut response = answering.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
     let status = response.status();
