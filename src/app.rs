@@ -166,7 +166,8 @@ impl App {
     pub fn start_jobs(&self) {
         let ports = self.ports.in_back_office();
         let upkeep = EventUpkeep::new(ports.clone(), self.config.event_retention);
-        let housekeeping = HousekeepingFacade::new(ports, upkeep);
+        let housekeeping =
+            HousekeepingFacade::new(ports, upkeep).keeping_queue_tokens(self.config.queue_token_retention);
         let stop = &self.shared.draining;
         scheduler::start(&self.shared, housekeeping, SchedulerSettings::default(), &self.tasks, stop);
         self.tasks.spawn(Arc::clone(&self.relay).run(stop.clone()));

@@ -81,6 +81,11 @@ pub const VARIABLES: &[Variable] = &[
         "How long a used refresh token gets its first answer again (0 to 300); later use ends its session",
     ),
     variable("SESSION_MAX_DAYS", "90", "How long after its login a session ends, however often it is refreshed"),
+    variable(
+        "QUEUE_TOKEN_RETENTION_DAYS",
+        "30",
+        "How long queue tokens that have ended, and the records of admissions, are kept",
+    ),
     variable("LANES", "2", "The most transactions of each kind of write that work at once, about one per core"),
     variable("LANE_BATCH_LIMIT", "128", "The most commands in one transaction"),
     variable(
@@ -253,6 +258,8 @@ pub struct Config {
     pub refresh_reuse_seconds: u32,
     /// `SESSION_MAX_DAYS`
     pub session_max_days: u32,
+    /// `QUEUE_TOKEN_RETENTION_DAYS`
+    pub queue_token_retention: TimeDelta,
     /// `LANES`
     pub lanes: usize,
     /// `LANE_BATCH_LIMIT`
@@ -331,6 +338,7 @@ impl Config {
             refresh_token_days: reader.number("REFRESH_TOKEN_DAYS", 1, 365),
             refresh_reuse_seconds: reader.number("REFRESH_REUSE_SECONDS", 0, 300),
             session_max_days: reader.number("SESSION_MAX_DAYS", 1, 3_650),
+            queue_token_retention: TimeDelta::days(reader.number("QUEUE_TOKEN_RETENTION_DAYS", 1, 3_650)),
             lanes: reader.number("LANES", 1, 64),
             lane_batch_limit: reader.number("LANE_BATCH_LIMIT", 1, 512),
             lane_inbox: reader.number("LANE_INBOX", 1, 65_536),

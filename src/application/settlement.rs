@@ -13,7 +13,7 @@ use super::{
     lane::{Decisions, Key, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
 };
 use crate::domain::{
-    booking::{Booking, HoldPolicy, OpenBooking},
+    booking::{Booking, BookingState, HoldPolicy, OpenBooking},
     clock::{Clock, Instant},
     concert::Performance,
     id::{BookingId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
@@ -199,9 +199,11 @@ fn decide(batch: &mut SettlementBatch, command: &Command) -> Result<Outcome, Ref
 pub(crate) struct Needs {
     pub(crate) tokens: BTreeSet<QueueTokenId>,
     pub(crate) bookings: BTreeSet<BookingId>,
+    /// Which of them are given up by who holds a token: that falls back.
+    pub(crate) given_up: BTreeSet<BookingId>,
     /// Users whose wallet may change.
     pub(crate) wallets: BTreeSet<UserId>,
-    /// Users who pay, extend or leave: what they have besides decides about that, and about their tokens.
+    /// Users who pay, extend, give up or leave: what they have besides decides about that, and about their tokens.
     pub(crate) holders: BTreeSet<UserId>,
 }
 
@@ -226,7 +228,9 @@ impl Needs {
                 }
                 Command::Cancel { user_id, booking_id, .. } => {
                     needs.bookings.insert(*booking_id);
+                    needs.given_up.insert(*booking_id);
                     needs.wallets.insert(*user_id);
+                    needs.holders.insert(*user_id);
                 }
             }
         }
@@ -236,13 +240,12 @@ impl Needs {
 
 /// Loads and locks in the global order: tokens, performances, seats, bookings; then reads the wallets.
 pub(crate) async fn lock(uow: &mut dyn UnitOfWork, needs: &Needs) -> Result<SettlementUnderLock, RepositoryError> {
-    let token_ids: Vec<_> = needs.tokens.iter().copied().collect();
     let booking_ids: Vec<_> = needs.bookings.iter().copied().collect();
     let wallets: Vec<_> = needs.wallets.iter().copied().collect();
     let holders: Vec<_> = needs.holders.iter().copied().collect();
-    let tokens = uow.queues().lock_tokens(&token_ids).await?;
     // What never changes about a booking tells what else to lock; the rest is read again under its lock.
     let mut bookings = uow.bookings().list(&booking_ids).await?;
+    let tokens = lock_tokens(uow, needs, &bookings).await?;
     let performances = share_performances(uow, &bookings).await?;
     let seat_ids: Vec<SeatId> =
         bookings.iter().flat_map(Booking::seat_ids).collect::<BTreeSet<_>>().into_iter().collect();
@@ -259,6 +262,21 @@ pub(crate) async fn lock(uow: &mut dyn UnitOfWork, needs: &Needs) -> Result<Sett
         wallets: by_key(wallets, |wallet| wallet.user_id),
         open: by_user(open),
     })
+}
+
+/// Locks the tokens presented, and those of users who give up a hold.
+async fn lock_tokens(
+    uow: &mut dyn UnitOfWork,
+    needs: &Needs,
+    bookings: &[Booking],
+) -> Result<Vec<QueueToken>, RepositoryError> {
+    let is_released =
+        |booking: &&Booking| needs.given_up.contains(&booking.id) && booking.state == BookingState::Pending;
+    let holders = bookings.iter().filter(is_released).map(|booking| (booking.user_id, booking.concert_id));
+    let holders: Vec<_> = holders.collect::<BTreeSet<_>>().into_iter().collect();
+    let mut ids = needs.tokens.clone();
+    ids.extend(uow.queues().list_live_of(&holders).await?);
+    uow.queues().lock_tokens(&ids.into_iter().collect::<Vec<_>>()).await
 }
 
 async fn share_performances(

@@ -13,10 +13,12 @@ mod catalogue_cache;
 mod concerts;
 mod draw;
 mod draw_rules;
+mod lifecycle;
 mod presence;
 mod queue;
 mod queue_events;
 mod queue_rules;
+mod year;
 
 mod gate;
 mod seat_events;

@@ -70,7 +70,7 @@ impl BookingFacade {
     pub async fn hold(&self, command: HoldSeats, key: Option<Key<Booking>>) -> Result<Reply<Booking>, AppError> {
         let HoldSeats { user_id, gate, performance_id, wish } = command;
         let (gate, house) = match (&wish, gate) {
-            (Wish::Best(_), Ok(token)) => match self.house(performance_id, token).await {
+            (Wish::Best(_), Ok(token)) => match self.house(performance_id, user_id, token).await {
                 Ok(house) => (Ok(token), house),
                 Err(AppError::Refused(refusal)) => (Err(refusal), None),
                 Err(error) => return Err(error),
@@ -81,17 +81,22 @@ impl BookingFacade {
         let alone = alone(performance_id, &wish);
         let request = HoldRequest { booking_id, user_id, performance_id, wish };
         let reply = self.holds.call(alone, HoldCommand { gate, request, house }, key).await?;
-        self.queue.explain(reply).await
+        self.queue.explain(reply, user_id).await
     }
 
     /// The layout of a performance, for a token that may choose seats there. One that isn't known yet is read for active
     /// tokens of its concert alone: it may have 100,000 seats. The refusal becomes the gate's verdict, so a replay is
     /// still recognised first.
-    async fn house(&self, id: PerformanceId, token: QueueTokenId) -> Result<Option<Arc<House>>, AppError> {
+    async fn house(
+        &self,
+        id: PerformanceId,
+        user_id: UserId,
+        token: QueueTokenId,
+    ) -> Result<Option<Arc<House>>, AppError> {
         if let Some(house) = self.houses.known(id).await {
             return Ok(Some(house));
         }
-        self.queue.check_active(token).await?;
+        self.queue.check_active(token, user_id).await?;
         let Some(concert_id) = self.houses.concert_of(id).await? else { return Ok(None) };
         if concert_id != token.concert() {
             return Err(Refusal::QueueTokenWrongConcert.into());
@@ -108,7 +113,7 @@ impl BookingFacade {
         key: Option<Key<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
         let reply = self.settlements.extend(user_id, gate, booking_id, key).await?;
-        self.queue.explain(reply).await
+        self.queue.explain(reply, user_id).await
     }
 
     /// Gives a booking up: a hold is cancelled, a paid one refunded up to the cut-off. Repeating it changes nothing.

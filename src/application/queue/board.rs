@@ -1,7 +1,7 @@
 //! What everybody in a queue shares: where its head is, and who has left in between.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,7 +13,7 @@ use crate::{
     application::loader::Load,
     domain::{
         clock::{Clock, Instant},
-        id::{ConcertId, QueueTokenId},
+        id::{ConcertId, QueueTokenId, UserId},
         queue::{Queue, QueueRepository, QueueToken, Wait},
         repository_error::RepositoryError,
         unit_of_work::Repositories,
@@ -104,13 +104,20 @@ impl Boards {
         Some(Board::new(queue, departed, pace))
     }
 
+    /// Forgets all queues but these.
+    pub(super) fn retain(&self, ids: &HashSet<ConcertId>) {
+        self.known().retain(|id, _| ids.contains(id));
+        self.paces.retain(ids);
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<ConcertId, Departed>> {
         self.departed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The places that people have left, where that is known as of the reading of the queue or later.
     fn known_departed(&self, queue: &Queue) -> Option<Arc<RoaringBitmap>> {
-        if queue.departures == 0 {
+        // Only those behind the head make a difference.
+        if queue.departures == 0 || queue.head >= queue.last_place {
             return Some(Arc::default());
         }
         self.known()
@@ -186,21 +193,22 @@ impl Load for TokenRows {
     }
 }
 
-/// Reads which tokens open the gate: those that are active and in use. What else a token may be is seldom asked there.
+/// Reads which tokens open the gate, and to whom: those that are active and in use. What else a token may be is seldom
+/// asked there.
 pub(super) struct UsedTokens(pub(super) Arc<dyn Clock>);
 
 #[async_trait]
 impl Load for UsedTokens {
     type Key = QueueTokenId;
-    type Value = ();
+    type Value = UserId;
 
     async fn load(
         &self,
         repositories: &mut dyn Repositories,
         keys: &[QueueTokenId],
-    ) -> Result<HashMap<QueueTokenId, ()>, RepositoryError> {
+    ) -> Result<HashMap<QueueTokenId, UserId>, RepositoryError> {
         let used = repositories.queues().list_used(keys, self.0.now()).await?;
-        Ok(used.into_iter().map(|id| (id, ())).collect())
+        Ok(used.into_iter().collect())
     }
 }
 
@@ -220,6 +228,22 @@ mod tests {
         // Passed over: at the head.
         assert_eq!(board.position(3), 1);
         assert_eq!(board.waiting(), 0, "no place behind the head is given out");
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_queues_without_anybody() {
+        let boards = Boards::new(Arc::default());
+        for id in 1..=3 {
+            let queue = Queue { departures: 1, last_place: 2, ..Queue::new(ConcertId(id), Instant::default()) };
+            assert!(boards.known_departed(&queue).is_none());
+            let departed = Departed { departures: 1, since: queue.decided_at, places: Arc::new([1].into()) };
+            boards.known().insert(queue.concert_id, departed);
+            assert_eq!(boards.known_departed(&queue).unwrap().len(), 1);
+            let passed = Queue { head: 2, ..queue };
+            assert!(boards.known_departed(&passed).unwrap().is_empty(), "no place is behind the head");
+        }
+        boards.retain(&[ConcertId(2)].into());
+        assert_eq!(boards.known().keys().collect::<Vec<_>>(), [&ConcertId(2)]);
     }
 
     #[test]

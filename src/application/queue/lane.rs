@@ -1,13 +1,16 @@
 //! The lanes in which people join and leave: one transaction of a concert at a time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use async_trait::async_trait;
 
-use super::pace::{Pace, Paces};
+use super::{
+    admission::BATCH,
+    pace::{Pace, Paces},
+};
 use crate::{
     application::{
         Ports, draw,
@@ -84,11 +87,12 @@ impl LaneWork for QueueWork {
         commands: &[&Command],
     ) -> Result<Decisions<Outcome>, RepositoryError> {
         let (now, mut lines) = lock_lines(&self.ports, uow, &self.paces, clock, commands).await?;
+        let accounts = share_accounts(uow, commands).await?;
         let results: Vec<_> = commands
             .iter()
             .map(|command| {
                 match (command, lines.get_mut(&command.concert_id())) {
-                    (Command::Join { user_id, .. }, Some(line)) => line.join(*user_id, &self.ports, now),
+                    (Command::Join { user_id, .. }, Some(line)) => line.join(*user_id, &accounts, &self.ports, now),
                     (Command::Leave { id, user_id }, Some(line)) => line.leave(*id, *user_id, now),
                     (Command::Join { .. }, None) => Err(Refusal::ConcertNotFound),
                     // The concert was deleted, and every place in its queue with it.
@@ -120,8 +124,8 @@ impl QueueWork {
         let held = uow.bookings().list_held(&users.iter().copied().collect::<Vec<_>>(), now).await?;
         let bookings = held
             .into_iter()
-            .filter(|(user_id, concert_id, _)| holders.contains(&(*user_id, *concert_id)))
-            .map(|(_, _, booking_id)| booking_id)
+            .filter(|held| holders.contains(&(held.user_id, held.concert_id)))
+            .map(|held| held.booking_id)
             .collect();
         let needs = Needs { bookings, holders: users, ..Needs::default() };
         let state = settlement::lock(uow, &needs).await?;
@@ -160,13 +164,25 @@ struct Line {
 }
 
 impl Line {
-    fn join(&mut self, user_id: UserId, ports: &Ports, now: Instant) -> Result<Outcome, Refusal> {
+    fn join(
+        &mut self,
+        user_id: UserId,
+        accounts: &HashSet<UserId>,
+        ports: &Ports,
+        now: Instant,
+    ) -> Result<Outcome, Refusal> {
         let now = self.queue.present(now);
+        if self.queue.is_over(now) {
+            return Err(Refusal::SalesClosed);
+        }
         if let Some(token) = self.live.get(&user_id).copied() {
             if token.is_live(now) {
                 return Ok(self.joined(token, false, None));
             }
             self.keep(QueueToken { state: TokenState::Ended(Ending::Expired), ..token });
+        }
+        if !accounts.contains(&user_id) {
+            return Err(Refusal::Unauthenticated);
         }
         let mut token = match self.left_early.remove(&user_id) {
             Some(token) => self.queue.revive(token, now),
@@ -305,6 +321,17 @@ async fn lock_lines(
     Ok((now, lines))
 }
 
+/// The accounts of those who join, shared until their tokens are stored: none of them is deleted meanwhile. A deletion
+/// that came first is seen, and one that comes later finds the token.
+async fn share_accounts(uow: &mut dyn UnitOfWork, commands: &[&Command]) -> Result<HashSet<UserId>, RepositoryError> {
+    let joining = commands.iter().filter_map(|command| match command {
+        Command::Join { user_id, .. } => Some(*user_id),
+        Command::Leave { .. } => None,
+    });
+    let joining: Vec<_> = joining.collect::<BTreeSet<_>>().into_iter().collect();
+    Ok(uow.users().share(&joining).await?.into_iter().collect())
+}
+
 /// Who is in the house, or on the way in, while a sale is open to everybody.
 #[derive(Default)]
 struct Room {
@@ -329,7 +356,7 @@ async fn find_room(
         return Ok(Room { active: queue.live_bound, present: queue.live_bound, expired: 0 });
     }
     // What has lapsed leaves its room to those who come now.
-    let expired = uow.queues().expire_lapsed(id, now).await?;
+    let expired = uow.queues().expire_lapsed(id, now, BATCH).await?;
     let active = uow.queues().count_active(id).await?;
     let present = active.saturating_add(uow.queues().count_present(id, now, limit).await?);
     let waiting = uow.queues().count_waiting(id, limit).await?;

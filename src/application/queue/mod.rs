@@ -96,6 +96,7 @@ pub struct QueueFacade {
     tasks: TaskTracker,
     orders: admission::Orders,
     draw_pages: draw::DrawPages,
+    failing: admission::Failing,
 }
 
 impl QueueFacade {
@@ -122,6 +123,7 @@ impl QueueFacade {
             tasks: tasks.clone(),
             orders: admission::Orders::default(),
             draw_pages: draw::DrawPages::new(&ports),
+            failing: admission::Failing::default(),
             ports,
         }
     }
@@ -167,27 +169,34 @@ impl QueueFacade {
         if let Some(place) = claims.place
             && let Some(board) = self.boards.get(claims.id.concert()).await?
             && board.is_waiting(place)
+            && !board.queue().is_over(self.ports.now())
         {
             return self.waiting(&claims, text, place, &board).await;
         }
         Box::pin(async {
-            let token = self.look_up(claims.id).await?;
+            let token = self.look_up(&claims).await?;
             self.place_of(&token, None).await
         })
         .await
     }
 
     /// Reads a token's row, and claims it if it is active and nobody had used it.
-    async fn look_up(&self, id: QueueTokenId) -> Result<QueueToken, AppError> {
-        let token = self.rows.get(id).await?.ok_or(Refusal::QueueTokenInvalid)?;
+    async fn look_up(&self, claims: &QueueClaims) -> Result<QueueToken, AppError> {
+        let token = self.row(claims.id, claims.user_id).await?;
         self.claimed(token).await
+    }
+
+    /// A user's token. In a database that was restored, a number may have been given out again, to somebody else.
+    async fn row(&self, id: QueueTokenId, user_id: UserId) -> Result<QueueToken, AppError> {
+        let token = self.rows.get(id).await?.filter(|token| token.user_id == user_id);
+        Ok(token.ok_or(Refusal::QueueTokenInvalid)?)
     }
 
     /// What the owner of a waiting token sees, by its text and the board; notes that they are there.
     async fn waiting(&self, claims: &QueueClaims, text: &str, place: u32, board: &Board) -> Result<Place, AppError> {
         let position = board.position(place);
         let poll_after_seconds = self.poll_after(Some(board), TokenState::Waiting, Some(place));
-        self.note_present(board, claims.id, Some(place), poll_after_seconds).await?;
+        self.note_present(board, (claims.id, claims.user_id), Some(place), poll_after_seconds).await?;
         Ok(Place {
             text: text.to_owned(),
             concert_id: claims.id.concert(),
@@ -198,49 +207,51 @@ impl QueueFacade {
         })
     }
 
-    /// Lets an active token through the gate, claiming it if this is its first use; else says why not.
-    pub async fn require_active(&self, id: QueueTokenId) -> Result<(), AppError> {
-        if self.used.get(id).await?.is_some() {
+    /// Lets a user's active token through the gate, claiming it if this is its first use; else says why not.
+    pub async fn require_active(&self, id: QueueTokenId, user_id: UserId) -> Result<(), AppError> {
+        if self.used.get(id).await? == Some(user_id) {
             return Ok(());
         }
         // What is seldom done stands in a box: the future of a request is moved as a whole, and more than once.
-        Box::pin(self.first_use(id)).await
+        Box::pin(self.first_use(id, user_id)).await
     }
 
-    async fn first_use(&self, id: QueueTokenId) -> Result<(), AppError> {
-        let token = self.rows.get(id).await?.ok_or(Refusal::QueueTokenInvalid)?;
+    async fn first_use(&self, id: QueueTokenId, user_id: UserId) -> Result<(), AppError> {
+        let token = self.row(id, user_id).await?;
         match require_active(&token, self.ports.now()) {
             Ok(_) => self.claimed(token).await.map(|_| ()),
-            Err(refusal) => Err(self.explained(refusal).await?),
+            Err(refusal) => Err(self.explained(refusal, user_id).await?),
         }
     }
 
-    /// Whether a token is active still, for those who follow something by it: thousands ask at once, in no hurry.
-    pub async fn check_active(&self, id: QueueTokenId) -> Result<(), AppError> {
-        if self.checks.get(id).await?.is_some() {
+    /// Whether a user's token is active still, for those who follow something by it: thousands ask at once, in no hurry.
+    pub async fn check_active(&self, id: QueueTokenId, user_id: UserId) -> Result<(), AppError> {
+        if self.checks.get(id).await? == Some(user_id) {
             return Ok(());
         }
-        let token = self.rows.get(id).await?.ok_or(Refusal::QueueTokenInvalid)?;
+        let token = self.row(id, user_id).await?;
         require_active(&token, self.ports.now())?;
         Ok(())
     }
 
     /// Adds the caller's place to a lane's "not yet".
-    pub(crate) async fn explain<T>(&self, reply: Reply<T>) -> Result<Reply<T>, AppError> {
+    pub(crate) async fn explain<T>(&self, reply: Reply<T>, user_id: UserId) -> Result<Reply<T>, AppError> {
         match reply {
-            Reply::Fresh(Err(refusal @ Refusal::QueueTokenNotActive { .. })) => Err(self.explained(refusal).await?),
+            Reply::Fresh(Err(refusal @ Refusal::QueueTokenNotActive { .. })) => {
+                Err(self.explained(refusal, user_id).await?)
+            }
             reply => Ok(reply),
         }
     }
 
-    async fn explained(&self, refusal: Refusal) -> Result<AppError, AppError> {
+    async fn explained(&self, refusal: Refusal, user_id: UserId) -> Result<AppError, AppError> {
         let Refusal::QueueTokenNotActive { id, place } = refusal else { return Ok(refusal.into()) };
         let board = self.boards.get(id.concert()).await?;
         let position = board.as_deref().zip(place).map(|(board, place)| board.position(place));
         let state = if place.is_some() { TokenState::Waiting } else { TokenState::Scheduled };
         let poll_after_seconds = self.poll_after(board.as_deref(), state, place);
         if let Some(board) = board.as_deref() {
-            self.note_present(board, id, place, poll_after_seconds).await?;
+            self.note_present(board, (id, user_id), place, poll_after_seconds).await?;
         }
         Ok(AppError::NotYourTurn { position, poll_after_seconds })
     }
@@ -272,8 +283,10 @@ impl QueueFacade {
         let state = token.state_at(now);
         let position = board.zip(token.place).map(|(board, place)| board.position(place));
         let status = match state {
-            // The concert was deleted, and every place in its queue with it.
-            TokenState::Waiting | TokenState::Scheduled if board.is_none() => PlaceStatus::Ended(Ending::Expired),
+            // The concert is over or was deleted: every place in its queue has ended with it, written or not.
+            TokenState::Waiting | TokenState::Scheduled if board.is_none_or(|board| board.queue().is_over(now)) => {
+                PlaceStatus::Ended(Ending::Expired)
+            }
             TokenState::Scheduled => PlaceStatus::Scheduled,
             TokenState::Waiting => {
                 let position = position.unwrap_or(1);
@@ -287,7 +300,8 @@ impl QueueFacade {
         };
         let poll_after_seconds = told.unwrap_or_else(|| self.poll_after(board, state, token.place));
         if let (Some(board), None) = (board, told) {
-            self.note_present(board, token.id, token.place, poll_after_seconds).await?;
+            let owner = (token.id, token.user_id);
+            self.note_present(board, owner, token.place, poll_after_seconds).await?;
         }
         Ok(Place {
             text: self.ports.signer.queue_token(&token.claims(), token.key_id),

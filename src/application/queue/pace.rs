@@ -1,7 +1,7 @@
 //! How fast a queue moves, from how it has moved, and how long that makes a wait.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Mutex, PoisonError},
 };
 
@@ -68,6 +68,11 @@ impl Paces {
     pub(super) fn observe(&self, queue: &Queue) -> Pace {
         let mut histories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         histories.entry(queue.concert_id).or_default().observe(queue)
+    }
+
+    /// Forgets all queues but these.
+    pub(super) fn retain(&self, ids: &HashSet<ConcertId>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| ids.contains(id));
     }
 }
 
@@ -159,6 +164,16 @@ mod tests {
         ] {
             assert_eq!(turned_out(estimate, TimeDelta::milliseconds(milliseconds)), expected, "{milliseconds}");
         }
+    }
+
+    #[test]
+    fn the_histories_of_queues_without_anybody_are_forgotten() {
+        let paces = Paces::default();
+        paces.observe(&queue(0, 0));
+        paces.retain(&[ConcertId(1)].into());
+        assert_eq!(paces.0.lock().unwrap().len(), 1);
+        paces.retain(&HashSet::new());
+        assert!(paces.0.lock().unwrap().is_empty());
     }
 
     #[test]

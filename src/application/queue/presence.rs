@@ -12,7 +12,7 @@ use crate::{
     },
     domain::{
         clock::{Clock, Instant},
-        id::QueueTokenId,
+        id::{QueueTokenId, UserId},
         queue::{TokenState, poll_after, poll_after_opening, present_until},
         repository_error::RepositoryError,
         unit_of_work::UnitOfWork,
@@ -24,8 +24,8 @@ use crate::{
 pub(super) enum Sign {
     /// An admission was used for the first time.
     Claim { id: QueueTokenId },
-    /// Somebody in line is there until then.
-    Present { id: QueueTokenId, until: Instant },
+    /// The user of a token in line is there until then.
+    Present { id: QueueTokenId, user_id: UserId, until: Instant },
 }
 
 /// Writes these down, whoever has the queue's lock.
@@ -51,8 +51,8 @@ impl LaneWork for PresenceWork {
                 Sign::Claim { id } => {
                     claims.insert(id);
                 }
-                Sign::Present { id, until } => {
-                    presence.insert(id, until);
+                Sign::Present { id, user_id, until } => {
+                    presence.insert(id, (user_id, until));
                 }
             }
         }
@@ -63,7 +63,8 @@ impl LaneWork for PresenceWork {
         }
         let at = clock.now();
         uow.queues().claim_tokens(&claims.into_iter().collect::<Vec<_>>(), at).await?;
-        uow.queues().update_presence(&presence.into_iter().collect::<Vec<_>>()).await?;
+        let presence: Vec<_> = presence.into_iter().map(|(id, (user_id, until))| (id, user_id, until)).collect();
+        uow.queues().update_presence(&presence).await?;
         Ok(Decisions { at, results: commands.iter().map(|_| Ok(())).collect() })
     }
 }
@@ -75,7 +76,7 @@ impl QueueFacade {
     pub(super) async fn note_present(
         &self,
         board: &Board,
-        id: QueueTokenId,
+        (id, user_id): (QueueTokenId, UserId),
         place: Option<u32>,
         poll_after_seconds: u32,
     ) -> Result<(), AppError> {
@@ -83,7 +84,7 @@ impl QueueFacade {
             return Ok(());
         }
         let until = present_until(board.queue().present(self.ports.now()), poll_after_seconds);
-        Box::pin(self.presence.decide(None, Sign::Present { id, until })).await
+        Box::pin(self.presence.decide(None, Sign::Present { id, user_id, until })).await
     }
 
     /// When to ask again: sooner near the head.

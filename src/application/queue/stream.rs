@@ -226,7 +226,8 @@ impl Follower {
             () = sleep_until(self.due) => {}
         }
         let board = self.feed.board.borrow_and_update().clone();
-        let Some(board) = board.filter(|board| board.is_waiting(place)) else {
+        let now = self.facade.ports.now();
+        let Some(board) = board.filter(|board| board.is_waiting(place) && !board.queue().is_over(now)) else {
             self.source = Source::Row;
             return self.look_up().await;
         };
@@ -249,7 +250,7 @@ impl Follower {
     }
 
     async fn look_up(&mut self) -> Option<Option<Place>> {
-        let token = match self.facade.look_up(self.claims.id).await {
+        let token = match self.facade.look_up(&self.claims).await {
             Ok(token) => token,
             // Nothing can be told of it any more.
             Err(AppError::Refused(_)) => return None,

@@ -12,5 +12,5 @@ pub use best_available::{BestAvailable, Shortage};
 pub use house::{FreeSeats, House};
 pub use model::{BookedSeat, Booking, BookingState, Claim, HoldPolicy, OpenBooking};
 pub(crate) use model::{instant_after, live_seats};
-pub use repository::{BookingFilter, BookingRepository, ChoiceRepository, ClaimTerm, SeatClaim};
+pub use repository::{BookingFilter, BookingRepository, ChoiceRepository, ClaimTerm, HeldBooking, SeatClaim};
 pub use service::{HoldBatch, HoldRequest, HoldUnderLock, Wish};

@@ -20,6 +20,19 @@ pub struct SeatClaim {
     pub claim: Claim,
 }
 
+/// A booking that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldBooking {
+    /// Whose.
+    pub user_id: UserId,
+    /// Of which concert.
+    pub concert_id: ConcertId,
+    /// Which.
+    pub booking_id: BookingId,
+    /// Until when.
+    pub held_until: Instant,
+}
+
 /// What a seat map needs of a claim: not whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimTerm {
@@ -88,12 +101,8 @@ pub trait BookingRepository: Send {
         performance_ids: &[PerformanceId],
     ) -> Result<Vec<OpenBooking>, RepositoryError>;
 
-    /// The bookings of these users that are held at `now`, as (user, concert, booking). No lock.
-    async fn list_held(
-        &mut self,
-        user_ids: &[UserId],
-        now: Instant,
-    ) -> Result<Vec<(UserId, ConcertId, BookingId)>, RepositoryError>;
+    /// The bookings of these users that are held at `now`. No lock.
+    async fn list_held(&mut self, user_ids: &[UserId], now: Instant) -> Result<Vec<HeldBooking>, RepositoryError>;
 
     /// Whether a user has a booking that is live at `now`: pending and not expired, or confirmed for a performance that
     /// hasn't ended. No lock.
@@ -162,6 +171,9 @@ pub trait ChoiceRepository: Send {
     /// Makes these performances' choices nobody else's until the transaction ends, in ascending order of id. The
     /// caller shares the performances. Who names seats doesn't wait.
     async fn lock_choices(&mut self, performance_ids: &[PerformanceId]) -> Result<(), RepositoryError>;
+
+    /// Deletes at most `limit` locks on choices of performances that began before `horizon`, and tells how many.
+    async fn delete_choices(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
     /// The seats of a performance that are held or sold at `now`, in no order, as of one instant. No lock.
     async fn list_taken(&mut self, performance_id: PerformanceId, now: Instant)

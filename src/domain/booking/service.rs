@@ -11,7 +11,7 @@ use crate::domain::{
     concert::{Performance, Seat, SeatStatus},
     id::{BookingId, ConcertId, PerformanceId, QueueTokenId, SeatId, UserId},
     points::Points,
-    queue::{Admission, QueueToken, TokenState, require_active},
+    queue::{Admission, QueueToken, TokenState, require_booking},
     refusal::{ConflictReason, Refusal, SeatConflict},
 };
 
@@ -82,8 +82,9 @@ impl HoldUnderLock {
         request: &HoldRequest,
         queue_token: QueueTokenId,
     ) -> Result<(QueueToken, Admission, ConcertId), Refusal> {
-        let token = self.tokens.get(&queue_token).ok_or(Refusal::QueueTokenInvalid)?;
-        let admission = require_active(token, now)?;
+        let token = self.tokens.get(&queue_token).filter(|token| token.user_id == request.user_id);
+        let token = token.ok_or(Refusal::QueueTokenInvalid)?;
+        let admission = require_booking(token, now)?;
         let performance = self.performances.get(&request.performance_id).ok_or(Refusal::PerformanceNotFound)?;
         if token.id.concert() != performance.concert_id {
             return Err(Refusal::QueueTokenWrongConcert);

@@ -67,7 +67,7 @@ pub enum Cancellation {
 /// while their version is the one read here.
 #[derive(Debug, Default)]
 pub struct SettlementUnderLock {
-    /// The tokens presented.
+    /// The tokens presented, and those of users who give up a hold.
     pub tokens: HashMap<QueueTokenId, QueueToken>,
     /// The bookings concerned.
     pub bookings: HashMap<BookingId, Booking>,
@@ -133,7 +133,7 @@ impl SettlementBatch {
 
     /// Pays for a booking: points, payment, booking, seats and token change together, or nothing does.
     pub fn pay(&mut self, request: &PayRequest, queue_token: QueueTokenId) -> Result<Paid, Refusal> {
-        let (token, _) = self.active_token(queue_token)?;
+        let (token, admission) = self.active_token(request.user_id, queue_token)?;
         let mut booking = self.held_booking(request.user_id, request.booking_id, &token)?;
         let kind = LedgerKind::Payment(request.payment_id, booking.id);
         let entry = self.change_wallet(request.user_id, request.transaction_id, kind, booking.total)?;
@@ -150,7 +150,7 @@ impl SettlementBatch {
         self.changes.facts.push(Fact::BookingConfirmed(booking.clone()));
         self.changes.facts.push(Fact::PaymentCompleted(payment));
         self.keep_booking(&booking, SeatStatus::Sold);
-        self.complete_token_unless_holding(token, &booking);
+        self.release_paid(token, admission, &booking);
         Ok(Paid { payment, balance: entry.balance_after, booking })
     }
 
@@ -161,7 +161,7 @@ impl SettlementBatch {
         queue_token: QueueTokenId,
         booking_id: BookingId,
     ) -> Result<Booking, Refusal> {
-        let (token, admission) = self.active_token(queue_token)?;
+        let (token, admission) = self.active_token(user_id, queue_token)?;
         let mut booking = self.held_booking(user_id, booking_id, &token)?;
         booking.extend(self.policy.extension)?;
         let admission = admission.extended(self.now, booking.held_until);
@@ -176,8 +176,8 @@ impl SettlementBatch {
         Ok(booking)
     }
 
-    /// Gives a booking up: unpaid seats are free again, paid ones too, and their points are back. Repeating it changes
-    /// nothing.
+    /// Gives a booking up: unpaid seats are free again, paid ones too, and their points are back. The token of who held
+    /// it falls back. Repeating it changes nothing.
     pub fn cancel(
         &mut self,
         user_id: UserId,
@@ -224,6 +224,7 @@ impl SettlementBatch {
             }
         }
         self.keep_booking(&booking, SeatStatus::Available);
+        self.release_given_up(&booking);
         Ok(booking)
     }
 
@@ -256,8 +257,9 @@ impl SettlementBatch {
         (changes, bookings, tokens)
     }
 
-    fn active_token(&self, id: QueueTokenId) -> Result<(QueueToken, Admission), Refusal> {
-        let token = self.state.tokens.get(&id).ok_or(Refusal::QueueTokenInvalid)?;
+    fn active_token(&self, user_id: UserId, id: QueueTokenId) -> Result<(QueueToken, Admission), Refusal> {
+        let token = self.state.tokens.get(&id).filter(|token| token.user_id == user_id);
+        let token = token.ok_or(Refusal::QueueTokenInvalid)?;
         Ok((*token, require_active(token, self.now)?))
     }
 
@@ -343,10 +345,29 @@ impl SettlementBatch {
         }
     }
 
-    fn complete_token_unless_holding(&mut self, token: QueueToken, booking: &Booking) {
-        let is_holding = self.held(booking.user_id, booking.concert_id).next().is_some();
-        if !is_holding {
-            self.keep_token(QueueToken { state: TokenState::Ended(Ending::Completed), ..token });
+    /// When the last of the other holds ends that a booking's user has for its concert.
+    fn last_deadline(&self, booking: &Booking) -> Option<Instant> {
+        self.held(booking.user_id, booking.concert_id).filter_map(|held| held.held_until).max()
+    }
+
+    /// Completes the token by which a booking was paid; while more is held by it, it lives as long as that.
+    fn release_paid(&mut self, token: QueueToken, admission: Admission, paid: &Booking) {
+        let state = match self.last_deadline(paid) {
+            None => TokenState::Ended(Ending::Completed),
+            deadline => TokenState::Active(admission.fallen_back(self.now, deadline)),
+        };
+        self.keep_token(QueueToken { state, ..token });
+    }
+
+    /// Lets the token by which a hold was made live as long as what is still held by it, or its own time.
+    fn release_given_up(&mut self, given_up: &Booking) {
+        let is_of_it = |token: &&QueueToken| {
+            token.user_id == given_up.user_id && token.id.concert() == given_up.concert_id && token.is_live(self.now)
+        };
+        let Some(token) = self.state.tokens.values().find(is_of_it).copied() else { return };
+        if let TokenState::Active(admission) = token.state {
+            let admission = admission.fallen_back(self.now, self.last_deadline(given_up));
+            self.keep_token(QueueToken { state: TokenState::Active(admission), ..token });
         }
     }
 

@@ -301,6 +301,7 @@ impl Queue {
     #[must_use]
     pub fn revive(&mut self, token: QueueToken, now: Instant) -> QueueToken {
         self.live_bound = self.live_bound.saturating_add(1);
+        self.ended_number = 0;
         self.decided_at = self.present(now);
         QueueToken { state: TokenState::Scheduled, ..token }
     }

@@ -109,6 +109,10 @@ pub struct Queue {
     pub decided_at: Instant,
     /// No more tokens than this are live. Those that ended since they were counted last are still in it.
     pub live_bound: u32,
+    /// Every token up to this number has ended.
+    pub ended_number: u32,
+    /// When the concert is over: the beginning of its last performance, or its deletion. It is the concert's to say.
+    pub ends_at: Option<Instant>,
 }
 
 impl Queue {
@@ -124,7 +128,14 @@ impl Queue {
             departures: 0,
             decided_at: now,
             live_bound: 0,
+            ended_number: 0,
+            ends_at: None,
         }
+    }
+
+    /// Whether the concert is over: every token ends then, and nobody joins.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.ends_at.is_some_and(|end| end <= self.present(now))
     }
 
     /// The instant to decide at: an instance whose clock is behind another's doesn't turn the queue's time back. What a
@@ -190,6 +201,7 @@ impl Queue {
         token.state = TokenState::Active(Admission {
             admitted_at: now,
             claimed_at: None,
+            books_until: expires_at,
             expires_at,
             lapses_at: expires_at.min(claim_until),
         });
@@ -204,7 +216,9 @@ pub struct Admission {
     pub admitted_at: Instant,
     /// When it was first used.
     pub claimed_at: Option<Instant>,
-    /// How long it lives.
+    /// Until when it makes new holds: its own time, which nothing extends.
+    pub books_until: Instant,
+    /// How long it lives: its own time, or longer while something is held by it.
     pub expires_at: Instant,
     /// When it ends as things stand: the claim's deadline until it is claimed, then `expires_at`.
     pub lapses_at: Instant,
@@ -221,6 +235,13 @@ impl Admission {
     #[must_use]
     pub fn extended(self, now: Instant, deadline: Instant) -> Self {
         Self { expires_at: self.expires_at.max(deadline), ..self }.claimed(now)
+    }
+
+    /// The same, used at `now`, when nothing is held by it any more but what ends at `deadline`.
+    #[must_use]
+    pub fn fallen_back(self, now: Instant, deadline: Option<Instant>) -> Self {
+        let expires_at = deadline.map_or(self.books_until, |deadline| deadline.max(self.books_until));
+        Self { expires_at, ..self }.claimed(now)
     }
 }
 

@@ -35,6 +35,24 @@ pub struct LiveCounts {
     pub admitted_last_minute: u32,
 }
 
+/// Why a queue is due for a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Somebody was active and has lapsed, is due for a place, or is there while the rate leaves something.
+    Admission,
+    /// Its concert is over and its tokens are to end, or the last of them has ended: it is to be written down so.
+    End,
+}
+
+/// A queue with live tokens, or with a draw that isn't done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OccupiedQueue {
+    /// Whose queue.
+    pub concert_id: ConcertId,
+    /// Whether anything is due in it.
+    pub due: Option<Turn>,
+}
+
 /// Keeps queues and their tokens.
 ///
 /// Lock order: a queue's row before its tokens, tokens by ascending id, tokens before anything of a booking.
@@ -49,12 +67,15 @@ pub trait QueueRepository: Send {
     /// Queues of concerts that aren't deleted, locked in ascending order of id; absent ones are left out.
     async fn lock_queues(&mut self, ids: &[ConcertId]) -> Result<Vec<Queue>, RepositoryError>;
 
+    /// The queue of a concert, deleted or not, locked.
+    async fn lock_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError>;
+
     /// Writes what has changed in a locked queue: its settings, counters and time.
     async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError>;
 
-    /// The concerts in whose queues somebody was active and has lapsed, is due for a place, or waits while the rate
-    /// leaves something. No lock.
-    async fn list_due(&mut self, now: Instant) -> Result<Vec<ConcertId>, RepositoryError>;
+    /// The queues in which there is anybody, or a draw that isn't done, by concert. No lock. What it costs doesn't grow
+    /// with the queues in which everything has ended.
+    async fn list_occupied(&mut self, now: Instant) -> Result<Vec<OccupiedQueue>, RepositoryError>;
 
     /// How many tokens are active at `now` in all queues, and the concerts in whose queues somebody may wait. No lock.
     async fn census(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError>;
@@ -86,14 +107,22 @@ pub trait QueueRepository: Send {
     /// Deletes at most `limit` records of admissions from before `horizon`, and tells how many.
     async fn delete_admissions(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
+    /// Deletes at most `limit` tokens that ended before `horizon`, and tells how many. One whose place or whose part in
+    /// a draw still tells something stays.
+    async fn delete_ended_tokens(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
+
     /// Stores new tokens; [`RepositoryError::NotUnique`] when a user has a live one for the concert.
     async fn insert_tokens(&mut self, tokens: &[QueueToken]) -> Result<(), RepositoryError>;
 
     /// Tokens by id, in no order; absent ones are left out. No lock.
     async fn list_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// Which of these tokens are active at `now` and have been used, in no order. No lock.
-    async fn list_used(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<Vec<QueueTokenId>, RepositoryError>;
+    /// Which of these tokens are active at `now` and have been used, in no order, and whose they are. No lock.
+    async fn list_used(
+        &mut self,
+        ids: &[QueueTokenId],
+        now: Instant,
+    ) -> Result<Vec<(QueueTokenId, UserId)>, RepositoryError>;
 
     /// Tokens by id, locked in ascending order of id; absent ones are left out.
     async fn lock_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
@@ -106,6 +135,16 @@ pub trait QueueRepository: Send {
         user_ids: &[UserId],
         or_left: bool,
     ) -> Result<Vec<QueueToken>, RepositoryError>;
+
+    /// At most `limit` live tokens of a concert's queue, the scheduled first and the active last, locked; without those
+    /// that another transaction holds.
+    async fn claim_live(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError>;
+
+    /// Whether a concert's queue has a live token, written so. Under the queue's lock no other comes.
+    async fn has_live(&mut self, concert_id: ConcertId) -> Result<bool, RepositoryError>;
+
+    /// The ids of the live tokens of these users, each in the queue of one concert. No lock.
+    async fn list_live_of(&mut self, users: &[(UserId, ConcertId)]) -> Result<Vec<QueueTokenId>, RepositoryError>;
 
     /// The concerts in whose queues a user has a live token, written so. No lock.
     async fn list_live_concerts_of(&mut self, user_id: UserId) -> Result<Vec<ConcertId>, RepositoryError>;
@@ -130,15 +169,17 @@ pub trait QueueRepository: Send {
         limit: u32,
     ) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// Ends the active tokens whose deadline has passed, except those another transaction holds, and tells how many.
-    async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant) -> Result<u64, RepositoryError>;
+    /// Ends at most `limit` active tokens whose deadline has passed, except those another transaction holds, and tells
+    /// how many.
+    async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// Writes the place and state of locked tokens, and which of the ended ones are no entrants; `now` becomes the end of those that have ended.
+    /// Writes the place and state of locked tokens, and which of the ended ones are no entrants; `now` becomes the end of
+    /// those that have ended. Those that become active by one call have the same admission.
     async fn update_tokens(&mut self, tokens: &[QueueToken], now: Instant) -> Result<(), RepositoryError>;
 
     /// Writes until when the users of waiting and scheduled tokens are present, in ascending order of id; tokens that
-    /// have gone on meanwhile are left alone.
-    async fn update_presence(&mut self, tokens: &[(QueueTokenId, Instant)]) -> Result<(), RepositoryError>;
+    /// have gone on meanwhile, or are another user's, are left alone.
+    async fn update_presence(&mut self, tokens: &[(QueueTokenId, UserId, Instant)]) -> Result<(), RepositoryError>;
 
     /// Marks active tokens that nobody has used yet as used, if their deadline hasn't passed.
     async fn claim_tokens(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<(), RepositoryError>;

@@ -30,6 +30,13 @@ pub fn require_active(token: &QueueToken, now: Instant) -> Result<Admission, Ref
     }
 }
 
+/// The admission of a token that may make a new hold at `now`, or why it may not: what is held prolongs a token's life,
+/// so that it can be paid, but not the time for new holds.
+pub fn require_booking(token: &QueueToken, now: Instant) -> Result<Admission, Refusal> {
+    let admission = require_active(token, now)?;
+    if now < admission.books_until { Ok(admission) } else { Err(Refusal::QueueTokenExpired) }
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
@@ -79,6 +86,35 @@ mod tests {
         assert_eq!(require_active(&token, end), Err(Refusal::QueueTokenExpired));
         token.state = TokenState::Active(admission.extended(now, end + TimeDelta::seconds(5)));
         assert!(require_active(&token, end).is_ok());
+    }
+
+    #[test]
+    fn what_is_held_prolongs_a_life_and_not_the_time_for_new_holds() {
+        let start = Instant::default();
+        let after = |seconds| start + TimeDelta::seconds(seconds);
+        let mut queue = queue(QueueSettings::default());
+        let mut token = queue.issue(UserId(Uuid::nil()), 1, start).unwrap();
+        queue.admit(&mut token, start);
+        let held = require_booking(&token, after(59)).unwrap().extended(after(59), after(900));
+        token.state = TokenState::Active(held);
+        assert!(require_booking(&token, after(600) - TimeDelta::microseconds(1)).is_ok());
+        assert_eq!(require_booking(&token, after(600)), Err(Refusal::QueueTokenExpired));
+        assert!(require_active(&token, after(899)).is_ok());
+        for (deadline, end) in [(Some(after(700)), 700), (Some(after(300)), 600), (None, 600)] {
+            let fallen_back = held.fallen_back(after(60), deadline);
+            assert_eq!((fallen_back.expires_at, fallen_back.lapses_at), (after(end), after(end)));
+        }
+    }
+
+    #[test]
+    fn a_queue_is_over_when_its_concert_is() {
+        let now = Instant::default();
+        let mut queue = queue(QueueSettings::default());
+        assert!(!queue.is_over(now));
+        queue.ends_at = Some(now + TimeDelta::seconds(1));
+        assert!(!queue.is_over(now) && queue.is_over(now + TimeDelta::seconds(1)));
+        queue.decided_at = now + TimeDelta::seconds(1);
+        assert!(queue.is_over(now), "time in a queue doesn't run backwards");
     }
 
     #[test]

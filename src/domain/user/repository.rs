@@ -22,6 +22,9 @@ pub trait UserRepository: Send {
     /// The account. No lock.
     async fn find(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;
 
+    /// Which of these accounts there are, shared in ascending order until the transaction ends.
+    async fn share(&mut self, ids: &[UserId]) -> Result<Vec<UserId>, RepositoryError>;
+
     /// The account, locked until the transaction ends.
     async fn lock(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;
 

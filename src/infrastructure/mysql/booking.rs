@@ -14,7 +14,8 @@ use super::{
 };
 use crate::domain::{
     booking::{
-        BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, ClaimTerm, OpenBooking, SeatClaim,
+        BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, ClaimTerm, HeldBooking, OpenBooking,
+        SeatClaim,
     },
     clock::Instant,
     concert::{PERFORMANCE_LENGTH, Seat},
@@ -388,23 +389,25 @@ impl BookingRepository for Session {
         .await
     }
 
-    async fn list_held(
-        &mut self,
-        user_ids: &[UserId],
-        now: Instant,
-    ) -> Result<Vec<(UserId, ConcertId, BookingId)>, RepositoryError> {
+    async fn list_held(&mut self, user_ids: &[UserId], now: Instant) -> Result<Vec<HeldBooking>, RepositoryError> {
         if user_ids.is_empty() {
             return Ok(Vec::new());
         }
         let user_ids = padded(user_ids.iter().map(|id| id.0));
         let text = format!(
-            "SELECT user_id, concert_id, id FROM bookings FORCE INDEX (ix_bookings_limit) \
+            "SELECT user_id, concert_id, id, held_until FROM bookings FORCE INDEX (ix_bookings_limit) \
              WHERE user_id IN {} AND status = 'PENDING' AND held_until > ?",
             list(user_ids.len())
         );
         let query = user_ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        let rows: Vec<(Uuid, u64, Uuid)> = query.bind(now).fetch_all(self.connection()).await?;
-        Ok(rows.into_iter().map(|(user, concert, id)| (UserId(user), ConcertId(concert), BookingId(id))).collect())
+        let rows: Vec<(Uuid, u64, Uuid, Instant)> = query.bind(now).fetch_all(self.connection()).await?;
+        let held = rows.into_iter().map(|(user, concert, id, held_until)| HeldBooking {
+            user_id: UserId(user),
+            concert_id: ConcertId(concert),
+            booking_id: BookingId(id),
+            held_until,
+        });
+        Ok(held.collect())
     }
 
     async fn user_has_live(&mut self, user_id: UserId, now: Instant) -> Result<bool, RepositoryError> {
@@ -896,7 +899,13 @@ mod tests {
         assert_eq!(pending, [OpenBooking::from(&bookings[1])]);
         assert_eq!(bookings_of.list_open_of_performances(&[buyer], &[elsewhere]).await.unwrap(), []);
         let held = bookings_of.list_held(&[buyer, other], at(299)).await.unwrap();
-        assert_eq!(held, [(buyer, sale.concert_id, bookings[1].id)]);
+        let expected = HeldBooking {
+            user_id: buyer,
+            concert_id: sale.concert_id,
+            booking_id: bookings[1].id,
+            held_until: at(300),
+        };
+        assert_eq!(held, [expected]);
         assert!(bookings_of.list_held(&[buyer], at(300)).await.unwrap().is_empty());
         assert!(bookings_of.list_held(&[], at(0)).await.unwrap().is_empty());
         assert_eq!(bookings_of.list_open_of_performances(&[], &[here]).await.unwrap(), []);

@@ -31,6 +31,25 @@ impl ChoiceRepository for Session {
         Ok(())
     }
 
+    async fn delete_choices(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
+        // Those of performances to come are few, and those of past ones are gone.
+        let ids: Vec<u64> = sqlx::query_scalar(
+            "SELECT c.performance_id FROM seat_choices c STRAIGHT_JOIN performances p ON p.id = c.performance_id \
+             WHERE p.starts_at < ? LIMIT ?",
+        )
+        .bind(horizon)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let ids = padded(ids);
+        let text = format!("DELETE FROM seat_choices WHERE performance_id IN {}", list(ids.len()));
+        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        Ok(query.execute(self.connection()).await?.rows_affected())
+    }
+
     async fn list_taken(
         &mut self,
         performance_id: PerformanceId,

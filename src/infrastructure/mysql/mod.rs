@@ -23,6 +23,7 @@ mod payment;
 mod point;
 mod pulse;
 mod queue;
+mod queue_occupied;
 mod queue_rows;
 mod session;
 mod sql;

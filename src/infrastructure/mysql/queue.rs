@@ -1,36 +1,34 @@
 //! SQL of waiting queues and their tokens.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use sqlx::{AssertSqlSafe, FromRow, MySql, mysql::MySqlArguments, query::Query};
+use sqlx::{AssertSqlSafe, MySql, mysql::MySqlArguments, query::Query};
+use uuid::Uuid;
 
 use super::{
-    queue_rows::{QUEUE, QueueRow, TOKEN, count, revealed_seed, sealed_seed, status_of, tokens},
+    queue_rows::{ANY_QUEUE, OF_CONCERT, QueueRow, TOKEN, count, revealed_seed, sealed_seed, status_of, tokens},
     sql::{ROWS_PER_STATEMENT, datetime, list, padded, parts, rows},
     unit_of_work::Session,
 };
 use crate::domain::{
-    clock::{Instant, not_before},
+    clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
     queue::{
-        Admission, AdmissionRecord, Ending, LiveCounts, Queue, QueueMode, QueueRepository, QueueToken, TokenState,
+        Admission, AdmissionRecord, Ending, LiveCounts, OccupiedQueue, Queue, QueueRepository, QueueToken, TokenState,
     },
     repository_error::RepositoryError,
 };
-
-/// How many lapsed tokens one statement ends.
-const TOKENS_PER_UPDATE: u32 = 1_024;
 
 /// How many tokens with times of their own one statement writes: what it takes grows with the square.
 const TOKENS_PER_CASE: usize = 128;
 
 /// All that is written of a queue, whether it is new or not: bound by [`bind_queue`].
 const QUEUE_VALUES: &str = "mode = ?, admit_count = ?, admit_interval_seconds = ?, max_active = ?, active_seconds = ?, \
-     claim_seconds = ?, sales_open_at = ?, draw_commitment = ?, draw_sealed_seed = ?, \
-     draw_seed = ?, drawn_at = ?, entrant_count = ?, draw_base = ?, draw_last_number = ?, draw_placed = ?, last_number = ?, last_place = ?, head = ?, departures = ?, decided_at = ?, \
-     live_bound = ?";
+     claim_seconds = ?, sales_open_at = ?, draw_commitment = ?, draw_sealed_seed = ?, draw_seed = ?, drawn_at = ?, \
+     entrant_count = ?, draw_base = ?, draw_last_number = ?, draw_placed = ?, last_number = ?, last_place = ?, head = ?, \
+     departures = ?, decided_at = ?, live_bound = ?, ended_number = ?";
 
 /// Binds [`QUEUE_VALUES`], and the concert's id after them.
 fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Query<'q, MySql, MySqlArguments> {
@@ -57,33 +55,8 @@ fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Que
         .bind(queue.departures)
         .bind(queue.decided_at)
         .bind(queue.live_bound)
+        .bind(queue.ended_number)
         .bind(queue.concert_id.0)
-}
-
-/// What tells whether a queue is due for a tick.
-#[derive(FromRow)]
-struct DueRow {
-    concert_id: u64,
-    is_open: i64,
-    is_placing: i64,
-    is_waiting: i64,
-    mode: String,
-    admit_count: u32,
-    admit_interval_seconds: u32,
-    decided_at: Instant,
-}
-
-impl DueRow {
-    /// The queue, and where the window of its rate begins and ends.
-    fn window(&self, now: Instant) -> (u64, Instant, Instant) {
-        let interval = TimeDelta::seconds(i64::from(self.admit_interval_seconds));
-        let now = not_before(now, self.decided_at);
-        (self.concert_id, now - interval, now + interval)
-    }
-
-    fn has_rate_left(&self, admitted: Option<&u32>) -> bool {
-        self.mode != QueueMode::Queue.name() || admitted.is_none_or(|admitted| *admitted < self.admit_count)
-    }
 }
 
 impl Session {
@@ -109,9 +82,9 @@ impl Session {
     ) -> Result<(), RepositoryError> {
         let text = format!(
             "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, place, entrant, issued_at, \
-             admitted_at, claimed_at, expires_at, lapses_at, ended_at, present_until, estimated_p50_seconds, \
-             estimated_p90_seconds) VALUES {}{on_duplicate}",
-            rows(16, tokens.len())
+             admitted_at, claimed_at, books_until, expires_at, lapses_at, ended_at, present_until, \
+             estimated_p50_seconds, estimated_p90_seconds) VALUES {}{on_duplicate}",
+            rows(17, tokens.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(text));
         for token in tokens {
@@ -124,7 +97,8 @@ impl Session {
             query = query.bind(status_of(token.state)).bind(token.place);
             query = query.bind(token.entrant.map(|entrant| entrant.bytes().to_vec())).bind(token.issued_at);
             query = query.bind(admission.map(|it| it.admitted_at)).bind(admission.and_then(|it| it.claimed_at));
-            query = query.bind(admission.map(|it| it.expires_at)).bind(admission.map(|it| it.lapses_at));
+            query = query.bind(admission.map(|it| it.books_until)).bind(admission.map(|it| it.expires_at));
+            query = query.bind(admission.map(|it| it.lapses_at));
             query = query.bind(ended_at).bind(token.present_until);
             query = query.bind(token.estimate.map(|it| it.p50_seconds)).bind(token.estimate.map(|it| it.p90_seconds));
         }
@@ -132,8 +106,8 @@ impl Session {
         Ok(())
     }
 
-    /// Writes the times of active tokens. They mostly differ where people use their tokens, and are the same for all
-    /// who are let in together: these may be thousands.
+    /// Writes the times of active tokens. They are the same for all who are let in together, who may be thousands, and
+    /// mostly differ where people use their tokens: an admission is over by then, and what it fixed stays.
     async fn write_active(&mut self, tokens: &[(u64, Admission)]) -> Result<(), RepositoryError> {
         let Some((_, first)) = tokens.first() else { return Ok(()) };
         if tokens.iter().all(|(_, admission)| admission == first) {
@@ -142,17 +116,22 @@ impl Session {
         for tokens in tokens.chunks(TOKENS_PER_CASE) {
             let rows = padded(tokens.iter().copied());
             let case = format!("CASE id{} END", " WHEN ? THEN ?".repeat(rows.len()));
+            // The assignments take effect from left to right.
             let text = format!(
-                "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = 'ACTIVE', admitted_at = {case}, \
-                 claimed_at = COALESCE({case}, claimed_at), expires_at = {case}, lapses_at = {case} WHERE id IN {}",
+                "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET books_until = COALESCE(books_until, expires_at), \
+                 claimed_at = COALESCE({case}, claimed_at), expires_at = {case}, lapses_at = {case} \
+                 WHERE id IN {} AND status = 'ACTIVE'",
                 list(rows.len())
             );
             let query = sqlx::query(AssertSqlSafe(text));
-            let query = rows.iter().fold(query, |query, (id, it)| query.bind(*id).bind(it.admitted_at));
             let query = rows.iter().fold(query, |query, (id, it)| query.bind(*id).bind(it.claimed_at));
             let query = rows.iter().fold(query, |query, (id, it)| query.bind(*id).bind(it.expires_at));
             let query = rows.iter().fold(query, |query, (id, it)| query.bind(*id).bind(it.lapses_at));
-            rows.iter().fold(query, |query, (id, _)| query.bind(*id)).execute(self.connection()).await?;
+            let query = rows.iter().fold(query, |query, (id, _)| query.bind(*id));
+            let written = query.execute(self.connection()).await?.rows_affected();
+            if written != tokens.len() as u64 {
+                return Err(RepositoryError::stale("an active token"));
+            }
         }
         Ok(())
     }
@@ -161,11 +140,11 @@ impl Session {
         let ids = padded(ids);
         let text = format!(
             "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = 'ACTIVE', admitted_at = ?, \
-             claimed_at = COALESCE(?, claimed_at), expires_at = ?, lapses_at = ? WHERE id IN {}",
+             claimed_at = COALESCE(?, claimed_at), books_until = ?, expires_at = ?, lapses_at = ? WHERE id IN {}",
             list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(admission.admitted_at).bind(admission.claimed_at);
-        let query = query.bind(admission.expires_at).bind(admission.lapses_at);
+        let query = query.bind(admission.books_until).bind(admission.expires_at).bind(admission.lapses_at);
         ids.iter().fold(query, |query, id| query.bind(*id)).execute(self.connection()).await?;
         Ok(())
     }
@@ -209,44 +188,6 @@ impl Session {
         tokens(query.fetch_all(self.connection()).await?)
     }
 
-    /// In which of these queues somebody was active and has lapsed.
-    async fn list_lapsed(&mut self, queues: &[DueRow], now: Instant) -> Result<HashSet<u64>, RepositoryError> {
-        if queues.is_empty() {
-            return Ok(HashSet::new());
-        }
-        // With the concerts as values, not as a join, both servers read from ix_queue_tokens_active what has lapsed
-        // and not what is active.
-        let ids = padded(queues.iter().map(|queue| queue.concert_id));
-        let text = format!(
-            "SELECT DISTINCT concert_id FROM queue_tokens FORCE INDEX (ix_queue_tokens_active) \
-             WHERE concert_id IN {} AND status = 'ACTIVE' AND lapses_at <= ?",
-            list(ids.len())
-        );
-        let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        Ok(query.bind(now).fetch_all(self.connection()).await?.into_iter().collect())
-    }
-
-    /// How many each of these queues has admitted in the window that ends now.
-    async fn admitted_lately(&mut self, queues: &[DueRow], now: Instant) -> Result<HashMap<u64, u32>, RepositoryError> {
-        let windows: Vec<_> =
-            queues.iter().filter(|queue| queue.is_waiting != 0).map(|queue| queue.window(now)).collect();
-        if windows.is_empty() {
-            return Ok(HashMap::new());
-        }
-        // Each range of the primary key is the window of one queue.
-        let windows = padded(windows);
-        let text = format!(
-            "SELECT concert_id, CAST(SUM(admitted) AS SIGNED) FROM queue_admissions FORCE INDEX (PRIMARY) \
-             WHERE (concert_id = ? AND admitted_at > ? AND admitted_at < ?){} GROUP BY concert_id",
-            " OR (concert_id = ? AND admitted_at > ? AND admitted_at < ?)".repeat(windows.len() - 1)
-        );
-        let query = windows.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, (id, since, until)| {
-            query.bind(*id).bind(*since).bind(*until)
-        });
-        let found: Vec<(u64, i64)> = query.fetch_all(self.connection()).await?;
-        found.into_iter().map(|(id, admitted)| Ok((id, count(admitted)?))).collect()
-    }
-
     async fn count_tokens(&mut self, id: ConcertId, status: &str) -> Result<u32, RepositoryError> {
         let found: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM queue_tokens WHERE concert_id = ? AND status = ?")
             .bind(id.0)
@@ -267,7 +208,7 @@ impl QueueRepository for Session {
     }
 
     async fn find_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError> {
-        let row: Option<QueueRow> = sqlx::query_as(AssertSqlSafe(format!("{QUEUE} AND q.concert_id = ?")))
+        let row: Option<QueueRow> = sqlx::query_as(AssertSqlSafe(format!("{ANY_QUEUE} = ? AND {OF_CONCERT}")))
             .bind(id.0)
             .fetch_optional(self.connection())
             .await?;
@@ -279,10 +220,18 @@ impl QueueRepository for Session {
             return Ok(Vec::new());
         }
         let ids = padded(ids.iter().map(|id| id.0));
-        let text = format!("{QUEUE} AND q.concert_id IN {} ORDER BY q.concert_id FOR UPDATE", list(ids.len()));
+        let text = format!("{ANY_QUEUE} IN {} AND {OF_CONCERT} ORDER BY concert_id FOR UPDATE", list(ids.len()));
         let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let rows: Vec<QueueRow> = query.fetch_all(self.connection()).await?;
         rows.into_iter().map(Queue::try_from).collect()
+    }
+
+    async fn lock_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError> {
+        let row: Option<QueueRow> = sqlx::query_as(AssertSqlSafe(format!("{ANY_QUEUE} = ? FOR UPDATE")))
+            .bind(id.0)
+            .fetch_optional(self.connection())
+            .await?;
+        row.map(Queue::try_from).transpose()
     }
 
     async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError> {
@@ -291,50 +240,12 @@ impl QueueRepository for Session {
         if result.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("a queue")) }
     }
 
-    async fn list_due(&mut self, now: Instant) -> Result<Vec<ConcertId>, RepositoryError> {
-        // Each subquery reads the first entry of its range of ix_queue_tokens_waiting and no more: an EXISTS would be
-        // turned into IN by MariaDB, which reads on.
-        // Queues first: the other way round, every concert would be read to find the few queues that are in use.
-        let queues: Vec<DueRow> = sqlx::query_as(
-            "SELECT q.concert_id, (q.sales_open_at IS NULL OR q.sales_open_at <= ?) AS is_open, \
-             ((q.draw_commitment IS NOT NULL OR q.draw_seed IS NOT NULL) AND (q.drawn_at IS NULL OR q.draw_placed < q.entrant_count)) \
-             OR (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
-             WHERE t.concert_id = q.concert_id AND t.status = 'SCHEDULED' LIMIT 1) IS NOT NULL AS is_placing, \
-             q.mode <> 'PAUSED' AND (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
-             WHERE t.concert_id = q.concert_id AND t.status = 'WAITING' LIMIT 1) IS NOT NULL AS is_waiting, \
-             q.mode, q.admit_count, q.admit_interval_seconds, q.decided_at \
-             FROM queues q STRAIGHT_JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
-             WHERE q.last_number > 0 OR q.draw_commitment IS NOT NULL OR q.draw_seed IS NOT NULL ORDER BY q.concert_id",
-        )
-        .bind(now)
-        .fetch_all(self.connection())
-        .await?;
-        let lapsed = self.list_lapsed(&queues, now).await?;
-        let admitted = self.admitted_lately(&queues, now).await?;
-        let due = queues.iter().filter(|queue| {
-            let is_waiting = queue.is_waiting != 0 && queue.has_rate_left(admitted.get(&queue.concert_id));
-            lapsed.contains(&queue.concert_id) || (queue.is_open != 0 && (queue.is_placing != 0 || is_waiting))
-        });
-        Ok(due.map(|queue| ConcertId(queue.concert_id)).collect())
+    async fn list_occupied(&mut self, now: Instant) -> Result<Vec<OccupiedQueue>, RepositoryError> {
+        self.occupied_queues(now).await
     }
 
     async fn census(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError> {
-        // Counts from ix_queue_tokens_active those who are active: as many as `max_active` lets in, not the crowd.
-        let queues: Vec<(u64, i64, bool)> = sqlx::query_as(
-            "SELECT q.concert_id, (SELECT COUNT(*) FROM queue_tokens t FORCE INDEX (ix_queue_tokens_active) \
-             WHERE t.concert_id = q.concert_id AND t.status = 'ACTIVE' AND t.lapses_at > ?), \
-             q.last_place > q.head FROM queues q STRAIGHT_JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
-             WHERE q.last_number > 0 ORDER BY q.concert_id",
-        )
-        .bind(now)
-        .fetch_all(self.connection())
-        .await?;
-        let mut active = 0;
-        for (_, found, _) in &queues {
-            active += u64::from(count(*found)?);
-        }
-        let lines = queues.into_iter().filter(|(.., has_line)| *has_line);
-        Ok((active, lines.map(|(id, ..)| ConcertId(id)).collect()))
+        self.count_occupants(now).await
     }
 
     async fn live_counts(&mut self, id: ConcertId, now: Instant) -> Result<LiveCounts, RepositoryError> {
@@ -449,6 +360,10 @@ impl QueueRepository for Session {
         Ok(result.rows_affected())
     }
 
+    async fn delete_ended_tokens(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
+        self.remove_ended_tokens(horizon, limit).await
+    }
+
     async fn insert_tokens(&mut self, tokens: &[QueueToken]) -> Result<(), RepositoryError> {
         // A new token has not ended; where one has all the same, it ended when it was issued.
         let ended_at = tokens.first().map_or_else(Instant::default, |token| token.issued_at);
@@ -459,19 +374,23 @@ impl QueueRepository for Session {
         self.tokens_by_id(ids, "").await
     }
 
-    async fn list_used(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<Vec<QueueTokenId>, RepositoryError> {
+    async fn list_used(
+        &mut self,
+        ids: &[QueueTokenId],
+        now: Instant,
+    ) -> Result<Vec<(QueueTokenId, UserId)>, RepositoryError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let ids = padded(ids.iter().map(|id| id.0));
         let text = format!(
-            "SELECT id FROM queue_tokens FORCE INDEX (PRIMARY) WHERE id IN {} AND status = 'ACTIVE' \
+            "SELECT id, user_id FROM queue_tokens FORCE INDEX (PRIMARY) WHERE id IN {} AND status = 'ACTIVE' \
              AND claimed_at IS NOT NULL AND lapses_at > ?",
             list(ids.len())
         );
-        let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        let found: Vec<u64> = query.bind(now).fetch_all(self.connection()).await?;
-        Ok(found.into_iter().map(QueueTokenId).collect())
+        let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let found: Vec<(u64, Uuid)> = query.bind(now).fetch_all(self.connection()).await?;
+        Ok(found.into_iter().map(|(id, user_id)| (QueueTokenId(id), UserId(user_id))).collect())
     }
 
     async fn lock_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError> {
@@ -502,6 +421,43 @@ impl QueueRepository for Session {
         let was_left = |token: &QueueToken| token.state == TokenState::Ended(Ending::Left) && token.place.is_none();
         tokens.retain(|token| !matches!(token.state, TokenState::Ended(_)) || (or_left && was_left(token)));
         Ok(tokens)
+    }
+
+    async fn claim_live(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError> {
+        // In the index's order, which is that of the statuses: so no more than these are locked.
+        let text = format!(
+            "{TOKEN} FORCE INDEX (ix_queue_tokens_waiting) WHERE concert_id = ? \
+             AND status IN ('SCHEDULED', 'WAITING', 'ACTIVE') ORDER BY status, place LIMIT ? FOR UPDATE SKIP LOCKED"
+        );
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind(concert_id.0).bind(limit);
+        tokens(query.fetch_all(self.connection()).await?)
+    }
+
+    async fn has_live(&mut self, concert_id: ConcertId) -> Result<bool, RepositoryError> {
+        let found: Option<u64> = sqlx::query_scalar(
+            "SELECT id FROM queue_tokens FORCE INDEX (ix_queue_tokens_waiting) WHERE concert_id = ? \
+             AND status IN ('SCHEDULED', 'WAITING', 'ACTIVE') LIMIT 1",
+        )
+        .bind(concert_id.0)
+        .fetch_optional(self.connection())
+        .await?;
+        Ok(found.is_some())
+    }
+
+    async fn list_live_of(&mut self, users: &[(UserId, ConcertId)]) -> Result<Vec<QueueTokenId>, RepositoryError> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let users = padded(users.iter().copied());
+        let text = format!(
+            "SELECT id FROM queue_tokens FORCE INDEX (uq_queue_tokens_live) \
+             WHERE (concert_id = ? AND user_id = ? AND live = 1){}",
+            " OR (concert_id = ? AND user_id = ? AND live = 1)".repeat(users.len() - 1)
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(text));
+        let query = users.iter().fold(query, |query, (user_id, concert_id)| query.bind(concert_id.0).bind(user_id.0));
+        let ids: Vec<u64> = query.fetch_all(self.connection()).await?;
+        Ok(ids.into_iter().map(QueueTokenId).collect())
     }
 
     async fn list_live_concerts_of(&mut self, user_id: UserId) -> Result<Vec<ConcertId>, RepositoryError> {
@@ -562,30 +518,27 @@ impl QueueRepository for Session {
         Ok(tokens)
     }
 
-    async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant) -> Result<u64, RepositoryError> {
-        let mut expired = 0;
-        loop {
-            let ids: Vec<u64> = sqlx::query_scalar(
-                "SELECT id FROM queue_tokens FORCE INDEX (ix_queue_tokens_active) \
-                 WHERE concert_id = ? AND status = 'ACTIVE' AND lapses_at <= ? LIMIT ? FOR UPDATE SKIP LOCKED",
-            )
-            .bind(concert_id.0)
-            .bind(now)
-            .bind(TOKENS_PER_UPDATE)
-            .fetch_all(self.connection())
-            .await?;
-            if ids.is_empty() {
-                return Ok(expired);
-            }
-            let ids = padded(ids);
-            let text = format!(
-                "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = 'EXPIRED', ended_at = ? WHERE id IN {}",
-                list(ids.len())
-            );
-            let query = sqlx::query(AssertSqlSafe(text)).bind(now);
-            let query = ids.iter().fold(query, |query, id| query.bind(*id));
-            expired += query.execute(self.connection()).await?.rows_affected();
+    async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant, limit: u32) -> Result<u64, RepositoryError> {
+        let ids: Vec<u64> = sqlx::query_scalar(
+            "SELECT id FROM queue_tokens FORCE INDEX (ix_queue_tokens_active) \
+             WHERE concert_id = ? AND status = 'ACTIVE' AND lapses_at <= ? LIMIT ? FOR UPDATE SKIP LOCKED",
+        )
+        .bind(concert_id.0)
+        .bind(now)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await?;
+        if ids.is_empty() {
+            return Ok(0);
         }
+        let ids = padded(ids);
+        let text = format!(
+            "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = 'EXPIRED', ended_at = ? WHERE id IN {}",
+            list(ids.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(now);
+        let query = ids.iter().fold(query, |query, id| query.bind(*id));
+        Ok(query.execute(self.connection()).await?.rows_affected())
     }
 
     async fn update_tokens(&mut self, tokens: &[QueueToken], now: Instant) -> Result<(), RepositoryError> {
@@ -614,20 +567,21 @@ impl QueueRepository for Session {
         Ok(())
     }
 
-    async fn update_presence(&mut self, tokens: &[(QueueTokenId, Instant)]) -> Result<(), RepositoryError> {
+    async fn update_presence(&mut self, tokens: &[(QueueTokenId, UserId, Instant)]) -> Result<(), RepositoryError> {
         // Ascending through all statements: each locks its rows in the order of the primary key.
-        let tokens: BTreeMap<_, _> = tokens.iter().map(|(id, until)| (id.0, *until)).collect();
+        let tokens: BTreeMap<_, _> = tokens.iter().map(|(id, user_id, until)| (id.0, (user_id.0, *until))).collect();
         let tokens: Vec<_> = tokens.into_iter().collect();
         for tokens in tokens.chunks(TOKENS_PER_CASE) {
             let rows = padded(tokens.iter().copied());
             let text = format!(
                 "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET present_until = CASE id{} END WHERE id IN {} \
                  AND status IN ('WAITING', 'SCHEDULED')",
-                " WHEN ? THEN ?".repeat(rows.len()),
+                " WHEN ? THEN IF(user_id = ?, ?, present_until)".repeat(rows.len()),
                 list(rows.len())
             );
             let query = sqlx::query(AssertSqlSafe(text));
-            let query = rows.iter().fold(query, |query, (id, until)| query.bind(*id).bind(*until));
+            let query =
+                rows.iter().fold(query, |query, (id, (user_id, until))| query.bind(*id).bind(*user_id).bind(*until));
             rows.iter().fold(query, |query, (id, _)| query.bind(*id)).execute(self.connection()).await?;
         }
         Ok(())
@@ -658,8 +612,8 @@ mod tests {
         *,
     };
     use crate::domain::{
-        queue::{Ending, QueueSettings},
-        unit_of_work::Database,
+        queue::{Ending, QueueMode, QueueSettings, Turn},
+        unit_of_work::{Database, UnitOfWork},
     };
 
     /// So many waiting tokens of users 1 and on, stored with their queue.
@@ -675,8 +629,13 @@ mod tests {
     }
 
     fn active(token: QueueToken, lapses_at: i64) -> QueueToken {
-        let admission =
-            Admission { admitted_at: at(0), claimed_at: None, expires_at: at(600), lapses_at: at(lapses_at) };
+        let admission = Admission {
+            admitted_at: at(0),
+            claimed_at: None,
+            books_until: at(600),
+            expires_at: at(600),
+            lapses_at: at(lapses_at),
+        };
         QueueToken { state: TokenState::Active(admission), ..token }
     }
 
@@ -695,6 +654,7 @@ mod tests {
         // Those who join must not wait for those who book, who share the concert.
         assert!(is_locked(&pool, "queues", "concert_id", sale.concert_id.0).await);
         assert!(!is_locked(&pool, "concerts", "id", sale.concert_id.0).await);
+        assert!(!is_locked(&pool, "performances", "id", sale.performance_id.0).await);
         queue.settings.mode = QueueMode::Paused;
         // Later than a TIMESTAMP can be.
         queue.settings.sales_open_at = Some(at(1_000_000_000));
@@ -761,6 +721,7 @@ mod tests {
         assert_eq!((claimed.claimed_at, claimed.lapses_at), (Some(at(59)), at(600)));
         let last = at(600) - TimeDelta::microseconds(1);
         for (now, used) in [(at(59), &ids[..1]), (last, &ids[..1]), (at(600), &[])] {
+            let used: Vec<_> = used.iter().map(|id| (*id, tokens[0].user_id)).collect();
             assert_eq!(queues.list_used(&ids, now).await.unwrap(), used, "{now}");
         }
         assert_eq!(found[1..], [admitted[1], tokens[2]]);
@@ -844,7 +805,9 @@ mod tests {
         ticking.queues().lock_queues(&[id]).await.unwrap();
         let mut uow = database.begin().await.unwrap();
         let queues = uow.queues();
-        let presence = [(tokens[2].id, at(9)), (tokens[3].id, at(9)), (tokens[0].id, at(5)), (tokens[2].id, at(7))];
+        let present = |number: usize, seconds| (tokens[number].id, tokens[number].user_id, at(seconds));
+        let somebody_else = (tokens[1].id, tokens[0].user_id, at(9));
+        let presence = [present(2, 9), present(3, 9), present(0, 5), somebody_else, present(2, 7)];
         queues.update_presence(&presence).await.unwrap();
         queues.update_presence(&[]).await.unwrap();
         let until = |token, seconds| QueueToken { present_until: Some(at(seconds)), ..token };
@@ -872,14 +835,14 @@ mod tests {
         let id = sale.concert_id;
         let mut uow = database.begin().await.unwrap();
         let tokens = join(&pool, uow.queues(), id, 4).await;
-        let admitted = [active(tokens[0], 60), active(tokens[1], 60), active(tokens[2], 61)];
-        uow.queues().update_tokens(&admitted, at(0)).await.unwrap();
+        uow.queues().update_tokens(&[active(tokens[0], 60), active(tokens[1], 60)], at(0)).await.unwrap();
+        uow.queues().update_tokens(&[active(tokens[2], 61)], at(0)).await.unwrap();
         uow.commit().await.unwrap();
 
         let mut holder = database.begin().await.unwrap();
         holder.queues().lock_tokens(&[tokens[0].id]).await.unwrap();
         let mut uow = database.begin().await.unwrap();
-        assert_eq!(uow.queues().expire_lapsed(id, at(60)).await.unwrap(), 1);
+        assert_eq!(uow.queues().expire_lapsed(id, at(60), 9).await.unwrap(), 1);
         let expired = uow.queues().list_tokens(&[tokens[1].id]).await.unwrap();
         assert_eq!(expired, [ended(tokens[1], Ending::Expired)]);
         assert_eq!(uow.queues().count_active(id).await.unwrap(), 2);
@@ -894,26 +857,73 @@ mod tests {
         let id = sale.concert_id;
         let mut uow = database.begin().await.unwrap();
         let queues = uow.queues();
-        assert!(queues.list_due(at(0)).await.unwrap().is_empty());
+        let due = async |queues: &mut dyn QueueRepository, seconds| {
+            let occupied = queues.list_occupied(at(seconds)).await.unwrap();
+            occupied.into_iter().map(|queue| (queue.concert_id, queue.due)).next()
+        };
+        assert_eq!(due(queues, 0).await, None);
         let token = join(&pool, queues, id, 1).await[0];
-        assert_eq!(queues.list_due(at(0)).await.unwrap(), [id]);
+        assert_eq!(due(queues, 0).await, Some((id, Some(Turn::Admission))));
 
         let mut queue = queues.find_queue(id).await.unwrap().unwrap();
+        // Passed over, and back until 9.
+        queue.head = 1;
+        queues.update_queue(&queue).await.unwrap();
+        assert_eq!(due(queues, 0).await, Some((id, None)));
+        queues.update_presence(&[(token.id, token.user_id, at(9))]).await.unwrap();
+        assert_eq!(due(queues, 8).await, Some((id, Some(Turn::Admission))));
+        assert_eq!(due(queues, 9).await, Some((id, None)));
+
         queue.settings.mode = QueueMode::Paused;
         queues.update_queue(&queue).await.unwrap();
-        assert!(queues.list_due(at(0)).await.unwrap().is_empty());
+        assert_eq!(due(queues, 8).await, Some((id, None)));
         queues.update_tokens(&[active(token, 60)], at(0)).await.unwrap();
-        assert!(queues.list_due(at(59)).await.unwrap().is_empty());
-        assert_eq!(queues.list_due(at(60)).await.unwrap(), [id]);
+        assert_eq!(due(queues, 59).await, Some((id, None)));
+        assert_eq!(due(queues, 60).await, Some((id, Some(Turn::Admission))));
 
         queue.settings.sales_open_at = Some(at(5));
         queues.update_queue(&queue).await.unwrap();
         let scheduled = QueueToken { state: TokenState::Scheduled, place: None, ..token };
         queues.update_tokens(&[scheduled], at(0)).await.unwrap();
-        assert!(queues.list_due(at(4)).await.unwrap().is_empty());
-        assert_eq!(queues.list_due(at(5)).await.unwrap(), [id]);
-        uow.concerts().delete_concert(id, at(5)).await.unwrap();
-        assert!(uow.queues().list_due(at(5)).await.unwrap().is_empty());
+        assert_eq!(due(queues, 4).await, Some((id, None)));
+        assert_eq!(due(queues, 5).await, Some((id, Some(Turn::Admission))));
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_queue_ends_with_its_concert_and_is_looked_at_no_more(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let id = sale.concert_id;
+        let mut uow = database.begin().await.unwrap();
+        let tokens = join(&pool, uow.queues(), id, 2).await;
+        let due = async |uow: &mut dyn UnitOfWork, seconds| {
+            uow.queues().list_occupied(at(seconds)).await.unwrap().into_iter().next().map(|queue| queue.due)
+        };
+        assert_eq!(due(&mut *uow, 86_399).await, Some(Some(Turn::Admission)));
+        assert_eq!(due(&mut *uow, 86_400).await, Some(Some(Turn::End)));
+        let mut queue = uow.queues().lock_queue(id).await.unwrap().unwrap();
+        assert_eq!(queue.ends_at, Some(at(86_400)));
+        // Without a performance that isn't cancelled, the last of those that are is what counts.
+        uow.concerts().cancel_performance(sale.performance_id, at(1)).await.unwrap();
+        assert_eq!(due(&mut *uow, 86_400).await, Some(Some(Turn::End)));
+        uow.concerts().delete_concert(id, at(1)).await.unwrap();
+        assert_eq!(due(&mut *uow, 1).await, Some(Some(Turn::End)));
+        assert!(uow.queues().find_queue(id).await.unwrap().is_none());
+        assert_eq!(uow.queues().lock_queue(id).await.unwrap().unwrap().ends_at, Some(at(1)));
+
+        assert_eq!(uow.queues().claim_live(id, 1).await.unwrap(), tokens[..1]);
+        uow.queues().update_tokens(&[ended(tokens[0], Ending::Expired)], at(2)).await.unwrap();
+        assert!(uow.queues().has_live(id).await.unwrap());
+        uow.queues().update_tokens(&[ended(tokens[1], Ending::Left)], at(2)).await.unwrap();
+        assert!(!uow.queues().has_live(id).await.unwrap());
+        assert_eq!(due(&mut *uow, 1).await, Some(Some(Turn::End)), "it is still to be written down");
+        queue.ended_number = queue.last_number;
+        uow.queues().update_queue(&queue).await.unwrap();
+        assert_eq!(due(&mut *uow, 1).await, None);
+        // A version of the server that doesn't know of it gives out another token.
+        queue.last_number += 1;
+        uow.queues().update_queue(&queue).await.unwrap();
+        assert!(due(&mut *uow, 1).await.is_some());
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]

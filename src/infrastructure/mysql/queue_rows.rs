@@ -14,15 +14,20 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// The concert is looked up in a scalar subquery, so that a locking read of a queue doesn't lock its concert: joining
-/// a queue must not wait for those who book.
-pub(super) const QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
-     claim_seconds, sales_open_at, draw_commitment, draw_sealed_seed, draw_seed, drawn_at, entrant_count, draw_base, draw_last_number, draw_placed, \
-     last_number, last_place, head, departures, decided_at, live_bound FROM queues q FORCE INDEX (PRIMARY) \
-     WHERE (SELECT c.deleted_at IS NULL FROM concerts c WHERE c.id = q.concert_id)";
+/// The concert is looked up in scalar subqueries, so that a locking read of a queue doesn't lock its concert: joining
+/// a queue must not wait for those who book. Where every performance is cancelled, the last of them is what ends it.
+pub(super) const ANY_QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
+     claim_seconds, sales_open_at, draw_commitment, draw_sealed_seed, draw_seed, drawn_at, entrant_count, draw_base, \
+     draw_last_number, draw_placed, last_number, last_place, head, departures, decided_at, live_bound, ended_number, \
+     (SELECT COALESCE(c.deleted_at, c.last_performance_at, \
+     (SELECT MAX(p.starts_at) FROM performances p WHERE p.concert_id = c.id)) \
+     FROM concerts c WHERE c.id = q.concert_id) AS ends_at FROM queues q FORCE INDEX (PRIMARY) WHERE concert_id";
+
+/// Of those that [`ANY_QUEUE`] finds, those whose concert isn't deleted.
+pub(super) const OF_CONCERT: &str = "(SELECT c.deleted_at IS NULL FROM concerts c WHERE c.id = q.concert_id)";
 
 pub(super) const TOKEN: &str = "SELECT id, user_id, key_id, status, place, entrant, issued_at, present_until, admitted_at, \
-     claimed_at, expires_at, lapses_at, estimated_p50_seconds, estimated_p90_seconds FROM queue_tokens";
+     claimed_at, books_until, expires_at, lapses_at, estimated_p50_seconds, estimated_p90_seconds FROM queue_tokens";
 
 #[derive(FromRow)]
 pub(super) struct QueueRow {
@@ -48,6 +53,8 @@ pub(super) struct QueueRow {
     departures: u32,
     decided_at: Instant,
     live_bound: u32,
+    ended_number: u32,
+    ends_at: Option<Instant>,
 }
 
 impl TryFrom<QueueRow> for Queue {
@@ -74,6 +81,8 @@ impl TryFrom<QueueRow> for Queue {
             departures: row.departures,
             decided_at: row.decided_at,
             live_bound: row.live_bound,
+            ended_number: row.ended_number,
+            ends_at: row.ends_at,
         })
     }
 }
@@ -134,6 +143,7 @@ pub(super) struct TokenRow {
     present_until: Option<Instant>,
     admitted_at: Option<Instant>,
     claimed_at: Option<Instant>,
+    books_until: Option<Instant>,
     expires_at: Option<Instant>,
     lapses_at: Option<Instant>,
     estimated_p50_seconds: Option<u32>,
@@ -168,6 +178,8 @@ impl TokenRow {
                 (Some(admitted_at), Some(expires_at), Some(lapses_at)) => Ok(TokenState::Active(Admission {
                     admitted_at,
                     claimed_at: self.claimed_at,
+                    // It isn't written of a token that another version of the server let in.
+                    books_until: self.books_until.unwrap_or(expires_at),
                     expires_at,
                     lapses_at,
                 })),

@@ -1,9 +1,14 @@
 //! Accounts.
 
 use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{error::corrupt, unit_of_work::Session};
+use super::{
+    error::corrupt,
+    sql::{list, padded},
+    unit_of_work::Session,
+};
 use crate::domain::{
     clock::Instant,
     id::UserId,
@@ -91,6 +96,21 @@ impl UserRepository for Session {
     async fn find(&mut self, id: UserId) -> Result<Option<User>, RepositoryError> {
         let row: Option<UserRow> = sqlx::query_as(FIND).bind(id.0).fetch_optional(self.connection()).await?;
         row.map(User::try_from).transpose()
+    }
+
+    async fn share(&mut self, ids: &[UserId]) -> Result<Vec<UserId>, RepositoryError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = padded(ids.iter().map(|id| id.0));
+        let text = format!(
+            "SELECT id FROM users FORCE INDEX (PRIMARY) WHERE id IN {} AND deleted_at IS NULL ORDER BY id \
+             LOCK IN SHARE MODE",
+            list(ids.len())
+        );
+        let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let found: Vec<Uuid> = query.fetch_all(self.connection()).await?;
+        Ok(found.into_iter().map(UserId).collect())
     }
 
     async fn lock(&mut self, id: UserId) -> Result<Option<User>, RepositoryError> {

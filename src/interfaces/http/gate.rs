@@ -30,12 +30,18 @@ pub const QUEUE_TOKEN: &str = "queue-token";
 #[derive(Clone, Copy, Debug)]
 pub struct ActiveToken {
     id: QueueTokenId,
+    user_id: UserId,
 }
 
 impl ActiveToken {
     /// Which one it is.
     pub fn id(self) -> QueueTokenId {
         self.id
+    }
+
+    /// Whose it is.
+    pub fn user_id(self) -> UserId {
+        self.user_id
     }
 
     /// The concert it is for.
@@ -73,8 +79,8 @@ async fn admit(app: &App, parts: &mut Parts, user_id: UserId) -> Result<(), Prob
     // A route that answers GET answers HEAD by the same handler.
     if parts.method.is_safe() {
         let claims = verdict?;
-        app.queue.require_active(claims.id).await?;
-        parts.extensions.insert(ActiveToken { id: claims.id });
+        app.queue.require_active(claims.id, user_id).await?;
+        parts.extensions.insert(ActiveToken { id: claims.id, user_id });
     } else {
         parts.extensions.insert(Gate(verdict.map(|claims| claims.id)));
     }

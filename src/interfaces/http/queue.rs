@@ -24,7 +24,7 @@ use crate::{
     domain::{clock::seconds_left, id::ConcertId, queue::Ending},
 };
 
-pub(super) const FAILURES: Failures = &[("join_queue", &[Code::CONCERT_NOT_FOUND])];
+pub(super) const FAILURES: Failures = &[("join_queue", &[Code::CONCERT_NOT_FOUND, Code::SALES_CLOSED])];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(join_queue)).routes(routes!(get_queue_token, leave_queue))
@@ -110,7 +110,8 @@ impl From<Place> for QueueTokenResponse {
 
 /// Joins the waiting queue of a concert.
 ///
-/// Joining again gives the same token and place: it never moves anybody.
+/// Joining again gives the same token and place: it never moves anybody. Once the last performance of the concert has
+/// begun, nobody joins: 409 `SALES_CLOSED`.
 #[utoipa::path(post, path = "/queue/tokens", tag = "queue", security(("accessToken" = [])),
     request_body = JoinRequest,
     responses(

@@ -1,0 +1,300 @@
+//! SQL of the jobs that look at all queues: of those in which everything has ended they read nothing.
+
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+use sqlx::{AssertSqlSafe, FromRow};
+
+use super::{
+    queue_rows::count,
+    sql::{list, padded},
+    unit_of_work::Session,
+};
+use crate::domain::{
+    clock::{Instant, not_before},
+    id::ConcertId,
+    queue::{OccupiedQueue, QueueMode, Turn},
+    repository_error::RepositoryError,
+};
+
+/// How many queues one statement looks at: each may bind two values of the 65,535 that a statement can carry.
+const QUEUES_PER_READ: u32 = 1_024;
+
+/// Each subquery reads one entry at the end of its range of an index: who is in the queue, not how many.
+const OCCUPIED: &str = "SELECT q.concert_id, q.mode, q.admit_count, q.admit_interval_seconds, q.head, q.decided_at, \
+     q.last_number > q.ended_number AS is_unended, \
+     (q.sales_open_at IS NULL OR q.sales_open_at <= ?) AS is_open, \
+     ((q.sales_open_at IS NOT NULL AND q.drawn_at IS NULL) OR COALESCE(q.draw_placed < q.entrant_count, FALSE)) AS has_draw, \
+     (SELECT COALESCE(c.deleted_at, c.last_performance_at, \
+     (SELECT MAX(p.starts_at) FROM performances p WHERE p.concert_id = c.id)) \
+     FROM concerts c WHERE c.id = q.concert_id) AS ends_at, \
+     (SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
+     WHERE t.concert_id = q.concert_id AND t.status = 'SCHEDULED' LIMIT 1) AS scheduled_id, \
+     (SELECT t.place FROM queue_tokens t FORCE INDEX (ix_queue_tokens_waiting) \
+     WHERE t.concert_id = q.concert_id AND t.status = 'WAITING' ORDER BY t.place DESC LIMIT 1) AS last_waiting, \
+     (SELECT t.present_until FROM queue_tokens t FORCE INDEX (ix_queue_tokens_present) \
+     WHERE t.concert_id = q.concert_id AND t.status = 'WAITING' \
+     ORDER BY t.present_until DESC, t.place DESC LIMIT 1) AS present_until, \
+     (SELECT t.lapses_at FROM queue_tokens t FORCE INDEX (ix_queue_tokens_active) \
+     WHERE t.concert_id = q.concert_id AND t.status = 'ACTIVE' ORDER BY t.lapses_at LIMIT 1) AS lapses_at \
+     FROM queues q FORCE INDEX (ix_queues_occupied) WHERE q.occupied = 1 AND q.concert_id > ? \
+     ORDER BY q.concert_id LIMIT ?";
+
+/// What tells whether a queue is due for a tick.
+#[derive(FromRow)]
+struct OccupiedRow {
+    concert_id: u64,
+    mode: String,
+    admit_count: u32,
+    admit_interval_seconds: u32,
+    head: u32,
+    decided_at: Instant,
+    /// Whether a token may be live, as far as the queue's own row tells.
+    is_unended: i64,
+    is_open: i64,
+    /// A draw that is still to be made, or whose places are still to be written.
+    has_draw: i64,
+    ends_at: Option<Instant>,
+    scheduled_id: Option<u64>,
+    /// The last place in which somebody waits.
+    last_waiting: Option<u32>,
+    /// Until when somebody is present who waits.
+    present_until: Option<Instant>,
+    /// When the first of the active lapses.
+    lapses_at: Option<Instant>,
+}
+
+impl OccupiedRow {
+    /// The queue, and where the window of its rate begins and ends.
+    fn window(&self, now: Instant) -> (u64, Instant, Instant) {
+        let interval = TimeDelta::seconds(i64::from(self.admit_interval_seconds));
+        let now = not_before(now, self.decided_at);
+        (self.concert_id, now - interval, now + interval)
+    }
+
+    fn is_live(&self) -> bool {
+        self.scheduled_id.is_some() || self.last_waiting.is_some() || self.lapses_at.is_some()
+    }
+
+    /// Whether somebody waits whom a tick can let in: behind the head, or passed over and back.
+    fn is_waiting(&self, now: Instant) -> bool {
+        let is_there = self.last_waiting > Some(self.head) || self.present_until.is_some_and(|until| now < until);
+        is_there && self.mode != QueueMode::Paused.name()
+    }
+
+    fn has_rate_left(&self, admitted: Option<&u32>) -> bool {
+        self.mode != QueueMode::Queue.name() || admitted.is_none_or(|admitted| *admitted < self.admit_count)
+    }
+
+    fn due(&self, now: Instant, admitted: Option<&u32>) -> Option<Turn> {
+        let now = not_before(now, self.decided_at);
+        let draws = self.is_open != 0 && self.has_draw != 0;
+        let is_over = self.ends_at.is_some_and(|end| end <= now);
+        if !draws && !self.is_live() {
+            return (self.is_unended != 0).then_some(Turn::End);
+        }
+        if is_over {
+            return Some(Turn::End);
+        }
+        let is_placing = draws || self.scheduled_id.is_some();
+        let admits = is_placing || (self.is_waiting(now) && self.has_rate_left(admitted));
+        let is_due = self.lapses_at.is_some_and(|lapse| lapse <= now) || (self.is_open != 0 && admits);
+        is_due.then_some(Turn::Admission)
+    }
+}
+
+impl Session {
+    /// All occupied queues, a bounded number at a time.
+    pub(super) async fn occupied_queues(&mut self, now: Instant) -> Result<Vec<OccupiedQueue>, RepositoryError> {
+        let mut occupied = Vec::new();
+        let mut after = 0;
+        loop {
+            let rows: Vec<OccupiedRow> = sqlx::query_as(OCCUPIED)
+                .bind(now)
+                .bind(after)
+                .bind(QUEUES_PER_READ)
+                .fetch_all(self.connection())
+                .await?;
+            let admitted = self.admitted_lately(&rows, now).await?;
+            occupied.extend(rows.iter().map(|row| OccupiedQueue {
+                concert_id: ConcertId(row.concert_id),
+                due: row.due(now, admitted.get(&row.concert_id)),
+            }));
+            match rows.last() {
+                Some(last) if rows.len() == QUEUES_PER_READ as usize => after = last.concert_id,
+                _ => return Ok(occupied),
+            }
+        }
+    }
+
+    /// How many each of these queues has admitted in the window that ends now.
+    async fn admitted_lately(
+        &mut self,
+        queues: &[OccupiedRow],
+        now: Instant,
+    ) -> Result<HashMap<u64, u32>, RepositoryError> {
+        let windows: Vec<_> =
+            queues.iter().filter(|queue| queue.is_waiting(now)).map(|queue| queue.window(now)).collect();
+        if windows.is_empty() {
+            return Ok(HashMap::new());
+        }
+        // Each range of the primary key is the window of one queue.
+        let windows = padded(windows);
+        let text = format!(
+            "SELECT concert_id, CAST(SUM(admitted) AS SIGNED) FROM queue_admissions FORCE INDEX (PRIMARY) \
+             WHERE (concert_id = ? AND admitted_at > ? AND admitted_at < ?){} GROUP BY concert_id",
+            " OR (concert_id = ? AND admitted_at > ? AND admitted_at < ?)".repeat(windows.len() - 1)
+        );
+        let query = windows.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, (id, since, until)| {
+            query.bind(*id).bind(*since).bind(*until)
+        });
+        let found: Vec<(u64, i64)> = query.fetch_all(self.connection()).await?;
+        found.into_iter().map(|(id, admitted)| Ok((id, count(admitted)?))).collect()
+    }
+
+    /// How many are active in all queues, and in which of them somebody may wait behind the head.
+    pub(super) async fn count_occupants(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError> {
+        // Counts from ix_queue_tokens_active those who are active: as many as `max_active` lets in, not the crowd.
+        let queues: Vec<(u64, i64, bool)> = sqlx::query_as(
+            "SELECT q.concert_id, (SELECT COUNT(*) FROM queue_tokens t FORCE INDEX (ix_queue_tokens_active) \
+             WHERE t.concert_id = q.concert_id AND t.status = 'ACTIVE' AND t.lapses_at > ?), q.last_place > q.head \
+             FROM queues q FORCE INDEX (ix_queues_occupied) \
+             STRAIGHT_JOIN concerts c ON c.id = q.concert_id AND c.deleted_at IS NULL \
+             WHERE q.occupied = 1 ORDER BY q.concert_id",
+        )
+        .bind(now)
+        .fetch_all(self.connection())
+        .await?;
+        let mut active = 0;
+        for (_, found, _) in &queues {
+            active += u64::from(count(*found)?);
+        }
+        let lines = queues.into_iter().filter(|(.., has_line)| *has_line);
+        Ok((active, lines.map(|(id, ..)| ConcertId(id)).collect()))
+    }
+
+    /// Removes ended tokens, the oldest first. A place that was left and that the head hasn't reached still counts for
+    /// those behind it, and who took part in a draw is read from the tokens until all of its places are written.
+    pub(super) async fn remove_ended_tokens(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
+        let ids: Vec<u64> = sqlx::query_scalar(
+            "SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_ended) \
+             STRAIGHT_JOIN queues q ON q.concert_id = t.concert_id \
+             WHERE t.ended_at < ? AND (t.place IS NULL OR t.place <= q.head) \
+             AND ((q.sales_open_at IS NULL OR q.drawn_at IS NOT NULL) \
+             AND COALESCE(q.draw_placed >= q.entrant_count, TRUE)) ORDER BY t.ended_at LIMIT ?",
+        )
+        .bind(horizon)
+        .bind(limit)
+        .fetch_all(self.connection())
+        .await?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let ids = padded(ids);
+        let text = format!("DELETE FROM queue_tokens WHERE id IN {} AND ended_at < ?", list(ids.len()));
+        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        Ok(query.bind(horizon).execute(self.connection()).await?.rows_affected())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, MySqlConnection, MySqlPool};
+
+    use super::{
+        super::fixtures_catalogue::{at, database, user},
+        *,
+    };
+    use crate::domain::unit_of_work::Database;
+
+    /// Queues by SQL, from this concert on, each with one token of user 1 in this status.
+    async fn queues(pool: &MySqlPool, first: u32, count: u32, status: &str) {
+        let numbers = "WITH RECURSIVE digits (digit) AS (SELECT 0 UNION ALL SELECT digit + 1 FROM digits WHERE digit < 9), \
+             numbers (number) AS (SELECT a.digit + 10 * b.digit + 100 * c.digit + 1000 * d.digit + 10000 * e.digit \
+             FROM digits a, digits b, digits c, digits d, digits e)";
+        let is_live = status == "WAITING";
+        let (ended_number, ended_at) = if is_live { ("0", "NULL") } else { ("1", "'2026-11-18'") };
+        let queue = format!("'QUEUE', 50, 10, 500, 600, 120, ?, 1, 1, {ended_number}");
+        let token = format!("{first} + number, (SELECT id FROM users LIMIT 1), 1, '{status}', 1, ?, {ended_at}");
+        for (table, id, columns) in [
+            (
+                "concerts (id, title, artist, category, description, listed_at, created_at)",
+                "",
+                "'x', 'x', 'x', '', '9999-12-31', ?",
+            ),
+            (
+                "queues (concert_id, mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
+                 claim_seconds, decided_at, last_number, last_place, ended_number)",
+                "",
+                queue.as_str(),
+            ),
+            (
+                "queue_tokens (id, concert_id, user_id, key_id, status, place, issued_at, ended_at)",
+                " * 4294967296 + 1",
+                token.as_str(),
+            ),
+        ] {
+            let text = format!(
+                "INSERT INTO {table} {numbers} SELECT ({first} + number){id}, {columns} FROM numbers WHERE number < {count}"
+            );
+            sqlx::query(AssertSqlSafe(text)).bind(at(0)).execute(pool).await.unwrap();
+        }
+    }
+
+    /// How many entries of tables and indexes this session has read.
+    async fn entries_read(connection: &mut MySqlConnection) -> u64 {
+        let status: Vec<(String, String)> =
+            sqlx::query_as("SHOW SESSION STATUS LIKE 'Handler_read%'").fetch_all(connection).await.unwrap();
+        // Showing it reads a table of its own from end to end.
+        let counted = status.iter().filter(|(name, _)| !name.contains("_rnd"));
+        counted.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
+    }
+
+    async fn reads_of_a_tick(connection: &mut MySqlConnection) -> u64 {
+        let before = entries_read(connection).await;
+        sqlx::query(OCCUPIED).bind(at(0)).bind(0).bind(QUEUES_PER_READ).fetch_all(&mut *connection).await.unwrap();
+        entries_read(connection).await - before
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn queues_that_have_ended_cost_a_tick_nothing(pool: MySqlPool) {
+        user(&pool, 1).await;
+        queues(&pool, 100, 10, "WAITING").await;
+        let mut connection = MySqlConnection::connect_with(&pool.connect_options()).await.unwrap();
+        // The first one reads what the tables are.
+        reads_of_a_tick(&mut connection).await;
+        let few = reads_of_a_tick(&mut connection).await;
+        queues(&pool, 1_000, 5_000, "EXPIRED").await;
+        let many = reads_of_a_tick(&mut connection).await;
+        assert!(many <= few, "{many} entries instead of {few}");
+        let mut repositories = database(&pool).read().await.unwrap();
+        assert_eq!(repositories.queues().list_occupied(at(0)).await.unwrap().len(), 10);
+        assert_eq!(repositories.queues().census(at(0)).await.unwrap().1.len(), 10);
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn more_queues_are_due_than_a_statement_has_room_for(pool: MySqlPool) {
+        user(&pool, 1).await;
+        queues(&pool, 1_000, 33_000, "WAITING").await;
+        let mut repositories = database(&pool).read().await.unwrap();
+        let occupied = repositories.queues().list_occupied(at(0)).await.unwrap();
+        assert_eq!(occupied.iter().filter(|queue| queue.due == Some(Turn::Admission)).count(), 33_000);
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn ended_tokens_are_removed_when_they_are_old_enough(pool: MySqlPool) {
+        user(&pool, 1).await;
+        queues(&pool, 100, 3, "EXPIRED").await;
+        queues(&pool, 200, 2, "WAITING").await;
+        sqlx::query("UPDATE queues SET head = 1 WHERE concert_id <> 102").execute(&pool).await.unwrap();
+        sqlx::query("UPDATE queue_tokens SET ended_at = ? WHERE concert_id = 101")
+            .bind(at(5))
+            .execute(&pool)
+            .await
+            .unwrap();
+        let mut uow = database(&pool).begin().await.unwrap();
+        assert_eq!(uow.queues().delete_ended_tokens(at(5), 9).await.unwrap(), 1, "100, which is past the head");
+        assert_eq!(uow.queues().delete_ended_tokens(at(6), 9).await.unwrap(), 1, "101");
+        assert_eq!(uow.queues().delete_ended_tokens(at(6), 9).await.unwrap(), 0);
+    }
+}

@@ -1,0 +1,75 @@
+//! A server that runs unattended: what has ended goes, and nothing grows for ever.
+
+use chrono::TimeDelta;
+use concert_reservation::application::{
+    event::{EventRetention, EventUpkeep},
+    housekeeping::HousekeepingFacade,
+};
+use serde_json::json;
+use sqlx::{
+    MySqlPool,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
+
+use crate::support::{Sale, TestApp};
+
+const CURRENT: &str = "/api/v1/queue/tokens/current";
+
+/// Removes all that is old.
+async fn clean(app: &TestApp) {
+    let ports = app.ports().in_back_office();
+    let retention = EventRetention { delivered: TimeDelta::days(7), parked: TimeDelta::days(90) };
+    let upkeep = EventUpkeep::new(ports.clone(), retention);
+    let housekeeping = HousekeepingFacade::new(ports, upkeep).keeping_queue_tokens(TimeDelta::days(30));
+    while housekeeping.clean().await.unwrap() {}
+}
+
+async fn count(pool: &MySqlPool, query: &'static str) -> i64 {
+    sqlx::query_scalar(query).fetch_one(pool).await.unwrap()
+}
+
+/// A sale in which tokens end in each way, and some don't until the concert is over.
+async fn sell(app: &TestApp) -> Sale {
+    let sale = app.sale(1, 6).await;
+    let (payer, leaver) = (app.buyer_with_points(&sale, "100000").await, app.buyer(&sale).await);
+    let booking = payer.hold_best(sale.performance_id, json!({"quantity": 1})).await.expect(201).text("bookingId");
+    payer.pay(&booking, "pay").await.expect(201);
+    leaver.hold(sale.performance_id, &sale.seats[4..5]).await.expect(201);
+    leaver.delete(CURRENT).await.expect(204);
+    app.buyer(&sale).await;
+    sale.set_queue(app, json!({"mode": "PAUSED"})).await;
+    for user in app.users(3).await {
+        sale.join(user).await;
+    }
+    sale
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn in_a_year_of_sales_nothing_of_the_queues_grows(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options.clone());
+    let pool = MySqlPool::connect_lazy_with(options);
+    for _ in 0..12 {
+        sell(&app).await;
+        app.tick().await;
+        app.advance(31 * 86_400);
+        // Some transactions a tick for each queue.
+        for _ in 0..2 {
+            app.tick().await;
+        }
+        clean(&app).await;
+        assert_eq!(count(&pool, "SELECT COUNT(*) FROM queue_tokens WHERE live = 1").await, 0);
+        assert_eq!(count(&pool, "SELECT COUNT(*) FROM queues WHERE occupied = 1").await, 0);
+        assert!(count(&pool, "SELECT COUNT(*) FROM queue_tokens").await <= 6, "those that ended lately");
+        assert!(count(&pool, "SELECT COUNT(*) FROM seat_choices").await <= 1, "that of the last performance");
+        app.assert_sound().await;
+    }
+    app.advance(31 * 86_400);
+    clean(&app).await;
+    for table in ["queue_tokens", "queue_admissions", "seat_choices"] {
+        let query = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+        let rows: i64 = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
+        assert_eq!(rows, 0, "{table}");
+    }
+    assert_eq!(count(&pool, "SELECT COUNT(*) FROM bookings WHERE status = 'CONFIRMED'").await, 12, "history stays");
+    app.assert_sound().await;
+}
