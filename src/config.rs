@@ -81,11 +81,7 @@ pub const VARIABLES: &[Variable] = &[
         "How long a used refresh token gets its first answer again (0 to 300); later use ends its session",
     ),
     variable("SESSION_MAX_DAYS", "90", "How long after its login a session ends, however often it is refreshed"),
-    variable(
-        "QUEUE_TOKEN_RETENTION_DAYS",
-        "30",
-        "How long queue tokens that have ended, and the records of admissions, are kept",
-    ),
+    variable("QUEUE_TOKEN_RETENTION_DAYS", "30", "How long ended queue tokens and the records of admissions are kept"),
     variable("LANES", "2", "The most transactions of each kind of write that work at once, about one per core"),
     variable("LANE_BATCH_LIMIT", "128", "The most commands in one transaction"),
     variable(
