@@ -173,6 +173,7 @@ async fn journey(app: &TestApp) -> Vec<(&'static str, String)> {
     let login = nobody.post("/api/v1/auth/login", json!({"email": email, "password": password})).await.expect(200);
     let refresh = json!({"refreshToken": login.text("refreshToken")});
     let fresh = nobody.post("/api/v1/auth/refresh", refresh.clone()).await.expect(200);
+    app.advance(11);
     nobody.post("/api/v1/auth/refresh", refresh).await.expect_problem(401, "INVALID_REFRESH_TOKEN");
     let login_again = json!({"email": email, "password": password});
     let again = nobody.post("/api/v1/auth/login", login_again).await.expect(200);
