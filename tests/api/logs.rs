@@ -2,7 +2,7 @@
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use axum::{Router, http::Method, middleware::from_fn_with_state, routing::get};
@@ -13,7 +13,7 @@ use concert_reservation::{
 };
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, subscriber::DefaultGuard};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::support::{Client, TestApp};
@@ -22,8 +22,13 @@ use crate::support::{Client, TestApp};
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
 
+/// A second dispatcher. While there is one only, tracing asks the current thread's about a new callsite: a thread without a
+/// subscriber turns that callsite off for every test.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+
 impl Captured {
     fn begin(format: LogFormat, level: &str) -> (Self, DefaultGuard) {
+        LazyLock::force(&SECOND);
         let captured = Self::default();
         let writer = captured.clone();
         let logs = telemetry::logs(format, level, false, move || writer.clone());
