@@ -14,8 +14,8 @@ use super::{
 };
 use crate::domain::{
     booking::{
-        BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, ClaimTerm, HeldBooking, OpenBooking,
-        SeatClaim,
+        BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, ClaimTerm, HeldBooking,
+        OpenBooking, SeatClaim,
     },
     clock::Instant,
     concert::{PERFORMANCE_LENGTH, Seat},
