@@ -26,6 +26,7 @@ use crate::{
         user::{SessionSettings, UserFacade},
     },
     config::Config,
+    demo,
     domain::{
         clock::{Clock, ClockCheck},
         event::RetryPolicy,
@@ -335,6 +336,7 @@ fn facades(
             body_time: config.body_time,
             operations_apart: config.operations_listen_addr.is_some(),
             cors_allowed_origins: config.cors_allowed_origins.clone(),
+            demo: config.demo.then(demo::accounts),
             proxies: config.proxies.clone(),
         },
     })

@@ -306,7 +306,7 @@ fn verify_draw(matches: &ArgMatches) -> ExitCode {
 }
 
 fn print_document() -> ExitCode {
-    match router::document().to_pretty_json() {
+    match serde_json::to_string_pretty(&router::document(None)) {
         Ok(text) if print(&text).is_ok() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }

@@ -16,7 +16,7 @@ use crate::{
         text::{Email, Name},
         user::Password,
     },
-    interfaces::http::state::App,
+    interfaces::http::{openapi::DemoAccounts, state::App},
 };
 
 /// The password of all demo accounts.
@@ -35,6 +35,11 @@ const CONCERTS: [(&str, &str, &str, [i64; 2]); 3] = [
 
 /// How many points each user begins with.
 const POINTS: &str = "500000";
+
+/// The demo accounts, as the API's documentation names them.
+pub fn accounts() -> DemoAccounts {
+    DemoAccounts { emails: ACCOUNTS.map(|(email, _)| email), password: PASSWORD }
+}
 
 /// Adds what is missing, and says how to log in. Safe to repeat.
 pub async fn seed(app: &App) -> anyhow::Result<String> {

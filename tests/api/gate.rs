@@ -99,7 +99,7 @@ fn needs(operation: &Value, scheme: &str) -> bool {
 }
 
 fn whole_document() -> Value {
-    serde_json::to_value(document()).unwrap()
+    serde_json::to_value(document(None)).unwrap()
 }
 
 #[test]

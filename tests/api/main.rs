@@ -43,6 +43,7 @@ mod admin;
 mod alerts;
 mod budgets;
 mod clock;
+mod document;
 mod hostile;
 mod logs;
 mod loss;

@@ -11,6 +11,7 @@ use axum::{
 };
 use concert_reservation::interfaces::http::{
     middleware::{answer, attend},
+    openapi::OF_NO_OPERATION,
     problem::Code,
 };
 use serde_json::Value;
@@ -155,8 +156,7 @@ async fn the_api_describes_itself(_: MySqlPoolOptions, options: MySqlConnectOpti
             }
         }
     }
-    // What belongs to no operation: unknown paths, wrong methods, and what the framework refuses before any.
-    let outside = ["NOT_FOUND", "METHOD_NOT_ALLOWED", "NOT_ACCEPTABLE", "HEADERS_TOO_LARGE", "URI_TOO_LONG"];
+    let outside = OF_NO_OPERATION.map(Code::name);
     for code in Code::ALL.iter().map(|code| code.name()).filter(|name| !outside.contains(name)) {
         assert!(documented.contains(code), "no operation lists {code}");
     }
@@ -216,7 +216,7 @@ async fn pages_of_the_named_origins_may_call(_: MySqlPoolOptions, options: MySql
         [
             ("Origin", origin),
             ("Access-Control-Request-Method", "POST"),
-            ("Access-Control-Request-Headers", "authorization,content-type,idempotency-key,queue-token"),
+            ("Access-Control-Request-Headers", "authorization,content-type,idempotency-key,queue-token,traceparent"),
         ]
     };
     let origins = [("CORS_ALLOWED_ORIGINS", "https://shop.example.org,https://other.example.org")];
@@ -229,7 +229,18 @@ async fn pages_of_the_named_origins_may_call(_: MySqlPoolOptions, options: MySql
         assert!(allowed.header("access-control-allow-methods").contains(method), "{allowed:?}");
     }
     let headers = allowed.header("access-control-allow-headers").to_lowercase();
-    for header in ["authorization", "content-type", "idempotency-key", "queue-token", "if-match", "if-none-match"] {
+    for header in [
+        "authorization",
+        "content-type",
+        "idempotency-key",
+        "if-match",
+        "if-none-match",
+        "last-event-id",
+        "queue-token",
+        "traceparent",
+        "tracestate",
+        "x-request-id",
+    ] {
         assert!(headers.contains(header), "{header}: {headers}");
     }
     let origin = [("Origin", "https://other.example.org")];

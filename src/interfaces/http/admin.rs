@@ -15,12 +15,13 @@ use super::{
     auth::Administrator,
     body::{ADMIN_LIMIT, AdminBody, EmptyBody, Field, FromBody, Object, optionally},
     concert::{ConcertDetailsResponse, PerformanceResponse, VenueResponse},
-    openapi::Failures,
+    openapi::OF_BODIES,
     problem::{Code, HandlerResult},
     query::{Id, Query, cursor, cursor_part},
     router::BASE_PATH,
     state::App,
-    values::{Timestamp, private},
+    values::{PriceRequest, Timestamp, private},
+    words::{PerformanceStatuses, QueueModes},
 };
 use crate::{
     application::{
@@ -40,16 +41,6 @@ use crate::{
 
 /// How long an audit may take before a request for it is given up.
 const AUDIT_LIMIT: Duration = Duration::from_secs(20);
-
-pub(super) const FAILURES: Failures = &[
-    ("update_concert", &[Code::CONCERT_NOT_FOUND]),
-    ("delete_concert", &[Code::CONCERT_NOT_FOUND, Code::CONCERT_HAS_BOOKINGS]),
-    ("create_performance", &[Code::CONCERT_NOT_FOUND, Code::VENUE_NOT_FOUND]),
-    ("get_performance", &[Code::PERFORMANCE_NOT_FOUND]),
-    ("cancel_performance", &[Code::PERFORMANCE_NOT_FOUND]),
-    ("get_queue_settings", &[Code::CONCERT_NOT_FOUND]),
-    ("set_queue_settings", &[Code::CONCERT_NOT_FOUND, Code::SALES_ALREADY_OPEN]),
-];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -73,9 +64,9 @@ const ROW_LENGTH: u32 = 1_000;
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct CreateVenueRequest {
-    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Seoul Arts Center")]
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "Seoul Arts Center")]
     name: Name,
-    #[schema(value_type = String, min_length = 1, max_length = 200, example = "2406 Nambusunhwan-ro, Seoul")]
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "2406 Nambusunhwan-ro, Seoul")]
     address: Name,
 }
 
@@ -99,11 +90,11 @@ struct VenueListResponse {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct CreateConcertRequest {
-    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Winter Journey")]
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "Winter Journey")]
     title: Name,
-    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Sumi Jo")]
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "Sumi Jo")]
     artist: Name,
-    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Classical")]
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "Classical")]
     category: Name,
     #[schema(nullable = true, max_length = 10_000, example = "Schubert's songs.\nNo interval.")]
     description: Option<String>,
@@ -123,11 +114,11 @@ impl FromBody for CreateConcertRequest {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase", min_properties = 1)]
 struct UpdateConcertRequest {
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, example = "Winter Journey")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, pattern = r"\S", example = "Winter Journey")]
     title: Option<Name>,
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, example = "Sumi Jo")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, pattern = r"\S", example = "Sumi Jo")]
     artist: Option<Name>,
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, example = "Classical")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, pattern = r"\S", example = "Classical")]
     category: Option<Name>,
     #[schema(value_type = String, required = false, max_length = 10_000, example = "Schubert's songs.")]
     description: Option<String>,
@@ -153,7 +144,7 @@ impl FromBody for UpdateConcertRequest {
 struct CreatePerformanceRequest {
     #[schema(value_type = u64, minimum = 1, example = 1)]
     venue_id: VenueId,
-    #[schema(value_type = Timestamp)]
+    #[schema(value_type = Timestamp, example = "2030-05-01T19:30:00Z")]
     starts_at: Instant,
     seating: SeatingRequest,
 }
@@ -196,10 +187,10 @@ impl FromBody for SeatingRequest {
 #[schema(rename_all = "camelCase")]
 struct SectionRequest {
     /// Once per performance.
-    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Stalls")]
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "Stalls")]
     name: Name,
     /// The price category.
-    #[schema(value_type = String, min_length = 1, max_length = 200, example = "R")]
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "R")]
     grade: Name,
     /// Named A, B, … Z, AA and on, from the front.
     #[schema(minimum = 1, maximum = 1_000, example = 25)]
@@ -208,7 +199,7 @@ struct SectionRequest {
     #[schema(minimum = 1, maximum = 1_000, example = 40)]
     seats_per_row: u16,
     /// At most 9,999,999,999.99.
-    #[schema(value_type = String, pattern = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,2})?$", example = "150000")]
+    #[schema(value_type = PriceRequest, example = "150000")]
     price: Points,
 }
 
@@ -258,8 +249,7 @@ fn read_length(object: &Object<'_>, name: &str) -> Option<u16> {
 struct PerformanceProgressResponse {
     #[serde(flatten)]
     listed: PerformanceResponse,
-    /// `SCHEDULED` or `CANCELLED`.
-    #[schema(example = "SCHEDULED")]
+    #[schema(value_type = PerformanceStatuses)]
     status: &'static str,
     /// Its bookings that are pending or confirmed; once it is cancelled, those still to be cancelled or refunded.
     #[schema(example = 0)]
@@ -282,8 +272,7 @@ impl From<PerformanceProgressInfo> for PerformanceProgressResponse {
 struct CancellationResponse {
     #[schema(example = 7)]
     performance_id: u64,
-    /// `CANCELLED`.
-    #[schema(example = "CANCELLED")]
+    #[schema(value_type = PerformanceStatuses)]
     status: &'static str,
     /// How many bookings are still to be cancelled or refunded.
     #[schema(example = 1_250)]
@@ -312,7 +301,7 @@ fn status_name(status: PerformanceStatus) -> &'static str {
 #[schema(rename_all = "camelCase")]
 struct QueueSettingsRequest {
     /// `QUEUE`: at a bounded rate; `OPEN`: at once, while there is room; `PAUSED`: nobody.
-    #[schema(value_type = String, pattern = "^(QUEUE|OPEN|PAUSED)$", example = "QUEUE")]
+    #[schema(value_type = QueueModes, example = "QUEUE")]
     mode: QueueMode,
     /// At most so many are admitted …
     #[schema(minimum = 1, maximum = 100_000, example = 200)]
@@ -379,8 +368,7 @@ impl From<QueueSettingsRequest> for QueueSettings {
 struct QueueSettingsResponse {
     #[schema(example = 3)]
     concert_id: u64,
-    /// `QUEUE`, `OPEN` or `PAUSED`.
-    #[schema(example = "QUEUE")]
+    #[schema(value_type = QueueModes)]
     mode: &'static str,
     #[schema(example = 200)]
     admit_count: u32,
@@ -485,7 +473,8 @@ async fn create_venue(
 #[utoipa::path(get, path = "/admin/venues", tag = "administration", security(("accessToken" = [])),
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
-        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The nextCursor of the page before."),
     ),
     responses((status = 200, body = VenueListResponse)))]
 async fn list_venues(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
@@ -517,6 +506,7 @@ async fn create_concert(
 
 /// Changes what is said of a concert.
 #[utoipa::path(patch, path = "/admin/concerts/{concertId}", tag = "administration",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
     request_body = UpdateConcertRequest,
     responses((status = 200, body = ConcertDetailsResponse)))]
@@ -533,6 +523,7 @@ async fn update_concert(
 
 /// Hides a concert for good, unless any of its bookings is live: held, or confirmed for a performance that hasn't ended.
 #[utoipa::path(delete, path = "/admin/concerts/{concertId}", tag = "administration",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::CONCERT_HAS_BOOKINGS]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
     responses((status = 204, description = "It is gone.")))]
 async fn delete_concert(State(app): State<App>, _: Administrator, Id(id): Id<ConcertId>) -> HandlerResult<StatusCode> {
@@ -542,6 +533,7 @@ async fn delete_concert(State(app): State<App>, _: Administrator, Id(id): Id<Con
 
 /// Adds a performance with all its seats, in one transaction.
 #[utoipa::path(post, path = "/admin/concerts/{concertId}/performances", tag = "administration",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::VENUE_NOT_FOUND]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
     request_body = CreatePerformanceRequest,
     responses((status = 201, body = PerformanceProgressResponse,
@@ -561,6 +553,7 @@ async fn create_performance(
 
 /// A performance, also one that has begun or is cancelled, with the bookings it has.
 #[utoipa::path(get, path = "/admin/performances/{performanceId}", tag = "administration",
+    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND]))),
     security(("accessToken" = [])), params(("performanceId" = u64, Path)),
     responses((status = 200, body = PerformanceProgressResponse)))]
 async fn get_performance(
@@ -576,6 +569,7 @@ async fn get_performance(
 /// From this moment none of its seats can be held. What `bookingsLeft` counts is settled in the background;
 /// `GET /admin/performances/{performanceId}` shows the progress. Safe to repeat.
 #[utoipa::path(post, path = "/admin/performances/{performanceId}/cancel", tag = "administration",
+    extensions(("x-problems" = json!([OF_BODIES, Code::PERFORMANCE_NOT_FOUND]))),
     security(("accessToken" = [])), params(("performanceId" = u64, Path)),
     responses((status = 202, body = CancellationResponse)))]
 async fn cancel_performance(
@@ -590,6 +584,7 @@ async fn cancel_performance(
 
 /// How a concert's queue is set, and who is in it.
 #[utoipa::path(get, path = "/admin/concerts/{concertId}/queue", tag = "administration",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
     responses((status = 200, body = QueueSettingsResponse)))]
 async fn get_queue_settings(
@@ -605,8 +600,12 @@ async fn get_queue_settings(
 /// The first `salesOpenAt` fixes the draw's seed. Once the draw is made, `salesOpenAt` stays: the mode `PAUSED` stops
 /// admission.
 #[utoipa::path(put, path = "/admin/concerts/{concertId}/queue", tag = "administration",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::SALES_ALREADY_OPEN]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
-    request_body = QueueSettingsRequest,
+    request_body(content = QueueSettingsRequest, examples(("open now" = (summary = "Open now", value = json!({
+        "mode": "QUEUE", "admitCount": 200, "admitIntervalSeconds": 10, "maxActive": 2_000, "activeSeconds": 600,
+        "claimSeconds": 60, "salesOpenAt": null
+    }))))),
     responses((status = 200, body = QueueSettingsResponse)))]
 async fn set_queue_settings(
     State(app): State<App>,

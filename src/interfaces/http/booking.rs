@@ -17,12 +17,13 @@ use super::{
     body::{Body, EmptyBody, Field, FromBody, Object, optionally},
     gate::Gate,
     idempotency::Keyed,
-    openapi::Failures,
+    openapi::{OF_BODIES, examples},
     problem::{Code, HandlerResult},
     query::{Id, Query, cursor, cursor_part},
     rate_limit::{Hold, Within},
     state::App,
-    values::{Amount, Timestamp, private, to_json},
+    values::{Amount, AmountRequest, Timestamp, private, to_json},
+    words::BookingStatuses,
 };
 use crate::{
     application::booking::HoldSeats,
@@ -46,33 +47,6 @@ const STATUSES: [(&str, &str); 5] = [
     ("REFUNDED", "REFUNDED"),
 ];
 
-pub(super) const FAILURES: Failures = &[
-    (
-        "hold_seats",
-        &[
-            Code::PERFORMANCE_NOT_FOUND,
-            Code::SEAT_NOT_FOUND,
-            Code::SEATS_UNAVAILABLE,
-            Code::SEAT_LIMIT_EXCEEDED,
-            Code::SALES_CLOSED,
-        ],
-    ),
-    ("get_booking", &[Code::BOOKING_NOT_FOUND]),
-    (
-        "extend_booking",
-        &[Code::BOOKING_NOT_FOUND, Code::HOLD_ALREADY_EXTENDED, Code::HOLD_EXPIRED, Code::BOOKING_NOT_PAYABLE],
-    ),
-    (
-        "cancel_booking",
-        &[
-            Code::BOOKING_NOT_FOUND,
-            Code::BOOKING_NOT_CANCELLABLE,
-            Code::REFUND_WINDOW_CLOSED,
-            Code::BALANCE_LIMIT_EXCEEDED,
-        ],
-    ),
-];
-
 pub(super) fn gated_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(hold_seats)).routes(routes!(extend_booking))
 }
@@ -84,10 +58,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// A wish for seats of a performance, all or none: either for these, or for the best that are free.
 #[derive(ToSchema)]
 #[serde(untagged)]
-#[schema(examples(
-    json!({"performanceId": 1, "seatIds": [1, 2]}),
-    json!({"performanceId": 1, "bestAvailable": {"quantity": 2, "section": "Floor", "maxPrice": "150000"}})
-))]
 enum HoldRequest {
     /// These seats.
     #[schema(title = "HoldSeatsRequest")]
@@ -136,7 +106,7 @@ struct BestAvailableRequest {
     #[expect(dead_code, reason = "documents what is read into the domain's type")]
     section: Option<String>,
     /// At this price at most, each.
-    #[schema(nullable = true, pattern = r"^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$", example = "150000")]
+    #[schema(value_type = Option<AmountRequest>, example = "150000")]
     #[expect(dead_code, reason = "documents what is read into the domain's type")]
     max_price: Option<String>,
 }
@@ -192,7 +162,7 @@ pub(super) struct BookingResponse {
     user_id: Uuid,
     concert_id: u64,
     performance_id: u64,
-    /// `PENDING`, `CONFIRMED`, `CANCELLED`, `EXPIRED` or `REFUNDED`.
+    #[schema(value_type = BookingStatuses)]
     status: &'static str,
     seats: Vec<BookedSeatResponse>,
     total_price: Amount,
@@ -280,10 +250,21 @@ fn render(app: &App) -> impl Fn(&Booking) -> Vec<u8> + Send + Sync + use<> {
 /// Either the seats that are named, or the best that are free. Where these don't exist in the number asked for, the
 /// refusal has no `conflicts`, and its `detail` tells how many are free.
 #[utoipa::path(post, path = "/bookings", tag = "bookings",
+    extensions(("x-problems" = json!([
+        Code::PERFORMANCE_NOT_FOUND, Code::SEAT_NOT_FOUND, Code::SEATS_UNAVAILABLE, Code::SEAT_LIMIT_EXCEEDED,
+        Code::SALES_CLOSED, Code::RATE_LIMITED,
+    ]))),
     security(("accessToken" = [], "queueToken" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention.")),
-    request_body = HoldRequest,
-    responses((status = 201, body = BookingResponse)))]
+    params(("Idempotency-Key" = Option<String>, Header)),
+    request_body(content = HoldRequest, examples(
+        ("these seats" = (summary = "These seats", value = json!({"performanceId": 1, "seatIds": [1, 2]}))),
+        ("the best" = (summary = "The best that are free", value = json!({
+            "performanceId": 1, "bestAvailable": {"quantity": 2, "section": "Floor", "maxPrice": "150000"}
+        }))),
+    )),
+    responses((status = 201, body = BookingResponse,
+        headers(("Location" = String, description = "The booking.")),
+        examples(("held" = (summary = "A hold", value = json!(examples::booking("PENDING"))))))))]
 async fn hold_seats(
     State(app): State<App>,
     caller: Caller,
@@ -295,16 +276,16 @@ async fn hold_seats(
     let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::CREATED, render(&app))?;
     let (performance_id, wish) = body.value.into_parts();
     let command = HoldSeats { user_id: caller.user_id, gate: gate.into_verdict(), performance_id, wish };
-    exchange.respond(app.bookings.hold(command, key).await?)
+    exchange.located("/bookings", "bookingId").respond(app.bookings.hold(command, key).await?)
 }
 
 /// The caller's bookings, newest first.
 #[utoipa::path(get, path = "/bookings", tag = "bookings", security(("accessToken" = [])),
     params(
-        ("status" = Option<String>, Query, description = "In this state only.",
-            pattern = "^(PENDING|CONFIRMED|CANCELLED|EXPIRED|REFUNDED)$"),
+        ("status" = Option<BookingStatuses>, Query, description = "In this state only."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
-        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The nextCursor of the page before."),
     ),
     responses((status = 200, body = BookingListResponse)))]
 async fn list_bookings(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
@@ -320,9 +301,14 @@ async fn list_bookings(State(app): State<App>, caller: Caller, mut query: Query)
 }
 
 /// One of the caller's bookings.
-#[utoipa::path(get, path = "/bookings/{bookingId}", tag = "bookings", security(("accessToken" = [])),
+#[utoipa::path(get, path = "/bookings/{bookingId}", tag = "bookings",
+    extensions(("x-problems" = json!([Code::BOOKING_NOT_FOUND]))),
+    security(("accessToken" = [])),
     params(("bookingId" = Uuid, Path)),
-    responses((status = 200, body = BookingResponse)))]
+    responses((status = 200, body = BookingResponse, examples(
+        ("held" = (summary = "A hold, which can be paid", value = json!(examples::booking("PENDING")))),
+        ("paid" = (summary = "Paid", value = json!(examples::booking("CONFIRMED")))),
+    ))))]
 async fn get_booking(
     State(app): State<App>,
     caller: Caller,
@@ -334,10 +320,13 @@ async fn get_booking(
 
 /// Holds a pending booking two minutes longer, once.
 #[utoipa::path(post, path = "/bookings/{bookingId}/extend", tag = "bookings",
+    extensions(("x-problems" = json!([OF_BODIES,
+        Code::BOOKING_NOT_FOUND, Code::HOLD_ALREADY_EXTENDED, Code::HOLD_EXPIRED, Code::BOOKING_NOT_PAYABLE,
+    ]))),
     security(("accessToken" = [], "queueToken" = [])),
     params(
         ("bookingId" = Uuid, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention."),
+        ("Idempotency-Key" = Option<String>, Header),
     ),
     responses((status = 200, body = BookingResponse)))]
 async fn extend_booking(
@@ -355,10 +344,15 @@ async fn extend_booking(
 /// Gives a booking up: a hold is cancelled, a paid booking refunded up to 24 hours before the performance.
 ///
 /// Repeating it answers with the same booking.
-#[utoipa::path(post, path = "/bookings/{bookingId}/cancel", tag = "bookings", security(("accessToken" = [])),
+#[utoipa::path(post, path = "/bookings/{bookingId}/cancel", tag = "bookings",
+    extensions(("x-problems" = json!([OF_BODIES,
+        Code::BOOKING_NOT_FOUND, Code::BOOKING_NOT_CANCELLABLE, Code::REFUND_WINDOW_CLOSED,
+        Code::BALANCE_LIMIT_EXCEEDED,
+    ]))),
+    security(("accessToken" = [])),
     params(
         ("bookingId" = Uuid, Path),
-        ("Idempotency-Key" = Option<String>, Header, description = "A new one for each new intention."),
+        ("Idempotency-Key" = Option<String>, Header),
     ),
     responses((status = 200, body = BookingResponse)))]
 async fn cancel_booking(

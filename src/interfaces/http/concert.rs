@@ -7,11 +7,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     body::parse_instant,
-    openapi::Failures,
     problem::{Code, HandlerResult},
     query::{CursorInstant, Id, Query, cursor, cursor_part},
     state::App,
     values::{Amount, Timestamp, published, to_json},
+    words::QueueModes,
 };
 use crate::{
     application::concert::{ConcertDetailsInfo, ConcertInfo, PerformanceFilter, PerformanceInfo},
@@ -22,9 +22,6 @@ use crate::{
         text::search_term,
     },
 };
-
-pub(super) const FAILURES: Failures =
-    &[("get_concert", &[Code::CONCERT_NOT_FOUND]), ("list_performances", &[Code::CONCERT_NOT_FOUND])];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_concerts)).routes(routes!(get_concert)).routes(routes!(list_performances))
@@ -77,8 +74,7 @@ pub(super) struct ConcertDetailsResponse {
     description: String,
     /// Before this, the queue takes names and admits nobody; null: open.
     sales_open_at: Option<Timestamp>,
-    /// `QUEUE`, `OPEN` or `PAUSED`.
-    #[schema(example = "QUEUE")]
+    #[schema(value_type = QueueModes)]
     queue_mode: &'static str,
 }
 
@@ -172,19 +168,19 @@ struct PerformanceListResponse {
     params(
         ("query" = Option<String>, Query, max_length = 200, description = "Part of the title or the artist."),
         ("category" = Option<String>, Query, max_length = 200, description = "The whole category."),
-        ("from" = Option<String>, Query, description = "Only with a performance at or after this: an instant, or a \
-            date, which stands for its midnight in UTC. A fraction of a second counts as the whole second after it.",
-            example = "2026-11-20"),
-        ("to" = Option<String>, Query, description = "Only with a performance before this: an instant, or a date, \
-            which stands for its midnight in UTC. A fraction of a second counts as the whole second after it.",
-            example = "2026-12-24T00:00:00Z"),
+        ("from" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$", description = "Only with a performance at or after this: an instant, or a \
+            date, which stands for its midnight in UTC.", example = "2026-11-20"),
+        ("to" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$", description = "Only with a performance before this: an instant, or a date, \
+            which stands for its midnight in UTC.", example = "2026-12-24T00:00:00Z"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
-        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The nextCursor of the page before."),
         ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
     ),
     responses(
         (status = 200, body = ConcertListResponse, headers(("ETag" = String, description = "Stands for the page."))),
-        (status = 304, description = "It is what the client has."),
+        (status = 304, description = "It is what the client has.",
+            headers(("ETag" = String, description = "What the client has."))),
     ))]
 async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Query) -> HandlerResult<Response> {
     let limit = query.limit();
@@ -205,13 +201,15 @@ async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Qu
 
 /// One concert.
 #[utoipa::path(get, path = "/concerts/{concertId}", tag = "concerts",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
     params(
         ("concertId" = u64, Path),
         ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
     ),
     responses(
         (status = 200, body = ConcertDetailsResponse, headers(("ETag" = String, description = "Stands for the concert."))),
-        (status = 304, description = "It is what the client has."),
+        (status = 304, description = "It is what the client has.",
+            headers(("ETag" = String, description = "What the client has."))),
     ))]
 async fn get_concert(State(app): State<App>, Id(id): Id<ConcertId>, headers: HeaderMap) -> HandlerResult<Response> {
     let concert = app.concerts.concert(id).await?;
@@ -222,16 +220,19 @@ async fn get_concert(State(app): State<App>, Id(id): Id<ConcertId>, headers: Hea
 ///
 /// As they were a second ago at most; the seat map tells what is free now.
 #[utoipa::path(get, path = "/concerts/{concertId}/performances", tag = "concerts",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
     params(
         ("concertId" = u64, Path),
         ("available" = Option<bool>, Query, description = "With `true`, only those that have a seat left."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
-        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The nextCursor of the page before."),
         ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
     ),
     responses(
         (status = 200, body = PerformanceListResponse, headers(("ETag" = String, description = "Stands for the page."))),
-        (status = 304, description = "It is what the client has."),
+        (status = 304, description = "It is what the client has.",
+            headers(("ETag" = String, description = "What the client has."))),
     ))]
 async fn list_performances(
     State(app): State<App>,

@@ -12,18 +12,12 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    openapi::Failures,
     problem::{Code, HandlerResult},
     query::Id,
     state::App,
     values::{Timestamp, none_match_lists, public, strong_etag},
 };
 use crate::{application::queue::DrawInfo, domain::id::ConcertId};
-
-pub(super) const FAILURES: Failures = &[
-    ("get_draw", &[Code::CONCERT_NOT_FOUND, Code::DRAW_NOT_FOUND]),
-    ("list_entrants", &[Code::CONCERT_NOT_FOUND, Code::DRAW_NOT_FOUND]),
-];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_draw)).routes(routes!(list_entrants))
@@ -64,6 +58,7 @@ impl From<DrawInfo> for DrawResponse {
 
 /// The draw of a concert: what was promised before the opening, and what it was.
 #[utoipa::path(get, path = "/concerts/{concertId}/queue/draw", tag = "queue",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::DRAW_NOT_FOUND]))),
     params(("concertId" = u64, Path)),
     responses((status = 200, body = DrawResponse)))]
 async fn get_draw(State(app): State<App>, Id(id): Id<ConcertId>) -> HandlerResult<impl IntoResponse> {
@@ -78,6 +73,7 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3153600
 /// There once the order is written, which may take some seconds for a large crowd. It never changes then, whatever becomes
 /// of the tokens, and is sent uncompressed: hashes hardly get smaller.
 #[utoipa::path(get, path = "/concerts/{concertId}/queue/draw/entrants", tag = "queue",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::DRAW_NOT_FOUND]))),
     params(
         ("concertId" = u64, Path),
         ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
@@ -86,7 +82,8 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3153600
         (status = 200, content_type = "text/plain", body = String,
             headers(("ETag" = String, description = "Stands for the list.")),
             example = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n"),
-        (status = 304, description = "It is what the client has."),
+        (status = 304, description = "It is what the client has.",
+            headers(("ETag" = String, description = "What the client has."))),
     ))]
 async fn list_entrants(State(app): State<App>, Id(id): Id<ConcertId>, headers: HeaderMap) -> HandlerResult<Response> {
     let list = app.queue.entrants(id).await?;

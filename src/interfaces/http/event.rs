@@ -10,19 +10,17 @@ use uuid::Uuid;
 use super::{
     auth::Administrator,
     body::{ADMIN_LIMIT, AdminBody, EmptyBody, FromBody, Object},
-    openapi::Failures,
+    openapi::OF_BODIES,
     problem::{Code, FieldError, HandlerResult, Problem},
     query::{Id, Query, cursor, cursor_part},
     state::App,
     values::{Timestamp, private},
+    words::{self, DeliveryStatuses},
 };
 use crate::domain::{
     event::{DeliveryFilter, DeliveryRecord, DeliveryStatus, Destination, EventTypes, KINDS, Webhook, WebhookUrl},
     id::{EventId, WebhookId},
 };
-
-pub(super) const FAILURES: Failures =
-    &[("redeliver_event", &[Code::EVENT_NOT_FOUND]), ("delete_webhook", &[Code::WEBHOOK_NOT_FOUND])];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -37,7 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[serde(rename_all = "camelCase")]
 struct DeliveryResponse {
     event_id: Uuid,
-    #[schema(example = "booking.held")]
+    #[schema(value_type = words::EventTypes)]
     r#type: String,
     /// What it is about: a booking, a payment, a transaction of points, a performance.
     #[schema(example = "01939e6b-0c5e-7c6e-9d0a-3f1f2a6f7b10")]
@@ -45,8 +43,7 @@ struct DeliveryResponse {
     /// `data-platform`, or the id of a webhook.
     #[schema(example = "data-platform")]
     destination: String,
-    /// `PENDING`, `DELIVERED` or `PARKED`.
-    #[schema(example = "PENDING")]
+    #[schema(value_type = DeliveryStatuses)]
     status: &'static str,
     /// How often it was tried.
     #[schema(example = 2)]
@@ -92,7 +89,7 @@ struct CreateWebhookRequest {
     #[schema(value_type = String, max_length = 2_000, example = "https://example.org/events")]
     url: WebhookUrl,
     /// The types of events it receives.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 9, example = json!(["booking.confirmed", "booking.refunded"]))]
+    #[schema(value_type = Vec<words::EventTypes>, min_items = 1, max_items = 9, example = json!(["booking.confirmed", "booking.refunded"]))]
     types: EventTypes,
 }
 
@@ -115,7 +112,7 @@ struct WebhookResponse {
     webhook_id: Uuid,
     #[schema(example = "https://example.org/events")]
     url: String,
-    #[schema(example = json!(["booking.confirmed", "booking.refunded"]))]
+    #[schema(value_type = Vec<words::EventTypes>, example = json!(["booking.confirmed", "booking.refunded"]))]
     types: Vec<String>,
     created_at: Timestamp,
     /// Since when it is sent nothing, because it answered 410.
@@ -156,10 +153,10 @@ struct WebhookListResponse {
 /// Events on their way, one item for each destination, newest first.
 #[utoipa::path(get, path = "/admin/events", tag = "administration", security(("accessToken" = [])),
     params(
-        ("status" = Option<String>, Query, pattern = "^(PENDING|DELIVERED|PARKED)$",
-            description = "Only those: `PENDING`, `DELIVERED` or `PARKED`."),
+        ("status" = Option<DeliveryStatuses>, Query, description = "Only the deliveries of this status."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
-        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The nextCursor of the page before."),
     ),
     responses((status = 200, body = DeliveryListResponse)))]
 async fn list_events(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
@@ -178,6 +175,7 @@ async fn list_events(State(app): State<App>, _: Administrator, mut query: Query)
 
 /// Sends an event once more, with the same id, to every destination that it has gone to.
 #[utoipa::path(post, path = "/admin/events/{eventId}/redeliver", tag = "administration",
+    extensions(("x-problems" = json!([OF_BODIES, Code::EVENT_NOT_FOUND]))),
     security(("accessToken" = [])), params(("eventId" = Uuid, Path)),
     responses((status = 202, description = "It is due.")))]
 async fn redeliver_event(
@@ -216,7 +214,8 @@ async fn create_webhook(
 #[utoipa::path(get, path = "/admin/webhooks", tag = "administration", security(("accessToken" = [])),
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
-        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The nextCursor of the page before."),
     ),
     responses((status = 200, body = WebhookListResponse)))]
 async fn list_webhooks(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
@@ -231,6 +230,7 @@ async fn list_webhooks(State(app): State<App>, _: Administrator, mut query: Quer
 
 /// Ends a webhook. What it hasn't received by now is parked.
 #[utoipa::path(delete, path = "/admin/webhooks/{webhookId}", tag = "administration",
+    extensions(("x-problems" = json!([Code::WEBHOOK_NOT_FOUND]))),
     security(("accessToken" = [])), params(("webhookId" = Uuid, Path)),
     responses((status = 204, description = "It is gone.")))]
 async fn delete_webhook(State(app): State<App>, _: Administrator, Id(id): Id<WebhookId>) -> HandlerResult<StatusCode> {

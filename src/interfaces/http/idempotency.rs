@@ -1,6 +1,6 @@
 //! Idempotency keys: reading them, and sending the answers that are kept under them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     body::Bytes,
@@ -8,11 +8,14 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::{
     context::RequestContext,
     problem::{self, Code, HandlerResult, Problem},
+    router::BASE_PATH,
 };
 use crate::{
     application::lane::{Key, Reply},
@@ -55,6 +58,8 @@ pub struct Exchange<T> {
     context: RequestContext,
     success: StatusCode,
     render: Render<T>,
+    /// Under which path what was made is read, by which member of the answer.
+    location: Option<(&'static str, &'static str)>,
 }
 
 impl Keyed {
@@ -74,7 +79,7 @@ impl Keyed {
         success: StatusCode,
         render: impl Fn(&T) -> Vec<u8> + Send + Sync + 'static,
     ) -> HandlerResult<(Option<Key<T>>, Exchange<T>)> {
-        let exchange = Exchange { context: self.context, success, render: Arc::new(render) };
+        let exchange = Exchange { context: self.context, success, render: Arc::new(render), location: None };
         let Some(key) = self.key else { return Ok((None, exchange)) };
         let key = key.map_err(|()| key_required())?;
         let digest = Sha256::new()
@@ -110,14 +115,35 @@ impl<T: 'static> Exchange<T> {
         }
     }
 
+    /// Has the answer say where what was made is read: below `collection`, by the id in this member of it.
+    #[must_use]
+    pub fn located(self, collection: &'static str, member: &'static str) -> Self {
+        Self { location: Some((collection, member)), ..self }
+    }
+
     /// The response to what a lane answered.
     pub fn respond(&self, reply: Reply<T>) -> HandlerResult<Response> {
-        match reply {
-            Reply::Fresh(Ok(value)) => Ok(json(self.success, (self.render)(&value))),
-            Reply::Fresh(Err(refusal)) => Err(refusal.into()),
-            Reply::Kept { answer, replayed } => Ok(kept(answer, replayed)),
+        let (answer, replayed) = match reply {
+            Reply::Fresh(Ok(value)) => (Answer { status: self.success.as_u16(), body: (self.render)(&value) }, false),
+            Reply::Fresh(Err(refusal)) => return Err(refusal.into()),
+            Reply::Kept { answer, replayed } => (answer, replayed),
+        };
+        let is_success = answer.status == self.success.as_u16();
+        let location = self.location.filter(|_| is_success).and_then(|(collection, member)| {
+            HeaderValue::try_from(format!("{BASE_PATH}{collection}/{}", id_in(&answer.body, member)?)).ok()
+        });
+        let mut response = kept(answer, replayed);
+        if let Some(location) = location {
+            response.headers_mut().insert(header::LOCATION, location);
         }
+        Ok(response)
     }
+}
+
+/// The id that a member of an answer holds. An answer that was kept is known by its bytes alone.
+fn id_in(body: &[u8], member: &str) -> Option<Uuid> {
+    let members: BTreeMap<&str, &RawValue> = serde_json::from_slice(body).ok()?;
+    serde_json::from_str(members.get(member)?.get()).ok()
 }
 
 fn json(status: StatusCode, body: Vec<u8>) -> Response {

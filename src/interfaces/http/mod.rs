@@ -32,3 +32,4 @@ pub mod serve;
 pub mod state;
 pub mod user;
 pub mod values;
+pub mod words;

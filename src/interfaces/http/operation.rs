@@ -12,14 +12,10 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    openapi::Failures,
     problem::{Code, HandlerResult, Problem},
     state::App,
 };
 use crate::application::error::AppError;
-
-pub(super) const FAILURES: Failures =
-    &[("get_readyz", &[Code::DRAINING, Code::DATABASE_UNAVAILABLE, Code::CLOCK_SKEWED])];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_version))
@@ -39,6 +35,7 @@ pub(super) fn problem_pages() -> Router<App> {
 #[derive(Serialize, ToSchema)]
 struct StatusResponse {
     /// Always `ok`.
+    #[schema(pattern = "^ok$", example = "ok")]
     status: &'static str,
 }
 
@@ -50,7 +47,9 @@ async fn get_livez() -> Json<StatusResponse> {
 
 /// Whether requests can be served: the database answers, its schema is current, the server's clock agrees with the
 /// database's, and the server isn't stopping.
-#[utoipa::path(get, path = "/readyz", tag = "operation", responses((status = 200, body = StatusResponse)))]
+#[utoipa::path(get, path = "/readyz", tag = "operation",
+    extensions(("x-problems" = json!([Code::DRAINING, Code::DATABASE_UNAVAILABLE, Code::CLOCK_SKEWED]))),
+    responses((status = 200, body = StatusResponse)))]
 async fn get_readyz(State(app): State<App>) -> HandlerResult<Json<StatusResponse>> {
     if app.leaving.is_cancelled() {
         return Err(Problem::new(Code::DRAINING, "The server is stopping."));

@@ -16,22 +16,18 @@ use super::{
     booking::BookingResponse,
     gate::Gate,
     idempotency::Keyed,
-    openapi::Failures,
+    openapi::examples,
     problem::{Code, HandlerResult},
     query::{Id, Query, cursor, cursor_part},
     state::App,
     values::{Amount, Timestamp, private, to_json},
+    words::PaymentStatuses,
 };
 use crate::domain::{
     clock::Instant,
     id::{BookingId, PaymentId},
     payment::{Paid, Payment, PaymentState},
 };
-
-pub(super) const FAILURES: Failures = &[
-    ("pay", &[Code::BOOKING_NOT_FOUND, Code::INSUFFICIENT_POINTS, Code::BOOKING_NOT_PAYABLE, Code::HOLD_EXPIRED]),
-    ("get_payment", &[Code::PAYMENT_NOT_FOUND]),
-];
 
 pub(super) fn gated_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(pay))
@@ -64,6 +60,7 @@ struct PaidResponse {
     booking_id: Uuid,
     amount: Amount,
     /// Always `COMPLETED`.
+    #[schema(value_type = PaymentStatuses)]
     status: &'static str,
     /// What is left.
     balance: Amount,
@@ -93,7 +90,7 @@ struct PaymentResponse {
     payment_id: Uuid,
     booking_id: Uuid,
     amount: Amount,
-    /// `COMPLETED` or `REFUNDED`.
+    #[schema(value_type = PaymentStatuses)]
     status: &'static str,
     paid_at: Timestamp,
     refunded_at: Option<Timestamp>,
@@ -128,10 +125,15 @@ struct PaymentListResponse {
 ///
 /// Points, payment, booking, seats and queue token change together, or nothing does.
 #[utoipa::path(post, path = "/payments", tag = "payments",
+    extensions(("x-problems" = json!([
+        Code::BOOKING_NOT_FOUND, Code::INSUFFICIENT_POINTS, Code::BOOKING_NOT_PAYABLE, Code::HOLD_EXPIRED,
+    ]))),
     security(("accessToken" = [], "queueToken" = [])),
-    params(("Idempotency-Key" = String, Header, description = "A new one for each new intention.")),
+    params(("Idempotency-Key" = String, Header)),
     request_body = PayRequest,
-    responses((status = 201, body = PaidResponse)))]
+    responses((status = 201, body = PaidResponse,
+        headers(("Location" = String, description = "The payment.")),
+        examples(("paid" = (summary = "Paid", value = json!(examples::paid())))))))]
 async fn pay(
     State(app): State<App>,
     caller: Caller,
@@ -145,14 +147,15 @@ async fn pay(
         to_json(&PaidResponse::at(paid, clock.now()))
     })?;
     let reply = app.payments.pay(caller.user_id, gate.into_verdict(), body.value.booking_id, key).await?;
-    exchange.respond(reply)
+    exchange.located("/payments", "paymentId").respond(reply)
 }
 
 /// The caller's payments, newest first.
 #[utoipa::path(get, path = "/payments", tag = "payments", security(("accessToken" = [])),
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
-        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The nextCursor of the page before."),
     ),
     responses((status = 200, body = PaymentListResponse)))]
 async fn list_payments(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
@@ -166,7 +169,9 @@ async fn list_payments(State(app): State<App>, caller: Caller, mut query: Query)
 }
 
 /// One of the caller's payments.
-#[utoipa::path(get, path = "/payments/{paymentId}", tag = "payments", security(("accessToken" = [])),
+#[utoipa::path(get, path = "/payments/{paymentId}", tag = "payments",
+    extensions(("x-problems" = json!([Code::PAYMENT_NOT_FOUND]))),
+    security(("accessToken" = [])),
     params(("paymentId" = Uuid, Path)),
     responses((status = 200, body = PaymentResponse)))]
 async fn get_payment(

@@ -15,18 +15,16 @@ use super::{
     auth::Caller,
     body::{Body, FromBody, Object, optionally},
     idempotency::Keyed,
-    openapi::Failures,
     problem::{Code, HandlerResult},
     query::{Query, cursor, cursor_part},
     state::App,
-    values::{Amount, Timestamp, none_match_lists, private, strong_etag, to_json},
+    values::{Amount, ChargeAmountRequest, Timestamp, none_match_lists, private, strong_etag, to_json},
+    words::TransactionTypes,
 };
 use crate::domain::{
     point::{LedgerEntry, LedgerKind, Wallet},
     points::Points,
 };
-
-pub(super) const FAILURES: Failures = &[("charge_points", &[Code::BALANCE_LIMIT_EXCEEDED, Code::PRECONDITION_FAILED])];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -62,10 +60,10 @@ impl From<Wallet> for WalletResponse {
 #[schema(rename_all = "camelCase")]
 struct ChargeRequest {
     /// More than 0, at most 10,000,000.
-    #[schema(value_type = String, pattern = r"^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$", example = "50000")]
+    #[schema(value_type = ChargeAmountRequest, example = "50000")]
     amount: Points,
     /// How it is paid for: a note, nothing is called.
-    #[schema(nullable = true, max_length = 50, example = "CARD")]
+    #[schema(nullable = true, min_length = 1, max_length = 50, example = "CARD")]
     #[expect(dead_code, reason = "accepted for clients that send it, and documented; nothing depends on it")]
     payment_method: Option<String>,
 }
@@ -98,6 +96,7 @@ impl FromBody for ChargeRequest {
 struct ChargeResponse {
     transaction_id: Uuid,
     /// Always `CHARGE`.
+    #[schema(value_type = TransactionTypes)]
     r#type: &'static str,
     amount: Amount,
     balance: Amount,
@@ -123,7 +122,7 @@ impl From<&LedgerEntry> for ChargeResponse {
 #[serde(rename_all = "camelCase")]
 struct TransactionResponse {
     transaction_id: Uuid,
-    /// `CHARGE`, `PAYMENT` or `REFUND`.
+    #[schema(value_type = TransactionTypes)]
     r#type: &'static str,
     /// Negative for a payment.
     amount: Amount,
@@ -169,7 +168,7 @@ struct TransactionListResponse {
     params(("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has.")),
     responses(
         (status = 200, body = WalletResponse, headers(("ETag" = String, description = "The version."))),
-        (status = 304, description = "The balance is what the client has."),
+        (status = 304, description = "The balance is what the client has.", headers(("ETag" = String, description = "The version."))),
     ))]
 async fn get_points(State(app): State<App>, caller: Caller, headers: HeaderMap) -> HandlerResult<Response> {
     let wallet = app.points.balance(caller.user_id).await?;
@@ -186,9 +185,11 @@ async fn get_points(State(app): State<App>, caller: Caller, headers: HeaderMap) 
 ///
 /// Charges with different keys all succeed, however many at once. With `If-Match`, only if the balance still has the
 /// version that was read.
-#[utoipa::path(post, path = "/points/charges", tag = "points", security(("accessToken" = [])),
+#[utoipa::path(post, path = "/points/charges", tag = "points",
+    extensions(("x-problems" = json!([Code::BALANCE_LIMIT_EXCEEDED, Code::PRECONDITION_FAILED]))),
+    security(("accessToken" = [])),
     params(
-        ("Idempotency-Key" = String, Header, description = "A new one for each new intention."),
+        ("Idempotency-Key" = String, Header),
         ("If-Match" = Option<String>, Header, description = "The ETag of the balance that was read."),
     ),
     request_body = ChargeRequest,
@@ -213,7 +214,8 @@ async fn charge_points(
 #[utoipa::path(get, path = "/points/transactions", tag = "points", security(("accessToken" = [])),
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
-        ("cursor" = Option<String>, Query, description = "The nextCursor of the page before."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The nextCursor of the page before."),
     ),
     responses((status = 200, body = TransactionListResponse)))]
 async fn list_point_transactions(

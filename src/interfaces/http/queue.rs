@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -13,18 +13,17 @@ use super::{
     auth::Caller,
     body::{Body, FromBody, Object},
     gate::{text_of, token_of},
-    openapi::Failures,
+    openapi::examples,
     problem::{Code, HandlerResult},
     rate_limit::{Join, Within},
     state::App,
     values::{Timestamp, private},
+    words::QueueTokenStatuses,
 };
 use crate::{
     application::queue::{Place, PlaceStatus},
     domain::{clock::seconds_left, id::ConcertId, queue::Ending},
 };
-
-pub(super) const FAILURES: Failures = &[("join_queue", &[Code::CONCERT_NOT_FOUND, Code::SALES_CLOSED])];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(join_queue)).routes(routes!(get_queue_token, leave_queue))
@@ -52,7 +51,7 @@ pub(super) struct QueueTokenResponse {
     /// To be sent in the header `Queue-Token`.
     queue_token: String,
     concert_id: u64,
-    /// `SCHEDULED`, `WAITING`, `ACTIVE`; at the end `COMPLETED`, `EXPIRED` or `LEFT`.
+    #[schema(value_type = QueueTokenStatuses)]
     status: &'static str,
     /// 1 for the next to be admitted, 0 when `ACTIVE`, null when there is no place.
     position: Option<u32>,
@@ -112,11 +111,16 @@ impl From<Place> for QueueTokenResponse {
 ///
 /// Joining again gives the same token and place: it never moves anybody. Once the last performance of the concert has
 /// begun, nobody joins: 409 `SALES_CLOSED`.
-#[utoipa::path(post, path = "/queue/tokens", tag = "queue", security(("accessToken" = [])),
+#[utoipa::path(post, path = "/queue/tokens", tag = "queue",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::SALES_CLOSED, Code::RATE_LIMITED]))),
+    security(("accessToken" = [])),
     request_body = JoinRequest,
     responses(
-        (status = 201, body = QueueTokenResponse, description = "A new place."),
-        (status = 200, body = QueueTokenResponse, description = "The place the caller has."),
+        (status = 201, body = QueueTokenResponse, description = "A new place.",
+            headers(("Location" = String, description = "What has become of it.")),
+            examples(("waiting" = (summary = "To be waited for", value = json!(examples::queue_token("WAITING")))))),
+        (status = 200, body = QueueTokenResponse, description = "The place the caller has.",
+            examples(("waiting" = (summary = "To be waited for", value = json!(examples::queue_token("WAITING")))))),
     ))]
 async fn join_queue(
     State(app): State<App>,
@@ -126,14 +130,18 @@ async fn join_queue(
 ) -> HandlerResult<Response> {
     let (place, created) = app.queue.join(caller.user_id, body.value.concert_id).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, private(QueueTokenResponse::from(place))).into_response())
+    let location = created.then_some([(header::LOCATION, HeaderValue::from_static("/api/v1/queue/tokens/current"))]);
+    Ok((status, location, private(QueueTokenResponse::from(place))).into_response())
 }
 
 /// What has become of a queue token.
 ///
 /// Ask again after `pollAfterSeconds`. Whoever is admitted must ask once, or use the token, within `claimSeconds`.
 #[utoipa::path(get, path = "/queue/tokens/current", tag = "queue", security(("queueToken" = [])),
-    responses((status = 200, body = QueueTokenResponse)))]
+    responses((status = 200, body = QueueTokenResponse, examples(
+        ("waiting" = (summary = "To be waited for", value = json!(examples::queue_token("WAITING")))),
+        ("active" = (summary = "It is this user's turn", value = json!(examples::queue_token("ACTIVE")))),
+    ))))]
 async fn get_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<impl IntoResponse> {
     let place = app.queue.current(text_of(&headers)?).await?;
     Ok(private(QueueTokenResponse::from(place)))

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use axum::{
     Router,
+    body::Bytes,
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
     middleware::from_fn_with_state,
+    response::Redirect,
+    routing::get,
 };
 use tower_http::{
     compression::{
@@ -14,16 +17,17 @@ use tower_http::{
     },
     cors::{AllowOrigin, CorsLayer},
 };
-use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
     admin, booking, concert, draw, event, gate,
     middleware::{answer, attend},
-    openapi, operation, payment, point, queue, queue_events, seat, seat_events,
+    openapi::{self, DemoAccounts, Document},
+    operation, payment, point, queue, queue_events, seat, seat_events,
     state::{App, HttpSettings},
     user,
+    values::to_json,
 };
 
 /// Where the API begins.
@@ -52,13 +56,13 @@ fn open_routes() -> OpenApiRouter<App> {
         .merge(event::routes())
 }
 
-/// The OpenAPI document.
-pub fn document() -> OpenApi {
+/// The OpenAPI document; with `demo`, the one of a server for demonstration.
+pub fn document(demo: Option<&DemoAccounts>) -> Document {
     let api = OpenApiRouter::new()
         .nest(BASE_PATH, gated_routes().merge(open_routes()))
         .merge(operation::probes())
         .merge(operation::routes());
-    openapi::complete(api.into_openapi())
+    openapi::complete(api.into_openapi(), demo)
 }
 
 /// The whole server.
@@ -75,11 +79,10 @@ pub fn build_router(app: App) -> Router {
     let (routes, _) = api.split_for_parts();
     // Whoever asks: a wrong method isn't the gate's business.
     let routes = routes.method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED);
-    let swagger = Router::from(SwaggerUi::new("/swagger-ui").url("/api-docs/openapi.json", document()));
     let routes = routes
         .merge(operation::problem_pages())
         .with_state(app.clone())
-        .merge(swagger.layer(compression()))
+        .merge(documentation(app.settings.demo.as_ref()).layer(compression()))
         .layer(from_fn_with_state(app.clone(), answer));
     let settings = &app.settings;
     let routes = if settings.cors_allowed_origins.is_empty() { routes } else { routes.layer(cors(settings)) };
@@ -94,6 +97,17 @@ pub fn build_operations_router(app: App) -> Router {
         .with_state(app.clone())
         .layer(from_fn_with_state(app.clone(), answer))
         .layer(from_fn_with_state(app, attend))
+}
+
+/// The OpenAPI document, and Swagger UI, which shows it. Tokens are kept over a reload.
+fn documentation(demo: Option<&DemoAccounts>) -> Router {
+    const DOCUMENT: &str = "/api-docs/openapi.json";
+    let document = Bytes::from(to_json(&document(demo)));
+    let config = Config::new([DOCUMENT]).persist_authorization(true).display_request_duration(true);
+    let page = Router::from(SwaggerUi::new("/swagger-ui").config(config));
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    page.route(DOCUMENT, get(async move || (content_type, document)))
+        .route("/", get(async || Redirect::to("/swagger-ui/")))
 }
 
 /// For answers that may be large. What is a stream, or has a strong entity tag, stays as it is.
@@ -124,6 +138,9 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
             name("queue-token"),
             name("x-request-id"),
             name("last-event-id"),
+            // A page may take part in a trace.
+            name("traceparent"),
+            name("tracestate"),
         ])
         .expose_headers([
             header::ETAG,

@@ -11,11 +11,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     gate::ActiveToken,
-    openapi::Failures,
     problem::{Code, HandlerResult},
     query::{Id, Query},
     state::App,
     values::{Amount, none_match_lists, shared, strong_etag, to_json},
+    words::SeatStatuses,
 };
 use crate::{
     application::concert::SeatMap,
@@ -24,8 +24,6 @@ use crate::{
         id::PerformanceId,
     },
 };
-
-pub(super) const FAILURES: Failures = &[("get_seat_map", &[Code::PERFORMANCE_NOT_FOUND])];
 
 pub(super) fn gated_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_seat_map))
@@ -69,8 +67,7 @@ struct SeatResponse {
     #[schema(example = "R")]
     grade: String,
     price: Amount,
-    /// `AVAILABLE`, `HELD` or `SOLD`.
-    #[schema(example = "AVAILABLE")]
+    #[schema(value_type = SeatStatuses)]
     status: String,
 }
 
@@ -105,16 +102,17 @@ pub fn write_seat(seat: &Seat, text: &mut String) {
 ///
 /// Ask again with `If-None-Match`: while nothing has changed, the answer is empty.
 #[utoipa::path(get, path = "/performances/{performanceId}/seats", tag = "seats",
+    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND]))),
     security(("accessToken" = [], "queueToken" = [])),
     params(
         ("performanceId" = u64, Path, description = "Of the concert that the queue token is for."),
-        ("status" = Option<String>, Query, description = "Only the seats that are `AVAILABLE`, `HELD` or `SOLD`.",
-            example = "AVAILABLE"),
+        ("status" = Option<SeatStatuses>, Query, description = "Only the seats of this status."),
         ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
     ),
     responses(
         (status = 200, body = SeatMapResponse, headers(("ETag" = String, description = "Stands for the whole state."))),
-        (status = 304, description = "The seats are what the client has."),
+        (status = 304, description = "The seats are what the client has.",
+            headers(("ETag" = String, description = "Stands for the whole state."))),
     ))]
 async fn get_seat_map(
     State(app): State<App>,

@@ -17,7 +17,6 @@ use super::{
     auth::bearer,
     event_stream::{KEEP_ALIVE, OpenStream, RETRY, last_event_id, require_serving, stream_headers, until_stopping},
     gate::{ActiveToken, token_of},
-    openapi::Failures,
     problem::{Code, HandlerResult},
     query::Id,
     seat::{name, present},
@@ -34,8 +33,6 @@ use crate::{
         id::{PerformanceId, SeatId},
     },
 };
-
-pub(super) const FAILURES: Failures = &[("follow_seat_map", &[Code::PERFORMANCE_NOT_FOUND])];
 
 pub(super) fn gated_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(follow_seat_map))
@@ -79,6 +76,7 @@ struct ChangedSeat {
 /// told last is right. A comment comes every 15 seconds. The stream ends soon after the queue token, the access token
 /// or the login has, and when the server stops: open another with fresh tokens.
 #[utoipa::path(get, path = "/performances/{performanceId}/seats/events", tag = "seats",
+    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND]))),
     security(("accessToken" = [], "queueToken" = [])),
     params(
         ("performanceId" = u64, Path, description = "Of the concert that the queue token is for."),

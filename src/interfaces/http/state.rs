@@ -6,7 +6,8 @@ use axum::http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    address::ProxySettings, event_stream::StreamLimits, middleware::ConcurrencyLimits, rate_limit::RateLimits,
+    address::ProxySettings, event_stream::StreamLimits, middleware::ConcurrencyLimits, openapi::DemoAccounts,
+    rate_limit::RateLimits,
 };
 use crate::{
     application::{
@@ -75,6 +76,8 @@ pub struct HttpSettings {
     pub operations_apart: bool,
     /// Which origins' pages may call the server; `*` for any.
     pub cors_allowed_origins: Vec<String>,
+    /// The accounts of a server for demonstration; `None` on any other.
+    pub demo: Option<DemoAccounts>,
     /// Whose word about clients' addresses is taken.
     pub proxies: ProxySettings,
 }

@@ -14,11 +14,11 @@ use super::{
     address::ClientNetwork,
     auth::Caller,
     body::{Body, FromBody, Object},
-    openapi::Failures,
     problem::{Code, HandlerResult},
     rate_limit::{LogIn, Refresh, SignUp, Within},
     state::App,
     values::{Timestamp, private},
+    words::Roles,
 };
 use crate::{
     application::user::{ProfileInfo, TokensInfo},
@@ -27,13 +27,6 @@ use crate::{
         user::{Password, Role},
     },
 };
-
-pub(super) const FAILURES: Failures = &[
-    ("sign_up", &[Code::EMAIL_TAKEN]),
-    ("log_in", &[Code::INVALID_CREDENTIALS]),
-    ("refresh_tokens", &[Code::INVALID_REFRESH_TOKEN]),
-    ("delete_account", &[Code::USER_HAS_LIVE_BOOKINGS]),
-];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -54,7 +47,7 @@ struct SignUpRequest {
     /// Any characters.
     #[schema(value_type = String, format = Password, min_length = 10, max_length = 128, example = "correct horse battery")]
     password: Password,
-    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Jin")]
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "Jin")]
     name: Name,
 }
 
@@ -106,7 +99,7 @@ impl FromBody for RefreshRequest {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct RenameRequest {
-    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Jin Park")]
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "Jin Park")]
     name: Name,
 }
 
@@ -126,8 +119,7 @@ struct ProfileResponse {
     email: String,
     #[schema(example = "Jin")]
     name: String,
-    /// `USER` or `ADMIN`.
-    #[schema(example = "USER")]
+    #[schema(value_type = Roles)]
     role: &'static str,
     created_at: Timestamp,
 }
@@ -154,7 +146,7 @@ struct TokensResponse {
     /// For the header `Authorization: Bearer <accessToken>`.
     access_token: String,
     /// Always `Bearer`.
-    #[schema(example = "Bearer")]
+    #[schema(pattern = "^Bearer$", example = "Bearer")]
     token_type: &'static str,
     /// How many seconds the access token works.
     #[schema(example = 3_600)]
@@ -182,6 +174,7 @@ impl From<TokensInfo> for TokensResponse {
 
 /// Makes an account.
 #[utoipa::path(post, path = "/users", tag = "users",
+    extensions(("x-problems" = json!([Code::EMAIL_TAKEN, Code::RATE_LIMITED]))),
     request_body = SignUpRequest,
     responses((status = 201, body = ProfileResponse, headers(("Location" = String, description = "The account.")))))]
 async fn sign_up(
@@ -200,6 +193,7 @@ async fn sign_up(
 /// An unknown address and a wrong password get the same answer; after too many of them the account can't be tried for a
 /// while (`RATE_LIMITED`).
 #[utoipa::path(post, path = "/auth/login", tag = "users",
+    extensions(("x-problems" = json!([Code::INVALID_CREDENTIALS, Code::RATE_LIMITED]))),
     request_body = LogInRequest,
     responses((status = 200, body = TokensResponse)))]
 async fn log_in(
@@ -218,6 +212,7 @@ async fn log_in(
 /// doesn't end a session. Later use ends the session with all its tokens: a client has copied it. A session ends
 /// `SESSION_MAX_DAYS` (90) after its login, however often it is refreshed.
 #[utoipa::path(post, path = "/auth/refresh", tag = "users",
+    extensions(("x-problems" = json!([Code::INVALID_REFRESH_TOKEN, Code::RATE_LIMITED]))),
     request_body = RefreshRequest,
     responses((status = 200, body = TokensResponse)))]
 async fn refresh_tokens(
@@ -264,7 +259,9 @@ async fn rename(
 ///
 /// Its sessions end, its tokens leave every queue, its wallet closes, and its personal data is erased. Refused while it
 /// has live bookings: held ones, or confirmed ones for performances that haven't ended (six hours after their start).
-#[utoipa::path(delete, path = "/users/me", tag = "users", security(("accessToken" = [])),
+#[utoipa::path(delete, path = "/users/me", tag = "users",
+    extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS]))),
+    security(("accessToken" = [])),
     responses((status = 204, description = "The account is gone.")))]
 async fn delete_account(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {
     app.users.delete_account(caller.user_id).await?;

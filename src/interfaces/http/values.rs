@@ -12,7 +12,7 @@ use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type},
+    openapi::{KnownFormat, ObjectBuilder, OneOfBuilder, RefOr, Schema, SchemaFormat, Type},
 };
 
 use super::problem::HandlerResult;
@@ -83,6 +83,41 @@ impl ToSchema for Amount {
     fn name() -> Cow<'static, str> {
         "Amount".into()
     }
+}
+
+/// Amounts as requests give them, for the OpenAPI document: a decimal string, or a number written as such a decimal.
+macro_rules! amounts {
+    ($($(#[doc = $doc:literal])+ $name:ident: $pattern:literal, $minimum:ident = 0, maximum = $maximum:literal;)+) => {
+        $($(#[doc = $doc])+
+        #[derive(Debug)]
+        pub enum $name {}
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some($pattern));
+                let number = ObjectBuilder::new().schema_type(Type::Number);
+                let number = number.$minimum(Some(0)).maximum(Some($maximum)).multiple_of(Some(0.01));
+                OneOfBuilder::new().description(Some(concat!($($doc),+).trim())).item(text).item(number).into()
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+        })+
+    };
+}
+
+amounts! {
+    /// Points: a decimal string, or a number without an exponent, with at most two decimals.
+    AmountRequest: r"^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$", minimum = 0, maximum = 9_999_999_999_999.99;
+    /// Points, more than 0 and at most 10,000,000: a decimal string, or a number without an exponent.
+    ChargeAmountRequest:
+        r"^(0\.(0[1-9]|[1-9][0-9]?)|[1-9][0-9]{0,6}(\.[0-9]{1,2})?|10000000(\.00?)?)$",
+        exclusive_minimum = 0, maximum = 10_000_000.0;
+    /// A seat's price, at most 9,999,999,999.99: a decimal string, or a number without an exponent.
+    PriceRequest: r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,2})?$", minimum = 0, maximum = 9_999_999_999.99;
 }
 
 /// JSON bytes.

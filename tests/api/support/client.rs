@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::Events;
+use super::{Events, document};
 
 /// Sends requests through a server's routes, without a socket.
 #[derive(Clone)]
@@ -118,11 +118,14 @@ impl Client {
 
     /// Sends a request as it stands: no header is added.
     pub(crate) async fn send_request(&self, request: Request<Body>) -> Reply {
-        let name = format!("{} {}", request.method(), request.uri());
+        let (method, path) = (request.method().clone(), request.uri().to_string());
         let response = self.router.clone().oneshot(request).await.expect("the router never fails");
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("the body is whole");
-        Reply { request: name, status: parts.status, headers: parts.headers, bytes: bytes.to_vec() }
+        let request = format!("{method} {path}");
+        let reply = Reply { request, status: parts.status, headers: parts.headers, bytes: bytes.to_vec() };
+        document::check(&method, &path, &reply);
+        reply
     }
 
     // What buyers do.

@@ -3,6 +3,7 @@
 mod app;
 mod client;
 mod connection;
+mod document;
 mod events;
 mod processes;
 mod race;
@@ -15,6 +16,7 @@ mod wire;
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
 pub(crate) use connection::{Connection, serving, serving_operations_apart};
+pub(crate) use document::wrong_examples;
 pub(crate) use events::{Events, StreamEvent};
 pub(crate) use processes::Process;
 pub(crate) use race::{Die, race, tally};

@@ -13,6 +13,8 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::mpsc};
 
+use super::document::check_event;
+
 /// A request that came.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
@@ -85,11 +87,13 @@ impl Receiver {
 
     /// The next request; waits for it.
     pub(crate) async fn next(&mut self) -> Received {
-        self.received.recv().await.expect("the receiver runs")
+        let received = self.received.recv().await.expect("the receiver runs");
+        check_event(&received);
+        received
     }
 
     /// What has come by now.
     pub(crate) fn drain(&mut self) -> Vec<Received> {
-        std::iter::from_fn(|| self.received.try_recv().ok()).collect()
+        std::iter::from_fn(|| self.received.try_recv().ok()).inspect(check_event).collect()
     }
 }

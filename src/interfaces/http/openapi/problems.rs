@@ -1,0 +1,296 @@
+//! What each operation can refuse: a schema for each code, and the codes of each operation with examples.
+//!
+//! A handler declares the codes that are its own beside itself, in the extension `x-problems` of its annotation; those
+//! that follow from an operation's form are in [`implied`]. Every test that goes through a client compares what was
+//! answered with this list.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{BEARER, QUEUE_TOKEN, schemas::referenced};
+use crate::{
+    domain::{
+        id::SeatId,
+        points::Points,
+        refusal::{ConflictReason, Refusal, SeatConflict},
+    },
+    interfaces::http::{
+        context::RequestContext,
+        problem::{Code, FieldError, Problem},
+        words::{ConflictReasons, Words},
+    },
+};
+
+/// What no operation fails with: a request that is answered so never came to one.
+pub const OF_NO_OPERATION: [Code; 5] =
+    [Code::NOT_FOUND, Code::METHOD_NOT_ALLOWED, Code::NOT_ACCEPTABLE, Code::URI_TOO_LONG, Code::HEADERS_TOO_LARGE];
+
+/// The extension of an operation in which its handler lists the codes it can fail with. It isn't published.
+const PROBLEMS: &str = "x-problems";
+
+/// Defines a schema for each code, and one for all of them.
+pub(super) fn define(document: &mut Value) {
+    let schemas = &mut document["components"]["schemas"];
+    let codes: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
+    let description = "What a problem means, for machines: one code for each meaning.";
+    schemas["ProblemCode"] = json!({"type": "string", "description": description, "enum": codes});
+    schemas["Problem"] = problem();
+    schemas["FieldError"] = json!({
+        "type": "object",
+        "description": "A bad field of a body, or a bad parameter of a query or a header.",
+        "properties": {
+            "pointer": {"type": "string", "description": "The field, as a JSON pointer.", "examples": ["/seatIds/0"]},
+            "parameter": {"type": "string", "description": "The parameter.", "examples": ["limit"]},
+            "message": {"type": "string", "description": "What is wrong with it."},
+        },
+        "required": ["message"],
+    });
+    schemas["SeatConflict"] = json!({
+        "type": "object",
+        "description": "A seat that can't be had.",
+        "properties": {
+            "seatId": {"type": "integer", "format": "int64", "minimum": 1, "examples": [41]},
+            "reason": {"type": "string", "enum": ConflictReasons::ALL},
+        },
+        "required": ["seatId", "reason"],
+    });
+    for code in Code::ALL.iter().filter(|code| !OF_NO_OPERATION.contains(code)) {
+        // An enum of one rather than a constant: generators of clients can merge it with the enum of all.
+        let mut further = json!({
+            "type": "object",
+            "properties": {"code": {"type": "string", "enum": [code.name()]}},
+            "required": ["code"],
+        });
+        for (name, member, is_always_there) in further_members(*code) {
+            further["properties"][name] = member;
+            if let (true, Some(required)) = (is_always_there, further["required"].as_array_mut()) {
+                required.push(name.into());
+            }
+        }
+        schemas[schema_name(*code)] = json!({
+            "description": format!("{}: `{}`, status {}.", code.title(), code.name(), code.status().as_u16()),
+            "allOf": [{"$ref": "#/components/schemas/Problem"}, further],
+        });
+    }
+}
+
+/// The members that every problem has.
+fn problem() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    json!({
+        "type": "object",
+        "description": "Why a request was refused (RFC 9457). Nothing was changed.",
+        "properties": {
+            "type": {"type": "string", "format": "uri-reference", "description": "The page that explains the code."},
+            "title": text("The code, as people write."),
+            "status": {"type": "integer", "format": "int32"},
+            "detail": text("A sentence for people."),
+            "instance": text("The request's path."),
+            "code": {"$ref": "#/components/schemas/ProblemCode"},
+            "requestId": text("Names the request in the server's log."),
+        },
+        "required": ["type", "title", "status", "detail", "instance", "code", "requestId"],
+    })
+}
+
+/// What a problem of this code says besides: name, schema, and whether it is always there.
+fn further_members(code: Code) -> Vec<(&'static str, Value, bool)> {
+    let list = |name: &str| json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}});
+    let amount = || json!({"$ref": "#/components/schemas/Amount"});
+    let count = |minimum: u32| json!({"type": "integer", "format": "int32", "minimum": minimum});
+    match code {
+        Code::VALIDATION_FAILED => vec![("errors", list("FieldError"), true)],
+        Code::SEATS_UNAVAILABLE => vec![("conflicts", list("SeatConflict"), true)],
+        Code::INSUFFICIENT_POINTS => vec![("balance", amount(), true), ("required", amount(), true)],
+        Code::SEAT_LIMIT_EXCEEDED => vec![("limit", count(1), true), ("live", count(0), true)],
+        Code::QUEUE_TOKEN_NOT_ACTIVE => {
+            let position = json!({"type": ["integer", "null"], "format": "int32", "minimum": 1});
+            vec![("position", position, true), ("pollAfterSeconds", count(1), true)]
+        }
+        Code::RATE_LIMITED => vec![("limit", json!({"type": "string", "description": "The limit's name."}), false)],
+        _ => vec![],
+    }
+}
+
+/// `SeatsUnavailableProblem` for `SEATS_UNAVAILABLE`.
+fn schema_name(code: Code) -> String {
+    let word = |word: &str| format!("{}{}", &word[..1], word[1..].to_lowercase());
+    code.name().split('_').map(word).chain(["Problem".to_owned()]).collect()
+}
+
+/// Adds the responses of an operation's failures, one a status.
+pub(super) fn add(path: &str, operation: &mut Value, schemas: &Value) {
+    let declared = operation.as_object_mut().and_then(|operation| operation.remove(PROBLEMS)).unwrap_or_default();
+    let mut names = Vec::new();
+    collect(&declared, &mut names);
+    let implied = implied(operation);
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in Code::ALL.iter().filter(|code| implied.contains(code) || names.contains(&code.name())) {
+        by_status.entry(code.status().as_u16()).or_default().push(*code);
+    }
+    for (status, codes) in by_status {
+        operation["responses"][status.to_string()] = response(path, operation, &codes, schemas);
+    }
+}
+
+/// The names in a list of codes, which may hold lists.
+fn collect<'a>(declared: &'a Value, names: &mut Vec<&'a str>) {
+    match declared {
+        Value::Array(codes) => codes.iter().for_each(|code| collect(code, names)),
+        code => names.extend(code.as_str()),
+    }
+}
+
+/// What reading a body can fail with.
+pub const OF_BODIES: [Code; 4] =
+    [Code::MALFORMED_REQUEST, Code::PAYLOAD_TOO_LARGE, Code::UNSUPPORTED_MEDIA_TYPE, Code::VALIDATION_FAILED];
+
+/// What an operation can fail with because of its form.
+fn implied(operation: &Value) -> Vec<Code> {
+    let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+    let has = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
+    let has_query = parameters.iter().any(|parameter| parameter["in"] == "query");
+    let is = |tag: &str| operation["tags"].as_array().is_some_and(|tags| tags.iter().any(|name| name == tag));
+    let needs =
+        |scheme: &str| operation["security"].as_array().is_some_and(|all| all.iter().any(|one| !one[scheme].is_null()));
+    let mut codes = Vec::new();
+    if !is("operation") {
+        codes.extend([Code::INTERNAL, Code::OVERLOADED, Code::DATABASE_UNAVAILABLE, Code::DRAINING, Code::TIMEOUT]);
+    }
+    if needs(BEARER) {
+        codes.push(Code::UNAUTHENTICATED);
+    }
+    if is("administration") {
+        codes.push(Code::FORBIDDEN);
+    }
+    if needs(QUEUE_TOKEN) {
+        codes.extend([Code::QUEUE_TOKEN_REQUIRED, Code::QUEUE_TOKEN_INVALID]);
+    }
+    if needs(QUEUE_TOKEN) && needs(BEARER) {
+        codes.extend([
+            Code::QUEUE_TOKEN_NOT_YOURS,
+            Code::QUEUE_TOKEN_WRONG_CONCERT,
+            Code::QUEUE_TOKEN_NOT_ACTIVE,
+            Code::QUEUE_TOKEN_EXPIRED,
+        ]);
+    }
+    if needs(BEARER) || needs(QUEUE_TOKEN) {
+        // A token that was sent twice.
+        codes.push(Code::MALFORMED_REQUEST);
+    }
+    if !operation["requestBody"].is_null() {
+        codes.extend(OF_BODIES);
+    }
+    if has_query {
+        codes.push(Code::VALIDATION_FAILED);
+    }
+    if has("cursor") {
+        codes.push(Code::MALFORMED_REQUEST);
+    }
+    if has("Idempotency-Key") {
+        codes.extend([Code::IDEMPOTENCY_KEY_REQUIRED, Code::IDEMPOTENCY_KEY_REUSED, Code::IDEMPOTENCY_IN_PROGRESS]);
+    }
+    codes
+}
+
+fn response(path: &str, operation: &Value, codes: &[Code], schemas: &Value) -> Value {
+    let names: Vec<_> = codes.iter().map(|code| format!("`{}`", code.name())).collect();
+    let schema = |code: &Code| json!({"$ref": format!("#/components/schemas/{}", schema_name(*code))});
+    let schema = match codes {
+        [code] => schema(code),
+        codes => json!({"oneOf": codes.iter().map(schema).collect::<Vec<_>>()}),
+    };
+    let examples: BTreeMap<_, _> = codes
+        .iter()
+        .map(|code| (code.name(), json!({"summary": code.title(), "value": example(path, operation, *code, schemas)})))
+        .collect();
+    json!({
+        "description": names.join(", "),
+        "content": {"application/problem+json": {"schema": schema, "examples": examples}},
+    })
+}
+
+/// A problem as the server answers it.
+fn example(path: &str, operation: &Value, code: Code, schemas: &Value) -> Value {
+    let filled = path.split('/').map(|part| match part {
+        "{concertId}" | "{performanceId}" => "1",
+        part if part.starts_with('{') => "01939e6b-0c5e-7c6e-9d0a-3f1f2a6f7b10",
+        part => part,
+    });
+    let uri = filled.collect::<Vec<_>>().join("/").parse().unwrap_or_default();
+    let request_id = "01939e6b-0c5e-7c6e-9d0a-3f1f2a6f7b11".into();
+    let context = RequestContext { request_id, uri, ..RequestContext::default() };
+    let problem = match code {
+        Code::VALIDATION_FAILED => Problem::validation(&[field_error(operation, schemas)]),
+        Code::QUEUE_TOKEN_NOT_ACTIVE => Problem::new(code, "It is not your turn yet.")
+            .with("position", 1_234.into())
+            .with("pollAfterSeconds", 5.into()),
+        Code::RATE_LIMITED => Problem::rate_limited(3).with("limit", "logins-per-address".into()),
+        code => refusals()
+            .into_iter()
+            .map(Problem::from)
+            .find(|problem| problem.code() == code)
+            .unwrap_or_else(|| Problem::new(code, code.title())),
+    };
+    serde_json::from_slice(&problem.body(&context)).unwrap_or_default()
+}
+
+/// What can be wrong with a request of an operation.
+fn field_error(operation: &Value, schemas: &Value) -> FieldError {
+    let schema = referenced(&operation["requestBody"]["content"]["application/json"]["schema"], schemas);
+    let required = schema["required"].as_array().and_then(|names| names.first()?.as_str());
+    let has_limit = operation["parameters"]
+        .as_array()
+        .is_some_and(|parameters| parameters.iter().any(|parameter| parameter["name"] == "limit"));
+    match required {
+        Some(name) => FieldError::pointer(format!("/{name}"), "is required"),
+        None if has_limit => FieldError::parameter("limit", "must be a whole number from 1 to 100"),
+        None => FieldError::pointer("/x", "is unknown"),
+    }
+}
+
+/// One refusal of each kind that an example shows.
+fn refusals() -> Vec<Refusal> {
+    let conflict = |seat_id, reason| SeatConflict { seat_id: SeatId(seat_id), reason };
+    let points = |text: &str| text.parse().unwrap_or(Points::ZERO);
+    vec![
+        Refusal::Unauthenticated,
+        Refusal::InvalidCredentials,
+        Refusal::InvalidRefreshToken,
+        Refusal::Forbidden,
+        Refusal::EmailTaken,
+        Refusal::UserHasLiveBookings,
+        Refusal::QueueTokenRequired,
+        Refusal::QueueTokenInvalid,
+        Refusal::QueueTokenNotYours,
+        Refusal::QueueTokenWrongConcert,
+        Refusal::QueueTokenExpired,
+        Refusal::ConcertNotFound,
+        Refusal::DrawNotFound,
+        Refusal::PerformanceNotFound,
+        Refusal::SeatNotFound,
+        Refusal::BookingNotFound,
+        Refusal::PaymentNotFound,
+        Refusal::VenueNotFound,
+        Refusal::EventNotFound,
+        Refusal::WebhookNotFound,
+        Refusal::SeatsUnavailable {
+            requested: 3,
+            conflicts: vec![conflict(41, ConflictReason::Held), conflict(42, ConflictReason::Sold)],
+        },
+        Refusal::SeatLimitExceeded { limit: 4, live: 3 },
+        Refusal::SalesClosed,
+        Refusal::HoldAlreadyExtended,
+        Refusal::HoldExpired,
+        Refusal::BookingNotPayable { status: "CANCELLED" },
+        Refusal::BookingNotCancellable,
+        Refusal::RefundWindowClosed { cutoff_hours: 24 },
+        Refusal::ConcertHasBookings,
+        Refusal::InsufficientPoints { balance: points("1000"), required: points("110000") },
+        Refusal::BalanceLimitExceeded,
+        Refusal::PreconditionFailed { version: 7 },
+        Refusal::IdempotencyKeyReused,
+        Refusal::IdempotencyInProgress,
+    ]
+}

@@ -1,0 +1,57 @@
+//! Types, made exact: what is always there, what is never null, what is refused.
+
+use serde_json::{Map, Value, json};
+
+use super::members;
+
+/// Completes every schema that utoipa derived.
+pub(super) fn make_exact(document: &mut Value) {
+    let schemas = &mut document["components"]["schemas"];
+    let derived = schemas.clone();
+    for (name, schema) in members(schemas) {
+        flatten(schema, &derived);
+        if name.ends_with("Request") && schema["properties"].is_object() {
+            // Request types take no unknown fields.
+            schema["additionalProperties"] = false.into();
+        } else if let Some(properties) = schema["properties"].as_object() {
+            // Answers always carry all their fields, also those that may be null.
+            schema["required"] = properties.keys().cloned().collect();
+        }
+    }
+}
+
+/// One object instead of `allOf` its parts, as the flattened fields of a struct are written.
+fn flatten(schema: &mut Value, derived: &Value) {
+    let Some(parts) = schema["allOf"].as_array() else { return };
+    let mut properties = Map::new();
+    for part in parts {
+        let part = referenced(part, derived);
+        properties.extend(part["properties"].as_object().cloned().unwrap_or_default());
+    }
+    let description = schema["description"].clone();
+    *schema = json!({"type": "object", "description": description, "properties": properties});
+}
+
+/// The schema that is meant: itself, or the one that it refers to.
+pub(super) fn referenced<'a>(schema: &'a Value, schemas: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
+        Some(name) => &schemas[name],
+        None => schema,
+    }
+}
+
+/// Takes `null` from what a schema allows.
+pub(super) fn forbid_null(schema: &mut Value) {
+    if let Some(types) = schema.get_mut("type").and_then(Value::as_array_mut) {
+        types.retain(|kind| kind != "null");
+        if let [kind] = types.as_slice() {
+            schema["type"] = kind.clone();
+        }
+    }
+    if let Some(choices) = schema.get_mut("oneOf").and_then(Value::as_array_mut) {
+        choices.retain(|choice| choice["type"] != "null");
+        if let [choice] = choices.as_slice() {
+            *schema = choice.clone();
+        }
+    }
+}
