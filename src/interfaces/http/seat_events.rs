@@ -80,8 +80,8 @@ struct ChangedSeat {
     security(("accessToken" = [], "queueToken" = [])),
     params(
         ("performanceId" = u64, Path, description = "Of the concert that the queue token is for."),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was received.",
-            example = "1795161600000417"),
+        ("Last-Event-ID" = Option<String>, Header, pattern = "^[0-9]+$",
+            description = "The id of the last event that was received, such as `1795161600000417`."),
     ),
     responses((status = 200, body = String, content_type = "text/event-stream",
         description = "The stream.", example = json!(EXAMPLE))))]
