@@ -199,7 +199,7 @@ struct SectionRequest {
     #[schema(minimum = 1, maximum = 1_000, example = 40)]
     seats_per_row: u16,
     /// At most 9,999,999,999.99.
-    #[schema(value_type = PriceRequest, example = "150000")]
+    #[schema(value_type = PriceRequest)]
     price: Points,
 }
 
@@ -301,7 +301,7 @@ fn status_name(status: PerformanceStatus) -> &'static str {
 #[schema(rename_all = "camelCase")]
 struct QueueSettingsRequest {
     /// `QUEUE`: at a bounded rate; `OPEN`: at once, while there is room; `PAUSED`: nobody.
-    #[schema(value_type = QueueModes, example = "QUEUE")]
+    #[schema(value_type = QueueModes)]
     mode: QueueMode,
     /// At most so many are admitted …
     #[schema(minimum = 1, maximum = 100_000, example = 200)]

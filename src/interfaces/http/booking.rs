@@ -106,7 +106,7 @@ struct BestAvailableRequest {
     #[expect(dead_code, reason = "documents what is read into the domain's type")]
     section: Option<String>,
     /// At this price at most, each.
-    #[schema(value_type = Option<AmountRequest>, example = "150000")]
+    #[schema(value_type = Option<AmountRequest>)]
     #[expect(dead_code, reason = "documents what is read into the domain's type")]
     max_price: Option<String>,
 }

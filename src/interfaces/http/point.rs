@@ -60,7 +60,7 @@ impl From<Wallet> for WalletResponse {
 #[schema(rename_all = "camelCase")]
 struct ChargeRequest {
     /// More than 0, at most 10,000,000.
-    #[schema(value_type = ChargeAmountRequest, example = "50000")]
+    #[schema(value_type = ChargeAmountRequest)]
     amount: Points,
     /// How it is paid for: a note, nothing is called.
     #[schema(nullable = true, min_length = 1, max_length = 50, example = "CARD")]

@@ -87,7 +87,7 @@ impl ToSchema for Amount {
 
 /// Amounts as requests give them, for the OpenAPI document: a decimal string, or a number written as such a decimal.
 macro_rules! amounts {
-    ($($(#[doc = $doc:literal])+ $name:ident: $pattern:literal, $minimum:ident = 0, maximum = $maximum:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $example:literal: $pattern:literal, $minimum:ident = 0, maximum = $maximum:literal;)+) => {
         $($(#[doc = $doc])+
         #[derive(Debug)]
         pub enum $name {}
@@ -97,7 +97,8 @@ macro_rules! amounts {
                 let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some($pattern));
                 let number = ObjectBuilder::new().schema_type(Type::Number);
                 let number = number.$minimum(Some(0)).maximum(Some($maximum)).multiple_of(Some(0.01));
-                OneOfBuilder::new().description(Some(concat!($($doc),+).trim())).item(text).item(number).into()
+                let description = concat!($($doc),+).trim();
+                OneOfBuilder::new().description(Some(description)).examples([$example]).item(text).item(number).into()
             }
         }
 
@@ -111,13 +112,13 @@ macro_rules! amounts {
 
 amounts! {
     /// Points: a decimal string, or a number without an exponent, with at most two decimals.
-    AmountRequest: r"^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$", minimum = 0, maximum = 9_999_999_999_999.99;
+    AmountRequest = "150000": r"^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$", minimum = 0, maximum = 9_999_999_999_999.99;
     /// Points, more than 0 and at most 10,000,000: a decimal string, or a number without an exponent.
-    ChargeAmountRequest:
+    ChargeAmountRequest = "50000":
         r"^(0\.(0[1-9]|[1-9][0-9]?)|[1-9][0-9]{0,6}(\.[0-9]{1,2})?|10000000(\.00?)?)$",
         exclusive_minimum = 0, maximum = 10_000_000.0;
     /// A seat's price, at most 9,999,999,999.99: a decimal string, or a number without an exponent.
-    PriceRequest: r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,2})?$", minimum = 0, maximum = 9_999_999_999.99;
+    PriceRequest = "150000": r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,2})?$", minimum = 0, maximum = 9_999_999_999.99;
 }
 
 /// JSON bytes.

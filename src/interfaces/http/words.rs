@@ -34,6 +34,7 @@ macro_rules! words {
                     .schema_type(Type::String)
                     .description(Some(concat!($($doc),+).trim()))
                     .enum_values(Some(Self::ALL.iter().copied()))
+                    .examples(Self::ALL.first().copied())
                     .into()
             }
         }
