@@ -169,11 +169,10 @@ struct PerformanceListResponse {
         ("query" = Option<String>, Query, max_length = 200, description = "Part of the title or the artist."),
         ("category" = Option<String>, Query, max_length = 200, description = "The whole category."),
         ("from" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
-            description = "Only with a performance at or after this: \
-            an instant such as `2026-11-20T08:00:00Z`, or a date, which stands for its midnight in UTC."),
+            description = "Only with a performance at or after this: an instant such as `2026-11-20T08:00:00Z`, or a \
+            date, which stands for its midnight in UTC. A fraction of a second counts as the whole second after it."),
         ("to" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
-            description = "Only with a performance before this: an \
-            instant or a date, as with `from`."),
+            description = "Only with a performance before this: an instant or a date, as with `from`."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
         ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
             description = "The nextCursor of the page before."),

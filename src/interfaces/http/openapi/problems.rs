@@ -281,6 +281,7 @@ fn refusals() -> Vec<Refusal> {
         },
         Refusal::SeatLimitExceeded { limit: 4, live: 3 },
         Refusal::SalesClosed,
+        Refusal::SalesAlreadyOpen,
         Refusal::HoldAlreadyExtended,
         Refusal::HoldExpired,
         Refusal::BookingNotPayable { status: "CANCELLED" },
