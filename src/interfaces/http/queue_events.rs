@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     event_stream::{KEEP_ALIVE, OpenStream, RETRY, last_event_id, require_serving, stream_headers, until_stopping},
     gate::{text_of, token_of},
-    problem::HandlerResult,
+    problem::{Code, HandlerResult},
     queue::QueueTokenResponse,
     state::App,
 };
@@ -42,9 +42,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// the position alone at most once in the last event's `pollAfterSeconds`. A comment comes every 15 seconds; after the
 /// final status the stream ends. That event alone has an id: a client that comes back with it as `Last-Event-ID` gets
 /// 204, which stops an `EventSource`. Being admitted with an open stream counts as having asked.
-#[utoipa::path(get, path = "/queue/tokens/current/events", tag = "queue", security(("queueToken" = [])),
-    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event, if it had one.",
-        example = "final")),
+#[utoipa::path(get, path = "/queue/tokens/current/events", tag = "queue",
+    extensions(("x-problems" = json!([Code::RATE_LIMITED]))),
+    security(("queueToken" = [])),
+    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event, if it had one.")),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "The stream.",
             example = json!(EXAMPLE)),

@@ -76,7 +76,7 @@ struct ChangedSeat {
 /// told last is right. A comment comes every 15 seconds. The stream ends soon after the queue token, the access token
 /// or the login has, and when the server stops: open another with fresh tokens.
 #[utoipa::path(get, path = "/performances/{performanceId}/seats/events", tag = "seats",
-    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND]))),
+    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND, Code::RATE_LIMITED]))),
     security(("accessToken" = [], "queueToken" = [])),
     params(
         ("performanceId" = u64, Path, description = "Of the concert that the queue token is for."),
