@@ -156,7 +156,14 @@ fn implied(operation: &Value) -> Vec<Code> {
         |scheme: &str| operation["security"].as_array().is_some_and(|all| all.iter().any(|one| !one[scheme].is_null()));
     let mut codes = Vec::new();
     if !is("operation") {
-        codes.extend([Code::INTERNAL, Code::OVERLOADED, Code::DATABASE_UNAVAILABLE, Code::DRAINING, Code::TIMEOUT]);
+        codes.extend([
+            Code::INTERNAL,
+            Code::OVERLOADED,
+            Code::DATABASE_UNAVAILABLE,
+            Code::DRAINING,
+            Code::CLOCK_SKEWED,
+            Code::TIMEOUT,
+        ]);
     }
     if needs(BEARER) {
         codes.push(Code::UNAUTHENTICATED);
