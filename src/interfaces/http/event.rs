@@ -35,7 +35,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[serde(rename_all = "camelCase")]
 struct DeliveryResponse {
     event_id: Uuid,
-    #[schema(value_type = words::EventTypes)]
+    /// An `EventType`, or a type that another version of the server records.
+    #[schema(example = "booking.held")]
     r#type: String,
     /// What it is about: a booking, a payment, a transaction of points, a performance.
     #[schema(example = "01939e6b-0c5e-7c6e-9d0a-3f1f2a6f7b10")]
@@ -112,7 +113,8 @@ struct WebhookResponse {
     webhook_id: Uuid,
     #[schema(example = "https://example.org/events")]
     url: String,
-    #[schema(value_type = Vec<words::EventTypes>, example = json!(["booking.confirmed", "booking.refunded"]))]
+    /// Each an `EventType`, or a type that another version of the server records.
+    #[schema(example = json!(["booking.confirmed", "booking.refunded"]))]
     types: Vec<String>,
     created_at: Timestamp,
     /// Since when it is sent nothing, because it answered 410.
