@@ -215,7 +215,7 @@ pub const VARIABLES: &[Variable] = &[
         "168",
         "How long an event is kept that every receiver has, and what an ended webhook didn't get",
     ),
-    variable("PARKED_EVENT_RETENTION_DAYS", "90", "How long an event is kept that is parked, from when it happened"),
+    variable("PARKED_EVENT_RETENTION_DAYS", "0", "How long a parked event is kept, from when it happened; 0: for ever"),
     variable("LOG_FORMAT", "text", "text or json"),
     variable("LOG_LEVEL", "info", "error, warn, info, debug or trace; or a filter such as info,sqlx=debug"),
     variable("SLACK_WEBHOOK_URL", "", "Slack's address for alerts: errors are told there; empty for nowhere"),
@@ -372,7 +372,9 @@ impl Config {
             event_attempts: reader.number("EVENT_ATTEMPTS", 1, 100),
             event_retention: EventRetention {
                 delivered: TimeDelta::hours(reader.number("EVENT_RETENTION_HOURS", 1, 87_600)),
-                parked: TimeDelta::days(reader.number("PARKED_EVENT_RETENTION_DAYS", 1, 36_500)),
+                parked: Some(reader.number("PARKED_EVENT_RETENTION_DAYS", 0, 36_500))
+                    .filter(|days| *days > 0)
+                    .map(TimeDelta::days),
             },
             log_format: reader.log_format(),
             log_level: reader.log_level(),

@@ -90,7 +90,7 @@ async fn administrators_and_jobs_go_on_while_the_sale_has_no_connection_left(
         app.tick().await;
         app.instances[0].relay.run_once().await.unwrap();
         let ports = app.ports().in_back_office();
-        let retention = EventRetention { delivered: TimeDelta::hours(1), parked: TimeDelta::days(10) };
+        let retention = EventRetention { delivered: TimeDelta::hours(1), parked: Some(TimeDelta::days(10)) };
         let upkeep = EventUpkeep::new(ports.clone(), retention);
         HousekeepingFacade::new(ports, upkeep).clean().await.unwrap();
         app.instances[0].shared.queue.take_census().await.unwrap();

@@ -40,7 +40,7 @@ async fn a_year_of_events_takes_no_more_room_and_work_than_two_months(
     let gone = Receiver::answering(|_| StatusCode::GONE.into_response()).await;
     let settings = [("WEBHOOK_ALLOW_PRIVATE", "true"), ("DATA_PLATFORM_URL", &platform.url), ("EVENT_ATTEMPTS", "1")];
     let app = TestApp::start_with(options, 1, &settings);
-    let retention = EventRetention { delivered: TimeDelta::days(7), parked: TimeDelta::days(28) };
+    let retention = EventRetention { delivered: TimeDelta::days(7), parked: Some(TimeDelta::days(28)) };
     let housekeeping = HousekeepingFacade::new(app.ports().clone(), EventUpkeep::new(app.ports().clone(), retention));
     let (mut most, mut last_gone) = ([0; 5], None);
     for week in 0..WEEKS {

@@ -161,7 +161,7 @@ async fn a_year_of_sessions_leaves_small_tables(_: MySqlPoolOptions, options: My
     let tables = Tables::of(&options).await;
     let app = TestApp::start(options);
     let ports = app.ports().in_back_office();
-    let retention = EventRetention { delivered: TimeDelta::hours(1), parked: TimeDelta::days(10) };
+    let retention = EventRetention { delivered: TimeDelta::hours(1), parked: Some(TimeDelta::days(10)) };
     let upkeep = EventUpkeep::new(ports.clone(), retention);
     let housekeeping = HousekeepingFacade::new(ports, upkeep);
     let users: Vec<_> = (0..4).map(|number| format!("jin{number}@example.org")).collect();

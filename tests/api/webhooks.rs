@@ -51,7 +51,7 @@ async fn list(admin: &Client, query: &str) -> Vec<Value> {
 
 /// Cleans up once, keeping events for an hour, parked ones for ten days.
 async fn clean(app: &TestApp) {
-    let retention = EventRetention { delivered: TimeDelta::hours(1), parked: TimeDelta::days(10) };
+    let retention = EventRetention { delivered: TimeDelta::hours(1), parked: Some(TimeDelta::days(10)) };
     let events = EventUpkeep::new(app.ports().clone(), retention);
     HousekeepingFacade::new(app.ports().clone(), events).clean().await.unwrap();
 }

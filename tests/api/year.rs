@@ -18,7 +18,7 @@ const CURRENT: &str = "/api/v1/queue/tokens/current";
 /// Removes all that is old.
 async fn clean(app: &TestApp) {
     let ports = app.ports().in_back_office();
-    let retention = EventRetention { delivered: TimeDelta::days(7), parked: TimeDelta::days(90) };
+    let retention = EventRetention { delivered: TimeDelta::days(7), parked: Some(TimeDelta::days(90)) };
     let upkeep = EventUpkeep::new(ports.clone(), retention);
     let housekeeping = HousekeepingFacade::new(ports, upkeep).keeping_queue_tokens(TimeDelta::days(30));
     while housekeeping.clean().await.unwrap() {}

@@ -30,8 +30,8 @@ const LATER: TimeDelta = TimeDelta::days(365);
 pub struct EventRetention {
     /// After they were handed out, once every receiver has them; what a webhook didn't get, after the webhook has ended.
     pub delivered: TimeDelta,
-    /// After they happened, if a receiver's attempts are used up.
-    pub parked: TimeDelta,
+    /// After they happened, if a receiver's attempts are used up; `None`: for ever.
+    pub parked: Option<TimeDelta>,
 }
 
 /// Where the search for old events is.
@@ -69,7 +69,8 @@ impl EventUpkeep {
         let mut uow = self.ports.database.begin().await?;
         let old = uow.outbox().claim_dispatched(now - self.retention.delivered, search.after, BATCH).await?;
         let ids: Vec<_> = old.iter().map(|event| event.id).collect();
-        let kept = uow.deliveries().list_kept(&ids, now - self.retention.parked).await?;
+        let horizon = self.retention.parked.map_or(Instant::UNIX_EPOCH, |parked| now - parked);
+        let kept = uow.deliveries().list_kept(&ids, horizon).await?;
         let kept: HashSet<_> = kept.into_iter().collect();
         let removed: Vec<_> = old.iter().filter(|event| !kept.contains(&event.id)).collect();
         if let Some(latest) = removed.iter().map(|event| event.at).max() {
