@@ -1,4 +1,4 @@
-//! The composition root: the only place that names concrete types of every layer.
+//! The composition root: it builds the adapters and wires them into the facades, the router and the jobs.
 
 use std::sync::Arc;
 
@@ -181,7 +181,7 @@ impl App {
         });
     }
 
-    /// Starts asking the database whether it is there, so that nobody waits while it isn't, and what its clock shows; part of
+    /// Starts the health probe, which watches the database's answers and compares its clock; part of
     /// [`start_jobs`](Self::start_jobs).
     pub fn watch_database(&self) {
         let (pulse, options, until) = (self.pulse.clone(), self.options.clone(), self.stages.aborting.clone());
@@ -244,7 +244,7 @@ impl App {
     pub async fn close(self, grace: Duration) {
         let Self { shared, pools, tasks, .. } = self;
         shared.draining.cancel();
-        // The lanes end when nobody can send to them any more.
+        // Shared reads end once their facades are dropped; a lane's batch ends by itself.
         drop(shared);
         tasks.close();
         if tokio::time::timeout(grace.max(Duration::from_secs(1)), tasks.wait()).await.is_err() {

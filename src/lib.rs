@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! interfaces ──► application ──► domain ◄── infrastructure
-//!         app.rs, cli.rs and main.rs see everything; nobody sees them
+//!         app.rs wires the layers; cli.rs starts it; no layer names either
 //! ```
 //!
 //! Read it in this order: [`domain`] (the rules), [`application`] (one use case, one transaction; write lanes),

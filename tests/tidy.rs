@@ -74,7 +74,7 @@ const LAYERS: [Layer; 4] = [
             "tracing",
             "uuid",
         ],
-        sentence: "The application knows nothing of HTTP, of SQL, of who calls it, or of what stands behind its ports.",
+        sentence: "The application knows nothing of HTTP, SQL, its callers, or the adapters behind its ports.",
     },
     Layer {
         name: "interfaces",
@@ -104,7 +104,7 @@ const LAYERS: [Layer; 4] = [
             "utoipa_swagger_ui",
             "uuid",
         ],
-        sentence: "The interfaces know nothing of SQL or of any adapter: they reach the database through use cases.",
+        sentence: "The interfaces know nothing of SQL or of any adapter: they read and write rows through use cases.",
     },
     Layer {
         name: "infrastructure",
@@ -133,7 +133,7 @@ const LAYERS: [Layer; 4] = [
             "tracing",
             "uuid",
         ],
-        sentence: "The infrastructure knows nothing of the interfaces, of use cases, or of who calls it, and decides nothing.",
+        sentence: "The infrastructure knows nothing of interfaces, use cases, or its callers, and makes no decisions.",
     },
 ];
 
@@ -180,7 +180,7 @@ fn every_layer_names_only_what_it_may() {
 /// What decides or stores: an interface that named it would go past the use cases.
 #[test]
 fn interfaces_use_the_domains_values_and_not_its_ports() {
-    let sentence = "Of the domain they use ids, values and refusals, never its repositories or decisions.";
+    let sentence = "From the domain they use ids, values and refusals, never repositories or decisions.";
     assert!(one_line(&read("docs/ARCHITECTURE.md")).contains(sentence), "docs/ARCHITECTURE.md lacks: {sentence}");
     let mut findings = Vec::new();
     for source in Source::all("src/interfaces") {
@@ -207,8 +207,7 @@ const FEATURES: &[(&str, &[Feature])] = &[
             ("user", &[]),
             ("concert", &[]),
             ("queue", &[]),
-            // The page of a list.
-            ("point", &["concert"]),
+            ("point", &[]),
             ("booking", &["concert", "queue"]),
             ("payment", &["booking", "concert", "point", "queue"]),
         ],
