@@ -1,6 +1,8 @@
 //! Ties what the documents say to what the code does: layer walls, variables, error codes, SQL, links. Needs no
 //! database.
 
+#[path = "tidy/rings.rs"]
+mod rings;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/telemetry.rs"]

@@ -2,6 +2,7 @@
 //! paths are named.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -126,18 +127,46 @@ impl Source {
         paths
     }
 
-    /// A path from the crate's root, where it begins with `crate`, `self` or `super`; `None` for other crates' and for
-    /// what is in scope anyway.
-    pub(crate) fn resolve(&self, path: &NamedPath) -> Option<Vec<String>> {
-        let mut module: Vec<String> = Path::new(&self.path)
-            .with_extension("")
-            .iter()
-            .skip(1)
-            .map(|part| part.to_str().expect("names are plain").to_owned())
-            .collect();
+    /// The module that the file is, from the crate's root: empty for `lib.rs`.
+    pub(crate) fn module(&self) -> Vec<String> {
+        let parts = Path::new(&self.path).with_extension("");
+        let mut module: Vec<_> =
+            parts.iter().skip(1).map(|part| part.to_str().expect("names are plain").to_owned()).collect();
         if matches!(module.last().map(String::as_str), Some("mod" | "lib")) {
             module.pop();
         }
+        module
+    }
+
+    /// The paths of its `use` declarations, re-exports included.
+    pub(crate) fn imports(&self) -> Vec<NamedPath> {
+        let tokens = tokens(&self.code);
+        let mut paths = Vec::new();
+        for at in 0..tokens.len().saturating_sub(1) {
+            if tokens[at].1 == "use" && tokens[at + 1].1 != "<" && !self.is_test(tokens[at].0) {
+                use_tree(&tokens, at + 1, &[], &mut paths);
+            }
+        }
+        paths
+    }
+
+    /// The lines of `pub use` declarations, in whichever visibility.
+    pub(crate) fn re_exports(&self) -> BTreeSet<usize> {
+        let tokens = tokens(&self.code);
+        let mut lines = BTreeSet::new();
+        for at in 1..tokens.len() {
+            if tokens[at].1 == "use" && matches!(tokens[at - 1].1.as_str(), "pub" | ")") {
+                let end = tokens[at..].iter().find(|(_, token)| token == ";").map_or(tokens[at].0, |(line, _)| *line);
+                lines.extend(tokens[at].0..=end);
+            }
+        }
+        lines
+    }
+
+    /// A path from the crate's root, where it begins with `crate`, `self` or `super`; `None` for other crates' and for
+    /// what is in scope anyway.
+    pub(crate) fn resolve(&self, path: &NamedPath) -> Option<Vec<String>> {
+        let mut module = self.module();
         let mut segments = path.segments.iter().peekable();
         match segments.peek()?.as_str() {
             "crate" => module.clear(),
