@@ -73,44 +73,64 @@ pub fn parse_url(url: &str) -> Result<MySqlConnectOptions, sqlx::Error> {
 
 /// Makes a pool. Connections are made when they are needed, so this doesn't fail while the database is away.
 ///
-/// Connections that are given back while the database doesn't answer are closed: something may still be under way on
-/// them that nobody waits for any more.
+/// A connection that has fallen silent is dropped, never closed in the orderly way: over TLS sqlx would wait for the
+/// peer's answer (its `RustlsSocket::poll_flush` reads), and the connection would keep its slot until TCP gives up.
 pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, pulse: Pulse) -> MySqlPool {
+    let options = settings.statements.keep(options);
     MySqlPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
         // A ping before each use would cost a round trip. Connections that lay idle are pinged, and all of them once
         // one was lost, so that after a restart of the database hardly a request meets a dead one.
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for < PING_AFTER && !loss::happened_within(meta.idle_for) {
-                    return Ok(true);
-                }
-                let alive = timeout(PING_PATIENCE, connection.ping()).await.is_ok_and(|pong| pong.is_ok());
-                if !alive {
-                    loss::note();
-                }
-                Ok(alive)
-            })
+        .before_acquire({
+            let options = options.clone();
+            move |connection, meta| {
+                let options = options.clone();
+                Box::pin(async move {
+                    if meta.idle_for < PING_AFTER && !loss::happened_within(meta.idle_for) {
+                        return Ok(true);
+                    }
+                    if !matches!(timeout(PING_PATIENCE, connection.ping()).await, Ok(Ok(()))) {
+                        loss::note();
+                        // Replacing drops it.
+                        *connection = MySqlConnection::connect_with(&options).await?;
+                        prepare(connection).await?;
+                    }
+                    Ok(true)
+                })
+            }
         })
         .after_release(move |connection, _| {
+            // Something may still be under way on it that nobody waits for any more.
             let away = pulse.is_away();
-            Box::pin(async move { if away { Ok(false) } else { drain(connection).await.map(|()| true) } })
+            Box::pin(async move {
+                if away || !is_drained(connection).await {
+                    drop_released_connection();
+                }
+                Ok(true)
+            })
         })
         .after_connect(|connection, _| Box::pin(prepare(connection)))
-        .connect_lazy_with(settings.statements.keep(options))
+        .connect_lazy_with(options)
 }
 
 /// Waits briefly for what is still under way on a connection that is given back: the answer to a statement that was given
-/// up, a rollback. On a connection that has fallen silent it never comes, and the pool would wait for it for ever: an
-/// error has the connection closed. Costs nothing where nothing is under way.
-async fn drain(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-    let drained = timeout(PING_PATIENCE, connection.flush()).await;
-    if !matches!(drained, Ok(Ok(()))) {
+/// up, a rollback. On a connection that has fallen silent it never comes. Costs nothing where nothing is under way.
+async fn is_drained(connection: &mut MySqlConnection) -> bool {
+    let is_drained = matches!(timeout(PING_PATIENCE, connection.flush()).await, Ok(Ok(())));
+    if !is_drained {
         loss::note();
     }
-    drained.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+    is_drained
+}
+
+/// Drops the connection that is being given back, and frees its slot.
+///
+/// The pool gives back in a task of its own and offers `after_release` nothing but closing. Unwinding ends that task,
+/// which owns the connection and its slot; no panic hook runs.
+fn drop_released_connection() -> ! {
+    std::panic::resume_unwind(Box::new("a released connection is dropped"))
 }
 
 /// Sets what every session relies on: each statement sees the newest commit, a lock is waited for briefly, and bad

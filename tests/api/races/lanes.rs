@@ -25,7 +25,7 @@ use futures::{FutureExt, future::join_all};
 use serde_json::json;
 use sqlx::{
     Connection, MySqlConnection,
-    mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode},
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::TaskTracker;
@@ -303,8 +303,7 @@ async fn nothing_is_kept_for_the_output_of_another_command(_: MySqlPoolOptions, 
 fn bench_on(wire: &Wire) -> Bench {
     let transaction = Duration::from_millis(1_500);
     let settings = LaneSettings { lanes: 1, batch_limit: 8, inbox: 8, patience: Duration::MAX, transaction };
-    // Without TLS: sqlx ends TLS only with the peer's answer, so a silent connection with TLS stays until TCP gives it up.
-    Bench::with(wire.options().ssl_mode(MySqlSslMode::Disabled), settings)
+    Bench::with(wire.options(), settings)
 }
 
 /// Long enough for several transactions: what takes longer hangs.
