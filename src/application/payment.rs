@@ -38,7 +38,7 @@ impl PaymentFacade {
         key: Option<Key<Paid>>,
     ) -> Result<Reply<Paid>, AppError> {
         let reply = self.lanes.pay(user_id, gate, booking_id, key).await?;
-        self.queue.explain(reply, user_id).await
+        self.queue.with_position(reply, user_id).await
     }
 
     /// A payment of the user's.

@@ -81,7 +81,7 @@ impl BookingFacade {
         let alone = alone(performance_id, &wish);
         let request = HoldRequest { booking_id, user_id, performance_id, wish };
         let reply = self.holds.call(alone, HoldCommand { gate, request, house }, key).await?;
-        self.queue.explain(reply, user_id).await
+        self.queue.with_position(reply, user_id).await
     }
 
     /// The layout of a performance, for a token that may choose seats there. One that isn't known yet is read for active
@@ -113,7 +113,7 @@ impl BookingFacade {
         key: Option<Key<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
         let reply = self.settlements.extend(user_id, gate, booking_id, key).await?;
-        self.queue.explain(reply, user_id).await
+        self.queue.with_position(reply, user_id).await
     }
 
     /// Gives a booking up: a hold is cancelled, a paid one refunded up to the cut-off. Repeating it changes nothing.

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::TimeDelta;
 
-use super::{QueueFacade, choice::choose, pace::turned_out};
+use super::{QueueFacade, estimate::kept_bound, selection::select_next};
 use crate::{
     application::{draw, error::AppError},
     domain::{
@@ -21,10 +21,10 @@ use crate::{
 };
 
 /// How many tokens one transaction admits at most: it keeps the queue's lock for a bounded time.
-pub(super) const BATCH: u32 = 2_000;
+pub(super) const ADMISSION_BATCH: u32 = 2_000;
 
 /// A tick that changes nothing writes the queue's time this often: the pace of a queue that stands still is seen by it.
-const IDLE_WRITE: TimeDelta = TimeDelta::seconds(1);
+const IDLE_WRITE_INTERVAL: TimeDelta = TimeDelta::seconds(1);
 
 /// How many transactions one tick of a queue takes at most while there is more to do: other queues are to be ticked, too.
 const TRANSACTIONS_PER_TICK: u32 = 5;
@@ -33,7 +33,7 @@ const TRANSACTIONS_PER_TICK: u32 = 5;
 const ENDINGS_PER_TICK: usize = 100;
 
 /// A queue whose ticks keep failing is tried at every 2^n-th one.
-const LONGEST_ABSENCE: u32 = 6;
+const MAX_SKIP_EXPONENT: u32 = 6;
 
 /// What one transaction of a tick did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,23 +52,23 @@ impl QueueFacade {
             repositories.queues().list_occupied(self.ports.now()).await?
         };
         let ids: HashSet<_> = occupied.iter().map(|queue| queue.concert_id).collect();
-        self.forget_all_but(&ids);
+        self.retain_occupied(&ids);
         let due = |turn| occupied.iter().filter(move |queue| queue.due == Some(turn)).map(|queue| queue.concert_id);
         let ending = due(Turn::End).take(ENDINGS_PER_TICK);
         let mut admitted = 0;
         for concert_id in due(Turn::Admission).chain(ending) {
-            if !self.failing.is_turn(concert_id) {
+            if !self.failing_queues.is_due(concert_id) {
                 continue;
             }
-            match self.tick(concert_id).await {
+            match self.tick_queue(concert_id).await {
                 Ok(more) => {
                     admitted += more;
-                    self.failing.forget(concert_id);
+                    self.failing_queues.remove(concert_id);
                 }
                 // The other queues are out of reach as well.
                 Err(error @ AppError::Unavailable(_)) => return Err(error),
                 Err(error) => {
-                    self.failing.note(concert_id);
+                    self.failing_queues.record_failure(concert_id);
                     metrics::counter!("job_failures_total", "name" => "admission").increment(1);
                     tracing::warn!(concert_id = concert_id.0, error = &error as &dyn Error, "a queue's tick failed");
                 }
@@ -78,17 +78,17 @@ impl QueueFacade {
     }
 
     /// Forgets what this instance knows of queues in which nobody is.
-    fn forget_all_but(&self, occupied: &HashSet<ConcertId>) {
-        self.orders.retain(occupied);
-        self.failing.retain(occupied);
-        self.known.retain(occupied);
+    fn retain_occupied(&self, occupied: &HashSet<ConcertId>) {
+        self.draw_orders.retain(occupied);
+        self.failing_queues.retain(occupied);
+        self.snapshot_reader.retain(occupied);
     }
 
     /// One tick of one queue: some transactions while there is more to do.
-    async fn tick(&self, concert_id: ConcertId) -> Result<u32, AppError> {
+    async fn tick_queue(&self, concert_id: ConcertId) -> Result<u32, AppError> {
         let mut admitted = 0;
         for _ in 0..TRANSACTIONS_PER_TICK {
-            let outcome = self.admit(concert_id).await?;
+            let outcome = self.run_transaction(concert_id).await?;
             admitted += outcome.admitted;
             if !outcome.more {
                 break;
@@ -99,14 +99,15 @@ impl QueueFacade {
 
     /// Measures how many wait and are active, in all queues together: a read of what is written, so every instance
     /// tells the same.
-    pub async fn take_census(&self) -> Result<(), AppError> {
+    pub async fn measure_queue_sizes(&self) -> Result<(), AppError> {
         let (active, lines) = {
             let mut repositories = self.ports.back_office.read().await?;
             repositories.queues().census(self.ports.now()).await?
         };
         let mut waiting = 0.0;
         for concert_id in lines {
-            waiting += self.boards.get(concert_id).await?.map_or(0.0, |board| f64::from(board.waiting()));
+            waiting +=
+                self.snapshots.get(concert_id).await?.map_or(0.0, |snapshot| f64::from(snapshot.waiting_count()));
         }
         metrics::gauge!("queue_active").set(u32::try_from(active).unwrap_or(u32::MAX));
         metrics::gauge!("queue_waiting").set(waiting);
@@ -118,50 +119,50 @@ impl QueueFacade {
     ///
     /// Rate and room are counted from what is written, so the bounds hold at every instant and with any number of
     /// instances.
-    async fn admit(&self, concert_id: ConcertId) -> Result<Outcome, AppError> {
+    async fn run_transaction(&self, concert_id: ConcertId) -> Result<Outcome, AppError> {
         let mut uow = self.ports.back_office.begin().await?;
         let Some(mut queue) = uow.queues().lock_queue(concert_id).await? else { return Ok(Outcome::default()) };
         let now = queue.present(self.ports.now());
         let before = queue.clone();
-        let mut expired = uow.queues().expire_lapsed(concert_id, now, BATCH).await?;
-        let mut more = expired == u64::from(BATCH);
+        let mut expired = uow.queues().expire_lapsed(concert_id, now, ADMISSION_BATCH).await?;
+        let mut more = expired == u64::from(ADMISSION_BATCH);
         let mut changed = draw::settle(&self.ports, &mut *uow, &mut queue, now).await?;
-        if let Some(order) = self.orders.get(concert_id) {
+        if let Some(order) = self.draw_orders.get(concert_id) {
             changed |= draw::place_next(&mut *uow, &mut queue, &order, now).await?;
         }
         let mut next = Vec::new();
         if queue.is_over(now) {
             let ended = end_live(&mut *uow, &mut queue, now).await?;
-            more |= ended == BATCH;
+            more |= ended == ADMISSION_BATCH;
             expired += u64::from(ended);
         } else {
-            next = let_in(&mut *uow, &mut queue, now).await?;
+            next = admit_next(&mut *uow, &mut queue, now).await?;
         }
         if next.is_empty() && !uow.queues().has_live(concert_id).await? {
             queue.ended_number = queue.last_number;
         }
         changed |= expired > 0 || !next.is_empty() || queue.head != before.head;
         changed |= queue.ended_number != before.ended_number;
-        if changed || now - queue.decided_at >= IDLE_WRITE {
+        if changed || now - queue.decided_at >= IDLE_WRITE_INTERVAL {
             queue.decided_at = now;
             uow.queues().update_queue(&queue).await?;
         }
         uow.commit().await?;
-        measure(expired, &next, before.head, now);
-        self.keep_order(&queue).await?;
-        more |= self.orders.get(concert_id).is_some();
+        record_metrics(expired, &next, before.head, now);
+        self.prepare_draw_order(&queue).await?;
+        more |= self.draw_orders.get(concert_id).is_some();
         Ok(Outcome { admitted: u32::try_from(next.len()).unwrap_or(u32::MAX), more })
     }
 
     /// Works out the order of a draw whose places are still to be written, for the next transactions of this instance,
     /// and forgets it when they are. No lock is held meanwhile: seed and entrants don't change any more.
-    async fn keep_order(&self, queue: &Queue) -> Result<(), AppError> {
+    async fn prepare_draw_order(&self, queue: &Queue) -> Result<(), AppError> {
         if queue.pending_draw().is_none() {
-            self.orders.remove(queue.concert_id);
-        } else if self.orders.get(queue.concert_id).is_none() {
+            self.draw_orders.remove(queue.concert_id);
+        } else if self.draw_orders.get(queue.concert_id).is_none() {
             let mut repositories = self.ports.back_office.read().await?;
             let order = draw::order(repositories.draws(), queue).await?;
-            self.orders.insert(queue.concert_id, order);
+            self.draw_orders.insert(queue.concert_id, order);
         }
         Ok(())
     }
@@ -169,23 +170,27 @@ impl QueueFacade {
 
 /// `head` is where it was before these were admitted. Whoever had been passed over has waited for longer than their turn:
 /// that tells nothing about what they had been told.
-fn measure(expired: u64, admitted: &[QueueToken], head: u32, now: Instant) {
+fn record_metrics(expired: u64, admitted: &[QueueToken], head: u32, now: Instant) {
     metrics::counter!("queue_expired_total").increment(expired);
     metrics::counter!("queue_admitted_total").increment(admitted.len() as u64);
     for token in admitted {
         let waited = (now - token.issued_at).max(TimeDelta::zero());
         metrics::histogram!("queue_wait_seconds").record(waited.as_seconds_f64());
         if let Some(estimate) = token.estimate.filter(|_| token.place > Some(head)) {
-            let within = turned_out(estimate, waited);
+            let within = kept_bound(estimate, waited);
             metrics::counter!("queue_estimates_total", "within" => within).increment(1);
         }
     }
 }
 
 /// Lets the next ones in, as many as rate and room leave, and records their admission.
-async fn let_in(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> Result<Vec<QueueToken>, RepositoryError> {
+async fn admit_next(
+    uow: &mut dyn UnitOfWork,
+    queue: &mut Queue,
+    now: Instant,
+) -> Result<Vec<QueueToken>, RepositoryError> {
     let (budget, active) = budget(uow, queue, now).await?;
-    let next = choose(uow, queue, budget, now).await?;
+    let next = select_next(uow, queue, budget, now).await?;
     uow.queues().update_tokens(&next, now).await?;
     let admitted = u32::try_from(next.len()).unwrap_or(u32::MAX);
     if admitted > 0 {
@@ -201,7 +206,7 @@ async fn let_in(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> Re
 async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> Result<u32, RepositoryError> {
     // Nobody's position is read from the places any more.
     queue.pass(queue.last_place);
-    let mut tokens = uow.queues().claim_live(queue.concert_id, BATCH).await?;
+    let mut tokens = uow.queues().claim_live(queue.concert_id, ADMISSION_BATCH).await?;
     let active = tokens.iter().filter(|token| matches!(token.state, TokenState::Active(_)));
     let users: Vec<_> = active.map(|token| token.user_id).collect();
     let held = uow.bookings().list_held(&users, now).await?;
@@ -230,9 +235,9 @@ async fn budget(uow: &mut dyn UnitOfWork, queue: &Queue, now: Instant) -> Result
 
 /// The drawn orders that this instance is writing.
 #[derive(Debug, Default)]
-pub(super) struct Orders(Mutex<HashMap<ConcertId, Arc<Vec<Drawn>>>>);
+pub(super) struct PendingDrawOrders(Mutex<HashMap<ConcertId, Arc<Vec<Drawn>>>>);
 
-impl Orders {
+impl PendingDrawOrders {
     fn map(&self) -> MutexGuard<'_, HashMap<ConcertId, Arc<Vec<Drawn>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -258,40 +263,40 @@ impl Orders {
 /// The queues whose ticks fail: each is left out for more and more ticks, so that what it waits for, a lock maybe, delays
 /// the others less and less.
 #[derive(Debug, Default)]
-pub(super) struct Failing(Mutex<HashMap<ConcertId, Failures>>);
+pub(super) struct FailingQueues(Mutex<HashMap<ConcertId, Failures>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Failures {
     /// How often in a row it has failed.
     count: u32,
     /// How many ticks it is still left out for.
-    left_out: u32,
+    skipped_ticks: u32,
 }
 
-impl Failing {
+impl FailingQueues {
     fn map(&self) -> MutexGuard<'_, HashMap<ConcertId, Failures>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a queue is to be ticked this time.
-    fn is_turn(&self, id: ConcertId) -> bool {
+    fn is_due(&self, id: ConcertId) -> bool {
         match self.map().get_mut(&id) {
-            Some(failures) if failures.left_out > 0 => {
-                failures.left_out -= 1;
+            Some(failures) if failures.skipped_ticks > 0 => {
+                failures.skipped_ticks -= 1;
                 false
             }
             _ => true,
         }
     }
 
-    fn note(&self, id: ConcertId) {
+    fn record_failure(&self, id: ConcertId) {
         let mut map = self.map();
         let failures = map.entry(id).or_default();
-        failures.left_out = (1 << failures.count.min(LONGEST_ABSENCE)) - 1;
+        failures.skipped_ticks = (1 << failures.count.min(MAX_SKIP_EXPONENT)) - 1;
         failures.count += 1;
     }
 
-    fn forget(&self, id: ConcertId) {
+    fn remove(&self, id: ConcertId) {
         self.map().remove(&id);
     }
 
@@ -306,19 +311,19 @@ mod tests {
 
     #[test]
     fn a_queue_that_fails_is_tried_less_and_less_often_until_it_works() {
-        let failing = Failing::default();
+        let failing = FailingQueues::default();
         let id = ConcertId(1);
         let mut tried = Vec::new();
         for tick in 0..300 {
-            if failing.is_turn(id) {
+            if failing.is_due(id) {
                 tried.push(tick);
-                failing.note(id);
+                failing.record_failure(id);
             }
         }
         assert_eq!(tried, [0, 1, 3, 7, 15, 31, 63, 127, 191, 255]);
-        failing.forget(id);
-        assert!(failing.is_turn(id) && failing.map().is_empty());
-        failing.note(id);
+        failing.remove(id);
+        assert!(failing.is_due(id) && failing.map().is_empty());
+        failing.record_failure(id);
         failing.retain(&HashSet::new());
         assert!(failing.map().is_empty());
     }

@@ -19,19 +19,19 @@ use crate::{
 };
 
 /// How many entrants a page of a list has at least, unless it is the last one: half a megabyte from the database.
-const PAGE: u32 = 16_000;
+const ENTRANTS_PER_PAGE: u32 = 16_000;
 
 /// The most bytes of pages in memory: two lists of a million.
-const PAGE_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_PAGE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How long a page without readers stays in memory.
-const PAGE_IDLE: Duration = Duration::from_mins(1);
+const PAGE_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How many pages are read at a time, whatever the number of readers.
-const PAGE_READERS: usize = 2;
+const MAX_PAGE_READERS: usize = 2;
 
 /// The length of an entrant's line: 64 hex digits and a line feed.
-const LINE: usize = 65;
+const LINE_BYTES: usize = 65;
 
 /// The public part of a draw.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ pub struct EntrantList {
 impl EntrantList {
     /// Its length in bytes.
     pub fn bytes(&self) -> u64 {
-        u64::from(self.entrant_count) * LINE as u64
+        u64::from(self.entrant_count) * LINE_BYTES as u64
     }
 }
 
@@ -70,7 +70,7 @@ impl QueueFacade {
     ///
     /// [`Refusal::ConcertNotFound`], [`Refusal::DrawNotFound`].
     pub async fn draw(&self, id: ConcertId) -> Result<DrawInfo, AppError> {
-        let queue = self.drawing(id).await?;
+        let queue = self.find_queue_of_draw(id).await?;
         let draw = queue.draw.ok_or(Refusal::DrawNotFound)?;
         Ok(DrawInfo {
             commitment: draw.commitment.hex(),
@@ -86,7 +86,7 @@ impl QueueFacade {
     ///
     /// [`Refusal::ConcertNotFound`], [`Refusal::DrawNotFound`]; [`Refusal::DrawNotMade`] until all of the order is written.
     pub async fn entrants(&self, id: ConcertId) -> Result<EntrantList, AppError> {
-        let draw = self.drawing(id).await?.draw.ok_or(Refusal::DrawNotFound)?;
+        let draw = self.find_queue_of_draw(id).await?.draw.ok_or(Refusal::DrawNotFound)?;
         let made = draw.made.filter(|made| !made.is_pending()).ok_or(Refusal::DrawNotMade)?;
         Ok(EntrantList { concert_id: id, commitment: draw.commitment, entrant_count: made.entrant_count })
     }
@@ -112,7 +112,7 @@ impl QueueFacade {
         .into_stream())
     }
 
-    async fn drawing(&self, id: ConcertId) -> Result<Queue, AppError> {
+    async fn find_queue_of_draw(&self, id: ConcertId) -> Result<Queue, AppError> {
         let mut repositories = self.ports.database.read().await?;
         Ok(repositories.queues().find_queue(id).await?.ok_or(Refusal::ConcertNotFound)?)
     }
@@ -125,7 +125,7 @@ type Page = Arc<Vec<Entrant>>;
 #[derive(Clone)]
 pub(super) struct DrawPages {
     ports: Ports,
-    kept: Cache<(ConcertId, u32), Page>,
+    cached: Cache<(ConcertId, u32), Page>,
     readers: Arc<Semaphore>,
 }
 
@@ -134,8 +134,12 @@ impl DrawPages {
         let weight = |_: &_, page: &Page| u32::try_from(size_of_val(page.as_slice())).unwrap_or(u32::MAX);
         Self {
             ports: ports.clone(),
-            kept: Cache::builder().max_capacity(PAGE_BYTES).weigher(weight).time_to_idle(PAGE_IDLE).build(),
-            readers: Arc::new(Semaphore::new(PAGE_READERS)),
+            cached: Cache::builder()
+                .max_capacity(MAX_PAGE_BYTES)
+                .weigher(weight)
+                .time_to_idle(PAGE_IDLE_TIMEOUT)
+                .build(),
+            readers: Arc::new(Semaphore::new(MAX_PAGE_READERS)),
         }
     }
 
@@ -150,7 +154,7 @@ impl DrawPages {
         if lines == 0 || read.saturating_add(lines) > list.entrant_count {
             return Err(RepositoryError::stale("the list of a draw's entrants").into());
         }
-        let mut text = Vec::with_capacity(page.len() * LINE);
+        let mut text = Vec::with_capacity(page.len() * LINE_BYTES);
         for entrant in page.iter() {
             text.extend_from_slice(entrant.hex().as_bytes());
             text.push(b'\n');
@@ -161,13 +165,13 @@ impl DrawPages {
     /// Concurrent readers of a page share one read.
     async fn get(&self, list: EntrantList, read: u32) -> Result<Page, AppError> {
         let key = (list.concert_id, read);
-        let page = self.kept.try_get_with(key, self.read(list.concert_id, read)).await;
+        let page = self.cached.try_get_with(key, self.read(list.concert_id, read)).await;
         page.map_err(|error: Arc<AppError>| AppError::clone(&error))
     }
 
     async fn read(&self, id: ConcertId, read: u32) -> Result<Page, AppError> {
         let _turn = self.readers.acquire().await.map_err(|_| AppError::Overloaded)?;
         let mut repositories = self.ports.database.read().await?;
-        Ok(Arc::new(repositories.draws().list_drawn(id, read, PAGE).await?))
+        Ok(Arc::new(repositories.draws().list_drawn(id, read, ENTRANTS_PER_PAGE).await?))
     }
 }

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    admission::BATCH,
-    pace::{Pace, Paces},
+    admission::ADMISSION_BATCH,
+    estimate::{AdmissionPace, PaceHistories},
 };
 use crate::{
     application::{
@@ -55,7 +55,12 @@ impl Command {
 pub(super) enum Outcome {
     /// A place: a new one, or the one that was there, and the queue and its pace as they were then. Who is new to the
     /// line is told when to ask; the token is stored with it.
-    Joined { token: QueueToken, created: bool, poll_after_seconds: Option<u32>, line: Box<(Queue, Pace)> },
+    Joined {
+        token: QueueToken,
+        created: bool,
+        poll_after_seconds: Option<u32>,
+        queue_and_pace: Box<(Queue, AdmissionPace)>,
+    },
     /// Out.
     Left,
 }
@@ -64,12 +69,12 @@ pub(super) enum Outcome {
 pub(super) struct QueueWork {
     ports: Ports,
     policy: HoldPolicy,
-    paces: Arc<Paces>,
+    pace_histories: Arc<PaceHistories>,
 }
 
 impl QueueWork {
-    pub(super) fn new(ports: Ports, policy: HoldPolicy, paces: Arc<Paces>) -> Self {
-        Self { ports, policy, paces }
+    pub(super) fn new(ports: Ports, policy: HoldPolicy, pace_histories: Arc<PaceHistories>) -> Self {
+        Self { ports, policy, pace_histories }
     }
 }
 
@@ -86,23 +91,27 @@ impl LaneWork for QueueWork {
         clock: &dyn Clock,
         commands: &[&Command],
     ) -> Result<Decisions<Outcome>, RepositoryError> {
-        let (now, mut lines) = lock_lines(&self.ports, uow, &self.paces, clock, commands).await?;
-        let accounts = share_accounts(uow, commands).await?;
+        let (now, mut locked_queues) =
+            lock_queues_and_tokens(&self.ports, uow, &self.pace_histories, clock, commands).await?;
+        let accounts = lock_joining_accounts(uow, commands).await?;
         let results: Vec<_> = commands
             .iter()
             .map(|command| {
-                match (command, lines.get_mut(&command.concert_id())) {
-                    (Command::Join { user_id, .. }, Some(line)) => line.join(*user_id, &accounts, &self.ports, now),
-                    (Command::Leave { id, user_id }, Some(line)) => line.leave(*id, *user_id, now),
+                match (command, locked_queues.get_mut(&command.concert_id())) {
+                    (Command::Join { user_id, .. }, Some(locked_queue)) => {
+                        locked_queue.join(*user_id, &accounts, &self.ports, now)
+                    }
+                    (Command::Leave { id, user_id }, Some(locked_queue)) => locked_queue.leave(*id, *user_id, now),
                     (Command::Join { .. }, None) => Err(Refusal::ConcertNotFound),
                     // The concert was deleted, and every place in its queue with it.
                     (Command::Leave { .. }, None) => Ok(Outcome::Left),
                 }
             })
             .collect();
-        let holders = lines.values().flat_map(|line| line.left.iter().copied()).collect();
-        for line in lines.into_values() {
-            store(uow, line, now).await?;
+        let holders =
+            locked_queues.values().flat_map(|locked_queue| locked_queue.leaving_active_users.iter().copied()).collect();
+        for locked_queue in locked_queues.into_values() {
+            store(uow, locked_queue, now).await?;
         }
         self.cancel_holds(uow, now, holders).await?;
         Ok(Decisions { at: now, results })
@@ -140,30 +149,30 @@ impl QueueWork {
 }
 
 /// One concert's queue, locked, with the tokens that the commands concern.
-struct Line {
+struct LockedQueue {
     queue: Queue,
     /// How fast it moves.
-    pace: Pace,
+    pace: AdmissionPace,
     /// Whether those from before the opening have got their places just now.
-    settled: bool,
+    places_assigned: bool,
     /// In mode `OPEN`: how many are active, or waiting and there; nobody is let in at once while they fill the house.
-    present: u32,
+    occupied: u32,
     live: HashMap<UserId, QueueToken>,
     /// Tokens that were left before the draw that is still to come: joining again revives them.
-    left_early: HashMap<UserId, QueueToken>,
+    left_before_draw: HashMap<UserId, QueueToken>,
     tokens: HashMap<QueueTokenId, QueueToken>,
     issued: BTreeSet<QueueTokenId>,
     changed: BTreeSet<QueueTokenId>,
     admitted: u32,
     active: u32,
-    left: BTreeSet<(UserId, ConcertId)>,
+    leaving_active_users: BTreeSet<(UserId, ConcertId)>,
     /// What those were who left.
-    abandoned: Vec<&'static str>,
+    left_statuses: Vec<&'static str>,
     /// How many had lapsed.
     expired: u64,
 }
 
-impl Line {
+impl LockedQueue {
     fn join(
         &mut self,
         user_id: UserId,
@@ -179,12 +188,12 @@ impl Line {
             if token.is_live(now) {
                 return Ok(self.joined(token, false, None));
             }
-            self.keep(QueueToken { state: TokenState::Ended(Ending::Expired), ..token });
+            self.update_token(QueueToken { state: TokenState::Ended(Ending::Expired), ..token });
         }
         if !accounts.contains(&user_id) {
             return Err(Refusal::Unauthenticated);
         }
-        let mut token = match self.left_early.remove(&user_id) {
+        let mut token = match self.left_before_draw.remove(&user_id) {
             Some(token) => self.queue.revive(token, now),
             None => self.issue(user_id, ports.signer.current_key(), now)?,
         };
@@ -194,8 +203,8 @@ impl Line {
         let settings = self.queue.settings;
         let is_open_sale = settings.admits_at_once(now);
         // Behind a line that is too long to be watched it isn't known who is there: the ticks go through it first.
-        let is_watched = self.queue.watches(token.place);
-        if is_open_sale && is_watched && self.present < settings.max_active {
+        let is_in_lookahead = self.queue.watches(token.place);
+        if is_open_sale && is_in_lookahead && self.occupied < settings.max_active {
             self.queue.admit(&mut token, now);
             if let TokenState::Active(admission) = token.state {
                 // Joining an open sale is a use.
@@ -216,10 +225,10 @@ impl Line {
             TokenState::Active(_) | TokenState::Ended(_) => None,
         };
         // An open sale may reach its newest at the next tick.
-        let is_noted = is_watched || is_open_sale;
-        token.present_until = poll_after_seconds.filter(|_| is_noted).map(|seconds| present_until(now, seconds));
-        self.present += 1;
-        self.keep(token);
+        let stores_presence = is_in_lookahead || is_open_sale;
+        token.present_until = poll_after_seconds.filter(|_| stores_presence).map(|seconds| present_until(now, seconds));
+        self.occupied += 1;
+        self.update_token(token);
         self.live.insert(user_id, token);
         Ok(self.joined(token, true, poll_after_seconds))
     }
@@ -231,7 +240,12 @@ impl Line {
     }
 
     fn joined(&self, token: QueueToken, created: bool, poll_after_seconds: Option<u32>) -> Outcome {
-        Outcome::Joined { token, created, poll_after_seconds, line: Box::new((self.queue.clone(), self.pace)) }
+        Outcome::Joined {
+            token,
+            created,
+            poll_after_seconds,
+            queue_and_pace: Box::new((self.queue.clone(), self.pace)),
+        }
     }
 
     fn leave(&mut self, id: QueueTokenId, user_id: UserId, now: Instant) -> Result<Outcome, Refusal> {
@@ -245,34 +259,34 @@ impl Line {
             }
             TokenState::Scheduled => "scheduled",
             TokenState::Active(_) => {
-                self.left.insert((token.user_id, self.queue.concert_id));
+                self.leaving_active_users.insert((token.user_id, self.queue.concert_id));
                 "active"
             }
         };
-        self.abandoned.push(was);
+        self.left_statuses.push(was);
         let token = QueueToken { state: TokenState::Ended(Ending::Left), ..self.queue.withdraw(token) };
-        self.keep(token);
+        self.update_token(token);
         self.live.remove(&user_id);
         if token.place.is_none() && self.queue.awaits_draw(self.queue.present(now)) {
-            self.left_early.insert(user_id, token);
+            self.left_before_draw.insert(user_id, token);
         }
         Ok(Outcome::Left)
     }
 
-    fn keep(&mut self, token: QueueToken) {
+    fn update_token(&mut self, token: QueueToken) {
         self.changed.insert(token.id);
         self.tokens.insert(token.id, token);
     }
 }
 
 /// Locks the queues in ascending order, then the tokens concerned; tells the instant at which it had the queues.
-async fn lock_lines(
+async fn lock_queues_and_tokens(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
-    paces: &Paces,
+    pace_histories: &PaceHistories,
     clock: &dyn Clock,
     commands: &[&Command],
-) -> Result<(Instant, BTreeMap<ConcertId, Line>), RepositoryError> {
+) -> Result<(Instant, BTreeMap<ConcertId, LockedQueue>), RepositoryError> {
     let mut by_concert: BTreeMap<ConcertId, (Vec<UserId>, Vec<QueueTokenId>)> = BTreeMap::new();
     for command in commands {
         let (joining, leaving) = by_concert.entry(command.concert_id()).or_default();
@@ -282,48 +296,54 @@ async fn lock_lines(
         }
     }
     let ids: Vec<_> = by_concert.keys().copied().collect();
-    let mut lines = BTreeMap::new();
+    let mut locked_queues = BTreeMap::new();
     let queues = uow.queues().lock_queues(&ids).await?;
     let now = clock.now();
     for mut queue in queues {
         let Some((joining, leaving)) = by_concert.remove(&queue.concert_id) else { continue };
-        let pace = paces.observe(&queue);
-        let settled = draw::settle(ports, uow, &mut queue, now).await?;
-        let or_left = queue.awaits_draw(queue.present(now));
-        let joining_tokens = uow.queues().lock_tokens_of_joining(queue.concert_id, &joining, or_left).await?;
-        let (left_early, live): (Vec<_>, Vec<_>) =
+        let pace = pace_histories.observe(&queue);
+        let places_assigned = draw::settle(ports, uow, &mut queue, now).await?;
+        let or_departed = queue.awaits_draw(queue.present(now));
+        let joining_tokens = uow.queues().lock_tokens_of_joining(queue.concert_id, &joining, or_departed).await?;
+        let (left_before_draw, live): (Vec<_>, Vec<_>) =
             joining_tokens.into_iter().partition(|token| matches!(token.state, TokenState::Ended(_)));
         let leaving = uow.queues().lock_tokens(&leaving).await?;
         let is_open = queue.settings.admits_at_once(queue.present(now));
-        let Room { active, present, expired } =
-            if is_open { find_room(uow, &mut queue, joining.len(), now).await? } else { Room::default() };
+        let OpenSaleCapacity { active, occupied, expired } = if is_open {
+            read_capacity(uow, &mut queue, joining.len(), now).await?
+        } else {
+            OpenSaleCapacity::default()
+        };
         let tokens = live.iter().chain(&leaving).map(|token| (token.id, *token)).collect();
         let live = live.into_iter().map(|token| (token.user_id, token)).collect();
-        let left_early = left_early.into_iter().map(|token| (token.user_id, token)).collect();
-        let queue_line = Line {
+        let left_before_draw = left_before_draw.into_iter().map(|token| (token.user_id, token)).collect();
+        let locked_queue = LockedQueue {
             pace,
-            settled,
-            present,
+            places_assigned,
+            occupied,
             active,
             live,
-            left_early,
+            left_before_draw,
             tokens,
             issued: BTreeSet::new(),
             changed: BTreeSet::new(),
             admitted: 0,
-            left: BTreeSet::new(),
-            abandoned: Vec::new(),
+            leaving_active_users: BTreeSet::new(),
+            left_statuses: Vec::new(),
             expired,
             queue,
         };
-        lines.insert(queue_line.queue.concert_id, queue_line);
+        locked_queues.insert(locked_queue.queue.concert_id, locked_queue);
     }
-    Ok((now, lines))
+    Ok((now, locked_queues))
 }
 
 /// The accounts of those who join, shared until their tokens are stored: none of them is deleted meanwhile. A deletion
 /// that came first is seen, and one that comes later finds the token.
-async fn share_accounts(uow: &mut dyn UnitOfWork, commands: &[&Command]) -> Result<HashSet<UserId>, RepositoryError> {
+async fn lock_joining_accounts(
+    uow: &mut dyn UnitOfWork,
+    commands: &[&Command],
+) -> Result<HashSet<UserId>, RepositoryError> {
     let joining = commands.iter().filter_map(|command| match command {
         Command::Join { user_id, .. } => Some(*user_id),
         Command::Leave { .. } => None,
@@ -334,71 +354,72 @@ async fn share_accounts(uow: &mut dyn UnitOfWork, commands: &[&Command]) -> Resu
 
 /// Who is in the house, or on the way in, while a sale is open to everybody.
 #[derive(Default)]
-struct Room {
+struct OpenSaleCapacity {
     /// How many are active, at most.
     active: u32,
     /// How many are active, or waiting and there, at most.
-    present: u32,
+    occupied: u32,
     /// How many tokens were ended for it.
     expired: u64,
 }
 
 /// Whether there is room is mostly plain from the bound of live tokens; only where it isn't, they are counted.
-async fn find_room(
+async fn read_capacity(
     uow: &mut dyn UnitOfWork,
     queue: &mut Queue,
     joining: usize,
     now: Instant,
-) -> Result<Room, RepositoryError> {
+) -> Result<OpenSaleCapacity, RepositoryError> {
     let (id, limit, now) = (queue.concert_id, queue.settings.max_active, queue.present(now));
     let joining = u32::try_from(joining).unwrap_or(u32::MAX);
     if joining == 0 || queue.live_bound.saturating_add(joining) <= limit {
-        return Ok(Room { active: queue.live_bound, present: queue.live_bound, expired: 0 });
+        return Ok(OpenSaleCapacity { active: queue.live_bound, occupied: queue.live_bound, expired: 0 });
     }
     // What has lapsed leaves its room to those who come now.
-    let expired = uow.queues().expire_lapsed(id, now, BATCH).await?;
+    let expired = uow.queues().expire_lapsed(id, now, ADMISSION_BATCH).await?;
     let active = uow.queues().count_active(id).await?;
-    let present = active.saturating_add(uow.queues().count_present(id, now, limit).await?);
+    let occupied = active.saturating_add(uow.queues().count_present(id, now, limit).await?);
     let waiting = uow.queues().count_waiting(id, limit).await?;
     queue.live_bound =
         if waiting < limit { active.saturating_add(waiting).saturating_add(queue.unplaced()) } else { u32::MAX };
-    Ok(Room { active, present: present.saturating_add(queue.unwatched(now)), expired })
+    Ok(OpenSaleCapacity { active, occupied: occupied.saturating_add(queue.unwatched(now)), expired })
 }
 
-async fn store(uow: &mut dyn UnitOfWork, mut line: Line, now: Instant) -> Result<(), RepositoryError> {
-    measure(uow, &line);
-    let now = line.queue.present(now);
-    line.queue.decided_at = now;
+async fn store(uow: &mut dyn UnitOfWork, mut locked_queue: LockedQueue, now: Instant) -> Result<(), RepositoryError> {
+    record_metrics(uow, &locked_queue);
+    let now = locked_queue.queue.present(now);
+    locked_queue.queue.decided_at = now;
     let pick = |ids: &BTreeSet<QueueTokenId>| -> Vec<QueueToken> {
-        ids.iter().filter_map(|id| line.tokens.get(id)).copied().collect()
+        ids.iter().filter_map(|id| locked_queue.tokens.get(id)).copied().collect()
     };
-    let changed: BTreeSet<_> = line.changed.difference(&line.issued).copied().collect();
-    if line.issued.is_empty() && changed.is_empty() && !line.settled {
+    let changed: BTreeSet<_> = locked_queue.changed.difference(&locked_queue.issued).copied().collect();
+    if locked_queue.issued.is_empty() && changed.is_empty() && !locked_queue.places_assigned {
         return Ok(());
     }
     // A lapsed token ends before its user's next one begins: a user has one live token.
     uow.queues().update_tokens(&pick(&changed), now).await?;
-    uow.queues().insert_tokens(&pick(&line.issued)).await?;
-    uow.queues().update_queue(&line.queue).await?;
-    if line.admitted > 0 {
+    uow.queues().insert_tokens(&pick(&locked_queue.issued)).await?;
+    uow.queues().update_queue(&locked_queue.queue).await?;
+    if locked_queue.admitted > 0 {
         let record = AdmissionRecord {
-            concert_id: line.queue.concert_id,
+            concert_id: locked_queue.queue.concert_id,
             admitted_at: now,
-            admitted: line.admitted,
-            active: line.active,
-            settings: line.queue.settings,
+            admitted: locked_queue.admitted,
+            active: locked_queue.active,
+            settings: locked_queue.queue.settings,
         };
         uow.queues().insert_admission(&record).await?;
     }
     Ok(())
 }
 
-fn measure(uow: &mut dyn UnitOfWork, line: &Line) {
-    let (admitted, expired, abandoned) = (line.admitted, line.expired, line.abandoned.clone());
+fn record_metrics(uow: &mut dyn UnitOfWork, locked_queue: &LockedQueue) {
+    let (admitted, expired, left_statuses) =
+        (locked_queue.admitted, locked_queue.expired, locked_queue.left_statuses.clone());
     uow.after_commit(Box::new(move || {
         metrics::counter!("queue_admitted_total").increment(u64::from(admitted));
         metrics::counter!("queue_expired_total").increment(expired);
-        for was in abandoned {
+        for was in left_statuses {
             metrics::counter!("queue_abandoned_total", "was" => was).increment(1);
         }
     }));

@@ -1,12 +1,12 @@
 //! The waiting queue: joining, asking for one's place, being let in, leaving.
 
 mod admission;
-mod board;
-mod choice;
 mod draw;
+mod estimate;
 mod lane;
-mod pace;
 mod presence;
+mod selection;
+mod snapshot;
 mod stream;
 
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use self::{
-    board::{Boards, TokenRows, UsedTokens},
+    estimate::PaceHistories,
     lane::{Command, Outcome, QueueWork},
-    pace::Paces,
-    presence::{PresenceWork, Sign},
-    stream::Feeds,
+    presence::{PresenceUpdate, PresenceWork},
+    snapshot::{QueueSnapshotReader, ReadClaimedTokens, ReadTokens},
+    stream::QueueFeeds,
 };
 use super::{
     Ports,
@@ -37,22 +37,22 @@ use crate::domain::{
     token::QueueClaims,
 };
 
-pub use board::Board;
 pub use draw::{DrawInfo, EntrantList};
-pub use stream::Follower;
+pub use snapshot::QueueSnapshot;
+pub use stream::TokenStream;
 
 /// How long checks of those who follow something are collected before they are read.
-const PATIENCE: Duration = Duration::from_millis(50);
+const CHECK_COALESCING_DELAY: Duration = Duration::from_millis(50);
 
 /// What a token's owner sees of it.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct QueueTokenInfo {
     /// The token's text.
     pub text: String,
     /// The concert.
     pub concert_id: ConcertId,
     /// What it is.
-    pub status: PlaceStatus,
+    pub status: QueueTokenStatus,
     /// When it was given out.
     pub issued_at: Instant,
     /// The instant all of this is true for.
@@ -63,7 +63,7 @@ pub struct Place {
 
 /// What a token is, for its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlaceStatus {
+pub enum QueueTokenStatus {
     /// The sale hasn't begun.
     Scheduled,
     /// In line.
@@ -87,16 +87,16 @@ pub struct QueueFacade {
     ports: Ports,
     lanes: Lanes<QueueWork>,
     presence: Lanes<PresenceWork>,
-    boards: Loader<Boards>,
-    known: Boards,
-    rows: Loader<TokenRows>,
-    used: Loader<UsedTokens>,
-    checks: Loader<UsedTokens>,
-    feeds: Feeds,
+    snapshots: Loader<QueueSnapshotReader>,
+    snapshot_reader: QueueSnapshotReader,
+    token_rows: Loader<ReadTokens>,
+    claimed_tokens: Loader<ReadClaimedTokens>,
+    stream_checks: Loader<ReadClaimedTokens>,
+    feeds: QueueFeeds,
     tasks: TaskTracker,
-    orders: admission::Orders,
+    draw_orders: admission::PendingDrawOrders,
     draw_pages: draw::DrawPages,
-    failing: admission::Failing,
+    failing_queues: admission::FailingQueues,
 }
 
 impl QueueFacade {
@@ -108,22 +108,27 @@ impl QueueFacade {
         lane_ports: &LanePorts,
         tasks: &TaskTracker,
     ) -> Self {
-        let paces = Arc::<Paces>::default();
-        let work = QueueWork::new(ports.clone(), policy, Arc::clone(&paces));
-        let known = Boards::new(paces);
+        let pace_histories = Arc::<PaceHistories>::default();
+        let work = QueueWork::new(ports.clone(), policy, Arc::clone(&pace_histories));
+        let snapshot_reader = QueueSnapshotReader::new(pace_histories);
         Self {
             lanes: Lanes::new(work, settings, lane_ports.clone()),
             presence: Lanes::new(PresenceWork, LaneSettings { lanes: 1, ..settings }, lane_ports.clone()),
-            boards: Loader::start(known.clone(), &ports.database, tasks),
-            known,
-            rows: Loader::start(TokenRows, &ports.database, tasks),
-            used: Loader::start(UsedTokens(Arc::clone(&ports.clock)), &ports.database, tasks),
-            checks: Loader::start_patient(UsedTokens(Arc::clone(&ports.clock)), PATIENCE, &ports.database, tasks),
-            feeds: Feeds::default(),
+            snapshots: Loader::start(snapshot_reader.clone(), &ports.database, tasks),
+            snapshot_reader,
+            token_rows: Loader::start(ReadTokens, &ports.database, tasks),
+            claimed_tokens: Loader::start(ReadClaimedTokens(Arc::clone(&ports.clock)), &ports.database, tasks),
+            stream_checks: Loader::start_patient(
+                ReadClaimedTokens(Arc::clone(&ports.clock)),
+                CHECK_COALESCING_DELAY,
+                &ports.database,
+                tasks,
+            ),
+            feeds: QueueFeeds::default(),
             tasks: tasks.clone(),
-            orders: admission::Orders::default(),
+            draw_orders: admission::PendingDrawOrders::default(),
             draw_pages: draw::DrawPages::new(&ports),
-            failing: admission::Failing::default(),
+            failing_queues: admission::FailingQueues::default(),
             ports,
         }
     }
@@ -136,19 +141,19 @@ impl QueueFacade {
     /// Joins the queue of a concert, or finds the place one has: then the second value is false.
     ///
     /// The queue's row is locked while places are given out.
-    pub async fn join(&self, user_id: UserId, concert_id: ConcertId) -> Result<(Place, bool), AppError> {
+    pub async fn join(&self, user_id: UserId, concert_id: ConcertId) -> Result<(QueueTokenInfo, bool), AppError> {
         let command = Command::Join { user_id, concert_id };
         match self.lanes.decide(Some(concert_id.0), command).await? {
             // What a new token was told is stored with it, and the board was read under the queue's lock.
-            Outcome::Joined { token, created: true, poll_after_seconds, line } => {
-                let (queue, seen) = *line;
-                let place = match self.known.of(queue, seen) {
-                    Some(board) => self.place_on(Some(&board), &token, poll_after_seconds).await?,
-                    None => self.place_of(&token, poll_after_seconds).await?,
+            Outcome::Joined { token, created: true, poll_after_seconds, queue_and_pace } => {
+                let (queue, pace) = *queue_and_pace;
+                let info = match self.snapshot_reader.of(queue, pace) {
+                    Some(snapshot) => self.info_on(Some(&snapshot), &token, poll_after_seconds).await?,
+                    None => self.info_of(&token, poll_after_seconds).await?,
                 };
-                Ok((place, true))
+                Ok((info, true))
             }
-            Outcome::Joined { token, created: false, .. } => Ok((self.place_of(&token, None).await?, false)),
+            Outcome::Joined { token, created: false, .. } => Ok((self.info_of(&token, None).await?, false)),
             Outcome::Left => Err(AppError::Overloaded),
         }
     }
@@ -164,43 +169,49 @@ impl QueueFacade {
     ///
     /// For those in line the board that everybody shares says it all, and their own text the rest: only a token at or
     /// before the head, or one that may have ended, is looked up.
-    pub async fn current(&self, text: &str) -> Result<Place, AppError> {
+    pub async fn token_info(&self, text: &str) -> Result<QueueTokenInfo, AppError> {
         let claims = self.read(text).ok_or(Refusal::QueueTokenInvalid)?;
         if let Some(place) = claims.place
-            && let Some(board) = self.boards.get(claims.id.concert()).await?
-            && board.is_waiting(place)
-            && !board.queue().is_over(self.ports.now())
+            && let Some(snapshot) = self.snapshots.get(claims.id.concert()).await?
+            && snapshot.is_waiting(place)
+            && !snapshot.queue().is_over(self.ports.now())
         {
-            return self.waiting(&claims, text, place, &board).await;
+            return self.waiting_info(&claims, text, place, &snapshot).await;
         }
         Box::pin(async {
-            let token = self.look_up(&claims).await?;
-            self.place_of(&token, None).await
+            let token = self.read_and_claim(&claims).await?;
+            self.info_of(&token, None).await
         })
         .await
     }
 
     /// Reads a token's row, and claims it if it is active and nobody had used it.
-    async fn look_up(&self, claims: &QueueClaims) -> Result<QueueToken, AppError> {
-        let token = self.row(claims.id, claims.user_id).await?;
-        self.claimed(token).await
+    async fn read_and_claim(&self, claims: &QueueClaims) -> Result<QueueToken, AppError> {
+        let token = self.read_token(claims.id, claims.user_id).await?;
+        self.claim_if_unused(token).await
     }
 
     /// A user's token. In a database that was restored, a number may have been given out again, to somebody else.
-    async fn row(&self, id: QueueTokenId, user_id: UserId) -> Result<QueueToken, AppError> {
-        let token = self.rows.get(id).await?.filter(|token| token.user_id == user_id);
+    async fn read_token(&self, id: QueueTokenId, user_id: UserId) -> Result<QueueToken, AppError> {
+        let token = self.token_rows.get(id).await?.filter(|token| token.user_id == user_id);
         Ok(token.ok_or(Refusal::QueueTokenInvalid)?)
     }
 
     /// What the owner of a waiting token sees, by its text and the board; notes that they are there.
-    async fn waiting(&self, claims: &QueueClaims, text: &str, place: u32, board: &Board) -> Result<Place, AppError> {
-        let position = board.position(place);
-        let poll_after_seconds = self.poll_after(Some(board), TokenState::Waiting, Some(place));
-        self.note_present(board, (claims.id, claims.user_id), Some(place), poll_after_seconds).await?;
-        Ok(Place {
+    async fn waiting_info(
+        &self,
+        claims: &QueueClaims,
+        text: &str,
+        place: u32,
+        snapshot: &QueueSnapshot,
+    ) -> Result<QueueTokenInfo, AppError> {
+        let position = snapshot.position(place);
+        let poll_after_seconds = self.poll_after(Some(snapshot), TokenState::Waiting, Some(place));
+        self.record_presence(snapshot, (claims.id, claims.user_id), Some(place), poll_after_seconds).await?;
+        Ok(QueueTokenInfo {
             text: text.to_owned(),
             concert_id: claims.id.concert(),
-            status: PlaceStatus::Waiting { position, wait: board.wait(position) },
+            status: QueueTokenStatus::Waiting { position, wait: snapshot.wait(position) },
             issued_at: claims.issued_at,
             now: self.ports.now(),
             poll_after_seconds,
@@ -209,7 +220,7 @@ impl QueueFacade {
 
     /// Lets a user's active token through the gate, claiming it if this is its first use; else says why not.
     pub async fn require_active(&self, id: QueueTokenId, user_id: UserId) -> Result<(), AppError> {
-        if self.used.get(id).await? == Some(user_id) {
+        if self.claimed_tokens.get(id).await? == Some(user_id) {
             return Ok(());
         }
         // What is seldom done stands in a box: the future of a request is moved as a whole, and more than once.
@@ -217,51 +228,51 @@ impl QueueFacade {
     }
 
     async fn first_use(&self, id: QueueTokenId, user_id: UserId) -> Result<(), AppError> {
-        let token = self.row(id, user_id).await?;
+        let token = self.read_token(id, user_id).await?;
         match require_active(&token, self.ports.now()) {
-            Ok(_) => self.claimed(token).await.map(|_| ()),
-            Err(refusal) => Err(self.explained(refusal, user_id).await?),
+            Ok(_) => self.claim_if_unused(token).await.map(|_| ()),
+            Err(refusal) => Err(self.not_active_error(refusal, user_id).await?),
         }
     }
 
     /// Whether a user's token is active still, for those who follow something by it: thousands ask at once, in no hurry.
     pub async fn check_active(&self, id: QueueTokenId, user_id: UserId) -> Result<(), AppError> {
-        if self.checks.get(id).await? == Some(user_id) {
+        if self.stream_checks.get(id).await? == Some(user_id) {
             return Ok(());
         }
-        let token = self.row(id, user_id).await?;
+        let token = self.read_token(id, user_id).await?;
         require_active(&token, self.ports.now())?;
         Ok(())
     }
 
     /// Adds the caller's place to a lane's "not yet".
-    pub(crate) async fn explain<T>(&self, reply: Reply<T>, user_id: UserId) -> Result<Reply<T>, AppError> {
+    pub(crate) async fn with_position<T>(&self, reply: Reply<T>, user_id: UserId) -> Result<Reply<T>, AppError> {
         match reply {
             Reply::Fresh(Err(refusal @ Refusal::QueueTokenNotActive { .. })) => {
-                Err(self.explained(refusal, user_id).await?)
+                Err(self.not_active_error(refusal, user_id).await?)
             }
             reply => Ok(reply),
         }
     }
 
-    async fn explained(&self, refusal: Refusal, user_id: UserId) -> Result<AppError, AppError> {
+    async fn not_active_error(&self, refusal: Refusal, user_id: UserId) -> Result<AppError, AppError> {
         let Refusal::QueueTokenNotActive { id, place } = refusal else { return Ok(refusal.into()) };
-        let board = self.boards.get(id.concert()).await?;
-        let position = board.as_deref().zip(place).map(|(board, place)| board.position(place));
+        let snapshot = self.snapshots.get(id.concert()).await?;
+        let position = snapshot.as_deref().zip(place).map(|(snapshot, place)| snapshot.position(place));
         let state = if place.is_some() { TokenState::Waiting } else { TokenState::Scheduled };
-        let poll_after_seconds = self.poll_after(board.as_deref(), state, place);
-        if let Some(board) = board.as_deref() {
-            self.note_present(board, (id, user_id), place, poll_after_seconds).await?;
+        let poll_after_seconds = self.poll_after(snapshot.as_deref(), state, place);
+        if let Some(snapshot) = snapshot.as_deref() {
+            self.record_presence(snapshot, (id, user_id), place, poll_after_seconds).await?;
         }
         Ok(AppError::NotYourTurn { position, poll_after_seconds })
     }
 
     /// The same token, claimed if it is active and nobody had used it.
-    async fn claimed(&self, token: QueueToken) -> Result<QueueToken, AppError> {
+    async fn claim_if_unused(&self, token: QueueToken) -> Result<QueueToken, AppError> {
         let now = self.ports.now();
         match token.state_at(now) {
             TokenState::Active(admission) if admission.claimed_at.is_none() => {
-                self.presence.decide(None, Sign::Claim { id: token.id }).await?;
+                self.presence.decide(None, PresenceUpdate::Claim { id: token.id }).await?;
                 Ok(QueueToken { state: TokenState::Active(admission.claimed(now)), ..token })
             }
             _ => Ok(token),
@@ -269,41 +280,53 @@ impl QueueFacade {
     }
 
     /// Reads the board, and says what the owner of a token sees.
-    async fn place_of(&self, token: &QueueToken, told: Option<u32>) -> Result<Place, AppError> {
-        let board = match token.state_at(self.ports.now()) {
-            TokenState::Waiting | TokenState::Scheduled => self.boards.get(token.id.concert()).await?,
+    async fn info_of(
+        &self,
+        token: &QueueToken,
+        last_poll_after_seconds: Option<u32>,
+    ) -> Result<QueueTokenInfo, AppError> {
+        let snapshot = match token.state_at(self.ports.now()) {
+            TokenState::Waiting | TokenState::Scheduled => self.snapshots.get(token.id.concert()).await?,
             TokenState::Active(_) | TokenState::Ended(_) => None,
         };
-        self.place_on(board.as_deref(), token, told).await
+        self.info_on(snapshot.as_deref(), token, last_poll_after_seconds).await
     }
 
     /// What the owner of a token sees; notes that whoever waits is there, unless they were told before when to ask again.
-    async fn place_on(&self, board: Option<&Board>, token: &QueueToken, told: Option<u32>) -> Result<Place, AppError> {
+    async fn info_on(
+        &self,
+        snapshot: Option<&QueueSnapshot>,
+        token: &QueueToken,
+        last_poll_after_seconds: Option<u32>,
+    ) -> Result<QueueTokenInfo, AppError> {
         let now = self.ports.now();
         let state = token.state_at(now);
-        let position = board.zip(token.place).map(|(board, place)| board.position(place));
+        let position = snapshot.zip(token.place).map(|(snapshot, place)| snapshot.position(place));
         let status = match state {
             // The concert is over or was deleted: every place in its queue has ended with it, written or not.
-            TokenState::Waiting | TokenState::Scheduled if board.is_none_or(|board| board.queue().is_over(now)) => {
-                PlaceStatus::Ended(Ending::Expired)
+            TokenState::Waiting | TokenState::Scheduled
+                if snapshot.is_none_or(|snapshot| snapshot.queue().is_over(now)) =>
+            {
+                QueueTokenStatus::Ended(Ending::Expired)
             }
-            TokenState::Scheduled => PlaceStatus::Scheduled,
+            TokenState::Scheduled => QueueTokenStatus::Scheduled,
             TokenState::Waiting => {
                 let position = position.unwrap_or(1);
                 // The first estimate is the one that is written down, and judged when its token is let in.
-                let first = token.estimate.filter(|_| told.is_some());
-                let wait = first.or_else(|| board.and_then(|board| board.wait(position)));
-                PlaceStatus::Waiting { position, wait }
+                let initial = token.estimate.filter(|_| last_poll_after_seconds.is_some());
+                let wait = initial.or_else(|| snapshot.and_then(|snapshot| snapshot.wait(position)));
+                QueueTokenStatus::Waiting { position, wait }
             }
-            TokenState::Active(admission) => PlaceStatus::Active { expires_at: admission.expires_at },
-            TokenState::Ended(ending) => PlaceStatus::Ended(ending),
+            TokenState::Active(admission) => QueueTokenStatus::Active { expires_at: admission.expires_at },
+            TokenState::Ended(ending) => QueueTokenStatus::Ended(ending),
         };
-        let poll_after_seconds = told.unwrap_or_else(|| self.poll_after(board, state, token.place));
-        if let (Some(board), None) = (board, told) {
+        let poll_after_seconds =
+            last_poll_after_seconds.unwrap_or_else(|| self.poll_after(snapshot, state, token.place));
+        if let (Some(snapshot), None) = (snapshot, last_poll_after_seconds) {
             let owner = (token.id, token.user_id);
-            self.note_present(board, owner, token.place, poll_after_seconds).await?;
+            self.record_presence(snapshot, owner, token.place, poll_after_seconds).await?;
         }
-        Ok(Place {
+        Ok(QueueTokenInfo {
             text: self.ports.signer.queue_token(&token.claims(), token.key_id),
             concert_id: token.id.concert(),
             poll_after_seconds,

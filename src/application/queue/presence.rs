@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
-use super::{Board, QueueFacade};
+use super::{QueueFacade, QueueSnapshot};
 use crate::{
     application::{
         error::AppError,
@@ -21,7 +21,7 @@ use crate::{
 
 /// What somebody's asking tells about them.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Sign {
+pub(super) enum PresenceUpdate {
     /// An admission was used for the first time.
     Claim { id: QueueTokenId },
     /// The user of a token in line is there until then.
@@ -33,7 +33,7 @@ pub(super) struct PresenceWork;
 
 #[async_trait]
 impl LaneWork for PresenceWork {
-    type Command = Sign;
+    type Command = PresenceUpdate;
     type Output = ();
 
     const NAME: &'static str = "presence";
@@ -42,16 +42,16 @@ impl LaneWork for PresenceWork {
         &self,
         uow: &mut dyn UnitOfWork,
         clock: &dyn Clock,
-        commands: &[&Sign],
+        commands: &[&PresenceUpdate],
     ) -> Result<Decisions<()>, RepositoryError> {
         let mut claims = BTreeSet::new();
         let mut presence = BTreeMap::new();
         for sign in commands {
             match **sign {
-                Sign::Claim { id } => {
+                PresenceUpdate::Claim { id } => {
                     claims.insert(id);
                 }
-                Sign::Present { id, user_id, until } => {
+                PresenceUpdate::Present { id, user_id, until } => {
                     presence.insert(id, (user_id, until));
                 }
             }
@@ -73,29 +73,29 @@ impl QueueFacade {
     /// Notes that somebody who waits, or waits for the opening, is there and will ask again after so many seconds: for
     /// three times as long nobody passes over the token. For those far from the head it does nothing, and for those who
     /// don't wait. A clock that is behind doesn't shorten anybody's presence.
-    pub(super) async fn note_present(
+    pub(super) async fn record_presence(
         &self,
-        board: &Board,
+        snapshot: &QueueSnapshot,
         (id, user_id): (QueueTokenId, UserId),
         place: Option<u32>,
         poll_after_seconds: u32,
     ) -> Result<(), AppError> {
-        if !board.queue().watches(place) {
+        if !snapshot.queue().watches(place) {
             return Ok(());
         }
-        let until = present_until(board.queue().present(self.ports.now()), poll_after_seconds);
-        Box::pin(self.presence.decide(None, Sign::Present { id, user_id, until })).await
+        let until = present_until(snapshot.queue().present(self.ports.now()), poll_after_seconds);
+        Box::pin(self.presence.decide(None, PresenceUpdate::Present { id, user_id, until })).await
     }
 
     /// When to ask again: sooner near the head.
-    pub(super) fn poll_after(&self, board: Option<&Board>, state: TokenState, place: Option<u32>) -> u32 {
+    pub(super) fn poll_after(&self, snapshot: Option<&QueueSnapshot>, state: TokenState, place: Option<u32>) -> u32 {
         let randomness = &*self.ports.randomness;
-        match (board, state, place) {
-            (Some(board), TokenState::Waiting, Some(place)) => {
-                poll_after(&board.queue().settings, board.position(place), randomness)
+        match (snapshot, state, place) {
+            (Some(snapshot), TokenState::Waiting, Some(place)) => {
+                poll_after(&snapshot.queue().settings, snapshot.position(place), randomness)
             }
-            (Some(board), TokenState::Scheduled, _) => {
-                let queue = board.queue();
+            (Some(snapshot), TokenState::Scheduled, _) => {
+                let queue = snapshot.queue();
                 poll_after_opening(&queue.settings, queue.last_number, self.ports.now(), randomness)
             }
             // Nothing is due to change: an active token has its deadline, and one that is over is over.

@@ -15,41 +15,41 @@ use tokio::{
     time::{Instant as Stopwatch, sleep, sleep_until},
 };
 
-use super::{Place, PlaceStatus, QueueFacade, board::Board};
+use super::{QueueFacade, QueueTokenInfo, QueueTokenStatus, snapshot::QueueSnapshot};
 use crate::{
     application::error::AppError,
     domain::{id::ConcertId, queue::TokenState, refusal::Refusal, token::QueueClaims},
 };
 
 /// How often a board is read for those who follow.
-const REFRESH: Duration = Duration::from_millis(500);
+const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What those who follow tokens of one concert are told.
-struct Feed {
+struct QueueFeed {
     /// The last board; `None` before the first, and once the concert is deleted. Wakes them when positions change.
-    board: watch::Sender<Option<Arc<Board>>>,
+    snapshot: watch::Sender<Option<Arc<QueueSnapshot>>>,
     /// Wakes them at every reading of the board.
     readings: watch::Sender<()>,
 }
 
-impl Feed {
+impl QueueFeed {
     fn new() -> Self {
-        Self { board: watch::Sender::new(None), readings: watch::Sender::new(()) }
+        Self { snapshot: watch::Sender::new(None), readings: watch::Sender::new(()) }
     }
 
     fn subscribe(&self) -> Subscription {
         metrics::gauge!("queue_followers").increment(1.0);
-        Subscription { board: self.board.subscribe(), readings: self.readings.subscribe() }
+        Subscription { snapshot: self.snapshot.subscribe(), readings: self.readings.subscribe() }
     }
 
-    fn show(&self, board: Option<Arc<Board>>) {
-        self.board.send_if_modified(|shown| {
-            let same = match (&*shown, &board) {
-                (Some(shown), Some(board)) => shown.has_positions_of(board),
+    fn publish(&self, snapshot: Option<Arc<QueueSnapshot>>) {
+        self.snapshot.send_if_modified(|shown| {
+            let same = match (&*shown, &snapshot) {
+                (Some(shown), Some(snapshot)) => shown.has_same_positions_as(snapshot),
                 (None, None) => true,
                 (Some(_), None) | (None, Some(_)) => false,
             };
-            *shown = board;
+            *shown = snapshot;
             !same
         });
         self.readings.send_replace(());
@@ -58,30 +58,30 @@ impl Feed {
 
 /// The feeds of the concerts whose tokens somebody follows.
 #[derive(Default)]
-pub(super) struct Feeds {
-    by_concert: Mutex<HashMap<ConcertId, Arc<Feed>>>,
+pub(super) struct QueueFeeds {
+    by_concert: Mutex<HashMap<ConcertId, Arc<QueueFeed>>>,
 }
 
-impl Feeds {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConcertId, Arc<Feed>>> {
+impl QueueFeeds {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConcertId, Arc<QueueFeed>>> {
         self.by_concert.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Joins a concert's feed. When it is a new one, somebody must begin to fill it: then it comes along.
-    fn subscribe(&self, concert_id: ConcertId) -> (Subscription, Option<Arc<Feed>>) {
+    fn subscribe(&self, concert_id: ConcertId) -> (Subscription, Option<Arc<QueueFeed>>) {
         let mut feeds = self.lock();
         if let Some(feed) = feeds.get(&concert_id) {
             return (feed.subscribe(), None);
         }
-        let feed = Arc::new(Feed::new());
+        let feed = Arc::new(QueueFeed::new());
         feeds.insert(concert_id, Arc::clone(&feed));
         (feed.subscribe(), Some(feed))
     }
 
     /// Ends a feed that nobody follows any more. Under the lock nobody can join it in between.
-    fn end_if_unused(&self, concert_id: ConcertId, feed: &Feed) -> bool {
+    fn remove_if_unused(&self, concert_id: ConcertId, feed: &QueueFeed) -> bool {
         let mut feeds = self.lock();
-        let unused = feed.board.receiver_count() == 0;
+        let unused = feed.snapshot.receiver_count() == 0;
         if unused {
             feeds.remove(&concert_id);
         }
@@ -90,16 +90,16 @@ impl Feeds {
 
     /// Fills a feed with what `read` finds, until nobody follows it. While the database is away, nobody is told
     /// anything.
-    async fn fill<F>(&self, concert_id: ConcertId, feed: Arc<Feed>, read: impl Fn() -> F)
+    async fn refresh_until_unused<F>(&self, concert_id: ConcertId, feed: Arc<QueueFeed>, read: impl Fn() -> F)
     where
-        F: Future<Output = Result<Option<Arc<Board>>, AppError>>,
+        F: Future<Output = Result<Option<Arc<QueueSnapshot>>, AppError>>,
     {
         let mut failing = false;
         loop {
             match read().await {
-                Ok(board) => {
+                Ok(snapshot) => {
                     failing = false;
-                    feed.show(board);
+                    feed.publish(snapshot);
                 }
                 Err(error) => {
                     if !failing {
@@ -109,19 +109,19 @@ impl Feeds {
                 }
             }
             tokio::select! {
-                () = feed.board.closed() => {}
-                () = sleep(REFRESH) => {}
+                () = feed.snapshot.closed() => {}
+                () = sleep(REFRESH_INTERVAL) => {}
             }
-            if self.end_if_unused(concert_id, &feed) {
+            if self.remove_if_unused(concert_id, &feed) {
                 return;
             }
         }
     }
 }
 
-/// One follower's end of a feed.
+/// One stream's end of a feed.
 struct Subscription {
-    board: watch::Receiver<Option<Arc<Board>>>,
+    snapshot: watch::Receiver<Option<Arc<QueueSnapshot>>>,
     readings: watch::Receiver<()>,
 }
 
@@ -131,11 +131,11 @@ impl Drop for Subscription {
     }
 }
 
-/// By what a follower learns of changes.
+/// By what a stream learns of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+enum ChangeSource {
     /// By the board: it waits in this place.
-    Board(u32),
+    Snapshot(u32),
     /// By its row.
     Row,
 }
@@ -145,41 +145,41 @@ enum Source {
 /// A change of status is told at the next reading of the board. A change of position is told when a poll would be due,
 /// by the `poll_after_seconds` of the last time; then, as by a poll, whoever waits is noted as present. So those far back
 /// cost little, however many they are.
-pub struct Follower {
+pub struct TokenStream {
     facade: Arc<QueueFacade>,
     feed: Subscription,
     claims: QueueClaims,
     text: String,
-    source: Source,
+    source: ChangeSource,
     /// What is still to be told as it is.
-    first: Option<Place>,
-    told: PlaceStatus,
+    initial: Option<QueueTokenInfo>,
+    last_sent: QueueTokenStatus,
     /// When a poll would be due, and the interval that led there.
-    due: Stopwatch,
+    next_poll_at: Stopwatch,
     poll_after_seconds: u32,
 }
 
 impl QueueFacade {
     /// Follows a token: the first thing that is told is what it is now.
-    pub async fn follow(self: &Arc<Self>, text: &str) -> Result<Follower, AppError> {
+    pub async fn follow(self: &Arc<Self>, text: &str) -> Result<TokenStream, AppError> {
         let claims = self.read(text).ok_or(Refusal::QueueTokenInvalid)?;
         // Joined before the first look, so that no change falls in between.
         let feed = self.subscribe(claims.id.concert());
-        let first = self.current(text).await?;
-        let mut follower = Follower {
+        let initial = self.token_info(text).await?;
+        let mut stream = TokenStream {
             facade: Arc::clone(self),
             feed,
             claims,
             text: text.to_owned(),
-            source: claims.place.map_or(Source::Row, Source::Board),
-            told: first.status,
-            due: Stopwatch::now(),
-            poll_after_seconds: first.poll_after_seconds,
-            first: None,
+            source: claims.place.map_or(ChangeSource::Row, ChangeSource::Snapshot),
+            last_sent: initial.status,
+            next_poll_at: Stopwatch::now(),
+            poll_after_seconds: initial.poll_after_seconds,
+            initial: None,
         };
-        follower.rest(&first);
-        follower.first = Some(first);
-        Ok(follower)
+        stream.schedule_next_poll(&initial);
+        stream.initial = Some(initial);
+        Ok(stream)
     }
 
     fn subscribe(self: &Arc<Self>, concert_id: ConcertId) -> Subscription {
@@ -187,31 +187,31 @@ impl QueueFacade {
         if let Some(feed) = new {
             let facade = Arc::clone(self);
             self.tasks.spawn(async move {
-                facade.feeds.fill(concert_id, feed, || facade.boards.get(concert_id)).await;
+                facade.feeds.refresh_until_unused(concert_id, feed, || facade.snapshots.get(concert_id)).await;
             });
         }
         subscription
     }
 }
 
-impl Follower {
+impl TokenStream {
     /// Whether the first thing that it tells is the final status.
     pub fn has_ended(&self) -> bool {
-        matches!(self.told, PlaceStatus::Ended(_))
+        matches!(self.last_sent, QueueTokenStatus::Ended(_))
     }
 
     /// Waits for something to tell; `None` once the final status was told.
-    pub async fn next(&mut self) -> Option<Place> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
+    pub async fn next(&mut self) -> Option<QueueTokenInfo> {
+        if let Some(initial) = self.initial.take() {
+            return Some(initial);
         }
-        while !matches!(self.told, PlaceStatus::Ended(_)) {
+        while !matches!(self.last_sent, QueueTokenStatus::Ended(_)) {
             let place = match self.source {
-                Source::Board(place) => self.by_board(place).await?,
-                Source::Row => self.by_row().await?,
+                ChangeSource::Snapshot(place) => self.next_from_snapshot(place).await?,
+                ChangeSource::Row => self.next_from_row().await?,
             };
             if let Some(place) = place {
-                self.told = place.status;
+                self.last_sent = place.status;
                 self.text.clone_from(&place.text);
                 return Some(place);
             }
@@ -220,81 +220,87 @@ impl Follower {
     }
 
     /// Waits until the token may not be in line any more, or a poll is due. The outer `None`: there will be no more.
-    async fn by_board(&mut self, place: u32) -> Option<Option<Place>> {
+    async fn next_from_snapshot(&mut self, place: u32) -> Option<Option<QueueTokenInfo>> {
         tokio::select! {
-            changed = self.feed.board.changed() => changed.ok()?,
-            () = sleep_until(self.due) => {}
+            changed = self.feed.snapshot.changed() => changed.ok()?,
+            () = sleep_until(self.next_poll_at) => {}
         }
-        let board = self.feed.board.borrow_and_update().clone();
+        let snapshot = self.feed.snapshot.borrow_and_update().clone();
         let now = self.facade.ports.now();
-        let Some(board) = board.filter(|board| board.is_waiting(place) && !board.queue().is_over(now)) else {
-            self.source = Source::Row;
-            return self.look_up().await;
+        let Some(snapshot) = snapshot.filter(|snapshot| snapshot.is_waiting(place) && !snapshot.queue().is_over(now))
+        else {
+            self.source = ChangeSource::Row;
+            return self.read_row().await;
         };
-        if Stopwatch::now() < self.due {
+        if Stopwatch::now() < self.next_poll_at {
             return Some(None);
         }
-        let Ok(found) = self.facade.waiting(&self.claims, &self.text, place, &board).await else {
-            self.due = Stopwatch::now() + REFRESH;
+        let Ok(found) = self.facade.waiting_info(&self.claims, &self.text, place, &snapshot).await else {
+            self.next_poll_at = Stopwatch::now() + REFRESH_INTERVAL;
             return Some(None);
         };
-        self.rest(&found);
-        Some(self.news(found))
+        self.schedule_next_poll(&found);
+        Some(self.if_changed(found))
     }
 
     /// Waits until the board was read, then looks the token up. The outer `None`: there will be no more.
-    async fn by_row(&mut self) -> Option<Option<Place>> {
+    async fn next_from_row(&mut self) -> Option<Option<QueueTokenInfo>> {
         self.feed.readings.changed().await.ok()?;
         self.feed.readings.mark_unchanged();
-        self.look_up().await
+        self.read_row().await
     }
 
-    async fn look_up(&mut self) -> Option<Option<Place>> {
-        let token = match self.facade.look_up(&self.claims).await {
+    async fn read_row(&mut self) -> Option<Option<QueueTokenInfo>> {
+        let token = match self.facade.read_and_claim(&self.claims).await {
             Ok(token) => token,
             // Nothing can be told of it any more.
             Err(AppError::Refused(_)) => return None,
             // At the next reading it is tried again.
             Err(_) => return Some(None),
         };
-        let goes_on = matches!(
-            (self.told, token.state),
-            (PlaceStatus::Waiting { .. }, TokenState::Waiting) | (PlaceStatus::Scheduled, TokenState::Scheduled)
+        let is_unchanged = matches!(
+            (self.last_sent, token.state),
+            (QueueTokenStatus::Waiting { .. }, TokenState::Waiting)
+                | (QueueTokenStatus::Scheduled, TokenState::Scheduled)
         );
-        let is_due = !goes_on || Stopwatch::now() >= self.due;
+        let is_due = !is_unchanged || Stopwatch::now() >= self.next_poll_at;
         let interval = (!is_due).then_some(self.poll_after_seconds);
-        let Ok(place) = self.facade.place_of(&token, interval).await else { return Some(None) };
-        let board = self.feed.board.borrow();
-        if let (PlaceStatus::Waiting { .. }, Some(number), Some(board)) = (place.status, token.place, board.as_ref()) {
+        let Ok(place) = self.facade.info_of(&token, interval).await else { return Some(None) };
+        let snapshot = self.feed.snapshot.borrow();
+        if let (QueueTokenStatus::Waiting { .. }, Some(number), Some(snapshot)) =
+            (place.status, token.place, snapshot.as_ref())
+        {
             // From the draw on it has a place.
             self.claims.place = Some(number);
-            if board.is_waiting(number) {
-                self.source = Source::Board(number);
+            if snapshot.is_waiting(number) {
+                self.source = ChangeSource::Snapshot(number);
             }
         }
-        drop(board);
+        drop(snapshot);
         if is_due {
-            self.rest(&place);
-        } else if matches!(place.status, PlaceStatus::Waiting { .. }) {
+            self.schedule_next_poll(&place);
+        } else if matches!(place.status, QueueTokenStatus::Waiting { .. }) {
             return Some(None);
         }
-        Some(self.news(place))
+        Some(self.if_changed(place))
     }
 
     /// The place, if it is to be told: another status, or a smaller position. A position that is larger is older: the
     /// first look was newer than the board.
-    fn news(&self, place: Place) -> Option<Place> {
-        let is_new = match (self.told, place.status) {
-            (PlaceStatus::Waiting { position: told, .. }, PlaceStatus::Waiting { position, .. }) => position < told,
-            (told, status) => told != status,
+    fn if_changed(&self, place: QueueTokenInfo) -> Option<QueueTokenInfo> {
+        let is_new = match (self.last_sent, place.status) {
+            (QueueTokenStatus::Waiting { position: last_sent, .. }, QueueTokenStatus::Waiting { position, .. }) => {
+                position < last_sent
+            }
+            (last_sent, status) => last_sent != status,
         };
         is_new.then_some(place)
     }
 
     /// Until the next poll would be due.
-    fn rest(&mut self, place: &Place) {
+    fn schedule_next_poll(&mut self, place: &QueueTokenInfo) {
         self.poll_after_seconds = place.poll_after_seconds;
-        self.due = Stopwatch::now() + Duration::from_secs(u64::from(place.poll_after_seconds));
+        self.next_poll_at = Stopwatch::now() + Duration::from_secs(u64::from(place.poll_after_seconds));
     }
 }
 
@@ -304,7 +310,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        application::queue::pace::History,
+        application::queue::estimate::PaceHistory,
         domain::{clock::Instant, queue::Queue},
     };
 
@@ -312,10 +318,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_feed_ends_with_its_last_follower_and_a_later_one_begins_another() {
-        let feeds = Feeds::default();
+        let feeds = QueueFeeds::default();
         for _ in 0..2 {
             let (first, new) = feeds.subscribe(CONCERT);
-            let filling = feeds.fill(CONCERT, new.expect("the first one's feed is new"), || async { Ok(None) });
+            let filling =
+                feeds.refresh_until_unused(CONCERT, new.expect("the first one's feed is new"), || async { Ok(None) });
             let following = async {
                 let (second, none) = feeds.subscribe(CONCERT);
                 assert!(none.is_none(), "the second one joins it");
@@ -337,39 +344,39 @@ mod tests {
 
     #[tokio::test]
     async fn a_feed_outlives_failures_and_wakes_for_positions_only_when_they_change() {
-        let board = |head| {
+        let snapshot = |head| {
             let queue = Queue { head, last_place: 9, ..Queue::new(CONCERT, Instant::default()) };
-            let pace = History::default().observe(&queue);
-            Some(Arc::new(Board::new(queue, Arc::default(), pace)))
+            let pace = PaceHistory::default().observe(&queue);
+            Some(Arc::new(QueueSnapshot::new(queue, Arc::default(), pace)))
         };
-        let feed = Feed::new();
+        let feed = QueueFeed::new();
         let mut subscription = feed.subscribe();
         let mut woken = |shown| {
-            feed.show(shown);
-            let changed = (subscription.board.has_changed().unwrap(), subscription.readings.has_changed().unwrap());
-            subscription.board.mark_unchanged();
+            feed.publish(shown);
+            let changed = (subscription.snapshot.has_changed().unwrap(), subscription.readings.has_changed().unwrap());
+            subscription.snapshot.mark_unchanged();
             subscription.readings.mark_unchanged();
             changed
         };
         assert_eq!(woken(None), (false, true));
-        assert_eq!(woken(board(1)), (true, true));
-        assert_eq!(woken(board(1)), (false, true));
-        assert_eq!(woken(board(2)), (true, true));
+        assert_eq!(woken(snapshot(1)), (true, true));
+        assert_eq!(woken(snapshot(1)), (false, true));
+        assert_eq!(woken(snapshot(2)), (true, true));
         assert_eq!(woken(None), (true, true));
         drop(subscription);
 
-        let feeds = Feeds::default();
+        let feeds = QueueFeeds::default();
         let (mut subscription, new) = feeds.subscribe(CONCERT);
-        let reads = Mutex::new(vec![Ok(board(1)), Err(AppError::Overloaded)]);
+        let reads = Mutex::new(vec![Ok(snapshot(1)), Err(AppError::Overloaded)]);
         let read = || {
             let result = reads.lock().unwrap().pop().unwrap_or(Ok(None));
             async { result }
         };
         let following = async {
-            subscription.board.changed().await.unwrap();
-            assert!(subscription.board.borrow().is_some(), "the second reading was shown");
+            subscription.snapshot.changed().await.unwrap();
+            assert!(subscription.snapshot.borrow().is_some(), "the second reading was shown");
             drop(subscription);
         };
-        tokio::join!(feeds.fill(CONCERT, new.unwrap(), read), following);
+        tokio::join!(feeds.refresh_until_unused(CONCERT, new.unwrap(), read), following);
     }
 }

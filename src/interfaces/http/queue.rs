@@ -21,7 +21,7 @@ use super::{
     words::QueueTokenStatuses,
 };
 use crate::{
-    application::queue::{Place, PlaceStatus},
+    application::queue::{QueueTokenInfo, QueueTokenStatus},
     domain::{clock::seconds_left, id::ConcertId, queue::Ending},
 };
 
@@ -77,15 +77,15 @@ struct EstimatedWaitResponse {
     p90: Option<u32>,
 }
 
-impl From<Place> for QueueTokenResponse {
-    fn from(place: Place) -> Self {
-        let (status, position, wait, expires_at) = match place.status {
-            PlaceStatus::Scheduled => ("SCHEDULED", None, None, None),
-            PlaceStatus::Waiting { position, wait } => ("WAITING", Some(position), Some(wait), None),
-            PlaceStatus::Active { expires_at } => ("ACTIVE", Some(0), None, Some(expires_at)),
-            PlaceStatus::Ended(Ending::Completed) => ("COMPLETED", None, None, None),
-            PlaceStatus::Ended(Ending::Expired) => ("EXPIRED", None, None, None),
-            PlaceStatus::Ended(Ending::Left) => ("LEFT", None, None, None),
+impl From<QueueTokenInfo> for QueueTokenResponse {
+    fn from(info: QueueTokenInfo) -> Self {
+        let (status, position, wait, expires_at) = match info.status {
+            QueueTokenStatus::Scheduled => ("SCHEDULED", None, None, None),
+            QueueTokenStatus::Waiting { position, wait } => ("WAITING", Some(position), Some(wait), None),
+            QueueTokenStatus::Active { expires_at } => ("ACTIVE", Some(0), None, Some(expires_at)),
+            QueueTokenStatus::Ended(Ending::Completed) => ("COMPLETED", None, None, None),
+            QueueTokenStatus::Ended(Ending::Expired) => ("EXPIRED", None, None, None),
+            QueueTokenStatus::Ended(Ending::Left) => ("LEFT", None, None, None),
         };
         let estimated_wait = match (wait.flatten(), status) {
             (Some(wait), _) => EstimatedWaitResponse { p50: Some(wait.p50_seconds), p90: Some(wait.p90_seconds) },
@@ -93,16 +93,16 @@ impl From<Place> for QueueTokenResponse {
             (None, _) => EstimatedWaitResponse::default(),
         };
         Self {
-            queue_token: place.text,
-            concert_id: place.concert_id.0,
+            queue_token: info.text,
+            concert_id: info.concert_id.0,
             status,
             position,
             estimated_wait,
-            poll_after_seconds: place.poll_after_seconds,
-            issued_at: Timestamp(place.issued_at),
+            poll_after_seconds: info.poll_after_seconds,
+            issued_at: Timestamp(info.issued_at),
             expires_at: expires_at.map(Timestamp),
-            seconds_left: expires_at.map(|deadline| seconds_left(place.now, deadline)),
-            server_time: Timestamp(place.now),
+            seconds_left: expires_at.map(|deadline| seconds_left(info.now, deadline)),
+            server_time: Timestamp(info.now),
         }
     }
 }
@@ -128,10 +128,10 @@ async fn join_queue(
     _: Within<Join>,
     body: Body<JoinRequest>,
 ) -> HandlerResult<Response> {
-    let (place, created) = app.queue.join(caller.user_id, body.value.concert_id).await?;
+    let (info, created) = app.queue.join(caller.user_id, body.value.concert_id).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let location = created.then_some([(header::LOCATION, HeaderValue::from_static("/api/v1/queue/tokens/current"))]);
-    Ok((status, location, private(QueueTokenResponse::from(place))).into_response())
+    Ok((status, location, private(QueueTokenResponse::from(info))).into_response())
 }
 
 /// What has become of a queue token.
@@ -143,8 +143,8 @@ async fn join_queue(
         ("active" = (summary = "It is this user's turn", value = json!(examples::queue_token("ACTIVE")))),
     ))))]
 async fn get_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<impl IntoResponse> {
-    let place = app.queue.current(text_of(&headers)?).await?;
-    Ok(private(QueueTokenResponse::from(place)))
+    let info = app.queue.token_info(text_of(&headers)?).await?;
+    Ok(private(QueueTokenResponse::from(info)))
 }
 
 /// Leaves the queue. The caller's holds for the concert are cancelled with it.

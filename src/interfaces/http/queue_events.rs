@@ -20,7 +20,7 @@ use super::{
     queue::QueueTokenResponse,
     state::App,
 };
-use crate::application::queue::{Follower, Place, PlaceStatus};
+use crate::application::queue::{QueueTokenInfo, QueueTokenStatus, TokenStream};
 
 /// The id of the event that tells the final status; no other event has one.
 const FINAL: &str = "final";
@@ -55,29 +55,29 @@ async fn follow_queue_token(State(app): State<App>, headers: HeaderMap) -> Handl
     let text = text_of(&headers)?;
     require_serving(&app)?;
     let open = OpenStream::begin(&app, &token_of(&app, &headers)?)?;
-    let follower = app.queue.follow(text).await?;
-    if follower.has_ended() && last_event_id(&headers) == Some(FINAL) {
+    let token_stream = app.queue.follow(text).await?;
+    if token_stream.has_ended() && last_event_id(&headers) == Some(FINAL) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let events = events(until_stopping(&app, places(follower, open)), KEEP_ALIVE);
+    let events = events(until_stopping(&app, infos(token_stream, open)), KEEP_ALIVE);
     Ok((stream_headers(), events).into_response())
 }
 
-fn places(follower: Follower, open: OpenStream) -> impl Stream<Item = Place> {
-    stream::unfold((follower, open), |(mut follower, open)| async {
-        follower.next().await.map(|place| (place, (follower, open)))
+fn infos(token_stream: TokenStream, open: OpenStream) -> impl Stream<Item = QueueTokenInfo> {
+    stream::unfold((token_stream, open), |(mut token_stream, open)| async {
+        token_stream.next().await.map(|info| (info, (token_stream, open)))
     })
 }
 
 fn events(
-    places: impl Stream<Item = Place> + Send + 'static,
+    infos: impl Stream<Item = QueueTokenInfo> + Send + 'static,
     keep_alive: Duration,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let events = places.map(|place| {
+    let events = infos.map(|info| {
         let event = Event::default().event("queue");
-        let event = if matches!(place.status, PlaceStatus::Ended(_)) { event.id(FINAL) } else { event };
+        let event = if matches!(info.status, QueueTokenStatus::Ended(_)) { event.id(FINAL) } else { event };
         // Plain values always serialise.
-        Ok(event.json_data(QueueTokenResponse::from(place)).unwrap_or_default())
+        Ok(event.json_data(QueueTokenResponse::from(info)).unwrap_or_default())
     });
     let events = stream::once(async { Ok(Event::default().retry(RETRY)) }).chain(events);
     Sse::new(events).keep_alive(KeepAlive::new().interval(keep_alive).text("keep-alive"))

@@ -79,11 +79,9 @@ pub fn start(
         app.concerts.finish_cancellations().await
     }));
     tasks.spawn(
-        jobs.clone().repeat(
-            "census",
-            settings.census,
-            |app| async move { app.queue.take_census().await.map(|()| false) },
-        ),
+        jobs.clone().repeat("census", settings.census, |app| async move {
+            app.queue.measure_queue_sizes().await.map(|()| false)
+        }),
     );
     tasks.spawn(jobs.clone().repeat("limits", settings.limits, |app| async move {
         app.rate_limits.forget_idle();

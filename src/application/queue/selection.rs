@@ -1,6 +1,6 @@
 //! Whom a tick lets in: those who have come back, then those who are there, by place.
 
-use super::admission::BATCH;
+use super::admission::ADMISSION_BATCH;
 use crate::domain::{
     clock::Instant,
     queue::{Queue, QueueToken, TokenState},
@@ -16,27 +16,27 @@ const PLACES_PER_TICK: u32 = 4_000;
 ///
 /// Whoever is away keeps the place and costs nothing. The caller holds the queue's lock, so nobody leaves the line
 /// meanwhile; presence may be written at any time, and then counts at the next tick.
-pub(super) async fn choose(
+pub(super) async fn select_next(
     uow: &mut dyn UnitOfWork,
     queue: &mut Queue,
     budget: u32,
     now: Instant,
 ) -> Result<Vec<QueueToken>, RepositoryError> {
-    let wanted = usize::try_from(budget.min(BATCH)).unwrap_or(0);
+    let wanted = usize::try_from(budget.min(ADMISSION_BATCH)).unwrap_or(0);
     if wanted == 0 {
         return Ok(Vec::new());
     }
-    let mut chosen = uow.queues().list_returned(queue.concert_id, queue.head, now, budget.min(BATCH)).await?;
+    let mut chosen = uow.queues().list_returned(queue.concert_id, queue.head, now, budget.min(ADMISSION_BATCH)).await?;
     // While a draw's places are being written, nobody behind them goes first.
     let last = queue.admissible();
-    let mut left = PLACES_PER_TICK;
+    let mut places_left = PLACES_PER_TICK;
     let mut passed_over = 0;
-    while chosen.len() < wanted && left > 0 {
+    while chosen.len() < wanted && places_left > 0 {
         // Twice as many as are wanted: half of a crowd may have gone.
-        let missing = u32::try_from(wanted - chosen.len()).unwrap_or(BATCH);
-        let limit = (2 * missing).max(64).min(left);
+        let missing = u32::try_from(wanted - chosen.len()).unwrap_or(ADMISSION_BATCH);
+        let limit = (2 * missing).max(64).min(places_left);
         let waiting = uow.queues().list_waiting(queue.concert_id, queue.head, limit).await?;
-        let was_all = u32::try_from(waiting.len()).is_ok_and(|found| found < limit);
+        let is_exhausted = u32::try_from(waiting.len()).is_ok_and(|found| found < limit);
         for token in waiting {
             if chosen.len() == wanted || token.place.is_none_or(|place| place > last) {
                 break;
@@ -48,10 +48,10 @@ pub(super) async fn choose(
                 passed_over += 1;
             }
         }
-        if was_all || queue.head >= last {
+        if is_exhausted || queue.head >= last {
             break;
         }
-        left -= limit;
+        places_left -= limit;
     }
     uow.after_commit(Box::new(move || metrics::counter!("queue_passed_over_total").increment(passed_over)));
     // By id, as everybody locks tokens: those who write presence have no lock of the queue.

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use roaring::RoaringBitmap;
 
-use super::pace::{Pace, Paces};
+use super::estimate::{AdmissionPace, PaceHistories};
 use crate::{
     application::loader::Load,
     domain::{
@@ -22,15 +22,15 @@ use crate::{
 
 /// A queue at one instant.
 #[derive(Clone, Debug)]
-pub struct Board {
+pub struct QueueSnapshot {
     queue: Queue,
     /// The places whose people have left: all of those behind the head are in it.
     departed: Arc<RoaringBitmap>,
-    pace: Pace,
+    pace: AdmissionPace,
 }
 
-impl Board {
-    pub(super) fn new(queue: Queue, departed: Arc<RoaringBitmap>, pace: Pace) -> Self {
+impl QueueSnapshot {
+    pub(super) fn new(queue: Queue, departed: Arc<RoaringBitmap>, pace: AdmissionPace) -> Self {
         Self { queue, departed, pace }
     }
 
@@ -43,7 +43,7 @@ impl Board {
     }
 
     /// How many wait behind the head. Those who were passed over are away, and no part of it.
-    pub fn waiting(&self) -> u32 {
+    pub fn waiting_count(&self) -> u32 {
         let behind_all = self.queue.last_place.saturating_add(1);
         if self.queue.last_place > self.queue.head { self.position(behind_all) - 1 } else { 0 }
     }
@@ -60,7 +60,7 @@ impl Board {
     }
 
     /// Whether every position is the same on both boards.
-    pub fn has_positions_of(&self, other: &Self) -> bool {
+    pub fn has_same_positions_as(&self, other: &Self) -> bool {
         (self.queue.head, self.queue.departures) == (other.queue.head, other.queue.departures)
     }
 
@@ -77,7 +77,7 @@ impl Board {
 
 /// Who had left a queue at some instant.
 #[derive(Clone, Debug)]
-struct Departed {
+struct DepartureCache {
     departures: u32,
     /// Everybody who left before then is among them.
     since: Instant,
@@ -86,100 +86,101 @@ struct Departed {
 
 /// Reads boards. Copies share what they know.
 #[derive(Clone, Debug)]
-pub(super) struct Boards {
+pub(super) struct QueueSnapshotReader {
     /// The departed of each queue as they were read last. Those who have left since are added: there may be half a
     /// million of the others.
-    departed: Arc<Mutex<HashMap<ConcertId, Departed>>>,
-    paces: Arc<Paces>,
+    departed_places: Arc<Mutex<HashMap<ConcertId, DepartureCache>>>,
+    pace_histories: Arc<PaceHistories>,
 }
 
-impl Boards {
-    pub(super) fn new(paces: Arc<Paces>) -> Self {
-        Self { departed: Arc::default(), paces }
+impl QueueSnapshotReader {
+    pub(super) fn new(pace_histories: Arc<PaceHistories>) -> Self {
+        Self { departed_places: Arc::default(), pace_histories }
     }
 
     /// The board of a queue as it was just read, if this server knows who has left it.
-    pub(super) fn of(&self, queue: Queue, pace: Pace) -> Option<Board> {
-        let departed = self.known_departed(&queue)?;
-        Some(Board::new(queue, departed, pace))
+    pub(super) fn of(&self, queue: Queue, pace: AdmissionPace) -> Option<QueueSnapshot> {
+        let departed = self.cached_departures(&queue)?;
+        Some(QueueSnapshot::new(queue, departed, pace))
     }
 
     /// Forgets all queues but these.
     pub(super) fn retain(&self, ids: &HashSet<ConcertId>) {
-        self.known().retain(|id, _| ids.contains(id));
-        self.paces.retain(ids);
+        self.cached().retain(|id, _| ids.contains(id));
+        self.pace_histories.retain(ids);
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<ConcertId, Departed>> {
-        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cached(&self) -> MutexGuard<'_, HashMap<ConcertId, DepartureCache>> {
+        self.departed_places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The places that people have left, where that is known as of the reading of the queue or later.
-    fn known_departed(&self, queue: &Queue) -> Option<Arc<RoaringBitmap>> {
+    fn cached_departures(&self, queue: &Queue) -> Option<Arc<RoaringBitmap>> {
         // Only those behind the head make a difference.
         if queue.departures == 0 || queue.head >= queue.last_place {
             return Some(Arc::default());
         }
-        self.known()
+        self.cached()
             .get(&queue.concert_id)
-            .filter(|known| known.departures >= queue.departures)
-            .map(|known| Arc::clone(&known.places))
+            .filter(|cached| cached.departures >= queue.departures)
+            .map(|cached| Arc::clone(&cached.places))
     }
 
     /// The places that people have left, those at least who had left when the queue was read.
     ///
     /// Each was left under the queue's lock, at an instant no earlier than the queue's time as it was before.
-    async fn departed(
+    async fn departures(
         &self,
         queues: &mut dyn QueueRepository,
         queue: &Queue,
     ) -> Result<Arc<RoaringBitmap>, RepositoryError> {
-        if let Some(places) = self.known_departed(queue) {
+        if let Some(places) = self.cached_departures(queue) {
             return Ok(places);
         }
-        let known = self.known().get(&queue.concert_id).cloned();
-        let places = match known {
-            Some(known) => {
-                let mut places = Arc::unwrap_or_clone(known.places);
-                places.extend(queues.list_departed_since(queue.concert_id, known.since).await?);
+        let cached = self.cached().get(&queue.concert_id).cloned();
+        let places = match cached {
+            Some(cached) => {
+                let mut places = Arc::unwrap_or_clone(cached.places);
+                places.extend(queues.list_departed_since(queue.concert_id, cached.since).await?);
                 places
             }
             None => queues.list_departed(queue.concert_id).await?.into_iter().collect(),
         };
         let places = Arc::new(places);
-        let read = Departed { departures: queue.departures, since: queue.decided_at, places: Arc::clone(&places) };
-        self.known().insert(queue.concert_id, read);
+        let read =
+            DepartureCache { departures: queue.departures, since: queue.decided_at, places: Arc::clone(&places) };
+        self.cached().insert(queue.concert_id, read);
         Ok(places)
     }
 }
 
 #[async_trait]
-impl Load for Boards {
+impl Load for QueueSnapshotReader {
     type Key = ConcertId;
-    type Value = Arc<Board>;
+    type Value = Arc<QueueSnapshot>;
 
     async fn load(
         &self,
         repositories: &mut dyn Repositories,
         keys: &[ConcertId],
-    ) -> Result<HashMap<ConcertId, Arc<Board>>, RepositoryError> {
-        let mut boards = HashMap::new();
+    ) -> Result<HashMap<ConcertId, Arc<QueueSnapshot>>, RepositoryError> {
+        let mut snapshots = HashMap::new();
         for id in keys {
             let Some(queue) = repositories.queues().find_queue(*id).await? else { continue };
-            let departed = self.departed(repositories.queues(), &queue).await?;
-            let pace = self.paces.observe(&queue);
-            boards.insert(*id, Arc::new(Board::new(queue, departed, pace)));
+            let departed = self.departures(repositories.queues(), &queue).await?;
+            let pace = self.pace_histories.observe(&queue);
+            snapshots.insert(*id, Arc::new(QueueSnapshot::new(queue, departed, pace)));
         }
-        Ok(boards)
+        Ok(snapshots)
     }
 }
 
 /// Reads tokens.
 #[derive(Debug)]
-pub(super) struct TokenRows;
+pub(super) struct ReadTokens;
 
 #[async_trait]
-impl Load for TokenRows {
+impl Load for ReadTokens {
     type Key = QueueTokenId;
     type Value = QueueToken;
 
@@ -195,10 +196,10 @@ impl Load for TokenRows {
 
 /// Reads which tokens open the gate, and to whom: those that are active and in use. What else a token may be is seldom
 /// asked there.
-pub(super) struct UsedTokens(pub(super) Arc<dyn Clock>);
+pub(super) struct ReadClaimedTokens(pub(super) Arc<dyn Clock>);
 
 #[async_trait]
-impl Load for UsedTokens {
+impl Load for ReadClaimedTokens {
     type Key = QueueTokenId;
     type Value = UserId;
 
@@ -215,44 +216,44 @@ impl Load for UsedTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::application::queue::pace::History;
+    use crate::application::queue::estimate::PaceHistory;
 
     #[test]
     fn a_position_counts_those_between_the_head_and_oneself_who_are_still_there() {
         let queue = Queue { head: 10, ..Queue::new(ConcertId(1), Instant::default()) };
-        let pace = History::default().observe(&queue);
-        let board = Board { queue, departed: Arc::new([5, 12, 13, 20].into()), pace };
-        assert_eq!(board.position(11), 1);
-        assert_eq!(board.position(14), 2);
-        assert_eq!(board.position(21), 8);
+        let pace = PaceHistory::default().observe(&queue);
+        let snapshot = QueueSnapshot { queue, departed: Arc::new([5, 12, 13, 20].into()), pace };
+        assert_eq!(snapshot.position(11), 1);
+        assert_eq!(snapshot.position(14), 2);
+        assert_eq!(snapshot.position(21), 8);
         // Passed over: at the head.
-        assert_eq!(board.position(3), 1);
-        assert_eq!(board.waiting(), 0, "no place behind the head is given out");
+        assert_eq!(snapshot.position(3), 1);
+        assert_eq!(snapshot.waiting_count(), 0, "no place behind the head is given out");
     }
 
     #[test]
     fn nothing_is_remembered_of_queues_without_anybody() {
-        let boards = Boards::new(Arc::default());
+        let snapshots = QueueSnapshotReader::new(Arc::default());
         for id in 1..=3 {
             let queue = Queue { departures: 1, last_place: 2, ..Queue::new(ConcertId(id), Instant::default()) };
-            assert!(boards.known_departed(&queue).is_none());
-            let departed = Departed { departures: 1, since: queue.decided_at, places: Arc::new([1].into()) };
-            boards.known().insert(queue.concert_id, departed);
-            assert_eq!(boards.known_departed(&queue).unwrap().len(), 1);
+            assert!(snapshots.cached_departures(&queue).is_none());
+            let departed = DepartureCache { departures: 1, since: queue.decided_at, places: Arc::new([1].into()) };
+            snapshots.cached().insert(queue.concert_id, departed);
+            assert_eq!(snapshots.cached_departures(&queue).unwrap().len(), 1);
             let passed = Queue { head: 2, ..queue };
-            assert!(boards.known_departed(&passed).unwrap().is_empty(), "no place is behind the head");
+            assert!(snapshots.cached_departures(&passed).unwrap().is_empty(), "no place is behind the head");
         }
-        boards.retain(&[ConcertId(2)].into());
-        assert_eq!(boards.known().keys().collect::<Vec<_>>(), [&ConcertId(2)]);
+        snapshots.retain(&[ConcertId(2)].into());
+        assert_eq!(snapshots.cached().keys().collect::<Vec<_>>(), [&ConcertId(2)]);
     }
 
     #[test]
     fn only_a_place_behind_the_head_that_nobody_left_is_known_to_wait() {
         let queue = Queue { head: 10, last_place: 15, ..Queue::new(ConcertId(1), Instant::default()) };
-        let pace = History::default().observe(&queue);
-        let board = Board { queue, departed: Arc::new([5, 12, 13].into()), pace };
-        let waiting: Vec<_> = (0..20).filter(|place| board.is_waiting(*place)).collect();
+        let pace = PaceHistory::default().observe(&queue);
+        let snapshot = QueueSnapshot { queue, departed: Arc::new([5, 12, 13].into()), pace };
+        let waiting: Vec<_> = (0..20).filter(|place| snapshot.is_waiting(*place)).collect();
         assert_eq!(waiting, [11, 14, 15]);
-        assert_eq!(board.waiting(), 3);
+        assert_eq!(snapshot.waiting_count(), 3);
     }
 }

@@ -21,51 +21,54 @@ const PRIOR_SECONDS: f64 = 30.0;
 
 /// Where the head of one queue was in the last minutes, as this server has seen it: a sample a second at most.
 #[derive(Debug, Default)]
-pub(super) struct History {
+pub(super) struct PaceHistory {
     settings: Option<QueueSettings>,
-    heads: VecDeque<(Instant, u32)>,
+    head_samples: VecDeque<(Instant, u32)>,
 }
 
-impl History {
+impl PaceHistory {
     /// Adds what was just read, and tells the pace.
     ///
     /// The instant is the queue's own: that of its last decision. A changed setting begins a new history; so does an
     /// empty line, which says how many came and not how many could have been admitted.
-    pub(super) fn observe(&mut self, queue: &Queue) -> Pace {
+    pub(super) fn observe(&mut self, queue: &Queue) -> AdmissionPace {
         let settings = queue.settings;
         let is_empty = queue.head >= queue.last_place;
         if self.settings != Some(settings) || is_empty || settings.mode == QueueMode::Paused {
-            self.heads.clear();
+            self.head_samples.clear();
             self.settings = Some(settings);
         }
         let now = queue.decided_at;
-        if self.heads.back().is_none_or(|(last, _)| now - *last >= TimeDelta::seconds(1)) {
-            self.heads.push_back((now, queue.head));
-            while self.heads.front().is_some_and(|(first, _)| now - *first > HISTORY) {
-                self.heads.pop_front();
+        if self.head_samples.back().is_none_or(|(last, _)| now - *last >= TimeDelta::seconds(1)) {
+            self.head_samples.push_back((now, queue.head));
+            while self.head_samples.front().is_some_and(|(first, _)| now - *first > HISTORY) {
+                self.head_samples.pop_front();
             }
         }
         let (people, seconds) = full_rate(&settings);
         let interval_seconds = if settings.mode == QueueMode::Open { 0 } else { seconds };
         if settings.mode == QueueMode::Paused {
-            return Pace { places_per_second: None, interval_seconds };
+            return AdmissionPace { places_per_second: None, interval_seconds };
         }
-        let (first, head) = self.heads.front().copied().unwrap_or((now, queue.head));
-        let seen = (now - first).max(TimeDelta::zero()).as_seconds_f64();
-        let passed = f64::from(queue.head.saturating_sub(head));
+        let (first, head) = self.head_samples.front().copied().unwrap_or((now, queue.head));
+        let observed_seconds = (now - first).max(TimeDelta::zero()).as_seconds_f64();
+        let places_passed = f64::from(queue.head.saturating_sub(head));
         let prior = PRIOR_SECONDS.max(3.0 * f64::from(seconds));
-        let full = f64::from(people) / f64::from(seconds.max(1));
-        Pace { places_per_second: Some((full * prior + passed) / (prior + seen)), interval_seconds }
+        let configured_rate = f64::from(people) / f64::from(seconds.max(1));
+        AdmissionPace {
+            places_per_second: Some((configured_rate * prior + places_passed) / (prior + observed_seconds)),
+            interval_seconds,
+        }
     }
 }
 
 /// The histories of all queues.
 #[derive(Debug, Default)]
-pub(super) struct Paces(Mutex<HashMap<ConcertId, History>>);
+pub(super) struct PaceHistories(Mutex<HashMap<ConcertId, PaceHistory>>);
 
-impl Paces {
+impl PaceHistories {
     /// Adds what was just read of a queue, and tells its pace.
-    pub(super) fn observe(&self, queue: &Queue) -> Pace {
+    pub(super) fn observe(&self, queue: &Queue) -> AdmissionPace {
         let mut histories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         histories.entry(queue.concert_id).or_default().observe(queue)
     }
@@ -77,7 +80,7 @@ impl Paces {
 }
 
 /// How an estimate turned out: the least of its bounds that the wait kept. In whole seconds, as it was given.
-pub(super) fn turned_out(estimate: Wait, waited: TimeDelta) -> &'static str {
+pub(super) fn kept_bound(estimate: Wait, waited: TimeDelta) -> &'static str {
     match u32::try_from(waited.num_seconds()).unwrap_or(u32::MAX) {
         seconds if seconds <= estimate.p50_seconds => "p50",
         seconds if seconds <= estimate.p90_seconds => "p90",
@@ -87,14 +90,14 @@ pub(super) fn turned_out(estimate: Wait, waited: TimeDelta) -> &'static str {
 
 /// How many places a queue goes past in a second, those of people who are away included.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct AdmissionPace {
     /// `None` while nobody is admitted.
     places_per_second: Option<f64>,
     /// People are admitted in one go, once in this time.
     interval_seconds: u32,
 }
 
-impl Pace {
+impl AdmissionPace {
     /// How long a position waits.
     ///
     /// Nine in ten: a quarter longer than the half, for a queue that slows down, and a whole window, for it isn't known
@@ -118,7 +121,7 @@ mod tests {
         Queue { head, last_place: 1_000_000, ..Queue::new(ConcertId(1), now) }
     }
 
-    fn p50(pace: Pace, position: u32) -> u32 {
+    fn p50(pace: AdmissionPace, position: u32) -> u32 {
         let wait = pace.wait(position).unwrap();
         assert!(wait.p90_seconds >= wait.p50_seconds);
         wait.p50_seconds
@@ -126,7 +129,7 @@ mod tests {
 
     #[test]
     fn without_a_history_a_wait_is_that_of_the_rate_that_is_set() {
-        let pace = History::default().observe(&queue(0, 500));
+        let pace = PaceHistory::default().observe(&queue(0, 500));
         assert_eq!((p50(pace, 1), p50(pace, 201), p50(pace, 20_001)), (0, 10, 1_000));
         assert_eq!(pace.wait(201), Some(Wait { p50_seconds: 10, p90_seconds: 22 }));
     }
@@ -134,12 +137,12 @@ mod tests {
     #[test]
     fn a_wait_follows_how_the_queue_has_moved() {
         for (places_per_second, at_least, at_most) in [(40, 500, 550), (10, 1_800, 2_000), (0, 9_000, 12_000)] {
-            let mut history = History::default();
+            let mut history = PaceHistory::default();
             let mut pace = history.observe(&queue(0, 0));
             for second in 1..=600 {
                 pace = history.observe(&queue(second, u32::try_from(second).unwrap() * places_per_second));
             }
-            assert!(history.heads.len() <= 301, "five minutes");
+            assert!(history.head_samples.len() <= 301, "five minutes");
             let wait = p50(pace, 20_001);
             assert!((at_least..=at_most).contains(&wait), "{places_per_second} a second: {wait}");
             let mut before = Wait { p50_seconds: 0, p90_seconds: 0 };
@@ -162,13 +165,13 @@ mod tests {
             (23_000, "beyond"),
             (i64::from(u32::MAX) * 2_000, "beyond"),
         ] {
-            assert_eq!(turned_out(estimate, TimeDelta::milliseconds(milliseconds)), expected, "{milliseconds}");
+            assert_eq!(kept_bound(estimate, TimeDelta::milliseconds(milliseconds)), expected, "{milliseconds}");
         }
     }
 
     #[test]
     fn the_histories_of_queues_without_anybody_are_forgotten() {
-        let paces = Paces::default();
+        let paces = PaceHistories::default();
         paces.observe(&queue(0, 0));
         paces.retain(&[ConcertId(1)].into());
         assert_eq!(paces.0.lock().unwrap().len(), 1);
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn other_settings_and_an_empty_line_begin_anew() {
-        let mut history = History::default();
+        let mut history = PaceHistory::default();
         history.observe(&queue(0, 0));
         assert!(p50(history.observe(&queue(100, 0)), 20_001) > 2_000);
         let empty = queue(101, 1_000_000);
