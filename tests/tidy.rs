@@ -156,7 +156,7 @@ fn dependencies() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_layer_names_only_what_it_may() {
+fn every_layer_imports_only_what_it_may() {
     let dependencies = dependencies();
     let architecture = one_line(&read("docs/ARCHITECTURE.md"));
     let mut findings = Vec::new();
@@ -181,7 +181,7 @@ fn every_layer_names_only_what_it_may() {
 
 /// What decides or stores: an interface that named it would go past the use cases.
 #[test]
-fn interfaces_use_the_domains_values_and_not_its_ports() {
+fn interfaces_use_domain_values_and_no_ports() {
     let sentence = "From the domain they use ids, values and refusals, never repositories or decisions.";
     assert!(one_line(&read("docs/ARCHITECTURE.md")).contains(sentence), "docs/ARCHITECTURE.md lacks: {sentence}");
     let mut findings = Vec::new();
@@ -241,7 +241,7 @@ const FEATURES: &[(&str, &[Feature])] = &[
 ];
 
 #[test]
-fn no_feature_names_one_that_comes_after_it() {
+fn no_feature_imports_a_later_one() {
     let sentence = "Features are ordered, without cycles.";
     assert!(one_line(&read("docs/ARCHITECTURE.md")).contains(sentence), "docs/ARCHITECTURE.md lacks: {sentence}");
     let mut findings = Vec::new();
@@ -280,7 +280,7 @@ fn files_are_short() {
 }
 
 #[test]
-fn nothing_is_left_unfinished() {
+fn no_source_is_left_unfinished() {
     let mut findings = Vec::new();
     for source in Source::all("src").into_iter().chain(Source::all("tests")) {
         let in_tests = source.path.starts_with("tests/");
@@ -325,7 +325,7 @@ const SQL_EXCEPTIONS: [(&str, &str, &str); 1] = [(
 )];
 
 #[test]
-fn sql_never_asks_the_time() {
+fn sql_never_reads_the_time() {
     let mut texts = Vec::new();
     for source in Source::all("src") {
         texts.extend(source.strings.iter().map(|(line, text)| (source.path.clone(), *line, text.clone())));
@@ -423,7 +423,7 @@ const OTHER_NAMES: [&str; 13] = [
 ];
 
 #[test]
-fn no_document_names_a_variable_that_is_not_there() {
+fn documents_name_only_variables_that_exist() {
     let mut findings = Vec::new();
     for path in ["README.md", "docker-compose.yml", "Dockerfile"] {
         for (index, line) in read(path).lines().enumerate() {
@@ -463,7 +463,7 @@ fn operations(document: &Value) -> Vec<(String, &Value)> {
 }
 
 #[test]
-fn every_code_is_documented_and_stands_for_one_meaning() {
+fn every_problem_code_is_documented_and_has_one_meaning() {
     let document = serde_json::to_value(document(None)).unwrap();
     let mut documented = BTreeSet::new();
     for (_, operation) in operations(&document) {
@@ -489,7 +489,7 @@ fn every_code_is_documented_and_stands_for_one_meaning() {
 }
 
 #[test]
-fn every_operation_says_what_it_does_and_how_it_fails() {
+fn every_operation_documents_its_effect_and_its_failures() {
     let document = serde_json::to_value(document(None)).unwrap();
     let mut findings = Vec::new();
     let mut ids = BTreeSet::new();
@@ -604,7 +604,7 @@ fn normalised(path: &Path) -> PathBuf {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let mut findings = Vec::new();
     for document in documents() {
         let text = read(&document);
@@ -629,7 +629,7 @@ const ROOTS: [&str; 9] =
     ["src/", "tests/", "docs/", "migrations/", "scripts/", ".github/", ".config/", ".cargo/", ".ci/"];
 
 #[test]
-fn every_path_that_is_named_exists() {
+fn every_path_in_documents_exists() {
     let mut findings = Vec::new();
     for document in documents() {
         let text = read(&document);
@@ -647,7 +647,7 @@ fn every_path_that_is_named_exists() {
 
 /// Rows of tables whose last column is headed `Test`: that column is `—`, or names tests in backticks.
 #[test]
-fn every_test_that_proves_a_race_exists() {
+fn every_test_named_in_documents_exists() {
     let sources: Vec<_> = Source::all("src").into_iter().chain(Source::all("tests")).collect();
     let defined = |name: &str| {
         let signature = format!("fn {name}(");
@@ -678,7 +678,7 @@ fn every_test_that_proves_a_race_exists() {
 }
 
 #[test]
-fn decisions_have_a_number_each() {
+fn every_decision_has_its_own_number() {
     let mut numbers = BTreeSet::new();
     for name in &files("docs/decisions", "md") {
         let number = name.trim_start_matches("docs/decisions/").split('-').next().unwrap_or_default();
@@ -692,7 +692,7 @@ fn decisions_have_a_number_each() {
 }
 
 #[test]
-fn the_benchmarks_page_lists_the_scenarios_there_are() {
+fn the_benchmarks_page_lists_every_scenario() {
     let source = read("examples/bench/scenarios/mod.rs");
     let list = source.split_once("const ALL").and_then(|(_, rest)| rest.split_once("];")).expect("a list").0;
     let texts: Vec<_> = list.split('"').skip(1).step_by(2).collect();

@@ -95,7 +95,7 @@ async fn a_concert_is_added_changed_and_deleted(_: MySqlPoolOptions, options: My
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_concert_with_live_bookings_stays(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_concert_with_live_bookings_cannot_be_deleted(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 2).await;
     let admin = app.admin().await;
@@ -198,7 +198,7 @@ async fn booking(app: &TestApp, sale: &Sale, seat: usize, paid: bool) -> (Client
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_cancelled_performance_gives_everything_back(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_cancelled_performance_frees_seats_and_refunds_points(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(2, 4).await;
     let admin = app.admin().await;
@@ -258,7 +258,7 @@ async fn a_cancellation_refunds_after_the_cut_off_too_and_leaves_others_alone(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_queue_is_set_whole_and_shows_who_is_in_it(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn queue_settings_are_replaced_whole_and_show_token_counts(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     let admin = app.admin().await;
@@ -322,7 +322,7 @@ async fn a_queue_is_set_whole_and_shows_who_is_in_it(_: MySqlPoolOptions, option
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_audit_lists_every_invariant_and_finds_what_is_wrong(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn the_audit_lists_every_invariant_and_finds_violations(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let sale = app.sale(1, 2).await;
     booking(&app, &sale, 0, true).await;
@@ -357,7 +357,7 @@ async fn the_audit_lists_every_invariant_and_finds_what_is_wrong(_: MySqlPoolOpt
 /// More bookings than one batch can't be refunded, because a wallet is full, and they come first. The others are
 /// refunded all the same, and these once there is room.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn bookings_that_cannot_be_settled_hold_up_no_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn bookings_that_cannot_be_settled_delay_no_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
     let app = TestApp::start_with(options, 1, &[("MAX_SEATS_PER_USER", "100")]);
     let sale = app.sale(8, 10).await;

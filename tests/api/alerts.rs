@@ -71,7 +71,7 @@ async fn fail(app: &TestApp) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn errors_are_told_by_kind_and_not_too_often(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn errors_are_reported_by_kind_and_rate_limited(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let mut slack = Slack::start().await;
     let (alerts, _guard) = slack.alerts(PATIENCE);
@@ -103,7 +103,7 @@ async fn errors_are_told_by_kind_and_not_too_often(_: MySqlPoolOptions, options:
 }
 
 #[sqlx::test(migrations = false)]
-async fn what_a_receiver_did_not_take_is_told_later(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_failed_alert_is_sent_again_later(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let mut slack = Slack::start().await;
     let (alerts, _guard) = slack.alerts(LITTLE_PATIENCE);
@@ -121,7 +121,7 @@ async fn what_a_receiver_did_not_take_is_told_later(_: MySqlPoolOptions, options
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_server_that_stops_tells_the_last_errors(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_stopping_server_sends_the_last_errors(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let mut slack = Slack::start().await;
     let (alerts, _guard) = slack.alerts(PATIENCE);

@@ -237,7 +237,7 @@ async fn a_body_that_is_not_json_is_malformed(_: MySqlPoolOptions, options: MySq
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_body_that_is_no_object_or_very_deep_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_body_that_is_not_an_object_or_too_deep_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
     let lists = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     for endpoint in scene.endpoints() {
@@ -291,7 +291,7 @@ async fn every_field_of_a_wrong_type_is_named(_: MySqlPoolOptions, options: MySq
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn fields_that_are_missing_unknown_or_named_twice_are_named(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn missing_unknown_and_duplicate_fields_are_named(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
     for endpoint in scene.endpoints() {
         let mut objects = vec![String::new()];
@@ -422,7 +422,7 @@ fn bad_texts(name: &str) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn every_field_with_a_value_that_can_not_be_is_named(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn every_field_with_an_invalid_value_is_named(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
     let mut tried = 0;
     for endpoint in scene.endpoints() {
@@ -437,7 +437,7 @@ async fn every_field_with_a_value_that_can_not_be_is_named(_: MySqlPoolOptions, 
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn all_that_is_wrong_is_said_at_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn all_mistakes_are_reported_at_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
     let endpoints = scene.endpoints();
     let find = |end: &str| endpoints.iter().find(|endpoint| endpoint.path.ends_with(end)).unwrap();
@@ -492,7 +492,7 @@ async fn all_that_is_wrong_is_said_at_once(_: MySqlPoolOptions, options: MySqlCo
 
 /// Well formed, and about things that aren't there or don't belong together.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_does_not_exist_is_not_found(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn unknown_resources_are_not_found(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut scene = Scene::new(options).await;
     let sale = scene.sale.clone();
     let (second, other_seats) = sale.add_performance(&scene.app, "2026-12-24T18:00:00Z", 1, 2).await;
@@ -572,7 +572,7 @@ async fn a_body_that_is_not_sent_as_json_is_refused(_: MySqlPoolOptions, options
 
 /// Who asks comes before what is asked.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn strangers_learn_nothing_of_their_bodies(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn unauthenticated_requests_get_no_validation_errors(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
     for mut endpoint in scene.endpoints() {
         let is_open = ["/users", "/auth/login", "/auth/refresh"].iter().any(|path| endpoint.path.ends_with(path));
@@ -593,7 +593,7 @@ async fn strangers_learn_nothing_of_their_bodies(_: MySqlPoolOptions, options: M
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_is_no_id_in_a_path_is_not_found(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn invalid_ids_in_paths_are_not_found(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
     let words = || Some(json!({"title": "Spring"}));
     let mut queue = None;
@@ -647,7 +647,7 @@ async fn what_is_no_id_in_a_path_is_not_found(_: MySqlPoolOptions, options: MySq
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn queries_with_bad_values_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn invalid_query_values_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
     let concerts = format!("concerts/{}/performances", scene.sale.concert_id);
     let seats = format!("performances/{}/seats", scene.sale.performance_id);
@@ -721,7 +721,7 @@ async fn queries_with_bad_values_are_refused(_: MySqlPoolOptions, options: MySql
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn paths_and_methods_that_are_not_served_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn unknown_paths_and_methods_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
     let nobody = scene.app.anonymous();
     let long = format!("/{}", "x/".repeat(20_000));
@@ -840,7 +840,7 @@ async fn head_is_answered_like_get_without_the_body(_: MySqlPoolOptions, options
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn strange_headers_do_no_harm(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn unusual_headers_do_no_harm(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
     let nobody = scene.app.anonymous();
     let long = "x".repeat(20_000);

@@ -34,7 +34,7 @@ async fn hall(app: &TestApp) -> Sale {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_best_seats_are_together_in_front_and_in_the_middle(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn the_best_seats_are_adjacent_in_front_and_in_the_middle(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(2, 10).await;
     // The middle first; then what leaves nobody a single seat.
@@ -68,7 +68,10 @@ async fn the_best_seats_are_together_in_front_and_in_the_middle(_: MySqlPoolOpti
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_wish_for_section_grade_and_price_is_met_or_told_why_not(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn section_grade_and_price_are_respected_or_the_hold_is_refused(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
     let app = TestApp::start(options);
     let sale = hall(&app).await;
     let expected = [
@@ -100,7 +103,7 @@ async fn a_wish_for_section_grade_and_price_is_met_or_told_why_not(_: MySqlPoolO
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_holds_of_named_seats_holds_of_the_best(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn best_available_holds_obey_the_rules_of_named_seats(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(2, 10).await;
     let buyer = app.buyer(&sale).await;
@@ -129,7 +132,7 @@ async fn what_holds_of_named_seats_holds_of_the_best(_: MySqlPoolOptions, option
 
 /// Somebody asks for the best seats of a performance that isn't there yet; later it is.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_performance_that_is_added_later_has_its_seats(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn best_available_finds_a_performance_added_later(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 3).await;
     let buyer = app.buyer(&sale).await;
@@ -142,7 +145,7 @@ async fn a_performance_that_is_added_later_has_its_seats(_: MySqlPoolOptions, op
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn every_bad_field_of_a_wish_is_named(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn every_invalid_field_of_a_seat_selection_is_named(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 3).await;
     let buyer = app.buyer(&sale).await;

@@ -37,7 +37,7 @@ fn assert_contains(body: &Value, expected: &Value) {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_hold_gives_all_its_seats_for_five_minutes(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_hold_reserves_all_its_seats_for_five_minutes(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(2, 3).await;
     let buyer = app.buyer(&sale).await;
@@ -65,7 +65,7 @@ async fn a_hold_gives_all_its_seats_for_five_minutes(_: MySqlPoolOptions, option
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn whoever_cannot_have_all_seats_gets_none_and_learns_which(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_partly_taken_hold_gets_no_seat_and_names_the_taken_ones(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 5).await;
     let first = app.buyer_with_points(&sale, "50000").await;
@@ -88,7 +88,7 @@ async fn whoever_cannot_have_all_seats_gets_none_and_learns_which(_: MySqlPoolOp
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn four_seats_of_a_performance_are_the_most_a_user_has(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_user_has_at_most_four_seats_of_a_performance(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 10).await;
     let starts_at = (app.now() + TimeDelta::days(40)).to_rfc3339();
@@ -123,10 +123,7 @@ async fn four_seats_of_a_performance_are_the_most_a_user_has(_: MySqlPoolOptions
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn nothing_is_sold_once_the_performance_begins_or_is_cancelled(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn no_seat_is_sold_after_a_performance_begins_or_is_cancelled(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 2).await;
     let starts_at = app.now() + TimeDelta::seconds(100);
@@ -157,7 +154,7 @@ async fn seats_of_another_performance_are_not_found(_: MySqlPoolOptions, options
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_cannot_be_a_hold_is_told_field_by_field(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn every_invalid_field_of_a_hold_is_named(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 2).await;
     let buyer = app.buyer(&sale).await;
@@ -179,7 +176,7 @@ async fn what_cannot_be_a_hold_is_told_field_by_field(_: MySqlPoolOptions, optio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn own_bookings_are_listed_newest_first_by_what_they_are_now(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn bookings_are_listed_newest_first_with_their_current_status(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 10).await;
     let buyer = app.buyer_with_points(&sale, "200000").await;
@@ -241,7 +238,7 @@ async fn own_bookings_are_listed_newest_first_by_what_they_are_now(_: MySqlPoolO
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_list_is_asked_for_properly_or_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn invalid_list_parameters_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let user = app.user().await;
     assert_eq!(user.get(BOOKINGS).await.expect(200).json(), json!({"items": [], "nextCursor": null}));
@@ -257,7 +254,7 @@ async fn a_list_is_asked_for_properly_or_refused(_: MySqlPoolOptions, options: M
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn somebody_elses_booking_is_not_found(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn bookings_of_other_users_are_not_found(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 2).await;
     let (owner, stranger) = (app.buyer(&sale).await, app.buyer_with_points(&sale, "50000").await);
@@ -387,7 +384,7 @@ async fn only_a_pending_booking_is_extended(_: MySqlPoolOptions, options: MySqlC
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_rules_of_holds_are_as_they_are_set(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn hold_rules_follow_the_configuration(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings = [
         ("HOLD_SECONDS", "2"),
         ("HOLD_EXTENSION_SECONDS", "1"),

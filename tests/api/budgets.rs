@@ -45,10 +45,7 @@ async fn while_none_is_left<T>(side: &Arc<dyn Database>, connections: u32, work:
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_sale_goes_on_while_administrators_and_jobs_have_no_connection_left(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn sales_continue_while_the_back_office_pool_is_exhausted(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[CONNECTIONS]);
     let sale = app.sale(1, 4).await;
     let users = app.users(20).await;
@@ -74,7 +71,7 @@ async fn the_sale_goes_on_while_administrators_and_jobs_have_no_connection_left(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn administrators_and_jobs_go_on_while_the_sale_has_no_connection_left(
+async fn the_back_office_continues_while_the_sales_pools_are_exhausted(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -116,7 +113,7 @@ async fn administrators_and_jobs_go_on_while_the_sale_has_no_connection_left(
 /// A server with many lanes has few other connections. An audit or a long job that holds all of the back office's must
 /// not keep requests from learning which logins have ended.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn requests_are_authenticated_while_the_back_office_has_no_connection_left(
+async fn requests_are_authenticated_while_the_back_office_pool_is_exhausted(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -136,10 +133,7 @@ async fn requests_are_authenticated_while_the_back_office_has_no_connection_left
 /// An exclusive lock on a table keeps an audit waiting, as a slow database would. The next audit of the instance doesn't
 /// take another connection, and is given up in time.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_instance_makes_one_audit_at_a_time_and_gives_it_up_in_time(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn an_instance_runs_one_audit_at_a_time_within_a_time_limit(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut other = sqlx::MySqlConnection::connect_with(&options).await.unwrap();
     let app = TestApp::start_with(options, 1, &[CONNECTIONS]);
     let audit = &app.instances[0].shared.audit;

@@ -76,10 +76,7 @@ async fn concerts_are_listed_by_the_next_performance_and_past_ones_only_for_date
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn seats_are_counted_once_a_second_whatever_dates_are_asked_for(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn seats_are_counted_once_a_second_for_any_dates(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("CATALOGUE_CACHE_MILLISECONDS", "1000")]);
     let sale = app.sale(1, 2).await;
     let buyer = app.buyer(&sale).await;

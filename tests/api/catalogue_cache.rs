@@ -44,7 +44,7 @@ async fn retitle(promoter: &Client, sale: &Sale, title: &str) {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_sale_is_told_as_it_was_a_second_ago_at_most(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn catalogue_answers_are_at_most_a_second_old(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = start(options);
     let sale = app.sale(1, 2).await;
     let buyer = app.buyer(&sale).await;
@@ -62,7 +62,7 @@ async fn a_sale_is_told_as_it_was_a_second_ago_at_most(_: MySqlPoolOptions, opti
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_promoters_change_is_seen_at_once_there_and_within_a_second_elsewhere(
+async fn catalogue_changes_show_at_once_here_and_within_a_second_elsewhere(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {

@@ -61,7 +61,7 @@ async fn ask_for_everything(client: &Client, performance_id: u64, seat: u64) -> 
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_server_with_a_wrong_clock_decides_nothing(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_server_with_a_wrong_clock_refuses_every_decision(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let (app, clock) = two_servers(&options).await;
     let sale = app.sale(1, 4).await;
     let here = app.at_instance(&app.buyer(&sale).await, 0);
@@ -85,7 +85,7 @@ async fn a_server_with_a_wrong_clock_decides_nothing(_: MySqlPoolOptions, option
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn clocks_that_differ_by_less_decide_as_before(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn clocks_within_the_tolerance_decide_as_before(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let (app, clock) = two_servers(&options).await;
     clock.set_ahead(4);
     let sale = app.sale(1, 4).await;
@@ -98,7 +98,7 @@ async fn clocks_that_differ_by_less_decide_as_before(_: MySqlPoolOptions, option
 
 /// A clock an hour ahead has admitted somebody and left its time in the queue: others are admitted all the same.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_a_wrong_clock_wrote_stops_no_admission(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn rows_written_by_a_wrong_clock_stop_no_admission(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let pool = MySqlPool::connect_lazy_with(options);
     let sale = app.sale(1, 4).await;

@@ -124,7 +124,7 @@ async fn concerts_are_found_by_text_category_and_dates(_: MySqlPoolOptions, opti
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn pages_stay_where_they_are_while_concerts_are_added(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn pages_are_stable_while_concerts_are_added(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let promoter = Promoter::new(&app).await;
     let nobody = app.anonymous();
@@ -152,7 +152,7 @@ async fn pages_stay_where_they_are_while_concerts_are_added(_: MySqlPoolOptions,
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_concert_tells_its_dates_prices_and_queue(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_concert_shows_its_dates_prices_and_queue(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let promoter = Promoter::new(&app).await;
     let nobody = app.anonymous();
@@ -185,7 +185,7 @@ async fn a_concert_tells_its_dates_prices_and_queue(_: MySqlPoolOptions, options
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn performances_to_come_are_listed_soonest_first(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn upcoming_performances_are_listed_soonest_first(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let promoter = Promoter::new(&app).await;
     let nobody = app.anonymous();

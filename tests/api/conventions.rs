@@ -17,7 +17,7 @@ fn account(email: &str, password: &str, name: &str) -> Value {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_encoded_body_is_not_read(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_compressed_body_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let anonymous = app.anonymous();
     let body = account("jin@example.org", "correct horse battery", "Jin").to_string();
@@ -41,7 +41,7 @@ async fn an_encoded_body_is_not_read(_: MySqlPoolOptions, options: MySqlConnectO
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_single_valued_header_is_sent_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_repeated_single_valued_header_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     let buyer = app.buyer(&sale).await;
@@ -72,7 +72,7 @@ async fn a_single_valued_header_is_sent_once(_: MySqlPoolOptions, options: MySql
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_query_parameter_is_sent_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_repeated_query_parameter_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let anonymous = app.anonymous();
     for (query, parameters) in [
@@ -95,7 +95,7 @@ async fn a_query_parameter_is_sent_once(_: MySqlPoolOptions, options: MySqlConne
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_id_in_a_path_is_written_in_one_way(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_id_in_a_path_has_one_spelling(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     let buyer = app.buyer(&sale).await;
@@ -139,7 +139,7 @@ async fn sign_up(client: &Client, email: &str, name: &str) -> Reply {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_name_shows_what_it_is(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn names_with_hidden_characters_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let anonymous = app.anonymous();
     for hidden in ['\u{202e}', '\u{200f}', '\u{2066}', '\u{61c}', '\u{200b}', '\u{200d}', '\u{2060}', '\u{feff}'] {
@@ -159,7 +159,7 @@ async fn a_name_shows_what_it_is(_: MySqlPoolOptions, options: MySqlConnectOptio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_webhook_has_a_host_and_a_port_that_exist(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_webhook_needs_a_valid_host_and_port(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let admin = app.admin().await;
     for url in [
@@ -199,7 +199,7 @@ async fn a_client_that_closes_its_sending_side_is_answered(_: MySqlPoolOptions, 
 
 /// Some of these never reach the routes: the parser of requests refuses them.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn whatever_is_too_long_is_a_problem(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn requests_that_are_too_long_are_problems(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     serving(options, &[], |address, stages| async move {
         let path = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(length));
         let header =
@@ -234,7 +234,7 @@ async fn whatever_is_too_long_is_a_problem(_: MySqlPoolOptions, options: MySqlCo
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_path_that_is_no_text_is_not_found(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_path_that_is_not_text_is_not_found(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     for path in ["/%FF", "/api/v1/%00", "/api/v1/concerts/%FF%FE", "/api/v1//concerts", "/api/v1/concerts/", "/..%2f"] {
         let reply = app.anonymous().get(path).await;

@@ -53,7 +53,7 @@ fn by_booking(received: &[Received]) -> BTreeMap<String, Vec<String>> {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_becomes_of_a_booking_is_told_in_order(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn events_of_a_booking_are_delivered_in_order(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut receiver = Receiver::start().await;
     let app = start(options, 1, &receiver, &[]);
     let sale = app.sale(1, 4).await;
@@ -101,7 +101,7 @@ async fn what_becomes_of_a_booking_is_told_in_order(_: MySqlPoolOptions, options
 
 /// The first attempts of every event fail: it comes again with the same id and body, in its order, later each time.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_fails_is_tried_again_and_nothing_of_its_booking_overtakes_it(
+async fn a_failed_delivery_is_retried_before_later_events_of_its_booking(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -144,7 +144,10 @@ async fn what_fails_is_tried_again_and_nothing_of_its_booking_overtakes_it(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_never_arrives_is_parked_and_lets_the_others_go_on(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_delivery_out_of_attempts_is_parked_and_later_ones_continue(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
     let mut receiver = Receiver::answering(|received| {
         if received.text("type") == "booking.held" { StatusCode::BAD_GATEWAY } else { StatusCode::OK }.into_response()
     })
@@ -167,7 +170,7 @@ async fn what_never_arrives_is_parked_and_lets_the_others_go_on(_: MySqlPoolOpti
 
 /// After some failures in a row a receiver is sent two events at a time; once it takes one, all come as fast as they can.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_receiver_that_is_down_is_asked_gently_and_found_again(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_receiver_that_is_down_gets_few_attempts_and_recovers(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     const CHARGES: usize = 90;
     let (asked, under_way, most) = (AtomicUsize::new(0), AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let desk = Arc::new((asked, under_way));
@@ -200,7 +203,7 @@ async fn a_receiver_that_is_down_is_asked_gently_and_found_again(_: MySqlPoolOpt
 
 /// Two servers with their relays running.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn two_servers_share_the_work_and_send_nothing_twice(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn two_servers_share_deliveries_and_send_none_twice(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     const CHARGES: usize = 400;
     let mut receiver = Receiver::start().await;
     let app = start(options, 2, &receiver, &[]);
@@ -230,7 +233,7 @@ async fn two_servers_share_the_work_and_send_nothing_twice(_: MySqlPoolOptions, 
 
 /// The first server dies with a delivery under way; its lease runs out, and the second one sends it.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_a_killed_server_had_taken_is_sent_by_another(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn leases_of_a_killed_server_are_taken_over(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let gate = Arc::new(Semaphore::new(0));
     let opened = Arc::clone(&gate);
     let mut receiver = Receiver::behaving(move |_| {
@@ -260,7 +263,7 @@ async fn what_a_killed_server_had_taken_is_sent_by_another(_: MySqlPoolOptions, 
 
 /// A server that stops gives back what the receiver hasn't answered: another need not wait for a lease to run out.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_server_that_stops_gives_its_leases_back(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_stopping_server_releases_its_leases(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let attempts = Arc::new(AtomicUsize::new(0));
     let mut receiver = Receiver::behaving(move |_| {
         let first = attempts.fetch_add(1, Ordering::SeqCst) == 0;

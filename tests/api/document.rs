@@ -14,7 +14,7 @@ fn every_example_is_valid() {
 }
 
 #[test]
-fn what_always_has_a_value_is_required_and_never_null() {
+fn fields_that_always_have_a_value_are_required_and_not_nullable() {
     let document = serde_json::to_value(document(None)).unwrap();
     let schemas = document["components"]["schemas"].as_object().unwrap();
     for (name, schema) in schemas.iter().filter(|(name, _)| name.ends_with("Response")) {
@@ -36,7 +36,7 @@ fn what_always_has_a_value_is_required_and_never_null() {
 }
 
 #[test]
-fn demo_accounts_are_named_on_a_demo_server_only() {
+fn demo_accounts_are_documented_on_demo_servers_only() {
     let text = |demo| serde_json::to_string(&document(demo)).unwrap();
     assert!(!text(None).contains("demo-password-1") && !text(None).contains("demo.example"));
     let demo = text(Some(&demo::accounts()));
@@ -47,7 +47,7 @@ fn demo_accounts_are_named_on_a_demo_server_only() {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_root_leads_to_a_page_that_keeps_tokens(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn the_root_redirects_to_swagger_ui_that_keeps_tokens(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let nobody = app.anonymous();
     assert_eq!(nobody.get("/").await.expect(303).header("location"), "/swagger-ui/");
@@ -59,7 +59,7 @@ async fn the_root_leads_to_a_page_that_keeps_tokens(_: MySqlPoolOptions, options
 
 /// The demo data is what the examples speak of.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn every_request_example_is_accepted_as_it_is(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn every_request_example_is_accepted_unchanged(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     demo::seed(&app.instances[0].shared).await.unwrap();
     let document = app.anonymous().get("/api-docs/openapi.json").await.expect(200).json();
@@ -132,7 +132,7 @@ fn sample(document: &Value, schema: &Value) -> Value {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_was_made_says_where_it_is_read(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn created_resources_have_a_location_header(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 4).await;
     let buyer = app.buyer_with_points(&sale, "100000").await;

@@ -63,7 +63,10 @@ fn in_drawn_order(lines: &str, clients: &[Client]) -> Vec<Client> {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_seed_is_promised_before_and_shown_after(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn the_seed_is_committed_before_and_revealed_after_the_opening(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
     let app = TestApp::start(options);
     let nobody = app.anonymous();
     for path in ["draw", "draw/entrants"] {
@@ -101,7 +104,7 @@ async fn the_seed_is_promised_before_and_shown_after(_: MySqlPoolOptions, option
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_published_order_is_the_order_of_the_line(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn the_published_order_is_the_order_of_the_queue(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = sale_to_come(&app, "QUEUE").await;
     let clients = join_all(&app, &sale, 12).await;
@@ -150,7 +153,7 @@ async fn the_published_order_is_the_order_of_the_line(_: MySqlPoolOptions, optio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn of_two_servers_one_makes_the_draw(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn one_of_two_servers_makes_the_draw(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     for mode in ["QUEUE", "OPEN", "PAUSED"] {
         let sale = sale_to_come(&app, mode).await;
@@ -239,10 +242,7 @@ async fn crowd(pool: &MySqlPool, sale: &Sale, count: u32) {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_places_of_a_crowd_are_written_in_parts_and_nobody_is_overtaken(
-    pool: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn many_places_are_written_in_parts_without_overtaking(pool: MySqlPoolOptions, options: MySqlConnectOptions) {
     let crowd_size: u32 = 5_000;
     let app = TestApp::start_two(options.clone());
     let pool = pool.connect_with(options).await.unwrap();
@@ -312,10 +312,7 @@ async fn writing_stands_still(pool: &MySqlPool) {
 
 /// A server is killed between two batches of places, and another one within a batch; a third goes on.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn whoever_dies_while_places_are_written_another_server_goes_on(
-    pool: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn another_server_finishes_writing_places_after_a_crash(pool: MySqlPoolOptions, options: MySqlConnectOptions) {
     let crowd_size: u32 = 13_000;
     let app = TestApp::start_with(options.clone(), 3, &[]);
     let pool = pool.connect_with(options).await.unwrap();
@@ -383,7 +380,7 @@ async fn whoever_dies_while_places_are_written_another_server_goes_on(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_opening_for_nobody_is_a_draw(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_opening_without_entrants_is_a_draw(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = sale_to_come(&app, "QUEUE").await;
     let promised = draw(&app, &sale).await["commitment"].clone();

@@ -48,7 +48,7 @@ async fn join(user: &Client, sale: &Sale, status: u16) -> Value {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_opening_stays_once_its_draw_is_made(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn the_opening_is_fixed_once_its_draw_is_made(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     for entrants in [0, 2] {
         let sale = app.sale(1, 1).await;
@@ -136,7 +136,7 @@ async fn columns(pool: &MySqlPool, sale: &Sale) -> Vec<(String, Vec<u8>)> {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_database_does_not_tell_a_seed_before_the_opening(pool: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn the_database_does_not_reveal_a_seed_before_the_opening(pool: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let pool = pool.connect_with(options).await.unwrap();
     let sale = app.sale(1, 1).await;
@@ -173,7 +173,7 @@ async fn lines(app: &TestApp, sale: &Sale) -> Reply {
 /// The secret is changed while three sales are to come. The first one's seed is sealed again in time, the second one's isn't,
 /// and the third one's lies in the clear, as the version before stored it.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn seeds_move_to_the_first_secret_and_a_lost_one_breaks_the_commitment_but_not_the_sale(
+async fn seeds_are_resealed_and_a_lost_secret_breaks_the_commitment_but_not_the_sale(
     pool: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {

@@ -26,7 +26,7 @@ async fn register(admin: &Client, receiver: &Receiver) -> String {
 /// Every week charges are made. The data platform refuses one of them for good; of two webhooks one is deleted before it
 /// takes anything, the other answers 410 and is deleted a week later.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_year_of_events_takes_no_more_room_and_work_than_two_months(
+async fn a_year_of_events_takes_no_more_rows_and_work_than_two_months(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {

@@ -39,7 +39,7 @@ async fn written_status(options: &MySqlConnectOptions, booking_id: &str) -> Stri
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_hold_is_over_at_its_deadline_before_any_job_has_run(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_hold_ends_at_its_deadline_before_any_job_has_run(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options.clone());
     let sale = app.sale(1, 3).await;
     let (buyer, next) = (app.buyer_with_points(&sale, "100000").await, app.buyer(&sale).await);
@@ -139,7 +139,7 @@ async fn every_change_has_one_event_of_its_kind(_: MySqlPoolOptions, options: My
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_is_refused_leaves_no_event(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn refused_operations_record_no_event(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let sale = app.sale(1, 2).await;
     let (buyer, other) = (app.buyer(&sale).await, app.buyer(&sale).await);

@@ -103,7 +103,7 @@ fn whole_document() -> Value {
 }
 
 #[test]
-fn the_gate_stands_before_what_is_documented_and_tested_as_gated() {
+fn the_gated_routes_are_those_documented_and_tested_as_gated() {
     let routed = serde_json::to_value(gated_routes().into_openapi()).unwrap();
     let routed: BTreeSet<_> =
         operations(&routed).into_iter().map(|(method, path, _)| format!("{method} {path}")).collect();
@@ -187,7 +187,7 @@ impl Cast {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn no_gated_route_lets_a_token_through_that_isnt_active(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn every_gated_route_refuses_an_inactive_token(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let Cast { sale, kinds } = Cast::assemble(&app).await;
     for route in gated() {
@@ -216,7 +216,7 @@ async fn no_gated_route_lets_a_token_through_that_isnt_active(_: MySqlPoolOption
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn every_gated_route_lets_an_active_token_through(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn every_gated_route_accepts_an_active_token(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 10).await;
     for mut route in gated() {
@@ -235,7 +235,7 @@ async fn every_gated_route_lets_an_active_token_through(_: MySqlPoolOptions, opt
 
 /// Left or paid on one server: the other, which has just let the same token in, knows it at once.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_token_that_ended_elsewhere_opens_no_gate_any_more(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_token_ended_on_another_server_passes_no_gate(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 2, &[("SEAT_MAP_CACHE_MILLISECONDS", "1000")]);
     let sale = app.sale(1, 10).await;
     let path = format!("{BASE_PATH}/performances/{}/seats", sale.performance_id);
@@ -256,7 +256,7 @@ async fn a_token_that_ended_elsewhere_opens_no_gate_any_more(_: MySqlPoolOptions
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_head_request_is_gated_as_its_get_is(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_head_request_is_gated_like_its_get(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     let buyer = app.buyer(&sale).await;
@@ -268,7 +268,7 @@ async fn a_head_request_is_gated_as_its_get_is(_: MySqlPoolOptions, options: MyS
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn checks_come_in_the_order_that_is_promised(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn checks_run_in_the_documented_order(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 10).await;
     let (user, buyer) = (app.user().await, app.buyer(&sale).await);
@@ -317,7 +317,7 @@ fn filled(template: &str) -> String {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_needs_a_login_is_refused_without_and_administration_to_users(
+async fn protected_routes_need_a_login_and_administration_an_administrator(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {

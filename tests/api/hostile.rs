@@ -47,7 +47,7 @@ async fn a_slow_body_holds_no_request_slot(_: MySqlPoolOptions, options: MySqlCo
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_body_that_does_not_arrive_is_given_up(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_body_that_does_not_arrive_in_time_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     serving(options, &[("BODY_SECONDS", "1")], |address, stages| async move {
         let mut slow = begin_body(address, "127.0.0.1", "192.0.2.1").await;
         let (head, body) = timeout(Duration::from_secs(5), slow.answer()).await.expect("it is given up in time");
@@ -60,7 +60,7 @@ async fn a_body_that_does_not_arrive_is_given_up(_: MySqlPoolOptions, options: M
 
 /// The proxy is trusted, so the clients that it names are counted, not the proxy.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn requests_under_way_are_bounded_by_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn concurrent_requests_are_limited_per_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings = [("MAX_REQUESTS_PER_ADDRESS", "2"), ("TRUSTED_PROXIES", "127.0.0.1")];
     serving(options, &settings, |address, stages| async move {
         let mut slow = Vec::new();
@@ -105,7 +105,7 @@ async fn a_client_that_never_reads_is_disconnected(_: MySqlPoolOptions, options:
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn idle_connections_make_room_for_new_ones(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn idle_connections_are_closed_for_new_ones(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     serving(options, &[("MAX_CONNECTIONS", "3")], |address, stages| async move {
         let busy = begin_body(address, "127.0.0.1", "192.0.2.1").await;
         let mut silent = Connection::open(address).await;
@@ -128,7 +128,7 @@ async fn idle_connections_make_room_for_new_ones(_: MySqlPoolOptions, options: M
 
 /// The only connection of the sale's listener is busy. Operations are served until the last request has ended.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn operations_have_a_listener_of_their_own(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn operations_have_a_separate_listener(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     serving_operations_apart(options, &[("MAX_CONNECTIONS", "1")], |[sale, operations], stages| async move {
         let mut kept = Connection::open(sale).await;
         for path in ["GET /livez", "GET /readyz", "GET /metrics"] {
@@ -152,7 +152,7 @@ async fn operations_have_a_listener_of_their_own(_: MySqlPoolOptions, options: M
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn connections_are_bounded_by_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn connections_are_limited_per_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     serving(options, &[("MAX_CONNECTIONS_PER_ADDRESS", "2")], |address, stages| async move {
         let mut busy = Vec::new();
         for _ in 0..2 {

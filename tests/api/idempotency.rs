@@ -40,7 +40,7 @@ fn assert_replay(again: &Reply, first: &Reply) {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn money_does_not_move_without_a_key_and_nothing_with_a_malformed_one(
+async fn charges_and_payments_need_a_key_and_malformed_keys_are_refused(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -97,7 +97,7 @@ async fn money_does_not_move_without_a_key_and_nothing_with_a_malformed_one(
 
 /// Each of the five is done, and asked for again much later, here and on another server.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_repeated_request_gets_its_first_answer_byte_for_byte(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_repeated_request_replays_its_first_answer_byte_for_byte(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 4).await;
@@ -134,7 +134,7 @@ async fn a_repeated_request_gets_its_first_answer_byte_for_byte(_: MySqlPoolOpti
 
 /// A replay needs the bearer token and the key alone: the queue token is completed, absent, garbage, or of another.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_replay_does_not_ask_for_the_queue_token(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_replay_needs_no_queue_token(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 4).await;
     let buyer = app.buyer_with_points(&sale, "50000").await;
@@ -169,7 +169,7 @@ async fn a_replay_does_not_ask_for_the_queue_token(_: MySqlPoolOptions, options:
 
 /// Each refusal's cause is removed afterwards; the key goes on saying no, with the id of the first request.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_the_rules_refused_is_kept(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn refusals_by_the_rules_are_recorded(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 4).await;
     let (buyer, other) = (app.buyer(&sale).await, app.buyer(&sale).await);
@@ -222,7 +222,7 @@ async fn what_the_rules_refused_is_kept(_: MySqlPoolOptions, options: MySqlConne
 
 /// Who asks, or how, was wrong: once it is right the same key works.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_is_no_answer_of_the_rules_is_not_kept(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn answers_other_than_the_rules_are_not_recorded(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
     let app = TestApp::start(options);
     let sale = app.sale(1, 4).await;
@@ -269,7 +269,7 @@ async fn what_is_no_answer_of_the_rules_is_not_kept(_: MySqlPoolOptions, options
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_key_that_comes_with_another_body_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_key_with_another_body_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
     let app = TestApp::start(options);
     let sale = app.sale(1, 4).await;
@@ -305,7 +305,7 @@ async fn a_key_that_comes_with_another_body_is_refused(_: MySqlPoolOptions, opti
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_key_is_its_users_own_and_of_one_path(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_key_belongs_to_one_user_and_one_path(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 4).await;
     let (jin, mina) = (app.buyer(&sale).await, app.buyer(&sale).await);
@@ -369,7 +369,7 @@ async fn at_once(app: &TestApp, client: &Client, path: &str, key: &str, body: &s
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn requests_at_once_with_one_key_have_one_effect_and_one_answer(
+async fn concurrent_requests_with_one_key_have_one_effect_and_one_answer(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -395,10 +395,7 @@ async fn requests_at_once_with_one_key_have_one_effect_and_one_answer(
 
 /// Different wishes under one key at once, of different lanes and tables: one of them is granted, the rest refused.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn of_different_bodies_at_once_under_one_key_one_has_an_effect(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn concurrent_bodies_under_one_key_have_one_effect(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 4).await;
     let starts_at = "2026-12-24T18:00:00Z";
@@ -435,7 +432,7 @@ async fn of_different_bodies_at_once_under_one_key_one_has_an_effect(
 /// The first request is kept from finishing: its wallet is locked by somebody else. The second gives up after five
 /// seconds; once the first is through, the key has its answer.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn who_waits_too_long_for_the_first_request_is_told_so(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn waiting_too_long_for_the_first_request_is_a_conflict(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
     let app = TestApp::start(options);
     let user = app.user().await;

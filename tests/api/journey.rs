@@ -6,7 +6,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use crate::support::TestApp;
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_newcomer_gets_from_sign_up_to_a_confirmed_booking(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_new_user_signs_up_and_confirms_a_booking(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(2, 5).await;
     sale.set_queue(&app, json!({"mode": "QUEUE"})).await;

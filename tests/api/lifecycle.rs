@@ -145,10 +145,7 @@ async fn a_cancelled_performance_gives_its_holders_tokens_their_own_time_back(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_token_whose_row_belongs_to_somebody_else_is_refused_everywhere(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn a_token_with_another_users_row_is_refused_everywhere(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let pool = MySqlPool::connect_lazy_with(options);
     let sale = app.sale(1, 4).await;
@@ -179,7 +176,7 @@ async fn a_token_whose_row_belongs_to_somebody_else_is_refused_everywhere(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn who_waits_by_somebody_elses_row_is_not_noted_in_it(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn polling_with_another_users_row_records_no_presence(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let pool = MySqlPool::connect_lazy_with(options);
     let sale = app.sale(1, 4).await;
@@ -293,7 +290,7 @@ async fn every_token_of_a_deleted_concert_ends(_: MySqlPoolOptions, options: MyS
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_queue_that_fails_holds_up_no_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_failing_queue_delays_no_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let pool = MySqlPool::connect_lazy_with(options);
     let (broken, sound) = (app.sale(1, 4).await, app.sale(1, 4).await);

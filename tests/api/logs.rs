@@ -59,7 +59,7 @@ impl Write for Captured {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_request_is_one_line(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_request_logs_one_line(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 2).await;
     let buyer = app.buyer(&sale).await;
@@ -227,11 +227,11 @@ async fn search_the_logs(options: MySqlConnectOptions, format: LogFormat) {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn nothing_secret_is_logged_as_text(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn no_secret_is_logged_as_text(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     search_the_logs(options, LogFormat::Text).await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn nothing_secret_is_logged_as_json(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn no_secret_is_logged_as_json(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     search_the_logs(options, LogFormat::Json).await;
 }

@@ -24,7 +24,7 @@ async fn until_well(path: &str, client: &Client) {
 
 /// Everybody is told so, those who were waiting and those who come; what is held in memory is answered. Once it is back
 /// the same keys give one effect each.
-async fn nobody_waits_for_a_database_that_is(way: Way, options: MySqlConnectOptions) {
+async fn requests_fail_fast_while_the_database_is(way: Way, options: MySqlConnectOptions) {
     let wire = Wire::to(&options).await;
     let app = TestApp::start(wire.options());
     app.instances[0].watch_database();
@@ -57,11 +57,11 @@ async fn nobody_waits_for_a_database_that_is(way: Way, options: MySqlConnectOpti
 }
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
-async fn nobody_waits_for_a_database_that_hangs(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    nobody_waits_for_a_database_that_is(Way::Blocked, options).await;
+async fn requests_fail_fast_while_the_database_hangs(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    requests_fail_fast_while_the_database_is(Way::Blocked, options).await;
 }
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
-async fn nobody_waits_for_a_database_that_is_gone(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    nobody_waits_for_a_database_that_is(Way::Cut, options).await;
+async fn requests_fail_fast_while_the_database_is_gone(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    requests_fail_fast_while_the_database_is(Way::Cut, options).await;
 }

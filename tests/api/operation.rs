@@ -20,7 +20,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use crate::support::{Client, TestApp};
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_server_says_that_it_lives_and_which_it_is(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_server_answers_probes_and_names_its_version(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let nobody = app.anonymous();
     nobody.get("/livez").await.expect(200);
@@ -33,7 +33,7 @@ async fn a_server_says_that_it_lives_and_which_it_is(_: MySqlPoolOptions, option
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_server_on_an_empty_or_absent_database_is_not_ready(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_server_without_database_or_schema_is_not_ready(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     app.anonymous().get("/readyz").await.expect_problem(503, "DATABASE_UNAVAILABLE");
     app.anonymous().get("/livez").await.expect(200);
@@ -64,7 +64,7 @@ async fn requests_are_measured(_: MySqlPoolOptions, options: MySqlConnectOptions
 /// Measurements are the process's, and with cargo's own runner other tests run in it: what is asserted is that series
 /// are there and grow, and that bad ones are not.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn nothing_that_was_sent_becomes_a_label(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn client_input_never_becomes_a_metric_label(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let nobody = app.anonymous();
     for path in ["/zebra", "/api/v1/zebra/7", "/swagger-ui/zebra", "/problems/zebra", "/livez?zebra=1"] {
@@ -170,7 +170,7 @@ async fn the_api_describes_itself(_: MySqlPoolOptions, options: MySqlConnectOpti
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn every_problem_has_a_page_for_people(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn every_problem_type_has_a_page(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let nobody = app.anonymous();
     for code in Code::ALL {
@@ -183,7 +183,7 @@ async fn every_problem_has_a_page_for_people(_: MySqlPoolOptions, options: MySql
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn every_answer_names_its_request(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn every_response_names_its_request_id(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let nobody = app.anonymous();
     let mut ids = Vec::new();
@@ -211,7 +211,7 @@ async fn every_answer_names_its_request(_: MySqlPoolOptions, options: MySqlConne
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn pages_of_the_named_origins_may_call(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn configured_cors_origins_are_allowed(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let preflight = |origin: &'static str| {
         [
             ("Origin", origin),
@@ -280,7 +280,7 @@ async fn head_answers_as_get_without_a_body(_: MySqlPoolOptions, options: MySqlC
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn long_answers_are_compressed_for_those_who_can_read_them(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn long_responses_are_compressed_when_accepted(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(10, 10).await;
     let buyer = app.buyer(&sale).await;
@@ -301,7 +301,7 @@ async fn long_answers_are_compressed_for_those_who_can_read_them(_: MySqlPoolOpt
 
 /// What begins to answer in time may go on for longer, as streams do.
 #[sqlx::test(migrations = false)]
-async fn a_request_may_take_so_long_until_it_is_answered(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_request_beyond_its_time_limit_is_a_timeout(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("REQUEST_TIMEOUT_SECONDS", "1")]);
     let shared = &app.instances[0].shared;
     let late = || async {
@@ -323,7 +323,7 @@ async fn a_request_may_take_so_long_until_it_is_answered(_: MySqlPoolOptions, op
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_the_framework_refuses_is_a_problem_too(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn refusals_of_the_framework_are_problems(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let user = app.user().await;
     for path in ["/nowhere", "/api/v1", "/api/v1/", "/api/v2/concerts", "/api/v1/concerts/", "/api/v1/%2e%2e"] {

@@ -81,7 +81,7 @@ async fn paying_takes_the_price_and_confirms_the_booking(_: MySqlPoolOptions, op
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn who_has_too_few_points_keeps_them_and_the_hold(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_insufficient_balance_changes_neither_points_nor_hold(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
     let app = TestApp::start(options);
     let sale = app.sale(1, 2).await;
@@ -167,7 +167,7 @@ async fn a_late_hold_can_be_paid_until_its_own_deadline(_: MySqlPoolOptions, opt
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn nobody_pays_for_or_sees_what_is_not_theirs(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn bookings_and_payments_of_other_users_are_not_found(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 4).await;
     let owner = app.buyer_with_points(&sale, "50000").await;
@@ -196,7 +196,7 @@ async fn nobody_pays_for_or_sees_what_is_not_theirs(_: MySqlPoolOptions, options
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_refund_gives_the_points_back_and_shows_in_the_payment(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_refund_returns_the_points_and_shows_in_the_payment(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 4).await;
     let buyer = app.buyer_with_points(&sale, "60000").await;
@@ -224,7 +224,7 @@ async fn a_refund_gives_the_points_back_and_shows_in_the_payment(_: MySqlPoolOpt
 
 /// A wallet is filled to its limit behind the server's back: there is no room for the refund.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_refund_that_does_not_fit_changes_nothing(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_refund_beyond_the_wallet_limit_changes_nothing(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
@@ -269,7 +269,7 @@ async fn payments_are_listed_newest_first_page_by_page(_: MySqlPoolOptions, opti
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_free_booking_is_paid_with_nothing(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_free_booking_is_paid_without_points(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     let section = json!({"name": "Lawn", "grade": "Free", "rows": 1, "seatsPerRow": 2, "price": "0"});

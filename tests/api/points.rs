@@ -30,7 +30,7 @@ fn pointers(reply: &Reply) -> Vec<String> {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_user_without_points_has_a_balance_of_nothing(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_new_user_has_a_zero_balance(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let user = app.user().await;
     let reply = user.get(POINTS).await.expect(200);
@@ -45,7 +45,7 @@ async fn a_user_without_points_has_a_balance_of_nothing(_: MySqlPoolOptions, opt
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_charge_adds_up_and_tells_all_about_it(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_charge_adds_to_the_balance_and_returns_its_transaction(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let user = app.user().await;
     let first = json!({"amount": "50000.50", "paymentMethod": "CARD"});
@@ -152,7 +152,7 @@ async fn amounts_are_exact_decimals_within_their_limits(_: MySqlPoolOptions, opt
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn who_has_the_newest_balance_is_told_so_in_few_bytes(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_unchanged_balance_is_not_sent_again(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let user = app.user().await;
     user.charge("100").await;
@@ -216,7 +216,7 @@ async fn a_conditional_charge_needs_the_version_that_the_balance_has(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn charges_at_once_all_succeed_and_conditional_ones_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn concurrent_charges_all_succeed_and_conditional_ones_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let user = app.user().await;
     let runners = (0..24).map(|number| {
@@ -267,7 +267,7 @@ async fn a_wallet_has_an_upper_limit(_: MySqlPoolOptions, options: MySqlConnectO
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_ledger_tells_of_every_change_newest_first(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn the_ledger_lists_every_change_newest_first(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 2).await;
     let user = app.buyer_with_points(&sale, "60000.50").await;
@@ -340,7 +340,7 @@ async fn the_ledger_is_read_page_by_page_without_gap_or_repeat(_: MySqlPoolOptio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn nobody_sees_or_moves_the_points_of_others(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn users_access_only_their_own_points(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let (rich, poor, admin) = (app.user().await, app.user().await, app.admin().await);
     for _ in 0..3 {

@@ -59,7 +59,7 @@ fn told(place: &Value) -> i64 {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn whoever_is_away_is_passed_over_and_admitted_when_back(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_absent_user_is_passed_over_and_admitted_on_return(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1, "claimSeconds": 3600})).await;
@@ -109,7 +109,7 @@ async fn whoever_is_away_is_passed_over_and_admitted_when_back(_: MySqlPoolOptio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn three_intervals_without_a_poll_are_away_and_a_moment_less_is_not(
+async fn a_user_is_absent_after_exactly_three_intervals_without_a_poll(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -136,7 +136,7 @@ async fn three_intervals_without_a_poll_are_away_and_a_moment_less_is_not(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_open_sale_passes_over_the_absent_too(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_open_sale_passes_over_absent_users(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "OPEN", "maxActive": 2})).await;
@@ -158,10 +158,7 @@ async fn an_open_sale_passes_over_the_absent_too(_: MySqlPoolOptions, options: M
 
 /// A stream notes that its reader is there whenever a poll would be due, in real time.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn whoever_has_an_open_stream_and_never_asks_is_not_passed_over(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn an_open_stream_counts_as_presence(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options.clone());
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
@@ -194,10 +191,7 @@ async fn whoever_has_an_open_stream_and_never_asks_is_not_passed_over(
 
 /// Behind a line that is too long to be watched, nobody knows who is there: no newcomer goes before it.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn in_an_open_sale_nobody_overtakes_a_line_that_is_too_long_to_be_watched(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn an_open_sale_keeps_the_order_beyond_the_lookahead(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options.clone());
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "PAUSED", "admitCount": 1, "maxActive": 2})).await;
@@ -218,10 +212,7 @@ async fn in_an_open_sale_nobody_overtakes_a_line_that_is_too_long_to_be_watched(
 
 /// Two thousand people, of whom every other one never asks again; the others ask as they are told.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn with_half_of_them_gone_the_others_are_admitted_at_the_rate_that_is_set(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     const RATE: usize = 32;
     const MINUTES: usize = 5;
     let app = TestApp::start_two(options.clone());

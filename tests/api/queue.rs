@@ -87,7 +87,7 @@ async fn joining_again_gives_the_same_token_and_place(_: MySqlPoolOptions, optio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_place_tells_its_times_and_the_wait(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_token_shows_its_times_and_its_estimated_wait(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
@@ -123,7 +123,7 @@ async fn a_place_tells_its_times_and_the_wait(_: MySqlPoolOptions, options: MySq
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_position_counts_who_is_ahead_and_never_grows(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_position_counts_the_tokens_ahead_and_never_grows(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
@@ -151,7 +151,7 @@ async fn a_position_counts_who_is_ahead_and_never_grows(_: MySqlPoolOptions, opt
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn every_sliding_window_admits_exactly_what_is_set(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn every_sliding_window_admits_exactly_the_configured_count(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 4, "claimSeconds": 3600, "activeSeconds": 86400})).await;
@@ -182,7 +182,7 @@ async fn every_sliding_window_admits_exactly_what_is_set(_: MySqlPoolOptions, op
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn never_more_are_active_than_fit(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn active_tokens_never_exceed_max_active(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "maxActive": 3})).await;
@@ -208,7 +208,7 @@ async fn never_more_are_active_than_fit(_: MySqlPoolOptions, options: MySqlConne
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_bounds_hold_through_every_change_of_the_settings(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn admission_limits_hold_through_every_change_of_settings(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 1).await;
     let admin = app.admin().await;
@@ -253,7 +253,7 @@ async fn the_bounds_hold_through_every_change_of_the_settings(_: MySqlPoolOption
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_open_queue_lets_in_at_once_while_there_is_room(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_open_queue_admits_at_once_while_there_is_room(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "OPEN", "admitCount": 1, "maxActive": 2, "claimSeconds": 5})).await;
@@ -274,7 +274,7 @@ async fn an_open_queue_lets_in_at_once_while_there_is_room(_: MySqlPoolOptions, 
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_admission_that_nobody_claims_goes_to_the_next(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_unclaimed_admission_goes_to_the_next_token(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 2).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "maxActive": 1})).await;
@@ -333,7 +333,7 @@ async fn paying_the_last_hold_completes_the_token_and_frees_its_slot(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn whoever_leaves_gives_up_place_slot_and_holds_at_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn leaving_releases_place_slot_and_holds_at_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 4).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "maxActive": 1})).await;
@@ -384,10 +384,7 @@ async fn leaving_one_queue_keeps_the_holds_of_another(_: MySqlPoolOptions, optio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_booking_that_is_held_can_be_paid_however_short_the_token_was(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn a_hold_can_be_paid_after_its_tokens_own_time(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 2).await;
     sale.set_queue(&app, json!({"mode": "OPEN", "activeSeconds": 10, "claimSeconds": 5})).await;
@@ -414,7 +411,7 @@ async fn a_booking_that_is_held_can_be_paid_however_short_the_token_was(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_ended_token_tells_its_end_ten_minutes_later(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_ended_token_still_shows_its_end_after_ten_minutes(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "OPEN", "activeSeconds": 30})).await;
@@ -437,10 +434,7 @@ async fn an_ended_token_tells_its_end_ten_minutes_later(_: MySqlPoolOptions, opt
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn before_the_opening_everybody_is_scheduled_whatever_the_mode(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn before_the_opening_every_token_is_scheduled_in_any_mode(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let opening = app.now() + TimeDelta::seconds(60);
     let mut lines = Vec::new();
@@ -551,7 +545,7 @@ async fn after_an_ended_token_there_is_a_new_one_with_a_new_place(_: MySqlPoolOp
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_queue_is_joined_by_a_user_and_for_a_concert(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn joining_a_queue_needs_a_login_and_an_existing_concert(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     let user = app.user().await;
@@ -567,7 +561,7 @@ async fn a_queue_is_joined_by_a_user_and_for_a_concert(_: MySqlPoolOptions, opti
 
 /// The board and the token's own text say it all: whatever became of the row isn't seen before the head comes near.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_poll_in_line_reads_nobodys_row(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_poll_of_a_waiting_token_reads_no_row(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
@@ -588,7 +582,7 @@ async fn a_poll_in_line_reads_nobodys_row(_: MySqlPoolOptions, options: MySqlCon
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_token_that_this_server_did_not_give_out_is_unknown(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn forged_and_foreign_queue_tokens_are_unknown(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
@@ -648,7 +642,7 @@ async fn a_token_that_this_server_did_not_give_out_is_unknown(_: MySqlPoolOption
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_new_secret_keeps_every_place_until_the_old_one_is_withdrawn(
+async fn a_new_secret_keeps_every_place_until_the_old_one_is_removed(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -690,7 +684,7 @@ async fn estimates(app: &TestApp) -> [u64; 3] {
 
 /// People join at one server and are let in by another: it knows what they were told.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn how_the_first_estimates_turn_out_is_counted(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn first_estimates_are_compared_with_the_actual_wait(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;

@@ -66,7 +66,7 @@ async fn the_first_event_is_the_body_of_a_poll(_: MySqlPoolOptions, options: MyS
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_cannot_be_followed_is_a_problem(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_stream_that_cannot_be_opened_is_a_problem(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let user = app.user().await;
     user.get(EVENTS).await.expect_problem(401, "QUEUE_TOKEN_REQUIRED");
@@ -80,7 +80,7 @@ async fn what_cannot_be_followed_is_a_problem(_: MySqlPoolOptions, options: MySq
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn those_in_line_learn_of_every_change_on_any_server(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn waiting_tokens_get_every_change_on_any_server(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let (_, clients) = line(&app, 3).await;
     let mut streams = Vec::new();
@@ -138,7 +138,7 @@ async fn paying_ends_the_stream(_: MySqlPoolOptions, options: MySqlConnectOption
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn those_who_came_early_learn_that_the_sale_has_begun(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn scheduled_tokens_get_an_event_when_the_sale_opens(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "PAUSED", "salesOpenAt": "2026-11-20T09:00:00Z"})).await;
@@ -155,7 +155,7 @@ async fn those_who_came_early_learn_that_the_sale_has_begun(_: MySqlPoolOptions,
 
 /// The streams of a server that stops end by themselves; nothing that they used is left, so that closing doesn't wait.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_server_that_stops_does_not_wait_for_its_streams(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_stopping_server_does_not_wait_for_queue_streams(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let (_, clients) = line(&app, 2).await;
     let mut streams = join_all(clients.iter().map(follow)).await;
@@ -172,7 +172,7 @@ async fn a_server_that_stops_does_not_wait_for_its_streams(_: MySqlPoolOptions, 
 
 /// A thousand streams cost one reading of the board, and their end is told to all of them.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_crowd_of_streams_is_served(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn many_queue_streams_are_served(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let (_, clients) = line(&app, 20).await;
     let mut streams: Vec<_> = join_all((0..1_000).map(|number| follow(&clients[number % 20]))).await;

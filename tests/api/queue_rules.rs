@@ -129,7 +129,7 @@ async fn a_walk(app: &TestApp, seed: u64) {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn whatever_happens_the_rules_of_the_queue_hold(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn queue_rules_hold_for_random_operations(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_skewed(options, &[0, SKEW], &[]);
     for seed in 1..=4 {
         a_walk(&app, seed).await;

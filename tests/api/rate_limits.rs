@@ -26,7 +26,10 @@ async fn post_from(app: &TestApp, address: &str, path: &str, headers: &[(&str, &
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_address_signs_up_so_many_and_is_told_how_it_stands(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn sign_ups_are_limited_per_address_and_answers_show_the_limit(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
     let app = TestApp::start_with(options, 1, &[("RATE_LIMIT_SIGN_UPS_PER_ADDRESS", "2")]);
     let sign_up = |address, number| {
         let (app, body) = (&app, account(number));
@@ -53,7 +56,7 @@ async fn an_address_signs_up_so_many_and_is_told_how_it_stands(_: MySqlPoolOptio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn only_a_trusted_proxy_tells_whose_request_it_is(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn only_a_trusted_proxy_sets_the_client_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings = [("RATE_LIMIT_SIGN_UPS_PER_ADDRESS", "1"), ("TRUSTED_PROXIES", "10.0.0.0/8")];
     let app = TestApp::start_with(options, 1, &settings);
     let sign_up = |peer, client, number| {
@@ -68,7 +71,7 @@ async fn only_a_trusted_proxy_tells_whose_request_it_is(_: MySqlPoolOptions, opt
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_address_logs_in_and_exchanges_so_often(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn logins_and_refreshes_are_limited_per_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings = [("RATE_LIMIT_LOGINS_PER_ADDRESS", "2"), ("RATE_LIMIT_REFRESHES_PER_ADDRESS", "1")];
     let app = TestApp::start_with(options, 1, &settings);
     let nobody = app.anonymous();
@@ -88,7 +91,7 @@ async fn an_address_logs_in_and_exchanges_so_often(_: MySqlPoolOptions, options:
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_user_joins_and_holds_so_often(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn joins_and_holds_are_limited_per_user(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings =
         [("RATE_LIMIT_JOINS_PER_USER", "2"), ("RATE_LIMIT_HOLDS_PER_USER", "1"), ("RATE_LIMIT_HOLDS_PER_ADDRESS", "2")];
     let app = TestApp::start_with(options, 1, &settings);
@@ -116,7 +119,7 @@ async fn a_user_joins_and_holds_so_often(_: MySqlPoolOptions, options: MySqlConn
 
 /// A refused request keeps no answer: the same key works once there is room again.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_hold_that_came_too_soon_is_made_with_the_same_key(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_rate_limited_hold_succeeds_later_with_the_same_key(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("RATE_LIMIT_HOLDS_PER_USER", "1")]);
     let sale = app.sale(1, 10).await;
     let buyer = app.buyer(&sale).await;
@@ -134,7 +137,7 @@ async fn a_hold_that_came_too_soon_is_made_with_the_same_key(_: MySqlPoolOptions
 
 /// From as many addresses as one likes: the account is what is counted, and one that doesn't exist is no different.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_account_takes_so_many_wrong_passwords(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn failed_logins_are_limited_per_account(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT", "2")]);
     let nobody = app.anonymous();
     nobody.post("/api/v1/users", account(1)).await.expect(201);
@@ -174,7 +177,7 @@ async fn concurrent_failed_logins_are_all_counted(_: MySqlPoolOptions, options: 
 /// A reset gives the account another password hash, and failures are counted by it. So the owner gets in on every
 /// server at once, however many attempts at the old password failed.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_new_password_begins_with_no_failed_logins(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_new_password_resets_failed_logins(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = crate::support::Tables::of(&options).await;
     let app = TestApp::start_with(options, 2, &[("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT", "1")]);
     let servers = app.everywhere(&app.anonymous());
@@ -201,7 +204,10 @@ async fn a_new_password_begins_with_no_failed_logins(_: MySqlPoolOptions, option
 
 /// What a test or a load generator does from one machine is far from any limit.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn the_defaults_leave_a_thousand_at_once_alone(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn the_defaults_allow_a_thousand_concurrent_requests_of_a_user(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 10).await;
     let buyer = app.buyer(&sale).await;
@@ -225,7 +231,7 @@ async fn the_defaults_leave_a_thousand_at_once_alone(_: MySqlPoolOptions, option
 
 /// With no place left the next are told so at once, but operators always get an answer.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn too_many_requests_under_way_turn_the_next_away(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn requests_beyond_the_concurrency_limit_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("MAX_REQUESTS", "2")]);
     let user = app.user().await;
     let places = app.instances[0].shared.concurrency.sale.acquire_many(2).await.unwrap();

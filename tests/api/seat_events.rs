@@ -95,7 +95,7 @@ async fn the_first_event_is_the_seat_map(_: MySqlPoolOptions, options: MySqlConn
 
 /// Two servers, a viewer at each; a third person acts.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn every_change_reaches_the_viewers_of_every_server(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn every_change_reaches_the_streams_of_every_server(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 4).await;
     sale.set_queue(&app, json!({"mode": "OPEN", "activeSeconds": 86_400})).await;
@@ -146,7 +146,7 @@ async fn every_change_reaches_the_viewers_of_every_server(_: MySqlPoolOptions, o
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn who_comes_back_hears_what_they_missed(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_reconnecting_client_gets_the_missed_changes(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 4).await;
     let (buyer, viewer) = (app.buyer(&sale).await, app.buyer(&sale).await);
@@ -178,7 +178,7 @@ async fn who_comes_back_hears_what_they_missed(_: MySqlPoolOptions, options: MyS
 
 /// Two servers with clocks that differ; the stream moves from one to the other and back.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn who_comes_back_to_another_server_has_the_map_as_it_is(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn reconnecting_to_another_server_gives_the_current_map(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_skewed(options, &[0, 3], &[]);
     let sale = app.sale(1, 4).await;
     let (buyer, viewer) = (app.buyer(&sale).await, app.buyer(&sale).await);
@@ -210,7 +210,7 @@ async fn who_comes_back_to_another_server_has_the_map_as_it_is(_: MySqlPoolOptio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn who_comes_with_an_unknown_version_is_told_everything(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn reconnecting_with_an_unknown_version_gives_the_whole_map(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 2).await;
     let buyer = app.buyer(&sale).await;
@@ -226,7 +226,7 @@ async fn who_comes_with_an_unknown_version_is_told_everything(_: MySqlPoolOption
 /// A viewer who doesn't read isn't waited for, and nothing is kept for them: what they missed is worked out when they
 /// go on.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_viewer_who_falls_behind_catches_up(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_lagging_client_catches_up(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 3).await;
     let (buyer, viewer) = (app.buyer(&sale).await, app.buyer(&sale).await);
@@ -258,7 +258,7 @@ async fn a_viewer_who_falls_behind_catches_up(_: MySqlPoolOptions, options: MySq
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_stream_ends_with_the_right_to_it(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_stream_ends_with_its_token(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "OPEN", "activeSeconds": 3_600})).await;
@@ -281,7 +281,7 @@ async fn a_stream_ends_with_the_right_to_it(_: MySqlPoolOptions, options: MySqlC
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_has_no_map_has_no_events(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_performance_without_a_map_has_no_event_stream(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let (sale, other) = (app.sale(1, 1).await, app.sale(1, 1).await);
     let buyer = app.buyer(&sale).await;
@@ -299,7 +299,7 @@ async fn what_has_no_map_has_no_events(_: MySqlPoolOptions, options: MySqlConnec
 
 /// The streams of a server that stops end by themselves, and nothing that they used is left.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_server_that_stops_does_not_wait_for_those_who_watch(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_stopping_server_does_not_wait_for_seat_streams(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     let viewer = app.buyer(&sale).await;
@@ -313,7 +313,7 @@ async fn a_server_that_stops_does_not_wait_for_those_who_watch(_: MySqlPoolOptio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_crowd_of_viewers_is_told_the_same(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn many_clients_get_the_same_changes(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let unbounded = [("MAX_STREAMS_PER_TOKEN", "0"), ("MAX_STREAMS_PER_USER", "0")];
     let app = TestApp::start_with(options, 1, &unbounded);
     let sale = app.sale(10, 10).await;

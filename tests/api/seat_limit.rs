@@ -35,7 +35,7 @@ async fn buyer_with_two_holds(app: &TestApp, sale: &Sale) -> (Client, String, St
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_hold_that_a_faster_clock_has_ended_cannot_be_paid(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_hold_expired_by_a_faster_clock_cannot_be_paid(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = two_clocks(&options);
     let sale = app.sale(1, 8).await;
     let (slow, first, second) = buyer_with_two_holds(&app, &sale).await;
@@ -46,7 +46,7 @@ async fn a_hold_that_a_faster_clock_has_ended_cannot_be_paid(_: MySqlPoolOptions
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_hold_that_a_faster_clock_has_ended_cannot_be_extended(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_hold_expired_by_a_faster_clock_cannot_be_extended(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = two_clocks(&options);
     let sale = app.sale(1, 8).await;
     let (slow, first, second) = buyer_with_two_holds(&app, &sale).await;
@@ -83,7 +83,7 @@ const LOCK_TOKENS: &str = "SELECT id FROM queue_tokens FOR UPDATE";
 const LOCK_SEATS: &str = "SELECT id FROM seats FOR UPDATE";
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_payment_is_judged_by_the_time_after_it_waited(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_payment_is_decided_by_the_time_after_its_lock_wait(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let tables = Tables::of(&options).await;
     let sale = app.sale(1, 8).await;
@@ -98,7 +98,7 @@ async fn a_payment_is_judged_by_the_time_after_it_waited(_: MySqlPoolOptions, op
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_hold_lives_its_whole_time_after_it_waited(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_hold_lasts_its_full_time_after_a_lock_wait(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let tables = Tables::of(&options).await;
     let sale = app.sale(1, 8).await;
@@ -112,7 +112,7 @@ async fn a_hold_lives_its_whole_time_after_it_waited(_: MySqlPoolOptions, option
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_place_is_issued_at_the_time_after_its_request_waited(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_queue_place_is_issued_at_the_time_after_a_lock_wait(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let tables = Tables::of(&options).await;
     let sale = app.sale(1, 1).await;
@@ -124,7 +124,7 @@ async fn a_place_is_issued_at_the_time_after_its_request_waited(_: MySqlPoolOpti
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn seats_that_cannot_be_given_are_not_locked(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn seats_that_cannot_be_held_are_not_locked(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let pool = MySqlPool::connect_lazy_with(options);
     let sale = app.sale(1, 8).await;
@@ -155,7 +155,7 @@ async fn fill_wallet(pool: &MySqlPool, user: &Client) {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_refund_may_exceed_the_limit_of_charges(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_refund_may_exceed_the_wallet_limit_for_charges(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let pool = MySqlPool::connect_lazy_with(options);
     let sale = app.sale(1, 2).await;

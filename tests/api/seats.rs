@@ -27,7 +27,7 @@ async fn cancel(client: &Client, booking_id: &str) {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_seat_map_has_every_seat_in_the_order_of_the_house(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_seat_map_lists_every_seat_in_layout_order(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let mut sale = app.sale(1, 1).await;
     let sections = json!([
@@ -66,7 +66,7 @@ async fn a_seat_map_has_every_seat_in_the_order_of_the_house(_: MySqlPoolOptions
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_seat_map_can_be_asked_for_one_status(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_seat_map_can_be_filtered_by_status(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 4).await;
     let (payer, holder) = (app.buyer_with_points(&sale, "50000").await, app.buyer(&sale).await);
@@ -95,7 +95,7 @@ async fn a_seat_map_can_be_asked_for_one_status(_: MySqlPoolOptions, options: My
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_unchanged_map_is_not_sent_again(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_unchanged_seat_map_is_not_sent_again(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 2).await;
     let buyer = app.buyer(&sale).await;
@@ -120,7 +120,7 @@ async fn an_unchanged_map_is_not_sent_again(_: MySqlPoolOptions, options: MySqlC
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn every_change_of_a_seat_changes_the_tag_everywhere(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn every_seat_change_changes_the_etag_on_every_server(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 3).await;
     let buyer = app.buyer_with_points(&sale, "50000").await;
@@ -157,7 +157,7 @@ async fn every_change_of_a_seat_changes_the_tag_everywhere(_: MySqlPoolOptions, 
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_performance_that_isnt_there_has_no_map(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_unknown_performance_has_no_seat_map(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     let buyer = app.buyer(&sale).await;
@@ -170,7 +170,7 @@ async fn a_performance_that_isnt_there_has_no_map(_: MySqlPoolOptions, options: 
 /// What another server has changed is seen a moment later, by the clock, and what this one has changed at once: also a
 /// hold that ends.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_map_is_what_others_made_of_it_a_moment_ago_at_most(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_seat_map_is_no_older_than_its_cache_age(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 2, &[("SEAT_MAP_CACHE_MILLISECONDS", "3")]);
     let sale = app.sale(1, 3).await;
     let buyer = app.buyer(&sale).await;

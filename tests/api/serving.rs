@@ -11,7 +11,7 @@ const GET: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// First it only says so, and serves on; then it takes nobody new, but answers what it had begun to.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_server_leaves_before_it_stops_and_loses_no_request(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_server_announces_its_stop_and_loses_no_request(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     serving(options, &[], |address, stages| async move {
         let mut kept = Connection::open(address).await;
         kept.send(GET).await;
@@ -67,7 +67,7 @@ async fn a_request_that_outlasts_the_grace_time_is_dropped(_: MySqlPoolOptions, 
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_connection_that_brings_no_request_is_closed(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_connection_without_a_request_is_closed(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     serving(options, &[("KEEP_ALIVE_SECONDS", "1")], |address, stages| async move {
         let silent = Connection::open(address).await;
         let mut slow = Connection::open(address).await;
@@ -82,7 +82,7 @@ async fn a_connection_that_brings_no_request_is_closed(_: MySqlPoolOptions, opti
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_connection_beyond_the_most_waits_for_another_to_end(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_connection_beyond_the_limit_waits_for_another_to_end(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     serving(options, &[("MAX_CONNECTIONS", "1")], |address, stages| async move {
         // Busy: the rest of its body is still to come.
         let mut first = Connection::open(address).await;
@@ -110,7 +110,7 @@ async fn a_connection_beyond_the_most_waits_for_another_to_end(_: MySqlPoolOptio
 
 /// The limits count by the address that the connection came from.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_connections_peer_is_who_asks(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn the_client_address_is_that_of_the_connections_peer(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings = [("RATE_LIMIT_SIGN_UPS_PER_ADDRESS", "1"), ("TRUSTED_PROXIES", "127.0.0.1")];
     let ask = |client: &str| {
         Arc::new(format!(
@@ -133,7 +133,7 @@ async fn a_connections_peer_is_who_asks(_: MySqlPoolOptions, options: MySqlConne
 
 /// The answer doesn't wait for the body's meaning, but it isn't lost either when the body comes late.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_body_that_nobody_reads_breaks_no_connection(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_unread_body_does_not_break_the_connection(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     serving(options, &[], |address, stages| async move {
         let mut connection = Connection::open(address).await;
         for _ in 0..3 {

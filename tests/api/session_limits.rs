@@ -134,7 +134,7 @@ async fn an_old_refresh_token_ends_the_login_after_its_row_was_removed(
 /// Tokens of a former version are random texts. One is exchanged here, and is the same as any other from then on; one
 /// that the former version has exchanged ends its session when it is used again.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn refresh_tokens_of_a_former_version_go_on(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn refresh_tokens_of_a_former_version_keep_working(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
     let app = TestApp::start(options);
     sign_up(&app, "jin@example.org").await;

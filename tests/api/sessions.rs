@@ -94,7 +94,7 @@ fn refusal<T>(result: Result<T, AppError>) -> Refusal {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_account_is_made_once_and_entered_with_its_password_alone(pool: MySqlPool) {
+async fn an_account_is_created_once_and_needs_its_password(pool: MySqlPool) {
     let users = World::new(pool).instance();
     let id = sign_up(&users, "Jin@example.org").await;
     let again =
@@ -117,7 +117,7 @@ async fn an_account_is_made_once_and_entered_with_its_password_alone(pool: MySql
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn access_tokens_end_at_their_deadline_and_nothing_forged_is_let_in(pool: MySqlPool) {
+async fn expired_and_forged_access_tokens_are_refused(pool: MySqlPool) {
     let world = World::new(pool);
     let users = world.instance();
     sign_up(&users, "jin@example.org").await;
@@ -133,7 +133,7 @@ async fn access_tokens_end_at_their_deadline_and_nothing_forged_is_let_in(pool: 
 /// A login is ended on one instance. That instance refuses its tokens at once; the other, whose job doesn't run here,
 /// as soon as a second has passed by the clock; so does one that is started later.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_logout_is_heard_of_everywhere_within_a_second(pool: MySqlPool) {
+async fn a_logout_takes_effect_on_every_server_within_a_second(pool: MySqlPool) {
     let world = World::new(pool);
     let (here, there) = (world.instance(), world.instance());
     sign_up(&here, "jin@example.org").await;
@@ -155,7 +155,7 @@ async fn a_logout_is_heard_of_everywhere_within_a_second(pool: MySqlPool) {
 /// A login is ended while its access token has half an hour left. A server that is started later with shorter access
 /// tokens still refuses it.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn shorter_access_tokens_revive_no_ended_login(pool: MySqlPool) {
+async fn shortening_access_tokens_revives_no_ended_session(pool: MySqlPool) {
     let world = World::new(pool);
     let before = world.instance();
     sign_up(&before, "jin@example.org").await;
@@ -176,7 +176,7 @@ async fn shorter_access_tokens_revive_no_ended_login(pool: MySqlPool) {
 /// A refresh token is exchanged, then used a second time: the refusal must be committed as the end of the family, so
 /// the token that it was exchanged for is worth nothing either, nor is any access token.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_refresh_token_works_once_and_its_second_use_ends_the_family(pool: MySqlPool) {
+async fn a_second_use_of_a_refresh_token_ends_its_session(pool: MySqlPool) {
     let world = World::new(pool);
     let (here, there) = (world.instance(), world.instance());
     sign_up(&here, "jin@example.org").await;
@@ -202,7 +202,7 @@ async fn a_refresh_token_works_once_and_its_second_use_ends_the_family(pool: MyS
 /// An account with one login and a place in a queue is deleted: it can't be entered any more, the place is free, the
 /// address too, and the queue knows that somebody in line has left.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_deleted_account_leaves_its_queues_and_is_found_by_nobody(pool: MySqlPool) {
+async fn a_deleted_account_leaves_its_queues_and_cannot_log_in(pool: MySqlPool) {
     let world = World::new(pool.clone());
     let users = world.instance();
     let id = sign_up(&users, "jin@example.org").await;

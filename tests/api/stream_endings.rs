@@ -35,7 +35,7 @@ async fn follow_token(client: &Client) -> Events {
 
 /// Two servers: the stream is open on one, its right ends by a request to the other.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_seat_stream_ends_within_a_second_of_its_right(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_seat_stream_ends_within_a_second_of_its_token(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 2).await;
     sale.set_queue(&app, json!({"mode": "OPEN", "activeSeconds": 3_600})).await;
@@ -61,7 +61,7 @@ async fn a_seat_stream_ends_within_a_second_of_its_right(_: MySqlPoolOptions, op
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_queue_stream_tells_the_end_within_a_second(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_queue_stream_reports_the_tokens_end_within_a_second(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     for (status, settings) in [
         ("SCHEDULED", json!({"salesOpenAt": "2026-11-20T09:00:00Z"})),
@@ -111,7 +111,7 @@ async fn a_finished_stream_is_not_opened_again(_: MySqlPoolOptions, options: MyS
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn streams_are_bounded_by_token_and_by_user(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn streams_are_limited_per_token_and_per_user(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings = [("MAX_STREAMS_PER_TOKEN", "2"), ("MAX_STREAMS_PER_USER", "3")];
     let app = TestApp::start_with(options, 1, &settings);
     let (sale, other) = (app.sale(1, 1).await, app.sale(1, 1).await);
@@ -134,7 +134,7 @@ async fn streams_are_bounded_by_token_and_by_user(_: MySqlPoolOptions, options: 
 
 /// Whatever reads seats would wait for the lock of their table.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_token_that_may_not_book_loads_no_house(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_token_that_may_not_book_loads_no_seats(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let (sale, other) = (app.sale(1, 4).await, app.sale(1, 4).await);
     let stranger = app.buyer(&other).await;

@@ -52,7 +52,7 @@ fn problem(reply: &Reply) -> Value {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn signing_up_makes_one_account_an_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_email_address_has_one_account(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
     let app = TestApp::start(options);
     let newcomer = app.anonymous();
@@ -79,7 +79,7 @@ async fn signing_up_makes_one_account_an_address(_: MySqlPoolOptions, options: M
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn of_many_who_sign_up_with_one_address_at_once_one_gets_it(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn concurrent_sign_ups_with_one_address_create_one_account(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let runners = (0..4).map(|number| {
         let client = app.at_instance(&app.anonymous(), number % 2);
@@ -97,7 +97,7 @@ async fn of_many_who_sign_up_with_one_address_at_once_one_gets_it(_: MySqlPoolOp
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_login_gives_both_tokens_and_their_lives(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_login_returns_both_tokens_and_their_lifetimes(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let made = sign_up(&app, "jin@example.org").await;
     let (login, jin) = log_in(&app, "JIN@example.org").await;
@@ -117,7 +117,7 @@ async fn a_login_gives_both_tokens_and_their_lives(_: MySqlPoolOptions, options:
 
 /// The address is known and the password wrong; the address is unknown; the password is one that nobody can have.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_refused_login_does_not_tell_which_addresses_have_accounts(
+async fn a_refused_login_does_not_reveal_which_addresses_have_accounts(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -141,7 +141,7 @@ async fn a_refused_login_does_not_tell_which_addresses_have_accounts(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_refresh_token_gives_new_tokens_of_both_kinds_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_refresh_token_returns_both_tokens_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     sign_up(&app, "jin@example.org").await;
     let (first, _) = log_in(&app, "jin@example.org").await;
@@ -168,10 +168,7 @@ async fn a_refresh_token_gives_new_tokens_of_both_kinds_once(_: MySqlPoolOptions
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_refresh_token_ends_at_its_deadline_and_nothing_else_is_one(
-    _: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn expired_and_malformed_refresh_tokens_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     sign_up(&app, "jin@example.org").await;
     let (first, _) = log_in(&app, "jin@example.org").await;
@@ -194,7 +191,7 @@ async fn a_refresh_token_ends_at_its_deadline_and_nothing_else_is_one(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_logout_ends_one_login_here_at_once_and_elsewhere_within_a_second(
+async fn a_logout_ends_one_session_here_at_once_and_elsewhere_within_a_second(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -222,7 +219,7 @@ async fn a_logout_ends_one_login_here_at_once_and_elsewhere_within_a_second(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_profile_is_its_owners_to_read_and_to_rename(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn users_read_and_rename_only_their_own_profile(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let (jin, mina) = (app.user().await, app.user().await);
     let before = jin.get(ME).await.expect(200);
@@ -274,7 +271,7 @@ async fn an_account_with_live_bookings_is_not_deleted(_: MySqlPoolOptions, optio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_deleted_account_leaves_money_rows_and_nothing_of_the_person(
+async fn account_deletion_keeps_ledger_rows_and_removes_personal_data(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -338,7 +335,7 @@ async fn a_deleted_account_leaves_its_queues(_: MySqlPoolOptions, options: MySql
 
 /// The routes of an account, of which none answers without a valid access token.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn nothing_but_a_valid_access_token_lets_anybody_in(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn only_a_valid_access_token_authenticates(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
     let app = TestApp::start(options);
     sign_up(&app, "jin@example.org").await;

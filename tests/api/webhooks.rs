@@ -66,7 +66,7 @@ fn signature(secret: &str, event: &Received) -> String {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_webhook_gets_what_it_asked_for_with_a_signature(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_webhook_gets_its_subscribed_events_with_a_signature(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut receiver = Receiver::start().await;
     let app = TestApp::start_with(options, 1, &[ALLOWED]);
     let admin = app.admin().await;
@@ -103,7 +103,7 @@ async fn a_webhook_gets_what_it_asked_for_with_a_signature(_: MySqlPoolOptions, 
 
 /// Nothing waits to be handed out to nobody, and whoever is registered gets all that is written from then on.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_was_written_for_nobody_is_sent_to_nobody(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn events_recorded_without_receivers_are_never_sent(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut receiver = Receiver::start().await;
     let app = TestApp::start_with(options.clone(), 2, &[ALLOWED]);
     let admin = app.admin().await;
@@ -181,10 +181,7 @@ async fn an_event_that_is_committed_after_a_registration_is_sent(_: MySqlPoolOpt
 
 /// As another version of the server left them, or a hand.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_webhook_that_this_version_cannot_read_holds_up_no_other(
-    pool_options: MySqlPoolOptions,
-    options: MySqlConnectOptions,
-) {
+async fn an_unreadable_webhook_delays_no_other(pool_options: MySqlPoolOptions, options: MySqlConnectOptions) {
     let pool = pool_options.connect_with(options.clone()).await.unwrap();
     let mut receiver = Receiver::start().await;
     let app = TestApp::start_with(options, 1, &[ALLOWED]);
@@ -206,7 +203,7 @@ async fn a_webhook_that_this_version_cannot_read_holds_up_no_other(
 
 /// An older version doesn't know the type of an event that a newer one has written; it hands it out all the same.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_event_of_another_version_reaches_who_asked_for_it(
+async fn an_event_type_of_another_version_reaches_its_subscribers(
     pool_options: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -264,7 +261,7 @@ async fn a_webhook_names_a_public_url_and_known_types(_: MySqlPoolOptions, optio
 
 /// Registered where it was allowed, and then sent from where it isn't.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_private_address_is_refused_when_it_is_sent_to(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_private_address_is_refused_at_delivery(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut receiver = Receiver::start().await;
     let allowing = TestApp::start_with(options.clone(), 1, &[ALLOWED]);
     register(&allowing.admin().await, &receiver, &["points.charged"]).await;
@@ -278,7 +275,7 @@ async fn a_private_address_is_refused_when_it_is_sent_to(_: MySqlPoolOptions, op
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn a_receiver_that_is_gone_is_left_alone(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_receiver_that_answers_gone_gets_no_more_events(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut receiver = Receiver::answering(|_| StatusCode::GONE.into_response()).await;
     let app = TestApp::start_with(options, 1, &[ALLOWED]);
     let admin = app.admin().await;
@@ -299,7 +296,7 @@ async fn a_receiver_that_is_gone_is_left_alone(_: MySqlPoolOptions, options: MyS
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_a_deleted_webhook_was_to_get_is_parked(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn pending_deliveries_of_a_deleted_webhook_are_parked(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let receiver = Receiver::answering(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()).await;
     let app = TestApp::start_with(options, 1, &[ALLOWED]);
     let admin = app.admin().await;
@@ -318,7 +315,7 @@ async fn what_a_deleted_webhook_was_to_get_is_parked(_: MySqlPoolOptions, option
 
 /// A webhook that was deleted, and one that answered 410.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_an_ended_webhook_did_not_get_is_kept_as_long_as_what_others_got(
+async fn undelivered_events_of_an_ended_webhook_are_kept_as_long_as_delivered_ones(
     pool_options: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -351,7 +348,7 @@ async fn what_an_ended_webhook_did_not_get_is_kept_as_long_as_what_others_got(
 
 /// The data platform is there, fails, and isn't configured any more.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_is_parked_or_was_for_a_former_platform_is_removed_in_the_end(
+async fn parked_events_and_those_of_a_former_platform_are_removed_after_retention(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
@@ -381,7 +378,7 @@ async fn what_is_parked_or_was_for_a_former_platform_is_removed_in_the_end(
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn receivers_that_misbehave_are_failures_like_any_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn misbehaving_receivers_count_as_failures(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut elsewhere = Receiver::start().await;
     let target = elsewhere.url.clone();
     let redirect =
@@ -438,7 +435,7 @@ async fn a_receiver_that_hangs_delays_no_other(_: MySqlPoolOptions, options: MyS
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn what_the_data_platform_gets_is_signed_as_webhooks_are(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn data_platform_deliveries_are_signed_like_webhooks(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     let mut platform = Receiver::start().await;
     let settings = [("DATA_PLATFORM_URL", platform.url.as_str()), ("DATA_PLATFORM_SECRET", SECRET)];
@@ -451,7 +448,7 @@ async fn what_the_data_platform_gets_is_signed_as_webhooks_are(_: MySqlPoolOptio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn deliveries_are_listed_and_made_again(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn deliveries_are_listed_and_can_be_restarted(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut platform = Receiver::start().await;
     let mut failing = Receiver::answering(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()).await;
     let settings = [ALLOWED, ("DATA_PLATFORM_URL", platform.url.as_str()), ("EVENT_ATTEMPTS", "1")];
@@ -504,7 +501,7 @@ async fn deliveries_are_listed_and_made_again(_: MySqlPoolOptions, options: MySq
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn old_events_are_removed_when_everybody_has_them(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn delivered_events_are_removed_after_retention(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let receiver = Receiver::answering(|received| {
         let parked = received.text("type") == "payment.completed";
         if parked { StatusCode::BAD_REQUEST } else { StatusCode::OK }.into_response()

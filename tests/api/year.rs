@@ -45,7 +45,7 @@ async fn sell(app: &TestApp) -> Sale {
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn in_a_year_of_sales_nothing_of_the_queues_grows(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn queue_tables_do_not_grow_over_a_year_of_sales(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let pool = MySqlPool::connect_lazy_with(options);
     for _ in 0..12 {

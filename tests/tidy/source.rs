@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_literals_are_no_code() {
+    fn comments_and_literals_are_not_code() {
         let text = "a(\"b // \\\" c\"); // d\n/* e /* f */ */ 'g' '\"' \"\n\" r#\"h\"\"# b'\\'' br\"i\" &'j r#type";
         let source = source(text);
         let code: Vec<_> = source.code.iter().map(|line| line.split_whitespace().collect::<String>()).collect();
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_are_told_from_code() {
+    fn tests_are_separated_from_code() {
         let source =
             source("fn a() {}\n#[cfg(test)]\nmod b;\nfn c() {}\n#[cfg(test)]\nmod d {\n    fn e() {}\n}\nfn f() {}");
         let lines: Vec<_> = source.lines().map(|(line, _)| line).collect();

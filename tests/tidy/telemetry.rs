@@ -142,7 +142,7 @@ fn every_alert_is_explained() {
 }
 
 #[test]
-fn the_metrics_of_a_query_are_told_from_its_other_words() {
+fn the_metrics_of_a_query_are_separated_from_its_other_words() {
     let query =
         "sum by (le, a) (rate(b{c=\"d\",e=~\"f|g\"}[5m])) / ignoring (h) group_left sum(i) > 0 unless j or vector(0)";
     let asked: Vec<_> = asked_for(query).into_iter().collect();

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refund_may_exceed_the_limit_of_charges() {
+    fn a_refund_may_exceed_the_wallet_limit_for_charges() {
         let mut wallet = Wallet { balance: Points::MAX_BALANCE, ..Wallet::empty(UserId(Uuid::nil())) };
         let refund = LedgerKind::Refund(PaymentId(Uuid::nil()), BookingId(Uuid::nil()));
         let entry = wallet.change(ID, refund, points("0.01"), Instant::default()).unwrap();

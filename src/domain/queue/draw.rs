@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opening_stays_once_its_draw_is_made() {
+    fn the_opening_is_fixed_once_its_draw_is_made() {
         for entrants in [0, 1] {
             let mut queue = queue();
             make(&mut queue, entrants);

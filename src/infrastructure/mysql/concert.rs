@@ -753,7 +753,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn performances_to_come_are_listed_soonest_first(pool: MySqlPool) {
+    async fn upcoming_performances_are_listed_soonest_first(pool: MySqlPool) {
         let database = database(&pool);
         let sale = sale(&database).await;
         let mut uow = database.begin().await.unwrap();

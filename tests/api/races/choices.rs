@@ -15,13 +15,13 @@ use serde_json::json;
 use crate::support::{Client, Die, Reply, Sale, Servers, TestApp, both_ways, race, skewed, tally};
 
 both_ways!(
-    the_best_seats_alone_sell_every_seat,
-    each_choice_is_the_best_when_it_is_made,
-    the_last_seats_are_sold_and_then_there_are_none,
-    one_user_chooses_no_more_seats_than_the_limit,
-    a_chosen_seat_that_is_taken_meanwhile_makes_way_for_the_next_best,
+    best_available_holds_sell_every_seat,
+    each_selection_is_the_best_when_it_is_made,
+    concurrent_selections_sell_the_last_seats_once,
+    one_user_selects_no_more_seats_than_the_limit,
+    a_selected_seat_that_is_taken_is_replaced_by_the_next_best,
 );
-skewed!(the_best_seats_alone_sell_every_seat, the_last_seats_are_sold_and_then_there_are_none);
+skewed!(best_available_holds_sell_every_seat, concurrent_selections_sell_the_last_seats_once);
 
 /// Transactions of a few commands each: so there are many, one beside the other.
 const SMALL_BATCHES: &[(&str, &str)] = &[("LANE_BATCH_LIMIT", "3")];
@@ -47,7 +47,7 @@ fn wish(quantity: usize) -> BestAvailable {
 
 /// Everybody wants the best seats, one to four of them; those who come last take what is left, one by one. No seat has
 /// two owners, and none is left.
-async fn the_best_seats_alone_sell_every_seat(servers: Servers) {
+async fn best_available_holds_sell_every_seat(servers: Servers) {
     let app = servers.start_with(SMALL_BATCHES);
     let sale = app.sale(6, 20).await;
     let mut die = Die::new(5);
@@ -151,7 +151,7 @@ fn rest_in_some_order(
 
 /// A few people choose, others name seats, others give theirs back, all at once. Whatever came of it could have come of
 /// doing it one after the other: each choice was the best of what was free at some moment while it was made.
-async fn each_choice_is_the_best_when_it_is_made(servers: Servers) {
+async fn each_selection_is_the_best_when_it_is_made(servers: Servers) {
     let app = servers.start_with(SMALL_BATCHES);
     let sale = app.sale(3, 7).await;
     let house = house(&app, &sale).await;
@@ -198,7 +198,7 @@ async fn each_choice_is_the_best_when_it_is_made(servers: Servers) {
 }
 
 /// Eleven seats, most of them apart, and thirty people: single seats for half of them, pairs for the others.
-async fn the_last_seats_are_sold_and_then_there_are_none(servers: Servers) {
+async fn concurrent_selections_sell_the_last_seats_once(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(2, 11).await;
     // Every other seat is somebody's.
@@ -224,7 +224,7 @@ async fn the_last_seats_are_sold_and_then_there_are_none(servers: Servers) {
     app.assert_sound().await;
 }
 
-async fn one_user_chooses_no_more_seats_than_the_limit(servers: Servers) {
+async fn one_user_selects_no_more_seats_than_the_limit(servers: Servers) {
     let app = servers.start_with(SMALL_BATCHES);
     let sale = app.sale(4, 10).await;
     let mut runners = Vec::new();
@@ -245,7 +245,7 @@ async fn one_user_chooses_no_more_seats_than_the_limit(servers: Servers) {
 
 /// Somebody names the very seat that is best, and comes first to its lock: who wants the best finds it taken there, and
 /// has the next best.
-async fn a_chosen_seat_that_is_taken_meanwhile_makes_way_for_the_next_best(servers: Servers) {
+async fn a_selected_seat_that_is_taken_is_replaced_by_the_next_best(servers: Servers) {
     let app = Arc::new(servers.start());
     let sale = app.sale(1, 5).await;
     let performance_id = sale.performance_id;

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::support::{Client, Reply, Sale, Servers, TestApp, both_ways, race, skewed};
 
 both_ways!(
-    a_hold_expires_while_it_is_paid_and_the_next_one_wants_its_seats,
+    a_hold_expires_while_it_is_paid_and_another_user_requests_its_seats,
     paying_against_the_expiry_job,
     extending_against_expiry,
     cancelling_against_expiry,
@@ -21,7 +21,7 @@ both_ways!(
     expiry_jobs_against_each_other,
 );
 skewed!(
-    a_hold_expires_while_it_is_paid_and_the_next_one_wants_its_seats,
+    a_hold_expires_while_it_is_paid_and_another_user_requests_its_seats,
     paying_against_the_expiry_job,
     extending_against_expiry,
     cancelling_against_expiry,
@@ -116,7 +116,7 @@ async fn expire_some(app: &TestApp, number: usize) {
     }
 }
 
-async fn a_hold_expires_while_it_is_paid_and_the_next_one_wants_its_seats(servers: Servers) {
+async fn a_hold_expires_while_it_is_paid_and_another_user_requests_its_seats(servers: Servers) {
     let app = Arc::new(servers.start_with(SMALL_BATCHES));
     let sale = app.sale(4, 10).await;
     let holders = Holder::all(&app, &sale).await;

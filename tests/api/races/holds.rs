@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use crate::support::{Client, Die, Reply, Sale, Servers, both_ways, race, skewed, tally};
 
 both_ways!(
-    ten_people_want_one_seat,
-    a_thousand_people_want_one_seat,
-    a_set_of_seats_against_people_who_want_one_of_them,
-    overlapping_sets_are_given_all_or_nothing,
+    ten_users_compete_for_one_seat,
+    a_thousand_users_compete_for_one_seat,
+    a_hold_of_many_seats_against_holds_of_one,
+    overlapping_holds_get_all_seats_or_none,
     one_user_holds_no_more_seats_than_the_limit,
     one_key_makes_one_booking,
 );
-skewed!(ten_people_want_one_seat, overlapping_sets_are_given_all_or_nothing);
+skewed!(ten_users_compete_for_one_seat, overlapping_holds_get_all_seats_or_none);
 
 async fn hold_at_once(sale: &Sale, wishes: &[(Client, Vec<u64>)]) -> Vec<Reply> {
     let performance_id = sale.performance_id;
@@ -29,7 +29,7 @@ fn conflicts(reply: &Reply) -> Vec<u64> {
     conflicts.iter().map(|conflict| conflict["seatId"].as_u64().unwrap()).collect()
 }
 
-async fn crowd_wants_one_seat(servers: Servers, people: usize) {
+async fn users_compete_for_one_seat(servers: Servers, people: usize) {
     let app = servers.start();
     let sale = app.sale(1, 5).await;
     let crowd = app.buyers(&sale, people).await;
@@ -47,17 +47,17 @@ async fn crowd_wants_one_seat(servers: Servers, people: usize) {
     app.assert_sound().await;
 }
 
-async fn ten_people_want_one_seat(servers: Servers) {
-    crowd_wants_one_seat(servers, 10).await;
+async fn ten_users_compete_for_one_seat(servers: Servers) {
+    users_compete_for_one_seat(servers, 10).await;
 }
 
-async fn a_thousand_people_want_one_seat(servers: Servers) {
-    crowd_wants_one_seat(servers, 1_000).await;
+async fn a_thousand_users_compete_for_one_seat(servers: Servers) {
+    users_compete_for_one_seat(servers, 1_000).await;
 }
 
 /// [1, 2, 4] against five times [4]: either the set is held and nobody else has anything, or one of the five has seat
 /// 4 and seats 1 and 2 are free.
-async fn a_set_of_seats_against_people_who_want_one_of_them(servers: Servers) {
+async fn a_hold_of_many_seats_against_holds_of_one(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(10, 5).await;
     for row in sale.seats.chunks(5) {
@@ -79,7 +79,7 @@ async fn a_set_of_seats_against_people_who_want_one_of_them(servers: Servers) {
     app.assert_sound().await;
 }
 
-async fn overlapping_sets_are_given_all_or_nothing(servers: Servers) {
+async fn overlapping_holds_get_all_seats_or_none(servers: Servers) {
     const PEOPLE: usize = 300;
     let app = servers.start();
     let sale = app.sale(4, 10).await;

@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 use crate::support::{Servers, TestApp, Wire, both_ways, tally};
 
-both_ways!(a_server_that_closes_answers_everybody_first);
+both_ways!(a_closing_server_answers_every_request_first);
 
 #[derive(Clone, Copy)]
 enum Command {
@@ -175,7 +175,7 @@ async fn a_command_that_panics_or_fails_does_not_fail_its_neighbours(
 }
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
-async fn who_finds_the_inbox_full_is_told_so_at_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn commands_beyond_the_inbox_limit_are_refused_at_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let bench = Bench::new(options, 1, 3);
     let replies = bench.while_busy(|| join_all((1..=5).map(|number| bench.call(Command::Answer(number))))).await;
     for (number, reply) in (1..=5).zip(&replies) {
@@ -202,7 +202,7 @@ async fn who_finds_the_inbox_full_is_told_so_at_once(_: MySqlPoolOptions, option
 }
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
-async fn what_nobody_waits_for_any_more_is_not_done(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn abandoned_commands_are_not_executed(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let bench = Bench::new(options, 64, 64);
     let replies = bench
         .while_busy(|| {
@@ -218,7 +218,7 @@ async fn what_nobody_waits_for_any_more_is_not_done(_: MySqlPoolOptions, options
 }
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
-async fn a_batch_that_is_stuck_does_not_keep_the_next_one(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn a_stuck_batch_does_not_block_the_next(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings =
         LaneSettings { lanes: 1, batch_limit: 64, inbox: 64, patience: Duration::ZERO, transaction: Duration::MAX };
     let bench = Bench::with(options, settings);
@@ -236,7 +236,7 @@ async fn a_batch_that_is_stuck_does_not_keep_the_next_one(_: MySqlPoolOptions, o
 }
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
-async fn lanes_end_when_everything_is_answered(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn lanes_end_after_answering_every_command(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let bench = Bench::new(options, 2, 64);
     let replies = bench.while_busy(|| join_all((1..=9).map(|number| bench.call(Command::Answer(number))))).await;
     assert!(replies.iter().all(Result::is_ok), "{replies:?}");
@@ -247,7 +247,7 @@ async fn lanes_end_when_everything_is_answered(_: MySqlPoolOptions, options: MyS
     assert_eq!(*script.answered.lock().unwrap(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
 
-async fn a_server_that_closes_answers_everybody_first(servers: Servers) {
+async fn a_closing_server_answers_every_request_first(servers: Servers) {
     const CHARGES: usize = 100;
     let app = servers.start_with(&[("LANE_BATCH_LIMIT", "4")]);
     let users = app.users(CHARGES).await;
@@ -288,7 +288,7 @@ async fn a_replayed_key_repeats_nothing_of_its_batch(_: MySqlPoolOptions, option
 
 /// A key whose answer can't be written, since the lane gave another command's output: an error, and nothing is kept.
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
-async fn nothing_is_kept_for_the_output_of_another_command(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn no_answer_is_recorded_for_the_output_of_another_command(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let user_id = UserId(app.user().await.user_id());
     let bench = Bench::new(options, 8, 8);

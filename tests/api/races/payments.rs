@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, Reply, Sale, Servers, TestApp, both_ways, race, tally};
 
 both_ways!(
-    ten_payments_with_keys_of_their_own_take_the_points_once,
+    ten_payments_with_distinct_keys_take_the_points_once,
     ten_payments_with_one_key_have_one_effect_and_one_answer,
     payments_of_two_bookings_share_one_balance,
     paying_against_cancelling,
@@ -61,7 +61,7 @@ async fn pay(client: Client, booking_id: String, key: String) -> Reply {
     client.pay(&booking_id, &key).await
 }
 
-async fn ten_payments_with_keys_of_their_own_take_the_points_once(servers: Servers) {
+async fn ten_payments_with_distinct_keys_take_the_points_once(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(2, 5).await;
     for buyer in Buyer::all(&app, &sale).await {

@@ -8,8 +8,8 @@ use crate::support::{Client, Reply, Servers, both_ways, race, tally};
 
 both_ways!(
     a_performance_is_cancelled_while_its_seats_are_held_and_paid,
-    a_performance_is_cancelled_while_its_bookings_are_given_back,
-    a_cancellation_that_is_broken_off_is_finished_by_anybody,
+    a_performance_is_cancelled_while_its_bookings_are_refunded,
+    an_interrupted_cancellation_is_finished_by_any_server,
     a_concert_is_deleted_while_its_seats_are_held,
 );
 
@@ -54,7 +54,7 @@ async fn a_performance_is_cancelled_while_its_seats_are_held_and_paid(servers: S
 
 /// Forty people have paid; all of them want their points back while the performance is cancelled, twice. They get them
 /// once.
-async fn a_performance_is_cancelled_while_its_bookings_are_given_back(servers: Servers) {
+async fn a_performance_is_cancelled_while_its_bookings_are_refunded(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(4, 10).await;
     let admin = app.admin().await;
@@ -88,7 +88,7 @@ async fn bookings_left(admin: &Client, performance_id: u64) -> u64 {
 
 /// The request that cancels a performance is dropped in the middle of its bookings, as when its server dies. What is
 /// left is told, and settled by the job of any server.
-async fn a_cancellation_that_is_broken_off_is_finished_by_anybody(servers: Servers) {
+async fn an_interrupted_cancellation_is_finished_by_any_server(servers: Servers) {
     const BOOKINGS: u64 = 150;
     let app = servers.start_with(&[("LANE_BATCH_LIMIT", "8"), ("MAX_SEATS_PER_USER", "100")]);
     let sale = app.sale(5, 30).await;

@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 use crate::support::{Client, Reply, Sale, Servers, TestApp, both_ways, race, skewed, tally};
 
 both_ways!(
-    five_hundred_people_get_five_hundred_places,
-    one_user_who_joins_many_times_gets_one_token,
-    an_open_sale_admits_no_more_than_it_has_room_for,
+    five_hundred_users_get_distinct_places,
+    one_user_joining_concurrently_gets_one_token,
+    an_open_sale_admits_no_more_than_max_active,
     ticks_admit_no_more_than_rate_and_room_allow,
-    ticks_against_those_who_come_go_and_pay,
+    ticks_against_joins_leaves_and_payments,
 );
 skewed!(
-    five_hundred_people_get_five_hundred_places,
-    an_open_sale_admits_no_more_than_it_has_room_for,
+    five_hundred_users_get_distinct_places,
+    an_open_sale_admits_no_more_than_max_active,
     ticks_admit_no_more_than_rate_and_room_allow,
-    ticks_against_those_who_come_go_and_pay,
+    ticks_against_joins_leaves_and_payments,
 );
 
 async fn join(client: Client, concert_id: u64) -> Reply {
@@ -58,7 +58,7 @@ async fn live(app: &TestApp, sale: &Sale) -> Value {
     app.admin().await.get(&path).await.expect(200).json()["live"].clone()
 }
 
-async fn five_hundred_people_get_five_hundred_places(servers: Servers) {
+async fn five_hundred_users_get_distinct_places(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
@@ -71,7 +71,7 @@ async fn five_hundred_people_get_five_hundred_places(servers: Servers) {
     app.assert_sound().await;
 }
 
-async fn one_user_who_joins_many_times_gets_one_token(servers: Servers) {
+async fn one_user_joining_concurrently_gets_one_token(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
@@ -86,7 +86,7 @@ async fn one_user_who_joins_many_times_gets_one_token(servers: Servers) {
     app.assert_sound().await;
 }
 
-async fn an_open_sale_admits_no_more_than_it_has_room_for(servers: Servers) {
+async fn an_open_sale_admits_no_more_than_max_active(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "OPEN", "maxActive": 10})).await;
@@ -135,7 +135,7 @@ async fn ticks_admit_no_more_than_rate_and_room_allow(servers: Servers) {
 
 /// Twenty are in and forty wait. Ten leave, five pay, five stop waiting, ten come, and the servers tick all the while:
 /// in the end twenty are in again, and never were there more.
-async fn ticks_against_those_who_come_go_and_pay(servers: Servers) {
+async fn ticks_against_joins_leaves_and_payments(servers: Servers) {
     let app = Arc::new(servers.start());
     let sale = app.sale(1, 5).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1000, "maxActive": 20})).await;
