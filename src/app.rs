@@ -55,7 +55,7 @@ use crate::{
         scheduler::{self, SchedulerSettings},
     },
     telemetry::{
-        metrics::{Vitals, recorder},
+        metrics::{ProcessMetrics, recorder},
         traces,
     },
 };
@@ -64,17 +64,17 @@ use crate::{
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long lanes, jobs and connections to the database may take to end.
-const CLOSING: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most connections of operators, where they have a listener of their own.
-const OPERATIONS_CONNECTIONS: usize = 256;
+const MAX_OPERATIONS_CONNECTIONS: usize = 256;
 
 /// How long one transaction of a lane may take: longer than several locks that are waited for in vain, one after the
 /// other. What takes longer hangs on a connection that has fallen silent.
-const TRANSACTION: Duration = Duration::from_secs(15);
+const LANE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a batch of a lane keeps the next one waiting: longer than most take.
-const PATIENCE: Duration = Duration::from_millis(10);
+const LANE_SLOT_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// The server's parts, wired.
 pub struct App {
@@ -104,7 +104,7 @@ impl App {
             let settings = PoolSettings { max_connections, statements, acquire_timeout: ACQUIRE_TIMEOUT };
             mysql::pool(options.clone(), settings, pulse.clone())
         };
-        let connections = config.connections_of_database();
+        let connections = config.database_connections();
         let (lane_pool, back_office_pool, request_pool) = (
             pool(connections.lanes, KeptStatements::Lane),
             pool(connections.back_office, KeptStatements::Other),
@@ -140,9 +140,10 @@ impl App {
             ("back_office", back_office_pool),
             ("requests", request_pool),
         ];
-        let vitals = Vitals::new(pools.to_vec(), stages.leaving.clone());
-        let shared = Arc::new(facades(config, &ports, authentication, &lane_ports, &tasks, vitals, &stages)?);
-        let relay = Arc::new(relay(config, &ports.in_back_office())?);
+        let process_metrics = ProcessMetrics::new(pools.to_vec(), stages.leaving.clone());
+        let shared =
+            Arc::new(build_facades(config, &ports, authentication, &lane_ports, &tasks, process_metrics, &stages)?);
+        let relay = Arc::new(build_relay(config, &ports.in_back_office())?);
         Ok(Self {
             shared,
             ports,
@@ -172,7 +173,7 @@ impl App {
         let stop = &self.shared.draining;
         scheduler::start(&self.shared, housekeeping, SchedulerSettings::default(), &self.tasks, stop);
         self.tasks.spawn(Arc::clone(&self.relay).run(stop.clone()));
-        self.watch_database();
+        self.start_health_probe();
         let (metrics, stop) = (self.metrics.clone(), stop.clone());
         self.tasks.spawn(async move {
             while stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
@@ -183,7 +184,7 @@ impl App {
 
     /// Starts the health probe, which watches the database's answers and compares its clock; part of
     /// [`start_jobs`](Self::start_jobs).
-    pub fn watch_database(&self) {
+    pub fn start_health_probe(&self) {
         let (pulse, options, until) = (self.pulse.clone(), self.options.clone(), self.stages.aborting.clone());
         let clock = Arc::clone(&self.clock_check);
         self.tasks.spawn(async move { until.run_until_cancelled(pulse.feel(options, &clock)).await });
@@ -204,7 +205,8 @@ impl App {
             let sale = serve(listener, self.server(self.router(), self.config.connections, stages.clone()));
             let Some(operations) = operations else { return sale.await };
             let served = stages.aborting.child_token();
-            let settings = ConnectionSettings { max_connections: OPERATIONS_CONNECTIONS, ..self.config.connections };
+            let settings =
+                ConnectionSettings { max_connections: MAX_OPERATIONS_CONNECTIONS, ..self.config.connections };
             let until_served = Stages { draining: served.clone(), ..stages.clone() };
             let router = build_operations_router(self.shared.clone());
             let operations = serve(operations, self.server(router, settings, until_served));
@@ -227,7 +229,7 @@ impl App {
         }
         // What still hangs on a connection would keep the lanes from ending.
         stages.aborting.cancel();
-        self.close(grace.min(CLOSING)).await;
+        self.close(grace.min(CLOSE_TIMEOUT)).await;
     }
 
     fn server(&self, router: Router, settings: ConnectionSettings, stages: Stages) -> Server {
@@ -252,11 +254,11 @@ impl App {
         }
         // Closing waits for connections that are lent out, which a database that hangs would never give back.
         let closing = futures::future::join_all(pools.iter().map(MySqlPool::close));
-        let _ = tokio::time::timeout(CLOSING, closing).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 }
 
-fn relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
+fn build_relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
     let sender =
         HttpEventSender::new(config.webhook_allow_private).context("setting up TLS for the sending of events")?;
     let settings = RelaySettings {
@@ -267,13 +269,13 @@ fn relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
     Ok(EventRelay::new(ports.clone(), Arc::new(sender), settings))
 }
 
-fn facades(
+fn build_facades(
     config: &Config,
     ports: &Ports,
     authentication: Arc<dyn Database>,
     lane_ports: &LanePorts,
     tasks: &TaskTracker,
-    vitals: Vitals,
+    process_metrics: ProcessMetrics,
     stages: &Stages,
 ) -> anyhow::Result<Facades> {
     let policy = config.hold_policy;
@@ -281,8 +283,8 @@ fn facades(
         lanes: config.lanes,
         batch_limit: config.lane_batch_limit,
         inbox: config.lane_inbox,
-        patience: PATIENCE,
-        transaction: TRANSACTION,
+        patience: LANE_SLOT_TIMEOUT,
+        transaction: LANE_TRANSACTION_TIMEOUT,
     };
     let sessions = SessionSettings {
         access_token_seconds: config.access_token_seconds,
@@ -320,20 +322,20 @@ fn facades(
         clock: Arc::clone(&ports.clock),
         clock_check: Arc::clone(&ports.clock_check),
         randomness: Arc::clone(&ports.randomness),
-        metrics: Box::new(move || vitals.render()),
+        metrics: Box::new(move || process_metrics.render()),
         join_trace: traces::join,
         leaving: stages.leaving.clone(),
         draining: stages.draining.clone(),
         concurrency: ConcurrencyLimits::new(
             config.max_requests,
-            config.connections_of_database().administrators(),
+            config.database_connections().concurrent_admin_requests(),
             config.max_requests_per_address,
         ),
         streams: StreamLimits::new(config.max_streams_per_token, config.max_streams_per_user),
         rate_limits: RateLimits::new(config.rate_limits, &ports.clock),
         settings: HttpSettings {
             request_timeout: config.request_timeout,
-            body_time: config.body_time,
+            body_time: config.body_timeout,
             operations_apart: config.operations_listen_addr.is_some(),
             cors_allowed_origins: config.cors_allowed_origins.clone(),
             demo: config.demo.then(demo::accounts),

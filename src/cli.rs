@@ -29,15 +29,15 @@ use crate::{
     infrastructure::mysql::{self, MigrateError},
     interfaces::http::router,
     shutdown,
-    telemetry::{self, Started, alerts::Alerts, traces::Traces},
-    verify_draw::{self, Verified},
+    telemetry::{self, Telemetry, alerts::Alerts, traces::Traces},
+    verify_draw::{self, VerifiedDraw},
 };
 
 /// Wrong use: bad flags or a bad configuration.
-const USAGE: u8 = 2;
+const EXIT_USAGE: u8 = 2;
 
 /// How many connections may wait to be taken on; the system may allow fewer.
-const BACKLOG: u32 = 4_096;
+const LISTEN_BACKLOG: u32 = 4_096;
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
@@ -52,21 +52,21 @@ pub fn run() -> ExitCode {
     let config = match config {
         Ok(config) => config,
         Err(errors) => {
-            complain(&errors);
-            return ExitCode::from(USAGE);
+            print_error(&errors);
+            return ExitCode::from(EXIT_USAGE);
         }
     };
-    let Started { alerts, traces } = match telemetry::start(&config) {
+    let Telemetry { alerts, traces } = match telemetry::start(&config) {
         Ok(started) => started,
         Err(error) => {
-            complain(&format!("{error:#}"));
+            print_error(&format!("{error:#}"));
             return ExitCode::FAILURE;
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             return ExitCode::FAILURE;
         }
     };
@@ -85,7 +85,7 @@ pub fn run() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            complain(&format!("{error:#}"));
+            print_error(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -95,9 +95,9 @@ fn command() -> Command {
     let flags = || {
         VARIABLES.iter().map(|variable| {
             let about = if variable.default.is_empty() || variable.name == "TOKEN_SECRET" {
-                variable.about.to_owned()
+                variable.description.to_owned()
             } else {
-                format!("{} [default: {}]", variable.about, variable.default)
+                format!("{} [default: {}]", variable.description, variable.default)
             };
             Arg::new(variable.name)
                 .long(variable.name.to_lowercase().replace('_', "-"))
@@ -142,30 +142,32 @@ fn command() -> Command {
 /// Brings the schema up to date, as soon as the database is there.
 async fn migrate(config: &Config) -> anyhow::Result<()> {
     let options = mysql::parse_url(&config.database_url)?;
-    let absent = |error: &MigrateError| matches!(error, MigrateError::Database(error) if is_absence(error));
-    when_present(config, || mysql::migrate(&options), absent).await.context("bringing the schema up to date")
+    let unavailable = |error: &MigrateError| matches!(error, MigrateError::Database(error) if is_unavailable(error));
+    retry_until_available(config, || mysql::migrate(&options), unavailable)
+        .await
+        .context("bringing the schema up to date")
 }
 
 async fn wait_for_database(config: &Config) -> anyhow::Result<()> {
     let options = mysql::parse_url(&config.database_url)?;
     let connect = || async { MySqlConnection::connect_with(&options).await?.close().await };
-    when_present(config, connect, is_absence).await.context("connecting to the database")
+    retry_until_available(config, connect, is_unavailable).await.context("connecting to the database")
 }
 
 /// Tries until it works, fails for another reason than an absent database, or has waited for as long as is set.
-async fn when_present<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
+async fn retry_until_available<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
     config: &Config,
     attempt: impl Fn() -> F,
-    is_absence: impl Fn(&E) -> bool,
+    is_unavailable: impl Fn(&E) -> bool,
 ) -> Result<(), E> {
-    let deadline = Instant::now() + config.database_connect;
-    let mut told = false;
+    let deadline = Instant::now() + config.database_connect_timeout;
+    let mut is_logged = false;
     loop {
         match attempt().await {
-            Err(error) if is_absence(&error) && Instant::now() < deadline => {
-                if !told {
+            Err(error) if is_unavailable(&error) && Instant::now() < deadline => {
+                if !is_logged {
                     tracing::info!(%error, "waiting for the database");
-                    told = true;
+                    is_logged = true;
                 }
                 sleep(Duration::from_millis(250)).await;
             }
@@ -175,7 +177,7 @@ async fn when_present<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
 }
 
 /// Whether the database isn't there yet, rather than there and unwilling.
-fn is_absence(error: &sqlx::Error) -> bool {
+fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
         sqlx::Error::Database(error) => {
@@ -205,7 +207,7 @@ async fn serve_until_stopped(config: &Config, with_migration: bool) -> anyhow::R
     } else {
         wait_for_database(config).await?;
     }
-    let kept = config.connections_of_database().kept_statements();
+    let kept = config.database_connections().kept_statements();
     mysql::check_kept_statements(&mysql::parse_url(&config.database_url)?, kept).await?;
     let listener = listen(config.listen_addr).with_context(|| format!("listening on {}", config.listen_addr))?;
     let address = listener.local_addr()?;
@@ -230,7 +232,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     // A server that is started anew takes the port over at once.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(LISTEN_BACKLOG)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the watcher of signals and the alerts outlive every tracked task")]
@@ -243,9 +245,9 @@ fn build(config: &Config) -> anyhow::Result<App> {
 }
 
 async fn create_admin(config: &Config, matches: &ArgMatches) -> anyhow::Result<bool> {
-    let given = |name: &str| matches.get_one::<String>(name).map(String::as_str).unwrap_or_default();
-    let email = Email::new(given("email")).context("--email")?;
-    let name = Name::new(given("name")).context("--name")?;
+    let argument = |name: &str| matches.get_one::<String>(name).map(String::as_str).unwrap_or_default();
+    let email = Email::new(argument("email")).context("--email")?;
+    let name = Name::new(argument("name")).context("--name")?;
     let mut password = String::new();
     std::io::stdin().lock().read_line(&mut password).context("reading the password from standard input")?;
     let password = Password::new(password.trim_end_matches(['\r', '\n'])).context("the password")?;
@@ -259,7 +261,7 @@ async fn create_admin(config: &Config, matches: &ArgMatches) -> anyhow::Result<b
             Ok(true)
         }
         Err(AppError::Refused(Refusal::EmailTaken)) => {
-            complain(&"An account with this e-mail address exists.");
+            print_error(&"An account with this e-mail address exists.");
             Ok(false)
         }
         Err(error) => Err(error.into()),
@@ -296,10 +298,10 @@ fn verify_draw(matches: &ArgMatches) -> ExitCode {
         std::fs::read_to_string(path).with_context(|| format!("reading {path}"))
     };
     let check = || Ok(verify_draw::verify(&read("draw")?, &read("entrants")?, token)?);
-    match check().and_then(|verified: Verified| print(&verified.to_string())) {
+    match check().and_then(|verified: VerifiedDraw| print(&verified.to_string())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("FAILED  {error:#}"));
+            print_error(&format!("FAILED  {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -316,7 +318,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout().lock(), "{text}").context("writing to standard output")
 }
 
-fn complain(error: &dyn std::fmt::Display) {
+fn print_error(error: &dyn std::fmt::Display) {
     // Nobody can be told if standard error is closed.
     let _ = writeln!(std::io::stderr().lock(), "{error}");
 }
@@ -326,7 +328,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn demo_accounts_are_made_only_where_it_is_said() {
+    async fn demo_accounts_are_created_only_with_demo_set() {
         let own_secret = |name: &str| (name == "TOKEN_SECRET").then(|| "a".repeat(32));
         let config = Config::from_lookup(own_secret).unwrap();
         let refused = seed_demo(&config).await.unwrap_err();

@@ -22,7 +22,7 @@ pub async fn watch_signals(delay: Duration, stages: Stages) {
     };
     tracing::info!(delay_seconds = delay.as_secs_f64(), "leaving: not ready any more, requests are still served");
     stages.leaving.cancel();
-    let second = either(&mut terminate, &mut interrupt);
+    let second = first_signal(&mut terminate, &mut interrupt);
     let mut second = std::pin::pin!(second);
     if tokio::time::timeout(delay, second.as_mut()).await.is_err() {
         tracing::info!("stopping: requests under way are finished, new connections are refused");
@@ -33,7 +33,7 @@ pub async fn watch_signals(delay: Duration, stages: Stages) {
     stages.aborting.cancel();
 }
 
-async fn either(one: &mut Signal, other: &mut Signal) {
+async fn first_signal(one: &mut Signal, other: &mut Signal) {
     tokio::select! {
         _ = one.recv() => {}
         _ = other.recv() => {}

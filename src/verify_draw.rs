@@ -9,7 +9,7 @@ use crate::domain::queue::{Entrant, Seed};
 /// The part of the published draw that is checked.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Published {
+struct PublishedDraw {
     commitment: String,
     seed: Option<String>,
     entrant_count: Option<usize>,
@@ -17,14 +17,14 @@ struct Published {
 
 /// A draw that is what it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedDraw {
     /// How many took part.
     pub entrants: usize,
     /// The drawn place of the token that was asked for, from 1.
     pub place: Option<usize>,
 }
 
-impl fmt::Display for Verified {
+impl fmt::Display for VerifiedDraw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "ok  the commitment is the SHA-256 of the seed")?;
         writeln!(f, "ok  {} entrants, as many as were announced", self.entrants)?;
@@ -35,19 +35,19 @@ impl fmt::Display for Verified {
 
 /// What is wrong with a draw.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
+pub enum DrawError {
     /// The first file isn't a draw.
     #[error("the draw can't be read: {0}")]
     Unreadable(String),
     /// Too early.
     #[error("the draw has not been made yet: its seed is still secret")]
-    NotMade,
+    NotMadeYet,
     /// The seed isn't the one that was promised.
     #[error("the commitment is not the SHA-256 of the seed: it is {0}")]
-    Commitment(String),
+    CommitmentMismatch(String),
     /// Somebody is missing, or added.
     #[error("there are {found} entrants where {announced} were announced")]
-    Count {
+    EntrantCount {
         /// In the draw.
         announced: usize,
         /// In the list.
@@ -58,41 +58,42 @@ pub enum Flaw {
     Entrant(usize),
     /// Another order.
     #[error("line {0} of the entrants stands before the line above it, or is the same")]
-    Order(usize),
+    OutOfOrder(usize),
     /// The token took no part.
     #[error("the token is not among the entrants: its SHA-256 is {0}")]
-    Absent(String),
+    MissingToken(String),
 }
 
 /// Checks a draw, as `GET …/queue/draw` and `GET …/queue/draw/entrants` gave it, and finds a token's place in it.
-pub fn verify(draw: &str, entrants: &str, token: Option<&str>) -> Result<Verified, Flaw> {
-    let draw: Published = serde_json::from_str(draw).map_err(|error| Flaw::Unreadable(error.to_string()))?;
-    let (seed, announced) = draw.seed.zip(draw.entrant_count).ok_or(Flaw::NotMade)?;
-    let seed = Seed::from_hex(&seed).ok_or_else(|| Flaw::Unreadable("the seed is not 64 hex digits".to_owned()))?;
+pub fn verify(draw: &str, entrants: &str, token: Option<&str>) -> Result<VerifiedDraw, DrawError> {
+    let draw: PublishedDraw = serde_json::from_str(draw).map_err(|error| DrawError::Unreadable(error.to_string()))?;
+    let (seed, announced) = draw.seed.zip(draw.entrant_count).ok_or(DrawError::NotMadeYet)?;
+    let seed =
+        Seed::from_hex(&seed).ok_or_else(|| DrawError::Unreadable("the seed is not 64 hex digits".to_owned()))?;
     let commitment = seed.commitment().hex();
     if commitment != draw.commitment {
-        return Err(Flaw::Commitment(commitment));
+        return Err(DrawError::CommitmentMismatch(commitment));
     }
-    let wanted = token.map(Entrant::of);
+    let requested = token.map(Entrant::of);
     let (mut found, mut last, mut place) = (0, None, None);
     for line in entrants.lines() {
         found += 1;
-        let entrant = Entrant::from_hex(line).ok_or(Flaw::Entrant(found))?;
+        let entrant = Entrant::from_hex(line).ok_or(DrawError::Entrant(found))?;
         let rank = Some(seed.rank(&entrant));
         if rank <= last {
-            return Err(Flaw::Order(found));
+            return Err(DrawError::OutOfOrder(found));
         }
         last = rank;
-        if wanted == Some(entrant) {
+        if requested == Some(entrant) {
             place = Some(found);
         }
     }
     if found != announced {
-        return Err(Flaw::Count { announced, found });
+        return Err(DrawError::EntrantCount { announced, found });
     }
-    match wanted.filter(|_| place.is_none()) {
-        Some(absent) => Err(Flaw::Absent(absent.hex())),
-        None => Ok(Verified { entrants: found, place }),
+    match requested.filter(|_| place.is_none()) {
+        Some(absent) => Err(DrawError::MissingToken(absent.hex())),
+        None => Ok(VerifiedDraw { entrants: found, place }),
     }
 }
 
@@ -113,15 +114,15 @@ mod tests {
     }
 
     #[test]
-    fn a_true_draw_is_verified_and_tells_a_place() {
+    fn a_valid_draw_is_verified_and_gives_the_tokens_place() {
         let (draw, lines) = drawn();
         let text = lines.join("\n") + "\n";
-        assert_eq!(verify(&draw, &text, None), Ok(Verified { entrants: 3, place: None }));
+        assert_eq!(verify(&draw, &text, None), Ok(VerifiedDraw { entrants: 3, place: None }));
         let place = 1 + lines.iter().position(|line| *line == Entrant::of("b").hex()).unwrap();
         let verified = verify(&draw, &text, Some("b")).unwrap();
-        assert_eq!(verified, Verified { entrants: 3, place: Some(place) });
+        assert_eq!(verified, VerifiedDraw { entrants: 3, place: Some(place) });
         assert!(verified.to_string().ends_with(&format!("number {place} of 3")), "{verified}");
-        assert_eq!(verify(&draw, &text, Some("d")), Err(Flaw::Absent(Entrant::of("d").hex())));
+        assert_eq!(verify(&draw, &text, Some("d")), Err(DrawError::MissingToken(Entrant::of("d").hex())));
     }
 
     #[test]
@@ -134,18 +135,18 @@ mod tests {
             draw[member] = value;
             draw.to_string()
         };
-        let commitment = Flaw::Commitment(other.commitment().hex());
+        let commitment = DrawError::CommitmentMismatch(other.commitment().hex());
         assert_eq!(verify(&with("seed", json!(other.hex())), &text(&lines), None), Err(commitment));
         for member in ["seed", "entrantCount"] {
-            assert_eq!(verify(&with(member, json!(null)), &text(&lines), None), Err(Flaw::NotMade));
+            assert_eq!(verify(&with(member, json!(null)), &text(&lines), None), Err(DrawError::NotMadeYet));
         }
-        let short = Flaw::Count { announced: 3, found: 2 };
+        let short = DrawError::EntrantCount { announced: 3, found: 2 };
         assert_eq!(verify(&draw, &text(&lines[..2]), None), Err(short));
         let swapped = [lines[0].clone(), lines[2].clone(), lines[1].clone()];
-        assert_eq!(verify(&draw, &text(&swapped), None), Err(Flaw::Order(3)));
+        assert_eq!(verify(&draw, &text(&swapped), None), Err(DrawError::OutOfOrder(3)));
         let twice = [lines[0].clone(), lines[0].clone(), lines[1].clone()];
-        assert_eq!(verify(&draw, &text(&twice), None), Err(Flaw::Order(2)));
-        assert_eq!(verify(&draw, "x", None), Err(Flaw::Entrant(1)));
-        assert!(matches!(verify("{}", "", None), Err(Flaw::Unreadable(_))));
+        assert_eq!(verify(&draw, &text(&twice), None), Err(DrawError::OutOfOrder(2)));
+        assert_eq!(verify(&draw, "x", None), Err(DrawError::Entrant(1)));
+        assert!(matches!(verify("{}", "", None), Err(DrawError::Unreadable(_))));
     }
 }

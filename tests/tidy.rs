@@ -393,10 +393,10 @@ fn the_example_environment_has_every_variable_with_its_default() {
     let mut found = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         let Some((name, default)) = line.split_once('=').filter(|_| !line.starts_with('#')) else { continue };
-        let about = lines[index.saturating_sub(1)].strip_prefix("# ").unwrap_or("");
-        found.push((name, default, about));
+        let description = lines[index.saturating_sub(1)].strip_prefix("# ").unwrap_or("");
+        found.push((name, default, description));
     }
-    let expected: Vec<_> = VARIABLES.iter().map(|it| (it.name, it.default, it.about)).collect();
+    let expected: Vec<_> = VARIABLES.iter().map(|it| (it.name, it.default, it.description)).collect();
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(found, expected, "in .env.example, and in config.rs");
     }

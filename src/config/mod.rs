@@ -41,11 +41,11 @@ pub struct Variable {
     /// What it is when nothing is said; empty for nothing.
     pub default: &'static str,
     /// One line for people.
-    pub about: &'static str,
+    pub description: &'static str,
 }
 
-const fn variable(name: &'static str, default: &'static str, about: &'static str) -> Variable {
-    Variable { name, default, about }
+const fn variable(name: &'static str, default: &'static str, description: &'static str) -> Variable {
+    Variable { name, default, description }
 }
 
 /// All variables, in the order of `.env.example`.
@@ -233,7 +233,7 @@ pub struct Config {
     /// `DATABASE_URL`
     pub database_url: String,
     /// `DATABASE_CONNECT_SECONDS`
-    pub database_connect: Duration,
+    pub database_connect_timeout: Duration,
     /// `DATABASE_MAX_CONNECTIONS`
     pub database_max_connections: u32,
     /// `LISTEN_ADDR`
@@ -269,7 +269,7 @@ pub struct Config {
     /// `REQUEST_TIMEOUT_SECONDS`
     pub request_timeout: Duration,
     /// `BODY_SECONDS`
-    pub body_time: Duration,
+    pub body_timeout: Duration,
     /// `MAX_REQUESTS`
     pub max_requests: usize,
     /// `MAX_REQUESTS_PER_ADDRESS`
@@ -315,14 +315,14 @@ pub struct Config {
 impl Config {
     /// Reads every variable through `lookup`; an empty value is none.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        let mut reader = Reader { lookup, errors: BTreeMap::new() };
+        let mut reader = VariableReader { lookup, errors: BTreeMap::new() };
         let config = Self {
             database_url: reader.database_url(),
-            database_connect: reader.seconds("DATABASE_CONNECT_SECONDS", 0, 3_600),
+            database_connect_timeout: reader.seconds("DATABASE_CONNECT_SECONDS", 0, 3_600),
             database_max_connections: reader.number("DATABASE_MAX_CONNECTIONS", 1, 1_000),
             listen_addr: reader.parse("LISTEN_ADDR", "an address with a port, such as 127.0.0.1:8080"),
             operations_listen_addr: reader.operations_listen_addr(),
-            token_secrets: reader.secrets(),
+            token_secrets: reader.token_secrets(),
             demo: reader.flag("DEMO"),
             hold_policy: HoldPolicy {
                 hold: TimeDelta::seconds(reader.number("HOLD_SECONDS", 1, 86_400)),
@@ -341,7 +341,7 @@ impl Config {
             catalogue_cache: Duration::from_millis(reader.number("CATALOGUE_CACHE_MILLISECONDS", 0, 1_000)),
             seat_map_cache: Duration::from_millis(reader.number("SEAT_MAP_CACHE_MILLISECONDS", 0, 1_000)),
             request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1, 3_600),
-            body_time: reader.seconds("BODY_SECONDS", 1, 3_600),
+            body_timeout: reader.seconds("BODY_SECONDS", 1, 3_600),
             max_requests: reader.number("MAX_REQUESTS", 1, 1_000_000),
             max_requests_per_address: reader.number("MAX_REQUESTS_PER_ADDRESS", 0, 1_000_000),
             max_streams_per_token: reader.number("MAX_STREAMS_PER_TOKEN", 0, 1_000_000),
@@ -354,18 +354,18 @@ impl Config {
             },
             shutdown_grace: reader.seconds("SHUTDOWN_GRACE_SECONDS", 0, 3_600),
             shutdown_delay: reader.seconds("SHUTDOWN_DELAY_SECONDS", 0, 3_600),
-            failed_logins_per_account: reader.limit("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT"),
+            failed_logins_per_account: reader.rate_limit("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT"),
             rate_limits: RateLimitSettings {
-                sign_ups_per_address: reader.limit("RATE_LIMIT_SIGN_UPS_PER_ADDRESS"),
-                logins_per_address: reader.limit("RATE_LIMIT_LOGINS_PER_ADDRESS"),
-                refreshes_per_address: reader.limit("RATE_LIMIT_REFRESHES_PER_ADDRESS"),
-                joins_per_address: reader.limit("RATE_LIMIT_JOINS_PER_ADDRESS"),
-                joins_per_user: reader.limit("RATE_LIMIT_JOINS_PER_USER"),
-                holds_per_address: reader.limit("RATE_LIMIT_HOLDS_PER_ADDRESS"),
-                holds_per_user: reader.limit("RATE_LIMIT_HOLDS_PER_USER"),
+                sign_ups_per_address: reader.rate_limit("RATE_LIMIT_SIGN_UPS_PER_ADDRESS"),
+                logins_per_address: reader.rate_limit("RATE_LIMIT_LOGINS_PER_ADDRESS"),
+                refreshes_per_address: reader.rate_limit("RATE_LIMIT_REFRESHES_PER_ADDRESS"),
+                joins_per_address: reader.rate_limit("RATE_LIMIT_JOINS_PER_ADDRESS"),
+                joins_per_user: reader.rate_limit("RATE_LIMIT_JOINS_PER_USER"),
+                holds_per_address: reader.rate_limit("RATE_LIMIT_HOLDS_PER_ADDRESS"),
+                holds_per_user: reader.rate_limit("RATE_LIMIT_HOLDS_PER_USER"),
             },
-            proxies: ProxySettings { trusted: reader.networks(), header: reader.address_header() },
-            cors_allowed_origins: reader.origins(),
+            proxies: ProxySettings { trusted: reader.trusted_proxies(), header: reader.address_header() },
+            cors_allowed_origins: reader.cors_allowed_origins(),
             data_platform_url: reader.data_platform_url(),
             data_platform_secret: reader.data_platform_secret(),
             webhook_allow_private: reader.flag("WEBHOOK_ALLOW_PRIVATE"),
@@ -381,7 +381,7 @@ impl Config {
             alerts: reader.alerts(),
             trace_endpoint: Some(reader.text("OTEL_EXPORTER_OTLP_ENDPOINT")).filter(|endpoint| !endpoint.is_empty()),
         };
-        reader.connections_for_lanes(&config);
+        reader.check_database_connections(&config);
         if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
     }
 
@@ -396,43 +396,44 @@ impl Config {
     }
 
     /// Who gets how many connections to the database.
-    pub fn connections_of_database(&self) -> DatabaseConnections {
-        let least = DatabaseConnections::least(self.lane_connections());
-        let spare = self.database_max_connections.saturating_sub(least.total());
+    pub fn database_connections(&self) -> DatabaseConnections {
+        let minimum = DatabaseConnections::minimum(self.lane_connections());
+        let spare = self.database_max_connections.saturating_sub(minimum.total());
         // One of each kind is for what commits while the next batch begins; without it that one waits.
-        let lanes = least.lanes + spare.min(4);
-        let rest = self.database_max_connections.saturating_sub(lanes + least.authentication + HEALTH_CONNECTIONS);
-        let back_office = (rest / 3).clamp(least.back_office, 8);
-        let requests = rest.saturating_sub(back_office).max(least.requests);
-        DatabaseConnections { lanes, back_office, requests, ..least }
+        let lanes = minimum.lanes + spare.min(4);
+        let rest =
+            self.database_max_connections.saturating_sub(lanes + minimum.authentication + HEALTH_PROBE_CONNECTIONS);
+        let back_office = (rest / 3).clamp(minimum.back_office, 8);
+        let requests = rest.saturating_sub(back_office).max(minimum.requests);
+        DatabaseConnections { lanes, back_office, requests, ..minimum }
     }
 }
 
 /// Asks whether the database is there.
-const HEALTH_CONNECTIONS: u32 = 1;
+const HEALTH_PROBE_CONNECTIONS: u32 = 1;
 
-struct Reader<L> {
+struct VariableReader<L> {
     lookup: L,
     errors: BTreeMap<&'static str, String>,
 }
 
-impl<L: Fn(&str) -> Option<String>> Reader<L> {
+impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
     fn text(&self, name: &'static str) -> String {
         let default =
             || VARIABLES.iter().find(|variable| variable.name == name).map_or("", |variable| variable.default);
         (self.lookup)(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default().to_owned())
     }
 
-    fn fail(&mut self, name: &'static str, error: impl Into<String>) {
+    fn add_error(&mut self, name: &'static str, error: impl Into<String>) {
         self.errors.insert(name, error.into());
     }
 
     /// A value that can be read, or a stand-in and a note: the configuration isn't used if there is any note.
-    fn parse<T: FromStr + Stand>(&mut self, name: &'static str, expected: &str) -> T {
+    fn parse<T: FromStr + PlaceholderValue>(&mut self, name: &'static str, expected: &str) -> T {
         let text = self.text(name);
         text.trim().parse().unwrap_or_else(|_| {
-            self.fail(name, format!("{text:?} is not {expected}"));
-            T::stand_in()
+            self.add_error(name, format!("{text:?} is not {expected}"));
+            T::placeholder()
         })
     }
 
@@ -441,7 +442,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         match text.trim().parse::<T>() {
             Ok(number) if low <= number && number <= high => number,
             _ => {
-                self.fail(name, format!("{text:?} is not a whole number from {low} to {high}"));
+                self.add_error(name, format!("{text:?} is not a whole number from {low} to {high}"));
                 low
             }
         }
@@ -451,16 +452,16 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         Duration::from_secs(self.number(name, low, high))
     }
 
-    fn limit(&mut self, name: &'static str) -> u32 {
+    fn rate_limit(&mut self, name: &'static str) -> u32 {
         self.number(name, 0, 1_000_000_000)
     }
 
-    fn networks(&mut self) -> Vec<IpNet> {
+    fn trusted_proxies(&mut self) -> Vec<IpNet> {
         let text = self.text("TRUSTED_PROXIES");
         let read = |item: &str| item.parse().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         items.map(read).collect::<Result<_, _>>().unwrap_or_else(|_| {
-            self.fail(
+            self.add_error(
                 "TRUSTED_PROXIES",
                 format!("{text:?} is not a list of addresses and networks such as 10.0.0.0/8"),
             );
@@ -474,7 +475,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             "x-forwarded-for" => AddressHeader::XForwardedFor,
             "forwarded" => AddressHeader::Forwarded,
             _ => {
-                self.fail("TRUSTED_PROXIES_HEADER", format!("{text:?} is neither X-Forwarded-For nor Forwarded"));
+                self.add_error("TRUSTED_PROXIES_HEADER", format!("{text:?} is neither X-Forwarded-For nor Forwarded"));
                 AddressHeader::XForwardedFor
             }
         }
@@ -493,7 +494,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let good = crate::infrastructure::mysql::parse_url(&url).is_ok_and(|options| options.get_database().is_some());
         if !url.starts_with("mysql://") || !good {
             // The URL itself may hold a password.
-            self.fail("DATABASE_URL", "is not a URL such as mysql://user:password@host:3306/concert_reservation");
+            self.add_error("DATABASE_URL", "is not a URL such as mysql://user:password@host:3306/concert_reservation");
         }
         url
     }
@@ -503,28 +504,31 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             "true" | "1" => true,
             "false" | "0" => false,
             other => {
-                self.fail(name, format!("{other:?} is neither true nor false"));
+                self.add_error(name, format!("{other:?} is neither true nor false"));
                 false
             }
         }
     }
 
-    fn secrets(&mut self) -> Secrets {
+    fn token_secrets(&mut self) -> Secrets {
         let secrets: Vec<_> = self.text("TOKEN_SECRET").split(',').map(|secret| secret.trim().to_owned()).collect();
         let demo = self.flag("DEMO");
         if !demo {
             if secrets.iter().any(|secret| secret == DEMO_SECRET) {
-                self.fail("TOKEN_SECRET", "is missing, or the published one: set a secret of your own, or DEMO=true");
+                self.add_error(
+                    "TOKEN_SECRET",
+                    "is missing, or the published one: set a secret of your own, or DEMO=true",
+                );
             } else if secrets.iter().any(|secret| secret.chars().count() < 32) {
-                self.fail("TOKEN_SECRET", "has a secret of fewer than 32 characters");
+                self.add_error("TOKEN_SECRET", "has a secret of fewer than 32 characters");
             }
         } else if secrets.iter().any(String::is_empty) {
-            self.fail("TOKEN_SECRET", "has an empty secret");
+            self.add_error("TOKEN_SECRET", "has an empty secret");
         }
         Secrets(secrets)
     }
 
-    fn origins(&mut self) -> Vec<String> {
+    fn cors_allowed_origins(&mut self) -> Vec<String> {
         let text = self.text("CORS_ALLOWED_ORIGINS");
         let origins: Vec<_> =
             text.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
@@ -536,7 +540,10 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
                     .is_some_and(|host| !host.is_empty() && !host.contains('/') && host.is_ascii())
         };
         if !origins.iter().all(good) {
-            self.fail("CORS_ALLOWED_ORIGINS", format!("{text:?} is not a list of origins such as https://example.org"));
+            self.add_error(
+                "CORS_ALLOWED_ORIGINS",
+                format!("{text:?} is not a list of origins such as https://example.org"),
+            );
         }
         origins
     }
@@ -546,7 +553,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let is_http = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.port() != Some(0);
         if !Url::parse(&text).is_ok_and(is_http) {
             // The URL itself may hold a password.
-            self.fail("DATA_PLATFORM_URL", "is not a URL such as https://events.example.org/concert");
+            self.add_error("DATA_PLATFORM_URL", "is not a URL such as https://events.example.org/concert");
         }
         Some(text)
     }
@@ -557,7 +564,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let bytes = text.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
         let secret = bytes.and_then(|bytes| bytes.try_into().ok()).map(SigningSecret);
         if secret.is_none() {
-            self.fail(
+            self.add_error(
                 "DATA_PLATFORM_SECRET",
                 "is not whsec_ and 32 bytes in base64, as openssl rand -base64 32 makes them",
             );
@@ -574,7 +581,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let url = Url::parse(&webhook);
         if !url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
             // The URL itself is the secret.
-            self.fail("SLACK_WEBHOOK_URL", "is not a URL such as https://hooks.slack.com/services/…");
+            self.add_error("SLACK_WEBHOOK_URL", "is not a URL such as https://hooks.slack.com/services/…");
         }
         Some(AlertSettings { webhook: Secret(webhook), interval, timeout: ALERT_TIMEOUT })
     }
@@ -584,7 +591,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             "text" => LogFormat::Text,
             "json" => LogFormat::Json,
             other => {
-                self.fail("LOG_FORMAT", format!("{other:?} is neither text nor json"));
+                self.add_error("LOG_FORMAT", format!("{other:?} is neither text nor json"));
                 LogFormat::Text
             }
         }
@@ -593,23 +600,23 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     fn log_level(&mut self) -> String {
         let level = self.text("LOG_LEVEL");
         if tracing_subscriber::EnvFilter::try_new(&level).is_err() || level.contains(char::is_whitespace) {
-            self.fail("LOG_LEVEL", format!("{level:?} is neither a level nor a filter"));
+            self.add_error("LOG_LEVEL", format!("{level:?} is neither a level nor a filter"));
         }
         level
     }
 
-    fn connections_for_lanes(&mut self, config: &Config) {
-        let least = DatabaseConnections::least(config.lane_connections());
-        let needed = least.total();
+    fn check_database_connections(&mut self, config: &Config) {
+        let minimum = DatabaseConnections::minimum(config.lane_connections());
+        let needed = minimum.total();
         if !self.errors.contains_key("DATABASE_MAX_CONNECTIONS") && config.database_max_connections < needed {
-            let DatabaseConnections { lanes, authentication, back_office, requests } = least;
+            let DatabaseConnections { lanes, authentication, back_office, requests } = minimum;
             let (given, count) = (config.database_max_connections, config.lanes);
-            self.fail(
+            self.add_error(
                 "DATABASE_MAX_CONNECTIONS",
                 format!(
                     "{given} is less than {needed}, the least with LANES={count}: {lanes} for lanes, {requests} for \
                      requests, {back_office} for administrators and jobs, {authentication} for authentication, \
-                     {HEALTH_CONNECTIONS} for the health check"
+                     {HEALTH_PROBE_CONNECTIONS} for the health check"
                 ),
             );
         }
@@ -617,12 +624,12 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
 }
 
 /// What stands in for a value that could not be read.
-trait Stand {
-    fn stand_in() -> Self;
+trait PlaceholderValue {
+    fn placeholder() -> Self;
 }
 
-impl Stand for SocketAddr {
-    fn stand_in() -> Self {
+impl PlaceholderValue for SocketAddr {
+    fn placeholder() -> Self {
         Self::from(([127, 0, 0, 1], 0))
     }
 }
@@ -638,7 +645,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_good_for_a_demonstration_and_nothing_else() {
+    fn the_defaults_are_valid_only_with_demo_set() {
         assert!(read(&[("DEMO", "true")]).is_ok());
         let errors = read(&[]).unwrap_err();
         assert_eq!(errors.0.keys().copied().collect::<Vec<_>>(), ["TOKEN_SECRET"]);
@@ -665,7 +672,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_have_an_address_of_their_own_or_share_the_other() {
+    fn operations_share_the_address_unless_another_is_set() {
         let operations = |address| {
             let settings = [("DEMO", "true"), ("LISTEN_ADDR", "127.0.0.1:1"), ("OPERATIONS_LISTEN_ADDR", address)];
             read(&settings).unwrap().operations_listen_addr.map(|address| address.port())
@@ -674,10 +681,10 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_shared_out_and_none_is_left_over() {
+    fn all_connections_are_divided_among_the_pools() {
         let share = |most| {
             let config = read(&[("DEMO", "true"), ("DATABASE_MAX_CONNECTIONS", most)]).unwrap();
-            let shares = config.connections_of_database();
+            let shares = config.database_connections();
             assert_eq!(shares.total().to_string(), most);
             (shares.lanes, shares.authentication, shares.back_office, shares.requests)
         };
@@ -687,28 +694,28 @@ mod tests {
     }
 
     #[test]
-    fn each_pool_has_a_least_size_that_is_checked_at_start() {
+    fn each_pool_has_a_minimum_size_that_is_checked_at_start() {
         let read = |lanes, most| read(&[("DEMO", "true"), ("LANES", lanes), ("DATABASE_MAX_CONNECTIONS", most)]);
         let error = read("8", "31").unwrap_err().0["DATABASE_MAX_CONNECTIONS"].clone();
         assert!(
             error.starts_with("31 is less than 32, the least with LANES=8: 25 for lanes, 3 for requests"),
             "{error}"
         );
-        let shares = read("8", "32").unwrap().connections_of_database();
+        let shares = read("8", "32").unwrap().database_connections();
         assert_eq!(shares, DatabaseConnections { lanes: 25, authentication: 1, back_office: 2, requests: 3 });
-        assert_eq!(shares.administrators(), 1);
+        assert_eq!(shares.concurrent_admin_requests(), 1);
         assert!(read("2", "13").is_err() && read("2", "14").is_ok());
     }
 
     /// What MySQL and MariaDB allow by default is enough for two instances.
     #[test]
-    fn two_instances_keep_fewer_statements_than_a_server_allows() {
-        let kept = read(&[("DEMO", "true")]).unwrap().connections_of_database().kept_statements();
+    fn two_instances_prepare_fewer_statements_than_a_server_allows() {
+        let kept = read(&[("DEMO", "true")]).unwrap().database_connections().kept_statements();
         assert!(2 * kept <= 16_382, "{kept}");
     }
 
     #[test]
-    fn the_data_platforms_secret_is_written_as_webhooks_secrets_are() {
+    fn the_data_platforms_secret_has_the_format_of_webhook_secrets() {
         let secret = |text| read(&[("DEMO", "true"), ("DATA_PLATFORM_SECRET", text)]);
         let good = secret("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
         assert_eq!(good.data_platform_secret.unwrap().0[31], 31);
@@ -720,20 +727,20 @@ mod tests {
     }
 
     #[test]
-    fn proxies_are_addresses_and_networks() {
+    fn trusted_proxies_are_addresses_or_networks() {
         let config = read(&[("DEMO", "true"), ("TRUSTED_PROXIES", "127.0.0.1, 2001:db8::/32")]).unwrap();
         let trusted: Vec<_> = config.proxies.trusted.iter().map(ToString::to_string).collect();
         assert_eq!(trusted, ["127.0.0.1/32", "2001:db8::/32"]);
     }
 
     #[test]
-    fn at_least_half_of_the_grace_time_is_for_requests() {
+    fn the_shutdown_delay_takes_at_most_half_of_the_grace_time() {
         let delay = |grace| read(&[("DEMO", "true"), ("SHUTDOWN_GRACE_SECONDS", grace)]).unwrap().shutdown_delay();
         assert_eq!((delay("20"), delay("1")), (Duration::from_secs(3), Duration::from_millis(500)));
     }
 
     #[test]
-    fn several_secrets_are_one_list() {
+    fn several_secrets_are_a_comma_separated_list() {
         let one = "a".repeat(32);
         let two = "b".repeat(32);
         let config = read(&[("TOKEN_SECRET", &format!("{one},{two}"))]).unwrap();

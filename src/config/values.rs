@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::HEALTH_CONNECTIONS;
+use super::HEALTH_PROBE_CONNECTIONS;
 use crate::infrastructure::mysql::KeptStatements;
 
 /// How logs are written.
@@ -67,12 +67,12 @@ pub struct DatabaseConnections {
 impl DatabaseConnections {
     /// The fewest with which each side works: an audit leaves the jobs a connection, and a slow request leaves others
     /// theirs.
-    pub(super) fn least(lanes: u32) -> Self {
+    pub(super) fn minimum(lanes: u32) -> Self {
         Self { lanes, authentication: 1, back_office: 2, requests: 3 }
     }
 
     pub(super) fn total(self) -> u32 {
-        self.lanes + self.authentication + self.back_office + self.requests + HEALTH_CONNECTIONS
+        self.lanes + self.authentication + self.back_office + self.requests + HEALTH_PROBE_CONNECTIONS
     }
 
     /// How many statements all of them together keep prepared at most.
@@ -82,7 +82,7 @@ impl DatabaseConnections {
     }
 
     /// How many administrators' requests run at once: more than half of the back office is for jobs.
-    pub fn administrators(self) -> usize {
+    pub fn concurrent_admin_requests(self) -> usize {
         usize::try_from((self.back_office / 2).saturating_sub(1).max(1)).unwrap_or(1)
     }
 }

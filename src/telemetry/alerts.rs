@@ -30,16 +30,16 @@ use crate::{
 };
 
 /// How often it is looked whether there is something to tell.
-const PERIOD: Duration = Duration::from_secs(1);
+const SEND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a server that stops tries to tell what happened last.
-const FAREWELL: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many kinds are told apart, and told in one message: what is beyond counts as one more.
-const KINDS: usize = 20;
+const MAX_GROUPS: usize = 20;
 
 /// What those beyond [`KINDS`] are called.
-const OTHERS: &str = "errors of other kinds";
+const OTHER_ERRORS: &str = "errors of other kinds";
 
 /// Where alerts go, and how often.
 #[derive(Clone, Debug)]
@@ -54,45 +54,46 @@ pub struct AlertSettings {
 
 /// Errors of one kind.
 #[derive(Debug, Default)]
-struct Kind {
+struct ErrorGroup {
     /// How many nobody was told of.
-    untold: u64,
+    unreported: u64,
     /// The last request that met with one.
     request_id: Option<String>,
-    told_at: Option<Instant>,
+    reported_at: Option<Instant>,
 }
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Line {
-    what: String,
-    times: u64,
+struct AlertLine {
+    summary: String,
+    count: u64,
     request_id: Option<String>,
 }
 
 /// All kinds that happened lately.
 #[derive(Debug, Default)]
-struct Kinds(BTreeMap<String, Kind>);
+struct ErrorGroups(BTreeMap<String, ErrorGroup>);
 
-impl Kinds {
-    fn note(&mut self, what: String, times: u64, request_id: Option<String>) {
-        let is_one_too_many = self.0.len() >= KINDS && !self.0.contains_key(&what);
-        let kind = self.0.entry(if is_one_too_many { OTHERS.to_owned() } else { what }).or_default();
-        kind.untold += times;
-        kind.request_id = request_id.or(kind.request_id.take());
+impl ErrorGroups {
+    fn record(&mut self, summary: String, count: u64, request_id: Option<String>) {
+        let is_beyond_the_limit = self.0.len() >= MAX_GROUPS && !self.0.contains_key(&summary);
+        let group = self.0.entry(if is_beyond_the_limit { OTHER_ERRORS.to_owned() } else { summary }).or_default();
+        group.unreported += count;
+        group.request_id = request_id.or(group.request_id.take());
     }
 
     /// What is to be told now; it counts as told. Kinds that have been quiet for an interval are forgotten.
-    fn take_due(&mut self, now: Instant, interval: TimeDelta) -> Vec<Line> {
-        self.0.retain(|_, kind| kind.untold > 0 || kind.told_at.is_some_and(|told_at| now - told_at < interval));
-        let due = self
-            .0
-            .iter_mut()
-            .filter(|(_, kind)| kind.untold > 0 && kind.told_at.is_none_or(|told_at| now - told_at >= interval));
-        due.map(|(what, kind)| {
-            kind.told_at = Some(now);
-            let times = std::mem::take(&mut kind.untold);
-            Line { what: what.clone(), times, request_id: kind.request_id.take() }
+    fn take_due(&mut self, now: Instant, interval: TimeDelta) -> Vec<AlertLine> {
+        self.0.retain(|_, group| {
+            group.unreported > 0 || group.reported_at.is_some_and(|reported_at| now - reported_at < interval)
+        });
+        let due = self.0.iter_mut().filter(|(_, group)| {
+            group.unreported > 0 && group.reported_at.is_none_or(|reported_at| now - reported_at >= interval)
+        });
+        due.map(|(summary, group)| {
+            group.reported_at = Some(now);
+            let count = std::mem::take(&mut group.unreported);
+            AlertLine { summary: summary.clone(), count, request_id: group.request_id.take() }
         })
         .collect()
     }
@@ -101,7 +102,7 @@ impl Kinds {
 /// Catches errors.
 #[derive(Clone, Debug, Default)]
 pub struct AlertLayer {
-    kinds: Arc<Mutex<Kinds>>,
+    groups: Arc<Mutex<ErrorGroups>>,
 }
 
 impl<S: Subscriber> Layer<S> for AlertLayer {
@@ -109,18 +110,18 @@ impl<S: Subscriber> Layer<S> for AlertLayer {
         let metadata = event.metadata();
         // What a library finds wrong it also tells its caller, who knows whether that matters.
         if *metadata.level() == Level::ERROR && metadata.target().starts_with(env!("CARGO_CRATE_NAME")) {
-            let mut fields = Fields::default();
+            let mut fields = EventFields::default();
             event.record(&mut fields);
-            let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
             let request_id = fields.request_id.take();
-            kinds.note(fields.what(), 1, request_id);
+            groups.record(fields.summary(), 1, request_id);
         }
     }
 }
 
 /// The fields that are read. Causes and messages of panics may quote what somebody sent, so they are not among them.
 #[derive(Debug, Default)]
-struct Fields {
+struct EventFields {
     message: String,
     code: Option<String>,
     method: Option<String>,
@@ -129,9 +130,9 @@ struct Fields {
     request_id: Option<String>,
 }
 
-impl Fields {
+impl EventFields {
     /// A request by its code and route, a panic by its place, anything else by its words.
-    fn what(self) -> String {
+    fn summary(self) -> String {
         match self {
             Self { code, method: Some(method), route: Some(route), .. } => {
                 format!("{} {method} {route}", code.as_deref().unwrap_or("an error"))
@@ -142,7 +143,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.record_str(field, &format!("{value:?}"));
     }
@@ -164,7 +165,7 @@ impl Visit for Fields {
 /// Tells people.
 #[derive(Debug)]
 pub struct Alerts {
-    kinds: Arc<Mutex<Kinds>>,
+    groups: Arc<Mutex<ErrorGroups>>,
     settings: AlertSettings,
     client: reqwest::Client,
 }
@@ -180,44 +181,44 @@ impl Alerts {
             .build()
             .context("making a client for alerts")?;
         let layer = AlertLayer::default();
-        let alerts = Self { kinds: Arc::clone(&layer.kinds), settings, client };
+        let alerts = Self { groups: Arc::clone(&layer.groups), settings, client };
         Ok((layer, alerts))
     }
 
     /// Tells of errors until the server has stopped; then of the last ones, briefly.
     pub async fn run(self, clock: Arc<dyn Clock>, stopped: CancellationToken) {
-        while stopped.run_until_cancelled(sleep(PERIOD)).await.is_some() {
-            self.tell(clock.now()).await;
+        while stopped.run_until_cancelled(sleep(SEND_INTERVAL)).await.is_some() {
+            self.send_due(clock.now()).await;
         }
         let now = clock.now();
         let last = self.lock().take_due(now, TimeDelta::zero());
-        let _ = timeout(FAREWELL, self.send(now, last)).await;
+        let _ = timeout(SHUTDOWN_TIMEOUT, self.send(now, last)).await;
     }
 
     /// Tells what is due, in one message.
-    pub async fn tell(&self, now: Instant) {
+    pub async fn send_due(&self, now: Instant) {
         let due = self.lock().take_due(now, self.settings.interval);
         self.send(now, due).await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kinds> {
-        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ErrorGroups> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What can't be told is due again after an interval, with what happens meanwhile.
-    async fn send(&self, now: Instant, lines: Vec<Line>) {
+    async fn send(&self, now: Instant, lines: Vec<AlertLine>) {
         if lines.is_empty() {
             return;
         }
         let outcome = match self.post(message(&lines)).await {
             Ok(()) => "sent",
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "alerts can't be told");
-                let mut kinds = self.lock();
-                for Line { what, times, request_id } in lines {
-                    kinds.note(what.clone(), times, request_id);
-                    if let Some(kind) = kinds.0.get_mut(&what) {
-                        kind.told_at = Some(now);
+                tracing::warn!(error = format!("{error:#}"), "alerts can't be sent");
+                let mut groups = self.lock();
+                for AlertLine { summary, count, request_id } in lines {
+                    groups.record(summary.clone(), count, request_id);
+                    if let Some(group) = groups.0.get_mut(&summary) {
+                        group.reported_at = Some(now);
                     }
                 }
                 "failed"
@@ -236,20 +237,21 @@ impl Alerts {
 }
 
 /// The words, in Slack's markup.
-fn message(lines: &[Line]) -> String {
+fn message(lines: &[AlertLine]) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut text = format!("*{} {}* {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), escaped(host.trim()));
-    for Line { what, times, request_id } in lines {
-        let (what, times) = (escaped(what), if *times == 1 { String::new() } else { format!(", {times} times") });
-        let request = request_id.as_deref().map(|id| format!(" (request {})", escaped(id))).unwrap_or_default();
+    let mut text = format!("*{} {}* {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), escape_markup(host.trim()));
+    for AlertLine { summary, count, request_id } in lines {
+        let (summary, count) =
+            (escape_markup(summary), if *count == 1 { String::new() } else { format!(", {count} times") });
+        let request = request_id.as_deref().map(|id| format!(" (request {})", escape_markup(id))).unwrap_or_default();
         // Writing to a string can't fail.
-        let _ = write!(text, "\n• {what}{times}{request}");
+        let _ = write!(text, "\n• {summary}{count}{request}");
     }
     text
 }
 
 /// What Slack would take for markup.
-fn escaped(text: &str) -> String {
+fn escape_markup(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -263,42 +265,42 @@ mod tests {
         Instant::default() + TimeDelta::seconds(seconds)
     }
 
-    fn told(lines: &[Line]) -> Vec<(&str, u64)> {
-        lines.iter().map(|line| (line.what.as_str(), line.times)).collect()
+    fn summaries(lines: &[AlertLine]) -> Vec<(&str, u64)> {
+        lines.iter().map(|line| (line.summary.as_str(), line.count)).collect()
     }
 
     #[test]
-    fn a_kind_is_told_at_once_and_then_once_in_an_interval() {
-        let mut kinds = Kinds::default();
-        kinds.note("a".to_owned(), 1, Some("first".to_owned()));
-        assert_eq!(told(&kinds.take_due(at(0), MINUTE)), [("a", 1)]);
-        kinds.note("a".to_owned(), 1, Some("second".to_owned()));
-        kinds.note("a".to_owned(), 1, None);
-        kinds.note("b".to_owned(), 1, None);
-        assert_eq!(told(&kinds.take_due(at(1), MINUTE)), [("b", 1)], "another kind doesn't wait for it");
-        assert_eq!(told(&kinds.take_due(at(59), MINUTE)), []);
-        let due = kinds.take_due(at(60), MINUTE);
-        assert_eq!(due, [Line { what: "a".to_owned(), times: 2, request_id: Some("second".to_owned()) }]);
-        assert_eq!(kinds.0.len(), 2);
-        assert_eq!(told(&kinds.take_due(at(120), MINUTE)), []);
-        assert!(kinds.0.is_empty(), "what is over is forgotten");
+    fn a_group_is_reported_at_once_and_then_once_in_an_interval() {
+        let mut groups = ErrorGroups::default();
+        groups.record("a".to_owned(), 1, Some("first".to_owned()));
+        assert_eq!(summaries(&groups.take_due(at(0), MINUTE)), [("a", 1)]);
+        groups.record("a".to_owned(), 1, Some("second".to_owned()));
+        groups.record("a".to_owned(), 1, None);
+        groups.record("b".to_owned(), 1, None);
+        assert_eq!(summaries(&groups.take_due(at(1), MINUTE)), [("b", 1)], "another group doesn't wait for it");
+        assert_eq!(summaries(&groups.take_due(at(59), MINUTE)), []);
+        let due = groups.take_due(at(60), MINUTE);
+        assert_eq!(due, [AlertLine { summary: "a".to_owned(), count: 2, request_id: Some("second".to_owned()) }]);
+        assert_eq!(groups.0.len(), 2);
+        assert_eq!(summaries(&groups.take_due(at(120), MINUTE)), []);
+        assert!(groups.0.is_empty(), "what is over is forgotten");
     }
 
     #[test]
-    fn however_many_kinds_there_are_memory_and_messages_stay_small() {
-        let mut kinds = Kinds::default();
+    fn the_number_of_groups_is_bounded() {
+        let mut groups = ErrorGroups::default();
         for number in 0..1_000 {
-            kinds.note(format!("kind {number}"), 1, None);
+            groups.record(format!("group {number}"), 1, None);
         }
-        let due = kinds.take_due(at(0), MINUTE);
-        assert_eq!(due.len(), KINDS + 1);
-        assert_eq!(due.iter().map(|line| line.times).sum::<u64>(), 1_000);
-        assert!(due.iter().any(|line| line.what == OTHERS && line.times == 1_000 - KINDS as u64));
+        let due = groups.take_due(at(0), MINUTE);
+        assert_eq!(due.len(), MAX_GROUPS + 1);
+        assert_eq!(due.iter().map(|line| line.count).sum::<u64>(), 1_000);
+        assert!(due.iter().any(|line| line.summary == OTHER_ERRORS && line.count == 1_000 - MAX_GROUPS as u64));
     }
 
     #[test]
-    fn nothing_is_taken_for_markup() {
-        let line = Line { what: "a <!channel> & b".to_owned(), times: 2, request_id: Some("r1".to_owned()) };
+    fn slack_markup_is_escaped() {
+        let line = AlertLine { summary: "a <!channel> & b".to_owned(), count: 2, request_id: Some("r1".to_owned()) };
         let text = message(&[line]);
         assert!(text.ends_with("\n• a &lt;!channel&gt; &amp; b, 2 times (request r1)"), "{text}");
     }

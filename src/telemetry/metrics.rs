@@ -17,16 +17,16 @@ pub struct Metric {
     /// In lower snake case, with its unit.
     pub name: &'static str,
     /// What may be done with it.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// What it is counted in.
     pub unit: Unit,
     /// One sentence for whoever looks at it.
-    pub about: &'static str,
+    pub description: &'static str,
 }
 
 /// What may be done with a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only grows.
     Counter,
     /// It is what it is now.
@@ -36,36 +36,41 @@ pub enum Kind {
 }
 
 /// From half a millisecond to the longest that a request may take.
-const LATENCIES: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+const LATENCY_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
 /// From a tick to an evening.
-const WAITS: &[f64] = &[1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0];
+const WAIT_BUCKETS: &[f64] = &[1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0];
 
 /// Of a lane's batch.
-const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+const BATCH_SIZE_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// From one cheap seat to the most that one charge may add.
-const AMOUNTS: &[f64] = &[10_000.0, 50_000.0, 100_000.0, 200_000.0, 500_000.0, 1_000_000.0, 10_000_000.0];
+const AMOUNT_BUCKETS: &[f64] = &[10_000.0, 50_000.0, 100_000.0, 200_000.0, 500_000.0, 1_000_000.0, 10_000_000.0];
 
-const fn counter(name: &'static str, about: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, unit: Unit::Count, about }
+const fn counter(name: &'static str, description: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Counter, unit: Unit::Count, description }
 }
 
-const fn gauge(name: &'static str, about: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, unit: Unit::Count, about }
+const fn gauge(name: &'static str, description: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Gauge, unit: Unit::Count, description }
 }
 
-const fn seconds(name: &'static str, bounds: &'static [f64], about: &'static str) -> Metric {
-    Metric { name, kind: Kind::Histogram(bounds), unit: Unit::Seconds, about }
+const fn duration_histogram(name: &'static str, bounds: &'static [f64], description: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Histogram(bounds), unit: Unit::Seconds, description }
 }
 
-const fn amounts(name: &'static str, bounds: &'static [f64], about: &'static str) -> Metric {
-    Metric { name, kind: Kind::Histogram(bounds), unit: Unit::Count, about }
+const fn histogram(name: &'static str, bounds: &'static [f64], description: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Histogram(bounds), unit: Unit::Count, description }
 }
 
 /// All of them, apart from those of the process, which have the names that every server has.
 pub const METRICS: &[Metric] = &[
-    seconds("http_request_seconds", LATENCIES, "Time until a request was answered, by method, route and status"),
+    duration_histogram(
+        "http_request_seconds",
+        LATENCY_BUCKETS,
+        "Time until a request was answered, by method, route and status",
+    ),
     gauge("http_requests_in_flight", "Requests that are not answered yet"),
     counter("http_requests_abandoned_total", "Requests whose client hung up before the answer"),
     counter("http_problems_total", "Answers that say no, by code"),
@@ -76,9 +81,13 @@ pub const METRICS: &[Metric] = &[
     counter("http_connections_refused_total", "New connections closed because their address had too many"),
     counter("http_connections_stalled_total", "Connections reset because the client did not read"),
     gauge("lane_depth", "Commands waiting in the inboxes of a kind of lane"),
-    amounts("lane_batch_size", SIZES, "Commands in one transaction of a lane"),
-    seconds("lane_wait_seconds", LATENCIES, "Time that a command waited for its transaction to begin"),
-    seconds("lane_transaction_seconds", LATENCIES, "Time that a transaction of a lane took, repetitions apart"),
+    histogram("lane_batch_size", BATCH_SIZE_BUCKETS, "Commands in one transaction of a lane"),
+    duration_histogram("lane_wait_seconds", LATENCY_BUCKETS, "Time that a command waited for its transaction to begin"),
+    duration_histogram(
+        "lane_transaction_seconds",
+        LATENCY_BUCKETS,
+        "Time that a transaction of a lane took, repetitions apart",
+    ),
     counter("lane_retries_total", "Transactions of a lane that lost a race, or their connection, and were repeated"),
     counter(
         "seat_choices_repeated_total",
@@ -92,14 +101,14 @@ pub const METRICS: &[Metric] = &[
     gauge("database_away", "1 while the database doesn't answer"),
     gauge("clock_ahead_seconds", "How far this instance's clock is ahead of the database's"),
     gauge("database_waiting", "Tasks that wait for a connection of a pool"),
-    seconds("database_acquire_seconds", LATENCIES, "Time until a pool gave a connection, or didn't"),
+    duration_histogram("database_acquire_seconds", LATENCY_BUCKETS, "Time until a pool gave a connection, or didn't"),
     gauge("queue_waiting", "Tokens in line, of all concerts, but for those that were passed over"),
     gauge("queue_active", "Tokens that may book, of all concerts"),
     counter("queue_admitted_total", "Tokens let in"),
     counter("queue_passed_over_total", "Times that somebody was away when the head of the line went past"),
     counter("queue_abandoned_total", "Tokens given up by their users, by what they were"),
     counter("queue_expired_total", "Active tokens whose time was over, or that nobody had used in time"),
-    seconds("queue_wait_seconds", WAITS, "Time from joining to being let in"),
+    duration_histogram("queue_wait_seconds", WAIT_BUCKETS, "Time from joining to being let in"),
     counter("queue_estimates_total", "Tokens let in, by the least bound of their first estimate that the wait kept"),
     gauge("queue_followers", "Open event streams of queue tokens"),
     counter("cache_hits_total", "Answers that were there already, by cache"),
@@ -111,13 +120,13 @@ pub const METRICS: &[Metric] = &[
     ),
     counter("bookings_total", "Bookings that became what the change says, written and committed"),
     counter("payments_total", "Payments that became what the change says, written and committed"),
-    amounts("points_moved", AMOUNTS, "Points that a charge, payment or refund moved"),
+    histogram("points_moved", AMOUNT_BUCKETS, "Points that a charge, payment or refund moved"),
     counter("event_attempts_total", "Attempts to deliver an event, by kind of destination and what they came to"),
-    seconds("event_attempt_seconds", LATENCIES, "Time that an attempt to deliver an event took"),
+    duration_histogram("event_attempt_seconds", LATENCY_BUCKETS, "Time that an attempt to deliver an event took"),
     gauge("outbox_pending", "Deliveries of events that are to be made, up to 100,000"),
     gauge("outbox_parked", "Deliveries of events that were given up, up to 100,000"),
     gauge("outbox_lag_seconds", "Age of the oldest event that is still to be delivered somewhere"),
-    seconds("job_run_seconds", LATENCIES, "Time that one run of a recurring job took"),
+    duration_histogram("job_run_seconds", LATENCY_BUCKETS, "Time that one run of a recurring job took"),
     counter("job_failures_total", "Runs of a recurring job that failed"),
     counter("alert_messages_total", "Messages to Slack that it took, and that it didn't"),
     gauge("audit_violations", "Violations of an invariant that the last audit of this instance found"),
@@ -127,13 +136,13 @@ pub const METRICS: &[Metric] = &[
 
 /// What is looked at when somebody asks, rather than counted as it happens.
 #[derive(Debug)]
-pub struct Vitals {
+pub struct ProcessMetrics {
     handle: PrometheusHandle,
     pools: Vec<(&'static str, MySqlPool)>,
     draining: CancellationToken,
 }
 
-impl Vitals {
+impl ProcessMetrics {
     /// Watches these pools, by name.
     pub fn new(pools: Vec<(&'static str, MySqlPool)>, draining: CancellationToken) -> Self {
         Self { handle: recorder().clone(), pools, draining }
@@ -166,7 +175,7 @@ pub fn recorder() -> &'static PrometheusHandle {
 fn install() -> PrometheusHandle {
     let mut builder = PrometheusBuilder::new();
     for metric in METRICS {
-        if let Kind::Histogram(bounds) = metric.kind {
+        if let MetricKind::Histogram(bounds) = metric.kind {
             let name = Matcher::Full(metric.name.to_owned());
             builder = builder.set_buckets_for_metric(name, bounds).expect("no histogram is without bounds");
         }
@@ -180,11 +189,11 @@ fn install() -> PrometheusHandle {
 }
 
 fn describe() {
-    for Metric { name, kind, unit, about } in METRICS {
+    for Metric { name, kind, unit, description } in METRICS {
         match kind {
-            Kind::Counter => metrics::describe_counter!(*name, *unit, *about),
-            Kind::Gauge => metrics::describe_gauge!(*name, *unit, *about),
-            Kind::Histogram(_) => metrics::describe_histogram!(*name, *unit, *about),
+            MetricKind::Counter => metrics::describe_counter!(*name, *unit, *description),
+            MetricKind::Gauge => metrics::describe_gauge!(*name, *unit, *description),
+            MetricKind::Histogram(_) => metrics::describe_histogram!(*name, *unit, *description),
         }
     }
     Collector::default().describe();

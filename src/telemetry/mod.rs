@@ -23,7 +23,7 @@ use crate::{
 
 /// What goes on beside the log.
 #[derive(Debug)]
-pub struct Started {
+pub struct Telemetry {
     /// Tells of errors, if that is wanted.
     pub alerts: Option<Alerts>,
     /// Sends traces, if that is wanted.
@@ -31,13 +31,13 @@ pub struct Started {
 }
 
 /// Writes logs to standard error from now on, as is set; panics among them.
-pub fn start(config: &Config) -> anyhow::Result<Started> {
+pub fn start(config: &Config) -> anyhow::Result<Telemetry> {
     let (alert_layer, alerts) = config.alerts.clone().map(Alerts::new).transpose()?.unzip();
     let (span_layer, traces) = config.trace_endpoint.as_deref().map(traces::start).transpose()?.flatten().unzip();
     let colours = std::io::stderr().is_terminal();
     let subscriber = tracing_subscriber::registry()
         .with(span_layer)
-        .with(logs(config.log_format, &config.log_level, colours, std::io::stderr))
+        .with(log_layer(config.log_format, &config.log_level, colours, std::io::stderr))
         .with(alert_layer);
     // Fails only if the embedding process has a subscriber of its own, which then gets the logs.
     let _ = subscriber.try_init();
@@ -45,11 +45,11 @@ pub fn start(config: &Config) -> anyhow::Result<Started> {
     if config.trace_endpoint.is_some() && traces.is_none() {
         tracing::warn!("OTEL_EXPORTER_OTLP_ENDPOINT is set, and this build lacks the feature otel: no traces are sent");
     }
-    Ok(Started { alerts, traces })
+    Ok(Telemetry { alerts, traces })
 }
 
 /// Lines for a writer.
-pub fn logs<S, W>(format: LogFormat, level: &str, colours: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+pub fn log_layer<S, W>(format: LogFormat, level: &str, colours: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,

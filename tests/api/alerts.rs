@@ -80,7 +80,7 @@ async fn errors_are_reported_by_kind_and_rate_limited(_: MySqlPoolOptions, optio
     }
     app.anonymous().get("/nowhere").await.expect_problem(404, "NOT_FOUND");
     app.anonymous().get("/readyz").await.expect_problem(503, "DATABASE_UNAVAILABLE");
-    alerts.tell(app.now()).await;
+    alerts.send_due(app.now()).await;
     let text = slack.text().await;
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
@@ -92,13 +92,13 @@ async fn errors_are_reported_by_kind_and_rate_limited(_: MySqlPoolOptions, optio
     fail(&app).await;
     fail(&app).await;
     app.advance(59);
-    alerts.tell(app.now()).await;
+    alerts.send_due(app.now()).await;
     assert!(slack.texts().is_empty(), "not twice in a minute");
     app.advance(1);
-    alerts.tell(app.now()).await;
+    alerts.send_due(app.now()).await;
     assert!(slack.text().await.contains(", 2 times"));
     app.advance(60);
-    alerts.tell(app.now()).await;
+    alerts.send_due(app.now()).await;
     assert!(slack.texts().is_empty(), "there is nothing to tell");
 }
 
@@ -111,10 +111,10 @@ async fn a_failed_alert_is_sent_again_later(_: MySqlPoolOptions, options: MySqlC
     for (count, status) in [(1, 500), (2, 302), (3, 0), (4, 200)] {
         slack.status.store(status, Ordering::SeqCst);
         fail(&app).await;
-        alerts.tell(app.now()).await;
+        alerts.send_due(app.now()).await;
         let text = slack.text().await;
         assert!(count == 1 || text.contains(&format!(", {count} times")), "nothing is lost: {status}: {text}");
-        alerts.tell(app.now()).await;
+        alerts.send_due(app.now()).await;
         assert!(slack.texts().is_empty(), "nor tried again at once");
         app.advance(60);
     }
@@ -126,7 +126,7 @@ async fn a_stopping_server_sends_the_last_errors(_: MySqlPoolOptions, options: M
     let mut slack = Slack::start().await;
     let (alerts, _guard) = slack.alerts(PATIENCE);
     fail(&app).await;
-    alerts.tell(app.now()).await;
+    alerts.send_due(app.now()).await;
     slack.text().await;
     fail(&app).await;
     let stopped = CancellationToken::new();

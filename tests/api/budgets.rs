@@ -30,7 +30,7 @@ const CONNECTIONS: (&str, &str) = ("DATABASE_MAX_CONNECTIONS", "14");
 
 fn shares() -> DatabaseConnections {
     let lookup = |name: &str| [("DEMO", "true"), CONNECTIONS].into_iter().find(|it| it.0 == name);
-    Config::from_lookup(|name| lookup(name).map(|it| it.1.to_owned())).unwrap().connections_of_database()
+    Config::from_lookup(|name| lookup(name).map(|it| it.1.to_owned())).unwrap().database_connections()
 }
 
 /// Does this while all connections of that side are taken, and others of it wait for one.
@@ -119,7 +119,7 @@ async fn requests_are_authenticated_while_the_back_office_pool_is_exhausted(
 ) {
     let settings = [("DEMO", "true"), ("LANES", "8")];
     let lookup = |name: &str| settings.iter().find(|it| it.0 == name).map(|it| it.1.to_owned());
-    let shares = Config::from_lookup(lookup).unwrap().connections_of_database();
+    let shares = Config::from_lookup(lookup).unwrap().database_connections();
     let app = TestApp::start_with(options, 1, &settings);
     let user = app.user().await;
     while_none_is_left(&app.ports().back_office, shares.back_office, async {

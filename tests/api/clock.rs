@@ -40,7 +40,7 @@ async fn two_servers(options: &MySqlConnectOptions) -> (TestApp, Arc<AdjustableC
     let clocks: [Arc<dyn Clock>; 2] = [Arc::clone(&clock) as _, system_clock()];
     let app = TestApp::start_with_clocks(options, clocks);
     for instance in &app.instances {
-        instance.watch_database();
+        instance.start_health_probe();
         while instance.shared.clock_check.lead().is_none() {
             tokio::task::yield_now().await;
         }

@@ -6,7 +6,7 @@ use axum::http::Method;
 use chrono::TimeDelta;
 use concert_reservation::{
     domain::queue::{Entrant, Seed},
-    verify_draw::{Verified, verify},
+    verify_draw::{VerifiedDraw, verify},
 };
 use serde_json::{Value, json};
 use sqlx::{
@@ -99,7 +99,7 @@ async fn the_seed_is_committed_before_and_revealed_after_the_opening(
     let made = draw(&app, &sale).await;
     assert_eq!((&made["commitment"], &made["entrantCount"]), (&promised, &json!(3)), "{made}");
     let found = verify(&made.to_string(), &entrants(&app, &sale).await, None);
-    assert_eq!(found, Ok(Verified { entrants: 3, place: None }));
+    assert_eq!(found, Ok(VerifiedDraw { entrants: 3, place: None }));
     app.assert_sound().await;
 }
 
@@ -131,7 +131,7 @@ async fn the_published_order_is_the_order_of_the_queue(_: MySqlPoolOptions, opti
             }
         }
         let found = verify(&made.to_string(), &lines, Some(client.queue_token()));
-        assert_eq!(found, Ok(Verified { entrants: 10, place: Some(index + 1) }));
+        assert_eq!(found, Ok(VerifiedDraw { entrants: 10, place: Some(index + 1) }));
     }
     // Leaving after the draw changes nothing of it.
     drawn[9].delete(CURRENT).await.expect(204);
@@ -171,7 +171,7 @@ async fn one_of_two_servers_makes_the_draw(_: MySqlPoolOptions, options: MySqlCo
         }
         let made = draw(&app, &sale).await;
         let lines = entrants(&app, &sale).await;
-        assert_eq!(verify(&made.to_string(), &lines, None), Ok(Verified { entrants: 8, place: None }), "{mode}");
+        assert_eq!(verify(&made.to_string(), &lines, None), Ok(VerifiedDraw { entrants: 8, place: None }), "{mode}");
         let mut last = 0;
         for client in in_drawn_order(&lines, &clients).iter().chain(&joined) {
             let position = poll(client).await["position"].as_u64().unwrap();
@@ -388,7 +388,7 @@ async fn an_opening_without_entrants_is_a_draw(_: MySqlPoolOptions, options: MyS
     app.tick().await;
     let made = draw(&app, &sale).await;
     assert_eq!((&made["entrantCount"], entrants(&app, &sale).await.as_str()), (&json!(0), ""), "{made}");
-    assert_eq!(verify(&made.to_string(), "", None), Ok(Verified { entrants: 0, place: None }));
+    assert_eq!(verify(&made.to_string(), "", None), Ok(VerifiedDraw { entrants: 0, place: None }));
 
     assert_eq!(made["commitment"], promised);
     let admin = app.admin().await;

@@ -8,7 +8,7 @@ use concert_reservation::{
         housekeeping::HousekeepingFacade,
     },
     domain::queue::Seed,
-    verify_draw::{Flaw, Verified, verify},
+    verify_draw::{DrawError, VerifiedDraw, verify},
 };
 use serde_json::{Value, json};
 use sqlx::{
@@ -213,12 +213,12 @@ async fn seeds_are_resealed_and_a_lost_secret_breaks_the_commitment_but_not_the_
         let made = draw(&app, sale).await;
         assert_eq!(made["commitment"], commitment);
         let list = String::from_utf8(lines(&app, sale).await.bytes).unwrap();
-        assert_eq!(verify(&made.to_string(), &list, None), Ok(Verified { entrants: 2, place: None }));
+        assert_eq!(verify(&made.to_string(), &list, None), Ok(VerifiedDraw { entrants: 2, place: None }));
     }
     let made = draw(&app, &lost.0).await;
     assert_eq!((&made["commitment"], &made["entrantCount"]), (&lost.1["commitment"], &json!(2)), "{made}");
     let list = String::from_utf8(lines(&app, &lost.0).await.bytes).unwrap();
-    assert!(matches!(verify(&made.to_string(), &list, None), Err(Flaw::Commitment(_))), "{made}");
+    assert!(matches!(verify(&made.to_string(), &list, None), Err(DrawError::CommitmentMismatch(_))), "{made}");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -248,7 +248,7 @@ async fn a_published_list_outlives_its_tokens_and_may_be_cached(pool: MySqlPoolO
     }
     let made = draw(&app, &sale).await;
     let list = String::from_utf8(first.bytes).unwrap();
-    assert_eq!(verify(&made.to_string(), &list, None), Ok(Verified { entrants: 3, place: None }));
+    assert_eq!(verify(&made.to_string(), &list, None), Ok(VerifiedDraw { entrants: 3, place: None }));
 }
 
 /// A queue as the version before could leave it: drawn, with another opening to come and tokens that have no place.
@@ -282,7 +282,7 @@ async fn tokens_that_an_earlier_version_left_without_a_place_get_one(
     }
     let made = draw(&app, &sale).await;
     let list = String::from_utf8(lines(&app, &sale).await.bytes).unwrap();
-    assert_eq!(verify(&made.to_string(), &list, None), Ok(Verified { entrants: 2, place: None }));
+    assert_eq!(verify(&made.to_string(), &list, None), Ok(VerifiedDraw { entrants: 2, place: None }));
     let newcomer = join(&app.user().await, &sale, 201).await;
     assert_eq!((&newcomer["status"], &newcomer["position"]), (&json!("WAITING"), &json!(5)), "{newcomer}");
     for (index, client) in late.iter().enumerate() {

@@ -31,7 +31,7 @@ impl Captured {
         LazyLock::force(&SECOND);
         let captured = Self::default();
         let writer = captured.clone();
-        let logs = telemetry::logs(format, level, false, move || writer.clone());
+        let logs = telemetry::log_layer(format, level, false, move || writer.clone());
         let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(logs));
         (captured, guard)
     }

@@ -27,7 +27,7 @@ async fn until_well(path: &str, client: &Client) {
 async fn requests_fail_fast_while_the_database_is(way: Way, options: MySqlConnectOptions) {
     let wire = Wire::to(&options).await;
     let app = TestApp::start(wire.options());
-    app.instances[0].watch_database();
+    app.instances[0].start_health_probe();
     let users = app.users(8).await;
     for user in &users {
         charge(user, "before").await.expect(201);

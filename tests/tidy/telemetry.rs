@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use concert_reservation::telemetry::metrics::{Kind, METRICS};
+use concert_reservation::telemetry::metrics::{METRICS, MetricKind};
 use serde_json::Value;
 
 use crate::{
@@ -11,22 +11,22 @@ use crate::{
 };
 
 /// What measures a metric of this kind.
-fn macro_of(kind: Kind) -> &'static str {
+fn macro_of(kind: MetricKind) -> &'static str {
     match kind {
-        Kind::Counter => "metrics::counter!(",
-        Kind::Gauge => "metrics::gauge!(",
-        Kind::Histogram(_) => "metrics::histogram!(",
+        MetricKind::Counter => "metrics::counter!(",
+        MetricKind::Gauge => "metrics::gauge!(",
+        MetricKind::Histogram(_) => "metrics::histogram!(",
     }
 }
 
 #[test]
 fn every_metric_is_described_documented_and_measured() {
-    let kinds: BTreeMap<&str, Kind> = METRICS.iter().map(|metric| (metric.name, metric.kind)).collect();
+    let kinds: BTreeMap<&str, MetricKind> = METRICS.iter().map(|metric| (metric.name, metric.kind)).collect();
     let mut findings = Vec::new();
     let mut measured = Vec::new();
     for path in files("src", "rs") {
         let text = read(&path);
-        for name in [Kind::Counter, Kind::Gauge, Kind::Histogram(&[])].map(macro_of) {
+        for name in [MetricKind::Counter, MetricKind::Gauge, MetricKind::Histogram(&[])].map(macro_of) {
             for rest in text.split(name).skip(1) {
                 let metric = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
                 match metric.map(|metric| (metric, kinds.get(metric))) {
@@ -109,8 +109,8 @@ fn every_query_asks_for_metrics_that_exist() {
     let mut known: BTreeSet<String> = FOREIGN.map(str::to_owned).into();
     for metric in METRICS {
         match metric.kind {
-            Kind::Counter | Kind::Gauge => known.extend([metric.name.to_owned()]),
-            Kind::Histogram(_) => {
+            MetricKind::Counter | MetricKind::Gauge => known.extend([metric.name.to_owned()]),
+            MetricKind::Histogram(_) => {
                 known.extend(["_bucket", "_count", "_sum"].map(|part| format!("{}{part}", metric.name)));
             }
         }
