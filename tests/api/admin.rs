@@ -63,7 +63,7 @@ async fn venues_are_added_and_listed(_: MySqlPoolOptions, options: MySqlConnectO
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_concert_is_added_changed_and_deleted(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
-    let (admin, nobody) = (app.admin().await, app.anonymous());
+    let (admin, anonymous) = (app.admin().await, app.anonymous());
     let body = json!({"title": "Palette", "artist": "IU", "category": "POP", "description": "One.\nTwo."});
     let created = admin.post("/api/v1/admin/concerts", body.clone()).await.expect(201).json();
     let id = created["concertId"].as_u64().unwrap();
@@ -72,14 +72,14 @@ async fn a_concert_is_added_changed_and_deleted(_: MySqlPoolOptions, options: My
     }
     assert_eq!(created["queueMode"], "QUEUE", "the defaults: {created}");
     let path = format!("/api/v1/concerts/{id}");
-    assert_eq!(nobody.get(&path).await.expect(200).json(), created);
+    assert_eq!(anonymous.get(&path).await.expect(200).json(), created);
 
     let patched = patch(&admin, id, json!({"title": "Lilac", "description": ""})).await.expect(200).json();
     let expected = [("title", "Lilac"), ("artist", "IU"), ("category", "POP"), ("description", "")];
     for (member, value) in expected {
         assert_eq!(patched[member], value, "{patched}");
     }
-    assert_eq!(nobody.get(&path).await.expect(200).json(), patched);
+    assert_eq!(anonymous.get(&path).await.expect(200).json(), patched);
     for body in [json!({}), json!({"title": ""}), json!({"artist": null}), json!({"concertId": 2})] {
         patch(&admin, id, body).await.expect_problem(422, "VALIDATION_FAILED");
     }
@@ -88,9 +88,9 @@ async fn a_concert_is_added_changed_and_deleted(_: MySqlPoolOptions, options: My
     let delete = format!("/api/v1/admin/concerts/{id}");
     admin.delete(&delete).await.expect(204);
     admin.delete(&delete).await.expect_problem(404, "CONCERT_NOT_FOUND");
-    nobody.get(&path).await.expect_problem(404, "CONCERT_NOT_FOUND");
+    anonymous.get(&path).await.expect_problem(404, "CONCERT_NOT_FOUND");
     patch(&admin, id, json!({"title": "x"})).await.expect_problem(404, "CONCERT_NOT_FOUND");
-    let list = nobody.get("/api/v1/concerts").await.expect(200).json();
+    let list = anonymous.get("/api/v1/concerts").await.expect(200).json();
     assert_eq!(list["items"], json!([]));
 }
 
@@ -115,7 +115,7 @@ async fn a_concert_with_live_bookings_cannot_be_deleted(_: MySqlPoolOptions, opt
     admin.delete(&path).await.expect(204);
     assert_eq!(buyer.booking(&paid).await["status"], "REFUNDED", "history stays");
     app.tick().await;
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -233,7 +233,7 @@ async fn a_cancelled_performance_frees_seats_and_refunds_points(_: MySqlPoolOpti
     let list = app.anonymous().get(&format!("/api/v1/concerts/{}/performances", sale.concert_id)).await;
     assert_eq!(list.expect(200).json()["items"], json!([]));
     cancel_performance(&admin, 999_999).await.expect_problem(404, "PERFORMANCE_NOT_FOUND");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -254,7 +254,7 @@ async fn a_cancellation_refunds_after_the_cut_off_too_and_leaves_others_alone(
     assert_eq!(buyer.balance().await, "60000");
     assert_eq!(other.booking(&other_id).await["status"], "CONFIRMED");
     assert_eq!(other.balance().await, "10000");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -280,7 +280,7 @@ async fn queue_settings_are_replaced_whole_and_show_token_counts(_: MySqlPoolOpt
     assert_eq!(shown["live"], json!({"waiting": 1, "active": 2, "admittedLastMinute": 2}));
     app.advance(60);
     let shown = admin.get(&path).await.expect(200).json();
-    assert_eq!(shown["live"], json!({"waiting": 1, "active": 0, "admittedLastMinute": 0}), "nobody claimed it");
+    assert_eq!(shown["live"], json!({"waiting": 1, "active": 0, "admittedLastMinute": 0}), "it isn't claimed");
 
     let required = ["mode", "admitCount", "admitIntervalSeconds", "maxActive", "activeSeconds", "claimSeconds"];
     for member in required {
@@ -389,5 +389,5 @@ async fn bookings_that_cannot_be_settled_delay_no_other(_: MySqlPoolOptions, opt
     while app.instances[0].shared.concerts.finish_cancellations().await.unwrap() {}
     assert_eq!(performance(&admin, sale.performance_id).await["bookingsLeft"], 0);
     assert_eq!(rich.balance().await, "4000000");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

@@ -22,7 +22,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::support::{Receiver, TestApp};
 
 /// Longer than any answer takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// So long that what is sent has arrived by then, and so short that a test can wait for it.
 const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ impl Slack {
     async fn start() -> Self {
         let status = Arc::new(AtomicU16::new(200));
         let answer = Arc::clone(&status);
-        let receiver = Receiver::behaving(move |_| match answer.load(Ordering::SeqCst) {
+        let receiver = Receiver::with_behaviour(move |_| match answer.load(Ordering::SeqCst) {
             0 => Box::pin(std::future::pending()),
             status => Box::pin(async move { StatusCode::from_u16(status).unwrap().into_response() }),
         });
@@ -74,7 +74,7 @@ async fn fail(app: &TestApp) {
 async fn errors_are_reported_by_kind_and_rate_limited(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let mut slack = Slack::start().await;
-    let (alerts, _guard) = slack.alerts(PATIENCE);
+    let (alerts, _guard) = slack.alerts(TIMEOUT);
     for _ in 0..3 {
         fail(&app).await;
     }
@@ -124,7 +124,7 @@ async fn a_failed_alert_is_sent_again_later(_: MySqlPoolOptions, options: MySqlC
 async fn a_stopping_server_sends_the_last_errors(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let mut slack = Slack::start().await;
-    let (alerts, _guard) = slack.alerts(PATIENCE);
+    let (alerts, _guard) = slack.alerts(TIMEOUT);
     fail(&app).await;
     alerts.send_due(app.now()).await;
     slack.text().await;

@@ -723,7 +723,7 @@ async fn invalid_query_values_are_refused(_: MySqlPoolOptions, options: MySqlCon
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn unknown_paths_and_methods_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
-    let nobody = scene.app.anonymous();
+    let anonymous = scene.app.anonymous();
     let long = format!("/{}", "x/".repeat(20_000));
     for path in [
         "/api",
@@ -796,7 +796,7 @@ async fn unknown_paths_and_methods_are_refused(_: MySqlPoolOptions, options: MyS
             }
             // In front of a gated route, who asks comes first.
             let is_gated = path.ends_with("/seats") || path.ends_with("/extend");
-            for client in [&nobody, &scene.buyer].into_iter().skip(usize::from(is_gated)) {
+            for client in [&anonymous, &scene.buyer].into_iter().skip(usize::from(is_gated)) {
                 let reply = client.send(method.parse().unwrap(), path, &[], Some(json!({}))).await;
                 let why = format!("{method} {path}");
                 let reply = scene.assert_refused(reply, (405, "METHOD_NOT_ALLOWED"), &why).await;
@@ -842,11 +842,11 @@ async fn head_is_answered_like_get_without_the_body(_: MySqlPoolOptions, options
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn unusual_headers_do_no_harm(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
-    let nobody = scene.app.anonymous();
+    let anonymous = scene.app.anonymous();
     let long = "x".repeat(20_000);
     for id in ["a", "0192-a_b.c:9", &"A".repeat(128)] {
         for path in ["/api/v1/concerts", "/nowhere", "/api/v1/points"] {
-            let reply = nobody.send(Method::GET, path, &[("X-Request-Id", id)], None).await;
+            let reply = anonymous.send(Method::GET, path, &[("X-Request-Id", id)], None).await;
             assert_eq!(reply.header("x-request-id"), id, "{path}");
             if !reply.status.is_success() {
                 assert_eq!(reply.text("requestId"), id, "{path}");
@@ -855,11 +855,11 @@ async fn unusual_headers_do_no_harm(_: MySqlPoolOptions, options: MySqlConnectOp
     }
     let mut made = Vec::new();
     for id in ["", " ", "a b", "a\tb", "<script>", "\"", "{}", "a,b", "%0A", &"A".repeat(129), &long] {
-        let reply = nobody.send(Method::GET, "/nowhere", &[("X-Request-Id", id)], None).await;
+        let reply = anonymous.send(Method::GET, "/nowhere", &[("X-Request-Id", id)], None).await;
         let reply = scene.assert_refused(reply, (404, "NOT_FOUND"), id).await;
         made.push(reply.text("requestId"));
     }
-    made.push(nobody.get("/livez").await.expect(200).header("x-request-id").to_owned());
+    made.push(anonymous.get("/livez").await.expect(200).header("x-request-id").to_owned());
     assert!(made.iter().all(|id| id.parse::<Uuid>().is_ok()), "{made:?}");
     let count = made.len();
     made.sort_unstable();
@@ -869,9 +869,9 @@ async fn unusual_headers_do_no_harm(_: MySqlPoolOptions, options: MySqlConnectOp
     let seats = format!("/api/v1/performances/{}/seats", scene.sale.performance_id);
     let without = scene.buyer.clone().without_queue_token();
     for (client, path, header, expected) in [
-        (&nobody, "/api/v1/points", "Authorization", (401, "UNAUTHENTICATED")),
+        (&anonymous, "/api/v1/points", "Authorization", (401, "UNAUTHENTICATED")),
         (&without, &seats, "Queue-Token", (401, "QUEUE_TOKEN_INVALID")),
-        (&nobody, "/api/v1/queue/tokens/current", "Queue-Token", (401, "QUEUE_TOKEN_INVALID")),
+        (&anonymous, "/api/v1/queue/tokens/current", "Queue-Token", (401, "QUEUE_TOKEN_INVALID")),
     ] {
         for value in ["x", "\t", "Bearer x", &long] {
             let reply = client.send(Method::GET, path, &[(header, value)], None).await;

@@ -18,8 +18,8 @@ fn places(reply: &Reply) -> Vec<String> {
     rows.into_iter().map(|(row, numbers)| format!("{row} {}", numbers.join(" "))).collect()
 }
 
-async fn best(client: &Client, sale: &Sale, wish: Value) -> Reply {
-    client.hold_best(sale.performance_id, wish).await
+async fn best(client: &Client, sale: &Sale, selection: Value) -> Reply {
+    client.hold_best_available(sale.performance_id, selection).await
 }
 
 /// A hall of three sections, the dearest first.
@@ -64,7 +64,7 @@ async fn the_best_seats_are_adjacent_in_front_and_in_the_middle(_: MySqlPoolOpti
     app.advance(300);
     let buyer = app.buyer(&sale).await;
     assert_eq!(places(&best(&buyer, &sale, json!({"quantity": 2})).await.expect(201)), ["Floor A 5 6"]);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -81,10 +81,10 @@ async fn section_grade_and_price_are_respected_or_the_hold_is_refused(
         (json!({"quantity": 2, "maxPrice": "50000.50", "section": null, "grade": null}), "Stand A 1 2"),
         (json!({"quantity": 2, "maxPrice": 50_000}), "Balcony A 5 6"),
     ];
-    for (wish, place) in expected {
+    for (selection, place) in expected {
         let buyer = app.buyer(&sale).await;
-        let reply = best(&buyer, &sale, wish.clone()).await.expect(201);
-        assert_eq!(places(&reply), [place], "{wish}");
+        let reply = best(&buyer, &sale, selection.clone()).await.expect(201);
+        assert_eq!(places(&reply), [place], "{selection}");
     }
     let buyer = app.buyer(&sale).await;
     let refused = [
@@ -95,11 +95,11 @@ async fn section_grade_and_price_are_respected_or_the_hold_is_refused(
         ),
         (json!({"quantity": 1, "section": "floor"}), "Of 0 seats in section floor 0 are free: 1 were asked for."),
     ];
-    for (wish, detail) in refused {
-        let problem = best(&buyer, &sale, wish).await.expect_problem(409, "SEATS_UNAVAILABLE").json();
+    for (selection, detail) in refused {
+        let problem = best(&buyer, &sale, selection).await.expect_problem(409, "SEATS_UNAVAILABLE").json();
         assert_eq!((&problem["conflicts"], &problem["detail"]), (&json!([]), &json!(detail)));
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -112,22 +112,22 @@ async fn best_available_holds_obey_the_rules_of_named_seats(_: MySqlPoolOptions,
     let refused = best(&buyer, &sale, json!({"quantity": 5})).await.expect_problem(409, "SEAT_LIMIT_EXCEEDED").json();
     assert_eq!((&refused["limit"], &refused["live"]), (&json!(4), &json!(0)));
     // A key has one effect, and one answer.
-    let wish = json!({"performanceId": sale.performance_id, "bestAvailable": {"quantity": 3}});
-    let first = buyer.post_keyed(path, "key", wish.clone()).await.expect(201);
-    let second = app.at_instance(&buyer, 1).post_keyed(path, "key", wish.clone()).await.expect(201);
+    let selection = json!({"performanceId": sale.performance_id, "bestAvailable": {"quantity": 3}});
+    let first = buyer.post_keyed(path, "key", selection.clone()).await.expect(201);
+    let second = app.at_instance(&buyer, 1).post_keyed(path, "key", selection.clone()).await.expect(201);
     assert_eq!((second.header("idempotency-replayed"), &second.bytes), ("true", &first.bytes));
-    let refused = buyer.post_keyed(path, "another", wish.clone()).await.expect_problem(409, "SEAT_LIMIT_EXCEEDED");
+    let refused = buyer.post_keyed(path, "another", selection.clone()).await.expect_problem(409, "SEAT_LIMIT_EXCEEDED");
     assert_eq!(refused.json()["live"], 3);
     // A queue token of this concert, and a performance that is on sale.
-    buyer.clone().without_queue_token().post(path, wish.clone()).await.expect_problem(401, "QUEUE_TOKEN_REQUIRED");
+    buyer.clone().without_queue_token().post(path, selection.clone()).await.expect_problem(401, "QUEUE_TOKEN_REQUIRED");
     let other = app.sale(1, 3).await;
     best(&buyer, &other, json!({"quantity": 1})).await.expect_problem(403, "QUEUE_TOKEN_WRONG_CONCERT");
-    buyer.hold_best(999, json!({"quantity": 1})).await.expect_problem(404, "PERFORMANCE_NOT_FOUND");
+    buyer.hold_best_available(999, json!({"quantity": 1})).await.expect_problem(404, "PERFORMANCE_NOT_FOUND");
     let admin = app.admin().await;
     admin.post(&format!("/api/v1/admin/performances/{}/cancel", sale.performance_id), json!({})).await.expect(202);
     let buyer = app.buyer(&sale).await;
     best(&buyer, &sale, json!({"quantity": 1})).await.expect_problem(409, "SALES_CLOSED");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// Somebody asks for the best seats of a performance that isn't there yet; later it is.
@@ -137,10 +137,10 @@ async fn best_available_finds_a_performance_added_later(_: MySqlPoolOptions, opt
     let sale = app.sale(1, 3).await;
     let buyer = app.buyer(&sale).await;
     let next = sale.performance_id + 1;
-    buyer.hold_best(next, json!({"quantity": 1})).await.expect_problem(404, "PERFORMANCE_NOT_FOUND");
+    buyer.hold_best_available(next, json!({"quantity": 1})).await.expect_problem(404, "PERFORMANCE_NOT_FOUND");
     let (added, seats) = sale.add_performance(&app, "2026-12-24T19:00:00Z", 1, 3).await;
     assert_eq!(added, next);
-    let booking = buyer.hold_best(next, json!({"quantity": 1})).await.expect(201).json();
+    let booking = buyer.hold_best_available(next, json!({"quantity": 1})).await.expect(201).json();
     assert_eq!(booking["seats"][0]["seatId"], seats[0]);
 }
 
@@ -149,7 +149,7 @@ async fn every_invalid_field_of_a_seat_selection_is_named(_: MySqlPoolOptions, o
     let app = TestApp::start(options);
     let sale = app.sale(1, 3).await;
     let buyer = app.buyer(&sale).await;
-    let best = |wish: Value| json!({"performanceId": sale.performance_id, "bestAvailable": wish});
+    let best = |selection: Value| json!({"performanceId": sale.performance_id, "bestAvailable": selection});
     let long = "x".repeat(201);
     let bad = [
         (json!({"performanceId": sale.performance_id}), vec!["/seatIds"]),

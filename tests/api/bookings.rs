@@ -42,8 +42,8 @@ async fn a_hold_reserves_all_its_seats_for_five_minutes(_: MySqlPoolOptions, opt
     let sale = app.sale(2, 3).await;
     let buyer = app.buyer(&sale).await;
     app.clock.advance(TimeDelta::milliseconds(123));
-    let wanted = [sale.seats[3], sale.seats[2]];
-    let booking = buyer.hold(sale.performance_id, &wanted).await.expect(201).json();
+    let requested = [sale.seats[3], sale.seats[2]];
+    let booking = buyer.hold(sale.performance_id, &requested).await.expect(201).json();
     assert!(booking["bookingId"].as_str().is_some_and(|id| id.len() == 36), "{booking}");
     let seat = |id: u64, row: &str, number: u64| json!({"seatId": id, "section": "Floor", "row": row, "number": number, "grade": "R", "price": "50000"});
     let expected = json!({
@@ -84,7 +84,7 @@ async fn a_partly_taken_hold_gets_no_seat_and_names_the_taken_ones(_: MySqlPoolO
     // Neither are one's own seats to be had twice.
     let own = third.hold(sale.performance_id, &[b]).await.expect_problem(409, "SEATS_UNAVAILABLE").json();
     assert_eq!(own["conflicts"], json!([{"seatId": b, "reason": "HELD"}]));
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -119,7 +119,7 @@ async fn a_user_has_at_most_four_seats_of_a_performance(_: MySqlPoolOptions, opt
     cancel(&buyer, &first).await.expect(200);
     held(&buyer, sale.performance_id, &sale.seats[..2]).await;
     app.tick().await;
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -291,7 +291,7 @@ async fn a_cancelled_hold_frees_its_seats_and_stays_cancelled(_: MySqlPoolOption
     assert_eq!(next.booking(&theirs).await["status"], "PENDING", "whose seats they are now");
     extend(&buyer, &id).await.expect_problem(409, "BOOKING_NOT_PAYABLE");
     buyer.pay(&id, "pay").await.expect_problem(409, "BOOKING_NOT_PAYABLE");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -337,7 +337,7 @@ async fn paid_bookings_are_refunded_up_to_the_cut_off_exactly(_: MySqlPoolOption
     let next = app.buyer(&sale).await;
     next.hold(performance, &seats[1..]).await.expect_problem(409, "SEATS_UNAVAILABLE");
     held(&next, performance, &seats[..1]).await;
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -365,7 +365,7 @@ async fn a_hold_is_extended_by_two_minutes_once(_: MySqlPoolOptions, options: My
     held(&next, sale.performance_id, &sale.seats[..1]).await;
     app.tick().await;
     extend(&buyer, &id).await.expect_problem(410, "HOLD_EXPIRED");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -409,5 +409,5 @@ async fn hold_rules_follow_the_configuration(_: MySqlPoolOptions, options: MySql
     buyer.pay(&paid, "pay").await.expect(201);
     app.clock.advance(TimeDelta::milliseconds(1_999));
     assert_eq!(cancel(&buyer, &paid).await.expect(200).json()["status"], "REFUNDED");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

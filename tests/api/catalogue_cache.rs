@@ -19,23 +19,23 @@ fn paths(sale: &Sale) -> [String; 3] {
 
 /// What each server says of how a sale goes: whether it is sold out by the list, the concert and its performances, and
 /// how many seats are left.
-async fn told(app: &TestApp, sale: &Sale) -> Vec<Value> {
-    let nobody = app.anonymous();
-    let mut told = Vec::new();
-    for client in app.everywhere(&nobody) {
+async fn availability(app: &TestApp, sale: &Sale) -> Vec<Value> {
+    let anonymous = app.anonymous();
+    let mut availability = Vec::new();
+    for client in app.on_every_server(&anonymous) {
         let [list, concert, performances] = paths(sale);
         let list = client.get(&list).await.expect(200).json();
         let concert = client.get(&concert).await.expect(200).json();
         let performances = client.get(&performances).await.expect(200).json();
         let performance = &performances["items"][0];
-        told.push(json!([
+        availability.push(json!([
             list["items"][0]["soldOut"],
             concert["soldOut"],
             performance["soldOut"],
             performance["availableSeats"],
         ]));
     }
-    told
+    availability
 }
 
 async fn retitle(promoter: &Client, sale: &Sale, title: &str) {
@@ -50,15 +50,15 @@ async fn catalogue_answers_are_at_most_a_second_old(_: MySqlPoolOptions, options
     let buyer = app.buyer(&sale).await;
     let free = json!([false, false, false, 2]);
     let sold_out = json!([true, true, true, 0]);
-    assert_eq!(told(&app, &sale).await, [free.clone(), free.clone()]);
+    assert_eq!(availability(&app, &sale).await, [free.clone(), free.clone()]);
     buyer.hold(sale.performance_id, &sale.seats).await.expect(201);
     app.clock.advance(TimeDelta::milliseconds(999));
-    assert_eq!(told(&app, &sale).await, [free.clone(), free.clone()], "read once a second");
+    assert_eq!(availability(&app, &sale).await, [free.clone(), free.clone()], "read once a second");
     app.clock.advance(TimeDelta::milliseconds(1));
-    assert_eq!(told(&app, &sale).await, [sold_out.clone(), sold_out.clone()]);
+    assert_eq!(availability(&app, &sale).await, [sold_out.clone(), sold_out.clone()]);
     // By the clock alone.
     app.clock.advance(TimeDelta::seconds(299));
-    assert_eq!(told(&app, &sale).await, [free.clone(), free]);
+    assert_eq!(availability(&app, &sale).await, [free.clone(), free]);
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -69,8 +69,8 @@ async fn catalogue_changes_show_at_once_here_and_within_a_second_elsewhere(
     let app = start(options);
     let sale = app.sale(1, 2).await;
     let promoter = app.at_instance(&app.admin().await, 0);
-    let nobody = app.anonymous();
-    let [here, there] = [app.at_instance(&nobody, 0), app.at_instance(&nobody, 1)];
+    let anonymous = app.anonymous();
+    let [here, there] = [app.at_instance(&anonymous, 0), app.at_instance(&anonymous, 1)];
     let [list, concert, performances] = paths(&sale);
     let title = async |client: &Client| {
         let listed = client.get(&list).await.expect(200).json()["items"][0]["title"].clone();

@@ -81,7 +81,7 @@ async fn a_server_with_a_wrong_clock_refuses_every_decision(_: MySqlPoolOptions,
     clock.set_ahead(0);
     here.get("/readyz").await.expect(200);
     here.hold(sale.performance_id, &sale.seats[..1]).await.expect(201);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -89,11 +89,11 @@ async fn clocks_within_the_tolerance_decide_as_before(_: MySqlPoolOptions, optio
     let (app, clock) = two_servers(&options).await;
     clock.set_ahead(4);
     let sale = app.sale(1, 4).await;
-    for client in app.everywhere(&app.buyer(&sale).await) {
+    for client in app.on_every_server(&app.buyer(&sale).await) {
         client.get("/readyz").await.expect(200);
         client.hold(sale.performance_id, &sale.seats[..1]).await;
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// A clock an hour ahead has admitted somebody and left its time in the queue: others are admitted all the same.

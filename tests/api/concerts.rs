@@ -77,7 +77,7 @@ async fn all_pages(client: &Client, path: &str, member: &str) -> Vec<Value> {
 async fn concerts_are_found_by_text_category_and_dates(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let promoter = Promoter::new(&app).await;
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     let day = |days| app.now() + TimeDelta::days(days);
     let winter = promoter.concert("Winter Journey", "Sumi Jo", "CLASSICAL").await;
     let spring = promoter.concert("봄 100%_!", "IU", "POP").await;
@@ -111,23 +111,24 @@ async fn concerts_are_found_by_text_category_and_dates(_: MySqlPoolOptions, opti
         ("from=2026-12-20T17:00:00%2B09:00&to=2026-12-21", vec![winter]),
         ("from=2027-02-01", vec![]),
     ] {
-        assert_eq!(listed(&nobody, query).await, expected, "{query}");
+        assert_eq!(listed(&anonymous, query).await, expected, "{query}");
     }
     let long = "x".repeat(201);
     for (query, parameter) in
         [("from=soon", "from"), ("to=2026-02-30", "to"), ("limit=0", "limit"), (&format!("query={long}"), "query")]
     {
-        let refused = nobody.get(&format!("/api/v1/concerts?{query}")).await.expect_problem(422, "VALIDATION_FAILED");
+        let refused =
+            anonymous.get(&format!("/api/v1/concerts?{query}")).await.expect_problem(422, "VALIDATION_FAILED");
         assert_eq!(refused.json()["errors"][0]["parameter"], parameter, "{}", refused.json());
     }
-    nobody.get("/api/v1/concerts?cursor=%21").await.expect_problem(400, "MALFORMED_REQUEST");
+    anonymous.get("/api/v1/concerts?cursor=%21").await.expect_problem(400, "MALFORMED_REQUEST");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn pages_are_stable_while_concerts_are_added(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let promoter = Promoter::new(&app).await;
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     let day = |days| app.now() + TimeDelta::days(days);
     let mut expected = Vec::new();
     // Two on each day.
@@ -139,7 +140,7 @@ async fn pages_are_stable_while_concerts_are_added(_: MySqlPoolOptions, options:
     let mut seen = Vec::new();
     let mut path = "/api/v1/concerts?limit=3".to_owned();
     loop {
-        let page = nobody.get(&path).await.expect(200).json();
+        let page = anonymous.get(&path).await.expect(200).json();
         let ids = page["items"].as_array().unwrap().iter().map(|item| item["concertId"].as_u64().unwrap());
         seen.extend(ids);
         // One that comes before all pages, and one without a date.
@@ -155,9 +156,9 @@ async fn pages_are_stable_while_concerts_are_added(_: MySqlPoolOptions, options:
 async fn a_concert_shows_its_dates_prices_and_queue(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let promoter = Promoter::new(&app).await;
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     let id = promoter.concert("Palette", "IU", "POP").await;
-    let unannounced = concert(&nobody, id).await;
+    let unannounced = concert(&anonymous, id).await;
     for member in ["firstPerformanceAt", "lastPerformanceAt", "minPrice", "maxPrice", "salesOpenAt"] {
         assert_eq!(unannounced.get(member), Some(&Value::Null), "{member}: {unannounced}");
     }
@@ -170,17 +171,17 @@ async fn a_concert_shows_its_dates_prices_and_queue(_: MySqlPoolOptions, options
         "firstPerformanceAt": "2026-11-21T08:00:00.000Z", "lastPerformanceAt": "2026-11-22T08:00:00.000Z",
         "minPrice": "99000.50", "maxPrice": "150000", "soldOut": false,
     });
-    let list = nobody.get("/api/v1/concerts").await.expect(200);
+    let list = anonymous.get("/api/v1/concerts").await.expect(200);
     assert!(list.header("cache-control").contains("max-age=1"), "{list:?}");
-    let details = concert(&nobody, id).await;
+    let details = concert(&anonymous, id).await;
     for (member, value) in expected.as_object().unwrap() {
         assert_eq!(&list.json()["items"][0][member], value, "{member}");
         assert_eq!(&details[member], value, "{member}");
     }
     assert_eq!((&details["description"], &details["queueMode"]), (&json!(""), &json!("OPEN")), "{details}");
     for id in ["999999", "0", "x", "-1"] {
-        nobody.get(&format!("/api/v1/concerts/{id}")).await.expect_problem(404, "CONCERT_NOT_FOUND");
-        nobody.get(&format!("/api/v1/concerts/{id}/performances")).await.expect_problem(404, "CONCERT_NOT_FOUND");
+        anonymous.get(&format!("/api/v1/concerts/{id}")).await.expect_problem(404, "CONCERT_NOT_FOUND");
+        anonymous.get(&format!("/api/v1/concerts/{id}/performances")).await.expect_problem(404, "CONCERT_NOT_FOUND");
     }
 }
 
@@ -188,7 +189,7 @@ async fn a_concert_shows_its_dates_prices_and_queue(_: MySqlPoolOptions, options
 async fn upcoming_performances_are_listed_soonest_first(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let promoter = Promoter::new(&app).await;
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     let id = promoter.concert("Palette", "IU", "POP").await;
     let other = promoter.concert("Other", "IU", "POP").await;
     let hour = |hours| app.now() + TimeDelta::hours(hours);
@@ -201,11 +202,11 @@ async fn upcoming_performances_are_listed_soonest_first(_: MySqlPoolOptions, opt
     promoter.client.send(Method::POST, &path, &[], None).await.expect(202);
 
     let ids = async |query: &str| -> Vec<u64> {
-        let items = performances(&nobody, id, query).await;
+        let items = performances(&anonymous, id, query).await;
         items.iter().map(|item| item["performanceId"].as_u64().unwrap()).collect()
     };
     assert_eq!(ids("").await, [first, second, third]);
-    let listed = performances(&nobody, id, "").await;
+    let listed = performances(&anonymous, id, "").await;
     let expected = json!({
         "performanceId": first, "concertId": id, "startsAt": "2026-11-20T09:00:00.000Z", "totalSeats": 4,
         "availableSeats": 4, "soldOut": false, "minPrice": "30000.10", "maxPrice": "50000",
@@ -215,7 +216,7 @@ async fn upcoming_performances_are_listed_soonest_first(_: MySqlPoolOptions, opt
     }
     let venue = &listed[0]["venue"];
     assert_eq!((&venue["venueId"], &venue["name"]), (&json!(promoter.venue_id), &json!("Hall")), "{venue}");
-    let page = nobody.get(&format!("/api/v1/concerts/{id}/performances?limit=2")).await.expect(200).json();
+    let page = anonymous.get(&format!("/api/v1/concerts/{id}/performances?limit=2")).await.expect(200).json();
     let cursor = page["nextCursor"].as_str().unwrap();
     assert_eq!(ids(&format!("limit=2&cursor={cursor}")).await, [third]);
 
@@ -224,7 +225,7 @@ async fn upcoming_performances_are_listed_soonest_first(_: MySqlPoolOptions, opt
     app.advance(7_200);
     assert!(ids("").await.is_empty());
     let path = format!("/api/v1/concerts/{id}/performances?available=maybe");
-    nobody.get(&path).await.expect_problem(422, "VALIDATION_FAILED");
+    anonymous.get(&path).await.expect_problem(422, "VALIDATION_FAILED");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -234,21 +235,21 @@ async fn available_seats_follow_every_hold_and_its_end(_: MySqlPoolOptions, opti
     let starts_at = app.now() + TimeDelta::days(40);
     let (second, second_seats) = sale.add_performance(&app, &starts_at.to_rfc3339(), 1, 1).await;
     let buyer = app.buyer_with_points(&sale, "500000").await;
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     let check = async |available: [u64; 2], after: &str| {
         for instance in 0..2 {
-            let nobody = app.at_instance(&nobody, instance);
-            let all = performances(&nobody, sale.concert_id, "").await;
+            let anonymous = app.at_instance(&anonymous, instance);
+            let all = performances(&anonymous, sale.concert_id, "").await;
             for (item, available) in all.iter().zip(available) {
                 assert_eq!(item["availableSeats"], available, "after {after}: {item}");
                 assert_eq!(item["soldOut"], available == 0, "after {after}: {item}");
             }
-            let left = performances(&nobody, sale.concert_id, "available=true").await;
+            let left = performances(&anonymous, sale.concert_id, "available=true").await;
             let expected = available.iter().filter(|available| **available > 0).count();
             assert_eq!(left.len(), expected, "after {after}: {left:?}");
-            assert_eq!(performances(&nobody, sale.concert_id, "available=false").await.len(), 2);
+            assert_eq!(performances(&anonymous, sale.concert_id, "available=false").await.len(), 2);
             let is_sold_out = available == [0, 0];
-            assert_eq!(concert(&nobody, sale.concert_id).await["soldOut"], is_sold_out, "after {after}");
+            assert_eq!(concert(&anonymous, sale.concert_id).await["soldOut"], is_sold_out, "after {after}");
         }
     };
     check([4, 1], "nothing").await;
@@ -265,7 +266,7 @@ async fn available_seats_follow_every_hold_and_its_end(_: MySqlPoolOptions, opti
     assert_eq!(buyer.booking(&last).await["status"], "EXPIRED");
     buyer.post(&format!("/api/v1/bookings/{booking}/cancel"), json!({})).await.expect(200);
     check([4, 1], "a refund").await;
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// Sells five of eight performances out and reads the others page by page; then all of them.

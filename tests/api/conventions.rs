@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Client, Connection, Reply, TestApp, serving};
+use crate::support::{Client, Connection, Reply, TestApp, with_server};
 
 const CONCERTS: &str = "/api/v1/concerts";
 
@@ -178,7 +178,7 @@ async fn a_webhook_needs_a_valid_host_and_port(_: MySqlPoolOptions, options: MyS
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_client_that_closes_its_sending_side_is_answered(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[], |address, stages| async move {
+    with_server(options, &[], |address, stages| async move {
         // Hashing a password takes its time: the end of what is sent is there long before the answer.
         let body = account("jin@example.org", "correct horse battery", "Jin").to_string();
         let mut client = Connection::open(address).await;
@@ -200,7 +200,7 @@ async fn a_client_that_closes_its_sending_side_is_answered(_: MySqlPoolOptions, 
 /// Some of these never reach the routes: the parser of requests refuses them.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn requests_that_are_too_long_are_problems(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[], |address, stages| async move {
+    with_server(options, &[], |address, stages| async move {
         let path = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(length));
         let header =
             |length: usize| format!("GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "a".repeat(length));

@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::support::{Client, Received, Receiver, Sale, TestApp};
 
 /// Long enough for anything that is bound to come.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn start(options: MySqlConnectOptions, instances: usize, receiver: &Receiver, settings: &[(&str, &str)]) -> TestApp {
     let mut settings = settings.to_vec();
@@ -175,7 +175,7 @@ async fn a_receiver_that_is_down_gets_few_attempts_and_recovers(_: MySqlPoolOpti
     let (asked, under_way, most) = (AtomicUsize::new(0), AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let desk = Arc::new((asked, under_way));
     let seen = Arc::clone(&most);
-    let mut receiver = Receiver::behaving(move |_| {
+    let mut receiver = Receiver::with_behaviour(move |_| {
         let (desk, most) = (Arc::clone(&desk), Arc::clone(&seen));
         Box::pin(async move {
             let number = desk.0.fetch_add(1, Ordering::SeqCst);
@@ -218,7 +218,7 @@ async fn two_servers_share_deliveries_and_send_none_twice(_: MySqlPoolOptions, o
             ids.push(receiver.next().await.text("id"));
         }
     };
-    tokio::time::timeout(PATIENCE, all).await.expect("every event arrives, without anybody asking for it");
+    tokio::time::timeout(TIMEOUT, all).await.expect("every event arrives, without anybody asking for it");
     stop.cancel();
     for relay in relays {
         relay.await.unwrap();
@@ -236,7 +236,7 @@ async fn two_servers_share_deliveries_and_send_none_twice(_: MySqlPoolOptions, o
 async fn leases_of_a_killed_server_are_taken_over(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let gate = Arc::new(Semaphore::new(0));
     let opened = Arc::clone(&gate);
-    let mut receiver = Receiver::behaving(move |_| {
+    let mut receiver = Receiver::with_behaviour(move |_| {
         let gate = Arc::clone(&opened);
         Box::pin(async move {
             gate.acquire().await.unwrap().forget();
@@ -265,7 +265,7 @@ async fn leases_of_a_killed_server_are_taken_over(_: MySqlPoolOptions, options: 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_stopping_server_releases_its_leases(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let attempts = Arc::new(AtomicUsize::new(0));
-    let mut receiver = Receiver::behaving(move |_| {
+    let mut receiver = Receiver::with_behaviour(move |_| {
         let first = attempts.fetch_add(1, Ordering::SeqCst) == 0;
         Box::pin(async move {
             if first {

@@ -5,11 +5,11 @@ use concert_reservation::{demo, interfaces::http::router::document};
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 
-use crate::support::{Client, TestApp, wrong_examples};
+use crate::support::{Client, TestApp, invalid_examples};
 
 #[test]
 fn every_example_is_valid() {
-    let wrong = wrong_examples();
+    let wrong = invalid_examples();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
@@ -49,9 +49,9 @@ fn demo_accounts_are_documented_on_demo_servers_only() {
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn the_root_redirects_to_swagger_ui_that_keeps_tokens(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
-    let nobody = app.anonymous();
-    assert_eq!(nobody.get("/").await.expect(303).header("location"), "/swagger-ui/");
-    let script = nobody.get("/swagger-ui/swagger-initializer.js").await.expect(200);
+    let anonymous = app.anonymous();
+    assert_eq!(anonymous.get("/").await.expect(303).header("location"), "/swagger-ui/");
+    let script = anonymous.get("/swagger-ui/swagger-initializer.js").await.expect(200);
     let script = String::from_utf8(script.bytes).unwrap();
     assert!(script.contains("\"persistAuthorization\": true"), "{script}");
     assert!(script.contains("/api-docs/openapi.json"), "{script}");

@@ -68,15 +68,15 @@ async fn the_seed_is_committed_before_and_revealed_after_the_opening(
     options: MySqlConnectOptions,
 ) {
     let app = TestApp::start(options);
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     for path in ["draw", "draw/entrants"] {
         let unknown = format!("/api/v1/concerts/999999/queue/{path}");
-        nobody.get(&unknown).await.expect_problem(404, "CONCERT_NOT_FOUND");
+        anonymous.get(&unknown).await.expect_problem(404, "CONCERT_NOT_FOUND");
     }
     let sale = app.sale(1, 1).await;
     let lines = format!("{}/entrants", draw_path(&sale));
-    nobody.get(&draw_path(&sale)).await.expect_problem(404, "DRAW_NOT_FOUND");
-    nobody.get(&lines).await.expect_problem(404, "DRAW_NOT_FOUND");
+    anonymous.get(&draw_path(&sale)).await.expect_problem(404, "DRAW_NOT_FOUND");
+    anonymous.get(&lines).await.expect_problem(404, "DRAW_NOT_FOUND");
 
     let mut promised = Value::Null;
     for seconds in [60, 7_200, 120] {
@@ -88,7 +88,7 @@ async fn the_seed_is_committed_before_and_revealed_after_the_opening(
         assert!(shown["salesOpenAt"].is_string() && shown["commitment"].is_string(), "{shown}");
         assert!(promised.is_null() || promised == shown["commitment"], "moving the opening keeps the seed");
         promised = shown["commitment"].clone();
-        nobody.get(&lines).await.expect_problem(404, "DRAW_NOT_FOUND");
+        anonymous.get(&lines).await.expect_problem(404, "DRAW_NOT_FOUND");
     }
     join_all(&app, &sale, 3).await;
     app.clock.advance(TimeDelta::milliseconds(119_999));
@@ -100,7 +100,7 @@ async fn the_seed_is_committed_before_and_revealed_after_the_opening(
     assert_eq!((&made["commitment"], &made["entrantCount"]), (&promised, &json!(3)), "{made}");
     let found = verify(&made.to_string(), &entrants(&app, &sale).await, None);
     assert_eq!(found, Ok(VerifiedDraw { entrants: 3, place: None }));
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -149,7 +149,7 @@ async fn the_published_order_is_the_order_of_the_queue(_: MySqlPoolOptions, opti
     app.tick().await;
     assert_eq!(poll(&late).await["status"], "ACTIVE", "after all of them");
     assert_eq!(entrants(&app, &sale).await, lines);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -183,7 +183,7 @@ async fn one_of_two_servers_makes_the_draw(_: MySqlPoolOptions, options: MySqlCo
             last = position.max(last);
         }
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -207,11 +207,11 @@ async fn opening_now_makes_the_draw_at_once(_: MySqlPoolOptions, options: MySqlC
     }
     assert_eq!(draw(&app, &sale).await["seed"], made["seed"]);
     assert_eq!(entrants(&app, &sale).await, lines);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// So many scheduled tokens of as many users.
-async fn crowd(pool: &MySqlPool, sale: &Sale, count: u32) {
+async fn join_many(pool: &MySqlPool, sale: &Sale, count: u32) {
     let digits = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 \
                   UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
     let numbers = format!(
@@ -248,7 +248,7 @@ async fn many_places_are_written_in_parts_without_overtaking(pool: MySqlPoolOpti
     let pool = pool.connect_with(options).await.unwrap();
     let sale = sale_to_come(&app, "QUEUE").await;
     let clients = join_all(&app, &sale, 2).await;
-    crowd(&pool, &sale, crowd_size).await;
+    join_many(&pool, &sale, crowd_size).await;
     app.advance(60);
 
     // Drawn, and no place is written yet.
@@ -284,7 +284,7 @@ async fn many_places_are_written_in_parts_without_overtaking(pool: MySqlPoolOpti
     assert_eq!(poll(&clients[1]).await["position"], expected, "{places:?}");
     assert_eq!(poll(&clients[0]).await["status"], "LEFT");
     assert_eq!(poll(&late).await["position"], ahead(total + 1), "{places:?}");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// How far the writing of a draw's places has come: what the queue says, and how many there are.
@@ -318,7 +318,7 @@ async fn another_server_finishes_writing_places_after_a_crash(pool: MySqlPoolOpt
     let pool = pool.connect_with(options).await.unwrap();
     let sale = sale_to_come(&app, "PAUSED").await;
     let client = join_all(&app, &sale, 1).await.remove(0);
-    crowd(&pool, &sale, crowd_size).await;
+    join_many(&pool, &sale, crowd_size).await;
     app.advance(60);
     let total = crowd_size + 1;
 
@@ -376,7 +376,7 @@ async fn another_server_finishes_writing_places_after_a_crash(pool: MySqlPoolOpt
             .await
             .unwrap();
     assert_eq!((first, last, places), (1, total + 3, i64::from(total) + 3), "no place is empty, none is there twice");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

@@ -113,7 +113,7 @@ async fn leaving_before_the_opening_and_joining_again_gives_the_same_token(
     let late = join(&users[0], &sale, 201).await;
     assert_eq!((&late["status"], &late["position"]), (&json!("WAITING"), &json!(3)), "{late}");
     assert_ne!(late["queueToken"], json!(texts[0]));
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// All bytes that the database has of a queue, each column by itself.
@@ -239,7 +239,7 @@ async fn a_published_list_outlives_its_tokens_and_may_be_cached(pool: MySqlPoolO
     assert!(tag.starts_with('"'), "{tag}");
     sqlx::query("DELETE FROM queue_tokens").execute(&pool).await.unwrap();
     let path = format!("/api/v1/concerts/{}/queue/draw/entrants", sale.concert_id);
-    for client in app.everywhere(&app.anonymous()) {
+    for client in app.on_every_server(&app.anonymous()) {
         // Neither server needs the tokens, whether it has read the list before or not.
         let again = client.send(Method::GET, &path, &[("If-None-Match", "\"x\"")], None).await.expect(200);
         assert_eq!((again.header("etag"), &again.bytes), (tag.as_str(), &first.bytes));
@@ -291,5 +291,5 @@ async fn tokens_that_an_earlier_version_left_without_a_place_get_one(
     }
     put_queue(&app, &sale, in_seconds(&app, 600)).await.expect_problem(409, "SALES_ALREADY_OPEN");
     assert_eq!(put_queue(&app, &sale, Value::Null).await.expect(200).json()["salesOpenAt"], Value::Null);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

@@ -62,18 +62,18 @@ async fn a_hold_ends_at_its_deadline_before_any_job_has_run(_: MySqlPoolOptions,
     buyer.pay(&booking, "too-late").await.expect_problem(410, "HOLD_EXPIRED");
     assert_eq!(buyer.balance().await, "100000", "nothing is taken");
     assert_eq!(written_status(&options, &booking).await, "PENDING", "nothing has written anything yet");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 
     let taken = next.hold(sale.performance_id, &sale.seats[1..]).await.expect(201).text("bookingId");
     assert_eq!(seat_statuses(&next, &sale).await, ["AVAILABLE", "HELD", "HELD"]);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
     app.tick().await;
     app.tick().await;
     assert_eq!(written_status(&options, &booking).await, "EXPIRED");
     assert_eq!(events_about(&options, &booking).await, ["booking.held", "booking.expired"]);
     assert_eq!(next.booking(&taken).await["status"], "PENDING", "the seats stay with who has them now");
     assert_eq!(seat_statuses(&next, &sale).await, ["AVAILABLE", "HELD", "HELD"]);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -93,7 +93,7 @@ async fn two_servers_write_an_expiry_once(_: MySqlPoolOptions, options: MySqlCon
     for booking in &bookings {
         assert_eq!(events_about(&options, booking).await, ["booking.held", "booking.expired"]);
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -135,7 +135,7 @@ async fn every_change_has_one_event_of_its_kind(_: MySqlPoolOptions, options: My
     // Four holds, two confirmations, a cancellation, a refund and an expiry each change seats.
     let changes = events_about(&options, &sale.performance_id.to_string()).await;
     assert_eq!(changes, ["seats.changed"; 9]);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

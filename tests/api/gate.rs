@@ -211,8 +211,8 @@ async fn every_gated_route_refuses_an_inactive_token(_: MySqlPoolOptions, option
         assert_eq!(body["position"], 2, "{}: {body}", route.name());
         assert!(body["pollAfterSeconds"].as_u64().is_some_and(|seconds| seconds >= 1), "{}: {body}", route.name());
     }
-    assert_eq!(sale.available(&waiting).await, 8, "nobody got anything");
-    app.assert_sound().await;
+    assert_eq!(sale.available(&waiting).await, 8, "no hold succeeded");
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -230,7 +230,7 @@ async fn every_gated_route_accepts_an_active_token(_: MySqlPoolOptions, options:
         let reply = route.ask(&buyer, Some(buyer.queue_token()), &target(&sale, Some(booking))).await;
         assert!(reply.status.is_success(), "{}: {reply:?}", route.name());
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// Left or paid on one server: the other, which has just let the same token in, knows it at once.
@@ -242,14 +242,14 @@ async fn a_token_ended_on_another_server_passes_no_gate(_: MySqlPoolOptions, opt
     let (leaver, payer) = (app.buyer(&sale).await, app.buyer_with_points(&sale, "50000").await);
     let booking = payer.hold(sale.performance_id, &sale.seats[..1]).await.expect(201).text("bookingId");
     for buyer in [&leaver, &payer] {
-        for client in app.everywhere(buyer) {
+        for client in app.on_every_server(buyer) {
             client.get(&path).await.expect(200);
         }
     }
     app.at_instance(&leaver, 0).delete("/api/v1/queue/tokens/current").await.expect(204);
     app.at_instance(&payer, 0).pay(&booking, "pay").await.expect(201);
     for buyer in [&leaver, &payer] {
-        for client in app.everywhere(buyer) {
+        for client in app.on_every_server(buyer) {
             client.get(&path).await.expect_problem(403, "QUEUE_TOKEN_EXPIRED");
         }
     }
@@ -277,13 +277,13 @@ async fn checks_run_in_the_documented_order(_: MySqlPoolOptions, options: MySqlC
         let name = route.name();
         println!("{name}");
         // The bearer token comes before everything.
-        let nobody = app.anonymous();
-        route.ask(&nobody, Some(buyer.queue_token()), &nowhere).await.expect_problem(401, "UNAUTHENTICATED");
-        route.ask(&nobody, None, &nowhere).await.expect_problem(401, "UNAUTHENTICATED");
+        let anonymous = app.anonymous();
+        route.ask(&anonymous, Some(buyer.queue_token()), &nowhere).await.expect_problem(401, "UNAUTHENTICATED");
+        route.ask(&anonymous, None, &nowhere).await.expect_problem(401, "UNAUTHENTICATED");
         let (path, _) = (route.request)(&nowhere);
         if let Some(bad) = &route.bad_body {
             let key = [("Idempotency-Key", "k")];
-            let unknown = nobody.send(route.method.clone(), &path, &key, Some(bad.clone())).await;
+            let unknown = anonymous.send(route.method.clone(), &path, &key, Some(bad.clone())).await;
             unknown.expect_problem(401, "UNAUTHENTICATED");
             // The body comes before the queue token.
             let refused = user.send(route.method.clone(), &path, &key, Some(bad.clone())).await;
@@ -322,7 +322,7 @@ async fn protected_routes_need_a_login_and_administration_an_administrator(
     options: MySqlConnectOptions,
 ) {
     let app = TestApp::start(options);
-    let (nobody, user) = (app.anonymous(), app.user().await);
+    let (anonymous, user) = (app.anonymous(), app.user().await);
     let forged = app.anonymous().with_token("forged".to_owned(), user.user_id());
     let mut administration = 0;
     for (method, path, operation) in operations(&whole_document()) {
@@ -334,7 +334,7 @@ async fn protected_routes_need_a_login_and_administration_an_administrator(
         }
         println!("{method} {path}");
         let path = filled(&path);
-        for client in [&nobody, &forged] {
+        for client in [&anonymous, &forged] {
             let refused = client.send(method.clone(), &path, &[], None).await.expect_problem(401, "UNAUTHENTICATED");
             assert!(refused.header("www-authenticate").starts_with("Bearer"), "{method} {path}");
         }

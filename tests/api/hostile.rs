@@ -5,10 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use tokio::{io::AsyncWriteExt, time::timeout};
 
-use crate::support::{Connection, serving, serving_operations_apart};
+use crate::support::{Connection, with_operations_server, with_server};
 
 /// Longer than the server takes for anything here.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 const CONCERTS: &str = "GET /api/v1/concerts";
 
@@ -29,7 +29,7 @@ async fn begin_body(address: SocketAddr, source: &str, client: &str) -> Connecti
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_slow_body_holds_no_request_slot(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[("MAX_REQUESTS", "1")], |address, stages| async move {
+    with_server(options, &[("MAX_REQUESTS", "1")], |address, stages| async move {
         let mut slow = Vec::new();
         for _ in 0..3 {
             slow.push(begin_body(address, "127.0.0.1", "192.0.2.1").await);
@@ -48,11 +48,11 @@ async fn a_slow_body_holds_no_request_slot(_: MySqlPoolOptions, options: MySqlCo
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_body_that_does_not_arrive_in_time_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[("BODY_SECONDS", "1")], |address, stages| async move {
+    with_server(options, &[("BODY_SECONDS", "1")], |address, stages| async move {
         let mut slow = begin_body(address, "127.0.0.1", "192.0.2.1").await;
         let (head, body) = timeout(Duration::from_secs(5), slow.answer()).await.expect("it is given up in time");
         assert!(head.starts_with("http/1.1 504") && body.contains("\"TIMEOUT\""), "{head}{body}");
-        timeout(PATIENCE, slow.closed()).await.expect("the connection is of no use any more");
+        timeout(TIMEOUT, slow.closed()).await.expect("the connection is of no use any more");
         stages.draining.cancel();
     })
     .await;
@@ -62,7 +62,7 @@ async fn a_body_that_does_not_arrive_in_time_is_refused(_: MySqlPoolOptions, opt
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn concurrent_requests_are_limited_per_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings = [("MAX_REQUESTS_PER_ADDRESS", "2"), ("TRUSTED_PROXIES", "127.0.0.1")];
-    serving(options, &settings, |address, stages| async move {
+    with_server(options, &settings, |address, stages| async move {
         let mut slow = Vec::new();
         for _ in 0..2 {
             slow.push(begin_body(address, "127.0.0.1", "192.0.2.1").await);
@@ -93,11 +93,11 @@ async fn concurrent_requests_are_limited_per_address(_: MySqlPoolOptions, option
 /// sending fails; until then it waits.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_client_that_never_reads_is_disconnected(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[("WRITE_STALL_SECONDS", "1")], |address, stages| async move {
+    with_server(options, &[("WRITE_STALL_SECONDS", "1")], |address, stages| async move {
         let mut client = Connection::open_from("127.0.0.1", address).await;
         let request = "GET /swagger-ui/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
         let sending = async { while client.0.write_all(request.as_bytes()).await.is_ok() {} };
-        timeout(PATIENCE, sending).await.expect("the server gives the client up");
+        timeout(TIMEOUT, sending).await.expect("the server gives the client up");
         Connection::open(address).await.expect("GET /livez", 200).await;
         stages.draining.cancel();
     })
@@ -106,7 +106,7 @@ async fn a_client_that_never_reads_is_disconnected(_: MySqlPoolOptions, options:
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn idle_connections_are_closed_for_new_ones(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[("MAX_CONNECTIONS", "3")], |address, stages| async move {
+    with_server(options, &[("MAX_CONNECTIONS", "3")], |address, stages| async move {
         let busy = begin_body(address, "127.0.0.1", "192.0.2.1").await;
         let mut silent = Connection::open(address).await;
         silent.send("GET /livez HTTP/1.1\r\n").await;
@@ -129,7 +129,7 @@ async fn idle_connections_are_closed_for_new_ones(_: MySqlPoolOptions, options: 
 /// The only connection of the sale's listener is busy. Operations are served until the last request has ended.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn operations_have_a_separate_listener(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving_operations_apart(options, &[("MAX_CONNECTIONS", "1")], |[sale, operations], stages| async move {
+    with_operations_server(options, &[("MAX_CONNECTIONS", "1")], |[sale, operations], stages| async move {
         let mut kept = Connection::open(sale).await;
         for path in ["GET /livez", "GET /readyz", "GET /metrics"] {
             kept.expect(path, 404).await;
@@ -153,12 +153,12 @@ async fn operations_have_a_separate_listener(_: MySqlPoolOptions, options: MySql
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn connections_are_limited_per_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[("MAX_CONNECTIONS_PER_ADDRESS", "2")], |address, stages| async move {
+    with_server(options, &[("MAX_CONNECTIONS_PER_ADDRESS", "2")], |address, stages| async move {
         let mut busy = Vec::new();
         for _ in 0..2 {
             busy.push(begin_body(address, "127.0.0.2", "192.0.2.1").await);
         }
-        timeout(PATIENCE, Connection::open_from("127.0.0.2", address).await.closed()).await.expect("it is closed");
+        timeout(TIMEOUT, Connection::open_from("127.0.0.2", address).await.closed()).await.expect("it is closed");
         Connection::open_from("127.0.0.3", address).await.expect("GET /livez", 200).await;
         // An address gives up its own idle connections first.
         busy.pop();
@@ -188,7 +188,7 @@ async fn a_thousand_simultaneous_requests_from_one_address_are_answered(
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
-    serving(options, &[], |address, stages| async move {
+    with_server(options, &[], |address, stages| async move {
         let mut crowd = Vec::new();
         for _ in 0..1_000 {
             crowd.push(Connection::open(address).await);

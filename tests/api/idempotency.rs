@@ -24,7 +24,7 @@ async fn hold(client: &Client, sale: &Sale, seat: usize) -> String {
     client.hold(sale.performance_id, &sale.seats[seat..=seat]).await.expect(201).text("bookingId")
 }
 
-fn wish(sale: &Sale, seat: usize) -> String {
+fn hold_body(sale: &Sale, seat: usize) -> String {
     json!({"performanceId": sale.performance_id, "seatIds": [sale.seats[seat]]}).to_string()
 }
 
@@ -54,7 +54,7 @@ async fn charges_and_payments_need_a_key_and_malformed_keys_are_refused(
     let routes = [
         (CHARGES.to_owned(), r#"{"amount":"1"}"#.to_owned()),
         (PAYMENTS.to_owned(), pay),
-        (BOOKINGS.to_owned(), wish(&sale, 1)),
+        (BOOKINGS.to_owned(), hold_body(&sale, 1)),
         (change("extend"), "{}".to_owned()),
         (change("cancel"), "{}".to_owned()),
     ];
@@ -80,8 +80,8 @@ async fn charges_and_payments_need_a_key_and_malformed_keys_are_refused(
     }
     assert_eq!(tables.checksums().await, before);
     // Who asks and what is asked come first.
-    let nobody = app.anonymous().post(CHARGES, json!({"amount": 0})).await;
-    nobody.expect_problem(401, "UNAUTHENTICATED");
+    let anonymous = app.anonymous().post(CHARGES, json!({"amount": 0})).await;
+    anonymous.expect_problem(401, "UNAUTHENTICATED");
     buyer.post(CHARGES, json!({"amount": 0})).await.expect_problem(422, "VALIDATION_FAILED");
     buyer.post(PAYMENTS, json!([])).await.expect_problem(422, "VALIDATION_FAILED");
     // The key comes before the queue token.
@@ -102,7 +102,7 @@ async fn a_repeated_request_replays_its_first_answer_byte_for_byte(_: MySqlPoolO
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 4).await;
     let buyer = app.buyer(&sale).await;
-    let held = keyed(&buyer, BOOKINGS, "k", &wish(&sale, 0)).await.expect(201);
+    let held = keyed(&buyer, BOOKINGS, "k", &hold_body(&sale, 0)).await.expect(201);
     let charged = keyed(&buyer, CHARGES, "k", r#"{ "amount": 200000, "paymentMethod": "CARD" }"#).await.expect(201);
     app.advance(1);
     let booking = held.text("bookingId");
@@ -120,7 +120,7 @@ async fn a_repeated_request_replays_its_first_answer_byte_for_byte(_: MySqlPoolO
         app.advance(seconds);
         for instance in 0..2 {
             let client = app.at_instance(&buyer, instance);
-            assert_replay(&keyed(&client, BOOKINGS, "k", &wish(&sale, 0)).await, &held);
+            assert_replay(&keyed(&client, BOOKINGS, "k", &hold_body(&sale, 0)).await, &held);
             let charge = keyed(&client, CHARGES, "k", r#"{ "amount": 200000, "paymentMethod": "CARD" }"#).await;
             assert_replay(&charge, &charged);
             assert_replay(&keyed(&client, &extend, "k", "").await, &extended);
@@ -129,7 +129,7 @@ async fn a_repeated_request_replays_its_first_answer_byte_for_byte(_: MySqlPoolO
         }
     }
     assert_eq!(tables.checksums().await, before);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// A replay needs the bearer token and the key alone: the queue token is completed, absent, garbage, or of another.
@@ -139,7 +139,7 @@ async fn a_replay_needs_no_queue_token(_: MySqlPoolOptions, options: MySqlConnec
     let sale = app.sale(1, 4).await;
     let buyer = app.buyer_with_points(&sale, "50000").await;
     let other = app.buyer(&sale).await;
-    let held = keyed(&buyer, BOOKINGS, "hold", &wish(&sale, 0)).await.expect(201);
+    let held = keyed(&buyer, BOOKINGS, "hold", &hold_body(&sale, 0)).await.expect(201);
     let booking = held.text("bookingId");
     let extend = format!("{BOOKINGS}/{booking}/extend");
     let extended = keyed(&buyer, &extend, "extend", "{}").await.expect(200);
@@ -153,15 +153,15 @@ async fn a_replay_needs_no_queue_token(_: MySqlPoolOptions, options: MySqlConnec
         buyer.clone().with_queue_token("garbage"),
         buyer.clone().with_queue_token(other.queue_token()),
     ] {
-        assert_replay(&keyed(&client, BOOKINGS, "hold", &wish(&sale, 0)).await, &held);
+        assert_replay(&keyed(&client, BOOKINGS, "hold", &hold_body(&sale, 0)).await, &held);
         assert_replay(&keyed(&client, &extend, "extend", "{}").await, &extended);
         assert_replay(&keyed(&client, PAYMENTS, "pay", &pay).await, &paid);
         let reused = keyed(&client, PAYMENTS, "pay", &json!({"bookingId": Uuid::nil()}).to_string()).await;
         reused.expect_problem(422, "IDEMPOTENCY_KEY_REUSED");
     }
     keyed(&buyer, PAYMENTS, "new", &pay).await.expect_problem(403, "QUEUE_TOKEN_EXPIRED");
-    let nobody = keyed(&app.anonymous(), PAYMENTS, "pay", &pay).await;
-    nobody.expect_problem(401, "UNAUTHENTICATED");
+    let anonymous = keyed(&app.anonymous(), PAYMENTS, "pay", &pay).await;
+    anonymous.expect_problem(401, "UNAUTHENTICATED");
     // After the login's end the key alone opens nothing.
     buyer.send(Method::POST, "/api/v1/auth/logout", &[], None).await.expect(204);
     keyed(&buyer, PAYMENTS, "pay", &pay).await.expect_problem(401, "UNAUTHENTICATED");
@@ -188,9 +188,9 @@ async fn refusals_by_the_rules_are_recorded(_: MySqlPoolOptions, options: MySqlC
     let hidden = keyed(&buyer, PAYMENTS, "404", &foreign_pay).await.expect_problem(404, "BOOKING_NOT_FOUND");
     kept.push((PAYMENTS.to_owned(), "404", foreign_pay, hidden));
 
-    let taken = keyed(&buyer, BOOKINGS, "409", &wish(&sale, 1)).await.expect_problem(409, "SEATS_UNAVAILABLE");
+    let taken = keyed(&buyer, BOOKINGS, "409", &hold_body(&sale, 1)).await.expect_problem(409, "SEATS_UNAVAILABLE");
     assert_eq!(taken.json()["conflicts"], json!([{"seatId": sale.seats[1], "reason": "HELD"}]));
-    kept.push((BOOKINGS.to_owned(), "409", wish(&sale, 1), taken));
+    kept.push((BOOKINGS.to_owned(), "409", hold_body(&sale, 1), taken));
     other.post(&format!("{BOOKINGS}/{foreign}/cancel"), json!({})).await.expect(200);
 
     let extend = format!("{BOOKINGS}/{booking}/extend");
@@ -215,9 +215,9 @@ async fn refusals_by_the_rules_are_recorded(_: MySqlPoolOptions, options: MySqlC
         }
     }
     // The causes are gone: other keys work.
-    keyed(&buyer, BOOKINGS, "new", &wish(&sale, 1)).await.expect(201);
+    keyed(&buyer, BOOKINGS, "new", &hold_body(&sale, 1)).await.expect(201);
     assert_eq!(buyer.balance().await, "200000");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// Who asks, or how, was wrong: once it is right the same key works.
@@ -229,7 +229,7 @@ async fn answers_other_than_the_rules_are_not_recorded(_: MySqlPoolOptions, opti
     sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
     let buyer = sale.join(app.user().await).await;
     let other = sale.join(app.user().await).await;
-    let body = wish(&sale, 0);
+    let body = hold_body(&sale, 0);
     let one = r#"{"amount":"1"}"#;
 
     keyed(&app.anonymous(), CHARGES, "k", one).await.expect_problem(401, "UNAUTHENTICATED");
@@ -259,13 +259,13 @@ async fn answers_other_than_the_rules_are_not_recorded(_: MySqlPoolOptions, opti
     let held = keyed(&buyer, BOOKINGS, "k", &body).await.expect(201);
     assert_eq!(held.header("idempotency-replayed"), "");
     app.advance(601);
-    let gone = keyed(&buyer, BOOKINGS, "later", &wish(&sale, 1)).await;
+    let gone = keyed(&buyer, BOOKINGS, "later", &hold_body(&sale, 1)).await;
     gone.expect_problem(403, "QUEUE_TOKEN_EXPIRED");
     app.tick().await;
     let buyer = sale.join(buyer.without_queue_token()).await;
     app.tick().await;
-    keyed(&buyer, BOOKINGS, "later", &wish(&sale, 1)).await.expect(201);
-    app.assert_sound().await;
+    keyed(&buyer, BOOKINGS, "later", &hold_body(&sale, 1)).await.expect(201);
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -275,7 +275,7 @@ async fn a_key_with_another_body_is_refused(_: MySqlPoolOptions, options: MySqlC
     let sale = app.sale(1, 4).await;
     let buyer = app.buyer(&sale).await;
     let charged = keyed(&buyer, CHARGES, "k", r#"{"amount":"1"}"#).await.expect(201);
-    let held = keyed(&buyer, BOOKINGS, "k", &wish(&sale, 0)).await.expect(201);
+    let held = keyed(&buyer, BOOKINGS, "k", &hold_body(&sale, 0)).await.expect(201);
     let booking = held.text("bookingId");
     let pay = json!({"bookingId": booking}).to_string();
     let short = keyed(&buyer, PAYMENTS, "k", &pay).await.expect_problem(402, "INSUFFICIENT_POINTS");
@@ -288,7 +288,7 @@ async fn a_key_with_another_body_is_refused(_: MySqlPoolOptions, options: MySqlC
         // The same to a reader of JSON, and not the same bytes.
         (CHARGES, r#"{"amount": "1"}"#.to_owned()),
         (CHARGES, r#"{"amount":1}"#.to_owned()),
-        (BOOKINGS, wish(&sale, 1)),
+        (BOOKINGS, hold_body(&sale, 1)),
         (PAYMENTS, format!("{pay} ")),
         (&extend, "{}".to_owned()),
         (&cancel, String::new()),
@@ -319,8 +319,8 @@ async fn a_key_belongs_to_one_user_and_one_path(_: MySqlPoolOptions, options: My
     assert_ne!(transactions[0], transactions[1]);
     assert_eq!((jin.balance().await.as_str(), mina.balance().await.as_str()), ("50000", "50000"));
 
-    let held = keyed(&jin, BOOKINGS, "k", &wish(&sale, 0)).await.expect(201).text("bookingId");
-    let other = keyed(&jin, BOOKINGS, "l", &wish(&sale, 1)).await.expect(201).text("bookingId");
+    let held = keyed(&jin, BOOKINGS, "k", &hold_body(&sale, 0)).await.expect(201).text("bookingId");
+    let other = keyed(&jin, BOOKINGS, "l", &hold_body(&sale, 1)).await.expect(201).text("bookingId");
     let pay = json!({"bookingId": held}).to_string();
     for booking in [&held, &other] {
         let extended = keyed(&jin, &format!("{BOOKINGS}/{booking}/extend"), "k", "{}").await.expect(200);
@@ -334,7 +334,7 @@ async fn a_key_belongs_to_one_user_and_one_path(_: MySqlPoolOptions, options: My
         keyed(&jin, CHARGES, key, body).await.expect(201);
     }
     assert_eq!(jin.balance().await, "150000");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -380,7 +380,7 @@ async fn concurrent_requests_with_one_key_have_one_effect_and_one_answer(
         at_once(&app, &buyer, CHARGES, &format!("k{round}"), r#"{"amount":"20000"}"#).await.expect(201);
     }
     assert_eq!(buyer.balance().await, "100000");
-    let booking = at_once(&app, &buyer, BOOKINGS, "k", &wish(&sale, 0)).await.expect(201).text("bookingId");
+    let booking = at_once(&app, &buyer, BOOKINGS, "k", &hold_body(&sale, 0)).await.expect(201).text("bookingId");
     at_once(&app, &buyer, &format!("{BOOKINGS}/{booking}/extend"), "k", "{}").await.expect(200);
     at_once(&app, &buyer, PAYMENTS, "k", &json!({"bookingId": booking}).to_string()).await.expect(201);
     at_once(&app, &buyer, &format!("{BOOKINGS}/{booking}/cancel"), "k", "{}").await.expect(200);
@@ -390,7 +390,7 @@ async fn concurrent_requests_with_one_key_have_one_effect_and_one_answer(
     assert_eq!(buyer.balance().await, "100000");
     let list = buyer.get("/api/v1/points/transactions").await.expect(200).json();
     assert_eq!(list["items"].as_array().unwrap().len(), 7, "five charges, a payment, a refund: {list}");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// Different wishes under one key at once, of different lanes and tables: one of them is granted, the rest refused.
@@ -402,8 +402,8 @@ async fn concurrent_bodies_under_one_key_have_one_effect(_: MySqlPoolOptions, op
     let (second, seats) = sale.add_performance(&app, starts_at, 1, 2).await;
     let buyer = app.buyer(&sale).await;
     let bodies = [
-        wish(&sale, 0),
-        wish(&sale, 1),
+        hold_body(&sale, 0),
+        hold_body(&sale, 1),
         json!({"performanceId": second, "seatIds": [seats[0]]}).to_string(),
         json!({"performanceId": second, "seatIds": [seats[1]]}).to_string(),
     ];
@@ -426,7 +426,7 @@ async fn concurrent_bodies_under_one_key_have_one_effect(_: MySqlPoolOptions, op
     }
     let list = buyer.get(BOOKINGS).await.expect(200).json();
     assert_eq!(list["items"].as_array().unwrap().len(), 4, "{list}");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// The first request is kept from finishing: its wallet is locked by somebody else. The second gives up after five
@@ -449,5 +449,5 @@ async fn waiting_too_long_for_the_first_request_is_a_conflict(_: MySqlPoolOption
     assert_eq!(first.json()["balance"], Value::from("11"));
     assert_replay(&keyed(&user, CHARGES, "k", body).await, &first);
     assert_eq!(user.balance().await, "11");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

@@ -113,7 +113,10 @@ async fn a_failure_is_an_error_with_its_cause(_: MySqlPoolOptions, options: MySq
     assert_eq!((&lines[0]["level"], &lines[0]["code"]), (&json!("ERROR"), &json!("INTERNAL")), "{lines:?}");
     let cause = lines[0]["cause"].as_str().unwrap();
     assert!(cause.contains("exist"), "the database's words: {cause}");
-    assert!(!String::from_utf8(answer.bytes).unwrap().contains("exist"), "which nobody else is told");
+    assert!(
+        !String::from_utf8(answer.bytes).unwrap().contains("exist"),
+        "no other client learns that the account exists"
+    );
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -166,24 +169,24 @@ async fn a_request_whose_client_hangs_up_is_logged(_: MySqlPoolOptions, options:
 async fn journey(app: &TestApp) -> Vec<(&'static str, String)> {
     let sale = app.sale(1, 5).await;
     sale.set_queue(app, json!({"mode": "QUEUE"})).await;
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     let (email, password, name) = ("zoe.quux@example.org", "correct horse battery", "Zoe Quuxdottir");
     let account = json!({"email": email, "password": password, "name": name});
-    nobody.post("/api/v1/users", account.clone()).await.expect(201);
-    nobody.post("/api/v1/users", account).await.expect_problem(409, "EMAIL_TAKEN");
+    anonymous.post("/api/v1/users", account.clone()).await.expect(201);
+    anonymous.post("/api/v1/users", account).await.expect_problem(409, "EMAIL_TAKEN");
     let bad = json!({"email": email, "password": password, "name": name, "extra": email});
-    nobody.post("/api/v1/users", bad).await.expect_problem(422, "VALIDATION_FAILED");
+    anonymous.post("/api/v1/users", bad).await.expect_problem(422, "VALIDATION_FAILED");
     let wrong = json!({"email": email, "password": "wrong horse battery"});
-    nobody.post("/api/v1/auth/login", wrong).await.expect_problem(401, "INVALID_CREDENTIALS");
-    let login = nobody.post("/api/v1/auth/login", json!({"email": email, "password": password})).await.expect(200);
+    anonymous.post("/api/v1/auth/login", wrong).await.expect_problem(401, "INVALID_CREDENTIALS");
+    let login = anonymous.post("/api/v1/auth/login", json!({"email": email, "password": password})).await.expect(200);
     let refresh = json!({"refreshToken": login.text("refreshToken")});
-    let fresh = nobody.post("/api/v1/auth/refresh", refresh.clone()).await.expect(200);
+    let fresh = anonymous.post("/api/v1/auth/refresh", refresh.clone()).await.expect(200);
     app.advance(11);
-    nobody.post("/api/v1/auth/refresh", refresh).await.expect_problem(401, "INVALID_REFRESH_TOKEN");
+    anonymous.post("/api/v1/auth/refresh", refresh).await.expect_problem(401, "INVALID_REFRESH_TOKEN");
     let login_again = json!({"email": email, "password": password});
-    let again = nobody.post("/api/v1/auth/login", login_again).await.expect(200);
+    let again = anonymous.post("/api/v1/auth/login", login_again).await.expect(200);
     let user_id = again.text("userId").parse().unwrap();
-    let buyer = nobody.with_token(again.text("accessToken"), user_id);
+    let buyer = anonymous.with_token(again.text("accessToken"), user_id);
     let buyer = sale.join(buyer).await;
     app.tick().await;
     buyer.get("/api/v1/queue/tokens/current").await.expect(200);

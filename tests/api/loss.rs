@@ -5,7 +5,7 @@ use futures::future::join_all;
 use serde_json::json;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 
-use crate::support::{Client, Reply, TestApp, Way, Wire};
+use crate::support::{Client, DatabaseProxy, ProxyMode, Reply, TestApp};
 
 async fn charge(user: &Client, key: &str) -> Reply {
     user.post_keyed("/api/v1/points/charges", key, json!({"amount": "1000"})).await
@@ -24,15 +24,15 @@ async fn until_well(path: &str, client: &Client) {
 
 /// Everybody is told so, those who were waiting and those who come; what is held in memory is answered. Once it is back
 /// the same keys give one effect each.
-async fn requests_fail_fast_while_the_database_is(way: Way, options: MySqlConnectOptions) {
-    let wire = Wire::to(&options).await;
-    let app = TestApp::start(wire.options());
+async fn requests_fail_fast_while_the_database_is(mode: ProxyMode, options: MySqlConnectOptions) {
+    let proxy = DatabaseProxy::start(&options).await;
+    let app = TestApp::start(proxy.options());
     app.instances[0].start_health_probe();
     let users = app.users(8).await;
     for user in &users {
         charge(user, "before").await.expect(201);
     }
-    wire.set(way);
+    proxy.set(mode);
     let charges = || join_all(users.iter().map(|user| charge(user, "meanwhile")));
     let reads = || join_all(users.iter().map(|user| user.get("/api/v1/points")));
     // The second time it is known.
@@ -46,22 +46,22 @@ async fn requests_fail_fast_while_the_database_is(way: Way, options: MySqlConnec
     app.anonymous().get("/livez").await.expect(200);
     app.anonymous().get("/metrics").await.expect(200);
 
-    wire.set(Way::Open);
+    proxy.set(ProxyMode::Open);
     until_well("/readyz", &app.anonymous()).await;
     until_well("/api/v1/points", &users[0]).await;
     for user in &users {
         while charge(user, "meanwhile").await.status != 201 {}
         assert_eq!(user.balance().await, "2000");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn requests_fail_fast_while_the_database_hangs(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    requests_fail_fast_while_the_database_is(Way::Blocked, options).await;
+    requests_fail_fast_while_the_database_is(ProxyMode::Blocked, options).await;
 }
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn requests_fail_fast_while_the_database_is_gone(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    requests_fail_fast_while_the_database_is(Way::Cut, options).await;
+    requests_fail_fast_while_the_database_is(ProxyMode::Cut, options).await;
 }

@@ -22,14 +22,14 @@ use crate::support::{Client, TestApp};
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_server_answers_probes_and_names_its_version(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
-    let nobody = app.anonymous();
-    nobody.get("/livez").await.expect(200);
-    nobody.get("/readyz").await.expect(200);
-    let version = nobody.get("/version").await.expect(200).json();
+    let anonymous = app.anonymous();
+    anonymous.get("/livez").await.expect(200);
+    anonymous.get("/readyz").await.expect(200);
+    let version = anonymous.get("/version").await.expect(200).json();
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"), "{version}");
     app.instances[0].shared.draining.cancel();
-    nobody.get("/readyz").await.expect_problem(503, "DRAINING");
-    nobody.get("/livez").await.expect(200);
+    anonymous.get("/readyz").await.expect_problem(503, "DRAINING");
+    anonymous.get("/livez").await.expect(200);
 }
 
 #[sqlx::test(migrations = false)]
@@ -45,9 +45,9 @@ async fn a_server_without_database_or_schema_is_not_ready(_: MySqlPoolOptions, o
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn requests_are_measured(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
-    let nobody = app.anonymous();
-    nobody.get("/api/v1/concerts/1").await.expect(404);
-    let metrics = nobody.get("/metrics").await.expect(200);
+    let anonymous = app.anonymous();
+    anonymous.get("/api/v1/concerts/1").await.expect(404);
+    let metrics = anonymous.get("/metrics").await.expect(200);
     assert!(metrics.header("content-type").starts_with("text/plain"), "{}", metrics.header("content-type"));
     let text = String::from_utf8(metrics.bytes).unwrap();
     assert!(text.contains("# TYPE http_request_seconds histogram"), "{text}");
@@ -66,14 +66,14 @@ async fn requests_are_measured(_: MySqlPoolOptions, options: MySqlConnectOptions
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn client_input_never_becomes_a_metric_label(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     for path in ["/zebra", "/api/v1/zebra/7", "/swagger-ui/zebra", "/problems/zebra", "/livez?zebra=1"] {
-        nobody.get(path).await;
+        anonymous.get(path).await;
     }
     for (method, path) in [("ZEBRA", "/livez"), ("ZEBRA", "/zebra"), ("GET", "/api/v1/concerts/zebra")] {
-        nobody.send(method.parse().unwrap(), path, &[("X-Request-Id", "zebra")], None).await;
+        anonymous.send(method.parse().unwrap(), path, &[("X-Request-Id", "zebra")], None).await;
     }
-    let text = String::from_utf8(nobody.get("/metrics").await.expect(200).bytes).unwrap();
+    let text = String::from_utf8(anonymous.get("/metrics").await.expect(200).bytes).unwrap();
     assert!(!text.contains("zebra") && !text.contains("ZEBRA"), "{text}");
     assert!(text.contains("route=\"unmatched\",status=\"404\"") && text.contains("method=\"OTHER\""), "{text}");
 }
@@ -98,7 +98,7 @@ async fn a_sale_is_measured(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let waiting = sale.join(app.user().await).await;
     app.instances[0].shared.queue.measure_queue_sizes().await.unwrap();
     waiting.delete("/api/v1/queue/tokens/current").await.expect(204);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
     let text = String::from_utf8(app.anonymous().get("/metrics").await.expect(200).bytes).unwrap();
     for (series, at_least) in [
         ("bookings_total{change=\"held\"}", 3.0),
@@ -139,8 +139,8 @@ async fn a_sale_is_measured(_: MySqlPoolOptions, options: MySqlConnectOptions) {
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn the_api_describes_itself(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
-    let nobody = app.anonymous();
-    let document = nobody.get("/api-docs/openapi.json").await.expect(200);
+    let anonymous = app.anonymous();
+    let document = anonymous.get("/api-docs/openapi.json").await.expect(200);
     assert!(document.header("content-type").starts_with("application/json"));
     let document = document.json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
@@ -161,34 +161,34 @@ async fn the_api_describes_itself(_: MySqlPoolOptions, options: MySqlConnectOpti
         assert!(documented.contains(code), "no operation lists {code}");
     }
 
-    let page = nobody.get("/swagger-ui/").await.expect(200);
+    let page = anonymous.get("/swagger-ui/").await.expect(200);
     assert!(page.header("content-type").starts_with("text/html"), "{page:?}");
     let page = String::from_utf8(page.bytes).unwrap();
     assert!(page.contains("swagger-ui"), "{page}");
     assert!(!page.contains("https://") && !page.contains("http://"), "it comes from this server alone: {page}");
-    nobody.get("/swagger-ui/swagger-ui-bundle.js").await.expect(200);
+    anonymous.get("/swagger-ui/swagger-ui-bundle.js").await.expect(200);
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn every_problem_type_has_a_page(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     for code in Code::ALL {
-        let page = nobody.get(&code.page()).await.expect(200);
+        let page = anonymous.get(&code.page()).await.expect(200);
         assert!(page.header("content-type").starts_with("text/html"), "{page:?}");
         let text = String::from_utf8(page.bytes).unwrap();
         assert!(text.contains(code.name()) && text.contains(&code.title()), "{}: {text}", code.name());
     }
-    nobody.get("/problems/nothing").await.expect_problem(404, "NOT_FOUND");
+    anonymous.get("/problems/nothing").await.expect_problem(404, "NOT_FOUND");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn every_response_names_its_request_id(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     let mut ids = Vec::new();
     for path in ["/livez", "/nowhere", "/api/v1/concerts", "/api/v1/points", "/swagger-ui/", "/problems/x"] {
-        let kept = nobody.send(Method::GET, path, &[("X-Request-Id", "order-17.b:3_x")], None).await;
+        let kept = anonymous.send(Method::GET, path, &[("X-Request-Id", "order-17.b:3_x")], None).await;
         assert_eq!(kept.header("x-request-id"), "order-17.b:3_x", "{path}");
         if !kept.status.is_success() {
             assert_eq!(kept.json()["requestId"], "order-17.b:3_x", "{path}");
@@ -196,7 +196,7 @@ async fn every_response_names_its_request_id(_: MySqlPoolOptions, options: MySql
         }
         let long = "x".repeat(129);
         for insane in ["", "two words", "<script>", &long] {
-            let made = nobody.send(Method::GET, path, &[("X-Request-Id", insane)], None).await;
+            let made = anonymous.send(Method::GET, path, &[("X-Request-Id", insane)], None).await;
             let id = made.header("x-request-id").to_owned();
             assert!(!id.is_empty() && id != insane, "{path}: {insane:?} became {id:?}");
             ids.push(id);
@@ -206,7 +206,7 @@ async fn every_response_names_its_request_id(_: MySqlPoolOptions, options: MySql
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), count, "no two are the same");
-    let query = nobody.get("/api/v1/concerts?limit=0").await.expect_problem(422, "VALIDATION_FAILED");
+    let query = anonymous.get("/api/v1/concerts?limit=0").await.expect_problem(422, "VALIDATION_FAILED");
     assert_eq!(query.json()["instance"], "/api/v1/concerts", "without the query");
 }
 
@@ -221,9 +221,9 @@ async fn configured_cors_origins_are_allowed(_: MySqlPoolOptions, options: MySql
     };
     let origins = [("CORS_ALLOWED_ORIGINS", "https://shop.example.org,https://other.example.org")];
     let app = TestApp::start_with(options.clone(), 1, &origins);
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     let path = "/api/v1/bookings";
-    let allowed = nobody.send(Method::OPTIONS, path, &preflight("https://shop.example.org"), None).await.expect(200);
+    let allowed = anonymous.send(Method::OPTIONS, path, &preflight("https://shop.example.org"), None).await.expect(200);
     assert_eq!(allowed.header("access-control-allow-origin"), "https://shop.example.org");
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
         assert!(allowed.header("access-control-allow-methods").contains(method), "{allowed:?}");
@@ -244,23 +244,23 @@ async fn configured_cors_origins_are_allowed(_: MySqlPoolOptions, options: MySql
         assert!(headers.contains(header), "{header}: {headers}");
     }
     let origin = [("Origin", "https://other.example.org")];
-    let answer = nobody.send(Method::GET, "/api/v1/concerts", &origin, None).await.expect(200);
+    let answer = anonymous.send(Method::GET, "/api/v1/concerts", &origin, None).await.expect(200);
     assert_eq!(answer.header("access-control-allow-origin"), "https://other.example.org");
     let exposed = answer.header("access-control-expose-headers").to_lowercase();
     for header in ["etag", "retry-after", "x-request-id", "idempotency-replayed"] {
         assert!(exposed.contains(header), "{header}: {exposed}");
     }
     // A problem is readable by the page as well.
-    let problem = nobody.send(Method::GET, "/api/v1/points", &origin, None).await.expect(401);
+    let problem = anonymous.send(Method::GET, "/api/v1/points", &origin, None).await.expect(401);
     assert_eq!(problem.header("access-control-allow-origin"), "https://other.example.org");
-    let missing = nobody.send(Method::GET, "/nowhere", &origin, None).await.expect(404);
+    let missing = anonymous.send(Method::GET, "/nowhere", &origin, None).await.expect(404);
     assert_eq!(missing.header("access-control-allow-origin"), "https://other.example.org");
-    let stranger = nobody.send(Method::OPTIONS, path, &preflight("https://evil.example.org"), None).await;
+    let stranger = anonymous.send(Method::OPTIONS, path, &preflight("https://evil.example.org"), None).await;
     assert_eq!(stranger.header("access-control-allow-origin"), "");
 
     let closed = TestApp::start(options).anonymous();
     let refused = closed.send(Method::OPTIONS, path, &preflight("https://shop.example.org"), None).await;
-    assert_eq!(refused.header("access-control-allow-origin"), "", "nobody's, unless it is set");
+    assert_eq!(refused.header("access-control-allow-origin"), "", "no origin is allowed unless it is configured");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

@@ -77,7 +77,7 @@ async fn paying_takes_the_price_and_confirms_the_booking(_: MySqlPoolOptions, op
     ] {
         assert_eq!(tables.count(kind).await, 1, "{kind}");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -106,7 +106,7 @@ async fn an_insufficient_balance_changes_neither_points_nor_hold(_: MySqlPoolOpt
         let paid = buyer.pay(&booking, "again").await.expect(201).json();
         assert_eq!(paid["balance"], "0");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// A booking that was paid, one that was given up, one that was refunded: each is offered for payment with an active
@@ -129,7 +129,7 @@ async fn only_a_pending_booking_can_be_paid(_: MySqlPoolOptions, options: MySqlC
     buyer.pay(&paid, "4").await.expect_problem(409, "BOOKING_NOT_PAYABLE");
     assert_eq!(buyer.balance().await, "500000");
     assert_eq!(buyer.get(PAYMENTS).await.expect(200).json()["items"].as_array().unwrap().len(), 1);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -149,7 +149,7 @@ async fn a_hold_cannot_be_paid_from_its_deadline_on(_: MySqlPoolOptions, options
     buyer.pay(&extended, "3").await.expect(201);
     assert_eq!(buyer.booking(&late).await["status"], "EXPIRED");
     assert_eq!(buyer.balance().await, "450000");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// The token was given out 599 seconds ago, for 600; a hold made now can be paid for all of its five minutes.
@@ -163,7 +163,7 @@ async fn a_late_hold_can_be_paid_until_its_own_deadline(_: MySqlPoolOptions, opt
     app.advance(299);
     app.tick().await;
     buyer.pay(&booking, "1").await.expect(201);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -219,7 +219,7 @@ async fn a_refund_returns_the_points_and_shows_in_the_payment(_: MySqlPoolOption
     let next = app.buyer_with_points(&sale, "50000").await;
     let again = hold(&next, &sale, 0).await;
     next.pay(&again, "1").await.expect(201);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// A wallet is filled to its limit behind the server's back: there is no room for the refund.
@@ -265,7 +265,7 @@ async fn payments_are_listed_newest_first_page_by_page(_: MySqlPoolOptions, opti
     assert_eq!((ids(&second), &second["nextCursor"]), (newest_first[3..].to_vec(), &Value::Null));
     let exact = buyer.get(&format!("{PAYMENTS}?limit=4")).await.expect(200).json();
     assert_eq!((exact["items"].as_array().unwrap().len(), &exact["nextCursor"]), (4, &Value::Null));
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -299,7 +299,7 @@ async fn a_free_booking_is_paid_without_points(_: MySqlPoolOptions, options: MyS
         assert_eq!(cancel(&buyer, &booking).await["status"], "REFUNDED");
         assert_eq!(buyer.balance().await, balance);
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -317,5 +317,5 @@ async fn a_queue_token_is_completed_when_its_last_hold_is_paid(_: MySqlPoolOptio
     assert_eq!(token_status(&buyer).await, "ACTIVE");
     buyer.pay(&bookings[2], "2").await.expect(201);
     assert_eq!(token_status(&buyer).await, "COMPLETED");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

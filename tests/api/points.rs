@@ -40,8 +40,8 @@ async fn a_new_user_has_a_zero_balance(_: MySqlPoolOptions, options: MySqlConnec
     for path in [POINTS, TRANSACTIONS] {
         app.anonymous().get(path).await.expect_problem(401, "UNAUTHENTICATED");
     }
-    let nobody = app.anonymous().post_keyed(CHARGES, "k", json!({"amount": "1"})).await;
-    nobody.expect_problem(401, "UNAUTHENTICATED");
+    let anonymous = app.anonymous().post_keyed(CHARGES, "k", json!({"amount": "1"})).await;
+    anonymous.expect_problem(401, "UNAUTHENTICATED");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -75,7 +75,7 @@ async fn a_charge_adds_to_the_balance_and_returns_its_transaction(_: MySqlPoolOp
         json!({"userId": user.user_id(), "balance": "50001", "version": 2, "updatedAt": updated_at})
     );
     assert_eq!(reply.header("etag"), "\"2\"");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -148,7 +148,7 @@ async fn amounts_are_exact_decimals_within_their_limits(_: MySqlPoolOptions, opt
         assert_eq!(pointers(&reply), ["/paymentMethod"], "{text}");
     }
     assert_eq!(tables.checksums().await, before);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -212,7 +212,7 @@ async fn a_conditional_charge_needs_the_version_that_the_balance_has(
     // One of several.
     charge_if(&user, "4", "\"2\",W/\"7\", \"3\"", "10").await.expect(201);
     assert_eq!(user.balance().await, "40");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -244,7 +244,7 @@ async fn concurrent_charges_all_succeed_and_conditional_ones_once(_: MySqlPoolOp
         }
     }
     assert_eq!((done, user.balance().await.as_str()), (1, "1.24"));
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// A wallet is filled to one hundredth below its limit behind the server's back.
@@ -295,7 +295,7 @@ async fn the_ledger_lists_every_change_newest_first(_: MySqlPoolOptions, options
     for item in list["items"].as_array().unwrap() {
         assert_eq!(item["transactionId"].as_str().unwrap().parse::<uuid::Uuid>().unwrap().get_version_num(), 7);
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// The versions of a list's pages, following their cursors; `between` runs after the first page.

@@ -33,7 +33,7 @@ fn active() -> (String, u64) {
     ("ACTIVE".to_owned(), 0)
 }
 
-async fn line(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
+async fn join_in_order(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
     let mut clients = Vec::with_capacity(count);
     for user in app.users(count).await {
         clients.push(sale.join(user).await);
@@ -42,19 +42,19 @@ async fn line(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
 }
 
 /// Many people, who come all at once: in the order of their places.
-async fn crowd(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
+async fn join_concurrently(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
     let joins = app.users(count).await.into_iter().map(|user| async move {
         let body = json!({"concertId": sale.concert_id});
         let joined = user.post("/api/v1/queue/tokens", body).await.expect(201).json();
         (joined["position"].as_u64(), user.with_queue_token(joined["queueToken"].as_str().unwrap()))
     });
-    let mut people = futures::future::join_all(joins).await;
-    people.sort_unstable_by_key(|(position, _)| *position);
-    people.into_iter().map(|(_, client)| client).collect()
+    let mut users = futures::future::join_all(joins).await;
+    users.sort_unstable_by_key(|(position, _)| *position);
+    users.into_iter().map(|(_, client)| client).collect()
 }
 
 /// Seconds until the next poll, as told.
-fn told(place: &Value) -> i64 {
+fn poll_after_seconds(place: &Value) -> i64 {
     place["pollAfterSeconds"].as_i64().unwrap()
 }
 
@@ -63,49 +63,49 @@ async fn an_absent_user_is_passed_over_and_admitted_on_return(_: MySqlPoolOption
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1, "claimSeconds": 3600})).await;
-    let people = line(&app, &sale, 6).await;
+    let users = join_in_order(&app, &sale, 6).await;
     app.tick().await;
-    assert_eq!(place(&people[0]).await, active());
+    assert_eq!(place(&users[0]).await, active());
 
     // The second is away; nobody moves before there is room in the rate.
     app.advance(9);
     app.tick().await;
-    assert_eq!(place(&people[2]).await, waiting(2), "it isn't the second one's turn yet");
+    assert_eq!(place(&users[2]).await, waiting(2), "it isn't the second one's turn yet");
     app.advance(1);
     app.tick().await;
-    assert_eq!(place(&app.at_instance(&people[2], 1)).await, active());
-    for person in [&people[3], &people[4]] {
+    assert_eq!(place(&app.at_instance(&users[2], 1)).await, active());
+    for person in [&users[3], &users[4]] {
         poll(person).await;
     }
 
     // Back at the very end of the window: first in line, before those who never left.
     app.advance(9);
-    assert_eq!(place(&people[1]).await, waiting(1), "the place is kept");
-    assert_eq!(place(&people[3]).await, waiting(1));
+    assert_eq!(place(&users[1]).await, waiting(1), "the place is kept");
+    assert_eq!(place(&users[3]).await, waiting(1));
     app.advance(1);
     app.tick().await;
-    assert_eq!(place(&people[1]).await, active());
-    assert_eq!(place(&people[3]).await, waiting(1));
-    assert_eq!(place(&people[4]).await, waiting(2));
+    assert_eq!(place(&users[1]).await, active());
+    assert_eq!(place(&users[3]).await, waiting(1));
+    assert_eq!(place(&users[4]).await, waiting(2));
 
     // Everybody is away: nobody is admitted, and who comes back is admitted at the next tick.
     app.advance(100);
     app.tick().await;
     app.tick().await;
-    assert_eq!(place(&people[5]).await, waiting(1));
-    assert_eq!(place(&people[4]).await, waiting(1));
+    assert_eq!(place(&users[5]).await, waiting(1));
+    assert_eq!(place(&users[4]).await, waiting(1));
     let newcomer = app.user().await;
     let newcomer = sale.join(newcomer).await;
     app.tick().await;
-    assert_eq!(place(&people[4]).await, active(), "the fifth before the sixth, and both before who is new");
-    for (person, expected) in [(&people[3], waiting(1)), (&people[5], waiting(1)), (&newcomer, waiting(1))] {
+    assert_eq!(place(&users[4]).await, active(), "the fifth before the sixth, and both before who is new");
+    for (person, expected) in [(&users[3], waiting(1)), (&users[5], waiting(1)), (&newcomer, waiting(1))] {
         assert_eq!(place(person).await, expected);
     }
     app.advance(10);
     poll(&newcomer).await;
     app.tick().await;
     assert_eq!(place(&newcomer).await, active(), "those before have gone again");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -127,7 +127,8 @@ async fn a_user_is_absent_after_exactly_three_intervals_without_a_poll(
             app.advance(1);
             last = poll(&user).await;
         }
-        app.clock.advance(TimeDelta::seconds(3 * told(&last)) - TimeDelta::milliseconds(i64::from(!late)));
+        app.clock
+            .advance(TimeDelta::seconds(3 * poll_after_seconds(&last)) - TimeDelta::milliseconds(i64::from(!late)));
         sale.set_queue(&app, settings("QUEUE")).await;
         app.tick().await;
         let expected = if late { waiting(1) } else { active() };
@@ -140,20 +141,20 @@ async fn an_open_sale_passes_over_absent_users(_: MySqlPoolOptions, options: MyS
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "OPEN", "maxActive": 2})).await;
-    let people = line(&app, &sale, 5).await;
-    assert_eq!(place(&people[1]).await, active());
+    let users = join_in_order(&app, &sale, 5).await;
+    assert_eq!(place(&users[1]).await, active());
     app.advance(200);
-    assert_eq!(place(&people[4]).await, waiting(3));
-    people[0].delete(CURRENT).await.expect(204);
+    assert_eq!(place(&users[4]).await, waiting(3));
+    users[0].delete(CURRENT).await.expect(204);
     app.tick().await;
-    assert_eq!(place(&people[4]).await, active());
-    people[1].delete(CURRENT).await.expect(204);
+    assert_eq!(place(&users[4]).await, active());
+    users[1].delete(CURRENT).await.expect(204);
     let newcomer = app.user().await;
     assert_eq!(place(&sale.join(newcomer).await).await, active(), "those who are away don't fill the house");
-    for person in &people[2..4] {
+    for person in &users[2..4] {
         assert_eq!(place(person).await, waiting(1));
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// A stream notes that its reader is there whenever a poll would be due, in real time.
@@ -162,13 +163,13 @@ async fn an_open_stream_counts_as_presence(_: MySqlPoolOptions, options: MySqlCo
     let app = TestApp::start_two(options.clone());
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
-    let people = line(&app, &sale, 4).await;
+    let users = join_in_order(&app, &sale, 4).await;
     app.tick().await;
-    assert_eq!(place(&people[0]).await, active());
+    assert_eq!(place(&users[0]).await, active());
     let mut streams = Vec::new();
     for index in [1, 2] {
-        let mut events = app.at_instance(&people[index], index - 1).follow(EVENTS, &[]).await;
-        assert_eq!(events.told().await, ("WAITING".to_owned(), Some(index as u64)));
+        let mut events = app.at_instance(&users[index], index - 1).open_stream(EVENTS, &[]).await;
+        assert_eq!(events.next_status().await, ("WAITING".to_owned(), Some(index as u64)));
         streams.push(events);
     }
 
@@ -183,10 +184,10 @@ async fn an_open_stream_counts_as_presence(_: MySqlPoolOptions, options: MySqlCo
                 .await;
     }
     app.tick().await;
-    assert_eq!(streams[0].told().await, ("ACTIVE".to_owned(), Some(0)));
-    assert_eq!(streams[1].told().await, ("WAITING".to_owned(), Some(1)));
-    assert_eq!(place(&people[3]).await, waiting(2), "the fourth is behind them");
-    app.assert_sound().await;
+    assert_eq!(streams[0].next_status().await, ("ACTIVE".to_owned(), Some(0)));
+    assert_eq!(streams[1].next_status().await, ("WAITING".to_owned(), Some(1)));
+    assert_eq!(place(&users[3]).await, waiting(2), "the fourth is behind them");
+    app.assert_invariants_hold().await;
 }
 
 /// Behind a line that is too long to be watched, nobody knows who is there: no newcomer goes before it.
@@ -196,18 +197,18 @@ async fn an_open_sale_keeps_the_order_beyond_the_lookahead(_: MySqlPoolOptions, 
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "PAUSED", "admitCount": 1, "maxActive": 2})).await;
     // A thousand places from the head people are watched.
-    let people = crowd(&app, &sale, 1_002).await;
+    let users = join_concurrently(&app, &sale, 1_002).await;
     app.advance(600);
-    assert_eq!(place(&people[1_001]).await, waiting(1_002));
+    assert_eq!(place(&users[1_001]).await, waiting(1_002));
     sale.set_queue(&app, json!({"mode": "OPEN", "maxActive": 2, "activeSeconds": 86400})).await;
     let newcomer = sale.join(app.user().await).await;
     assert_eq!(place(&newcomer).await, waiting(1_003), "the last but one may be there as well");
     app.tick().await;
     assert_eq!(place(&newcomer).await.0, "ACTIVE", "all the others were away as far as anybody knew");
-    assert_eq!(place(&people[1_001]).await, waiting(1));
+    assert_eq!(place(&users[1_001]).await, waiting(1));
     app.tick().await;
-    assert_eq!(place(&people[1_001]).await, active());
-    app.assert_sound().await;
+    assert_eq!(place(&users[1_001]).await, active());
+    app.assert_invariants_hold().await;
 }
 
 /// Two thousand people, of whom every other one never asks again; the others ask as they are told.
@@ -219,7 +220,7 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
     let sale = app.sale(1, 1).await;
     let paused = json!({"mode": "PAUSED"});
     sale.set_queue(&app, paused).await;
-    let people = crowd(&app, &sale, 2_000).await;
+    let users = join_concurrently(&app, &sale, 2_000).await;
     // Long enough for those who don't ask again to count as gone.
     app.advance(60);
     let start = app.now();
@@ -236,7 +237,7 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
             polls += asking.len();
             let replies = futures::future::join_all(asking.iter().map(|index| {
                 let instance = (*index / 2 + polls) % 2;
-                let client = app.at_instance(&people[*index], instance);
+                let client = app.at_instance(&users[*index], instance);
                 async move { poll(&client).await }
             }))
             .await;
@@ -248,7 +249,7 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
                     let p90 = place["estimatedWait"]["p90Seconds"].as_i64().unwrap();
                     assert!(place["estimatedWait"]["p50Seconds"].as_i64().unwrap() <= p90);
                     told_p90.entry(index).or_insert(p90);
-                    due.entry(now + told(&place)).or_default().push(index);
+                    due.entry(now + poll_after_seconds(&place)).or_default().push(index);
                 } else {
                     assert_eq!(place["status"], "ACTIVE", "{place}");
                 }
@@ -268,7 +269,7 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
     .fetch_all(&tables.pool)
     .await
     .unwrap();
-    let indices: HashMap<_, _> = people.iter().enumerate().map(|(index, client)| (client.user_id(), index)).collect();
+    let indices: HashMap<_, _> = users.iter().enumerate().map(|(index, client)| (client.user_id(), index)).collect();
     let mut per_window = BTreeMap::<i64, (usize, usize)>::new();
     let mut last = 0;
     for (user_id, admitted_at) in &rows {
@@ -287,7 +288,7 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
     let stayed: usize = per_window.values().map(|(_, stayed)| stayed).sum();
     let configured = RATE * 6 * MINUTES;
     println!("{stayed} of those who stay in {MINUTES} minutes; the rate allows {configured}");
-    println!("{in_time} of {stayed} within the p90 that they were told first");
+    println!("{in_time} of {stayed} within the p90 of their first estimate");
     assert!(10 * stayed >= 9 * configured, "{stayed} of {configured}");
     assert!(10 * in_time >= 9 * stayed, "{in_time} of {stayed}");
     // No window that begins or ends with an admission holds more than the rate.
@@ -299,7 +300,7 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
     assert_eq!(usize::try_from(recorded).unwrap(), rows.len());
 
     // Some of those who went away come back.
-    let back: Vec<_> = people.iter().skip(401).step_by(2).take(10).collect();
+    let back: Vec<_> = users.iter().skip(401).step_by(2).take(10).collect();
     for client in &back {
         assert_eq!(place(client).await, waiting(1));
     }
@@ -312,5 +313,5 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
     for client in &back {
         assert_eq!(place(client).await, active());
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

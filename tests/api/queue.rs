@@ -119,7 +119,7 @@ async fn a_token_shows_its_times_and_its_estimated_wait(_: MySqlPoolOptions, opt
 
     sale.set_queue(&app, json!({"mode": "PAUSED"})).await;
     let paused = poll(&clients[4]).await;
-    assert!(paused["estimatedWait"]["p50Seconds"].is_null(), "nobody knows how long a pause takes: {paused}");
+    assert!(paused["estimatedWait"]["p50Seconds"].is_null(), "a pause has no estimate: {paused}");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -147,7 +147,7 @@ async fn a_position_counts_the_tokens_ahead_and_never_grows(_: MySqlPoolOptions,
             }
         }
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -178,7 +178,7 @@ async fn every_sliding_window_admits_exactly_the_configured_count(_: MySqlPoolOp
         let expected = if (index as u64) < total { "ACTIVE" } else { "WAITING" };
         assert_eq!(status(client).await, expected, "first come, first served: number {index} of {total}");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -204,7 +204,7 @@ async fn active_tokens_never_exceed_max_active(_: MySqlPoolOptions, options: MyS
         tokio::join!(tick_both(&app), async { leave(&one).await }, async { leave(&two).await });
         assert!(live(&admin, &sale, "active").await <= 3, "round {round}");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -234,7 +234,7 @@ async fn admission_limits_hold_through_every_change_of_settings(_: MySqlPoolOpti
     assert_eq!(active_after_tick().await, 12, "six more by the rate, five by the room");
     set("PAUSED", 100, 100).await;
     app.advance(10);
-    assert_eq!(active_after_tick().await, 12, "nobody is admitted in a pause");
+    assert_eq!(active_after_tick().await, 12, "a paused queue admits no token");
     assert_eq!(status(&clients[11]).await, "ACTIVE", "the active stay");
     set("OPEN", 1, 15).await;
     assert_eq!(active_after_tick().await, 15, "only the room counts");
@@ -246,10 +246,10 @@ async fn admission_limits_hold_through_every_change_of_settings(_: MySqlPoolOpti
     assert_eq!(active_after_tick().await, 17);
     set("QUEUE", 2, 10).await;
     app.advance(10);
-    assert_eq!(active_after_tick().await, 17, "nobody is sent away, nobody is let in");
+    assert_eq!(active_after_tick().await, 17, "active tokens stay, and no token is admitted");
     assert_eq!(status(&clients[16]).await, "ACTIVE");
     assert_eq!(position(&clients[17]).await, 1);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -303,7 +303,7 @@ async fn an_unclaimed_admission_goes_to_the_next_token(_: MySqlPoolOptions, opti
     assert_eq!(status(&clients[2]).await, "ACTIVE", "it was used, not polled");
     app.advance(1);
     assert_eq!(status(&clients[2]).await, "EXPIRED");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -329,7 +329,7 @@ async fn paying_the_last_hold_completes_the_token_and_frees_its_slot(
     buyer.hold(sale.performance_id, &sale.seats[2..]).await.expect_problem(403, "QUEUE_TOKEN_EXPIRED");
     app.tick().await;
     assert_eq!(status(&clients[1]).await, "ACTIVE");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -364,8 +364,8 @@ async fn leaving_releases_place_slot_and_holds_at_once(_: MySqlPoolOptions, opti
     app.tick().await;
     clients[2].hold(sale.performance_id, &sale.seats).await.expect(201);
     leave(buyer).await;
-    assert_eq!(sale.available(buyer).await, 0, "leaving again touches nobody");
-    app.assert_sound().await;
+    assert_eq!(sale.available(buyer).await, 0, "leaving again changes nothing");
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -407,7 +407,7 @@ async fn a_hold_can_be_paid_after_its_tokens_own_time(_: MySqlPoolOptions, optio
     app.advance(120);
     app.tick().await;
     extender.pay(&extended, "even-later").await.expect(201);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -486,7 +486,7 @@ async fn before_the_opening_every_token_is_scheduled_in_any_mode(_: MySqlPoolOpt
             "{mode}: {newcomer}"
         );
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -541,7 +541,7 @@ async fn after_an_ended_token_there_is_a_new_one_with_a_new_place(_: MySqlPoolOp
     poll_all(&clients[2..]).await;
     app.tick().await;
     assert_eq!(status(&clients[2]).await, "ACTIVE");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -620,7 +620,7 @@ async fn forged_and_foreign_queue_tokens_are_unknown(_: MySqlPoolOptions, option
     }
     let alone = app.anonymous().with_queue_token(text);
     assert_eq!(position(&alone).await, 2, "the token alone is enough to ask");
-    assert_eq!((position(&line[0]).await, position(&line[1]).await), (1, 2), "nobody was moved");
+    assert_eq!((position(&line[0]).await, position(&line[1]).await), (1, 2), "no place was moved");
 
     // Well signed, and naming what isn't there: nobody's place.
     let elsewhere = QueueTokenId::new(ConcertId(999_999), 1).unwrap();

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 
-use crate::support::{Client, Die, Sale, TestApp, race};
+use crate::support::{Client, Sale, SeededRandom, TestApp, race};
 
 const TOKENS: &str = "/api/v1/queue/tokens";
 const CURRENT: &str = "/api/v1/queue/tokens/current";
@@ -66,44 +66,45 @@ impl Person {
 }
 
 /// Settings that chance chooses: small, so that every bound is met.
-fn settings(die: &mut Die) -> Value {
-    let mode = ["QUEUE", "QUEUE", "OPEN", "PAUSED"][die.roll(4)];
-    let (interval, claim, life) = ([1, 3, 10][die.roll(3)], [4, 3_600][die.roll(2)], [30, 86_400][die.roll(2)]);
+fn settings(random: &mut SeededRandom) -> Value {
+    let mode = ["QUEUE", "QUEUE", "OPEN", "PAUSED"][random.below(4)];
+    let (interval, claim, life) =
+        ([1, 3, 10][random.below(3)], [4, 3_600][random.below(2)], [30, 86_400][random.below(2)]);
     json!({
-        "mode": mode, "admitCount": 1 + die.roll(4), "admitIntervalSeconds": interval, "maxActive": 1 + die.roll(6),
+        "mode": mode, "admitCount": 1 + random.below(4), "admitIntervalSeconds": interval, "maxActive": 1 + random.below(6),
         "claimSeconds": claim, "activeSeconds": life,
     })
 }
 
 async fn a_walk(app: &TestApp, seed: u64) {
-    let mut die = Die::new(seed);
+    let mut random = SeededRandom::new(seed);
     let sale = app.sale(1, 1).await;
     sale.set_queue(app, json!({"mode": "PAUSED"})).await;
-    let mut users = app.users(60).await;
-    let (mut people, mut gone): (Vec<Person>, Vec<Person>) = (Vec::new(), Vec::new());
+    let mut clients = app.users(60).await;
+    let (mut users, mut gone): (Vec<Person>, Vec<Person>) = (Vec::new(), Vec::new());
     for step in 0..150 {
-        let instance = die.roll(2);
-        match die.roll(10) {
+        let instance = random.below(2);
+        match random.below(10) {
             0 | 1 => {
-                if let Some(user) = users.pop() {
-                    people.push(Person::join(&sale, &app.at_instance(&user, instance)).await);
+                if let Some(client) = clients.pop() {
+                    users.push(Person::join(&sale, &app.at_instance(&client, instance)).await);
                 }
             }
-            2 if !people.is_empty() => {
-                let mut person = people.swap_remove(die.roll(people.len()));
+            2 if !users.is_empty() => {
+                let mut person = users.swap_remove(random.below(users.len()));
                 // At the slower server, where nobody is over who isn't over elsewhere.
                 person.leave(app, 0).await;
                 // Whoever left or was too late comes again, and stands at the end.
-                if die.roll(2) == 0 {
+                if random.below(2) == 0 {
                     let again = Person::join(&sale, &app.at_instance(&person.client, 0)).await;
                     assert_ne!(again.client.queue_token(), person.client.queue_token(), "no token lives again");
-                    people.push(again);
+                    users.push(again);
                 }
                 gone.push(person);
             }
-            3 => sale.set_queue(app, settings(&mut die)).await,
+            3 => sale.set_queue(app, settings(&mut random)).await,
             4 | 5 => {
-                let millis = i64::try_from(die.roll(6_000)).unwrap();
+                let millis = i64::try_from(random.below(6_000)).unwrap();
                 app.clock.advance(TimeDelta::milliseconds(millis));
             }
             6 | 7 => {
@@ -113,19 +114,19 @@ async fn a_walk(app: &TestApp, seed: u64) {
                 }
             }
             _ => {
-                for person in people.iter_mut().chain(&mut gone) {
+                for person in users.iter_mut().chain(&mut gone) {
                     // Each now and then: some of them are away at any time.
-                    if die.roll(3) > 0 {
-                        person.poll(app, die.roll(2)).await;
+                    if random.below(3) > 0 {
+                        person.poll(app, random.below(2)).await;
                     }
                 }
             }
         }
         if step % 25 == 24 {
-            app.assert_sound().await;
+            app.assert_invariants_hold().await;
         }
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -142,24 +143,24 @@ async fn servers_whose_clocks_differ_keep_rate_and_order(_: MySqlPoolOptions, op
     let app = TestApp::start_skewed(options.clone(), &[0, SKEW], &[]);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"admitCount": 2, "admitIntervalSeconds": 5, "claimSeconds": 3600})).await;
-    let users = app.users(16).await;
-    let mut people = Vec::new();
-    for user in &users {
-        people.push(Person::join(&sale, user).await);
+    let clients = app.users(16).await;
+    let mut users = Vec::new();
+    for client in &clients {
+        users.push(Person::join(&sale, client).await);
     }
-    let mut die = Die::new(7);
+    let mut random = SeededRandom::new(7);
     let mut admitted = 0;
     for _ in 0..60 {
-        app.clock.advance(TimeDelta::milliseconds(i64::try_from(die.roll(1_500)).unwrap()));
-        for person in &mut people {
-            person.poll(&app, die.roll(2)).await;
+        app.clock.advance(TimeDelta::milliseconds(i64::try_from(random.below(1_500)).unwrap()));
+        for person in &mut users {
+            person.poll(&app, random.below(2)).await;
         }
-        app.instances[die.roll(2)].shared.queue.admit_due().await.unwrap();
-        for person in &mut people {
-            person.poll(&app, die.roll(2)).await;
+        app.instances[random.below(2)].shared.queue.admit_due().await.unwrap();
+        for person in &mut users {
+            person.poll(&app, random.below(2)).await;
         }
-        let active = people.iter().take_while(|person| person.status == "ACTIVE").count();
-        assert!(people[active..].iter().all(|person| person.status == "WAITING"), "somebody was overtaken");
+        let active = users.iter().take_while(|person| person.status == "ACTIVE").count();
+        assert!(users[active..].iter().all(|person| person.status == "WAITING"), "somebody was overtaken");
         admitted = active;
     }
     assert_eq!(admitted, 16, "the rate was used");
@@ -172,7 +173,7 @@ async fn servers_whose_clocks_differ_keep_rate_and_order(_: MySqlPoolOptions, op
     .await
     .unwrap();
     assert_eq!(widest, 2, "in any five seconds");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// The claim's deadline, to the millisecond, on a server that agrees about the time.
@@ -184,25 +185,25 @@ async fn an_admission_can_be_claimed_until_its_deadline_and_not_at_it(
     let app = TestApp::start_two(options);
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"claimSeconds": 5, "activeSeconds": 20})).await;
-    let users = app.users(2).await;
-    let mut people = [Person::join(&sale, &users[0]).await, Person::join(&sale, &users[1]).await];
+    let clients = app.users(2).await;
+    let mut users = [Person::join(&sale, &clients[0]).await, Person::join(&sale, &clients[1]).await];
     app.tick().await;
     app.clock.advance(TimeDelta::milliseconds(4_999));
-    people[0].poll(&app, 1).await;
-    assert_eq!(people[0].status, "ACTIVE");
+    users[0].poll(&app, 1).await;
+    assert_eq!(users[0].status, "ACTIVE");
     app.clock.advance(TimeDelta::milliseconds(1));
-    people[1].poll(&app, 0).await;
-    assert_eq!(people[1].status, "EXPIRED", "before any tick has written it");
+    users[1].poll(&app, 0).await;
+    assert_eq!(users[1].status, "EXPIRED", "before any tick has written it");
     app.tick().await;
     for (millis, expected) in [(14_999, "ACTIVE"), (1, "EXPIRED")] {
         app.clock.advance(TimeDelta::milliseconds(millis));
-        people[0].poll(&app, 0).await;
-        assert_eq!(people[0].status, expected, "the whole life counts from the admission");
+        users[0].poll(&app, 0).await;
+        assert_eq!(users[0].status, expected, "the whole life counts from the admission");
     }
-    people[1].poll(&app, 1).await;
+    users[1].poll(&app, 1).await;
     let seats = format!("/api/v1/performances/{}/seats", sale.performance_id);
-    for person in &people {
+    for person in &users {
         person.client.send(Method::GET, &seats, &[], None).await.expect_problem(403, "QUEUE_TOKEN_EXPIRED");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

@@ -74,19 +74,19 @@ async fn only_a_trusted_proxy_sets_the_client_address(_: MySqlPoolOptions, optio
 async fn logins_and_refreshes_are_limited_per_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings = [("RATE_LIMIT_LOGINS_PER_ADDRESS", "2"), ("RATE_LIMIT_REFRESHES_PER_ADDRESS", "1")];
     let app = TestApp::start_with(options, 1, &settings);
-    let nobody = app.anonymous();
-    nobody.post("/api/v1/users", account(1)).await.expect(201);
+    let anonymous = app.anonymous();
+    anonymous.post("/api/v1/users", account(1)).await.expect(201);
     let login = json!({"email": "jin1@example.org", "password": PASSWORD});
-    let tokens = nobody.post("/api/v1/auth/login", login.clone()).await.expect(200);
+    let tokens = anonymous.post("/api/v1/auth/login", login.clone()).await.expect(200);
     // Whatever else is wrong with it: it is counted before it is read.
-    nobody.post("/api/v1/auth/login", json!({})).await.expect_problem(422, "VALIDATION_FAILED");
-    nobody.post("/api/v1/auth/login", login).await.expect_problem(429, "RATE_LIMITED");
-    nobody.post("/api/v1/auth/login", json!({})).await.expect_problem(429, "RATE_LIMITED");
+    anonymous.post("/api/v1/auth/login", json!({})).await.expect_problem(422, "VALIDATION_FAILED");
+    anonymous.post("/api/v1/auth/login", login).await.expect_problem(429, "RATE_LIMITED");
+    anonymous.post("/api/v1/auth/login", json!({})).await.expect_problem(429, "RATE_LIMITED");
     let refresh = json!({"refreshToken": tokens.text("refreshToken")});
-    nobody.post("/api/v1/auth/refresh", refresh.clone()).await.expect(200);
+    anonymous.post("/api/v1/auth/refresh", refresh.clone()).await.expect(200);
     // The limit comes first: the token isn't looked at, so its login doesn't end for having been used twice.
-    nobody.post("/api/v1/auth/refresh", refresh).await.expect_problem(429, "RATE_LIMITED");
-    let user = nobody.with_token(tokens.text("accessToken"), uuid::Uuid::nil());
+    anonymous.post("/api/v1/auth/refresh", refresh).await.expect_problem(429, "RATE_LIMITED");
+    let user = anonymous.with_token(tokens.text("accessToken"), uuid::Uuid::nil());
     user.get("/api/v1/users/me").await.expect(200);
 }
 
@@ -139,8 +139,8 @@ async fn a_rate_limited_hold_succeeds_later_with_the_same_key(_: MySqlPoolOption
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn failed_logins_are_limited_per_account(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT", "2")]);
-    let nobody = app.anonymous();
-    nobody.post("/api/v1/users", account(1)).await.expect(201);
+    let anonymous = app.anonymous();
+    anonymous.post("/api/v1/users", account(1)).await.expect(201);
     let log_in = |email: &'static str, password: &'static str, address: &'static str| {
         let (app, body) = (&app, json!({"email": email, "password": password}));
         async move { post_from(app, address, "/api/v1/auth/login", &[], &body).await }
@@ -180,7 +180,7 @@ async fn concurrent_failed_logins_are_all_counted(_: MySqlPoolOptions, options: 
 async fn a_new_password_resets_failed_logins(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = crate::support::Tables::of(&options).await;
     let app = TestApp::start_with(options, 2, &[("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT", "1")]);
-    let servers = app.everywhere(&app.anonymous());
+    let servers = app.on_every_server(&app.anonymous());
     for number in [1, 2] {
         servers[0].post("/api/v1/users", account(number)).await.expect(201);
     }
@@ -223,8 +223,8 @@ async fn the_defaults_allow_a_thousand_concurrent_requests_of_a_user(
         reply.expect(200);
     }
     // What is wrong with them is found after they are counted, and before anything is hashed.
-    let nobody = app.anonymous();
-    for reply in futures::future::join_all((0..3_000).map(|_| nobody.post("/api/v1/users", json!({})))).await {
+    let anonymous = app.anonymous();
+    for reply in futures::future::join_all((0..3_000).map(|_| anonymous.post("/api/v1/users", json!({})))).await {
         reply.expect_problem(422, "VALIDATION_FAILED");
     }
 }
@@ -249,8 +249,8 @@ async fn headers_that_are_too_large_are_refused(_: MySqlPoolOptions, options: My
     let app = TestApp::start(options);
     let text = "x".repeat(64 * 1024);
     let get = |text| {
-        let nobody = app.anonymous();
-        async move { nobody.send(axum::http::Method::GET, "/api/v1/concerts", &[("X-Note", text)], None).await }
+        let anonymous = app.anonymous();
+        async move { anonymous.send(axum::http::Method::GET, "/api/v1/concerts", &[("X-Note", text)], None).await }
     };
     get(&text).await.expect_problem(431, "HEADERS_TOO_LARGE");
     get(&text[..16 * 1024]).await.expect(200);

@@ -22,13 +22,13 @@ fn path(sale: &Sale) -> String {
 }
 
 async fn open(client: &Client, sale: &Sale, headers: &[(&str, &str)]) -> Events {
-    let events = client.follow(&path(sale), headers).await;
+    let events = client.open_stream(&path(sale), headers).await;
     assert_eq!(events.status, 200);
     events
 }
 
 /// A stream from the beginning, its snapshot read.
-async fn follow(client: &Client, sale: &Sale) -> (Events, StreamEvent) {
+async fn open_stream(client: &Client, sale: &Sale) -> (Events, StreamEvent) {
     let mut events = open(client, sale, &[]).await;
     let snapshot = next(&mut events).await;
     assert_eq!(snapshot.name, "snapshot");
@@ -103,7 +103,7 @@ async fn every_change_reaches_the_streams_of_every_server(_: MySqlPoolOptions, o
     let mut streams = Vec::new();
     for instance in 0..2 {
         let viewer = app.at_instance(&app.buyer(&sale).await, instance);
-        streams.push(follow(&viewer, &sale).await.0);
+        streams.push(open_stream(&viewer, &sale).await.0);
     }
     let mut last = [String::new(), String::new()];
     let mut tell = async |after: &str, seats: &[u64], status: &str| {
@@ -150,7 +150,7 @@ async fn a_reconnecting_client_gets_the_missed_changes(_: MySqlPoolOptions, opti
     let app = TestApp::start(options);
     let sale = app.sale(1, 4).await;
     let (buyer, viewer) = (app.buyer(&sale).await, app.buyer(&sale).await);
-    let (mut events, snapshot) = follow(&viewer, &sale).await;
+    let (mut events, snapshot) = open_stream(&viewer, &sale).await;
     let mut bookings = Vec::new();
     let mut ids = vec![snapshot.id.unwrap()];
     for seat in &sale.seats[..3] {
@@ -182,7 +182,7 @@ async fn reconnecting_to_another_server_gives_the_current_map(_: MySqlPoolOption
     let app = TestApp::start_skewed(options, &[0, 3], &[]);
     let sale = app.sale(1, 4).await;
     let (buyer, viewer) = (app.buyer(&sale).await, app.buyer(&sale).await);
-    let (mut events, snapshot) = follow(&app.at_instance(&viewer, 1), &sale).await;
+    let (mut events, snapshot) = open_stream(&app.at_instance(&viewer, 1), &sale).await;
     let mut seen = statuses(&snapshot);
     let mut id = snapshot.id.unwrap();
     for (round, seat) in sale.seats.iter().enumerate() {
@@ -230,7 +230,7 @@ async fn a_lagging_client_catches_up(_: MySqlPoolOptions, options: MySqlConnectO
     let app = TestApp::start(options);
     let sale = app.sale(1, 3).await;
     let (buyer, viewer) = (app.buyer(&sale).await, app.buyer(&sale).await);
-    let (mut slow, snapshot) = follow(&viewer, &sale).await;
+    let (mut slow, snapshot) = open_stream(&viewer, &sale).await;
     let mut seen = statuses(&snapshot);
     // Whoever asks for the map lets those who follow know of it.
     let look = async || assert!(buyer.get(&map_path(&sale)).await.expect(200).bytes.len() > 100);
@@ -242,7 +242,7 @@ async fn a_lagging_client_catches_up(_: MySqlPoolOptions, options: MySqlConnectO
             look().await;
         }
     }
-    let map = follow(&viewer, &sale).await.1;
+    let map = open_stream(&viewer, &sale).await.1;
     let mut told = 0;
     loop {
         let event = next(&mut slow).await;
@@ -263,10 +263,10 @@ async fn a_stream_ends_with_its_token(_: MySqlPoolOptions, options: MySqlConnect
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "OPEN", "activeSeconds": 3_600})).await;
     let (stays, leaves, logs_out) = (app.buyer(&sale).await, app.buyer(&sale).await, app.buyer(&sale).await);
-    let (mut kept, _) = follow(&stays, &sale).await;
+    let (mut kept, _) = open_stream(&stays, &sale).await;
     let mut ended = Vec::new();
     for client in [&leaves, &logs_out] {
-        ended.push(follow(&app.at_instance(client, 0), &sale).await.0);
+        ended.push(open_stream(&app.at_instance(client, 0), &sale).await.0);
     }
     // On the other server.
     app.at_instance(&leaves, 1).delete("/api/v1/queue/tokens/current").await.expect(204);
@@ -303,7 +303,7 @@ async fn a_stopping_server_does_not_wait_for_seat_streams(_: MySqlPoolOptions, o
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     let viewer = app.buyer(&sale).await;
-    let mut streams = [follow(&viewer, &sale).await.0, follow(&viewer, &sale).await.0];
+    let mut streams = [open_stream(&viewer, &sale).await.0, open_stream(&viewer, &sale).await.0];
     app.instances[0].shared.draining.cancel();
     for events in &mut streams {
         assert!(events.next_event().await.is_none());
@@ -318,7 +318,7 @@ async fn many_clients_get_the_same_changes(_: MySqlPoolOptions, options: MySqlCo
     let app = TestApp::start_with(options, 1, &unbounded);
     let sale = app.sale(10, 10).await;
     let (viewer, buyer) = (app.buyer(&sale).await, app.buyer(&sale).await);
-    let mut streams = join_all((0..1_000).map(|_| follow(&viewer, &sale))).await;
+    let mut streams = join_all((0..1_000).map(|_| open_stream(&viewer, &sale))).await;
     hold(&buyer, &sale, &sale.seats[40..42]).await;
     for (events, _) in &mut streams {
         assert_eq!(changed(events).await, all(&sale.seats[40..42], "HELD"));

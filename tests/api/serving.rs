@@ -5,14 +5,14 @@ use std::sync::Arc;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use tokio::net::TcpStream;
 
-use crate::support::{Connection, serving};
+use crate::support::{Connection, with_server};
 
 const GET: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// First it only says so, and serves on; then it takes nobody new, but answers what it had begun to.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_server_announces_its_stop_and_loses_no_request(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[], |address, stages| async move {
+    with_server(options, &[], |address, stages| async move {
         let mut kept = Connection::open(address).await;
         kept.send(GET).await;
         assert!(!kept.answer().await.0.contains("connection: close"));
@@ -55,7 +55,7 @@ async fn a_server_announces_its_stop_and_loses_no_request(_: MySqlPoolOptions, o
 /// The rest of the body never comes.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_request_that_outlasts_the_grace_time_is_dropped(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[("SHUTDOWN_GRACE_SECONDS", "1")], |address, stages| async move {
+    with_server(options, &[("SHUTDOWN_GRACE_SECONDS", "1")], |address, stages| async move {
         let mut begun = Connection::open(address).await;
         begun.send("POST /api/v1/users HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n").await;
         begun.send("Content-Type: application/json\r\n\r\n").await;
@@ -68,7 +68,7 @@ async fn a_request_that_outlasts_the_grace_time_is_dropped(_: MySqlPoolOptions, 
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_connection_without_a_request_is_closed(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[("KEEP_ALIVE_SECONDS", "1")], |address, stages| async move {
+    with_server(options, &[("KEEP_ALIVE_SECONDS", "1")], |address, stages| async move {
         let silent = Connection::open(address).await;
         let mut slow = Connection::open(address).await;
         slow.send("GET /livez HTTP/1.1\r\nHost:").await;
@@ -83,7 +83,7 @@ async fn a_connection_without_a_request_is_closed(_: MySqlPoolOptions, options: 
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_connection_beyond_the_limit_waits_for_another_to_end(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[("MAX_CONNECTIONS", "1")], |address, stages| async move {
+    with_server(options, &[("MAX_CONNECTIONS", "1")], |address, stages| async move {
         // Busy: the rest of its body is still to come.
         let mut first = Connection::open(address).await;
         first.send("POST /api/v1/users HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n").await;
@@ -119,7 +119,7 @@ async fn the_client_address_is_that_of_the_connections_peer(_: MySqlPoolOptions,
         ))
     };
     let (one, other) = (ask("192.0.2.1"), ask("192.0.2.2"));
-    serving(options, &settings, |address, stages| async move {
+    with_server(options, &settings, |address, stages| async move {
         let mut connection = Connection::open(address).await;
         for (request, status) in [(&one, "422"), (&one, "429"), (&other, "422")] {
             connection.send(request).await;
@@ -134,7 +134,7 @@ async fn the_client_address_is_that_of_the_connections_peer(_: MySqlPoolOptions,
 /// The answer doesn't wait for the body's meaning, but it isn't lost either when the body comes late.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_unread_body_does_not_break_the_connection(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    serving(options, &[], |address, stages| async move {
+    with_server(options, &[], |address, stages| async move {
         let mut connection = Connection::open(address).await;
         for _ in 0..3 {
             connection.send("POST /api/v1/bookings HTTP/1.1\r\nHost: x\r\nContent-Length: 4096\r\n\r\n").await;

@@ -8,13 +8,13 @@ use concert_reservation::application::{
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 
-use crate::support::{Client, Reply, Servers, Tables, TestApp, both_ways};
+use crate::support::{Client, Reply, Servers, Tables, TestApp, one_and_two_servers};
 
 const ME: &str = "/api/v1/users/me";
 const PASSWORD: &str = "correct horse battery";
 const DAY: i64 = 86_400;
 
-both_ways!(concurrent_exchanges_of_one_refresh_token_get_one_answer);
+one_and_two_servers!(concurrent_exchanges_of_one_refresh_token_get_one_answer);
 
 async fn sign_up(app: &TestApp, email: &str) {
     let account = json!({"email": email, "password": PASSWORD, "name": "Jin"});
@@ -41,7 +41,7 @@ async fn a_refresh_token_used_again_within_seconds_gets_the_first_answer(
     options: MySqlConnectOptions,
 ) {
     let app = TestApp::start_two(options);
-    let servers = app.everywhere(&app.anonymous());
+    let servers = app.on_every_server(&app.anonymous());
     sign_up(&app, "jin@example.org").await;
     let first = log_in(&app, "jin@example.org").await;
     app.advance(60);
@@ -75,7 +75,7 @@ async fn without_reuse_a_refresh_token_works_once(_: MySqlPoolOptions, options: 
 /// Two clients exchange one token at the same time, on one server or on two: both get the same new tokens.
 async fn concurrent_exchanges_of_one_refresh_token_get_one_answer(servers: Servers) {
     let app = servers.start();
-    let clients = app.everywhere(&app.anonymous());
+    let clients = app.on_every_server(&app.anonymous());
     sign_up(&app, "jin@example.org").await;
     let mut tokens = log_in(&app, "jin@example.org").await;
     for _ in 0..10 {

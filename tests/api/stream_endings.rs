@@ -20,14 +20,15 @@ const QUEUE_EVENTS: &str = "/api/v1/queue/tokens/current/events";
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn follow_seats(client: &Client, sale: &Sale) -> Events {
-    let mut events = client.follow(&format!("/api/v1/performances/{}/seats/events", sale.performance_id), &[]).await;
+    let mut events =
+        client.open_stream(&format!("/api/v1/performances/{}/seats/events", sale.performance_id), &[]).await;
     assert_eq!(events.status, 200);
     assert_eq!(events.next_event().await.expect("a snapshot").name, "snapshot");
     events
 }
 
 async fn follow_token(client: &Client) -> Events {
-    let mut events = client.follow(QUEUE_EVENTS, &[]).await;
+    let mut events = client.open_stream(QUEUE_EVENTS, &[]).await;
     assert_eq!(events.status, 200);
     events.next_event().await.expect("the first event");
     events
@@ -87,7 +88,7 @@ async fn a_finished_stream_is_not_opened_again(_: MySqlPoolOptions, options: MyS
     let app = TestApp::start(options);
     let sale = app.sale(1, 1).await;
     let client = app.buyer(&sale).await;
-    let mut events = client.follow(QUEUE_EVENTS, &[]).await;
+    let mut events = client.open_stream(QUEUE_EVENTS, &[]).await;
     assert_eq!(events.next_event().await.unwrap().data["status"], "ACTIVE");
     assert!(events.has_retry(), "it says when to come back");
     client.delete(CURRENT).await.expect(204);
@@ -99,14 +100,14 @@ async fn a_finished_stream_is_not_opened_again(_: MySqlPoolOptions, options: MyS
     // A client that hasn't received the end gets it, once.
     for last_event_id in [None, Some("17"), Some("")] {
         let headers: Vec<_> = last_event_id.iter().map(|id| ("Last-Event-ID", *id)).collect();
-        let mut events = client.follow(QUEUE_EVENTS, &headers).await;
+        let mut events = client.open_stream(QUEUE_EVENTS, &headers).await;
         assert_eq!(events.status, 200);
         assert_eq!(events.next_event().await.unwrap().data["status"], "LEFT");
         assert!(events.next_event().await.is_none());
     }
     // Of another token it means nothing.
     let other = app.buyer(&sale).await;
-    let mut events = other.follow(QUEUE_EVENTS, &[("Last-Event-ID", &id)]).await;
+    let mut events = other.open_stream(QUEUE_EVENTS, &[("Last-Event-ID", &id)]).await;
     assert_eq!(events.next_event().await.unwrap().data["status"], "ACTIVE");
 }
 

@@ -56,8 +56,8 @@ async fn an_email_address_has_one_account(_: MySqlPoolOptions, options: MySqlCon
     let tables = Tables::of(&options).await;
     let app = TestApp::start(options);
     let newcomer = app.anonymous();
-    let wanted = json!({"email": " Jin@Example.org ", "password": PASSWORD, "name": "  진  "});
-    let made = newcomer.post("/api/v1/users", wanted).await.expect(201);
+    let requested = json!({"email": " Jin@Example.org ", "password": PASSWORD, "name": "  진  "});
+    let made = newcomer.post("/api/v1/users", requested).await.expect(201);
     let user_id = made.text("userId");
     assert_eq!(
         made.json(),
@@ -267,7 +267,7 @@ async fn an_account_with_live_bookings_is_not_deleted(_: MySqlPoolOptions, optio
     holder.delete(ME).await.expect(204);
     payer.post(&format!("/api/v1/bookings/{booking}/cancel"), json!({})).await.expect(200);
     payer.delete(ME).await.expect(204);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -314,7 +314,7 @@ async fn account_deletion_keeps_ledger_rows_and_removes_personal_data(
     assert_ne!(again.text("userId"), made.text("userId"));
     let (_, jin) = log_in(&app, "jin@example.org").await;
     assert_eq!(jin.balance().await, "0");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -374,8 +374,8 @@ async fn only_a_valid_access_token_authenticates(_: MySqlPoolOptions, options: M
     for (method, path) in
         [(Method::GET, ME), (Method::PATCH, ME), (Method::DELETE, ME), (Method::POST, "/api/v1/auth/logout")]
     {
-        let nobody = app.anonymous().send(method.clone(), path, &[], Some(json!({"name": "x"}))).await;
-        assert_eq!(nobody.expect_problem(401, "UNAUTHENTICATED").header("www-authenticate"), "Bearer");
+        let anonymous = app.anonymous().send(method.clone(), path, &[], Some(json!({"name": "x"}))).await;
+        assert_eq!(anonymous.expect_problem(401, "UNAUTHENTICATED").header("www-authenticate"), "Bearer");
         for value in &refused {
             let headers = [("Authorization", value.as_str())];
             // What the body says doesn't matter yet.

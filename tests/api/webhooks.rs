@@ -310,7 +310,7 @@ async fn pending_deliveries_of_a_deleted_webhook_are_parked(_: MySqlPoolOptions,
     assert_eq!(parked[0]["lastError"], "the webhook has ended");
     let event_id = parked[0]["eventId"].as_str().unwrap();
     admin.post(&format!("{EVENTS}/{event_id}/redeliver"), json!({})).await.expect(202);
-    assert_eq!(list(&admin, "status=PARKED").await.len(), 1, "nobody is there for it");
+    assert_eq!(list(&admin, "status=PARKED").await.len(), 1, "it has no receiver");
 }
 
 /// A webhook that was deleted, and one that answered 410.
@@ -332,7 +332,7 @@ async fn undelivered_events_of_an_ended_webhook_are_kept_as_long_as_delivered_on
     clean(&app).await;
     assert_eq!(list(&admin, "status=PARKED").await.len(), 2, "it is seen");
     let backlog = app.ports().database.read().await.unwrap().deliveries().backlog(10).await.unwrap();
-    assert_eq!(backlog.parked, 0, "and alarms nobody");
+    assert_eq!(backlog.parked, 0, "it raises no alert");
 
     app.advance(3_601);
     // Deliveries, then webhooks, then events.
@@ -343,7 +343,7 @@ async fn undelivered_events_of_an_ended_webhook_are_kept_as_long_as_delivered_on
     let events: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM outbox_events").fetch_one(&pool).await.unwrap();
     let webhooks: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM webhooks").fetch_one(&pool).await.unwrap();
     assert_eq!((events, webhooks), (0, 1), "the one that answered 410 is listed until it is deleted");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// The data platform is there, fails, and isn't configured any more.
@@ -374,7 +374,7 @@ async fn parked_events_and_those_of_a_former_platform_are_removed_after_retentio
     without.advance(86_400 * 10);
     clean(&without).await;
     assert_eq!(list(&admin, "").await.len(), 0);
-    without.assert_sound().await;
+    without.assert_invariants_hold().await;
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -413,7 +413,7 @@ async fn misbehaving_receivers_count_as_failures(_: MySqlPoolOptions, options: M
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_receiver_that_hangs_delays_no_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     const CHARGES: usize = 100;
-    let mut hanging = Receiver::behaving(|_| Box::pin(std::future::pending())).await;
+    let mut hanging = Receiver::with_behaviour(|_| Box::pin(std::future::pending())).await;
     let mut receiver = Receiver::start().await;
     let app = TestApp::start_with(options, 1, &[ALLOWED, ("DATA_PLATFORM_URL", &hanging.url)]);
     register(&app.admin().await, &receiver, &["points.charged"]).await;
@@ -531,11 +531,11 @@ async fn delivered_events_are_removed_after_retention(_: MySqlPoolOptions, optio
     let left = list(&admin, "limit=100").await;
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!((&left[0]["type"], &left[0]["status"]), (&json!("payment.completed"), &json!("PARKED")));
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 
     // The booking goes on, and so do its events.
     buyer.get("/api/v1/bookings").await.expect(200);
     relay(&app).await;
     assert_eq!(list(&admin, "limit=100").await.len(), 2);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

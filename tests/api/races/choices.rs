@@ -12,16 +12,18 @@ use concert_reservation::domain::{
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use crate::support::{Client, Die, Reply, Sale, Servers, TestApp, both_ways, race, skewed, tally};
+use crate::support::{
+    Client, Reply, Sale, SeededRandom, Servers, TestApp, one_and_two_servers, race, skewed_clocks, tally,
+};
 
-both_ways!(
+one_and_two_servers!(
     best_available_holds_sell_every_seat,
     each_selection_is_the_best_when_it_is_made,
     concurrent_selections_sell_the_last_seats_once,
     one_user_selects_no_more_seats_than_the_limit,
     a_selected_seat_that_is_taken_is_replaced_by_the_next_best,
 );
-skewed!(best_available_holds_sell_every_seat, concurrent_selections_sell_the_last_seats_once);
+skewed_clocks!(best_available_holds_sell_every_seat, concurrent_selections_sell_the_last_seats_once);
 
 /// Transactions of a few commands each: so there are many, one beside the other.
 const SMALL_BATCHES: &[(&str, &str)] = &[("LANE_BATCH_LIMIT", "3")];
@@ -41,7 +43,7 @@ fn sorted(mut seats: Vec<SeatId>) -> Vec<SeatId> {
     seats
 }
 
-fn wish(quantity: usize) -> BestAvailable {
+fn selection(quantity: usize) -> BestAvailable {
     BestAvailable { quantity: u32::try_from(quantity).unwrap(), grade: None, section: None, max_price: None }
 }
 
@@ -50,7 +52,7 @@ fn wish(quantity: usize) -> BestAvailable {
 async fn best_available_holds_sell_every_seat(servers: Servers) {
     let app = servers.start_with(SMALL_BATCHES);
     let sale = app.sale(6, 20).await;
-    let mut die = Die::new(5);
+    let mut random = SeededRandom::new(5);
     let mut owners = BTreeMap::new();
     let mut take = |replies: &[Reply]| {
         for reply in replies.iter().filter(|reply| reply.status == 201) {
@@ -60,27 +62,28 @@ async fn best_available_holds_sell_every_seat(servers: Servers) {
         }
         owners.len()
     };
-    let wishes: Vec<_> = app.buyers(&sale, 80).await.into_iter().map(|buyer| (buyer, 1 + die.roll(4))).collect();
-    let holds = wishes.iter().cloned().map(|(buyer, quantity)| {
+    let selections: Vec<_> =
+        app.buyers(&sale, 80).await.into_iter().map(|buyer| (buyer, 1 + random.below(4))).collect();
+    let holds = selections.iter().cloned().map(|(buyer, quantity)| {
         let performance_id = sale.performance_id;
-        async move { buyer.hold_best(performance_id, json!({"quantity": quantity})).await }
+        async move { buyer.hold_best_available(performance_id, json!({"quantity": quantity})).await }
     });
     let replies = race(holds).await;
     let sold = take(&replies);
-    assert_in_order(&app, &sale, &wishes, &replies).await;
+    assert_in_order(&app, &sale, &selections, &replies).await;
     let singles = app.buyers(&sale, 120 - sold + 5).await.into_iter().map(|buyer| {
         let performance_id = sale.performance_id;
-        async move { buyer.hold_best(performance_id, json!({"quantity": 1})).await }
+        async move { buyer.hold_best_available(performance_id, json!({"quantity": 1})).await }
     });
     let replies = race(singles).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 409).count(), 5);
     assert_eq!(take(&replies), 120);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// There is an order of these answers in which each is the best choice of what those before it have left.
-async fn assert_in_order(app: &TestApp, sale: &Sale, wishes: &[(Client, usize)], replies: &[Reply]) {
-    let answers = wishes.iter().zip(replies).map(|((_, quantity), reply)| {
+async fn assert_in_order(app: &TestApp, sale: &Sale, selections: &[(Client, usize)], replies: &[Reply]) {
+    let answers = selections.iter().zip(replies).map(|((_, quantity), reply)| {
         if reply.status == 201 {
             return Done::Chose(*quantity, seats_of(reply));
         }
@@ -107,7 +110,7 @@ impl Done {
     fn after(&self, house: &Arc<House>, taken: &BTreeSet<SeatId>) -> Option<BTreeSet<SeatId>> {
         let choose = |quantity: usize| {
             let taken: Vec<_> = taken.iter().copied().collect();
-            FreeSeats::without(Arc::clone(house), &taken).choose(&wish(quantity)).map(sorted)
+            FreeSeats::without(Arc::clone(house), &taken).choose(&selection(quantity)).map(sorted)
         };
         let (Self::Chose(_, seats) | Self::Named(seats) | Self::Gave(seats)) = self else {
             let Self::ToldNone(quantity) = self else { return None };
@@ -155,7 +158,7 @@ async fn each_selection_is_the_best_when_it_is_made(servers: Servers) {
     let app = servers.start_with(SMALL_BATCHES);
     let sale = app.sale(3, 7).await;
     let house = house(&app, &sale).await;
-    let mut die = Die::new(8);
+    let mut random = SeededRandom::new(8);
     let mut taken = BTreeSet::new();
     let mut bookings: Vec<Held> = Vec::new();
     for _ in 0..12 {
@@ -163,13 +166,13 @@ async fn each_selection_is_the_best_when_it_is_made(servers: Servers) {
         let mut runners: Vec<BoxFuture<'static, (Done, Option<Held>)>> = Vec::new();
         for (number, buyer) in buyers.into_iter().enumerate() {
             let performance_id = sale.performance_id;
-            let quantity = 1 + die.roll(3);
+            let quantity = 1 + random.below(3);
             let mut seats = sale.seats.clone();
-            let named: Vec<_> = (0..2).map(|_| seats.swap_remove(die.roll(seats.len()))).collect();
+            let named: Vec<_> = (0..2).map(|_| seats.swap_remove(random.below(seats.len()))).collect();
             runners.push(Box::pin(async move {
                 let chooses = number % 2 == 0;
                 let reply = if chooses {
-                    buyer.hold_best(performance_id, json!({"quantity": quantity})).await
+                    buyer.hold_best_available(performance_id, json!({"quantity": quantity})).await
                 } else {
                     buyer.hold(performance_id, &named).await
                 };
@@ -183,7 +186,7 @@ async fn each_selection_is_the_best_when_it_is_made(servers: Servers) {
             }));
         }
         for _ in 0..bookings.len().min(3) {
-            let (buyer, booking) = bookings.swap_remove(die.roll(bookings.len()));
+            let (buyer, booking) = bookings.swap_remove(random.below(bookings.len()));
             runners.push(Box::pin(async move {
                 let path = format!("/api/v1/bookings/{}/cancel", booking.text("bookingId"));
                 buyer.post(&path, json!({})).await.expect(200);
@@ -194,7 +197,7 @@ async fn each_selection_is_the_best_when_it_is_made(servers: Servers) {
         bookings.extend(made.into_iter().flatten());
         taken = in_some_order(&house, &taken, &done).expect("it could have happened one after the other");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// Eleven seats, most of them apart, and thirty people: single seats for half of them, pairs for the others.
@@ -206,10 +209,10 @@ async fn concurrent_selections_sell_the_last_seats_once(servers: Servers) {
         let seats: Vec<_> = seats.iter().map(|seat| **seat).collect();
         app.buyer(&sale).await.hold(sale.performance_id, &seats).await.expect(201);
     }
-    let wishes: Vec<_> = app.buyers(&sale, 30).await.into_iter().enumerate().collect();
-    let holds = wishes.iter().cloned().map(|(number, buyer)| {
+    let selections: Vec<_> = app.buyers(&sale, 30).await.into_iter().enumerate().collect();
+    let holds = selections.iter().cloned().map(|(number, buyer)| {
         let performance_id = sale.performance_id;
-        async move { buyer.hold_best(performance_id, json!({"quantity": 1 + number % 2})).await }
+        async move { buyer.hold_best_available(performance_id, json!({"quantity": 1 + number % 2})).await }
     });
     let replies = race(holds).await;
     let sold: usize = replies.iter().filter(|reply| reply.status == 201).map(|reply| seats_of(reply).len()).sum();
@@ -220,8 +223,8 @@ async fn concurrent_selections_sell_the_last_seats_once(servers: Servers) {
         let told = problem["detail"].as_str().unwrap();
         assert!(told.starts_with("Of 22 seats 0 are free") || told.starts_with("Of 22 seats 1 are free"), "{told}");
     }
-    assert_eq!(sale.available(&wishes[0].1).await, 0);
-    app.assert_sound().await;
+    assert_eq!(sale.available(&selections[0].1).await, 0);
+    app.assert_invariants_hold().await;
 }
 
 async fn one_user_selects_no_more_seats_than_the_limit(servers: Servers) {
@@ -229,10 +232,10 @@ async fn one_user_selects_no_more_seats_than_the_limit(servers: Servers) {
     let sale = app.sale(4, 10).await;
     let mut runners = Vec::new();
     for buyer in app.buyers(&sale, 6).await {
-        let windows = app.everywhere(&buyer);
+        let clients = app.on_every_server(&buyer);
         for number in 0..8 {
-            let (client, performance_id) = (windows[number % windows.len()].clone(), sale.performance_id);
-            runners.push(async move { client.hold_best(performance_id, json!({"quantity": 1})).await });
+            let (client, performance_id) = (clients[number % clients.len()].clone(), sale.performance_id);
+            runners.push(async move { client.hold_best_available(performance_id, json!({"quantity": 1})).await });
         }
     }
     let replies = race(runners).await;
@@ -240,7 +243,7 @@ async fn one_user_selects_no_more_seats_than_the_limit(servers: Servers) {
         let expected = [((201, String::new()), 4), ((409, "SEAT_LIMIT_EXCEEDED".to_owned()), 4)];
         assert_eq!(tally(replies), BTreeMap::from(expected));
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// Somebody names the very seat that is best, and comes first to its lock: who wants the best finds it taken there, and
@@ -268,12 +271,12 @@ async fn a_selected_seat_that_is_taken_is_replaced_by_the_next_best(servers: Ser
         let tables = servers.tables().await;
         async move {
             tables.until_waiting_for_seats(1).await;
-            second.hold_best(performance_id, json!({"quantity": 1})).await
+            second.hold_best_available(performance_id, json!({"quantity": 1})).await
         }
     };
     let ((), named, chosen) = futures::future::join3(release, named, chosen).await;
     assert_eq!(seats_of(&named.expect(201)), [SeatId(middle)]);
     // Of the pairs that are left neither is without a single seat once one of them is taken.
     assert_eq!(seats_of(&chosen.expect(201)), [SeatId(sale.seats[1])]);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

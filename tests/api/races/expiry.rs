@@ -10,9 +10,9 @@ use futures::future::{BoxFuture, join_all};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::support::{Client, Reply, Sale, Servers, TestApp, both_ways, race, skewed};
+use crate::support::{Client, Reply, Sale, Servers, TestApp, one_and_two_servers, race, skewed_clocks};
 
-both_ways!(
+one_and_two_servers!(
     a_hold_expires_while_it_is_paid_and_another_user_requests_its_seats,
     paying_against_the_expiry_job,
     extending_against_expiry,
@@ -20,7 +20,7 @@ both_ways!(
     refunding_while_the_window_closes,
     expiry_jobs_against_each_other,
 );
-skewed!(
+skewed_clocks!(
     a_hold_expires_while_it_is_paid_and_another_user_requests_its_seats,
     paying_against_the_expiry_job,
     extending_against_expiry,
@@ -150,9 +150,9 @@ async fn a_hold_expires_while_it_is_paid_and_another_user_requests_its_seats(ser
     }
     assert!(expired > 0, "the deadline came too late for a race");
     assert_eq!(sale.available(&next[0]).await, 0);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
     app.tick().await;
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// A race of the expiry jobs against what forty holders ask, each of their own booking, when all of it is over.
@@ -184,10 +184,10 @@ impl AgainstExpiry {
     }
 
     /// Some came too late, and so many seats are free.
-    async fn assert_sound(&self, expired: u64, available: u64) {
+    async fn assert_invariants_hold(&self, expired: u64, available: u64) {
         assert!(expired > 0, "the deadline came too late for a race");
         assert_eq!(self.sale.available(&self.answers[0].0.client).await, available);
-        self.app.assert_sound().await;
+        self.app.assert_invariants_hold().await;
     }
 }
 
@@ -197,7 +197,7 @@ async fn paying_against_the_expiry_job(servers: Servers) {
     for (holder, reply) in &race.answers {
         expired += u64::from(!holder.assert_paid_or_expired(reply).await);
     }
-    race.assert_sound(expired, expired).await;
+    race.assert_invariants_hold(expired, expired).await;
 }
 
 async fn extending_against_expiry(servers: Servers) {
@@ -217,7 +217,7 @@ async fn extending_against_expiry(servers: Servers) {
             _ => panic!("{reply:?}"),
         }
     }
-    race.assert_sound(expired, expired).await;
+    race.assert_invariants_hold(expired, expired).await;
 }
 
 /// Given up in time, or expired: one of them, and the seat is free either way.
@@ -235,7 +235,7 @@ async fn cancelling_against_expiry(servers: Servers) {
         }
         assert_eq!(holder.client.balance().await, "50000");
     }
-    race.assert_sound(expired, 40).await;
+    race.assert_invariants_hold(expired, 40).await;
 }
 
 /// The last instant of the refund window passes: who is answered 200 has the points, and nobody else.
@@ -261,7 +261,7 @@ async fn refunding_while_the_window_closes(servers: Servers) {
         assert_eq!((holder.status().await.as_str(), holder.client.balance().await.as_str()), expected);
     }
     assert!(kept > 0, "the window closed too late for a race");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// However many jobs run, every hold expires once: one event each, which the audit counts.
@@ -288,5 +288,5 @@ async fn expiry_jobs_against_each_other(servers: Servers) {
     for holder in &holders {
         assert_eq!(holder.status().await, "EXPIRED");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

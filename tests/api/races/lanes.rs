@@ -31,9 +31,9 @@ use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::support::{Servers, TestApp, Wire, both_ways, tally};
+use crate::support::{DatabaseProxy, Servers, TestApp, one_and_two_servers, tally};
 
-both_ways!(a_closing_server_answers_every_request_first);
+one_and_two_servers!(a_closing_server_answers_every_request_first);
 
 #[derive(Clone, Copy)]
 enum Command {
@@ -264,7 +264,7 @@ async fn a_closing_server_answers_every_request_first(servers: Servers) {
     let text = "SELECT CAST(SUM(balance) AS SIGNED) FROM point_wallets";
     let points: i64 = sqlx::query_scalar(text).fetch_one(&mut connection).await.unwrap();
     assert_eq!(points, 1_000 * i64::try_from(CHARGES).unwrap());
-    servers.start().assert_sound().await;
+    servers.start().assert_invariants_hold().await;
 }
 
 /// A batch with a key that was answered a moment ago is decided once, by looking its keys up.
@@ -300,10 +300,10 @@ async fn no_answer_is_recorded_for_the_output_of_another_command(_: MySqlPoolOpt
 }
 
 /// One lane at the end of a wire, whose transactions may take a little longer than the test of a connection.
-fn bench_on(wire: &Wire) -> Bench {
+fn bench_with_proxy(proxy: &DatabaseProxy) -> Bench {
     let transaction = Duration::from_millis(1_500);
     let settings = LaneSettings { lanes: 1, batch_limit: 8, inbox: 8, patience: Duration::MAX, transaction };
-    Bench::with(wire.options(), settings)
+    Bench::with(proxy.options(), settings)
 }
 
 /// Long enough for several transactions: what takes longer hangs.
@@ -311,19 +311,19 @@ const HANGS: Duration = Duration::from_secs(30);
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn a_batch_on_a_silent_connection_is_repeated_on_another(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    let wire = Wire::to(&options).await;
-    let bench = bench_on(&wire);
+    let proxy = DatabaseProxy::start(&options).await;
+    let bench = bench_with_proxy(&proxy);
     let user_id = UserId(bench.app.user().await.user_id());
     let silenced = async {
         let _ = bench.script.begun.acquire().await.unwrap();
-        wire.silence();
+        proxy.silence_connections();
         bench.script.gate.add_permits(9);
     };
     let both = async { tokio::join!(bench.keyed_by(user_id, [1; 32], Command::Wait), silenced) };
     let (reply, ()) = timeout(HANGS, both).await.expect("the batch ends");
     assert!(matches!(reply, Ok(Reply::Kept { replayed: false, .. })), "{reply:?}");
     assert_eq!(*bench.script.answered.lock().unwrap(), [0, 0]);
-    timeout(HANGS, wire.until_closed(1)).await.expect("the silent connection is closed");
+    timeout(HANGS, proxy.until_closed(1)).await.expect("the silent connection is closed");
 }
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
@@ -331,16 +331,16 @@ async fn a_batch_on_a_connection_that_falls_silent_at_the_commit_is_not_repeated
     _: MySqlPoolOptions,
     options: MySqlConnectOptions,
 ) {
-    let wire = Wire::to(&options).await;
-    let bench = bench_on(&wire);
+    let proxy = DatabaseProxy::start(&options).await;
+    let bench = bench_with_proxy(&proxy);
     let silenced = async {
         let _ = bench.script.begun.acquire().await.unwrap();
-        wire.silence();
+        proxy.silence_connections();
         bench.script.gate.add_permits(9);
     };
     let both = async { tokio::join!(bench.call(Command::Wait), silenced) };
     let (reply, ()) = timeout(HANGS, both).await.expect("the batch ends");
     assert!(matches!(reply, Err(AppError::Unavailable(_))), "{reply:?}");
     assert_eq!(*bench.script.answered.lock().unwrap(), [0]);
-    timeout(HANGS, wire.until_closed(1)).await.expect("the silent connection is closed");
+    timeout(HANGS, proxy.until_closed(1)).await.expect("the silent connection is closed");
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Reply, Sale, Servers, TestApp, both_ways, race, tally};
+use crate::support::{Client, Reply, Sale, Servers, TestApp, one_and_two_servers, race, tally};
 
-both_ways!(
+one_and_two_servers!(
     ten_payments_with_distinct_keys_take_the_points_once,
     ten_payments_with_one_key_have_one_effect_and_one_answer,
     payments_of_two_bookings_share_one_balance,
@@ -19,7 +19,7 @@ both_ways!(
 
 /// A buyer with 100,000 points and a booking of one seat at 50,000.
 struct Buyer {
-    windows: Vec<Client>,
+    clients: Vec<Client>,
     booking_id: String,
 }
 
@@ -30,14 +30,14 @@ impl Buyer {
         let holds = buyers.into_iter().zip(&sale.seats).map(|(buyer, seat)| async move {
             buyer.charge("100000").await;
             let booking = buyer.hold(sale.performance_id, &[*seat]).await.expect(201);
-            Self { windows: app.everywhere(&buyer), booking_id: booking.text("bookingId") }
+            Self { clients: app.on_every_server(&buyer), booking_id: booking.text("bookingId") }
         });
         futures::future::join_all(holds).await
     }
 
     /// The window of the number: each talks to another server.
     fn window(&self, number: usize) -> Client {
-        self.windows[number % self.windows.len()].clone()
+        self.clients[number % self.clients.len()].clone()
     }
 
     async fn pay(&self) -> Value {
@@ -76,7 +76,7 @@ async fn ten_payments_with_distinct_keys_take_the_points_once(servers: Servers) 
         assert_eq!(buyer.balance().await, "50000");
         assert_eq!(buyer.status().await, "CONFIRMED");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn ten_payments_with_one_key_have_one_effect_and_one_answer(servers: Servers) {
@@ -91,7 +91,7 @@ async fn ten_payments_with_one_key_have_one_effect_and_one_answer(servers: Serve
         assert_eq!(replayed, 9);
         assert_eq!(buyer.balance().await, "50000");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// Two bookings at 50,000 each and 50,000 points: one is paid, the other is refused, and its hold stays.
@@ -104,9 +104,9 @@ async fn payments_of_two_bookings_share_one_balance(servers: Servers) {
         for seat in seats {
             bookings.push(buyer.hold(sale.performance_id, &[*seat]).await.expect(201).text("bookingId"));
         }
-        let windows = app.everywhere(&buyer);
+        let clients = app.on_every_server(&buyer);
         let payments = (0..10).map(|number| {
-            pay(windows[(number / 2) % windows.len()].clone(), bookings[number % 2].clone(), format!("key-{number}"))
+            pay(clients[(number / 2) % clients.len()].clone(), bookings[number % 2].clone(), format!("key-{number}"))
         });
         let replies = race(payments).await;
         let mut counts = tally(&replies);
@@ -116,7 +116,7 @@ async fn payments_of_two_bookings_share_one_balance(servers: Servers) {
         assert!(counts.is_empty(), "{counts:?}");
         assert_eq!(buyer.balance().await, "0");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn paying_against_cancelling(servers: Servers) {
@@ -140,7 +140,7 @@ async fn paying_against_cancelling(servers: Servers) {
         assert_eq!(buyer.balance().await, "100000");
     }
     assert_eq!(sale.available(&buyers[0].window(0)).await, 30);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn cancel_everything_at_once(app: &TestApp, sale: &Sale, buyers: &[Buyer], status: &str) {
@@ -156,7 +156,7 @@ async fn cancel_everything_at_once(app: &TestApp, sale: &Sale, buyers: &[Buyer],
         assert_eq!(buyer.balance().await, "100000");
     }
     assert_eq!(sale.available(&buyers[0].window(0)).await, u64::try_from(sale.seats.len()).unwrap());
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn cancelling_against_cancelling(servers: Servers) {
@@ -189,7 +189,7 @@ async fn cancelling_against_extending(servers: Servers) {
         }
     }
     assert_eq!(sale.available(&buyers[0].window(0)).await, 20);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn refunding_against_refunding(servers: Servers) {
@@ -229,5 +229,5 @@ async fn leaving_the_queue_against_paying(servers: Servers) {
         }
     }
     assert_eq!(sale.available(&buyers[0].window(0)).await, 30 - sold);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::http::Method;
 use serde_json::json;
 
-use crate::support::{Client, Reply, Servers, TestApp, both_ways, race, tally};
+use crate::support::{Client, Reply, Servers, TestApp, one_and_two_servers, race, tally};
 
-both_ways!(
+one_and_two_servers!(
     five_charges_of_one_wallet_all_count,
     a_thousand_charges_of_one_wallet_all_count,
     one_charge_wins_a_version,
@@ -15,9 +15,9 @@ both_ways!(
 );
 
 async fn charge_at_once(app: &TestApp, user: &Client, count: usize, amount: &str) -> Vec<Reply> {
-    let windows = app.everywhere(user);
+    let clients = app.on_every_server(user);
     let charges = (0..count).map(|number| {
-        let (client, body) = (windows[number % windows.len()].clone(), json!({"amount": amount}));
+        let (client, body) = (clients[number % clients.len()].clone(), json!({"amount": amount}));
         async move { client.post_keyed("/api/v1/points/charges", &format!("race-{number}"), body).await }
     });
     race(charges).await
@@ -37,7 +37,7 @@ async fn five_charges_of_one_wallet_all_count(servers: Servers) {
         assert_all_count(&charge_at_once(&app, &user, 5, "30000").await);
         assert_eq!(user.balance().await, "200000");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn a_thousand_charges_of_one_wallet_all_count(servers: Servers) {
@@ -46,17 +46,17 @@ async fn a_thousand_charges_of_one_wallet_all_count(servers: Servers) {
     // The wallet doesn't exist yet: that it is made only once is a race, too.
     assert_all_count(&charge_at_once(&app, &user, 1_000, "1000").await);
     assert_eq!(user.balance().await, "1000000");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn one_charge_wins_a_version(servers: Servers) {
     let app = servers.start();
     let user = app.user().await;
-    let windows = app.everywhere(&user);
+    let clients = app.on_every_server(&user);
     for round in 0..10 {
         let etag = user.get("/api/v1/points").await.expect(200).header("etag").to_owned();
         let charges = (0..10).map(|number| {
-            let (client, etag) = (windows[number % windows.len()].clone(), etag.clone());
+            let (client, etag) = (clients[number % clients.len()].clone(), etag.clone());
             async move {
                 let key = format!("round-{round}-{number}");
                 let headers = [("Idempotency-Key", key.as_str()), ("If-Match", etag.as_str())];
@@ -69,16 +69,16 @@ async fn one_charge_wins_a_version(servers: Servers) {
         assert_eq!(tally(&replies), BTreeMap::from(expected));
     }
     assert_eq!(user.balance().await, "10000");
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn one_key_charges_once(servers: Servers) {
     let app = servers.start();
     for user in app.users(10).await {
-        let windows = app.everywhere(&user);
+        let clients = app.on_every_server(&user);
         // A condition that holds only once must not turn the repetitions away.
         let charges = (0..10).map(|number| {
-            let client = windows[number % windows.len()].clone();
+            let client = clients[number % clients.len()].clone();
             async move {
                 let headers = [("Idempotency-Key", "once"), ("If-Match", "\"0\"")];
                 let body = json!({"amount": "1000"});
@@ -90,5 +90,5 @@ async fn one_key_charges_once(servers: Servers) {
         assert!(replies.iter().all(|reply| reply.bytes == replies[0].bytes), "answers differ");
         assert_eq!(user.balance().await, "1000");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

@@ -4,9 +4,9 @@ use axum::http::Method;
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use crate::support::{Client, Reply, Servers, both_ways, race, tally};
+use crate::support::{Client, Reply, Servers, one_and_two_servers, race, tally};
 
-both_ways!(
+one_and_two_servers!(
     a_performance_is_cancelled_while_its_seats_are_held_and_paid,
     a_performance_is_cancelled_while_its_bookings_are_refunded,
     an_interrupted_cancellation_is_finished_by_any_server,
@@ -49,7 +49,7 @@ async fn a_performance_is_cancelled_while_its_seats_are_held_and_paid(servers: S
         }
         assert_eq!(buyer.balance().await, "50000");
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// Forty people have paid; all of them want their points back while the performance is cancelled, twice. They get them
@@ -67,7 +67,7 @@ async fn a_performance_is_cancelled_while_its_bookings_are_refunded(servers: Ser
         let path = format!("/api/v1/bookings/{booking_id}/cancel");
         runners.push(Box::pin(async move { buyer.post(&path, json!({})).await.expect(200) }));
     }
-    for admin in [&admin, &admin].map(|admin| app.everywhere(admin).pop().unwrap()) {
+    for admin in [&admin, &admin].map(|admin| app.on_every_server(admin).pop().unwrap()) {
         let path = format!("/api/v1/admin/performances/{}/cancel", sale.performance_id);
         runners.push(Box::pin(async move { admin.post(&path, json!({})).await.expect(202) }));
     }
@@ -78,7 +78,7 @@ async fn a_performance_is_cancelled_while_its_bookings_are_refunded(servers: Ser
         assert_eq!(buyer.balance().await, "50000");
     }
     assert_eq!(bookings_left(&admin, sale.performance_id).await, 0);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn bookings_left(admin: &Client, performance_id: u64) -> u64 {
@@ -119,7 +119,7 @@ async fn an_interrupted_cancellation_is_finished_by_any_server(servers: Servers)
     }
     assert_eq!(bookings_left(&admin, sale.performance_id).await, 0);
     assert!(!app.instances[0].shared.concerts.finish_cancellations().await.unwrap());
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// Ten people hold a seat while the concert is deleted: either somebody has a seat and the concert stays, or nobody has
@@ -152,5 +152,5 @@ async fn a_concert_is_deleted_while_its_seats_are_held(servers: Servers) {
             200
         });
     }
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

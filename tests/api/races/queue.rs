@@ -8,16 +8,16 @@ use std::{
 use futures::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Reply, Sale, Servers, TestApp, both_ways, race, skewed, tally};
+use crate::support::{Client, Reply, Sale, Servers, TestApp, one_and_two_servers, race, skewed_clocks, tally};
 
-both_ways!(
+one_and_two_servers!(
     five_hundred_users_get_distinct_places,
     one_user_joining_concurrently_gets_one_token,
     an_open_sale_admits_no_more_than_max_active,
     ticks_admit_no_more_than_rate_and_room_allow,
     ticks_against_joins_leaves_and_payments,
 );
-skewed!(
+skewed_clocks!(
     five_hundred_users_get_distinct_places,
     an_open_sale_admits_no_more_than_max_active,
     ticks_admit_no_more_than_rate_and_room_allow,
@@ -40,8 +40,8 @@ fn positions(replies: &[Reply]) -> Vec<u64> {
 }
 
 /// All of them ask, so that they count as there.
-async fn ask_all(people: &[Client]) -> Vec<Value> {
-    join_all(people.iter().map(place)).await
+async fn poll_all(users: &[Client]) -> Vec<Value> {
+    join_all(users.iter().map(place)).await
 }
 
 /// So many ticks of every server, all at once; tells how many they admitted together.
@@ -62,13 +62,13 @@ async fn five_hundred_users_get_distinct_places(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
-    let people = app.users(500).await;
-    let replies = race(people.into_iter().map(|client| join(client, sale.concert_id))).await;
+    let users = app.users(500).await;
+    let replies = race(users.into_iter().map(|client| join(client, sale.concert_id))).await;
     assert_eq!(tally(&replies), BTreeMap::from([((201, String::new()), 500)]));
     assert_eq!(positions(&replies), (1..=500).collect::<Vec<_>>());
     let tokens: BTreeSet<_> = replies.iter().map(|reply| reply.text("queueToken")).collect();
     assert_eq!(tokens.len(), 500);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn one_user_joining_concurrently_gets_one_token(servers: Servers) {
@@ -76,22 +76,22 @@ async fn one_user_joining_concurrently_gets_one_token(servers: Servers) {
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
     for user in app.users(10).await {
-        let windows = app.everywhere(&user);
-        let replies = race((0..20).map(|it| join(windows[it % windows.len()].clone(), sale.concert_id))).await;
+        let clients = app.on_every_server(&user);
+        let replies = race((0..20).map(|it| join(clients[it % clients.len()].clone(), sale.concert_id))).await;
         assert_eq!(tally(&replies), BTreeMap::from([((200, String::new()), 19), ((201, String::new()), 1)]));
         let tokens: BTreeSet<_> = replies.iter().map(|reply| reply.text("queueToken")).collect();
         assert_eq!(tokens.len(), 1);
     }
     assert_eq!(live(&app, &sale).await["waiting"], 10);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn an_open_sale_admits_no_more_than_max_active(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "OPEN", "maxActive": 10})).await;
-    let people = app.users(100).await;
-    let replies = race(people.into_iter().map(|client| join(client, sale.concert_id))).await;
+    let users = app.users(100).await;
+    let replies = race(users.into_iter().map(|client| join(client, sale.concert_id))).await;
     assert_eq!(tally(&replies), BTreeMap::from([((201, String::new()), 100)]));
     let active = replies.iter().filter(|reply| reply.json()["status"] == "ACTIVE").count();
     assert_eq!(active, 10);
@@ -99,7 +99,7 @@ async fn an_open_sale_admits_no_more_than_max_active(servers: Servers) {
     let mut expected = vec![0; 10];
     expected.extend(1..=90);
     assert_eq!(positions(&replies), expected);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 async fn ticks_admit_no_more_than_rate_and_room_allow(servers: Servers) {
@@ -107,30 +107,30 @@ async fn ticks_admit_no_more_than_rate_and_room_allow(servers: Servers) {
     let sale = app.sale(1, 1).await;
     let limits = json!({"mode": "QUEUE", "admitCount": 50, "admitIntervalSeconds": 10, "maxActive": 120});
     sale.set_queue(&app, limits).await;
-    let people = app.users(300).await;
-    let people = join_all(people.into_iter().map(|user| sale.join(user))).await;
+    let users = app.users(300).await;
+    let users = join_all(users.into_iter().map(|user| sale.join(user))).await;
     assert_eq!(tick_at_once(&app, 4).await, 50);
     assert_eq!(tick_at_once(&app, 4).await, 0);
     app.advance(9);
-    ask_all(&people).await;
+    poll_all(&users).await;
     // Whichever server was first is still within its window; one that is three seconds ahead is not.
     let early = tick_at_once(&app, 4).await;
     assert!(early == 0 || (early == 50 && app.instances.len() == 2), "{early}");
     app.advance(1);
     assert_eq!(early + tick_at_once(&app, 4).await, 50);
     app.advance(13);
-    ask_all(&people).await;
+    poll_all(&users).await;
     assert_eq!(tick_at_once(&app, 4).await, 20, "there is room for no more");
     app.advance(13);
     assert_eq!(tick_at_once(&app, 4).await, 0);
     // In the order in which they came.
-    let places = ask_all(&people).await;
+    let places = poll_all(&users).await;
     let active = places.iter().filter(|place| place["status"] == "ACTIVE").count();
     let behind: BTreeSet<_> =
         places.iter().filter_map(|place| place["position"].as_u64()).filter(|it| *it > 0).collect();
     assert_eq!((active, behind), (120, (1..=180).collect()));
     assert_eq!(live(&app, &sale).await["active"], 120);
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }
 
 /// Twenty are in and forty wait. Ten leave, five pay, five stop waiting, ten come, and the servers tick all the while:
@@ -188,7 +188,7 @@ async fn ticks_against_joins_leaves_and_payments(servers: Servers) {
     assert!(admitted <= 20, "{admitted}");
     // Who was let in while leaving has left room for one more.
     app.advance(1);
-    ask_all(&outside[5..]).await;
+    poll_all(&outside[5..]).await;
     tick_at_once(&app, 2).await;
     let live = live(&app, &sale).await;
     assert_eq!(live["active"], 20, "{live}");
@@ -199,5 +199,5 @@ async fn ticks_against_joins_leaves_and_payments(servers: Servers) {
     assert_eq!(ended, BTreeMap::from([("ACTIVE".to_owned(), 5), ("COMPLETED".to_owned(), 5), ("LEFT".to_owned(), 15)]));
     let waiting: BTreeSet<_> = live["waiting"].as_u64().into_iter().collect();
     assert_eq!(waiting, BTreeSet::from([70 - 5 - 15 - 20]));
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

@@ -9,10 +9,10 @@ use futures::future::join_all;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Die, Reply, Sale, Servers, TestApp, both_ways, race, skewed};
+use crate::support::{Client, Reply, Sale, SeededRandom, Servers, TestApp, one_and_two_servers, race, skewed_clocks};
 
-both_ways!(a_sale_ends_with_every_seat_sold_once);
-skewed!(a_sale_ends_with_every_seat_sold_once);
+one_and_two_servers!(a_sale_ends_with_every_seat_sold_once);
+skewed_clocks!(a_sale_ends_with_every_seat_sold_once);
 
 const PEOPLE: usize = 60;
 
@@ -22,7 +22,7 @@ const POINTS: u32 = 400_000;
 /// Somebody who buys, and what they have.
 struct Person {
     client: Client,
-    die: Die,
+    random: SeededRandom,
     payments: usize,
 }
 
@@ -32,7 +32,7 @@ impl Person {
         self.client = sale.join(self.client.clone()).await;
         for booking in self.bookings().await {
             let id = booking["bookingId"].as_str().unwrap().to_owned();
-            match (booking["status"].as_str().unwrap(), self.die.roll(10)) {
+            match (booking["status"].as_str().unwrap(), self.random.below(10)) {
                 ("PENDING", 0..5) => self.pay(&id).await,
                 ("PENDING", 5) | ("CONFIRMED", 0) => self.change(&id, "cancel").await,
                 ("PENDING", 6) => self.change(&id, "extend").await,
@@ -40,13 +40,13 @@ impl Person {
                 _ => {}
             }
         }
-        let wish = match self.die.roll(4) {
-            0 => json!({"quantity": 1 + self.die.roll(2), "section": "Floor"}),
-            1 => json!({"quantity": 1 + self.die.roll(3), "maxPrice": "50000"}),
-            _ => json!({"quantity": 1 + self.die.roll(4)}),
+        let selection = match self.random.below(4) {
+            0 => json!({"quantity": 1 + self.random.below(2), "section": "Floor"}),
+            1 => json!({"quantity": 1 + self.random.below(3), "maxPrice": "50000"}),
+            _ => json!({"quantity": 1 + self.random.below(4)}),
         };
         self.client = sale.join(self.client.clone()).await;
-        self.book(sale, wish).await;
+        self.book(sale, selection).await;
     }
 
     /// Pays for what is held, and takes seat after seat until there is none, or until the limit.
@@ -70,8 +70,8 @@ impl Person {
         list["items"].as_array().unwrap().clone()
     }
 
-    async fn book(&self, sale: &Sale, wish: Value) -> Reply {
-        let reply = self.client.hold_best(sale.performance_id, wish).await;
+    async fn book(&self, sale: &Sale, selection: Value) -> Reply {
+        let reply = self.client.hold_best_available(sale.performance_id, selection).await;
         // A token that lives on for an earlier hold makes no new ones after its own time.
         let expected = matches!(
             (reply.status.as_u16(), reply.code().as_str()),
@@ -109,45 +109,45 @@ async fn a_sale_ends_with_every_seat_sold_once(servers: Servers) {
     let app = Arc::new(servers.start_with(&[("LANE_BATCH_LIMIT", "16")]));
     let section = |name: &str, price: &str, rows: u64| json!({"name": name, "grade": name, "rows": rows, "seatsPerRow": 15, "price": price});
     let sale = Arc::new(app.sale_of(&[section("Floor", "90000", 4), section("Stand", "50000", 8)]).await);
-    let mut people = Vec::new();
+    let mut users = Vec::new();
     for (number, client) in app.buyers(&sale, PEOPLE).await.into_iter().enumerate() {
         client.charge(&POINTS.to_string()).await;
-        people.push(Person { client, die: Die::new(u64::try_from(number).unwrap()), payments: 0 });
+        users.push(Person { client, random: SeededRandom::new(u64::try_from(number).unwrap()), payments: 0 });
     }
-    let mut die = Die::new(77);
+    let mut random = SeededRandom::new(77);
     for _ in 0..6 {
-        people = all_at_once(&sale, people, |mut person, sale| async move {
+        users = all_at_once(&sale, users, |mut person, sale| async move {
             person.act(&sale).await;
             person
         })
         .await;
-        app.advance(60 + i64::try_from(die.roll(200)).unwrap());
-        if die.roll(2) == 0 {
+        app.advance(60 + i64::try_from(random.below(200)).unwrap());
+        if random.below(2) == 0 {
             app.tick().await;
         }
     }
-    people = all_at_once(&sale, people, |mut person, sale| async move {
+    users = all_at_once(&sale, users, |mut person, sale| async move {
         person.finish(&sale).await;
         person
     })
     .await;
-    assert_sold_out(&app, &sale, &people).await;
+    assert_sold_out(&app, &sale, &users).await;
 }
 
-async fn all_at_once<F>(sale: &Arc<Sale>, people: Vec<Person>, act: impl Fn(Person, Arc<Sale>) -> F) -> Vec<Person>
+async fn all_at_once<F>(sale: &Arc<Sale>, users: Vec<Person>, act: impl Fn(Person, Arc<Sale>) -> F) -> Vec<Person>
 where
     F: Future<Output = Person> + Send + 'static,
 {
-    let acts: Vec<_> = people.into_iter().map(|person| act(person, Arc::clone(sale))).collect();
+    let acts: Vec<_> = users.into_iter().map(|person| act(person, Arc::clone(sale))).collect();
     race(acts).await
 }
 
 /// Each seat has one owner, who has paid for it; what was charged is in wallets and payments; nothing is broken.
-async fn assert_sold_out(app: &TestApp, sale: &Sale, people: &[Person]) {
+async fn assert_sold_out(app: &TestApp, sale: &Sale, users: &[Person]) {
     let mut owners = BTreeMap::new();
     let mut states = BTreeSet::new();
     let (mut paid, mut balances) = (Decimal::ZERO, Decimal::ZERO);
-    for (person, bookings) in people.iter().zip(join_all(people.iter().map(Person::bookings)).await) {
+    for (person, bookings) in users.iter().zip(join_all(users.iter().map(Person::bookings)).await) {
         let own = bookings.iter().filter(|booking| booking["status"] == "CONFIRMED");
         for seat in own.flat_map(|booking| booking["seats"].as_array().unwrap()) {
             let other = owners.insert(seat["seatId"].as_u64().unwrap(), person.client.user_id());
@@ -158,8 +158,8 @@ async fn assert_sold_out(app: &TestApp, sale: &Sale, people: &[Person]) {
         balances += person.client.balance().await.parse::<Decimal>().unwrap();
     }
     assert_eq!(owners.keys().copied().collect::<Vec<_>>(), sale.seats, "every seat is sold");
-    assert_eq!(paid + balances, Decimal::from(POINTS) * Decimal::from(people.len()));
+    assert_eq!(paid + balances, Decimal::from(POINTS) * Decimal::from(users.len()));
     assert!(states.iter().map(String::as_str).eq(["CANCELLED", "CONFIRMED", "EXPIRED", "REFUNDED"]), "{states:?}");
     app.tick().await;
-    app.assert_sound().await;
+    app.assert_invariants_hold().await;
 }

@@ -223,7 +223,7 @@ impl TestApp {
     }
 
     /// The same client as many times as there are servers, talking to one each: somebody with two windows open.
-    pub(crate) fn everywhere(&self, client: &Client) -> Vec<Client> {
+    pub(crate) fn on_every_server(&self, client: &Client) -> Vec<Client> {
         (0..self.instances.len()).map(|instance| self.at_instance(client, instance)).collect()
     }
 
@@ -238,7 +238,7 @@ impl TestApp {
     }
 
     /// The only server, by itself.
-    pub(crate) fn into_only(mut self) -> App {
+    pub(crate) fn into_single(mut self) -> App {
         self.instances.remove(0)
     }
 
@@ -252,7 +252,7 @@ impl TestApp {
     }
 
     /// Every invariant holds.
-    pub(crate) async fn assert_sound(&self) {
+    pub(crate) async fn assert_invariants_hold(&self) {
         let report = self.instances[0].shared.audit.check().await.unwrap();
         let broken: Vec<_> = report.invariants.iter().filter(|invariant| invariant.violations > 0).collect();
         assert!(broken.is_empty(), "broken invariants: {broken:#?}");

@@ -97,7 +97,7 @@ impl Client {
     }
 
     /// Opens a stream of events.
-    pub(crate) async fn follow(&self, path: &str, headers: &[(&str, &str)]) -> Events {
+    pub(crate) async fn open_stream(&self, path: &str, headers: &[(&str, &str)]) -> Events {
         let request = self.request(Method::GET, path, headers, Body::empty());
         Events::new(self.router.clone().oneshot(request).await.expect("the router never fails"))
     }
@@ -134,8 +134,8 @@ impl Client {
         self.post("/api/v1/bookings", json!({"performanceId": performance_id, "seatIds": seats})).await
     }
 
-    pub(crate) async fn hold_best(&self, performance_id: u64, wish: Value) -> Reply {
-        self.post("/api/v1/bookings", json!({"performanceId": performance_id, "bestAvailable": wish})).await
+    pub(crate) async fn hold_best_available(&self, performance_id: u64, selection: Value) -> Reply {
+        self.post("/api/v1/bookings", json!({"performanceId": performance_id, "bestAvailable": selection})).await
     }
 
     pub(crate) async fn charge(&self, points: &str) -> Reply {

@@ -16,7 +16,7 @@ use tokio::{
 use super::TestApp;
 
 /// Longer than any answer takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One connection.
 pub(crate) struct Connection(pub(crate) TcpStream);
@@ -40,7 +40,7 @@ impl Connection {
 
     /// The head of an answer in lower case, and its body.
     pub(crate) async fn answer(&mut self) -> (String, String) {
-        timeout(PATIENCE, self.read_answer()).await.expect("an answer comes in time")
+        timeout(TIMEOUT, self.read_answer()).await.expect("an answer comes in time")
     }
 
     async fn read_answer(&mut self) -> (String, String) {
@@ -67,17 +67,17 @@ impl Connection {
     pub(crate) async fn closed(mut self) {
         let mut rest = Vec::new();
         // Broken off or ended: it is over.
-        let _ = timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("the server closes the connection");
+        let _ = timeout(TIMEOUT, self.0.read_to_end(&mut rest)).await.expect("the server closes the connection");
     }
 }
 
 /// Serves a test's server on a port of this machine while `client` runs, and until it has stopped.
-pub(crate) async fn serving<F: Future<Output = ()>>(
+pub(crate) async fn with_server<F: Future<Output = ()>>(
     options: MySqlConnectOptions,
     settings: &[(&str, &str)],
     client: impl FnOnce(SocketAddr, Stages) -> F,
 ) {
-    let app = TestApp::start_with(options, 1, settings).into_only();
+    let app = TestApp::start_with(options, 1, settings).into_single();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stages = app.stages();
@@ -85,14 +85,14 @@ pub(crate) async fn serving<F: Future<Output = ()>>(
 }
 
 /// The same with a listener for operations, whose address comes second.
-pub(crate) async fn serving_operations_apart<F: Future<Output = ()>>(
+pub(crate) async fn with_operations_server<F: Future<Output = ()>>(
     options: MySqlConnectOptions,
     settings: &[(&str, &str)],
     client: impl FnOnce([SocketAddr; 2], Stages) -> F,
 ) {
     // Any other address will do: the listeners are the test's.
     let settings = [settings, &[("OPERATIONS_LISTEN_ADDR", "127.0.0.1:9")]].concat();
-    let app = TestApp::start_with(options, 1, &settings).into_only();
+    let app = TestApp::start_with(options, 1, &settings).into_single();
     let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
     let [sale, operations] = listeners.map(|listener| {

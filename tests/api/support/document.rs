@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{Received, Reply};
 
 /// Longer bodies take too long to compare.
-const LONGEST: usize = 100_000;
+const MAX_CHECKED_BYTES: usize = 100_000;
 
 /// The headers that an answer may only carry where the document says so.
 const DECLARED: [&str; 8] = [
@@ -30,10 +30,10 @@ const DECLARED: [&str; 8] = [
     "x-request-id",
 ];
 
-static DOCUMENT: LazyLock<Described> = LazyLock::new(Described::new);
+static DOCUMENT: LazyLock<DocumentedApi> = LazyLock::new(DocumentedApi::new);
 
 /// The document, with types that take no member which they don't name.
-struct Described {
+struct DocumentedApi {
     document: Value,
     operations: Vec<Operation>,
     validators: Mutex<HashMap<String, Arc<Validator>>>,
@@ -45,7 +45,7 @@ struct Operation {
     responses: Value,
 }
 
-impl Described {
+impl DocumentedApi {
     fn new() -> Self {
         let mut document = serde_json::to_value(document(None)).unwrap();
         for (name, schema) in document["components"]["schemas"].as_object_mut().unwrap() {
@@ -159,7 +159,7 @@ pub(crate) fn check(method: &Method, path: &str, reply: &Reply) {
     let response = &operation.responses[reply.status.as_str()];
     assert!(!response.is_null(), "{reply:?}: the OpenAPI document lists no such status, see openapi/problems.rs");
     check_headers(response, reply);
-    let Some(body) = body.filter(|_| reply.bytes.len() <= LONGEST) else { return };
+    let Some(body) = body.filter(|_| reply.bytes.len() <= MAX_CHECKED_BYTES) else { return };
     let schema = &response["content"][reply.header("content-type")]["schema"];
     assert!(!schema.is_null(), "{reply:?}: the OpenAPI document lists no {}", reply.header("content-type"));
     let errors = DOCUMENT.errors(schema, &body);
@@ -197,7 +197,7 @@ pub(crate) fn check_event(received: &Received) {
 }
 
 /// Every named example of a request and a response with the place where it stands, its schema, and what is wrong.
-pub(crate) fn wrong_examples() -> Vec<String> {
+pub(crate) fn invalid_examples() -> Vec<String> {
     let mut wrong = Vec::new();
     let document = &DOCUMENT.document;
     for part in ["paths", "webhooks"] {

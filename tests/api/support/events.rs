@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 /// Longer than anything that is waited for takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An open stream. Dropping it closes it.
 pub(crate) struct Events {
@@ -57,13 +57,13 @@ impl Events {
                     return Some(StreamEvent::read(&block));
                 }
             }
-            let chunk = timeout(PATIENCE, self.body.next()).await.expect("nothing came, and the stream is open")?;
+            let chunk = timeout(TIMEOUT, self.body.next()).await.expect("nothing came, and the stream is open")?;
             self.read.push_str(std::str::from_utf8(&chunk.expect("the stream is whole")).expect("it is text"));
         }
     }
 
     /// The status and position of the next event.
-    pub(crate) async fn told(&mut self) -> (String, Option<u64>) {
+    pub(crate) async fn next_status(&mut self) -> (String, Option<u64>) {
         let event = self.next().await.expect("the stream goes on");
         (event["status"].as_str().expect("a status is a string").to_owned(), event["position"].as_u64())
     }

@@ -42,15 +42,15 @@ pub(crate) fn tally<'a>(replies: impl IntoIterator<Item = &'a Reply>) -> BTreeMa
 }
 
 /// Chance that is the same in every run: what fails once fails again.
-pub(crate) struct Die(u64);
+pub(crate) struct SeededRandom(u64);
 
-impl Die {
+impl SeededRandom {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A number from 0 to `sides - 1`.
-    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn below(&mut self, sides: usize) -> usize {
         // Knuth's MMIX generator; its upper half is the better one.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % sides

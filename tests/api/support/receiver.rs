@@ -46,15 +46,15 @@ pub(crate) struct Receiver {
 }
 
 #[derive(Clone)]
-struct Desk {
+struct ReceiverState {
     behaviour: Arc<Behaviour>,
     log: mpsc::UnboundedSender<Received>,
 }
 
-async fn take(State(desk): State<Desk>, uri: Uri, headers: HeaderMap, bytes: Bytes) -> Response {
+async fn receive(State(state): State<ReceiverState>, uri: Uri, headers: HeaderMap, bytes: Bytes) -> Response {
     let received = Received { path: uri.path().to_owned(), headers, bytes };
-    desk.log.send(received.clone()).ok();
-    (desk.behaviour)(received).await
+    state.log.send(received.clone()).ok();
+    (state.behaviour)(received).await
 }
 
 impl Receiver {
@@ -65,7 +65,7 @@ impl Receiver {
 
     /// Answers at once.
     pub(crate) async fn answering(answer: impl Fn(&Received) -> Response + Send + Sync + 'static) -> Self {
-        Self::behaving(move |received| {
+        Self::with_behaviour(move |received| {
             let response = answer(&received);
             Box::pin(async move { response })
         })
@@ -73,13 +73,13 @@ impl Receiver {
     }
 
     /// Answers when it likes.
-    pub(crate) async fn behaving(
+    pub(crate) async fn with_behaviour(
         behaviour: impl Fn(Received) -> BoxFuture<'static, Response> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/events", listener.local_addr().unwrap());
         let (log, received) = mpsc::unbounded_channel();
-        let router = Router::new().fallback(take).with_state(Desk { behaviour: Arc::new(behaviour), log });
+        let router = Router::new().fallback(receive).with_state(ReceiverState { behaviour: Arc::new(behaviour), log });
         #[expect(clippy::disallowed_methods, reason = "the receiver ends with the test's runtime")]
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, received }

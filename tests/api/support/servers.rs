@@ -32,8 +32,11 @@ impl Servers {
     }
 
     /// Runs a test on two threads of its own: what happens at once does so in parallel, not just by turns.
-    pub(crate) async fn fight<F>(options: MySqlConnectOptions, skews: &'static [i64], test: impl FnOnce(Self) -> F)
-    where
+    pub(crate) async fn run_multi_threaded<F>(
+        options: MySqlConnectOptions,
+        skews: &'static [i64],
+        test: impl FnOnce(Self) -> F,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -46,33 +49,33 @@ impl Servers {
 }
 
 /// Makes two tests of each of these functions: against one server, and against two on one database.
-macro_rules! both_ways {
+macro_rules! one_and_two_servers {
     ($($race:ident),+ $(,)?) => {
         mod one_server {
             $(#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
             async fn $race(_: sqlx::mysql::MySqlPoolOptions, options: sqlx::mysql::MySqlConnectOptions) {
-                crate::support::Servers::fight(options, &[0], super::$race).await;
+                crate::support::Servers::run_multi_threaded(options, &[0], super::$race).await;
             })+
         }
         mod two_servers {
             $(#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
             async fn $race(_: sqlx::mysql::MySqlPoolOptions, options: sqlx::mysql::MySqlConnectOptions) {
-                crate::support::Servers::fight(options, &[0, 0], super::$race).await;
+                crate::support::Servers::run_multi_threaded(options, &[0, 0], super::$race).await;
             })+
         }
     };
 }
 
 /// Makes a test of each of these functions: against two servers whose clocks are three seconds apart.
-macro_rules! skewed {
+macro_rules! skewed_clocks {
     ($($race:ident),+ $(,)?) => {
         mod skewed_clocks {
             $(#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
             async fn $race(_: sqlx::mysql::MySqlPoolOptions, options: sqlx::mysql::MySqlConnectOptions) {
-                crate::support::Servers::fight(options, &[0, 3], super::$race).await;
+                crate::support::Servers::run_multi_threaded(options, &[0, 3], super::$race).await;
             })+
         }
     };
 }
 
-pub(crate) use {both_ways, skewed};
+pub(crate) use {one_and_two_servers, skewed_clocks};
