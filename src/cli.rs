@@ -56,7 +56,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let Telemetry { alerts, traces } = match telemetry::start(&config) {
+    let Telemetry { alerts, traces } = match telemetry::start(&config.telemetry) {
         Ok(started) => started,
         Err(error) => {
             print_error(&format!("{error:#}"));

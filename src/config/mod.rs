@@ -1,233 +1,34 @@
-//! Configuration: environment variables, and the same as flags. Every mistake is reported, not just the first.
+//! Configuration: environment variables, or the same as flags. Every mistake is reported, not just the first.
+//!
+//! `variables.rs` is the table of all variables, `reader.rs` reads values of common types, `settings.rs` those with
+//! checks of their own, `connections.rs` divides the database connections among the pools.
 
-mod values;
+mod connections;
+mod errors;
+mod reader;
+mod secret;
+mod settings;
+mod variables;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::{IpAddr, SocketAddr},
-    str::FromStr,
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
-use ipnet::IpNet;
-use url::Url;
 
-pub use self::values::{ConfigErrors, DatabaseConnections, LogFormat, Secret, Secrets};
+use self::reader::VariableReader;
+pub use self::{
+    connections::DatabaseConnections,
+    errors::ConfigErrors,
+    secret::{Secret, Secrets},
+    variables::{DEMO_SECRET, VARIABLES, Variable},
+};
 use crate::{
     application::{event::EventRetention, user::MAX_ACCESS_TOKEN_SECONDS},
     domain::{booking::HoldPolicy, event::SigningSecret},
-    interfaces::http::{
-        address::{AddressHeader, ProxySettings},
-        rate_limit::RateLimitSettings,
-        serve::ConnectionSettings,
-    },
-    telemetry::alerts::AlertSettings,
+    interfaces::http::{address::ProxySettings, rate_limit::RateLimitSettings, serve::ConnectionSettings},
+    telemetry::TelemetrySettings,
 };
 
-/// A secret as published in `.env.example`: good for a demonstration only.
-pub const DEMO_SECRET: &str = "demo-secret-which-everybody-knows-0123456789";
-
-/// How long Slack may take.
-const ALERT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// One variable: its name, its default, and what it is for. `.env.example` says the same (`tests/tidy.rs`).
-#[derive(Clone, Copy, Debug)]
-pub struct Variable {
-    /// In upper snake case; the flag is the same in lower kebab case.
-    pub name: &'static str,
-    /// What it is when nothing is said; empty for nothing.
-    pub default: &'static str,
-    /// One line for people.
-    pub description: &'static str,
-}
-
-const fn variable(name: &'static str, default: &'static str, description: &'static str) -> Variable {
-    Variable { name, default, description }
-}
-
-/// All variables, in the order of `.env.example`.
-pub const VARIABLES: &[Variable] = &[
-    variable(
-        "DATABASE_URL",
-        "mysql://root@127.0.0.1:3306/concert_reservation",
-        "Where the database is: mysql://user:password@host:port/name",
-    ),
-    variable("DATABASE_CONNECT_SECONDS", "30", "How long serve waits for an absent database before it exits"),
-    variable("DATABASE_MAX_CONNECTIONS", "32", "The most connections of this instance, those of the lanes included"),
-    variable("LISTEN_ADDR", "127.0.0.1:8080", "The address to serve on"),
-    variable(
-        "OPERATIONS_LISTEN_ADDR",
-        "",
-        "An address of their own for /livez, /readyz and /metrics, which LISTEN_ADDR then lacks; empty for the same one",
-    ),
-    variable(
-        "TOKEN_SECRET",
-        DEMO_SECRET,
-        "Signs tokens: 32 characters or more; several with commas, the first signs. The default needs DEMO=true",
-    ),
-    variable("DEMO", "false", "Permits the published TOKEN_SECRET and seed-demo: never where real points are sold"),
-    variable("HOLD_SECONDS", "300", "How long seats are held unpaid"),
-    variable("HOLD_EXTENSION_SECONDS", "120", "How much longer once a hold is extended"),
-    variable("MAX_SEATS_PER_USER", "4", "The most seats of one performance in a user's live bookings (1 to 100)"),
-    variable("REFUND_CUTOFF_HOURS", "24", "How long before a performance refunds close"),
-    variable("ACCESS_TOKEN_SECONDS", "3600", "How long an access token works"),
-    variable("REFRESH_TOKEN_DAYS", "14", "How long a refresh token works"),
-    variable(
-        "REFRESH_REUSE_SECONDS",
-        "10",
-        "How long a used refresh token gets its first answer again (0 to 300); later use ends its session",
-    ),
-    variable("SESSION_MAX_DAYS", "90", "How long after its login a session ends, however often it is refreshed"),
-    variable("QUEUE_TOKEN_RETENTION_DAYS", "30", "How long ended queue tokens and the records of admissions are kept"),
-    variable("LANES", "2", "The most transactions of each kind of write that work at once, about one per core"),
-    variable("LANE_BATCH_LIMIT", "128", "The most commands in one transaction"),
-    variable(
-        "LANE_INBOX",
-        "4096",
-        "The most commands waiting for the lanes of one kind; beyond it requests are turned away",
-    ),
-    variable(
-        "CATALOGUE_CACHE_MILLISECONDS",
-        "1000",
-        "How old lists of concerts and performances may be (0 to 1000); 0 reads them anew for everybody",
-    ),
-    variable(
-        "SEAT_MAP_CACHE_MILLISECONDS",
-        "3",
-        "How old a seat map may be that another instance has changed (0 to 1000); 0 reads it anew for all who ask",
-    ),
-    variable("REQUEST_TIMEOUT_SECONDS", "30", "After how long a request is given up"),
-    variable("BODY_SECONDS", "10", "How long a request's body may take to arrive"),
-    variable("MAX_REQUESTS", "10000", "The most requests under way; the next are turned away at once with 503"),
-    variable(
-        "MAX_REQUESTS_PER_ADDRESS",
-        "5000",
-        "The most requests under way from one address; the next get 429. 0 for any number",
-    ),
-    variable(
-        "MAX_CONNECTIONS",
-        "20000",
-        "The most connections of clients; beyond it idle ones are closed, or new ones wait to be taken on",
-    ),
-    variable(
-        "MAX_CONNECTIONS_PER_ADDRESS",
-        "10000",
-        "The most connections from one address that isn't a trusted proxy's; 0 for any number",
-    ),
-    variable(
-        "MAX_STREAMS_PER_TOKEN",
-        "64",
-        "The most open event streams of one queue token on this instance; 0 for any number",
-    ),
-    variable(
-        "MAX_STREAMS_PER_USER",
-        "128",
-        "The most open event streams of one user on this instance; 0 for any number",
-    ),
-    variable(
-        "WRITE_STALL_SECONDS",
-        "30",
-        "How long a client may leave what it is sent unread before it is disconnected",
-    ),
-    variable(
-        "KEEP_ALIVE_SECONDS",
-        "75",
-        "How long a connection may stay without a request, or take to send its headers: longer than any proxy's own",
-    ),
-    variable("SHUTDOWN_GRACE_SECONDS", "20", "How long requests under way may take once the server is told to stop"),
-    variable(
-        "SHUTDOWN_DELAY_SECONDS",
-        "3",
-        "How much of that, half at most, a server told by SIGTERM goes on as ever but isn't ready, so that proxies see it",
-    ),
-    variable(
-        "RATE_LIMIT_SIGN_UPS_PER_ADDRESS",
-        "6000",
-        "The most sign-ups from one address in a minute; 0 for any number",
-    ),
-    variable(
-        "RATE_LIMIT_LOGINS_PER_ADDRESS",
-        "12000",
-        "The most logins from one address in a minute, failed ones included; 0 for any number",
-    ),
-    variable(
-        "RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT",
-        "100",
-        "The most failed logins of one account in an hour, from wherever; 0 for any number",
-    ),
-    variable(
-        "RATE_LIMIT_REFRESHES_PER_ADDRESS",
-        "12000",
-        "The most refresh tokens exchanged from one address in a minute; 0 for any number",
-    ),
-    variable(
-        "RATE_LIMIT_JOINS_PER_ADDRESS",
-        "0",
-        "The most requests to join a queue from one address in a minute; 0 for any number",
-    ),
-    variable(
-        "RATE_LIMIT_JOINS_PER_USER",
-        "6000",
-        "The most requests of one user to join a queue in a minute; 0 for any number",
-    ),
-    variable(
-        "RATE_LIMIT_HOLDS_PER_ADDRESS",
-        "0",
-        "The most requests to hold seats from one address in a minute; 0 for any number",
-    ),
-    variable(
-        "RATE_LIMIT_HOLDS_PER_USER",
-        "18000",
-        "The most requests of one user to hold seats in a minute; 0 for any number",
-    ),
-    variable(
-        "TRUSTED_PROXIES",
-        "",
-        "Addresses or networks of proxies whose word about clients' addresses is taken, with commas: 10.0.0.0/8",
-    ),
-    variable(
-        "TRUSTED_PROXIES_HEADER",
-        "X-Forwarded-For",
-        "Where they say it: X-Forwarded-For or Forwarded; they must write it themselves",
-    ),
-    variable("CORS_ALLOWED_ORIGINS", "", "Origins whose pages may call the server, with commas; * for any"),
-    variable(
-        "DATA_PLATFORM_URL",
-        "",
-        "Where events are sent, http or https; the same on every instance. Empty: nowhere",
-    ),
-    variable(
-        "DATA_PLATFORM_SECRET",
-        "",
-        "Signs what is sent there: whsec_ and 32 bytes in base64, as of openssl rand -base64 32. Empty: not signed",
-    ),
-    variable(
-        "WEBHOOK_ALLOW_PRIVATE",
-        "false",
-        "Permits webhooks on this machine and in private networks: for development",
-    ),
-    variable("EVENT_ATTEMPTS", "12", "How often an event is tried before it is parked; twelve take about a day"),
-    variable(
-        "EVENT_RETENTION_HOURS",
-        "168",
-        "How long an event is kept that every receiver has, and what an ended webhook didn't get",
-    ),
-    variable("PARKED_EVENT_RETENTION_DAYS", "0", "How long a parked event is kept, from when it happened; 0: for ever"),
-    variable("LOG_FORMAT", "text", "text or json"),
-    variable("LOG_LEVEL", "info", "error, warn, info, debug or trace; or a filter such as info,sqlx=debug"),
-    variable("SLACK_WEBHOOK_URL", "", "Slack's address for alerts: errors are told there; empty for nowhere"),
-    variable("ALERT_INTERVAL_SECONDS", "60", "How often errors of one kind are told at most"),
-    variable(
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "",
-        "Where traces are sent, in a build with the feature otel: http://127.0.0.1:4318; empty for nowhere",
-    ),
-];
-
-/// The configuration, checked.
+/// The configuration, checked. Each field names the variables that it is read from, which say its unit.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `DATABASE_URL`
@@ -302,25 +103,23 @@ pub struct Config {
     pub event_attempts: u16,
     /// `EVENT_RETENTION_HOURS`, `PARKED_EVENT_RETENTION_DAYS`
     pub event_retention: EventRetention,
-    /// `LOG_FORMAT`
-    pub log_format: LogFormat,
-    /// `LOG_LEVEL`
-    pub log_level: String,
-    /// `SLACK_WEBHOOK_URL`, `ALERT_INTERVAL_SECONDS`
-    pub alerts: Option<AlertSettings>,
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`
-    pub trace_endpoint: Option<String>,
+    /// `LOG_FORMAT`, `LOG_LEVEL`, `SLACK_WEBHOOK_URL`, `ALERT_INTERVAL_SECONDS`, `OTEL_EXPORTER_OTLP_ENDPOINT`
+    pub telemetry: TelemetrySettings,
 }
 
 impl Config {
-    /// Reads every variable through `lookup`; an empty value is none.
+    /// Reads every variable through `lookup`; an empty value counts as none.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigErrors`] with every variable that can't be used, not just the first.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        let mut reader = VariableReader { lookup, errors: BTreeMap::new() };
+        let mut reader = VariableReader::new(lookup);
         let config = Self {
             database_url: reader.database_url(),
             database_connect_timeout: reader.seconds("DATABASE_CONNECT_SECONDS", 0, 3_600),
             database_max_connections: reader.number("DATABASE_MAX_CONNECTIONS", 1, 1_000),
-            listen_addr: reader.parse("LISTEN_ADDR", "an address with a port, such as 127.0.0.1:8080"),
+            listen_addr: reader.address("LISTEN_ADDR", "127.0.0.1:8080"),
             operations_listen_addr: reader.operations_listen_addr(),
             token_secrets: reader.token_secrets(),
             demo: reader.flag("DEMO"),
@@ -338,8 +137,8 @@ impl Config {
             lanes: reader.number("LANES", 1, 64),
             lane_batch_limit: reader.number("LANE_BATCH_LIMIT", 1, 512),
             lane_inbox: reader.number("LANE_INBOX", 1, 65_536),
-            catalogue_cache: Duration::from_millis(reader.number("CATALOGUE_CACHE_MILLISECONDS", 0, 1_000)),
-            seat_map_cache: Duration::from_millis(reader.number("SEAT_MAP_CACHE_MILLISECONDS", 0, 1_000)),
+            catalogue_cache: reader.milliseconds("CATALOGUE_CACHE_MILLISECONDS", 0, 1_000),
+            seat_map_cache: reader.milliseconds("SEAT_MAP_CACHE_MILLISECONDS", 0, 1_000),
             request_timeout: reader.seconds("REQUEST_TIMEOUT_SECONDS", 1, 3_600),
             body_timeout: reader.seconds("BODY_SECONDS", 1, 3_600),
             max_requests: reader.number("MAX_REQUESTS", 1, 1_000_000),
@@ -376,266 +175,39 @@ impl Config {
                     .filter(|days| *days > 0)
                     .map(TimeDelta::days),
             },
-            log_format: reader.log_format(),
-            log_level: reader.log_level(),
-            alerts: reader.alerts(),
-            trace_endpoint: Some(reader.text("OTEL_EXPORTER_OTLP_ENDPOINT")).filter(|endpoint| !endpoint.is_empty()),
+            telemetry: TelemetrySettings {
+                log_format: reader.log_format(),
+                log_level: reader.log_level(),
+                alerts: reader.alerts(),
+                trace_endpoint: Some(reader.text("OTEL_EXPORTER_OTLP_ENDPOINT"))
+                    .filter(|endpoint| !endpoint.is_empty()),
+            },
         };
-        reader.check_database_connections(&config);
-        if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
+        let enough_connections = DatabaseConnections::check(config.database_max_connections, config.lanes);
+        if let Err(error) = enough_connections
+            && !reader.has_error("DATABASE_MAX_CONNECTIONS")
+        {
+            reader.add_error("DATABASE_MAX_CONNECTIONS", error);
+        }
+        reader.finish(config)
     }
 
-    /// How long the server says that it is leaving before it drains: at least half of the grace time is for requests.
+    /// The time for which the server isn't ready but still accepts connections: at most half of the grace time, so that
+    /// the rest is for requests in flight.
     pub fn shutdown_delay(&self) -> Duration {
         self.shutdown_delay.min(self.shutdown_grace / 2)
     }
 
-    /// How many connections the lanes need: one each, of four kinds, presence having one lane.
-    fn lane_connections(&self) -> u32 {
-        u32::try_from(3 * self.lanes + 1).unwrap_or(u32::MAX)
-    }
-
-    /// Who gets how many connections to the database.
+    /// Divides the connections to the database among the pools.
     pub fn database_connections(&self) -> DatabaseConnections {
-        let minimum = DatabaseConnections::minimum(self.lane_connections());
-        let spare = self.database_max_connections.saturating_sub(minimum.total());
-        // One of each kind is for what commits while the next batch begins; without it that one waits.
-        let lanes = minimum.lanes + spare.min(4);
-        let rest =
-            self.database_max_connections.saturating_sub(lanes + minimum.authentication + HEALTH_PROBE_CONNECTIONS);
-        let back_office = (rest / 3).clamp(minimum.back_office, 8);
-        let requests = rest.saturating_sub(back_office).max(minimum.requests);
-        DatabaseConnections { lanes, back_office, requests, ..minimum }
-    }
-}
-
-/// Asks whether the database is there.
-const HEALTH_PROBE_CONNECTIONS: u32 = 1;
-
-struct VariableReader<L> {
-    lookup: L,
-    errors: BTreeMap<&'static str, String>,
-}
-
-impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
-    fn text(&self, name: &'static str) -> String {
-        let default =
-            || VARIABLES.iter().find(|variable| variable.name == name).map_or("", |variable| variable.default);
-        (self.lookup)(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default().to_owned())
-    }
-
-    fn add_error(&mut self, name: &'static str, error: impl Into<String>) {
-        self.errors.insert(name, error.into());
-    }
-
-    /// A value that can be read, or a stand-in and a note: the configuration isn't used if there is any note.
-    fn parse<T: FromStr + PlaceholderValue>(&mut self, name: &'static str, expected: &str) -> T {
-        let text = self.text(name);
-        text.trim().parse().unwrap_or_else(|_| {
-            self.add_error(name, format!("{text:?} is not {expected}"));
-            T::placeholder()
-        })
-    }
-
-    fn number<T: FromStr + PartialOrd + fmt::Display + Copy>(&mut self, name: &'static str, low: T, high: T) -> T {
-        let text = self.text(name);
-        match text.trim().parse::<T>() {
-            Ok(number) if low <= number && number <= high => number,
-            _ => {
-                self.add_error(name, format!("{text:?} is not a whole number from {low} to {high}"));
-                low
-            }
-        }
-    }
-
-    fn seconds(&mut self, name: &'static str, low: u64, high: u64) -> Duration {
-        Duration::from_secs(self.number(name, low, high))
-    }
-
-    fn rate_limit(&mut self, name: &'static str) -> u32 {
-        self.number(name, 0, 1_000_000_000)
-    }
-
-    fn trusted_proxies(&mut self) -> Vec<IpNet> {
-        let text = self.text("TRUSTED_PROXIES");
-        let read = |item: &str| item.parse().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
-        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-        items.map(read).collect::<Result<_, _>>().unwrap_or_else(|_| {
-            self.add_error(
-                "TRUSTED_PROXIES",
-                format!("{text:?} is not a list of addresses and networks such as 10.0.0.0/8"),
-            );
-            Vec::new()
-        })
-    }
-
-    fn address_header(&mut self) -> AddressHeader {
-        let text = self.text("TRUSTED_PROXIES_HEADER");
-        match text.to_lowercase().as_str() {
-            "x-forwarded-for" => AddressHeader::XForwardedFor,
-            "forwarded" => AddressHeader::Forwarded,
-            _ => {
-                self.add_error("TRUSTED_PROXIES_HEADER", format!("{text:?} is neither X-Forwarded-For nor Forwarded"));
-                AddressHeader::XForwardedFor
-            }
-        }
-    }
-
-    fn operations_listen_addr(&mut self) -> Option<SocketAddr> {
-        if self.text("OPERATIONS_LISTEN_ADDR").is_empty() {
-            return None;
-        }
-        let address = self.parse("OPERATIONS_LISTEN_ADDR", "an address with a port, such as 127.0.0.1:9090");
-        Some(address).filter(|_| self.text("OPERATIONS_LISTEN_ADDR") != self.text("LISTEN_ADDR"))
-    }
-
-    fn database_url(&mut self) -> String {
-        let url = self.text("DATABASE_URL");
-        let good = crate::infrastructure::mysql::parse_url(&url).is_ok_and(|options| options.get_database().is_some());
-        if !url.starts_with("mysql://") || !good {
-            // The URL itself may hold a password.
-            self.add_error("DATABASE_URL", "is not a URL such as mysql://user:password@host:3306/concert_reservation");
-        }
-        url
-    }
-
-    fn flag(&mut self, name: &'static str) -> bool {
-        match self.text(name).as_str() {
-            "true" | "1" => true,
-            "false" | "0" => false,
-            other => {
-                self.add_error(name, format!("{other:?} is neither true nor false"));
-                false
-            }
-        }
-    }
-
-    fn token_secrets(&mut self) -> Secrets {
-        let secrets: Vec<_> = self.text("TOKEN_SECRET").split(',').map(|secret| secret.trim().to_owned()).collect();
-        let demo = self.flag("DEMO");
-        if !demo {
-            if secrets.iter().any(|secret| secret == DEMO_SECRET) {
-                self.add_error(
-                    "TOKEN_SECRET",
-                    "is missing, or the published one: set a secret of your own, or DEMO=true",
-                );
-            } else if secrets.iter().any(|secret| secret.chars().count() < 32) {
-                self.add_error("TOKEN_SECRET", "has a secret of fewer than 32 characters");
-            }
-        } else if secrets.iter().any(String::is_empty) {
-            self.add_error("TOKEN_SECRET", "has an empty secret");
-        }
-        Secrets(secrets)
-    }
-
-    fn cors_allowed_origins(&mut self) -> Vec<String> {
-        let text = self.text("CORS_ALLOWED_ORIGINS");
-        let origins: Vec<_> =
-            text.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
-        let good = |origin: &String| {
-            origin == "*"
-                || origin
-                    .strip_prefix("https://")
-                    .or_else(|| origin.strip_prefix("http://"))
-                    .is_some_and(|host| !host.is_empty() && !host.contains('/') && host.is_ascii())
-        };
-        if !origins.iter().all(good) {
-            self.add_error(
-                "CORS_ALLOWED_ORIGINS",
-                format!("{text:?} is not a list of origins such as https://example.org"),
-            );
-        }
-        origins
-    }
-
-    fn data_platform_url(&mut self) -> Option<String> {
-        let text = Some(self.text("DATA_PLATFORM_URL").trim().to_owned()).filter(|text| !text.is_empty())?;
-        let is_http = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.port() != Some(0);
-        if !Url::parse(&text).is_ok_and(is_http) {
-            // The URL itself may hold a password.
-            self.add_error("DATA_PLATFORM_URL", "is not a URL such as https://events.example.org/concert");
-        }
-        Some(text)
-    }
-
-    /// As webhooks' secrets are shown.
-    fn data_platform_secret(&mut self) -> Option<SigningSecret> {
-        let text = Some(self.text("DATA_PLATFORM_SECRET").trim().to_owned()).filter(|text| !text.is_empty())?;
-        let bytes = text.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
-        let secret = bytes.and_then(|bytes| bytes.try_into().ok()).map(SigningSecret);
-        if secret.is_none() {
-            self.add_error(
-                "DATA_PLATFORM_SECRET",
-                "is not whsec_ and 32 bytes in base64, as openssl rand -base64 32 makes them",
-            );
-        }
-        secret
-    }
-
-    fn alerts(&mut self) -> Option<AlertSettings> {
-        let interval = TimeDelta::seconds(self.number("ALERT_INTERVAL_SECONDS", 1, 86_400));
-        let webhook = self.text("SLACK_WEBHOOK_URL");
-        if webhook.is_empty() {
-            return None;
-        }
-        let url = Url::parse(&webhook);
-        if !url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
-            // The URL itself is the secret.
-            self.add_error("SLACK_WEBHOOK_URL", "is not a URL such as https://hooks.slack.com/services/…");
-        }
-        Some(AlertSettings { webhook: Secret(webhook), interval, timeout: ALERT_TIMEOUT })
-    }
-
-    fn log_format(&mut self) -> LogFormat {
-        match self.text("LOG_FORMAT").as_str() {
-            "text" => LogFormat::Text,
-            "json" => LogFormat::Json,
-            other => {
-                self.add_error("LOG_FORMAT", format!("{other:?} is neither text nor json"));
-                LogFormat::Text
-            }
-        }
-    }
-
-    fn log_level(&mut self) -> String {
-        let level = self.text("LOG_LEVEL");
-        if tracing_subscriber::EnvFilter::try_new(&level).is_err() || level.contains(char::is_whitespace) {
-            self.add_error("LOG_LEVEL", format!("{level:?} is neither a level nor a filter"));
-        }
-        level
-    }
-
-    fn check_database_connections(&mut self, config: &Config) {
-        let minimum = DatabaseConnections::minimum(config.lane_connections());
-        let needed = minimum.total();
-        if !self.errors.contains_key("DATABASE_MAX_CONNECTIONS") && config.database_max_connections < needed {
-            let DatabaseConnections { lanes, authentication, back_office, requests } = minimum;
-            let (given, count) = (config.database_max_connections, config.lanes);
-            self.add_error(
-                "DATABASE_MAX_CONNECTIONS",
-                format!(
-                    "{given} is less than {needed}, the least with LANES={count}: {lanes} for lanes, {requests} for \
-                     requests, {back_office} for administrators and jobs, {authentication} for authentication, \
-                     {HEALTH_PROBE_CONNECTIONS} for the health check"
-                ),
-            );
-        }
-    }
-}
-
-/// What stands in for a value that could not be read.
-trait PlaceholderValue {
-    fn placeholder() -> Self;
-}
-
-impl PlaceholderValue for SocketAddr {
-    fn placeholder() -> Self {
-        Self::from(([127, 0, 0, 1], 0))
+        DatabaseConnections::divide(self.database_max_connections, self.lanes)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
@@ -707,7 +279,7 @@ mod tests {
         assert!(read("2", "13").is_err() && read("2", "14").is_ok());
     }
 
-    /// What MySQL and MariaDB allow by default is enough for two instances.
+    /// 16,382 is the default of MySQL and MariaDB.
     #[test]
     fn two_instances_prepare_fewer_statements_than_a_server_allows() {
         let kept = read(&[("DEMO", "true")]).unwrap().database_connections().kept_statements();

@@ -7,9 +7,8 @@ use std::{
 
 use axum::{Router, http::Method, middleware::from_fn_with_state, routing::get};
 use concert_reservation::{
-    config::LogFormat,
     interfaces::http::middleware::{answer, attend},
-    telemetry,
+    telemetry::logs::{LogFormat, log_layer, log_panic},
 };
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
@@ -31,7 +30,7 @@ impl Captured {
         LazyLock::force(&SECOND);
         let captured = Self::default();
         let writer = captured.clone();
-        let logs = telemetry::log_layer(format, level, false, move || writer.clone());
+        let logs = log_layer(format, level, false, move || writer.clone());
         let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(logs));
         (captured, guard)
     }
@@ -133,7 +132,7 @@ async fn a_panic_is_logged_with_its_request_and_its_place(_: MySqlPoolOptions, o
         .layer(from_fn_with_state(shared.clone(), attend));
     let (captured, _guard) = Captured::begin(LogFormat::Json, "info");
     let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(telemetry::log_panic));
+    std::panic::set_hook(Box::new(log_panic));
     let answer = Client::new(router).get("/defect").await;
     std::panic::set_hook(usual);
     let answer = answer.expect_problem(500, "INTERNAL");

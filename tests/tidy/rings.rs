@@ -109,16 +109,14 @@ fn rings<'a>(graph: &BTreeMap<&'a [String], BTreeMap<&'a [String], usize>>) -> V
 
 /// Where files still import each other in a ring. The list only shrinks: a ring elsewhere fails, and so does an entry
 /// without one.
-const KNOWN: [&[&str]; 9] = [
+const KNOWN: [&[&str]; 7] = [
     &["src/application/concert/"],
     &["src/application/event/"],
     &["src/application/lane/"],
     &["src/application/queue/"],
     &["src/application/user/"],
-    &["src/config/", "src/telemetry/alerts.rs"],
     &["src/infrastructure/event_sender/"],
     &["src/interfaces/http/"],
-    &["src/telemetry/"],
 ];
 
 #[test]

@@ -1,0 +1,166 @@
+//! Reads the variables whose values need checks of their own: URLs, addresses, secrets, lists.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::TimeDelta;
+use ipnet::IpNet;
+use url::Url;
+
+use super::{
+    reader::VariableReader,
+    secret::{Secret, Secrets},
+    variables::DEMO_SECRET,
+};
+use crate::{
+    domain::event::SigningSecret,
+    infrastructure::mysql,
+    interfaces::http::address::AddressHeader,
+    telemetry::{alerts::AlertSettings, logs::LogFormat},
+};
+
+/// The time limit of a request to Slack.
+const ALERT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
+    pub(super) fn trusted_proxies(&mut self) -> Vec<IpNet> {
+        let text = self.text("TRUSTED_PROXIES");
+        let read = |item: &str| item.parse().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        items.map(read).collect::<Result<_, _>>().unwrap_or_else(|_| {
+            self.add_error(
+                "TRUSTED_PROXIES",
+                format!("{text:?} is not a list of addresses and networks such as 10.0.0.0/8"),
+            );
+            Vec::new()
+        })
+    }
+
+    pub(super) fn address_header(&mut self) -> AddressHeader {
+        let text = self.text("TRUSTED_PROXIES_HEADER");
+        match text.to_lowercase().as_str() {
+            "x-forwarded-for" => AddressHeader::XForwardedFor,
+            "forwarded" => AddressHeader::Forwarded,
+            _ => {
+                self.add_error("TRUSTED_PROXIES_HEADER", format!("{text:?} is neither X-Forwarded-For nor Forwarded"));
+                AddressHeader::XForwardedFor
+            }
+        }
+    }
+
+    pub(super) fn operations_listen_addr(&mut self) -> Option<SocketAddr> {
+        if self.text("OPERATIONS_LISTEN_ADDR").is_empty() {
+            return None;
+        }
+        let address = self.address("OPERATIONS_LISTEN_ADDR", "127.0.0.1:9090");
+        Some(address).filter(|_| self.text("OPERATIONS_LISTEN_ADDR") != self.text("LISTEN_ADDR"))
+    }
+
+    pub(super) fn database_url(&mut self) -> String {
+        let url = self.text("DATABASE_URL");
+        let good = mysql::parse_url(&url).is_ok_and(|options| options.get_database().is_some());
+        if !url.starts_with("mysql://") || !good {
+            // The URL itself may hold a password.
+            self.add_error("DATABASE_URL", "is not a URL such as mysql://user:password@host:3306/concert_reservation");
+        }
+        url
+    }
+
+    pub(super) fn token_secrets(&mut self) -> Secrets {
+        let secrets: Vec<_> = self.text("TOKEN_SECRET").split(',').map(|secret| secret.trim().to_owned()).collect();
+        let demo = self.flag("DEMO");
+        if !demo {
+            if secrets.iter().any(|secret| secret == DEMO_SECRET) {
+                self.add_error(
+                    "TOKEN_SECRET",
+                    "is missing, or the published one: set a secret of your own, or DEMO=true",
+                );
+            } else if secrets.iter().any(|secret| secret.chars().count() < 32) {
+                self.add_error("TOKEN_SECRET", "has a secret of fewer than 32 characters");
+            }
+        } else if secrets.iter().any(String::is_empty) {
+            self.add_error("TOKEN_SECRET", "has an empty secret");
+        }
+        Secrets(secrets)
+    }
+
+    pub(super) fn cors_allowed_origins(&mut self) -> Vec<String> {
+        let text = self.text("CORS_ALLOWED_ORIGINS");
+        let origins: Vec<_> =
+            text.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
+        let good = |origin: &String| {
+            origin == "*"
+                || origin
+                    .strip_prefix("https://")
+                    .or_else(|| origin.strip_prefix("http://"))
+                    .is_some_and(|host| !host.is_empty() && !host.contains('/') && host.is_ascii())
+        };
+        if !origins.iter().all(good) {
+            self.add_error(
+                "CORS_ALLOWED_ORIGINS",
+                format!("{text:?} is not a list of origins such as https://example.org"),
+            );
+        }
+        origins
+    }
+
+    pub(super) fn data_platform_url(&mut self) -> Option<String> {
+        let text = self.optional_text("DATA_PLATFORM_URL")?;
+        let is_http = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.port() != Some(0);
+        if !Url::parse(&text).is_ok_and(is_http) {
+            // The URL itself may hold a password.
+            self.add_error("DATA_PLATFORM_URL", "is not a URL such as https://events.example.org/concert");
+        }
+        Some(text)
+    }
+
+    /// A secret in the format in which those of webhooks are shown.
+    pub(super) fn data_platform_secret(&mut self) -> Option<SigningSecret> {
+        let text = self.optional_text("DATA_PLATFORM_SECRET")?;
+        let bytes = text.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
+        let secret = bytes.and_then(|bytes| bytes.try_into().ok()).map(SigningSecret);
+        if secret.is_none() {
+            self.add_error(
+                "DATA_PLATFORM_SECRET",
+                "is not whsec_ and 32 bytes in base64, as openssl rand -base64 32 makes them",
+            );
+        }
+        secret
+    }
+
+    pub(super) fn alerts(&mut self) -> Option<AlertSettings> {
+        let interval = TimeDelta::seconds(self.number("ALERT_INTERVAL_SECONDS", 1, 86_400));
+        let webhook = self.text("SLACK_WEBHOOK_URL");
+        if webhook.is_empty() {
+            return None;
+        }
+        let url = Url::parse(&webhook);
+        if !url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+            // The URL itself is the secret.
+            self.add_error("SLACK_WEBHOOK_URL", "is not a URL such as https://hooks.slack.com/services/…");
+        }
+        Some(AlertSettings { webhook: Secret(webhook), interval, timeout: ALERT_TIMEOUT })
+    }
+
+    pub(super) fn log_format(&mut self) -> LogFormat {
+        match self.text("LOG_FORMAT").as_str() {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            other => {
+                self.add_error("LOG_FORMAT", format!("{other:?} is neither text nor json"));
+                LogFormat::Text
+            }
+        }
+    }
+
+    pub(super) fn log_level(&mut self) -> String {
+        let level = self.text("LOG_LEVEL");
+        if tracing_subscriber::EnvFilter::try_new(&level).is_err() || level.contains(char::is_whitespace) {
+            self.add_error("LOG_LEVEL", format!("{level:?} is neither a level nor a filter"));
+        }
+        level
+    }
+}
