@@ -60,29 +60,29 @@ use crate::{
     },
 };
 
-/// How long a request waits for a free connection before it is turned away.
+/// The longest time for which a request waits for a free connection; then it is refused.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long lanes, jobs and connections to the database may take to end.
+/// The time limit for lanes, jobs and connections to the database to end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most connections of operators, where they have a listener of their own.
+/// The most connections to a separate listener for operations.
 const MAX_OPERATIONS_CONNECTIONS: usize = 256;
 
-/// How long one transaction of a lane may take: longer than several locks that are waited for in vain, one after the
-/// other. What takes longer hangs on a connection that has fallen silent.
+/// The time limit of one transaction of a lane: longer than several lock wait timeouts in a row. A transaction that takes
+/// longer hangs on a silent connection.
 const LANE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a batch of a lane keeps the next one waiting: longer than most take.
+/// The time for which a batch keeps its lane's slot; then the next batch may start. Most batches take less.
 const LANE_SLOT_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// The server's parts, wired.
 pub struct App {
-    /// What handlers share.
+    /// The state of the handlers.
     pub shared: Shared,
-    /// What the use cases stand on.
+    /// The ports of the use cases.
     pub ports: Ports,
-    /// Sends events; [`start_jobs`](Self::start_jobs) sets it going.
+    /// Delivers events; started by [`start_jobs`](Self::start_jobs).
     pub relay: Arc<EventRelay>,
     config: Config,
     options: MySqlConnectOptions,
@@ -95,7 +95,8 @@ pub struct App {
 }
 
 impl App {
-    /// Wires everything to the database at `options`; connects only when it is first needed. Needs a tokio runtime: lanes start.
+    /// Wires everything to the database at `options`. Connects only when a connection is first needed. Must run on a tokio
+    /// runtime, since it starts the lanes.
     pub fn build(config: &Config, options: MySqlConnectOptions, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let metrics = recorder();
         let pulse = Pulse::default();
@@ -159,7 +160,7 @@ impl App {
         })
     }
 
-    /// The server's routes, for a listener or for a test.
+    /// Builds the server's routes, for a listener or for a test.
     pub fn router(&self) -> Router {
         build_router(self.shared.clone())
     }
@@ -190,14 +191,15 @@ impl App {
         self.tasks.spawn(async move { until.run_until_cancelled(pulse.feel(options, &clock)).await });
     }
 
-    /// How the server is told to stop.
+    /// The tokens by which the server is stopped.
     pub fn stages(&self) -> Stages {
         self.stages.clone()
     }
 
-    /// Serves until [`stages`](Self::stages) say to drain; then finishes what is under way, within the grace time, which
-    /// begins as soon as it is leaving, and unless it is to abort. Operations, where they have a listener of their own,
-    /// are served until the end.
+    /// Serves until the stage `draining`, and then finishes the requests in flight.
+    ///
+    /// The grace time begins with the stage `leaving`; when it is over, or at the stage `aborting`, the remaining requests
+    /// are dropped. A separate listener for operations is served until the last request has ended.
     pub async fn serve(self, listener: TcpListener, operations: Option<TcpListener>) {
         let stages = self.stages();
         let grace = self.config.shutdown_grace;
@@ -227,7 +229,7 @@ impl App {
             () = deadline => tracing::warn!("the grace time is over: requests under way are dropped"),
             () = stages.aborting.cancelled() => {}
         }
-        // What still hangs on a connection would keep the lanes from ending.
+        // A transaction on a hanging connection would keep its lane from ending.
         stages.aborting.cancel();
         self.close(grace.min(CLOSE_TIMEOUT)).await;
     }
@@ -242,7 +244,7 @@ impl App {
         }
     }
 
-    /// Lets lanes and jobs finish, and closes the connections.
+    /// Waits for lanes and jobs to finish, for `grace` at most, and closes the connections.
     pub async fn close(self, grace: Duration) {
         let Self { shared, pools, tasks, .. } = self;
         shared.draining.cancel();
@@ -252,7 +254,7 @@ impl App {
         if tokio::time::timeout(grace.max(Duration::from_secs(1)), tasks.wait()).await.is_err() {
             tracing::warn!("some tasks didn't end in time");
         }
-        // Closing waits for connections that are lent out, which a database that hangs would never give back.
+        // Closing waits for connections in use, which a hanging database never returns.
         let closing = futures::future::join_all(pools.iter().map(MySqlPool::close));
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
@@ -344,7 +346,7 @@ fn build_facades(
     })
 }
 
-/// The system's clock.
+/// The clock of this machine.
 pub fn system_clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }

@@ -33,10 +33,10 @@ use crate::{
     verify_draw::{self, VerifiedDraw},
 };
 
-/// Wrong use: bad flags or a bad configuration.
+/// The exit code for invalid flags or an invalid configuration.
 const EXIT_USAGE: u8 = 2;
 
-/// How many connections may wait to be taken on; the system may allow fewer.
+/// The most connections that wait to be accepted; the kernel may allow fewer.
 const LISTEN_BACKLOG: u32 = 4_096;
 
 /// Runs the command that the process was started with.
@@ -79,7 +79,7 @@ pub fn run() -> ExitCode {
             _ => serve(&config, !matches.get_flag("no-migrate"), alerts).await.map(|()| true),
         }
     });
-    // Not within the runtime: it waits for the thread that sends them.
+    // Outside of the runtime, since it blocks until the exporter's thread has sent the spans.
     traces.into_iter().for_each(Traces::stop);
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -118,28 +118,33 @@ fn command() -> Command {
         .subcommand(sub("serve", "Serve; bring the schema up to date first (the default)").arg(no_migrate()))
         .subcommand(sub("migrate", "Bring the schema up to date"))
         .subcommand(
-            sub("create-admin", "Make an administrator; the password is read from standard input")
+            sub("create-admin", "Create an administrator; the password is read from standard input")
                 .arg(Arg::new("email").long("email").required(true).help("The account's e-mail address"))
-                .arg(Arg::new("name").long("name").required(true).help("What the account's owner is called")),
+                .arg(Arg::new("name").long("name").required(true).help("The name of the account's owner")),
         )
-        .subcommand(sub("seed-demo", "Fill the database with something to try; safe to repeat"))
+        .subcommand(sub("seed-demo", "Create demo concerts and accounts; safe to repeat"))
         .subcommand(sub("audit", "Check every invariant; exit with 1 if one is broken"))
         .subcommand(
             Command::new("verify-draw")
-                .about("Check a draw from what a server published; exit with 1 if anything is wrong with it")
-                .arg(Arg::new("draw").long("draw").required(true).help("File of GET /concerts/{concertId}/queue/draw"))
+                .about("Verify a published draw; exit with 1 if anything is wrong with it")
+                .arg(
+                    Arg::new("draw")
+                        .long("draw")
+                        .required(true)
+                        .help("File with the response of GET /concerts/{concertId}/queue/draw"),
+                )
                 .arg(
                     Arg::new("entrants")
                         .long("entrants")
                         .required(true)
-                        .help("File of GET /concerts/{concertId}/queue/draw/entrants"),
+                        .help("File with the response of GET /concerts/{concertId}/queue/draw/entrants"),
                 )
-                .arg(Arg::new("token").long("token").help("The text of a queue token, to be told its drawn place")),
+                .arg(Arg::new("token").long("token").help("A queue token, to print its drawn place")),
         )
         .subcommand(Command::new("openapi").about("Print the OpenAPI document"))
 }
 
-/// Brings the schema up to date, as soon as the database is there.
+/// Brings the schema up to date as soon as the database is available.
 async fn migrate(config: &Config) -> anyhow::Result<()> {
     let options = mysql::parse_url(&config.database_url)?;
     let unavailable = |error: &MigrateError| matches!(error, MigrateError::Database(error) if is_unavailable(error));
@@ -154,7 +159,7 @@ async fn wait_for_database(config: &Config) -> anyhow::Result<()> {
     retry_until_available(config, connect, is_unavailable).await.context("connecting to the database")
 }
 
-/// Tries until it works, fails for another reason than an absent database, or has waited for as long as is set.
+/// Repeats `attempt` while the database is unavailable, for `DATABASE_CONNECT_SECONDS` at most.
 async fn retry_until_available<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
     config: &Config,
     attempt: impl Fn() -> F,
@@ -176,7 +181,7 @@ async fn retry_until_available<E: std::fmt::Display, F: Future<Output = Result<(
     }
 }
 
-/// Whether the database isn't there yet, rather than there and unwilling.
+/// Whether the error means that the database isn't available yet, in contrast to one that refuses the client.
 fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
@@ -195,7 +200,7 @@ async fn serve(config: &Config, with_migration: bool, alerts: Option<Alerts>) ->
     let result = serve_until_stopped(config, with_migration).await;
     stopped.cancel();
     if let Some(alerts) = alerts {
-        // A panic in there has been logged.
+        // A panic of the task has been logged.
         let _ = alerts.await;
     }
     result
@@ -226,10 +231,10 @@ async fn serve_until_stopped(config: &Config, with_migration: bool) -> anyhow::R
     Ok(())
 }
 
-/// Listens, with room for thousands who come in the same instant.
+/// Listens with a backlog for thousands of simultaneous connections.
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A server that is started anew takes the port over at once.
+    // A restarted server can bind the port at once.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(LISTEN_BACKLOG)
@@ -269,7 +274,7 @@ async fn create_admin(config: &Config, matches: &ArgMatches) -> anyhow::Result<b
 }
 
 async fn seed_demo(config: &Config) -> anyhow::Result<()> {
-    anyhow::ensure!(config.demo, "seed-demo makes accounts whose password is published: it needs DEMO=true");
+    anyhow::ensure!(config.demo, "seed-demo creates accounts whose password is published: it needs DEMO=true");
     migrate(config).await?;
     let app = build(config)?;
     let result = demo::seed(&app.shared).await;
@@ -290,7 +295,7 @@ async fn audit(config: &Config) -> anyhow::Result<bool> {
     Ok(report.is_ok())
 }
 
-/// Needs no configuration, no server and no database.
+/// Verifies a draw; needs no configuration, server or database.
 fn verify_draw(matches: &ArgMatches) -> ExitCode {
     let token = matches.get_one::<String>("token").map(String::as_str);
     let read = |name: &str| {
@@ -319,7 +324,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn print_error(error: &dyn std::fmt::Display) {
-    // Nobody can be told if standard error is closed.
+    // There is no place for the message if standard error is closed.
     let _ = writeln!(std::io::stderr().lock(), "{error}");
 }
 

@@ -1,4 +1,4 @@
-//! Something to try: a venue, concerts with performances and seats, an administrator and two users with points.
+//! Demo data: a venue, concerts with performances and seats, an administrator and two users with points.
 
 use std::{fmt::Write, net::Ipv4Addr};
 
@@ -26,22 +26,22 @@ const PASSWORD: &str = "demo-password-1";
 const ACCOUNTS: [(&str, &str); 3] =
     [("admin@demo.example", "Demo admin"), ("alice@demo.example", "Alice"), ("bob@demo.example", "Bob")];
 
-/// The demo concerts: title, artist, category, and in how many days their two performances are.
+/// The demo concerts: title, artist, category, and the days until their two performances.
 const CONCERTS: [(&str, &str, &str, [i64; 2]); 3] = [
     ("Spring in Seoul", "The Long Rivers", "POP", [30, 31]),
     ("Quartets at Night", "Hana Quartet", "CLASSICAL", [45, 46]),
     ("Stadium Tour", "Nine Lives", "ROCK", [60, 61]),
 ];
 
-/// How many points each user begins with.
+/// The initial points of each user.
 const POINTS: &str = "500000";
 
-/// The demo accounts, as the API's documentation names them.
+/// The demo accounts for the API's documentation.
 pub fn accounts() -> DemoAccounts {
     DemoAccounts { emails: ACCOUNTS.map(|(email, _)| email), password: PASSWORD }
 }
 
-/// Adds what is missing, and says how to log in. Safe to repeat.
+/// Creates the demo data that is missing, and returns a text with the accounts. Safe to repeat.
 pub async fn seed(app: &App) -> anyhow::Result<String> {
     for (index, (email, name)) in ACCOUNTS.into_iter().enumerate() {
         account(app, email, name, index == 0).await?;
@@ -85,7 +85,7 @@ async fn has_concerts(app: &App) -> anyhow::Result<bool> {
     let filter = ConcertFilter {
         query: Some(CONCERTS[0].0.to_owned()),
         category: None,
-        // Those of a demo long ago as well.
+        // Includes past performances, of an earlier demo.
         from: Some(Instant::UNIX_EPOCH),
         to: None,
         after: None,

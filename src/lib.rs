@@ -1,13 +1,13 @@
-//! A server through which thousands of people at once buy seats for a concert: fairly, without a seat ever sold twice
-//! or a point ever lost.
+//! A server that sells concert seats to thousands of concurrent users: fairly, and without ever selling a seat twice or
+//! losing a point.
 //!
 //! ```text
 //! interfaces ──► application ──► domain ◄── infrastructure
-//!         app.rs wires the layers; cli.rs starts it; no layer names either
+//!         app.rs wires the layers; cli.rs starts it; no layer imports either
 //! ```
 //!
 //! Read it in this order: [`domain`] (the rules), [`application`] (one use case, one transaction; write lanes),
-//! [`infrastructure`] (SQL), [`interfaces`] (HTTP), [`app`] (how they are wired). `docs/ARCHITECTURE.md` follows one
+//! [`infrastructure`] (SQL), [`interfaces`] (HTTP), [`app`] (the composition root). `docs/ARCHITECTURE.md` follows one
 //! hold through all of them.
 
 pub mod domain;
@@ -30,5 +30,4 @@ pub mod shutdown;
 
 pub mod telemetry;
 
-/// Checking a draw from what was published.
 pub mod verify_draw;

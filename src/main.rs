@@ -1,8 +1,8 @@
-//! The program: everything is in the library, so that tests can reach it.
+//! The binary. All code is in the library, so that tests can use it.
 
 use std::process::ExitCode;
 
-/// A request makes some hundred small allocations on one thread that end on another.
+/// mimalloc: a request makes some hundred small allocations on one thread that are freed on another.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

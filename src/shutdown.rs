@@ -1,4 +1,4 @@
-//! Signals: the first one stops the server gently, the second at once.
+//! Signals: the first one stops the server gracefully, the second at once.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::interfaces::http::serve::Stages;
 
-/// Stops gently at the first SIGTERM or SIGINT, and at once at the second.
+/// Starts a graceful stop at the first SIGTERM or SIGINT, and aborts at the second signal.
 ///
-/// SIGTERM comes from whoever runs servers behind a proxy: for `delay` the server only says that it is leaving, so that
-/// the proxy finds out before its connections are refused. SIGINT comes from somebody at a terminal.
+/// After SIGTERM the server still accepts connections for `delay` but isn't ready, so that a proxy stops sending requests
+/// before connections are refused. SIGINT, sent from a terminal, skips the delay.
 pub async fn watch_signals(delay: Duration, stages: Stages) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -25,7 +25,7 @@ pub async fn watch_signals(delay: Duration, stages: Stages) {
     let second = first_signal(&mut terminate, &mut interrupt);
     let mut second = std::pin::pin!(second);
     if tokio::time::timeout(delay, second.as_mut()).await.is_err() {
-        tracing::info!("stopping: requests under way are finished, new connections are refused");
+        tracing::info!("stopping: requests in flight are finished, new connections are refused");
         stages.draining.cancel();
         second.await;
     }

@@ -1,4 +1,4 @@
-//! Checking a draw from what a server published, without that server.
+//! Verifies a draw from its published files, without the server.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::domain::queue::{Entrant, Seed};
 
-/// The part of the published draw that is checked.
+/// The verified part of the published draw.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PublishedDraw {
@@ -15,12 +15,12 @@ struct PublishedDraw {
     entrant_count: Option<usize>,
 }
 
-/// A draw that is what it should be.
+/// The result of a successful verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifiedDraw {
-    /// How many took part.
+    /// The number of entrants.
     pub entrants: usize,
-    /// The drawn place of the token that was asked for, from 1.
+    /// The drawn place of the given token, from 1.
     pub place: Option<usize>,
 }
 
@@ -33,38 +33,42 @@ impl fmt::Display for VerifiedDraw {
     }
 }
 
-/// What is wrong with a draw.
+/// Why a draw isn't valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DrawError {
     /// The first file isn't a draw.
     #[error("the draw can't be read: {0}")]
     Unreadable(String),
-    /// Too early.
+    /// The seed isn't published yet.
     #[error("the draw has not been made yet: its seed is still secret")]
     NotMadeYet,
-    /// The seed isn't the one that was promised.
+    /// The published seed isn't the committed one.
     #[error("the commitment is not the SHA-256 of the seed: it is {0}")]
     CommitmentMismatch(String),
-    /// Somebody is missing, or added.
+    /// The list has more or fewer entrants than the draw.
     #[error("there are {found} entrants where {announced} were announced")]
     EntrantCount {
-        /// In the draw.
+        /// The number in the draw.
         announced: usize,
-        /// In the list.
+        /// The number of lines in the list.
         found: usize,
     },
-    /// A line that is no entrant.
+    /// A line isn't a SHA-256 in hex; lines count from 1.
     #[error("line {0} of the entrants is not 64 hex digits")]
     Entrant(usize),
-    /// Another order.
+    /// A line isn't in the order of the seed; lines count from 1.
     #[error("line {0} of the entrants stands before the line above it, or is the same")]
     OutOfOrder(usize),
-    /// The token took no part.
+    /// The given token isn't among the entrants.
     #[error("the token is not among the entrants: its SHA-256 is {0}")]
     MissingToken(String),
 }
 
-/// Checks a draw, as `GET …/queue/draw` and `GET …/queue/draw/entrants` gave it, and finds a token's place in it.
+/// Verifies the responses of `GET …/queue/draw` and `GET …/queue/draw/entrants`, and finds a token's place.
+///
+/// # Errors
+///
+/// [`DrawError`] with the first mismatch.
 pub fn verify(draw: &str, entrants: &str, token: Option<&str>) -> Result<VerifiedDraw, DrawError> {
     let draw: PublishedDraw = serde_json::from_str(draw).map_err(|error| DrawError::Unreadable(error.to_string()))?;
     let (seed, announced) = draw.seed.zip(draw.entrant_count).ok_or(DrawError::NotMadeYet)?;

@@ -1,10 +1,10 @@
-//! Alerts: what is logged as an error is told to people, through a Slack webhook.
+//! Alerts: every logged error is sent to a Slack webhook.
 //!
-//! A layer of the log's subscriber catches the program's own errors, so whoever logs one has alerted, and nobody can
-//! forget to. It only counts them, by kind, in memory: that costs a request a lock of nanoseconds and can't fail. A task
-//! tells each kind at once, and then at most once in an interval, however often it happens and whatever Slack does.
+//! A layer of the log's subscriber catches this crate's errors, so logging an error is all that code has to do. The layer
+//! only counts errors in memory, grouped by summary: it takes a lock for nanoseconds and can't fail. A task reports a
+//! new group at once, and then at most once per interval, however often it occurs and whatever Slack answers.
 //!
-//! Nothing personal is in an alert: of an event's fields only those are read that say what and where.
+//! An alert contains no personal data: only the fields that name an error and its place are read.
 
 use std::{
     collections::BTreeMap,
@@ -29,40 +29,40 @@ use crate::{
     domain::clock::{Clock, Instant},
 };
 
-/// How often it is looked whether there is something to tell.
+/// The interval at which the task looks for errors to report.
 const SEND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a server that stops tries to tell what happened last.
+/// The time limit of the last alert of a stopping server.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many kinds are told apart, and told in one message: what is beyond counts as one more.
+/// The most groups that are kept, and listed in one message; further errors share the group [`OTHER_ERRORS`].
 const MAX_GROUPS: usize = 20;
 
-/// What those beyond [`KINDS`] are called.
+/// The summary of the errors beyond [`MAX_GROUPS`].
 const OTHER_ERRORS: &str = "errors of other kinds";
 
-/// Where alerts go, and how often.
+/// Where alerts are sent, and how often.
 #[derive(Clone, Debug)]
 pub struct AlertSettings {
-    /// Slack's address for them, which is a secret.
+    /// The URL of the Slack webhook, which is a secret.
     pub webhook: Secret,
-    /// How often one kind is told at most.
+    /// The least time between two reports of one group.
     pub interval: TimeDelta,
-    /// How long Slack may take.
+    /// The time limit of a request to Slack.
     pub timeout: Duration,
 }
 
-/// Errors of one kind.
+/// The errors that have one summary.
 #[derive(Debug, Default)]
 struct ErrorGroup {
-    /// How many nobody was told of.
+    /// Occurrences since the last alert.
     unreported: u64,
-    /// The last request that met with one.
+    /// The last request that failed with such an error.
     request_id: Option<String>,
     reported_at: Option<Instant>,
 }
 
-/// Something to tell.
+/// One line of an alert: a group of errors with the number of its occurrences.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct AlertLine {
     summary: String,
@@ -70,7 +70,7 @@ struct AlertLine {
     request_id: Option<String>,
 }
 
-/// All kinds that happened lately.
+/// All groups with errors to report or with a report in the last interval, by summary.
 #[derive(Debug, Default)]
 struct ErrorGroups(BTreeMap<String, ErrorGroup>);
 
@@ -82,7 +82,7 @@ impl ErrorGroups {
         group.request_id = request_id.or(group.request_id.take());
     }
 
-    /// What is to be told now; it counts as told. Kinds that have been quiet for an interval are forgotten.
+    /// Returns the groups that are due, and marks them as reported. Drops groups without errors for an interval.
     fn take_due(&mut self, now: Instant, interval: TimeDelta) -> Vec<AlertLine> {
         self.0.retain(|_, group| {
             group.unreported > 0 || group.reported_at.is_some_and(|reported_at| now - reported_at < interval)
@@ -99,7 +99,7 @@ impl ErrorGroups {
     }
 }
 
-/// Catches errors.
+/// Counts the errors that this crate logs.
 #[derive(Clone, Debug, Default)]
 pub struct AlertLayer {
     groups: Arc<Mutex<ErrorGroups>>,
@@ -108,7 +108,7 @@ pub struct AlertLayer {
 impl<S: Subscriber> Layer<S> for AlertLayer {
     fn on_event(&self, event: &Event<'_>, _: LayerContext<'_, S>) {
         let metadata = event.metadata();
-        // What a library finds wrong it also tells its caller, who knows whether that matters.
+        // A library also returns its errors to this crate, which decides whether they matter.
         if *metadata.level() == Level::ERROR && metadata.target().starts_with(env!("CARGO_CRATE_NAME")) {
             let mut fields = EventFields::default();
             event.record(&mut fields);
@@ -119,7 +119,7 @@ impl<S: Subscriber> Layer<S> for AlertLayer {
     }
 }
 
-/// The fields that are read. Causes and messages of panics may quote what somebody sent, so they are not among them.
+/// The fields that are read. Causes and panic messages aren't among them, since they may quote client input.
 #[derive(Debug, Default)]
 struct EventFields {
     message: String,
@@ -131,7 +131,7 @@ struct EventFields {
 }
 
 impl EventFields {
-    /// A request by its code and route, a panic by its place, anything else by its words.
+    /// The code and route of a request, the location of a panic, otherwise the message.
     fn summary(self) -> String {
         match self {
             Self { code, method: Some(method), route: Some(route), .. } => {
@@ -162,7 +162,7 @@ impl Visit for EventFields {
     }
 }
 
-/// Tells people.
+/// Sends alerts.
 #[derive(Debug)]
 pub struct Alerts {
     groups: Arc<Mutex<ErrorGroups>>,
@@ -171,21 +171,21 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// The layer that catches errors, and what tells of them.
+    /// Returns the layer that counts errors, and the sender that reports them.
     pub fn new(settings: AlertSettings) -> anyhow::Result<(AlertLayer, Self)> {
-        // Fails only if somebody has chosen one before, which is as good.
+        // Fails only if a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .timeout(settings.timeout)
             .redirect(Policy::none())
             .build()
-            .context("making a client for alerts")?;
+            .context("creating the client for alerts")?;
         let layer = AlertLayer::default();
         let alerts = Self { groups: Arc::clone(&layer.groups), settings, client };
         Ok((layer, alerts))
     }
 
-    /// Tells of errors until the server has stopped; then of the last ones, briefly.
+    /// Reports errors until the server has stopped, and then those that remain.
     pub async fn run(self, clock: Arc<dyn Clock>, stopped: CancellationToken) {
         while stopped.run_until_cancelled(sleep(SEND_INTERVAL)).await.is_some() {
             self.send_due(clock.now()).await;
@@ -195,7 +195,7 @@ impl Alerts {
         let _ = timeout(SHUTDOWN_TIMEOUT, self.send(now, last)).await;
     }
 
-    /// Tells what is due, in one message.
+    /// Sends one message with all groups that are due.
     pub async fn send_due(&self, now: Instant) {
         let due = self.lock().take_due(now, self.settings.interval);
         self.send(now, due).await;
@@ -205,7 +205,7 @@ impl Alerts {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What can't be told is due again after an interval, with what happens meanwhile.
+    /// Sends one message. If that fails, its groups are due again after an interval, with the errors until then.
     async fn send(&self, now: Instant, lines: Vec<AlertLine>) {
         if lines.is_empty() {
             return;
@@ -236,7 +236,7 @@ impl Alerts {
     }
 }
 
-/// The words, in Slack's markup.
+/// The text of an alert in Slack's markup.
 fn message(lines: &[AlertLine]) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let mut text = format!("*{} {}* {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), escape_markup(host.trim()));
@@ -250,7 +250,7 @@ fn message(lines: &[AlertLine]) -> String {
     text
 }
 
-/// What Slack would take for markup.
+/// Escapes the characters that have a meaning in Slack's markup.
 fn escape_markup(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
