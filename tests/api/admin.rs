@@ -1,4 +1,4 @@
-//! Administration: the promoter's side of the catalogue and of the queues, and the audit.
+//! Administration of the catalogue and of queues, and the audit.
 
 use axum::http::Method;
 use chrono::TimeDelta;
@@ -209,7 +209,7 @@ async fn a_cancelled_performance_frees_seats_and_refunds_points(_: MySqlPoolOpti
         let (buyer, id) = booking(&app, &sale, seat, seat % 2 == 0).await;
         bookings.push((buyer, id, seat % 2 == 0));
     }
-    // One hold ends before, and nobody has written it down.
+    // One hold has expired, and no job has written it yet.
     app.advance(299);
     assert_eq!(early.booking(&early_id).await["status"], "EXPIRED");
 
@@ -355,7 +355,7 @@ async fn the_audit_lists_every_invariant_and_finds_violations(_: MySqlPoolOption
 }
 
 /// More bookings than one batch can't be refunded, because a wallet is full, and they come first. The others are
-/// refunded all the same, and these once there is room.
+/// refunded nevertheless, and these once the wallet has room.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn bookings_that_cannot_be_settled_delay_no_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;

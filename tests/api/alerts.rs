@@ -1,4 +1,4 @@
-//! Alerts: what goes wrong is told to people, and telling them never makes anything worse.
+//! Alerts: errors are sent to Slack, and a failing Slack affects nothing else.
 
 use std::{
     sync::{
@@ -24,10 +24,10 @@ use crate::support::{Receiver, TestApp};
 /// Longer than any answer takes.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// So long that what is sent has arrived by then, and so short that a test can wait for it.
+/// Long enough for a sent message to arrive, and short enough for a test to wait for it.
 const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Slack's place: it answers with a status, or not at all when that is 0.
+/// A stand-in for Slack: it answers with a status, or not at all if that is 0.
 struct Slack {
     receiver: Receiver,
     status: Arc<AtomicU16>,
@@ -44,19 +44,19 @@ impl Slack {
         Self { receiver: receiver.await, status }
     }
 
-    /// What was told since the last time.
+    /// The messages since the last call.
     fn texts(&mut self) -> Vec<String> {
         self.receiver.drain().iter().map(|received| received.text("text")).collect()
     }
 
-    /// The one thing that was told since the last time; waits for it.
+    /// The only message since the last call; waits for it.
     async fn text(&mut self) -> String {
         let text = self.receiver.next().await.text("text");
         assert_eq!(self.texts(), [""; 0], "more than one");
         text
     }
 
-    /// Errors of this thread go here, which waits so long for an answer.
+    /// Sends the errors of this thread here, with this time limit.
     fn alerts(&self, timeout: Duration) -> (Alerts, DefaultGuard) {
         let settings =
             AlertSettings { webhook: Secret(self.receiver.url.clone()), interval: TimeDelta::minutes(1), timeout };
@@ -65,7 +65,7 @@ impl Slack {
     }
 }
 
-/// A request that fails for want of a schema.
+/// A request that fails because the database has no schema.
 async fn fail(app: &TestApp) {
     app.anonymous().get("/api/v1/concerts?query=secret").await.expect_problem(500, "INTERNAL");
 }
@@ -99,7 +99,7 @@ async fn errors_are_reported_by_kind_and_rate_limited(_: MySqlPoolOptions, optio
     assert!(slack.text().await.contains(", 2 times"));
     app.advance(60);
     alerts.send_due(app.now()).await;
-    assert!(slack.texts().is_empty(), "there is nothing to tell");
+    assert!(slack.texts().is_empty(), "there is nothing to report");
 }
 
 #[sqlx::test(migrations = false)]
@@ -107,7 +107,7 @@ async fn a_failed_alert_is_sent_again_later(_: MySqlPoolOptions, options: MySqlC
     let app = TestApp::start(options);
     let mut slack = Slack::start().await;
     let (alerts, _guard) = slack.alerts(LITTLE_PATIENCE);
-    // It answers 500, sends elsewhere, hangs, is well again.
+    // It answers 500, redirects, hangs, and recovers.
     for (count, status) in [(1, 500), (2, 302), (3, 0), (4, 200)] {
         slack.status.store(status, Ordering::SeqCst);
         fail(&app).await;
@@ -132,5 +132,5 @@ async fn a_stopping_server_sends_the_last_errors(_: MySqlPoolOptions, options: M
     let stopped = CancellationToken::new();
     stopped.cancel();
     alerts.run(app.clock.clone(), stopped).await;
-    assert!(slack.text().await.contains("INTERNAL"), "although it was told within the minute");
+    assert!(slack.text().await.contains("INTERNAL"), "although the group was reported within the minute");
 }

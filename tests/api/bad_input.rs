@@ -1,4 +1,4 @@
-//! What can't be accepted: said so with the right status and code, every bad field named, and nothing changed.
+//! Invalid input: the right status and code, every invalid field named, and no row changed.
 
 use std::collections::BTreeMap;
 
@@ -18,10 +18,10 @@ const TOO_LARGE: Expected = (413, "PAYLOAD_TOO_LARGE");
 const WRONG_TYPE: Expected = (415, "UNSUPPORTED_MEDIA_TYPE");
 const INVALID: Expected = (422, "VALIDATION_FAILED");
 
-/// Stands in a body where something that no JSON value can say is to be put.
+/// A placeholder in a body for text that isn't a JSON value.
 const HERE: &str = "@here@";
 
-/// An endpoint that reads a body, somebody who may ask it, and a body that it would accept.
+/// An endpoint that reads a body, an authorized client, and a valid body.
 struct Endpoint {
     method: Method,
     path: String,
@@ -36,36 +36,36 @@ impl Endpoint {
         self.sender.send_raw(self.method.clone(), &self.path, &headers, body).await
     }
 
-    /// The body may be missing altogether.
+    /// Whether the body is optional.
     fn needs_nothing(&self) -> bool {
         self.good == json!({})
     }
 
-    /// The most bytes of its body.
+    /// The limit of its body in bytes.
     fn limit(&self) -> usize {
         if self.path.contains("/admin/") { 1_048_576 } else { 65_536 }
     }
 
-    /// The pointers of all that is within the good body.
+    /// The pointers of all values in the valid body.
     fn places(&self) -> Vec<String> {
         let mut places = Vec::new();
         gather_places(&self.good, "", &mut places);
         places
     }
 
-    /// The good body with something else in one place.
+    /// The valid body with another value at one pointer.
     fn with(&self, place: &str, value: Value) -> String {
         let mut body = self.good.clone();
         *body.pointer_mut(place).unwrap() = value;
         body.to_string()
     }
 
-    /// The good body with JSON that is written as it stands in one place.
+    /// The valid body with raw JSON at one pointer.
     fn with_literal(&self, place: &str, literal: &str) -> String {
         self.with(place, json!(HERE)).replace(&format!("\"{HERE}\""), literal)
     }
 
-    /// Whether a field may be left out, and whether it may be null.
+    /// Whether a field is optional, and whether it is nullable.
     fn is_optional(&self, place: &str) -> (bool, bool) {
         let is_patch = self.method == Method::PATCH && self.path.contains("/admin/");
         let may_be_null = !is_patch && ["/description", "/paymentMethod", "/salesOpenAt"].contains(&place);
@@ -86,7 +86,7 @@ fn gather_places(value: &Value, place: &str, places: &mut Vec<String>) {
     }
 }
 
-/// A server with something to ask for, whose tables must stay as they are.
+/// A server with a sale, whose tables must not change.
 struct Scene {
     app: TestApp,
     tables: Tables,
@@ -122,7 +122,7 @@ impl Scene {
         let account = json!({"email": "jin@example.org", "password": "correct horse", "name": "Jin"});
         let login = json!({"email": "jin@example.org", "password": "correct horse"});
         let hold = json!({"performanceId": sale.performance_id, "seatIds": [sale.seats[1], sale.seats[2]]});
-        let anybody = [("/users", account), ("/auth/login", login), ("/auth/refresh", json!({"refreshToken": "x"}))];
+        let anonymous = [("/users", account), ("/auth/login", login), ("/auth/refresh", json!({"refreshToken": "x"}))];
         let buyer = [
             ("/queue/tokens", json!({"concertId": sale.concert_id})),
             ("/bookings", hold),
@@ -132,7 +132,7 @@ impl Scene {
             ("/payments", json!({"bookingId": self.booking})),
         ];
         let mut endpoints = Vec::new();
-        for (sender, routes) in [(self.app.anonymous(), &anybody[..]), (self.buyer.clone(), &buyer[..])] {
+        for (sender, routes) in [(self.app.anonymous(), &anonymous[..]), (self.buyer.clone(), &buyer[..])] {
             endpoints.extend(routes.iter().map(|(path, good)| Endpoint {
                 method: Method::POST,
                 path: format!("/api/v1{path}"),
@@ -174,7 +174,7 @@ impl Scene {
         .into()
     }
 
-    /// Fails unless the answer is this problem, and nothing was changed.
+    /// Fails unless the answer is this problem and no row was changed.
     async fn assert_refused(&self, reply: Reply, (status, code): Expected, why: &str) -> Reply {
         assert_eq!((reply.status.as_u16(), &*reply.code()), (status, code), "{why}: {}", text(&reply));
         let reply = reply.expect_problem(status, code);
@@ -183,7 +183,7 @@ impl Scene {
         reply
     }
 
-    /// Fails unless exactly these fields are named, and nothing was changed.
+    /// Fails unless exactly these fields are named and no row was changed.
     async fn assert_names(&self, endpoint: &Endpoint, body: &str, pointers: &[&str]) {
         let shown: String = body.chars().take(300).collect();
         let reply = endpoint.send(Some("application/json"), body.to_owned()).await;
@@ -249,7 +249,7 @@ async fn a_body_that_is_not_an_object_or_too_deep_is_refused(_: MySqlPoolOptions
             endpoint.places().into_iter().filter(|place| place.matches('/').count() == 1).collect();
         missing.retain(|place| !endpoint.is_optional(place).0);
         if endpoint.is_optional("/title").0 {
-            // Something must be changed.
+            // At least one field is required.
             missing.push(String::new());
         }
         missing.push("/a".to_owned());
@@ -306,7 +306,7 @@ async fn missing_unknown_and_duplicate_fields_are_named(_: MySqlPoolOptions, opt
             if !endpoint.is_optional(&place).0 {
                 scene.assert_names(&endpoint, &body.to_string(), &[&place]).await;
             }
-            // Back again, and once more.
+            // Restored, and then a second time.
             body.pointer_mut(object).unwrap()[HERE] = json!(0);
             let twice = format!("\"{name}\":{value},\"{name}\":{value}");
             let body = body.to_string().replace(&format!("\"{HERE}\":0"), &twice);
@@ -326,7 +326,7 @@ async fn missing_unknown_and_duplicate_fields_are_named(_: MySqlPoolOptions, opt
     scene.assert_names(account, case, &["/email", "/Email"]).await;
 }
 
-/// What no amount is; as JSON.
+/// Invalid amounts, as JSON.
 const NO_AMOUNTS: &[&str] = &[
     "-1",
     "-0",
@@ -350,7 +350,7 @@ const NO_AMOUNTS: &[&str] = &[
     r#""1\u0000""#,
 ];
 
-/// What a field must not be, by its name; as JSON.
+/// Invalid values of a field by its name, as JSON.
 fn bad_values(endpoint: &Endpoint, place: &str) -> Vec<String> {
     let name = match place.rsplit('/').next() {
         Some("0") => "seatId",
@@ -490,14 +490,14 @@ async fn all_mistakes_are_reported_at_once(_: MySqlPoolOptions, options: MySqlCo
     }
 }
 
-/// Well formed, and about things that aren't there or don't belong together.
+/// Well-formed requests about resources that don't exist or don't belong together.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn unknown_resources_are_not_found(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut scene = Scene::new(options).await;
     let sale = scene.sale.clone();
     let (second, other_seats) = sale.add_performance(&scene.app, "2026-12-24T18:00:00Z", 1, 2).await;
     let other_sale = scene.app.sale(1, 1).await;
-    // Whoever asks for the sale has become an administrator of the tests since.
+    // The client that administers the sale has been made an administrator by the tests.
     scene.before = scene.tables.checksums().await;
     let [seat, foreign] = [sale.seats[1], other_seats[0]];
     let far = i64::MAX;
@@ -536,7 +536,7 @@ async fn a_body_that_is_too_large_is_refused(_: MySqlPoolOptions, options: MySql
             let reply = endpoint.send(Some("application/json"), padded(bytes)).await;
             scene.assert_refused(reply, TOO_LARGE, why).await;
         }
-        // Announced, and not even looked at.
+        // Refused by its Content-Length, without reading it.
         let length = (limit + 1).to_string();
         let headers = [("Content-Type", "application/json"), ("Content-Length", &*length)];
         let reply = endpoint.sender.send_raw(endpoint.method.clone(), why, &headers, "{}").await;
@@ -570,7 +570,7 @@ async fn a_body_that_is_not_sent_as_json_is_refused(_: MySqlPoolOptions, options
     }
 }
 
-/// Who asks comes before what is asked.
+/// Authentication comes before validation.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn unauthenticated_requests_get_no_validation_errors(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
@@ -713,7 +713,7 @@ async fn invalid_query_values_are_refused(_: MySqlPoolOptions, options: MySqlCon
     let reply = get("bookings?status=PAID&limit=0").await;
     let reply = scene.assert_refused(reply, INVALID, "two at once").await;
     assert_eq!(reply.json()["errors"].as_array().unwrap().len(), 2, "{}", text(&reply));
-    // Strange, and no mistake: nothing is found.
+    // Unusual but valid: nothing is found.
     for query in ["%00", "%25", "_", "%5C", "%27%20OR%201=1%20--", "%FF", "%F0%9F%8E%A4"] {
         let found = get(&format!("concerts?query={query}&unknown=1")).await.expect(200).json();
         assert_eq!(found, json!({"items": [], "nextCursor": null}), "{query}");
@@ -794,18 +794,18 @@ async fn unknown_paths_and_methods_are_refused(_: MySqlPoolOptions, options: MyS
             if allowed.contains(&method) {
                 continue;
             }
-            // In front of a gated route, who asks comes first.
+            // A gated route checks authentication first.
             let is_gated = path.ends_with("/seats") || path.ends_with("/extend");
             for client in [&anonymous, &scene.buyer].into_iter().skip(usize::from(is_gated)) {
                 let reply = client.send(method.parse().unwrap(), path, &[], Some(json!({}))).await;
                 let why = format!("{method} {path}");
                 let reply = scene.assert_refused(reply, (405, "METHOD_NOT_ALLOWED"), &why).await;
-                let mut told: Vec<_> = reply.header("allow").split(',').map(str::trim).collect();
-                told.retain(|method| *method != "HEAD");
-                told.sort_unstable();
+                let mut listed: Vec<_> = reply.header("allow").split(',').map(str::trim).collect();
+                listed.retain(|method| *method != "HEAD");
+                listed.sort_unstable();
                 let mut expected = allowed.to_vec();
                 expected.sort_unstable();
-                assert_eq!(told, expected, "{why}");
+                assert_eq!(listed, expected, "{why}");
             }
         }
     }

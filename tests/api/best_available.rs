@@ -1,4 +1,4 @@
-//! Holding the best seats that are free, whichever they are.
+//! Holding the best available seats.
 
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
@@ -22,7 +22,7 @@ async fn best(client: &Client, sale: &Sale, selection: Value) -> Reply {
     client.hold_best_available(sale.performance_id, selection).await
 }
 
-/// A hall of three sections, the dearest first.
+/// A hall of three sections, the most expensive first.
 async fn hall(app: &TestApp) -> Sale {
     let section = |name: &str, grade: &str, rows: u64, price: &str| json!({"name": name, "grade": grade, "rows": rows, "seatsPerRow": 6, "price": price});
     let sections = [
@@ -37,7 +37,7 @@ async fn hall(app: &TestApp) -> Sale {
 async fn the_best_seats_are_adjacent_in_front_and_in_the_middle(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let sale = app.sale(2, 10).await;
-    // The middle first; then what leaves nobody a single seat.
+    // The middle first; then a selection that leaves no single seat.
     let expected = [
         (2, "Floor A 5 6"),
         (3, "Floor B 4 5 6"),
@@ -53,14 +53,14 @@ async fn the_best_seats_are_adjacent_in_front_and_in_the_middle(_: MySqlPoolOpti
         assert_eq!(places(&reply), [expected]);
         assert_eq!(buyer.booking(&reply.text("bookingId")).await["seats"], reply.json()["seats"]);
     }
-    // Nobody could have three side by side any more.
+    // No three adjacent seats are left.
     let buyer = app.buyer(&sale).await;
     assert_eq!(places(&best(&buyer, &sale, json!({"quantity": 4})).await.expect(201)), ["Floor B 1 8 9 10"]);
     let problem = best(&app.buyer(&sale).await, &sale, json!({"quantity": 1})).await;
     let problem = problem.expect_problem(409, "SEATS_UNAVAILABLE").json();
     assert_eq!(problem["conflicts"], json!([]));
     assert_eq!(problem["detail"], "Of 20 seats 0 are free: 1 were asked for.");
-    // What has expired can be chosen again, whether or not any job has run.
+    // Seats of an expired hold can be selected again before any job has run.
     app.advance(300);
     let buyer = app.buyer(&sale).await;
     assert_eq!(places(&best(&buyer, &sale, json!({"quantity": 2})).await.expect(201)), ["Floor A 5 6"]);
@@ -111,7 +111,7 @@ async fn best_available_holds_obey_the_rules_of_named_seats(_: MySqlPoolOptions,
     // The seat limit.
     let refused = best(&buyer, &sale, json!({"quantity": 5})).await.expect_problem(409, "SEAT_LIMIT_EXCEEDED").json();
     assert_eq!((&refused["limit"], &refused["live"]), (&json!(4), &json!(0)));
-    // A key has one effect, and one answer.
+    // A key has one effect and one answer.
     let selection = json!({"performanceId": sale.performance_id, "bestAvailable": {"quantity": 3}});
     let first = buyer.post_keyed(path, "key", selection.clone()).await.expect(201);
     let second = app.at_instance(&buyer, 1).post_keyed(path, "key", selection.clone()).await.expect(201);
@@ -130,7 +130,7 @@ async fn best_available_holds_obey_the_rules_of_named_seats(_: MySqlPoolOptions,
     app.assert_invariants_hold().await;
 }
 
-/// Somebody asks for the best seats of a performance that isn't there yet; later it is.
+/// The best seats of an unknown performance are requested; later the performance is added.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn best_available_finds_a_performance_added_later(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);

@@ -1,4 +1,4 @@
-//! Holding seats, and what becomes of a booking.
+//! Holds, and the life of a booking.
 
 use axum::http::Method;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -81,7 +81,7 @@ async fn a_partly_taken_hold_gets_no_seat_and_names_the_taken_ones(_: MySqlPoolO
     conflicts.sort_by_key(|conflict| conflict["seatId"].as_u64());
     assert_eq!(json!(conflicts), json!([{"seatId": a, "reason": "SOLD"}, {"seatId": b, "reason": "HELD"}]));
     assert_eq!(sale.available(&second).await, 3, "nothing was taken");
-    // Neither are one's own seats to be had twice.
+    // A user can't hold the same seats twice either.
     let own = third.hold(sale.performance_id, &[b]).await.expect_problem(409, "SEATS_UNAVAILABLE").json();
     assert_eq!(own["conflicts"], json!([{"seatId": b, "reason": "HELD"}]));
     app.assert_invariants_hold().await;
@@ -110,7 +110,7 @@ async fn a_user_has_at_most_four_seats_of_a_performance(_: MySqlPoolOptions, opt
     cancel(&buyer, &second).await.expect(200);
     let fourth = held(&buyer, sale.performance_id, &sale.seats[4..5]).await;
     refuse(&sale.seats[2..3]).await;
-    // The holds expire; the paid seats count on. The token lives six hundred seconds.
+    // The holds expire; the paid seats still count. The token lives six hundred seconds.
     app.advance(300);
     assert_eq!(buyer.booking(&third).await["status"], "EXPIRED");
     assert_eq!(buyer.booking(&fourth).await["status"], "EXPIRED");
@@ -222,7 +222,7 @@ async fn bookings_are_listed_newest_first_with_their_current_status(_: MySqlPool
     let list = buyer.get(&format!("{BOOKINGS}?status=EXPIRED")).await.expect(200).json();
     assert_eq!(listed(&list).len(), 1, "{list}");
 
-    // A page at a time; what is new meanwhile moves nothing.
+    // Page by page; bookings made meanwhile move nothing.
     let mut seen = Vec::new();
     let mut path = format!("{BOOKINGS}?limit=2");
     loop {

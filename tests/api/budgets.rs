@@ -1,4 +1,4 @@
-//! Connections to the database are shared out: whoever has none left keeps nobody else waiting.
+//! The database connections are divided into pools: an exhausted pool delays no other.
 
 use std::{sync::Arc, task::Poll, time::Duration};
 
@@ -25,7 +25,7 @@ use sqlx::{
 
 use crate::support::TestApp;
 
-/// Few, so that they are soon taken.
+/// Few connections, so that they are soon all in use.
 const CONNECTIONS: (&str, &str) = ("DATABASE_MAX_CONNECTIONS", "14");
 
 fn shares() -> DatabaseConnections {
@@ -33,7 +33,7 @@ fn shares() -> DatabaseConnections {
     Config::from_lookup(|name| lookup(name).map(|it| it.1.to_owned())).unwrap().database_connections()
 }
 
-/// Does this while all connections of that side are taken, and others of it wait for one.
+/// Runs `work` while all connections of the pool are in use, and further tasks wait for one.
 async fn while_none_is_left<T>(side: &Arc<dyn Database>, connections: u32, work: impl Future<Output = T>) -> T {
     let taken = try_join_all((0..connections).map(|_| side.begin())).await.unwrap();
     let mut next = side.begin();
@@ -114,7 +114,7 @@ async fn the_back_office_continues_while_the_sales_pools_are_exhausted(
 }
 
 /// A server with many lanes has few other connections. An audit or a long job that holds all of the back office's must
-/// not keep requests from learning which logins have ended.
+/// not keep requests from reading ended sessions.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn requests_are_authenticated_while_the_back_office_pool_is_exhausted(
     _: MySqlPoolOptions,
@@ -126,7 +126,7 @@ async fn requests_are_authenticated_while_the_back_office_pool_is_exhausted(
     let app = TestApp::start_with(options, 1, &settings);
     let user = app.user().await;
     while_none_is_left(&app.ports().back_office, shares.back_office, async {
-        // What was known of ended logins is too old by now.
+        // The last reading of ended sessions is too old by now.
         app.advance(2);
         user.get("/api/v1/users/me").await.expect(200);
     })
@@ -134,7 +134,7 @@ async fn requests_are_authenticated_while_the_back_office_pool_is_exhausted(
 }
 
 /// An exclusive lock on a table keeps an audit waiting, as a slow database would. The next audit of the instance doesn't
-/// take another connection, and is given up in time.
+/// take another connection, and ends within its time limit.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_instance_runs_one_audit_at_a_time_within_a_time_limit(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut other = sqlx::MySqlConnection::connect_with(&options).await.unwrap();
@@ -145,7 +145,7 @@ async fn an_instance_runs_one_audit_at_a_time_within_a_time_limit(_: MySqlPoolOp
     let limit = Duration::from_millis(100);
     let (one, next) = tokio::join!(audit.check_within(limit), audit.check_within(limit));
     assert!(matches!((one, next), (Err(AppError::Overloaded), Err(AppError::Overloaded))));
-    // The audit that was given up still keeps its connection, the other one of two is free.
+    // The abandoned audit still has its connection; the other one of two is free.
     app.ports().back_office.read().await.unwrap().users().find_by_email("x").await.unwrap();
     sqlx::raw_sql("UNLOCK TABLES").execute(&mut other).await.unwrap();
     app.assert_invariants_hold().await;

@@ -1,4 +1,4 @@
-//! What anonymous readers of the catalogue can cost, and which concerts they see first.
+//! The bounded cost of anonymous reads of the catalogue, and the order of concerts.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::support::{Client, TestApp};
 
 const LIST: &str = "/api/v1/concerts";
 
-/// A concert with performances so many seconds from now.
+/// A concert with performances after these numbers of seconds.
 async fn concert(app: &TestApp, promoter: &Client, venue_id: u64, title: &str, seconds: &[i64]) {
     let body = json!({"title": title, "artist": "x", "category": "x", "description": ""});
     let concert = promoter.post("/api/v1/admin/concerts", body).await.expect(201).json();
@@ -94,7 +94,7 @@ async fn seats_are_counted_once_a_second_for_any_dates(_: MySqlPoolOptions, opti
         assert_eq!(sold_out(&query).await, (json!(false), true), "a list of its own, by the same count");
     }
     assert_eq!(app.anonymous().get(&path).await.expect(200).json()["items"][0]["availableSeats"], 2);
-    // No list says of seats what was true more than a second ago, however it came by that.
+    // No list shows a number of seats that is older than a second, from whichever cache.
     app.clock.advance(TimeDelta::milliseconds(400));
     for query in ["", "from=2026-11-20T00:00:00.000001Z", "from=2026-11-20T00:00:01Z"] {
         assert_eq!(sold_out(query).await.0, json!(true), "{query}");

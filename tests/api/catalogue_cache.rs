@@ -1,4 +1,4 @@
-//! What is kept of the catalogue: for a second, and never against the word of who changed it.
+//! The cache of the catalogue: a second at most, and never older than a change of the same server.
 
 use axum::http::Method;
 use chrono::TimeDelta;
@@ -17,8 +17,8 @@ fn paths(sale: &Sale) -> [String; 3] {
     ["/api/v1/concerts".to_owned(), concert.clone(), format!("{concert}/performances")]
 }
 
-/// What each server says of how a sale goes: whether it is sold out by the list, the concert and its performances, and
-/// how many seats are left.
+/// The availability by each server: `soldOut` of the list, the concert and its performances, and the
+/// number of free seats.
 async fn availability(app: &TestApp, sale: &Sale) -> Vec<Value> {
     let anonymous = app.anonymous();
     let mut availability = Vec::new();

@@ -1,4 +1,4 @@
-//! A server whose clock is far from the database's decides nothing until it is right again.
+//! A server whose clock differs too much from the database's refuses to decide until it is right again.
 
 use std::sync::{
     Arc,
@@ -16,7 +16,7 @@ use sqlx::{
 
 use crate::support::{Client, TestApp};
 
-/// The machine's clock, which a test sets forward or back.
+/// The machine's clock with an offset that a test sets.
 #[derive(Default)]
 struct AdjustableClock {
     ahead_seconds: AtomicI64,
@@ -34,7 +34,7 @@ impl Clock for AdjustableClock {
     }
 }
 
-/// Two servers, one of which has a clock that can be set; each has compared its clock with the database's.
+/// Two servers, the first with an adjustable clock; each has compared its clock with the database's.
 async fn two_servers(options: &MySqlConnectOptions) -> (TestApp, Arc<AdjustableClock>) {
     let clock = Arc::new(AdjustableClock::default());
     let clocks: [Arc<dyn Clock>; 2] = [Arc::clone(&clock) as _, system_clock()];
@@ -48,7 +48,7 @@ async fn two_servers(options: &MySqlConnectOptions) -> (TestApp, Arc<AdjustableC
     (app, clock)
 }
 
-/// Everything that is decided by a deadline.
+/// Sends every request that is decided by a deadline.
 async fn ask_for_everything(client: &Client, performance_id: u64, seat: u64) -> Vec<crate::support::Reply> {
     vec![
         client.post("/api/v1/queue/tokens", json!({"concertId": 1})).await,
@@ -96,7 +96,7 @@ async fn clocks_within_the_tolerance_decide_as_before(_: MySqlPoolOptions, optio
     app.assert_invariants_hold().await;
 }
 
-/// A clock an hour ahead has admitted somebody and left its time in the queue: others are admitted all the same.
+/// A server whose clock was an hour ahead admitted a token and wrote its time: admission continues nevertheless.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn rows_written_by_a_wrong_clock_stop_no_admission(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());

@@ -1,4 +1,4 @@
-//! The catalogue, as everybody reads it.
+//! The public catalogue.
 
 use axum::http::Method;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -143,7 +143,7 @@ async fn pages_are_stable_while_concerts_are_added(_: MySqlPoolOptions, options:
         let page = anonymous.get(&path).await.expect(200).json();
         let ids = page["items"].as_array().unwrap().iter().map(|item| item["concertId"].as_u64().unwrap());
         seen.extend(ids);
-        // One that comes before all pages, and one without a date.
+        // A concert that sorts before all pages, and one without a date.
         let earlier = promoter.concert("Earlier", "IU", "JAZZ").await;
         promoter.performance(earlier, day(1), 1, ["1", "1"]).await;
         let Some(cursor) = page["nextCursor"].as_str() else { break };
@@ -269,7 +269,7 @@ async fn available_seats_follow_every_hold_and_its_end(_: MySqlPoolOptions, opti
     app.assert_invariants_hold().await;
 }
 
-/// Sells five of eight performances out and reads the others page by page; then all of them.
+/// Sells out five of eight performances and reads the others page by page; then all of them.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn available_performances_fill_their_pages(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);

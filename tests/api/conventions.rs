@@ -1,4 +1,4 @@
-//! What every request may say, and how.
+//! Rules for every request: headers, queries, paths, text.
 
 use axum::{
     body::Body,
@@ -30,7 +30,7 @@ async fn a_compressed_body_is_refused(_: MySqlPoolOptions, options: MySqlConnect
         assert_eq!(reply.header("accept-encoding"), "identity", "{encoding}");
     }
     send("Identity").await.expect(201);
-    // A body that may be missing is a body when it is there.
+    // An optional body is read if it is present.
     let sale = app.sale(1, 1).await;
     let buyer = app.buyer(&sale).await;
     let booking = buyer.hold(sale.performance_id, &sale.seats).await.expect(201).text("bookingId");
@@ -179,7 +179,7 @@ async fn a_webhook_needs_a_valid_host_and_port(_: MySqlPoolOptions, options: MyS
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_client_that_closes_its_sending_side_is_answered(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     with_server(options, &[], |address, stages| async move {
-        // Hashing a password takes its time: the end of what is sent is there long before the answer.
+        // Hashing a password takes long: the client's end arrives well before the answer.
         let body = account("jin@example.org", "correct horse battery", "Jin").to_string();
         let mut client = Connection::open(address).await;
         let length = body.len();
@@ -208,7 +208,7 @@ async fn requests_that_are_too_long_are_problems(_: MySqlPoolOptions, options: M
         for (request, status, code) in [
             (path(60_000), 404, "NOT_FOUND"),
             (path(70_000), 414, "URI_TOO_LONG"),
-            // Given up before the end of the path was seen.
+            // Refused before the end of the path was read.
             (path(2_000_000), 431, "HEADERS_TOO_LARGE"),
             (header(70_000), 431, "HEADERS_TOO_LARGE"),
             (header(300_000), 431, "HEADERS_TOO_LARGE"),

@@ -1,4 +1,4 @@
-//! Deleting accounts and concerts: live bookings keep them, ended ones don't, and nothing is written afterwards.
+//! Deleting accounts and concerts: live bookings prevent it, ended ones don't, and nothing is written afterwards.
 
 use axum::http::Method;
 use chrono::TimeDelta;
@@ -19,7 +19,7 @@ use crate::support::{Client, Process, Sale, Servers, Tables, TestApp, one_and_tw
 
 const ME: &str = "/api/v1/users/me";
 
-/// A performance has ended so long after its start.
+/// The time after its start at which a performance has ended.
 const PERFORMANCE_SECONDS: i64 = 6 * 3_600;
 
 one_and_two_servers!(a_charge_decided_after_a_deletion_is_refused);
@@ -59,7 +59,7 @@ async fn an_account_whose_performances_have_ended_is_deleted(_: MySqlPoolOptions
     app.assert_invariants_hold().await;
 }
 
-/// The deletion leaves the ended performance and its paid booking as they were: the job has nothing to refund.
+/// The deletion doesn't change the ended performance and its paid booking: the job has nothing to refund.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_concert_whose_performances_have_ended_is_deleted(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;

@@ -1,4 +1,4 @@
-//! Events on their way to those who receive them, who are real servers here.
+//! Delivery of events to receivers, which are real servers here.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::support::{Client, Received, Receiver, Sale, TestApp};
 
-/// Long enough for anything that is bound to come.
+/// Long enough for every expected delivery.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn start(options: MySqlConnectOptions, instances: usize, receiver: &Receiver, settings: &[(&str, &str)]) -> TestApp {
@@ -26,7 +26,7 @@ fn start(options: MySqlConnectOptions, instances: usize, receiver: &Receiver, se
     TestApp::start_with(options, instances, &settings)
 }
 
-/// Lets every server's relay do all that is due.
+/// Runs every server's relay until nothing is due.
 async fn relay(app: &TestApp) {
     for instance in &app.instances {
         instance.relay.run_once().await.unwrap();
@@ -41,7 +41,7 @@ fn kinds<'a>(received: impl IntoIterator<Item = &'a Received>) -> Vec<String> {
     received.into_iter().map(|received| received.text("type")).collect()
 }
 
-/// Of each booking, the types of its events as they came.
+/// The types of the events of each booking, in order of arrival.
 fn by_booking(received: &[Received]) -> BTreeMap<String, Vec<String>> {
     let mut bookings: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for event in received {
@@ -99,7 +99,7 @@ async fn events_of_a_booking_are_delivered_in_order(_: MySqlPoolOptions, options
     assert_eq!(receiver.drain().len(), 0, "nothing is sent twice");
 }
 
-/// The first attempts of every event fail: it comes again with the same id and body, in its order, later each time.
+/// The first attempts of every event fail: it is retried with the same id and body, in order, after growing delays.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_failed_delivery_is_retried_before_later_events_of_its_booking(
     _: MySqlPoolOptions,
@@ -168,7 +168,7 @@ async fn a_delivery_out_of_attempts_is_parked_and_later_ones_continue(
     );
 }
 
-/// After some failures in a row a receiver is sent two events at a time; once it takes one, all come as fast as they can.
+/// After some failures in a row a receiver gets two events at a time; after a success, all at full speed.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_receiver_that_is_down_gets_few_attempts_and_recovers(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     const CHARGES: usize = 90;
@@ -180,7 +180,7 @@ async fn a_receiver_that_is_down_gets_few_attempts_and_recovers(_: MySqlPoolOpti
         Box::pin(async move {
             let number = desk.0.fetch_add(1, Ordering::SeqCst);
             let at_once = desk.1.fetch_add(1, Ordering::SeqCst) + 1;
-            // Those that were sent before it was known to be down have come by then.
+            // The events sent before the failures were noticed have arrived by then.
             if (50..CHARGES).contains(&number) {
                 most.fetch_max(at_once, Ordering::SeqCst);
             }
@@ -218,7 +218,7 @@ async fn two_servers_share_deliveries_and_send_none_twice(_: MySqlPoolOptions, o
             ids.push(receiver.next().await.text("id"));
         }
     };
-    tokio::time::timeout(TIMEOUT, all).await.expect("every event arrives, without anybody asking for it");
+    tokio::time::timeout(TIMEOUT, all).await.expect("every event arrives without a request");
     stop.cancel();
     for relay in relays {
         relay.await.unwrap();
@@ -231,7 +231,7 @@ async fn two_servers_share_deliveries_and_send_none_twice(_: MySqlPoolOptions, o
     assert_eq!(receiver.drain().len(), 0, "all was written down");
 }
 
-/// The first server dies with a delivery under way; its lease runs out, and the second one sends it.
+/// The first server dies with a delivery in flight; its lease ends, and the second server sends it.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn leases_of_a_killed_server_are_taken_over(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let gate = Arc::new(Semaphore::new(0));
@@ -261,7 +261,7 @@ async fn leases_of_a_killed_server_are_taken_over(_: MySqlPoolOptions, options: 
     assert_eq!(receiver.drain().len(), 0);
 }
 
-/// A server that stops gives back what the receiver hasn't answered: another need not wait for a lease to run out.
+/// A stopping server releases unanswered deliveries, so another needn't wait for the lease to end.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_stopping_server_releases_its_leases(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let attempts = Arc::new(AtomicUsize::new(0));

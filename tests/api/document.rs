@@ -1,4 +1,4 @@
-//! The OpenAPI document and its page, as a newcomer meets them. That answers are as it says is checked by every client.
+//! The OpenAPI document and its page. Every test client checks that answers match the document.
 
 use axum::http::Method;
 use concert_reservation::{demo, interfaces::http::router::document};
@@ -57,7 +57,7 @@ async fn the_root_redirects_to_swagger_ui_that_keeps_tokens(_: MySqlPoolOptions,
     assert!(script.contains("/api-docs/openapi.json"), "{script}");
 }
 
-/// The demo data is what the examples speak of.
+/// The examples refer to the demo data.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn every_request_example_is_accepted_unchanged(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
@@ -94,15 +94,15 @@ async fn send_example(client: &Client, method: &str, path: &str, body: Value) {
     let filled = path.replace("{concertId}", "1").replace("{performanceId}", "1").replace("{webhookId}", id);
     let reply = client.send(method.clone(), &filled, &[("Idempotency-Key", &key)], Some(body.clone())).await;
     let status = reply.status.as_u16();
-    // What an example can't know: a token and a booking that are still to be made.
+    // An example can't contain a token and a booking that are still to be created.
     let names_the_unknown = path.ends_with("/auth/refresh") || path.ends_with("/payments");
     let is_accepted = reply.status.is_success() || (names_the_unknown && matches!(status, 401 | 404));
-    // Both ways of holding together are more than a demo user may have of one performance, or already taken.
+    // Both kinds of hold together exceed the seat limit, or name seats that are taken.
     let is_second_hold = path.ends_with("/bookings") && status == 409;
     assert!(is_accepted || is_second_hold, "{method} {path}: {body}: {reply:?}");
 }
 
-/// The bodies that the page offers to send.
+/// The example bodies of the page.
 fn request_examples(document: &Value, operation: &Value) -> Vec<Value> {
     let content = &operation["requestBody"]["content"]["application/json"];
     let named: Vec<_> =
@@ -113,7 +113,7 @@ fn request_examples(document: &Value, operation: &Value) -> Vec<Value> {
     vec![sample(document, &content["schema"])]
 }
 
-/// What Swagger UI makes of the examples of a schema's properties.
+/// Builds a body from the examples of a schema's properties, as Swagger UI does.
 fn sample(document: &Value, schema: &Value) -> Value {
     if let Some(example) = schema.get("example").or_else(|| schema["examples"].get(0)) {
         return example.clone();

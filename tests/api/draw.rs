@@ -1,4 +1,4 @@
-//! The draw: who comes before the opening stands in an order drawn at random, and anybody can check it.
+//! The draw: tokens from before the opening get a random order that can be verified.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ async fn poll(client: &Client) -> Value {
 fn in_drawn_order(lines: &str, clients: &[Client]) -> Vec<Client> {
     assert_eq!(lines.lines().count(), clients.len(), "{lines}");
     let client_of = |line: &str| clients.iter().find(|client| Entrant::of(client.queue_token()).hex() == line);
-    lines.lines().map(|line| client_of(line).expect("every line is somebody's").clone()).collect()
+    lines.lines().map(|line| client_of(line).expect("every line belongs to a client").clone()).collect()
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -112,13 +112,13 @@ async fn the_published_order_is_the_order_of_the_queue(_: MySqlPoolOptions, opti
     gone[0].delete(CURRENT).await.expect(204);
     gone[1].delete("/api/v1/users/me").await.expect(204);
 
-    // The first to come after the opening, before any tick: the draw is made first.
+    // The first join after the opening, before any tick: the draw is made first.
     app.advance(60);
     let user = app.user().await;
     let late = user.post(TOKENS, json!({"concertId": sale.concert_id})).await.expect(201).json();
     assert_eq!((&late["status"], &late["position"]), (&json!("WAITING"), &json!(11)), "{late}");
     let made = draw(&app, &sale).await;
-    assert_eq!(made["entrantCount"], 10, "who left before the opening took no part: {made}");
+    assert_eq!(made["entrantCount"], 10, "users who left before the opening aren't entrants: {made}");
     let lines = entrants(&app, &sale).await;
     let drawn = in_drawn_order(&lines, stayed);
     for (index, client) in drawn.iter().enumerate() {
@@ -133,11 +133,11 @@ async fn the_published_order_is_the_order_of_the_queue(_: MySqlPoolOptions, opti
         let found = verify(&made.to_string(), &lines, Some(client.queue_token()));
         assert_eq!(found, Ok(VerifiedDraw { entrants: 10, place: Some(index + 1) }));
     }
-    // Leaving after the draw changes nothing of it.
+    // Leaving after the draw doesn't change the draw.
     drawn[9].delete(CURRENT).await.expect(204);
     let late = user.with_queue_token(late["queueToken"].as_str().unwrap());
     for (index, client) in drawn[..9].iter().enumerate() {
-        // Everybody is still there.
+        // Every entrant is still present.
         for waiting in drawn[index..9].iter().chain([&late]) {
             assert_eq!(poll(waiting).await["status"], "WAITING");
         }
@@ -210,7 +210,7 @@ async fn opening_now_makes_the_draw_at_once(_: MySqlPoolOptions, options: MySqlC
     app.assert_invariants_hold().await;
 }
 
-/// So many scheduled tokens of as many users.
+/// Inserts `count` scheduled tokens, each of another user.
 async fn join_many(pool: &MySqlPool, sale: &Sale, count: u32) {
     let digits = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 \
                   UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
@@ -251,7 +251,7 @@ async fn many_places_are_written_in_parts_without_overtaking(pool: MySqlPoolOpti
     join_many(&pool, &sale, crowd_size).await;
     app.advance(60);
 
-    // Drawn, and no place is written yet.
+    // The draw is made, and no place is written yet.
     let late = app.user().await;
     let late = sale.join(late).await;
     assert_eq!(poll(&late).await["position"], crowd_size + 3);
@@ -262,7 +262,7 @@ async fn many_places_are_written_in_parts_without_overtaking(pool: MySqlPoolOpti
     assert_eq!(poll(&clients[0]).await["status"], "SCHEDULED");
     clients[0].delete(CURRENT).await.expect(204);
 
-    // Both servers write places, and admit meanwhile.
+    // Both servers write places and admit tokens meanwhile.
     let servers: Vec<_> = app.instances.iter().map(|instance| instance.shared.clone()).collect();
     for result in race(servers.into_iter().map(|server| async move { server.queue.admit_due().await })).await {
         result.unwrap();
@@ -271,7 +271,7 @@ async fn many_places_are_written_in_parts_without_overtaking(pool: MySqlPoolOpti
     let (draw_text, total) = (made.to_string(), lines.lines().count());
     let places = clients.iter().map(|client| {
         let found = verify(&draw_text, &lines, Some(client.queue_token())).unwrap();
-        assert_eq!(found.entrants, crowd_size as usize + 2, "who left after the draw is still listed");
+        assert_eq!(found.entrants, crowd_size as usize + 2, "users who left after the draw are still listed");
         found.place.unwrap()
     });
     let places: Vec<_> = places.collect();
@@ -287,7 +287,7 @@ async fn many_places_are_written_in_parts_without_overtaking(pool: MySqlPoolOpti
     app.assert_invariants_hold().await;
 }
 
-/// How far the writing of a draw's places has come: what the queue says, and how many there are.
+/// The progress of writing places: the queue's counter, and the number of written places.
 async fn placed(pool: &MySqlPool) -> (u32, i64) {
     sqlx::query_as("SELECT draw_placed, (SELECT COUNT(place) FROM queue_tokens WHERE entrant IS NOT NULL) FROM queues")
         .fetch_one(pool)
@@ -295,7 +295,7 @@ async fn placed(pool: &MySqlPool) -> (u32, i64) {
         .unwrap()
 }
 
-/// Waits until a server can't get on with writing places, because somebody has one of them locked.
+/// Waits until a server waits for a lock while it writes places.
 async fn writing_stands_still(pool: &MySqlPool) {
     let database: String = sqlx::query_scalar("SELECT DATABASE()").fetch_one(pool).await.unwrap();
     timeout(Duration::from_secs(20), async {
@@ -310,7 +310,7 @@ async fn writing_stands_still(pool: &MySqlPool) {
     .expect("the lock is in its way");
 }
 
-/// A server is killed between two batches of places, and another one within a batch; a third goes on.
+/// A server is killed between two batches of places, another one within a batch; a third continues.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn another_server_finishes_writing_places_after_a_crash(pool: MySqlPoolOptions, options: MySqlConnectOptions) {
     let crowd_size: u32 = 13_000;
@@ -329,7 +329,7 @@ async fn another_server_finishes_writing_places_after_a_crash(pool: MySqlPoolOpt
     let last_position = poll(&late[1]).await["position"].as_u64().unwrap();
     assert_eq!(last_position, u64::from(total) + 2);
 
-    // The second one is stopped by a lock in the middle of the fifth, and dies there.
+    // The second one waits for a lock in the middle of the fifth batch, and dies there.
     let (seed, entrants_by_id): (Vec<u8>, Vec<(u64, Vec<u8>)>) = (
         sqlx::query_scalar("SELECT draw_seed FROM queues").fetch_one(&pool).await.unwrap(),
         sqlx::query_as("SELECT id, entrant FROM queue_tokens WHERE entrant IS NOT NULL")
@@ -351,14 +351,14 @@ async fn another_server_finishes_writing_places_after_a_crash(pool: MySqlPoolOpt
         .unwrap();
     let dying = app.instances[1].shared.clone();
     #[expect(clippy::disallowed_methods, reason = "it is to be killed while it works")]
-    // Its first transaction finds the draw made, and works out the order for the next one.
+    // Its first transaction finds the draw made, and computes the order for the next one.
     let work = tokio::spawn(async move { dying.queue.admit_due().await });
     writing_stands_still(&pool).await;
     work.abort();
     assert!(work.await.unwrap_err().is_cancelled());
     obstacle.rollback().await.unwrap();
 
-    // The third one knows nothing of them.
+    // The third server has no state from the other two.
     let newcomer = sale.join(app.user().await).await;
     assert_eq!(placed(&pool).await, (8_000, 8_000), "nothing of the fifth batch was kept");
     app.instances[2].shared.queue.admit_due().await.unwrap();

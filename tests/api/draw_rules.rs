@@ -1,4 +1,4 @@
-//! What a draw protects: its seed until the opening, one entrant for each user, and an opening that stays.
+//! Guarantees of a draw: a secret seed until the opening, one entrant per user, and a fixed opening.
 
 use axum::http::Method;
 use chrono::TimeDelta;
@@ -38,7 +38,7 @@ async fn put_queue(app: &TestApp, sale: &Sale, opening: Value) -> Reply {
     app.admin().await.send(Method::PUT, &path, &[], Some(body)).await
 }
 
-/// An instant so many seconds from now, as clients write it.
+/// The instant in `seconds` seconds, as clients write it.
 fn in_seconds(app: &TestApp, seconds: i64) -> Value {
     json!((app.now() + TimeDelta::seconds(seconds)).to_rfc3339())
 }
@@ -105,7 +105,7 @@ async fn leaving_before_the_opening_and_joining_again_gives_the_same_token(
         }
         texts.push(text);
     }
-    // A user who has left at the opening takes no part, and gets a new token after it.
+    // A user who left before the opening isn't an entrant, and gets a new token afterwards.
     users[0].clone().with_queue_token(&texts[0]).delete(CURRENT).await.expect(204);
     app.advance(60);
     app.tick().await;
@@ -116,7 +116,7 @@ async fn leaving_before_the_opening_and_joining_again_gives_the_same_token(
     app.assert_invariants_hold().await;
 }
 
-/// All bytes that the database has of a queue, each column by itself.
+/// All bytes of a queue's row, column by column.
 async fn columns(pool: &MySqlPool, sale: &Sale) -> Vec<(String, Vec<u8>)> {
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT CAST(COLUMN_NAME AS CHAR) FROM information_schema.COLUMNS \
@@ -152,7 +152,7 @@ async fn the_database_does_not_reveal_a_seed_before_the_opening(pool: MySqlPoolO
     }
 }
 
-/// A server of the same database with other secrets. It makes no accounts.
+/// A server on the same database with other secrets. It creates no accounts.
 fn restarted(options: &MySqlConnectOptions, secrets: &str, seconds: i64) -> TestApp {
     let app = TestApp::start_with(options.clone(), 1, &[("TOKEN_SECRET", secrets)]);
     app.advance(seconds);
@@ -170,8 +170,8 @@ async fn lines(app: &TestApp, sale: &Sale) -> Reply {
     app.anonymous().get(&format!("/api/v1/concerts/{}/queue/draw/entrants", sale.concert_id)).await.expect(200)
 }
 
-/// The secret is changed while three sales are to come. The first one's seed is sealed again in time, the second one's isn't,
-/// and the third one's lies in the clear, as the version before stored it.
+/// The secret is changed before three sales open. The first one's seed is sealed again in time, the second one's isn't,
+/// and the third one's is in plain text, as the version before stored it.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn seeds_are_resealed_and_a_lost_secret_breaks_the_commitment_but_not_the_sale(
     pool: MySqlPoolOptions,
@@ -251,7 +251,7 @@ async fn a_published_list_outlives_its_tokens_and_may_be_cached(pool: MySqlPoolO
     assert_eq!(verify(&made.to_string(), &list, None), Ok(VerifiedDraw { entrants: 3, place: None }));
 }
 
-/// A queue as the version before could leave it: drawn, with another opening to come and tokens that have no place.
+/// A queue as the version before could leave it: drawn, with another opening ahead and tokens without a place.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn tokens_that_an_earlier_version_left_without_a_place_get_one(
     pool: MySqlPoolOptions,

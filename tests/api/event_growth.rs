@@ -1,4 +1,4 @@
-//! A year of events: what is kept of them, and what keeping it costs, doesn't grow.
+//! A year of events: their rows and the work of housekeeping don't grow.
 
 use axum::{http::StatusCode, response::IntoResponse};
 use chrono::TimeDelta;
@@ -14,7 +14,7 @@ use crate::support::{Client, Receiver, Tables, TestApp};
 const WEBHOOKS: &str = "/api/v1/admin/webhooks";
 const WEEKS: usize = 52;
 
-/// By then the first events that were parked are removed.
+/// The week by which the first parked events are removed.
 const SETTLED: usize = 7;
 
 async fn register(admin: &Client, receiver: &Receiver) -> String {
@@ -23,8 +23,8 @@ async fn register(admin: &Client, receiver: &Receiver) -> String {
     format!("{WEBHOOKS}/{}", registered.text("webhookId"))
 }
 
-/// Every week charges are made. The data platform refuses one of them for good; of two webhooks one is deleted before it
-/// takes anything, the other answers 410 and is deleted a week later.
+/// Charges are made every week. The data platform always refuses one of them; of two webhooks one is deleted before it
+/// gets any event, the other answers 410 and is deleted a week later.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_year_of_events_takes_no_more_rows_and_work_than_two_months(
     _: MySqlPoolOptions,

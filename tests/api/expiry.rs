@@ -1,4 +1,4 @@
-//! Deadlines: what is over is over at its instant; the jobs only write it down. And the events of all of it.
+//! Deadlines apply at their instant, before jobs write them; and every change has its event.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ async fn events_about(options: &MySqlConnectOptions, subject: &str) -> Vec<Strin
     kinds
 }
 
-/// The status of a booking as it is written.
+/// The status in a booking's row.
 async fn written_status(options: &MySqlConnectOptions, booking_id: &str) -> String {
     let id: uuid::Uuid = booking_id.parse().unwrap();
     let mut connection = MySqlConnection::connect_with(options).await.unwrap();
@@ -71,7 +71,7 @@ async fn a_hold_ends_at_its_deadline_before_any_job_has_run(_: MySqlPoolOptions,
     app.tick().await;
     assert_eq!(written_status(&options, &booking).await, "EXPIRED");
     assert_eq!(events_about(&options, &booking).await, ["booking.held", "booking.expired"]);
-    assert_eq!(next.booking(&taken).await["status"], "PENDING", "the seats stay with who has them now");
+    assert_eq!(next.booking(&taken).await["status"], "PENDING", "the seats stay in the newer booking");
     assert_eq!(seat_statuses(&next, &sale).await, ["AVAILABLE", "HELD", "HELD"]);
     app.assert_invariants_hold().await;
 }

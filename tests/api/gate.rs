@@ -1,4 +1,4 @@
-//! The gate: every gated route, with every kind of queue token; and who may do what.
+//! The gate: every gated route with every kind of queue token, and the authorization of all routes.
 
 use std::collections::BTreeSet;
 
@@ -9,17 +9,17 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 
 use crate::support::{Client, Reply, Sale, TestApp};
 
-/// A route behind the gate, and how it is asked.
+/// A gated route and its requests.
 struct Gated {
     method: Method,
     template: &'static str,
     /// The path and the body for a performance, one of its seats and a booking.
     request: fn(&Target) -> (String, Option<Value>),
-    /// A body that can't be accepted, if it has a body.
+    /// An invalid body, if the route reads one.
     bad_body: Option<Value>,
 }
 
-/// What a request is about.
+/// The resources that a request names.
 #[derive(Clone)]
 struct Target {
     performance: u64,
@@ -79,7 +79,7 @@ impl Gated {
     }
 }
 
-/// Operations of an OpenAPI document, as `METHOD path`, with what each says of itself.
+/// Operations of an OpenAPI document by `METHOD path`.
 fn operations(document: &Value) -> Vec<(Method, String, Value)> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -118,7 +118,7 @@ fn the_gated_routes_are_those_documented_and_tested_as_gated() {
     assert_eq!(documented, routed, "what says that it needs both tokens is gated, and nothing else");
 }
 
-/// A kind of queue token, who presents it and about what, and the answer.
+/// A kind of queue token, the client that presents it, the resources, and the expected answer.
 struct Kind {
     name: &'static str,
     client: Client,
@@ -127,13 +127,13 @@ struct Kind {
     expected: (u16, &'static str),
 }
 
-/// A sale, and every kind of token that opens none of its gates.
+/// A sale, and every kind of token that its gates refuse.
 struct Cast {
     sale: Sale,
     kinds: Vec<Kind>,
 }
 
-/// The sale's last seat and a booking: an invented one if there is none.
+/// The sale's last seat and a booking: an unknown one if there is none.
 fn target(sale: &Sale, booking: Option<String>) -> Target {
     let booking = booking.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     Target { performance: sale.performance_id, seat: sale.seats[9], booking }
@@ -221,7 +221,7 @@ async fn every_gated_route_accepts_an_active_token(_: MySqlPoolOptions, options:
     let sale = app.sale(1, 10).await;
     for mut route in gated() {
         if route.template.ends_with("/events") {
-            // A stream has no end: its head will do.
+            // A stream doesn't end, so only its head is read.
             route.method = Method::HEAD;
         }
         let buyer = app.buyer_with_points(&sale, "100000").await;
@@ -233,7 +233,7 @@ async fn every_gated_route_accepts_an_active_token(_: MySqlPoolOptions, options:
     app.assert_invariants_hold().await;
 }
 
-/// Left or paid on one server: the other, which has just let the same token in, knows it at once.
+/// A token ends on one server by leaving or paying: the other, which accepted it a moment ago, refuses it at once.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_token_ended_on_another_server_passes_no_gate(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 2, &[("SEAT_MAP_CACHE_MILLISECONDS", "1000")]);
@@ -276,7 +276,7 @@ async fn checks_run_in_the_documented_order(_: MySqlPoolOptions, options: MySqlC
     for route in gated() {
         let name = route.name();
         println!("{name}");
-        // The bearer token comes before everything.
+        // The bearer token is checked before everything else.
         let anonymous = app.anonymous();
         route.ask(&anonymous, Some(buyer.queue_token()), &nowhere).await.expect_problem(401, "UNAUTHENTICATED");
         route.ask(&anonymous, None, &nowhere).await.expect_problem(401, "UNAUTHENTICATED");
@@ -285,25 +285,25 @@ async fn checks_run_in_the_documented_order(_: MySqlPoolOptions, options: MySqlC
             let key = [("Idempotency-Key", "k")];
             let unknown = anonymous.send(route.method.clone(), &path, &key, Some(bad.clone())).await;
             unknown.expect_problem(401, "UNAUTHENTICATED");
-            // The body comes before the queue token.
+            // The body is checked before the queue token.
             let refused = user.send(route.method.clone(), &path, &key, Some(bad.clone())).await;
             refused.expect_problem(422, "VALIDATION_FAILED");
             let json = [("Content-Type", "application/json"), ("Idempotency-Key", "k")];
             let garbage = user.send_raw(route.method.clone(), &path, &json, "{").await;
             garbage.expect_problem(400, "MALFORMED_REQUEST");
-            // So does the key.
+            // So is the key.
             let (path, body) = (route.request)(&nowhere);
             let no_key = user.send(route.method.clone(), &path, &[("Idempotency-Key", "")], body).await;
             no_key.expect_problem(400, "IDEMPOTENCY_KEY_REQUIRED");
         }
-        // What isn't there is told behind the queue token.
+        // Unknown resources are reported after the queue token's check.
         route.ask(&user, None, &nowhere).await.expect_problem(401, "QUEUE_TOKEN_REQUIRED");
         let missing = route.ask(&buyer, Some(buyer.queue_token()), &nowhere).await;
         assert_eq!(missing.status.as_u16(), 404, "{name}: {missing:?}");
     }
 }
 
-/// A path with something for every parameter.
+/// A path with a value for every parameter.
 fn filled(template: &str) -> String {
     template
         .split('/')

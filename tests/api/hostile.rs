@@ -1,4 +1,4 @@
-//! Clients that hold on to what others need: slow bodies, idle connections, answers that are never read.
+//! Hostile clients: slow bodies, idle connections, answers that are never read.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::support::{Connection, with_operations_server, with_server};
 
-/// Longer than the server takes for anything here.
+/// Longer than any step of these tests takes.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 const CONCERTS: &str = "GET /api/v1/concerts";
@@ -58,7 +58,7 @@ async fn a_body_that_does_not_arrive_in_time_is_refused(_: MySqlPoolOptions, opt
     .await;
 }
 
-/// The proxy is trusted, so the clients that it names are counted, not the proxy.
+/// The proxy is trusted, so limits apply to the clients that it names.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn concurrent_requests_are_limited_per_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings = [("MAX_REQUESTS_PER_ADDRESS", "2"), ("TRUSTED_PROXIES", "127.0.0.1")];
@@ -89,7 +89,7 @@ async fn concurrent_requests_are_limited_per_address(_: MySqlPoolOptions, option
     .await;
 }
 
-/// The client sends requests for large answers and reads none of them. Once the server has closed the connection,
+/// The client requests large answers and reads none of them. Once the server has closed the connection,
 /// sending fails; until then it waits.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_client_that_never_reads_is_disconnected(_: MySqlPoolOptions, options: MySqlConnectOptions) {
@@ -160,7 +160,7 @@ async fn connections_are_limited_per_address(_: MySqlPoolOptions, options: MySql
         }
         timeout(TIMEOUT, Connection::open_from("127.0.0.2", address).await.closed()).await.expect("it is closed");
         Connection::open_from("127.0.0.3", address).await.expect("GET /livez", 200).await;
-        // An address gives up its own idle connections first.
+        // The idle connections of the same address are closed first.
         busy.pop();
         let mut idle = loop {
             let mut next = Connection::open_from("127.0.0.2", address).await;
@@ -182,7 +182,7 @@ async fn connections_are_limited_per_address(_: MySqlPoolOptions, options: MySql
     .await;
 }
 
-/// A thousand connections from one address, each with a request to the sale: with the defaults none is turned away.
+/// A thousand connections from one address, each with a request to the sale: the defaults refuse none.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_thousand_simultaneous_requests_from_one_address_are_answered(
     _: MySqlPoolOptions,

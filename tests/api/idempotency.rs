@@ -1,4 +1,4 @@
-//! Idempotency keys: one effect each, and the same answer again.
+//! Idempotency keys: one effect each, and replays of its answer.
 
 use axum::{
     body::Body,
@@ -28,7 +28,7 @@ fn hold_body(sale: &Sale, seat: usize) -> String {
     json!({"performanceId": sale.performance_id, "seatIds": [sale.seats[seat]]}).to_string()
 }
 
-/// The same answer as before, byte for byte, and marked.
+/// Asserts the same answer as before, byte for byte, marked as a replay.
 #[track_caller]
 fn assert_replay(again: &Reply, first: &Reply) {
     let text = |reply: &Reply| (reply.status, String::from_utf8_lossy(&reply.bytes).into_owned());
@@ -79,7 +79,7 @@ async fn charges_and_payments_need_a_key_and_malformed_keys_are_refused(
         }
     }
     assert_eq!(tables.checksums().await, before);
-    // Who asks and what is asked come first.
+    // Authentication and validation come first.
     let anonymous = app.anonymous().post(CHARGES, json!({"amount": 0})).await;
     anonymous.expect_problem(401, "UNAUTHENTICATED");
     buyer.post(CHARGES, json!({"amount": 0})).await.expect_problem(422, "VALIDATION_FAILED");
@@ -95,7 +95,7 @@ async fn charges_and_payments_need_a_key_and_malformed_keys_are_refused(
     assert_eq!(buyer.balance().await, "50003");
 }
 
-/// Each of the five is done, and asked for again much later, here and on another server.
+/// Each of the five requests is repeated much later, here and on another server.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_repeated_request_replays_its_first_answer_byte_for_byte(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
@@ -115,7 +115,7 @@ async fn a_repeated_request_replays_its_first_answer_byte_for_byte(_: MySqlPoolO
     assert_eq!(cancelled.json()["status"], "REFUNDED");
 
     let before = tables.checksums().await;
-    // 23 hours are within the time that keys are kept.
+    // Keys are kept for longer than 23 hours.
     for seconds in [0, 400, 82_000] {
         app.advance(seconds);
         for instance in 0..2 {
@@ -132,7 +132,7 @@ async fn a_repeated_request_replays_its_first_answer_byte_for_byte(_: MySqlPoolO
     app.assert_invariants_hold().await;
 }
 
-/// A replay needs the bearer token and the key alone: the queue token is completed, absent, garbage, or of another.
+/// A replay needs only the bearer token and the key: the queue token is completed, absent, invalid, or another user's.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_replay_needs_no_queue_token(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
@@ -162,12 +162,12 @@ async fn a_replay_needs_no_queue_token(_: MySqlPoolOptions, options: MySqlConnec
     keyed(&buyer, PAYMENTS, "new", &pay).await.expect_problem(403, "QUEUE_TOKEN_EXPIRED");
     let anonymous = keyed(&app.anonymous(), PAYMENTS, "pay", &pay).await;
     anonymous.expect_problem(401, "UNAUTHENTICATED");
-    // After the login's end the key alone opens nothing.
+    // After the session's end the key alone isn't enough.
     buyer.send(Method::POST, "/api/v1/auth/logout", &[], None).await.expect(204);
     keyed(&buyer, PAYMENTS, "pay", &pay).await.expect_problem(401, "UNAUTHENTICATED");
 }
 
-/// Each refusal's cause is removed afterwards; the key goes on saying no, with the id of the first request.
+/// The cause of each refusal is removed afterwards; the key still replays the refusal, with the first request's id.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn refusals_by_the_rules_are_recorded(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
@@ -220,7 +220,7 @@ async fn refusals_by_the_rules_are_recorded(_: MySqlPoolOptions, options: MySqlC
     app.assert_invariants_hold().await;
 }
 
-/// Who asks, or how, was wrong: once it is right the same key works.
+/// Requests that fail authentication or validation: once corrected, the same key works.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn answers_other_than_the_rules_are_not_recorded(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
@@ -253,7 +253,7 @@ async fn answers_other_than_the_rules_are_not_recorded(_: MySqlPoolOptions, opti
 
     let charged = keyed(&buyer, CHARGES, "k", one).await.expect(201);
     assert_eq!(charged.header("idempotency-replayed"), "");
-    // Kept now, whatever the condition says.
+    // Recorded now, whatever the condition says.
     assert_replay(&buyer.send_raw(Method::POST, CHARGES, &stale, one).await, &charged);
     app.tick().await;
     let held = keyed(&buyer, BOOKINGS, "k", &body).await.expect(201);
@@ -285,7 +285,7 @@ async fn a_key_with_another_body_is_refused(_: MySqlPoolOptions, options: MySqlC
     let before = tables.checksums().await;
     for (path, body) in [
         (CHARGES, r#"{"amount":"2"}"#.to_owned()),
-        // The same to a reader of JSON, and not the same bytes.
+        // Equal as JSON, but not the same bytes.
         (CHARGES, r#"{"amount": "1"}"#.to_owned()),
         (CHARGES, r#"{"amount":1}"#.to_owned()),
         (BOOKINGS, hold_body(&sale, 1)),
@@ -296,7 +296,7 @@ async fn a_key_with_another_body_is_refused(_: MySqlPoolOptions, options: MySqlC
         let reply = keyed(&buyer, path, "k", &body).await.expect_problem(422, "IDEMPOTENCY_KEY_REUSED");
         assert_eq!(reply.header("idempotency-replayed"), "");
     }
-    // A body that can't be accepted is said to be so first.
+    // An invalid body is reported first.
     keyed(&buyer, CHARGES, "k", r#"{"amount":"x"}"#).await.expect_problem(422, "VALIDATION_FAILED");
     assert_eq!(tables.checksums().await, before);
     assert_replay(&keyed(&buyer, CHARGES, "k", r#"{"amount":"1"}"#).await, &charged);
@@ -351,7 +351,7 @@ async fn without_a_key_a_repeated_request_is_a_new_one(_: MySqlPoolOptions, opti
     assert_eq!(again.header("idempotency-replayed"), "");
 }
 
-/// Sends the same request many times at once, over both servers, and gives the one answer.
+/// Sends the same request many times at once to both servers, and returns the one answer.
 async fn at_once(app: &TestApp, client: &Client, path: &str, key: &str, body: &str) -> Reply {
     let runners = (0..6).map(|number| {
         let client = app.at_instance(client, number % 2);
@@ -393,7 +393,7 @@ async fn concurrent_requests_with_one_key_have_one_effect_and_one_answer(
     app.assert_invariants_hold().await;
 }
 
-/// Different wishes under one key at once, of different lanes and tables: one of them is granted, the rest refused.
+/// Concurrent requests of different lanes and tables under one key: one succeeds, the others are refused.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn concurrent_bodies_under_one_key_have_one_effect(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
@@ -429,7 +429,7 @@ async fn concurrent_bodies_under_one_key_have_one_effect(_: MySqlPoolOptions, op
     app.assert_invariants_hold().await;
 }
 
-/// The first request is kept from finishing: its wallet is locked by somebody else. The second gives up after five
+/// A lock on its wallet keeps the first request from finishing. The second request stops waiting after five
 /// seconds; once the first is through, the key has its answer.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn waiting_too_long_for_the_first_request_is_a_conflict(_: MySqlPoolOptions, options: MySqlConnectOptions) {

@@ -1,4 +1,4 @@
-//! The whole way of a buyer, over HTTP.
+//! All steps of a buyer, over HTTP.
 
 use serde_json::json;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};

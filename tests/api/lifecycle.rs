@@ -23,7 +23,7 @@ async fn status(client: &Client) -> String {
     poll(client).await["status"].as_str().unwrap().to_owned()
 }
 
-/// How long an active token still lives.
+/// The remaining seconds of an active token.
 async fn seconds_left(client: &Client) -> i64 {
     let place = poll(client).await;
     assert_eq!(place["status"], "ACTIVE", "{place}");
@@ -154,7 +154,7 @@ async fn a_token_with_another_users_row_is_refused_everywhere(_: MySqlPoolOption
     let sale = app.sale(1, 4).await;
     let (buyer, other) = (app.buyer_with_points(&sale, "100000").await, app.user().await);
     let booking = hold(&buyer, &sale, 0).await;
-    // As after a restore: the number was given out again.
+    // As after a restore: the number was issued again.
     sqlx::query("UPDATE queue_tokens SET user_id = ?").bind(other.user_id()).execute(&pool).await.unwrap();
     let before = count(&pool, "SELECT CAST(SUM(CRC32(CONCAT_WS(',', status, lapses_at))) AS SIGNED) FROM queue_tokens");
 
@@ -171,7 +171,7 @@ async fn a_token_with_another_users_row_is_refused_everywhere(_: MySqlPoolOption
         buyer.pay(&booking, "pay").await.expect_problem(401, "QUEUE_TOKEN_INVALID");
         let extended = buyer.post(&format!("/api/v1/bookings/{booking}/extend"), json!({})).await;
         extended.expect_problem(401, "QUEUE_TOKEN_INVALID");
-        // Whether it was used makes no difference.
+        // Whether the token was claimed makes no difference.
         execute(&pool, "UPDATE queue_tokens SET claimed_at = NULL").await;
     }
     let after = count(&pool, "SELECT CAST(SUM(CRC32(CONCAT_WS(',', status, lapses_at))) AS SIGNED) FROM queue_tokens");
@@ -260,7 +260,7 @@ async fn every_token_ends_when_the_last_performance_has_begun(_: MySqlPoolOption
     app.tick().await;
     app.assert_invariants_hold().await;
 
-    // The concert goes on: so does its queue.
+    // The concert continues, and so does its queue.
     let starts_at = (app.now() + TimeDelta::days(30)).to_rfc3339();
     (sale.performance_id, sale.seats) = sale.add_performance(&app, &starts_at, 1, 4).await;
     sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
@@ -302,7 +302,7 @@ async fn a_failing_queue_delays_no_other(_: MySqlPoolOptions, options: MySqlConn
         sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
         clients.push(sale.join(app.user().await).await);
     }
-    // Nobody can be admitted beyond the last place.
+    // No token can be admitted beyond the last place.
     sqlx::query("UPDATE queues SET last_place = 0 WHERE concert_id = ?")
         .bind(broken.concert_id)
         .execute(&pool)

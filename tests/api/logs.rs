@@ -1,4 +1,4 @@
-//! What is logged: a line a request, and nothing that anybody wants kept secret.
+//! Logs: one line per request, and no secrets or personal data.
 
 use std::{
     io::Write,
@@ -17,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::support::{Client, TestApp};
 
-/// Everything that this thread logs, as long as the guard lives: tests run on one thread.
+/// Everything that this thread logs while the guard lives: a test runs on one thread.
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
 
@@ -62,7 +62,7 @@ async fn a_request_logs_one_line(_: MySqlPoolOptions, options: MySqlConnectOptio
     let app = TestApp::start(options);
     let sale = app.sale(1, 2).await;
     let buyer = app.buyer(&sale).await;
-    // That a statement was slow is a line of its own.
+    // A slow statement has a separate line.
     let (captured, _guard) = Captured::begin(LogFormat::Json, "info,sqlx=off");
     let id = [("X-Request-Id", "order-17")];
     let hold = json!({"performanceId": sale.performance_id, "seatIds": [sale.seats[0]]});
@@ -164,7 +164,7 @@ async fn a_request_whose_client_hangs_up_is_logged(_: MySqlPoolOptions, options:
     assert!(text.contains("request given up by its client") && text.contains("route=\"/api/v1/points\""), "{text}");
 }
 
-/// A buyer's whole way and its mishaps, with everything logged that any part of the program has to say.
+/// All steps of a buyer, with failures, logged at the most detailed level.
 async fn journey(app: &TestApp) -> Vec<(&'static str, String)> {
     let sale = app.sale(1, 5).await;
     sale.set_queue(app, json!({"mode": "QUEUE"})).await;

@@ -1,4 +1,4 @@
-//! A database that hangs or goes, and comes back.
+//! Outages of the database: it hangs or disappears, and returns.
 
 use concert_reservation::infrastructure::mysql;
 use futures::future::join_all;
@@ -11,7 +11,7 @@ async fn charge(user: &Client, key: &str) -> Reply {
     user.post_keyed("/api/v1/points/charges", key, json!({"amount": "1000"})).await
 }
 
-/// Asks until it is answered as when all is well, and never otherwise than with a 503.
+/// Repeats a request until it succeeds; every other answer must be a 503.
 async fn until_well(path: &str, client: &Client) {
     loop {
         let reply = client.get(path).await;
@@ -22,8 +22,8 @@ async fn until_well(path: &str, client: &Client) {
     }
 }
 
-/// Everybody is told so, those who were waiting and those who come; what is held in memory is answered. Once it is back
-/// the same keys give one effect each.
+/// Waiting and new requests get 503; answers from memory are still served. Once the database is back,
+/// the same keys have one effect each.
 async fn requests_fail_fast_while_the_database_is(mode: ProxyMode, options: MySqlConnectOptions) {
     let proxy = DatabaseProxy::start(&options).await;
     let app = TestApp::start(proxy.options());
@@ -35,7 +35,7 @@ async fn requests_fail_fast_while_the_database_is(mode: ProxyMode, options: MySq
     proxy.set(mode);
     let charges = || join_all(users.iter().map(|user| charge(user, "meanwhile")));
     let reads = || join_all(users.iter().map(|user| user.get("/api/v1/points")));
-    // The second time it is known.
+    // The second request is refused at once.
     for _ in 0..2 {
         let (charges, reads) = tokio::join!(charges(), reads());
         for reply in charges.into_iter().chain(reads) {

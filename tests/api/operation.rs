@@ -1,4 +1,4 @@
-//! For operators, and what surrounds every request.
+//! Endpoints for operators, and the middleware around every request.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -61,8 +61,8 @@ async fn requests_are_measured(_: MySqlPoolOptions, options: MySqlConnectOptions
     assert!(!text.contains("/concerts/1\""), "ids are no labels: {text}");
 }
 
-/// Measurements are the process's, and with cargo's own runner other tests run in it: what is asserted is that series
-/// are there and grow, and that bad ones are not.
+/// Metrics belong to the process, in which cargo's runner also runs other tests. So the test only asserts that series
+/// exist and grow, and that invalid ones don't exist.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn client_input_never_becomes_a_metric_label(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
@@ -250,7 +250,7 @@ async fn configured_cors_origins_are_allowed(_: MySqlPoolOptions, options: MySql
     for header in ["etag", "retry-after", "x-request-id", "idempotency-replayed"] {
         assert!(exposed.contains(header), "{header}: {exposed}");
     }
-    // A problem is readable by the page as well.
+    // The page can read a problem as well.
     let problem = anonymous.send(Method::GET, "/api/v1/points", &origin, None).await.expect(401);
     assert_eq!(problem.header("access-control-allow-origin"), "https://other.example.org");
     let missing = anonymous.send(Method::GET, "/nowhere", &origin, None).await.expect(404);
@@ -299,7 +299,7 @@ async fn long_responses_are_compressed_when_accepted(_: MySqlPoolOptions, option
     assert_eq!(tagged.header("content-encoding"), "", "its ETag names these bytes");
 }
 
-/// What begins to answer in time may go on for longer, as streams do.
+/// A response that begins in time may take longer, as streams do.
 #[sqlx::test(migrations = false)]
 async fn a_request_beyond_its_time_limit_is_a_timeout(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("REQUEST_TIMEOUT_SECONDS", "1")]);
@@ -338,7 +338,7 @@ async fn refusals_of_the_framework_are_problems(_: MySqlPoolOptions, options: My
         (Method::DELETE, "/api/v1/performances/1/seats", "GET"),
         (Method::PUT, "/api/v1/bookings/x/extend", "POST"),
     ] {
-        // Who asks makes no difference.
+        // The client makes no difference.
         for client in [&user, &app.anonymous()] {
             let reply = client.send(method.clone(), path, &[], None).await;
             if allowed.is_empty() {

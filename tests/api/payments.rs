@@ -63,7 +63,7 @@ async fn paying_takes_the_price_and_confirms_the_booking(_: MySqlPoolOptions, op
     assert_eq!(buyer.get(&format!("{PAYMENTS}/{payment}")).await.expect(200).json(), single);
     assert_eq!(buyer.get(PAYMENTS).await.expect(200).json(), json!({"items": [single], "nextCursor": null}));
 
-    // Sold for good: also once the hold would have been over.
+    // The seats stay sold after the hold's deadline.
     app.advance(600);
     app.tick().await;
     assert_eq!(buyer.booking(booking).await, confirmed);
@@ -91,7 +91,7 @@ async fn an_insufficient_balance_changes_neither_points_nor_hold(_: MySqlPoolOpt
         let before = (tables.checksums().await, buyer.booking(&booking).await);
         let refused = buyer.pay(&booking, "pay").await.expect_problem(402, "INSUFFICIENT_POINTS").json();
         assert_eq!((&refused["balance"], &refused["required"]), (&json!(balance), &json!("50000")));
-        // The refusal is kept under its key, and nothing else is.
+        // The refusal is recorded under its key, and nothing else is written.
         let mut after = tables.checksums().await;
         after.extend(
             before
@@ -109,7 +109,7 @@ async fn an_insufficient_balance_changes_neither_points_nor_hold(_: MySqlPoolOpt
     app.assert_invariants_hold().await;
 }
 
-/// A booking that was paid, one that was given up, one that was refunded: each is offered for payment with an active
+/// A paid, a cancelled and a refunded booking: each is offered for payment with an active
 /// token, the first even with a second one of the same user.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn only_a_pending_booking_can_be_paid(_: MySqlPoolOptions, options: MySqlConnectOptions) {
@@ -152,7 +152,7 @@ async fn a_hold_cannot_be_paid_from_its_deadline_on(_: MySqlPoolOptions, options
     app.assert_invariants_hold().await;
 }
 
-/// The token was given out 599 seconds ago, for 600; a hold made now can be paid for all of its five minutes.
+/// The token was issued 599 seconds ago, for 600; a hold made now can be paid for all of its five minutes.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_late_hold_can_be_paid_until_its_own_deadline(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
@@ -212,7 +212,7 @@ async fn a_refund_returns_the_points_and_shows_in_the_payment(_: MySqlPoolOption
     assert_eq!(buyer.get(&format!("{PAYMENTS}/{payment}")).await.expect(200).json(), expected);
     assert_eq!(buyer.get(PAYMENTS).await.expect(200).json()["items"], json!([expected]));
     assert_eq!(buyer.balance().await, "60000");
-    // Repeating it gives nothing back a second time.
+    // Repeating it doesn't refund a second time.
     app.advance(60);
     assert_eq!(cancel(&buyer, &booking).await, refunded);
     assert_eq!(buyer.balance().await, "60000");
@@ -222,7 +222,7 @@ async fn a_refund_returns_the_points_and_shows_in_the_payment(_: MySqlPoolOption
     app.assert_invariants_hold().await;
 }
 
-/// A wallet is filled to its limit behind the server's back: there is no room for the refund.
+/// A wallet is filled to its limit by SQL: there is no room for the refund.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_refund_beyond_the_wallet_limit_changes_nothing(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
@@ -279,7 +279,7 @@ async fn a_free_booking_is_paid_without_points(_: MySqlPoolOptions, options: MyS
     let path = format!("/api/v1/admin/concerts/{}/performances", sale.concert_id);
     let performance =
         app.admin().await.post(&path, performance).await.expect(201).json()["performanceId"].as_u64().unwrap();
-    // With no wallet at all, and with one.
+    // Without a wallet, and with one.
     for (number, points) in [None, Some("7")].into_iter().enumerate() {
         let buyer = app.buyer(&sale).await;
         if let Some(points) = points {

@@ -16,7 +16,7 @@ async fn charge_if(client: &Client, key: &str, if_match: &str, points: &str) -> 
     client.send(Method::POST, CHARGES, &headers, Some(json!({"amount": points}))).await
 }
 
-/// Charges an amount that is written as it stands.
+/// Charges an amount given as raw JSON.
 async fn charge_literally(client: &Client, key: &str, amount: &str) -> Reply {
     let headers = [("Idempotency-Key", key), ("Content-Type", "application/json")];
     client.send_raw(Method::POST, CHARGES, &headers, format!(r#"{{"amount": {amount}}}"#)).await
@@ -204,7 +204,7 @@ async fn a_conditional_charge_needs_the_version_that_the_balance_has(
         charge_if(&user, "2", tag, "10").await.expect_problem(412, "PRECONDITION_FAILED");
     }
     assert_eq!(tables.checksums().await, before);
-    // The refusal was not kept: with the right version the same key works.
+    // The refusal was not recorded: with the right version the same key works.
     let etag = user.get(POINTS).await.expect(200).header("etag").to_owned();
     let charged = charge_if(&user, "2", &etag, "10").await.expect(201);
     assert_eq!(charged.json()["version"], 2);
@@ -247,7 +247,7 @@ async fn concurrent_charges_all_succeed_and_conditional_ones_once(_: MySqlPoolOp
     app.assert_invariants_hold().await;
 }
 
-/// A wallet is filled to one hundredth below its limit behind the server's back.
+/// A wallet is filled by SQL to one hundredth below its limit.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_wallet_has_an_upper_limit(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
@@ -326,7 +326,7 @@ async fn the_ledger_is_read_page_by_page_without_gap_or_repeat(_: MySqlPoolOptio
     assert_eq!(versions(&user, 5, nothing).await, [vec![5, 4, 3, 2, 1]]);
     assert_eq!(versions(&user, 100, nothing).await, [vec![5, 4, 3, 2, 1]]);
     assert_eq!(versions(&user, 1, nothing).await.len(), 5);
-    // What is added while somebody reads doesn't move what comes after.
+    // Entries added between pages don't move the following pages.
     let charge = async || {
         user.charge("1").await;
     };
@@ -356,7 +356,7 @@ async fn users_access_only_their_own_points(_: MySqlPoolOptions, options: MySqlC
             assert_eq!(items.as_array().unwrap().len(), count, "{path}: {items}");
         }
     }
-    // Another user's version is of no use, and a key of one's own is nobody else's.
+    // Another user's version doesn't match, and keys of different users are independent.
     charge_if(&poor, "k", "\"3\"", "5").await.expect_problem(412, "PRECONDITION_FAILED");
     let foreign = json!({"amount": "5", "userId": rich.user_id()});
     poor.post_keyed(CHARGES, "k", foreign).await.expect_problem(422, "VALIDATION_FAILED");

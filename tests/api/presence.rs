@@ -1,4 +1,4 @@
-//! Who walks away from the queue, who comes back, and how fast the others move.
+//! Presence in the queue: absent users, users that return, and the pace of the others.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -41,7 +41,7 @@ async fn join_in_order(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> 
     clients
 }
 
-/// Many people, who come all at once: in the order of their places.
+/// Users who join concurrently, in the order of their places.
 async fn join_concurrently(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
     let joins = app.users(count).await.into_iter().map(|user| async move {
         let body = json!({"concertId": sale.concert_id});
@@ -53,7 +53,7 @@ async fn join_concurrently(app: &TestApp, sale: &Sale, count: usize) -> Vec<Clie
     users.into_iter().map(|(_, client)| client).collect()
 }
 
-/// Seconds until the next poll, as told.
+/// The seconds until the next poll, as in the answer.
 fn poll_after_seconds(place: &Value) -> i64 {
     place["pollAfterSeconds"].as_i64().unwrap()
 }
@@ -67,7 +67,7 @@ async fn an_absent_user_is_passed_over_and_admitted_on_return(_: MySqlPoolOption
     app.tick().await;
     assert_eq!(place(&users[0]).await, active());
 
-    // The second is away; nobody moves before there is room in the rate.
+    // The second user is absent; no token moves before the rate allows it.
     app.advance(9);
     app.tick().await;
     assert_eq!(place(&users[2]).await, waiting(2), "it isn't the second one's turn yet");
@@ -78,7 +78,7 @@ async fn an_absent_user_is_passed_over_and_admitted_on_return(_: MySqlPoolOption
         poll(person).await;
     }
 
-    // Back at the very end of the window: first in line, before those who never left.
+    // Back at the end of the window: first in the queue, before users who never left.
     app.advance(9);
     assert_eq!(place(&users[1]).await, waiting(1), "the place is kept");
     assert_eq!(place(&users[3]).await, waiting(1));
@@ -88,7 +88,7 @@ async fn an_absent_user_is_passed_over_and_admitted_on_return(_: MySqlPoolOption
     assert_eq!(place(&users[3]).await, waiting(1));
     assert_eq!(place(&users[4]).await, waiting(2));
 
-    // Everybody is away: nobody is admitted, and who comes back is admitted at the next tick.
+    // Every user is absent: none is admitted, and one that returns is admitted at the next tick.
     app.advance(100);
     app.tick().await;
     app.tick().await;
@@ -97,7 +97,7 @@ async fn an_absent_user_is_passed_over_and_admitted_on_return(_: MySqlPoolOption
     let newcomer = app.user().await;
     let newcomer = sale.join(newcomer).await;
     app.tick().await;
-    assert_eq!(place(&users[4]).await, active(), "the fifth before the sixth, and both before who is new");
+    assert_eq!(place(&users[4]).await, active(), "the fifth before the sixth, and both before the new user");
     for (person, expected) in [(&users[3], waiting(1)), (&users[5], waiting(1)), (&newcomer, waiting(1))] {
         assert_eq!(place(person).await, expected);
     }
@@ -150,14 +150,14 @@ async fn an_open_sale_passes_over_absent_users(_: MySqlPoolOptions, options: MyS
     assert_eq!(place(&users[4]).await, active());
     users[1].delete(CURRENT).await.expect(204);
     let newcomer = app.user().await;
-    assert_eq!(place(&sale.join(newcomer).await).await, active(), "those who are away don't fill the house");
+    assert_eq!(place(&sale.join(newcomer).await).await, active(), "absent users don't use up the room");
     for person in &users[2..4] {
         assert_eq!(place(person).await, waiting(1));
     }
     app.assert_invariants_hold().await;
 }
 
-/// A stream notes that its reader is there whenever a poll would be due, in real time.
+/// A stream records presence whenever a poll would be due, in real time.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_open_stream_counts_as_presence(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options.clone());
@@ -173,12 +173,12 @@ async fn an_open_stream_counts_as_presence(_: MySqlPoolOptions, options: MySqlCo
         streams.push(events);
     }
 
-    // Two seconds are told this near the head: after six, whoever neither asks nor follows is away.
+    // The interval is two seconds this near the head: after six, a user without poll and stream is absent.
     let tables = Tables::of(&options).await;
     app.advance(10);
     let there = "SELECT COUNT(*) FROM queue_tokens WHERE status = 'WAITING' AND present_until > '2026-11-20 08:00:10'";
     while tables.count(there).await < 2 {
-        // Reading the streams is what drives them.
+        // A stream advances only while it is read.
         let _ =
             futures::future::join_all(streams.iter_mut().map(|events| events.is_silent(Duration::from_millis(100))))
                 .await;
@@ -190,13 +190,13 @@ async fn an_open_stream_counts_as_presence(_: MySqlPoolOptions, options: MySqlCo
     app.assert_invariants_hold().await;
 }
 
-/// Behind a line that is too long to be watched, nobody knows who is there: no newcomer goes before it.
+/// Beyond the lookahead presence isn't known, so a new token isn't admitted before that part of the queue.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_open_sale_keeps_the_order_beyond_the_lookahead(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options.clone());
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "PAUSED", "admitCount": 1, "maxActive": 2})).await;
-    // A thousand places from the head people are watched.
+    // Presence is recorded within a thousand places from the head.
     let users = join_concurrently(&app, &sale, 1_002).await;
     app.advance(600);
     assert_eq!(place(&users[1_001]).await, waiting(1_002));
@@ -204,14 +204,14 @@ async fn an_open_sale_keeps_the_order_beyond_the_lookahead(_: MySqlPoolOptions, 
     let newcomer = sale.join(app.user().await).await;
     assert_eq!(place(&newcomer).await, waiting(1_003), "the last but one may be there as well");
     app.tick().await;
-    assert_eq!(place(&newcomer).await.0, "ACTIVE", "all the others were away as far as anybody knew");
+    assert_eq!(place(&newcomer).await.0, "ACTIVE", "all the others counted as absent");
     assert_eq!(place(&users[1_001]).await, waiting(1));
     app.tick().await;
     assert_eq!(place(&users[1_001]).await, active());
     app.assert_invariants_hold().await;
 }
 
-/// Two thousand people, of whom every other one never asks again; the others ask as they are told.
+/// Two thousand users, half of whom never poll again; the others poll at the interval of their answers.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     const RATE: usize = 32;
@@ -221,12 +221,12 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
     let paused = json!({"mode": "PAUSED"});
     sale.set_queue(&app, paused).await;
     let users = join_concurrently(&app, &sale, 2_000).await;
-    // Long enough for those who don't ask again to count as gone.
+    // Long enough for users who stopped polling to count as absent.
     app.advance(60);
     let start = app.now();
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": RATE, "claimSeconds": 3600})).await;
 
-    // When each of those who stay asks next.
+    // The next poll of each remaining user.
     let mut due: BTreeMap<i64, Vec<usize>> = BTreeMap::from([(0, (0..2_000).step_by(2).collect())]);
     let mut told_p90: HashMap<usize, i64> = HashMap::new();
     let (mut polls, mut in_time, mut positions) = (0, 0, HashMap::new());
@@ -284,14 +284,14 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
             in_time += usize::from(second <= told_p90[&index]);
         }
     }
-    println!("{polls} polls; admitted per ten seconds, and of them those who stay: {:?}", per_window.values());
+    println!("{polls} polls; admitted per ten seconds, and present users among them: {:?}", per_window.values());
     let stayed: usize = per_window.values().map(|(_, stayed)| stayed).sum();
     let configured = RATE * 6 * MINUTES;
-    println!("{stayed} of those who stay in {MINUTES} minutes; the rate allows {configured}");
+    println!("{stayed} present users in {MINUTES} minutes; the rate allows {configured}");
     println!("{in_time} of {stayed} within the p90 of their first estimate");
     assert!(10 * stayed >= 9 * configured, "{stayed} of {configured}");
     assert!(10 * in_time >= 9 * stayed, "{in_time} of {stayed}");
-    // No window that begins or ends with an admission holds more than the rate.
+    // No window that begins or ends with an admission exceeds the rate.
     let times: Vec<_> = rows.iter().map(|(_, at)| *at).collect();
     for (first, after) in times.iter().zip(times.iter().skip(RATE)) {
         assert!(*after - *first >= TimeDelta::seconds(10), "more than {RATE} from {first} to {after}");
@@ -299,7 +299,7 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
     let recorded = tables.count("SELECT CAST(SUM(admitted) AS SIGNED) FROM queue_admissions").await;
     assert_eq!(usize::try_from(recorded).unwrap(), rows.len());
 
-    // Some of those who went away come back.
+    // Some absent users return.
     let back: Vec<_> = users.iter().skip(401).step_by(2).take(10).collect();
     for client in &back {
         assert_eq!(place(client).await, waiting(1));

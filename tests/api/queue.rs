@@ -27,7 +27,7 @@ async fn status(client: &Client) -> String {
     poll(client).await["status"].as_str().expect("a status is a string").to_owned()
 }
 
-/// All of them ask, so that they count as there. Whoever has been let in claims it by that.
+/// All users poll, so that they count as present. A poll claims an admission.
 async fn poll_all(clients: &[Client]) {
     futures::future::join_all(clients.iter().map(poll)).await;
 }
@@ -35,7 +35,7 @@ async fn poll_all(clients: &[Client]) {
 async fn position(client: &Client) -> u64 {
     let place = poll(client).await;
     assert_eq!(place["status"], "WAITING", "{place}");
-    place["position"].as_u64().expect("somebody who waits has a position")
+    place["position"].as_u64().expect("a waiting token has a position")
 }
 
 async fn leave(client: &Client) {
@@ -50,14 +50,14 @@ async fn join_all(app: &TestApp, sale: &Sale, count: usize) -> Vec<Client> {
     clients
 }
 
-/// A member of `live`, as the promoter sees it.
+/// A member of `live`, as administrators see it.
 async fn live(admin: &Client, sale: &Sale, member: &str) -> u64 {
     let path = format!("/api/v1/admin/concerts/{}/queue", sale.concert_id);
     let queue = admin.get(&path).await.expect(200).json();
     queue["live"][member].as_u64().unwrap_or_else(|| panic!("no {member} in {queue}"))
 }
 
-/// Both servers admit at the same time.
+/// Both servers tick concurrently.
 async fn tick_both(app: &TestApp) {
     let servers = app.instances.iter().map(|instance| instance.shared.clone());
     for result in race(servers.map(|server| async move { server.queue.admit_due().await })).await {
@@ -128,7 +128,7 @@ async fn a_position_counts_the_tokens_ahead_and_never_grows(_: MySqlPoolOptions,
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "QUEUE", "admitCount": 1})).await;
     let mut line = join_all(&app, &sale, 8).await;
-    // Who leaves, by the position then; 0: the next one is admitted.
+    // The position of the user that leaves; 0: the next token is admitted.
     for gone in [3, 8, 1, 0, 4, 0, 1] {
         if gone == 0 {
             app.advance(10);
@@ -199,7 +199,7 @@ async fn active_tokens_never_exceed_max_active(_: MySqlPoolOptions, options: MyS
         assert_eq!(live(&admin, &sale, "active").await, 3, "round {round}");
         app.advance(1);
         poll_all(&clients).await;
-        // Two leave while both servers look for room.
+        // Two users leave while both servers tick.
         let (one, two) = (active[0].clone(), active[1].clone());
         tokio::join!(tick_both(&app), async { leave(&one).await }, async { leave(&two).await });
         assert!(live(&admin, &sale, "active").await <= 3, "round {round}");
@@ -346,12 +346,12 @@ async fn leaving_releases_place_slot_and_holds_at_once(_: MySqlPoolOptions, opti
     }
     assert_eq!(sale.available(buyer).await, 1);
 
-    // In line.
+    // While waiting.
     leave(&clients[1]).await;
     leave(&clients[1]).await;
     assert_eq!(status(&clients[1]).await, "LEFT");
     assert_eq!(position(&clients[2]).await, 1);
-    // Admitted, with two holds; by another server than the one that will let the next in.
+    // Admitted, with two holds, on another server than the one that admits the next token.
     leave(&app.at_instance(buyer, 1)).await;
     for instance in 0..2 {
         assert_eq!(status(&app.at_instance(buyer, instance)).await, "LEFT");
@@ -533,7 +533,7 @@ async fn after_an_ended_token_there_is_a_new_one_with_a_new_place(_: MySqlPoolOp
 
     app.tick().await;
     app.advance(60);
-    // Nothing has written yet that the admission lapsed.
+    // No job has written yet that the admission lapsed.
     let again = clients[0].post(TOKENS, body).await.expect(201).json();
     assert_ne!(again["queueToken"], clients[0].queue_token());
     assert_eq!((&again["status"], &again["position"]), (&json!("WAITING"), &json!(3)), "{again}");
@@ -559,7 +559,7 @@ async fn joining_a_queue_needs_a_login_and_an_existing_concert(_: MySqlPoolOptio
     user.post(TOKENS, json!({"concertId": sale.concert_id})).await.expect_problem(404, "CONCERT_NOT_FOUND");
 }
 
-/// The board and the token's own text say it all: whatever became of the row isn't seen before the head comes near.
+/// The queue board and the token's text suffice: a change of the row isn't seen before the head is near.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_poll_of_a_waiting_token_reads_no_row(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
@@ -590,7 +590,7 @@ async fn forged_and_foreign_queue_tokens_are_unknown(_: MySqlPoolOptions, option
     let text = line[1].queue_token();
     let ports = app.ports();
     let claims = ports.signer.read_queue_token(text).unwrap();
-    // Signed by somebody with another secret.
+    // Signed with another secret.
     let stranger = HmacTokenSigner::new(&["another server's secret, just as long as ours".to_owned()]).unwrap();
     let mut bad = vec![
         "forged".to_owned(),
@@ -604,7 +604,7 @@ async fn forged_and_foreign_queue_tokens_are_unknown(_: MySqlPoolOptions, option
         "null".to_owned(),
     ];
     bad.extend((1..text.len()).map(|length| text[..length].to_owned()));
-    // One's own token with the first one's place, but not its signature.
+    // The user's token with the first token's place, but not its signature.
     let first = line[0].queue_token();
     bad.push(format!("{}{}", &text[..text.len() - 22], &first[first.len() - 22..]));
     let routes = [(Method::GET, CURRENT), (Method::DELETE, CURRENT), (Method::GET, EVENTS)];
@@ -622,7 +622,7 @@ async fn forged_and_foreign_queue_tokens_are_unknown(_: MySqlPoolOptions, option
     assert_eq!(position(&alone).await, 2, "the token alone is enough to ask");
     assert_eq!((position(&line[0]).await, position(&line[1]).await), (1, 2), "no place was moved");
 
-    // Well signed, and naming what isn't there: nobody's place.
+    // Signed correctly, for a place that doesn't exist.
     let elsewhere = QueueTokenId::new(ConcertId(999_999), 1).unwrap();
     let unissued = QueueTokenId::new(claims.id.concert(), 9_999).unwrap();
     for (id, place) in [(elsewhere, 1), (unissued, 9_999)] {
@@ -633,7 +633,7 @@ async fn forged_and_foreign_queue_tokens_are_unknown(_: MySqlPoolOptions, option
         }
     }
 
-    // Another user's token shows and ends that user's place alone, and books nothing for anybody else.
+    // Another user's token shows and ends only that user's place, and can't be used to book by others.
     app.tick().await;
     let seats = format!("/api/v1/performances/{}/seats", sale.performance_id);
     let thief = line[0].clone().with_queue_token(line[1].queue_token());
@@ -666,14 +666,14 @@ async fn a_new_secret_keeps_every_place_until_the_old_one_is_removed(
     }
     assert_eq!(position(&during.at_instance(&line[1], 0)).await, 2);
 
-    // Whoever joins again after that gets the same place under a text that is signed anew.
+    // Joining again after that returns the same place in a token signed with the new secret.
     let claims = before.ports().signer.read_queue_token(line[1].queue_token()).unwrap();
     let anew = after.ports().signer.queue_token(&claims, before.ports().signer.current_key());
     let client = after.anonymous().with_queue_token(&anew);
     assert_eq!((position(&client).await, &poll(&client).await["queueToken"]), (2, &json!(anew)));
 }
 
-/// How many of those let in kept each bound of what they had been told.
+/// The number of admitted tokens within each bound of their estimate.
 async fn estimates(app: &TestApp) -> [u64; 3] {
     let text = String::from_utf8(app.anonymous().get("/metrics").await.expect(200).bytes).unwrap();
     ["p50", "p90", "beyond"].map(|within| {
@@ -682,7 +682,7 @@ async fn estimates(app: &TestApp) -> [u64; 3] {
     })
 }
 
-/// People join at one server and are let in by another: it knows what they were told.
+/// Users join at one server and are admitted by another, which knows their first estimates.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn first_estimates_are_compared_with_the_actual_wait(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
@@ -696,7 +696,7 @@ async fn first_estimates_are_compared_with_the_actual_wait(_: MySqlPoolOptions, 
         line.push(user.with_queue_token(&joined.text("queueToken")));
     }
     let before = estimates(&app).await;
-    // At once; at the first instant it can be; late, but not too late; too late.
+    // At once; at the first possible instant; late, but in time; too late.
     for (advance, expected) in [(0, [1, 0, 0]), (10, [2, 0, 0]), (24, [2, 1, 0]), (14, [2, 1, 1])] {
         app.advance(advance);
         for client in &line {

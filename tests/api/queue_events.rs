@@ -1,4 +1,4 @@
-//! Following a queue token by server-sent events.
+//! The event stream of a queue token.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn open_stream(client: &Client) -> Events {
     events
 }
 
-/// So many people in line, one of whom is let in every ten seconds.
+/// Waiting users, one of whom is admitted every ten seconds.
 async fn waiting_clients(app: &TestApp, count: usize) -> (Sale, Vec<Client>) {
     let sale = app.sale(1, 1).await;
     sale.set_queue(app, json!({"mode": "QUEUE", "admitCount": 1})).await;
@@ -48,7 +48,7 @@ async fn the_first_event_is_the_body_of_a_poll(_: MySqlPoolOptions, options: MyS
         let mut events = clients[1].open_stream(EVENTS, &[&headers[..], &accept].concat()).await;
         let mut first = events.next().await.unwrap();
         for body in [&mut polled, &mut first] {
-            // Drawn anew for each answer.
+            // Random in each answer.
             body["pollAfterSeconds"] = Value::Null;
         }
         assert_eq!(first, polled, "{last_event_id:?}");
@@ -59,7 +59,7 @@ async fn the_first_event_is_the_body_of_a_poll(_: MySqlPoolOptions, options: MyS
         assert_eq!(header("content-encoding"), None);
     }
 
-    // Before the sale there is no place.
+    // Before the opening there is no place.
     sale.set_queue(&app, json!({"salesOpenAt": "2026-11-20T09:00:00Z"})).await;
     let early = sale.join(app.user().await).await;
     assert_eq!(open_stream(&early).await.next_status().await, ended("SCHEDULED"));
@@ -101,7 +101,7 @@ async fn waiting_tokens_get_every_change_on_any_server(_: MySqlPoolOptions, opti
     app.advance(61);
     assert_eq!(clients[0].get(CURRENT).await.expect(200).json()["status"], "ACTIVE", "its stream claimed it");
 
-    // The second leaves: the third moves on, and both of the second's streams end.
+    // The second user leaves: the third moves up, and both streams of the second end.
     clients[1].delete(CURRENT).await.expect(204);
     for (index, events) in &mut streams {
         match index {
@@ -153,7 +153,7 @@ async fn scheduled_tokens_get_an_event_when_the_sale_opens(_: MySqlPoolOptions, 
     assert_eq!(events.next_status().await, ("ACTIVE".to_owned(), Some(0)));
 }
 
-/// The streams of a server that stops end by themselves; nothing that they used is left, so that closing doesn't wait.
+/// The streams of a stopping server end by themselves and leave nothing for which closing would wait.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_stopping_server_does_not_wait_for_queue_streams(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
@@ -170,7 +170,7 @@ async fn a_stopping_server_does_not_wait_for_queue_streams(_: MySqlPoolOptions, 
     timeout(Duration::from_secs(5), app.close(Duration::from_secs(30))).await.expect("nothing is under way");
 }
 
-/// A thousand streams cost one reading of the board, and their end is told to all of them.
+/// A thousand streams share one reading of the board, and all get the final event.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn many_queue_streams_are_served(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);

@@ -1,5 +1,5 @@
-//! The rules of the queue under everything that can happen to it, in an order that chance chooses: on two servers whose
-//! clocks differ, with settings that change while people come, ask, follow the rules or don't, and leave.
+//! The rules of the queue under random operations, on two servers whose
+//! clocks differ, with changing settings and users who join, poll, break the rules or leave.
 
 use axum::http::Method;
 use chrono::TimeDelta;
@@ -11,10 +11,10 @@ use crate::support::{Client, Sale, SeededRandom, TestApp, race};
 const TOKENS: &str = "/api/v1/queue/tokens";
 const CURRENT: &str = "/api/v1/queue/tokens/current";
 
-/// Three seconds: the clocks of two servers differ by no more.
+/// Three seconds: the difference between the clocks of the two servers.
 const SKEW: i64 = 3;
 
-/// Somebody in the queue, and what they were told last.
+/// A user in the queue, with the last answer.
 struct Person {
     client: Client,
     status: String,
@@ -30,7 +30,7 @@ impl Person {
         person
     }
 
-    /// Nobody is sent back: not in the line, and not from one status to an earlier one.
+    /// A token never moves back: neither in the queue nor to an earlier status.
     fn hear(&mut self, place: &Value) {
         let status = place["status"].as_str().unwrap();
         match (self.status.as_str(), status) {
@@ -41,7 +41,7 @@ impl Person {
             }
             ("WAITING" | "ACTIVE", "ACTIVE") => assert_eq!(place["position"], 0, "{place}"),
             ("WAITING" | "ACTIVE", "EXPIRED") => {}
-            // Of two servers the faster one sees the end first.
+            // The server with the faster clock sees the end first.
             ("EXPIRED", "ACTIVE") => {
                 let left = place["secondsLeft"].as_i64().unwrap();
                 assert!(left <= SKEW, "a token that was over lives on: {place}");
@@ -65,7 +65,7 @@ impl Person {
     }
 }
 
-/// Settings that chance chooses: small, so that every bound is met.
+/// Random settings, small enough to reach every bound.
 fn settings(random: &mut SeededRandom) -> Value {
     let mode = ["QUEUE", "QUEUE", "OPEN", "PAUSED"][random.below(4)];
     let (interval, claim, life) =
@@ -92,9 +92,9 @@ async fn a_walk(app: &TestApp, seed: u64) {
             }
             2 if !users.is_empty() => {
                 let mut person = users.swap_remove(random.below(users.len()));
-                // At the slower server, where nobody is over who isn't over elsewhere.
+                // At the server with the slower clock, where no token ends earlier than elsewhere.
                 person.leave(app, 0).await;
-                // Whoever left or was too late comes again, and stands at the end.
+                // A user whose token ended joins again, at the end.
                 if random.below(2) == 0 {
                     let again = Person::join(&sale, &app.at_instance(&person.client, 0)).await;
                     assert_ne!(again.client.queue_token(), person.client.queue_token(), "no token lives again");
@@ -115,7 +115,7 @@ async fn a_walk(app: &TestApp, seed: u64) {
             }
             _ => {
                 for person in users.iter_mut().chain(&mut gone) {
-                    // Each now and then: some of them are away at any time.
+                    // Each polls now and then, so some are absent at any time.
                     if random.below(3) > 0 {
                         person.poll(app, random.below(2)).await;
                     }
@@ -137,7 +137,7 @@ async fn queue_rules_hold_for_random_operations(_: MySqlPoolOptions, options: My
     }
 }
 
-/// Everybody asks before each tick, so that those who are let in are always the first of those who wait.
+/// Every user polls before each tick, so the admitted tokens are always the first of the waiting ones.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn servers_whose_clocks_differ_keep_rate_and_order(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_skewed(options.clone(), &[0, SKEW], &[]);
@@ -160,7 +160,7 @@ async fn servers_whose_clocks_differ_keep_rate_and_order(_: MySqlPoolOptions, op
             person.poll(&app, random.below(2)).await;
         }
         let active = users.iter().take_while(|person| person.status == "ACTIVE").count();
-        assert!(users[active..].iter().all(|person| person.status == "WAITING"), "somebody was overtaken");
+        assert!(users[active..].iter().all(|person| person.status == "WAITING"), "a token was overtaken");
         admitted = active;
     }
     assert_eq!(admitted, 16, "the rate was used");
@@ -176,7 +176,7 @@ async fn servers_whose_clocks_differ_keep_rate_and_order(_: MySqlPoolOptions, op
     app.assert_invariants_hold().await;
 }
 
-/// The claim's deadline, to the millisecond, on a server that agrees about the time.
+/// The claim's deadline, to the millisecond, on a server with the same time.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_admission_can_be_claimed_until_its_deadline_and_not_at_it(
     _: MySqlPoolOptions,

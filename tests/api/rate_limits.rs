@@ -1,4 +1,4 @@
-//! How often one address, one user, or whoever guesses may do what is limited.
+//! Rate limits per address, user and account.
 
 use std::net::SocketAddr;
 
@@ -38,7 +38,7 @@ async fn sign_ups_are_limited_per_address_and_answers_show_the_limit(
     let first = sign_up("192.0.2.1", 1).await.expect(201);
     assert_eq!(first.header("ratelimit-policy"), "\"sign-ups-per-address\";q=2;w=60");
     assert_eq!(first.header("ratelimit"), "\"sign-ups-per-address\";r=1");
-    // A refusal tells it, too, and counts.
+    // A refusal shows the limit, too, and counts.
     let taken = sign_up("192.0.2.1", 1).await.expect_problem(409, "EMAIL_TAKEN");
     assert_eq!(taken.header("ratelimit"), "\"sign-ups-per-address\";r=0");
     let refused = sign_up("192.0.2.1", 2).await.expect_problem(429, "RATE_LIMITED");
@@ -78,13 +78,13 @@ async fn logins_and_refreshes_are_limited_per_address(_: MySqlPoolOptions, optio
     anonymous.post("/api/v1/users", account(1)).await.expect(201);
     let login = json!({"email": "jin1@example.org", "password": PASSWORD});
     let tokens = anonymous.post("/api/v1/auth/login", login.clone()).await.expect(200);
-    // Whatever else is wrong with it: it is counted before it is read.
+    // Invalid requests count as well: they are counted before they are read.
     anonymous.post("/api/v1/auth/login", json!({})).await.expect_problem(422, "VALIDATION_FAILED");
     anonymous.post("/api/v1/auth/login", login).await.expect_problem(429, "RATE_LIMITED");
     anonymous.post("/api/v1/auth/login", json!({})).await.expect_problem(429, "RATE_LIMITED");
     let refresh = json!({"refreshToken": tokens.text("refreshToken")});
     anonymous.post("/api/v1/auth/refresh", refresh.clone()).await.expect(200);
-    // The limit comes first: the token isn't looked at, so its login doesn't end for having been used twice.
+    // The limit comes first: the token isn't read, so its session doesn't end for repeated use.
     anonymous.post("/api/v1/auth/refresh", refresh).await.expect_problem(429, "RATE_LIMITED");
     let user = anonymous.with_token(tokens.text("accessToken"), uuid::Uuid::nil());
     user.get("/api/v1/users/me").await.expect(200);
@@ -101,7 +101,7 @@ async fn joins_and_holds_are_limited_per_user(_: MySqlPoolOptions, options: MySq
     let again = one.post("/api/v1/queue/tokens", join.clone()).await.expect(200);
     assert_eq!(again.header("ratelimit"), "\"joins-per-user\";r=0");
     one.post("/api/v1/queue/tokens", join.clone()).await.expect_problem(429, "RATE_LIMITED");
-    // Who one is comes before how often.
+    // Authentication comes before the limit.
     app.anonymous().post("/api/v1/queue/tokens", join.clone()).await.expect_problem(401, "UNAUTHENTICATED");
     other.post("/api/v1/queue/tokens", join).await.expect(200);
 
@@ -113,11 +113,11 @@ async fn joins_and_holds_are_limited_per_user(_: MySqlPoolOptions, options: MySq
     let refused = other.hold(sale.performance_id, &[sale.seats[1]]).await.expect_problem(429, "RATE_LIMITED");
     assert_eq!(refused.json()["limit"], "holds-per-address");
     app.advance(30);
-    // Who was turned away for the address has all of the user's own left.
+    // A refusal by the address's limit doesn't count against the user's.
     other.hold(sale.performance_id, &[sale.seats[1]]).await.expect(201);
 }
 
-/// A refused request keeps no answer: the same key works once there is room again.
+/// A refusal isn't recorded: the same key works once the limit allows it.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_rate_limited_hold_succeeds_later_with_the_same_key(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("RATE_LIMIT_HOLDS_PER_USER", "1")]);
@@ -135,7 +135,7 @@ async fn a_rate_limited_hold_succeeds_later_with_the_same_key(_: MySqlPoolOption
     assert_eq!(hold(1).await.expect(201).header("idempotency-replayed"), "true");
 }
 
-/// From as many addresses as one likes: the account is what is counted, and one that doesn't exist is no different.
+/// Failures are counted by account, whatever the addresses, and also for accounts that don't exist.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn failed_logins_are_limited_per_account(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT", "2")]);
@@ -174,7 +174,7 @@ async fn concurrent_failed_logins_are_all_counted(_: MySqlPoolOptions, options: 
     assert_eq!(refused.expect_problem(429, "RATE_LIMITED").header("retry-after"), "900");
 }
 
-/// A reset gives the account another password hash, and failures are counted by it. So the owner gets in on every
+/// A reset gives the account another password hash, and failures are counted by it. So the owner can log in on every
 /// server at once, however many attempts at the old password failed.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_new_password_resets_failed_logins(_: MySqlPoolOptions, options: MySqlConnectOptions) {
@@ -193,7 +193,7 @@ async fn a_new_password_resets_failed_logins(_: MySqlPoolOptions, options: MySql
         log_in(server, "wrong password").await.expect_problem(401, "INVALID_CREDENTIALS");
         log_in(server, PASSWORD).await.expect_problem(429, "RATE_LIMITED");
     }
-    // The same password, hashed anew.
+    // The same password with a new hash.
     let reset = "UPDATE users u JOIN users other ON other.email_key = 'jin2@example.org' \
                  SET u.password_hash = other.password_hash WHERE u.email_key = 'jin1@example.org'";
     sqlx::query(reset).execute(&tables.pool).await.unwrap();
@@ -202,7 +202,7 @@ async fn a_new_password_resets_failed_logins(_: MySqlPoolOptions, options: MySql
     }
 }
 
-/// What a test or a load generator does from one machine is far from any limit.
+/// A test or a load generator on one machine stays far below every limit.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn the_defaults_allow_a_thousand_concurrent_requests_of_a_user(
     _: MySqlPoolOptions,
@@ -222,14 +222,14 @@ async fn the_defaults_allow_a_thousand_concurrent_requests_of_a_user(
     for reply in futures::future::join_all((0..1_000).map(|_| buyer.post("/api/v1/queue/tokens", join.clone()))).await {
         reply.expect(200);
     }
-    // What is wrong with them is found after they are counted, and before anything is hashed.
+    // They are validated after they are counted, and before any hashing.
     let anonymous = app.anonymous();
     for reply in futures::future::join_all((0..3_000).map(|_| anonymous.post("/api/v1/users", json!({})))).await {
         reply.expect_problem(422, "VALIDATION_FAILED");
     }
 }
 
-/// With no place left the next are told so at once, but operators always get an answer.
+/// Requests beyond the limit are refused at once, but operators always get an answer.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn requests_beyond_the_concurrency_limit_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("MAX_REQUESTS", "2")]);
@@ -238,7 +238,7 @@ async fn requests_beyond_the_concurrency_limit_are_refused(_: MySqlPoolOptions, 
     user.get("/api/v1/points").await.expect_problem(503, "OVERLOADED");
     user.get("/readyz").await.expect(200);
     user.get("/metrics").await.expect(200);
-    // Administrators have places of their own.
+    // Administrators have a separate limit.
     app.admin().await.get("/api/v1/admin/audit").await.expect(200);
     drop(places);
     user.get("/api/v1/points").await.expect(200);

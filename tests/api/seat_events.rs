@@ -1,4 +1,4 @@
-//! Following a seat map by server-sent events.
+//! The event stream of a seat map.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::support::{Client, Events, Sale, StreamEvent, TestApp};
 
-/// Longer than it takes for a change to be told.
+/// Longer than a change takes to reach a stream.
 const A_WHILE: Duration = Duration::from_millis(600);
 
 fn map_path(sale: &Sale) -> String {
@@ -27,7 +27,7 @@ async fn open(client: &Client, sale: &Sale, headers: &[(&str, &str)]) -> Events 
     events
 }
 
-/// A stream from the beginning, its snapshot read.
+/// A new stream, and its snapshot.
 async fn open_stream(client: &Client, sale: &Sale) -> (Events, StreamEvent) {
     let mut events = open(client, sale, &[]).await;
     let snapshot = next(&mut events).await;
@@ -45,14 +45,14 @@ async fn next(events: &mut Events) -> StreamEvent {
     event
 }
 
-/// The seats of an event and what they are.
+/// The seats of an event with their status.
 fn statuses(event: &StreamEvent) -> BTreeMap<u64, String> {
     let member = if event.name == "snapshot" { "seats" } else { "changed" };
     let status = |seat: &Value| (seat["seatId"].as_u64().unwrap(), seat["status"].as_str().unwrap().to_owned());
     event.data[member].as_array().unwrap().iter().map(status).collect()
 }
 
-/// What the next event says has changed.
+/// The changes of the next event.
 async fn changed(events: &mut Events) -> BTreeMap<u64, String> {
     let event = next(events).await;
     assert_eq!(event.name, "seats", "{event:?}");
@@ -93,7 +93,7 @@ async fn the_first_event_is_the_seat_map(_: MySqlPoolOptions, options: MySqlConn
     }
 }
 
-/// Two servers, a viewer at each; a third person acts.
+/// Two servers with a stream each, while a third user acts.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn every_change_reaches_the_streams_of_every_server(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
@@ -106,7 +106,7 @@ async fn every_change_reaches_the_streams_of_every_server(_: MySqlPoolOptions, o
         streams.push(open_stream(&viewer, &sale).await.0);
     }
     let mut last = [String::new(), String::new()];
-    let mut tell = async |after: &str, seats: &[u64], status: &str| {
+    let mut expect_change = async |after: &str, seats: &[u64], status: &str| {
         for (stream, last) in streams.iter_mut().zip(&mut last) {
             let event = next(stream).await;
             assert_eq!((event.name.as_str(), statuses(&event)), ("seats", all(seats, status)), "after {after}");
@@ -117,31 +117,31 @@ async fn every_change_reaches_the_streams_of_every_server(_: MySqlPoolOptions, o
     };
     let seats = &sale.seats;
     let paid = hold(&buyer, &sale, &seats[..2]).await;
-    tell("a hold", &seats[..2], "HELD").await;
+    expect_change("a hold", &seats[..2], "HELD").await;
     buyer.pay(&paid, "pay").await.expect(201);
-    tell("a payment", &seats[..2], "SOLD").await;
+    expect_change("a payment", &seats[..2], "SOLD").await;
     let buyer = sale.admit(buyer.without_queue_token()).await;
     let given_up = hold(&buyer, &sale, &seats[2..3]).await;
-    tell("another hold", &seats[2..3], "HELD").await;
+    expect_change("another hold", &seats[2..3], "HELD").await;
     cancel(&buyer, &given_up).await;
-    tell("a cancellation", &seats[2..3], "AVAILABLE").await;
+    expect_change("a cancellation", &seats[2..3], "AVAILABLE").await;
     hold(&leaver, &sale, &seats[3..]).await;
-    tell("somebody else's hold", &seats[3..], "HELD").await;
+    expect_change("another user's hold", &seats[3..], "HELD").await;
     leaver.delete("/api/v1/queue/tokens/current").await.expect(204);
-    tell("their leaving", &seats[3..], "AVAILABLE").await;
+    expect_change("that user's departure", &seats[3..], "AVAILABLE").await;
     let extended = hold(&buyer, &sale, &seats[2..3]).await;
-    tell("a hold", &seats[2..3], "HELD").await;
+    expect_change("a hold", &seats[2..3], "HELD").await;
     buyer.send(Method::POST, &format!("/api/v1/bookings/{extended}/extend"), &[], None).await.expect(200);
     app.advance(300);
     cancel(&buyer, &paid).await;
-    tell("a refund, and no sooner the extended hold's end", &seats[..2], "AVAILABLE").await;
+    expect_change("a refund, and no sooner the extended hold's end", &seats[..2], "AVAILABLE").await;
     app.advance(120);
-    tell("the clock alone", &seats[2..3], "AVAILABLE").await;
+    expect_change("the clock alone", &seats[2..3], "AVAILABLE").await;
     hold(&buyer, &sale, &seats[1..3]).await;
-    tell("a hold of what had expired", &seats[1..3], "HELD").await;
+    expect_change("a hold of what had expired", &seats[1..3], "HELD").await;
     let cancel = format!("/api/v1/admin/performances/{}/cancel", sale.performance_id);
     app.admin().await.send(Method::POST, &cancel, &[], None).await.expect(202);
-    tell("the performance's cancellation", &seats[1..3], "AVAILABLE").await;
+    expect_change("the performance's cancellation", &seats[1..3], "AVAILABLE").await;
     assert!(streams[0].is_silent(A_WHILE).await && streams[1].is_silent(A_WHILE).await);
 }
 
@@ -161,12 +161,12 @@ async fn a_reconnecting_client_gets_the_missed_changes(_: MySqlPoolOptions, opti
     for (missed_from, id) in ids.iter().enumerate().take(3) {
         assert_eq!(changed(&mut resume(&viewer, &sale, id).await).await, all(&sale.seats[missed_from..3], "HELD"));
     }
-    // Whoever missed nothing is told nothing, and then what happens.
+    // A client that missed nothing gets no event until the next change.
     let mut events = resume(&viewer, &sale, &ids[3]).await;
     assert!(events.is_silent(A_WHILE).await);
     cancel(&buyer, &bookings[0]).await;
     assert_eq!(changed(&mut events).await, all(&sale.seats[..1], "AVAILABLE"));
-    // By the clock alone, while nobody follows.
+    // By the clock alone, without an open stream.
     drop(events);
     app.advance(300);
     let mut expected = all(&sale.seats[1..3], "AVAILABLE");
@@ -176,7 +176,7 @@ async fn a_reconnecting_client_gets_the_missed_changes(_: MySqlPoolOptions, opti
     });
 }
 
-/// Two servers with clocks that differ; the stream moves from one to the other and back.
+/// Two servers with different clocks; the client reconnects from one to the other and back.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn reconnecting_to_another_server_gives_the_current_map(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_skewed(options, &[0, 3], &[]);
@@ -186,7 +186,7 @@ async fn reconnecting_to_another_server_gives_the_current_map(_: MySqlPoolOption
     let mut seen = statuses(&snapshot);
     let mut id = snapshot.id.unwrap();
     for (round, seat) in sale.seats.iter().enumerate() {
-        // Alternately by the clock that is ahead and by the one that is behind.
+        // Alternately by the faster and by the slower clock.
         hold(&app.at_instance(&buyer, round % 2), &sale, &[*seat]).await;
         let event = next(&mut events).await;
         seen.extend(statuses(&event));
@@ -196,7 +196,7 @@ async fn reconnecting_to_another_server_gives_the_current_map(_: MySqlPoolOption
     }
     drop(events);
     app.advance(298);
-    // Over there two of the four are over.
+    // By the other clock two of the four have expired.
     for instance in [1, 0] {
         let viewer = app.at_instance(&viewer, instance);
         let mut events = resume(&viewer, &sale, &id).await;
@@ -223,8 +223,8 @@ async fn reconnecting_with_an_unknown_version_gives_the_whole_map(_: MySqlPoolOp
     }
 }
 
-/// A viewer who doesn't read isn't waited for, and nothing is kept for them: what they missed is worked out when they
-/// go on.
+/// A client that doesn't read delays no other, and nothing is buffered for it: missed changes are computed when it
+/// reads again.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_lagging_client_catches_up(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
@@ -232,7 +232,7 @@ async fn a_lagging_client_catches_up(_: MySqlPoolOptions, options: MySqlConnectO
     let (buyer, viewer) = (app.buyer(&sale).await, app.buyer(&sale).await);
     let (mut slow, snapshot) = open_stream(&viewer, &sale).await;
     let mut seen = statuses(&snapshot);
-    // Whoever asks for the map lets those who follow know of it.
+    // A request for the map updates the streams as well.
     let look = async || assert!(buyer.get(&map_path(&sale)).await.expect(200).bytes.len() > 100);
     for round in 0..70 {
         let booking = hold(&buyer, &sale, &sale.seats[round % 3..=round % 3]).await;
@@ -243,18 +243,18 @@ async fn a_lagging_client_catches_up(_: MySqlPoolOptions, options: MySqlConnectO
         }
     }
     let map = open_stream(&viewer, &sale).await.1;
-    let mut told = 0;
+    let mut changes = 0;
     loop {
         let event = next(&mut slow).await;
         seen.extend(statuses(&event));
-        told += 1;
+        changes += 1;
         if event.id == map.id {
             break;
         }
     }
-    assert!(told < 70, "{told} events are fewer than there were");
+    assert!(changes < 70, "{changes} events are fewer than there were");
     assert_eq!(seen, statuses(&map));
-    assert!(slow.is_silent(A_WHILE).await, "there is nothing more to tell");
+    assert!(slow.is_silent(A_WHILE).await, "there are no further changes");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -297,7 +297,7 @@ async fn a_performance_without_a_map_has_no_event_stream(_: MySqlPoolOptions, op
     buyer.get(&path(&sale)).await.expect_problem(503, "DRAINING");
 }
 
-/// The streams of a server that stops end by themselves, and nothing that they used is left.
+/// The streams of a stopping server end by themselves and leave nothing behind.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_stopping_server_does_not_wait_for_seat_streams(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);

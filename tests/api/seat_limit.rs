@@ -1,4 +1,4 @@
-//! The seat limit and deadlines, where clocks differ and where a lock is waited for.
+//! The seat limit and deadlines with different clocks and after lock waits.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::{Client, Reply, Sale, Servers, Tables, TestApp};
 
 const SKEWS: &[i64] = &[0, 3];
 
-/// A server, and one whose clock is three seconds ahead.
+/// Two servers; the second one's clock is three seconds ahead.
 fn two_clocks(options: &MySqlConnectOptions) -> TestApp {
     Servers { options: options.clone(), skews: SKEWS }.start()
 }
@@ -24,7 +24,7 @@ async fn extend(client: &Client, booking: &str) -> Reply {
     client.post(&format!("/api/v1/bookings/{booking}/extend"), json!({})).await
 }
 
-/// A buyer with four seats whose hold is over by the faster clock alone, and four more that the faster server gave.
+/// A buyer with two holds of four seats: the first has expired by the faster clock alone, which allowed the second.
 async fn buyer_with_two_holds(app: &TestApp, sale: &Sale) -> (Client, String, String) {
     let slow = app.at_instance(&app.buyer_with_points(sale, "400000").await, 0);
     let first = hold(&slow, sale, 0..4).await;
@@ -62,7 +62,7 @@ async fn lock(pool: &MySqlPool, statement: &'static str) -> sqlx::Transaction<'s
     transaction
 }
 
-/// Sends a request that must wait for a lock, lets some time pass, and releases the lock.
+/// Sends a request that must wait for a lock, lets time pass, and releases the lock.
 async fn after_a_wait(
     app: &TestApp,
     tables: &Tables,
@@ -142,7 +142,7 @@ async fn seats_that_cannot_be_held_are_not_locked(_: MySqlPoolOptions, options: 
     app.assert_invariants_hold().await;
 }
 
-/// Points that were charged long ago, up to the limit.
+/// Fills the wallet to its limit with an old charge.
 async fn fill_wallet(pool: &MySqlPool, user: &Client) {
     for statement in [
         "INSERT INTO point_transactions (id, user_id, version, type, amount, balance_after, created_at) \

@@ -167,8 +167,8 @@ async fn an_unknown_performance_has_no_seat_map(_: MySqlPoolOptions, options: My
     }
 }
 
-/// What another server has changed is seen a moment later, by the clock, and what this one has changed at once: also a
-/// hold that ends.
+/// Another server's change shows after the cache age, a change of the same server at once, and so does a
+/// hold that expires.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_seat_map_is_no_older_than_its_cache_age(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 2, &[("SEAT_MAP_CACHE_MILLISECONDS", "3")]);

@@ -1,4 +1,4 @@
-//! Connections: real ones, from the first byte to the last.
+//! Real connections to a server, from the first byte to the last.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::support::{Connection, with_server};
 
 const GET: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// First it only says so, and serves on; then it takes nobody new, but answers what it had begun to.
+/// At first the server only isn't ready; then it refuses connections, but finishes the requests in flight.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_server_announces_its_stop_and_loses_no_request(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     with_server(options, &[], |address, stages| async move {
@@ -36,7 +36,7 @@ async fn a_server_announces_its_stop_and_loses_no_request(_: MySqlPoolOptions, o
         let mut begun = Connection::open(address).await;
         begun.send("POST /api/v1/users HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n").await;
         begun.send("Content-Type: application/json\r\n\r\n").await;
-        // It has been read as far as it goes.
+        // The server has read all that was sent.
         assert!(begun.answer().await.0.starts_with("http/1.1 100"));
         idle.send("").await;
         stages.draining.cancel();
@@ -84,7 +84,7 @@ async fn a_connection_without_a_request_is_closed(_: MySqlPoolOptions, options: 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_connection_beyond_the_limit_waits_for_another_to_end(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     with_server(options, &[("MAX_CONNECTIONS", "1")], |address, stages| async move {
-        // Busy: the rest of its body is still to come.
+        // Busy: the rest of the body hasn't been sent.
         let mut first = Connection::open(address).await;
         first.send("POST /api/v1/users HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n").await;
         first.send("Content-Type: application/json\r\n\r\n").await;
@@ -108,7 +108,7 @@ async fn a_connection_beyond_the_limit_waits_for_another_to_end(_: MySqlPoolOpti
     .await;
 }
 
-/// The limits count by the address that the connection came from.
+/// Rate limits count by the connection's address.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn the_client_address_is_that_of_the_connections_peer(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let settings = [("RATE_LIMIT_SIGN_UPS_PER_ADDRESS", "1"), ("TRUSTED_PROXIES", "127.0.0.1")];
@@ -131,7 +131,7 @@ async fn the_client_address_is_that_of_the_connections_peer(_: MySqlPoolOptions,
     .await;
 }
 
-/// The answer doesn't wait for the body's meaning, but it isn't lost either when the body comes late.
+/// The answer doesn't depend on the body, and isn't lost if the body arrives late.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_unread_body_does_not_break_the_connection(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     with_server(options, &[], |address, stages| async move {

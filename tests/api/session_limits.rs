@@ -1,4 +1,4 @@
-//! How long a session and its refresh tokens last, and what a lost answer does to them.
+//! Lifetimes of sessions and refresh tokens, and lost answers of an exchange.
 
 use chrono::TimeDelta;
 use concert_reservation::application::{
@@ -34,7 +34,7 @@ fn using(app: &TestApp, tokens: &Reply) -> Client {
 }
 
 /// The answer of an exchange is lost, and the client repeats the request on another server: it gets the same tokens,
-/// and they work. Later the old token ends the login.
+/// and they work. Later the old token ends the session.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_refresh_token_used_again_within_seconds_gets_the_first_answer(
     _: MySqlPoolOptions,
@@ -86,7 +86,7 @@ async fn concurrent_exchanges_of_one_refresh_token_get_one_answer(servers: Serve
     }
 }
 
-/// A client refreshes every ten days. Its tokens say how long they work, which gets shorter towards the end.
+/// A client refreshes every ten days. The lifetimes of its tokens get shorter towards the session's end.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_session_ends_at_its_last_day_however_often_it_is_refreshed(
     _: MySqlPoolOptions,
@@ -109,8 +109,8 @@ async fn a_session_ends_at_its_last_day_however_often_it_is_refreshed(
     using(&app, &tokens).get(ME).await.expect_problem(401, "UNAUTHENTICATED");
 }
 
-/// The oldest token of a session is as good as the newest for finding out that somebody has copied it, although its
-/// row is long gone.
+/// The oldest token of a session reveals a copy as well as the newest one does, although its
+/// row was removed long ago.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_old_refresh_token_ends_the_login_after_its_row_was_removed(
     _: MySqlPoolOptions,
@@ -131,7 +131,7 @@ async fn an_old_refresh_token_ends_the_login_after_its_row_was_removed(
     using(&app, &newest).get(ME).await.expect_problem(401, "UNAUTHENTICATED");
 }
 
-/// Tokens of a former version are random texts. One is exchanged here, and is the same as any other from then on; one
+/// Tokens of a former version are random texts. One is exchanged here, and its successors are like any others; one
 /// that the former version has exchanged ends its session when it is used again.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn refresh_tokens_of_a_former_version_keep_working(_: MySqlPoolOptions, options: MySqlConnectOptions) {
@@ -154,7 +154,7 @@ async fn refresh_tokens_of_a_former_version_keep_working(_: MySqlPoolOptions, op
     former("unknown").await.expect_problem(401, "INVALID_REFRESH_TOKEN");
 }
 
-/// A year in steps of five days. Three users stay logged in as long as they are let, and a fourth refreshes ten times
+/// A year in steps of five days. Three users stay logged in as long as possible, and a fourth refreshes ten times
 /// within seconds at each step. The tables stay as small as in the first months.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_year_of_sessions_leaves_small_tables(_: MySqlPoolOptions, options: MySqlConnectOptions) {

@@ -1,4 +1,4 @@
-//! Accounts and logins against a real database: what is decided, committed, and heard of on another instance.
+//! Accounts and sessions in a real database, also as seen by another instance.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -34,7 +34,7 @@ const PASSWORD: &str = "correct horse battery";
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// One database, one clock, and as many instances as a test asks for.
+/// One database, one clock, and any number of instances.
 struct World {
     database: Arc<dyn Database>,
     clock: Arc<ManualClock>,
@@ -173,8 +173,8 @@ async fn shortening_access_tokens_revives_no_ended_session(pool: MySqlPool) {
     assert_eq!(refusal(after.authenticate(&token).await), Refusal::Unauthenticated);
 }
 
-/// A refresh token is exchanged, then used a second time: the refusal must be committed as the end of the family, so
-/// the token that it was exchanged for is worth nothing either, nor is any access token.
+/// A refresh token is exchanged, then used a second time: the refusal must commit the session's end, so
+/// the token's successor is refused as well, and so is every access token.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_second_use_of_a_refresh_token_ends_its_session(pool: MySqlPool) {
     let world = World::new(pool);
@@ -199,8 +199,8 @@ async fn a_second_use_of_a_refresh_token_ends_its_session(pool: MySqlPool) {
     assert_eq!(refusal(here.refresh("unknown").await), Refusal::InvalidRefreshToken);
 }
 
-/// An account with one login and a place in a queue is deleted: it can't be entered any more, the place is free, the
-/// address too, and the queue knows that somebody in line has left.
+/// An account with one session and a place in a queue is deleted: login fails, the place is free, the
+/// address too, and the queue counts the departure.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_deleted_account_leaves_its_queues_and_cannot_log_in(pool: MySqlPool) {
     let world = World::new(pool.clone());
@@ -226,7 +226,7 @@ async fn a_deleted_account_leaves_its_queues_and_cannot_log_in(pool: MySqlPool) 
     assert_eq!(status, "LEFT");
 }
 
-/// A user with a hold stays, in the queue as well, until the hold is over by the clock.
+/// A user with a hold stays, also in the queue, until the hold has expired by the clock.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_account_with_a_live_booking_is_not_deleted(pool: MySqlPool) {
     let world = World::new(pool.clone());

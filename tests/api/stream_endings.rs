@@ -1,4 +1,4 @@
-//! Event streams end with the right to them, within a second, and aren't opened again without end.
+//! Event streams end within a second of their token or session, and clients don't reconnect for ever.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::support::{Client, Events, Sale, TestApp};
 const CURRENT: &str = "/api/v1/queue/tokens/current";
 const QUEUE_EVENTS: &str = "/api/v1/queue/tokens/current/events";
 
-/// What the contract allows.
+/// The documented time limit.
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn follow_seats(client: &Client, sale: &Sale) -> Events {
@@ -34,7 +34,7 @@ async fn follow_token(client: &Client) -> Events {
     events
 }
 
-/// Two servers: the stream is open on one, its right ends by a request to the other.
+/// Two servers: the stream is open on one, its token or session is ended on the other.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_seat_stream_ends_within_a_second_of_its_token(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
@@ -49,7 +49,7 @@ async fn a_seat_stream_ends_within_a_second_of_its_token(_: MySqlPoolOptions, op
             let client = app.buyer(&sale).await;
             let mut events = follow_seats(&app.at_instance(&client, 0), &sale).await;
             app.at_instance(&client, instance).send(method.clone(), path, &[], None).await.expect(204);
-            // As long as another server may take to read which logins have ended.
+            // The time in which another server reads ended sessions.
             app.clock.advance(TimeDelta::milliseconds(500));
             let ended = timeout(SECOND, events.next_event()).await;
             assert!(ended.expect("within a second").is_none(), "{name} at server {instance}");
@@ -82,7 +82,7 @@ async fn a_queue_stream_reports_the_tokens_end_within_a_second(_: MySqlPoolOptio
     }
 }
 
-/// An `EventSource` comes back with the id of the last event; a 204 tells it to stop.
+/// An `EventSource` reconnects with the id of the last event; a 204 makes it stop.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_finished_stream_is_not_opened_again(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
@@ -97,7 +97,7 @@ async fn a_finished_stream_is_not_opened_again(_: MySqlPoolOptions, options: MyS
     assert!(events.next_event().await.is_none());
     let reopened = client.send(Method::GET, QUEUE_EVENTS, &[("Last-Event-ID", &id)], None).await.expect(204);
     assert!(reopened.bytes.is_empty());
-    // A client that hasn't received the end gets it, once.
+    // A client that hasn't received the final event gets it once.
     for last_event_id in [None, Some("17"), Some("")] {
         let headers: Vec<_> = last_event_id.iter().map(|id| ("Last-Event-ID", *id)).collect();
         let mut events = client.open_stream(QUEUE_EVENTS, &headers).await;
@@ -105,7 +105,7 @@ async fn a_finished_stream_is_not_opened_again(_: MySqlPoolOptions, options: MyS
         assert_eq!(events.next_event().await.unwrap().data["status"], "LEFT");
         assert!(events.next_event().await.is_none());
     }
-    // Of another token it means nothing.
+    // The id doesn't apply to another token.
     let other = app.buyer(&sale).await;
     let mut events = other.open_stream(QUEUE_EVENTS, &[("Last-Event-ID", &id)]).await;
     assert_eq!(events.next_event().await.unwrap().data["status"], "ACTIVE");
@@ -133,7 +133,7 @@ async fn streams_are_limited_per_token_and_per_user(_: MySqlPoolOptions, options
     open.push(follow_token(&elsewhere).await);
 }
 
-/// Whatever reads seats would wait for the lock of their table.
+/// Every read of seats would wait for the lock of their table.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_token_that_may_not_book_loads_no_seats(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());

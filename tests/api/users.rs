@@ -115,7 +115,7 @@ async fn a_login_returns_both_tokens_and_their_lifetimes(_: MySqlPoolOptions, op
     jin.get(ME).await.expect_problem(401, "UNAUTHENTICATED");
 }
 
-/// The address is known and the password wrong; the address is unknown; the password is one that nobody can have.
+/// A known address with a wrong password; an unknown address; a password that no account can have.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_refused_login_does_not_reveal_which_addresses_have_accounts(
     _: MySqlPoolOptions,
@@ -157,7 +157,7 @@ async fn a_refresh_token_returns_both_tokens_once(_: MySqlPoolOptions, options: 
     let jin = using(&app, &second);
     jin.get(ME).await.expect(200);
 
-    // A client has copied it: no token of that family works any more.
+    // The token was copied: no token of its session works any more.
     app.advance(10);
     refresh(&app.anonymous(), &first).await.expect_problem(401, "INVALID_REFRESH_TOKEN");
     refresh(&app.anonymous(), &second).await.expect_problem(401, "INVALID_REFRESH_TOKEN");
@@ -174,7 +174,7 @@ async fn expired_and_malformed_refresh_tokens_are_refused(_: MySqlPoolOptions, o
     let (first, _) = log_in(&app, "jin@example.org").await;
     app.advance(14 * DAY - 1);
     let second = refresh(&app.anonymous(), &first).await.expect(200);
-    // The exchange has begun two weeks anew.
+    // The exchange has started another two weeks.
     app.advance(14 * DAY - 1);
     let third = refresh(&app.anonymous(), &second).await.expect(200);
     app.advance(14 * DAY);
@@ -246,7 +246,7 @@ async fn users_read_and_rename_only_their_own_profile(_: MySqlPoolOptions, optio
     assert_eq!(app.admin().await.get(ME).await.expect(200).json()["role"], "ADMIN");
 }
 
-/// Seats are held, then paid, then given back: only then may the account go. A hold that is over is no obstacle.
+/// Seats are held, then paid, then refunded: only then can the account be deleted. An expired hold is no obstacle.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_account_with_live_bookings_is_not_deleted(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
@@ -378,7 +378,7 @@ async fn only_a_valid_access_token_authenticates(_: MySqlPoolOptions, options: M
         assert_eq!(anonymous.expect_problem(401, "UNAUTHENTICATED").header("www-authenticate"), "Bearer");
         for value in &refused {
             let headers = [("Authorization", value.as_str())];
-            // What the body says doesn't matter yet.
+            // The body isn't read yet.
             let reply = app.anonymous().send(method.clone(), path, &headers, Some(json!([]))).await;
             reply.expect_problem(401, "UNAUTHENTICATED");
         }

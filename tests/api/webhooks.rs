@@ -1,4 +1,4 @@
-//! Webhooks, and what an administrator sees and does of deliveries.
+//! Webhooks, and the administration of deliveries.
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
@@ -49,14 +49,14 @@ async fn list(admin: &Client, query: &str) -> Vec<Value> {
     page["items"].as_array().unwrap().clone()
 }
 
-/// Cleans up once, keeping events for an hour, parked ones for ten days.
+/// Runs housekeeping once; it keeps events for an hour, parked ones for ten days.
 async fn clean(app: &TestApp) {
     let retention = EventRetention { delivered: TimeDelta::hours(1), parked: Some(TimeDelta::days(10)) };
     let events = EventUpkeep::new(app.ports().clone(), retention);
     HousekeepingFacade::new(app.ports().clone(), events).clean().await.unwrap();
 }
 
-/// The signature as the specification words it, without the server's help.
+/// The signature by the specification, computed without the server's code.
 fn signature(secret: &str, event: &Received) -> String {
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
@@ -101,7 +101,7 @@ async fn a_webhook_gets_its_subscribed_events_with_a_signature(_: MySqlPoolOptio
     assert_eq!(receiver.drain().len(), 0);
 }
 
-/// Nothing waits to be handed out to nobody, and whoever is registered gets all that is written from then on.
+/// An event without a receiver isn't dispatched later; a receiver gets every event recorded after its registration.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn events_recorded_without_receivers_are_never_sent(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut receiver = Receiver::start().await;
@@ -116,7 +116,7 @@ async fn events_recorded_without_receivers_are_never_sent(_: MySqlPoolOptions, o
 
     user.charge("1").await;
     assert_eq!(undispatched().await, [""; 0]);
-    // At one instance: the other one knows.
+    // Registered at one instance; the other one applies it as well.
     let webhook = register(&admin, &receiver, &["points.charged"]).await;
     app.at_instance(&user, 1).charge("2").await;
     user.charge("3").await;
@@ -132,7 +132,7 @@ async fn events_recorded_without_receivers_are_never_sent(_: MySqlPoolOptions, o
     assert_eq!(undispatched().await, [""; 0]);
 }
 
-/// A charge is under way, and has found nobody to send its event to, when a webhook is registered.
+/// A webhook is registered while a charge, which has found no receiver for its event, is not yet committed.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_event_that_is_committed_after_a_registration_is_sent(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut receiver = Receiver::start().await;
@@ -179,7 +179,7 @@ async fn an_event_that_is_committed_after_a_registration_is_sent(_: MySqlPoolOpt
     assert_eq!(receiver.drain().len(), 1);
 }
 
-/// As another version of the server left them, or a hand.
+/// Rows written by another version of the server, or by hand.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_unreadable_webhook_delays_no_other(pool_options: MySqlPoolOptions, options: MySqlConnectOptions) {
     let pool = pool_options.connect_with(options.clone()).await.unwrap();
@@ -201,7 +201,7 @@ async fn an_unreadable_webhook_delays_no_other(pool_options: MySqlPoolOptions, o
     assert!(types.contains(&&json!(["ticket.sold", "ticket.used"])), "{listed}");
 }
 
-/// An older version doesn't know the type of an event that a newer one has written; it hands it out all the same.
+/// An older version dispatches events of types that it doesn't know.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_event_type_of_another_version_reaches_its_subscribers(
     pool_options: MySqlPoolOptions,
@@ -259,14 +259,14 @@ async fn a_webhook_names_a_public_url_and_known_types(_: MySqlPoolOptions, optio
     admin.delete(&format!("{WEBHOOKS}/1")).await.expect_problem(404, "WEBHOOK_NOT_FOUND");
 }
 
-/// Registered where it was allowed, and then sent from where it isn't.
+/// Registered where private addresses are allowed, and delivered from a server that forbids them.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_private_address_is_refused_at_delivery(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut receiver = Receiver::start().await;
     let allowing = TestApp::start_with(options.clone(), 1, &[ALLOWED]);
     register(&allowing.admin().await, &receiver, &["points.charged"]).await;
     let guarded = TestApp::start_with(options, 1, &[("EVENT_ATTEMPTS", "1")]);
-    // Of another server, so that its address is another.
+    // Of another server, so that its address differs.
     allowing.user().await.charge("1").await;
     relay(&guarded).await;
     assert_eq!(receiver.drain().len(), 0);
@@ -313,7 +313,7 @@ async fn pending_deliveries_of_a_deleted_webhook_are_parked(_: MySqlPoolOptions,
     assert_eq!(list(&admin, "status=PARKED").await.len(), 1, "it has no receiver");
 }
 
-/// A webhook that was deleted, and one that answered 410.
+/// A deleted webhook, and one that answered 410.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn undelivered_events_of_an_ended_webhook_are_kept_as_long_as_delivered_ones(
     pool_options: MySqlPoolOptions,
@@ -346,7 +346,7 @@ async fn undelivered_events_of_an_ended_webhook_are_kept_as_long_as_delivered_on
     app.assert_invariants_hold().await;
 }
 
-/// The data platform is there, fails, and isn't configured any more.
+/// The data platform works, then fails, and then isn't configured any more.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn parked_events_and_those_of_a_former_platform_are_removed_after_retention(
     _: MySqlPoolOptions,
@@ -383,7 +383,7 @@ async fn misbehaving_receivers_count_as_failures(_: MySqlPoolOptions, options: M
     let target = elsewhere.url.clone();
     let redirect =
         Receiver::answering(move |_| (StatusCode::FOUND, [("location", target.clone())]).into_response()).await;
-    // Taken by its status; its body would never end.
+    // Accepted by its status; its body would never end.
     let endless = Receiver::answering(|_| {
         Body::from_stream(stream::repeat(Ok::<_, Infallible>("all work and no play "))).into_response()
     })
@@ -409,7 +409,7 @@ async fn misbehaving_receivers_count_as_failures(_: MySqlPoolOptions, options: M
     assert_eq!(elsewhere.drain().len(), 0);
 }
 
-/// One receiver never answers; the other has everything meanwhile.
+/// One receiver never answers; the other gets everything meanwhile.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_receiver_that_hangs_delays_no_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     const CHARGES: usize = 100;
@@ -421,7 +421,7 @@ async fn a_receiver_that_hangs_delays_no_other(_: MySqlPoolOptions, options: MyS
     let _relay =
         AbortOnDropHandle::new(tokio::spawn(Arc::clone(&app.instances[0].relay).run(CancellationToken::new())));
     let users = app.users(CHARGES).await;
-    // Before anything else it has its hands full.
+    // First, all deliveries in flight of this receiver are stuck.
     users[0].charge("1").await;
     hanging.next().await;
     futures::future::join_all(users[1..].iter().map(|user| user.charge("1"))).await;
@@ -520,12 +520,12 @@ async fn delivered_events_are_removed_after_retention(_: MySqlPoolOptions, optio
     app.tick().await;
     relay(&app).await;
     app.advance(3_600);
-    // Handed out an hour ago, to the second: not yet.
+    // Dispatched exactly an hour ago: not yet removed.
     clean(&app).await;
     let before = list(&admin, "limit=100").await.len();
     assert!(before > 5, "{before}");
     app.advance(1);
-    // This one is written, and not handed out.
+    // This one is recorded, but not dispatched.
     buyer.charge("1").await;
     clean(&app).await;
     let left = list(&admin, "limit=100").await;
@@ -533,7 +533,7 @@ async fn delivered_events_are_removed_after_retention(_: MySqlPoolOptions, optio
     assert_eq!((&left[0]["type"], &left[0]["status"]), (&json!("payment.completed"), &json!("PARKED")));
     app.assert_invariants_hold().await;
 
-    // The booking goes on, and so do its events.
+    // The booking has further events.
     buyer.get("/api/v1/bookings").await.expect(200);
     relay(&app).await;
     assert_eq!(list(&admin, "limit=100").await.len(), 2);

@@ -1,4 +1,4 @@
-//! A server that runs unattended: what has ended goes, and nothing grows for ever.
+//! A server that runs unattended: ended rows are removed, and no table grows for ever.
 
 use chrono::TimeDelta;
 use concert_reservation::application::{
@@ -15,7 +15,7 @@ use crate::support::{Sale, TestApp};
 
 const CURRENT: &str = "/api/v1/queue/tokens/current";
 
-/// Removes all that is old.
+/// Runs housekeeping until nothing is left to remove.
 async fn clean(app: &TestApp) {
     let ports = app.ports().in_back_office();
     let retention = EventRetention { delivered: TimeDelta::days(7), parked: Some(TimeDelta::days(90)) };

@@ -52,7 +52,7 @@ fn every_metric_is_described_documented_and_measured() {
     assert_none(&findings);
 }
 
-/// Metrics that other than this program's code tells of.
+/// Metrics that aren't recorded by this crate.
 const FOREIGN: [&str; 6] = [
     "process_cpu_seconds_total",
     "process_max_fds",

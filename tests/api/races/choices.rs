@@ -1,4 +1,4 @@
-//! Many people who want the best seats, beside people who want certain ones.
+//! Concurrent holds of the best available seats, also beside holds of named seats.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -25,7 +25,7 @@ one_and_two_servers!(
 );
 skewed_clocks!(best_available_holds_sell_every_seat, concurrent_selections_sell_the_last_seats_once);
 
-/// Transactions of a few commands each: so there are many, one beside the other.
+/// Transactions of a few commands each, so that many run concurrently.
 const SMALL_BATCHES: &[(&str, &str)] = &[("LANE_BATCH_LIMIT", "3")];
 
 async fn house(app: &TestApp, sale: &Sale) -> Arc<House> {
@@ -47,7 +47,7 @@ fn selection(quantity: usize) -> BestAvailable {
     BestAvailable { quantity: u32::try_from(quantity).unwrap(), grade: None, section: None, max_price: None }
 }
 
-/// Everybody wants the best seats, one to four of them; those who come last take what is left, one by one. No seat has
+/// Every user requests the best seats, one to four of them; the last users get the rest one by one. No seat has
 /// two owners, and none is left.
 async fn best_available_holds_sell_every_seat(servers: Servers) {
     let app = servers.start_with(SMALL_BATCHES);
@@ -81,7 +81,7 @@ async fn best_available_holds_sell_every_seat(servers: Servers) {
     app.assert_invariants_hold().await;
 }
 
-/// There is an order of these answers in which each is the best choice of what those before it have left.
+/// Asserts that the answers have an order in which each is the best selection of the seats left by those before it.
 async fn assert_in_order(app: &TestApp, sale: &Sale, selections: &[(Client, usize)], replies: &[Reply]) {
     let answers = selections.iter().zip(replies).map(|((_, quantity), reply)| {
         if reply.status == 201 {
@@ -94,10 +94,10 @@ async fn assert_in_order(app: &TestApp, sale: &Sale, selections: &[(Client, usiz
         .expect("each is the best choice of what was left to it");
 }
 
-/// Somebody, and the booking they have.
+/// A user and a booking.
 type Held = (Client, Reply);
 
-/// What somebody did in a round.
+/// An operation of one round, and its result.
 enum Done {
     Chose(usize, Vec<SeatId>),
     ToldNone(usize),
@@ -106,7 +106,7 @@ enum Done {
 }
 
 impl Done {
-    /// What is taken afterwards, if this can happen when so much is taken.
+    /// The taken seats afterwards, if the operation can have this result while `taken` are taken.
     fn after(&self, house: &Arc<House>, taken: &BTreeSet<SeatId>) -> Option<BTreeSet<SeatId>> {
         let choose = |quantity: usize| {
             let taken: Vec<_> = taken.iter().copied().collect();
@@ -126,13 +126,13 @@ impl Done {
     }
 }
 
-/// Finds an order in which all of this can have happened, and what is taken at its end.
+/// Finds a sequential order that explains all results, and the taken seats at its end.
 fn in_some_order(house: &Arc<House>, taken: &BTreeSet<SeatId>, done: &[Done]) -> Option<BTreeSet<SeatId>> {
     rest_in_some_order(house, taken, done, (1 << done.len()) - 1, &mut HashSet::new())
 }
 
-/// The same for those of whom `left` has the bit. Which of those that may be next was it can matter to those behind, so
-/// all are tried; `seen` are the sets of what was left from which there is no order.
+/// The same for the operations whose bits are set in `left`. The choice of the next one can matter to later ones, so
+/// all are tried; `seen` has the sets of remaining operations that have no order.
 fn rest_in_some_order(
     house: &Arc<House>,
     taken: &BTreeSet<SeatId>,
@@ -152,8 +152,8 @@ fn rest_in_some_order(
     })
 }
 
-/// A few people choose, others name seats, others give theirs back, all at once. Whatever came of it could have come of
-/// doing it one after the other: each choice was the best of what was free at some moment while it was made.
+/// Some users select seats, others name seats, others cancel, all at once. The results could have come from
+/// sequential operations: each selection was the best of the free seats at some instant during its request.
 async fn each_selection_is_the_best_when_it_is_made(servers: Servers) {
     let app = servers.start_with(SMALL_BATCHES);
     let sale = app.sale(3, 7).await;
@@ -200,11 +200,11 @@ async fn each_selection_is_the_best_when_it_is_made(servers: Servers) {
     app.assert_invariants_hold().await;
 }
 
-/// Eleven seats, most of them apart, and thirty people: single seats for half of them, pairs for the others.
+/// Eleven seats, most of them apart, and thirty users: half of them request single seats, the others pairs.
 async fn concurrent_selections_sell_the_last_seats_once(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(2, 11).await;
-    // Every other seat is somebody's.
+    // Every other seat is taken.
     for seats in sale.seats.iter().step_by(2).collect::<Vec<_>>().chunks(4) {
         let seats: Vec<_> = seats.iter().map(|seat| **seat).collect();
         app.buyer(&sale).await.hold(sale.performance_id, &seats).await.expect(201);
@@ -220,8 +220,11 @@ async fn concurrent_selections_sell_the_last_seats_once(servers: Servers) {
     for reply in replies.iter().filter(|reply| reply.status != 201) {
         let problem = reply.json();
         assert_eq!((reply.status.as_u16(), reply.code().as_str()), (409, "SEATS_UNAVAILABLE"), "{reply:?}");
-        let told = problem["detail"].as_str().unwrap();
-        assert!(told.starts_with("Of 22 seats 0 are free") || told.starts_with("Of 22 seats 1 are free"), "{told}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with("Of 22 seats 0 are free") || detail.starts_with("Of 22 seats 1 are free"),
+            "{detail}"
+        );
     }
     assert_eq!(sale.available(&selections[0].1).await, 0);
     app.assert_invariants_hold().await;
@@ -246,8 +249,8 @@ async fn one_user_selects_no_more_seats_than_the_limit(servers: Servers) {
     app.assert_invariants_hold().await;
 }
 
-/// Somebody names the very seat that is best, and comes first to its lock: who wants the best finds it taken there, and
-/// has the next best.
+/// A user names the best seat and locks it first: the selection finds it taken and
+/// gets the next best.
 async fn a_selected_seat_that_is_taken_is_replaced_by_the_next_best(servers: Servers) {
     let app = Arc::new(servers.start());
     let sale = app.sale(1, 5).await;
@@ -276,7 +279,7 @@ async fn a_selected_seat_that_is_taken_is_replaced_by_the_next_best(servers: Ser
     };
     let ((), named, chosen) = futures::future::join3(release, named, chosen).await;
     assert_eq!(seats_of(&named.expect(201)), [SeatId(middle)]);
-    // Of the pairs that are left neither is without a single seat once one of them is taken.
+    // Either of the remaining pairs leaves a single seat once the other is taken.
     assert_eq!(seats_of(&chosen.expect(201)), [SeatId(sale.seats[1])]);
     app.assert_invariants_hold().await;
 }

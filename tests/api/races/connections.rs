@@ -1,4 +1,4 @@
-//! Connections that break in the middle of things.
+//! Connections that break during transactions.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,11 +11,11 @@ use crate::support::{Client, Process, Reply, Servers, one_and_two_servers, race,
 
 one_and_two_servers!(charges_whose_connections_are_cut_have_one_effect_each);
 
-/// Cuts every connection to the test's database, and tells how many there were.
+/// Kills every connection to the test's database, and returns their number.
 async fn cut_all(connection: &mut MySqlConnection, database: &str) -> usize {
     let processes = Process::list(&mut *connection, database).await;
     for Process { id, .. } in &processes {
-        // It may have gone by itself.
+        // It may have ended by itself.
         let _ = connection.execute(AssertSqlSafe(format!("KILL {id}"))).await;
     }
     processes.len()
@@ -27,10 +27,10 @@ async fn charge(client: Client, key: String) -> Reply {
 
 async fn charges_whose_connections_are_cut_have_one_effect_each(servers: Servers) {
     const CHARGES: usize = 50;
-    // Many small transactions, so that some are done, some under way and some still to come.
+    // Many small transactions: some are committed, some in progress, some not yet begun.
     let app = servers.start_with(&[("LANE_BATCH_LIMIT", "2")]);
     let users = app.users(10).await;
-    // To no database, so that it isn't among those it cuts.
+    // Without a database, so that it doesn't kill itself.
     let mut connection = MySqlConnection::connect_with(&servers.options.clone().database("")).await.unwrap();
     let database = servers.options.get_database().unwrap().to_owned();
     let answered = Arc::new(Semaphore::new(0));

@@ -1,7 +1,7 @@
-//! Deadlines that pass in the middle of things.
+//! Deadlines that pass during concurrent requests.
 //!
-//! The clock moves when some answers have come, while others are under way and the last ones have yet to begin; small
-//! batches make sure that those under way don't all share one instant.
+//! The clock moves after some answers, while other requests are in flight and the last ones haven't begun. Small
+//! batches make sure that the requests in flight don't all share one instant.
 
 use std::sync::{Arc, Mutex};
 
@@ -28,7 +28,7 @@ skewed_clocks!(
     expiry_jobs_against_each_other,
 );
 
-/// Transactions of a few commands each: so a deadline falls between them.
+/// Transactions of a few commands each, so that a deadline falls between them.
 const SMALL_BATCHES: &[(&str, &str)] = &[("LANE_BATCH_LIMIT", "3")];
 
 const SEATS: usize = 40;
@@ -55,7 +55,7 @@ impl Holder {
         self.client.booking(&self.booking_id).await["status"].as_str().unwrap().to_owned()
     }
 
-    /// Paid or expired, never both, never neither.
+    /// Asserts that the booking is either paid or expired.
     async fn assert_paid_or_expired(&self, payment: &Reply) -> bool {
         let (status, balance) = (self.status().await, self.client.balance().await);
         match (payment.status.as_u16(), payment.code().as_str()) {
@@ -79,8 +79,8 @@ async fn cancel(client: Client, booking_id: String) -> Reply {
     client.post(&format!("/api/v1/bookings/{booking_id}/cancel"), json!({})).await
 }
 
-/// Runs these, half of them at once, and moves the clock to the deadline of a hold when so many have been answered:
-/// nobody else begins in between.
+/// Runs the requests, half of them at once. Moves the clock to the holds' deadline after `answers` answers:
+/// no request begins in between.
 async fn with_the_deadline_after<F>(app: &Arc<TestApp>, answers: usize, requests: Vec<F>) -> Vec<Reply>
 where
     F: Future<Output = Reply> + Send + 'static,
@@ -103,12 +103,12 @@ where
     race(runners).await
 }
 
-/// Lets the last of all deadlines pass, on every clock.
+/// Lets all deadlines pass, on every clock.
 fn let_every_hold_end(app: &TestApp) {
     app.clock.advance(TimeDelta::seconds(5));
 }
 
-/// Every other time runs the expiry job, of one server after the other.
+/// Runs the expiry job every other time, on alternating servers.
 async fn expire_some(app: &TestApp, number: usize) {
     if number % 2 == 1 {
         let instance = &app.instances[number / 2 % app.instances.len()];
@@ -155,7 +155,7 @@ async fn a_hold_expires_while_it_is_paid_and_another_user_requests_its_seats(ser
     app.assert_invariants_hold().await;
 }
 
-/// A race of the expiry jobs against what forty holders ask, each of their own booking, when all of it is over.
+/// The result of a race between the expiry jobs and forty users, each with a request about the own booking.
 struct AgainstExpiry {
     app: Arc<TestApp>,
     sale: Sale,
@@ -183,7 +183,7 @@ impl AgainstExpiry {
         Self { app, sale, answers: holders.into_iter().zip(replies).collect() }
     }
 
-    /// Some came too late, and so many seats are free.
+    /// Asserts the number of expired bookings and of free seats.
     async fn assert_invariants_hold(&self, expired: u64, available: u64) {
         assert!(expired > 0, "the deadline came too late for a race");
         assert_eq!(self.sale.available(&self.answers[0].0.client).await, available);
@@ -220,7 +220,7 @@ async fn extending_against_expiry(servers: Servers) {
     race.assert_invariants_hold(expired, expired).await;
 }
 
-/// Given up in time, or expired: one of them, and the seat is free either way.
+/// A hold is either cancelled in time or expired, and its seat is free either way.
 async fn cancelling_against_expiry(servers: Servers) {
     let race = AgainstExpiry::run(&servers, cancel).await;
     let mut expired = 0;
@@ -238,7 +238,7 @@ async fn cancelling_against_expiry(servers: Servers) {
     race.assert_invariants_hold(expired, 40).await;
 }
 
-/// The last instant of the refund window passes: who is answered 200 has the points, and nobody else.
+/// The refund window ends meanwhile: exactly the users with a 200 have their points back.
 async fn refunding_while_the_window_closes(servers: Servers) {
     let app = Arc::new(servers.start_with(SMALL_BATCHES));
     let mut sale = app.sale(1, 1).await;
@@ -264,7 +264,7 @@ async fn refunding_while_the_window_closes(servers: Servers) {
     app.assert_invariants_hold().await;
 }
 
-/// However many jobs run, every hold expires once: one event each, which the audit counts.
+/// Many jobs run, and every hold expires once: one event each, which the audit counts.
 async fn expiry_jobs_against_each_other(servers: Servers) {
     let app = Arc::new(servers.start());
     let sale = app.sale(4, 10).await;

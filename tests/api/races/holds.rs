@@ -1,4 +1,4 @@
-//! Many people, few seats.
+//! Concurrent holds of the same seats.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ async fn a_thousand_users_compete_for_one_seat(servers: Servers) {
     users_compete_for_one_seat(servers, 1_000).await;
 }
 
-/// [1, 2, 4] against five times [4]: either the set is held and nobody else has anything, or one of the five has seat
+/// [1, 2, 4] against five times [4]: either the three are held and no other hold succeeds, or one of the five has seat
 /// 4 and seats 1 and 2 are free.
 async fn a_hold_of_many_seats_against_holds_of_one(servers: Servers) {
     let app = servers.start();
@@ -88,7 +88,7 @@ async fn overlapping_holds_get_all_seats_or_none(servers: Servers) {
     let mut selections = Vec::with_capacity(PEOPLE);
     for client in app.buyers(&sale, PEOPLE).await {
         let mut seats = sale.seats.clone();
-        // Not in order: that the locks are is the server's business.
+        // In random order: the server orders its locks itself.
         let requested: Vec<_> = (0..=random.below(4)).map(|_| seats.swap_remove(random.below(seats.len()))).collect();
         selections.push((client, requested));
     }
@@ -108,7 +108,7 @@ async fn overlapping_holds_get_all_seats_or_none(servers: Servers) {
                 let conflicts = conflicts(reply);
                 assert!(!conflicts.is_empty(), "refused for nothing: {reply:?}");
                 assert!(conflicts.iter().all(|seat| requested.contains(seat)), "{reply:?}");
-                // Nobody gave anything back, so whoever was in the way still is.
+                // No hold was cancelled, so the conflicting seats are still taken.
                 assert!(conflicts.iter().all(|seat| holders.contains_key(seat)), "{reply:?}");
             }
             _ => panic!("{reply:?}"),
@@ -126,7 +126,7 @@ async fn one_user_holds_no_more_seats_than_the_limit(servers: Servers) {
     let mut random = SeededRandom::new(3);
     let mut selections = Vec::new();
     for buyer in &buyers {
-        // Ten sets that nobody else wants, so that the limit alone stands in their way.
+        // Ten disjoint sets, so that only the limit prevents a hold.
         let mut row = sale.seats.chunks(10).nth(selections.len() / 10).unwrap();
         let clients = app.on_every_server(buyer);
         for number in 0..10 {
@@ -146,7 +146,7 @@ async fn one_user_holds_no_more_seats_than_the_limit(servers: Servers) {
                 _ => panic!("{reply:?}"),
             }
         }
-        // There are enough single seats to fill the limit up.
+        // Enough single seats to reach the limit.
         assert_eq!(held, 4);
         let bookings = buyer.get("/api/v1/bookings?status=PENDING&limit=100").await.expect(200).json();
         let seats: usize =

@@ -1,4 +1,4 @@
-//! Lanes by themselves: commands that fail, that nobody waits for any more, and that are too many.
+//! Lanes alone: failing commands, abandoned commands, a full inbox, silent connections.
 
 use std::{
     sync::{Arc, Mutex},
@@ -38,7 +38,7 @@ one_and_two_servers!(a_closing_server_answers_every_request_first);
 #[derive(Clone, Copy)]
 enum Command {
     Answer(u8),
-    /// Answers when the test opens the gate: everybody who comes meanwhile is in the next batch.
+    /// Answers when the test opens the gate: commands that arrive meanwhile are in the next batch.
     Wait,
     Panic,
     Fail,
@@ -83,7 +83,7 @@ impl LaneWork for Script {
     }
 }
 
-/// One lane that does as it is told.
+/// One lane that executes the commands of a test.
 struct Bench {
     app: TestApp,
     script: Script,
@@ -92,7 +92,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// One transaction at a time, however long it takes.
+    /// One transaction at a time, without a time limit.
     fn new(options: MySqlConnectOptions, batch_limit: usize, inbox: usize) -> Self {
         Self::with(
             options,
@@ -129,13 +129,13 @@ impl Bench {
         self.lanes.call(None, command, Some(key)).await
     }
 
-    /// Runs `rest` while the lane is busy, and then lets the lane go on.
+    /// Runs `rest` while the lane is busy, and then lets the lane continue.
     async fn while_busy<F: Future>(&self, rest: impl FnOnce() -> F) -> F::Output {
         let waiting = self.call(Command::Wait);
         let rest = async {
             let _ = self.script.begun.acquire().await.unwrap();
             let rest = rest();
-            // What is polled first has entered the inbox when the gate opens.
+            // Commands polled first have entered the inbox before the gate opens.
             let (output, ()) = tokio::join!(rest, async { self.script.gate.add_permits(1) });
             output
         };
@@ -168,7 +168,7 @@ async fn a_command_that_panics_or_fails_does_not_fail_its_neighbours(
     let digests: Vec<KeyDigest> = (1..=20).map(|number| [number; 32]).collect();
     let mut repositories = bench.app.ports().database.read().await.unwrap();
     assert_eq!(repositories.idempotency().list(&digests).await.unwrap().len(), 18);
-    // The lane goes on.
+    // The lane continues.
     assert!(matches!(bench.call(Command::Answer(21)).await, Ok(Reply::Fresh(Ok(21)))));
     assert!(matches!(bench.call(Command::Panic).await, Err(AppError::Internal(_))));
     assert!(matches!(bench.call(Command::Answer(22)).await, Ok(Reply::Fresh(Ok(22)))));
@@ -190,7 +190,7 @@ async fn commands_beyond_the_inbox_limit_are_refused_at_once(_: MySqlPoolOptions
             let fill: Vec<_> = (1..=3).map(|number| bench.call(Command::Answer(number))).collect();
             let mut fill = Box::pin(join_all(fill));
             assert!(fill.as_mut().now_or_never().is_none());
-            // Without waiting for anything.
+            // At once.
             let refused = bench.call(Command::Answer(4)).now_or_never();
             async move {
                 fill.await;
@@ -207,7 +207,7 @@ async fn abandoned_commands_are_not_executed(_: MySqlPoolOptions, options: MySql
     let replies = bench
         .while_busy(|| {
             for number in 1..=3 {
-                // In the inbox, and then given up by its caller.
+                // In the inbox, and then abandoned by its caller.
                 assert!(bench.call(Command::Answer(number)).now_or_never().is_none());
             }
             join_all((4..=5).map(|number| bench.call(Command::Answer(number))))
@@ -226,7 +226,7 @@ async fn a_stuck_batch_does_not_block_the_next(_: MySqlPoolOptions, options: MyS
     let others = async {
         let _ = bench.script.begun.acquire().await.unwrap();
         let reply = bench.call(Command::Answer(1)).await;
-        // It was answered, so the first one may go on.
+        // It was answered, so the first one may continue.
         bench.script.gate.add_permits(1);
         reply
     };
@@ -255,7 +255,7 @@ async fn a_closing_server_answers_every_request_first(servers: Servers) {
         .into_iter()
         .map(|user| async move { user.post_keyed("/api/v1/points/charges", "key", json!({"amount": "1000"})).await });
     let grace = Duration::from_mins(1);
-    // Half the grace time is ten times what it takes.
+    // Half the grace time is ten times the usual duration.
     let closed = timeout(grace / 2, async { tokio::join!(join_all(requests), app.close(grace)) });
     let (replies, ()) = closed.await.expect("the servers close as soon as they have answered");
     assert_eq!(tally(&replies).into_iter().collect::<Vec<_>>(), [((201, String::new()), CHARGES)]);
@@ -267,7 +267,7 @@ async fn a_closing_server_answers_every_request_first(servers: Servers) {
     servers.start().assert_invariants_hold().await;
 }
 
-/// A batch with a key that was answered a moment ago is decided once, by looking its keys up.
+/// A batch with a key that is already recorded is decided once, after a lookup of its keys.
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn a_replayed_key_repeats_nothing_of_its_batch(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
@@ -286,7 +286,7 @@ async fn a_replayed_key_repeats_nothing_of_its_batch(_: MySqlPoolOptions, option
     assert_eq!(*bench.script.answered.lock().unwrap(), [0, 2, 3]);
 }
 
-/// A key whose answer can't be written, since the lane gave another command's output: an error, and nothing is kept.
+/// A key whose answer can't be rendered, since the output is another command's: an error, and nothing is recorded.
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn no_answer_is_recorded_for_the_output_of_another_command(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
@@ -299,14 +299,14 @@ async fn no_answer_is_recorded_for_the_output_of_another_command(_: MySqlPoolOpt
     assert!(matches!(answered, Ok(Reply::Kept { replayed: false, .. })), "{answered:?}");
 }
 
-/// One lane at the end of a wire, whose transactions may take a little longer than the test of a connection.
+/// One lane behind a proxy; its time limit for transactions is a little longer than the test of a connection.
 fn bench_with_proxy(proxy: &DatabaseProxy) -> Bench {
     let transaction = Duration::from_millis(1_500);
     let settings = LaneSettings { lanes: 1, batch_limit: 8, inbox: 8, patience: Duration::MAX, transaction };
     Bench::with(proxy.options(), settings)
 }
 
-/// Long enough for several transactions: what takes longer hangs.
+/// Long enough for several transactions: whatever takes longer hangs.
 const HANGS: Duration = Duration::from_secs(30);
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]

@@ -1,6 +1,6 @@
-//! Races: what people do at the same instant, against one server and against two on one database.
+//! Races: concurrent requests against one server, and against two servers on one database.
 //!
-//! Each test says what may come of it, lets it come, and then holds the whole database against the invariants.
+//! Each test runs a race, asserts its possible results, and then checks every invariant of the database.
 
 mod choices;
 mod connections;

@@ -1,4 +1,4 @@
-//! One booking, and several things done to it at once.
+//! Concurrent operations on one booking.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ struct Buyer {
 }
 
 impl Buyer {
-    /// As many buyers as the sale has seats.
+    /// One buyer for each seat of the sale.
     async fn all(app: &TestApp, sale: &Sale) -> Vec<Self> {
         let buyers = app.buyers(sale, sale.seats.len()).await;
         let holds = buyers.into_iter().zip(&sale.seats).map(|(buyer, seat)| async move {
@@ -35,7 +35,7 @@ impl Buyer {
         futures::future::join_all(holds).await
     }
 
-    /// The window of the number: each talks to another server.
+    /// The client of this number; consecutive clients use different servers.
     fn window(&self, number: usize) -> Client {
         self.clients[number % self.clients.len()].clone()
     }
@@ -166,7 +166,7 @@ async fn cancelling_against_cancelling(servers: Servers) {
     cancel_everything_at_once(&app, &sale, &buyers, "CANCELLED").await;
 }
 
-/// Extended or not, it is cancelled in the end, and its seat is free at once.
+/// Extended or not, the booking ends up cancelled, and its seat is free at once.
 async fn cancelling_against_extending(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(4, 5).await;

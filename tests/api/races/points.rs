@@ -1,4 +1,4 @@
-//! Many changes of one balance.
+//! Concurrent changes of one balance.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ async fn charge_at_once(app: &TestApp, user: &Client, count: usize, amount: &str
     race(charges).await
 }
 
-/// Everybody's charge counted once, and each has a version of its own.
+/// Asserts that every charge counted once, each with another version.
 fn assert_all_count(replies: &[Reply]) {
     assert_eq!(tally(replies), BTreeMap::from([((201, String::new()), replies.len())]));
     let versions: BTreeSet<_> = replies.iter().map(|reply| reply.json()["version"].as_u64().unwrap()).collect();
@@ -43,7 +43,7 @@ async fn five_charges_of_one_wallet_all_count(servers: Servers) {
 async fn a_thousand_charges_of_one_wallet_all_count(servers: Servers) {
     let app = servers.start();
     let user = app.user().await;
-    // The wallet doesn't exist yet: that it is made only once is a race, too.
+    // The wallet doesn't exist yet: its creation is a race, too.
     assert_all_count(&charge_at_once(&app, &user, 1_000, "1000").await);
     assert_eq!(user.balance().await, "1000000");
     app.assert_invariants_hold().await;
@@ -76,7 +76,7 @@ async fn one_key_charges_once(servers: Servers) {
     let app = servers.start();
     for user in app.users(10).await {
         let clients = app.on_every_server(&user);
-        // A condition that holds only once must not turn the repetitions away.
+        // Replays must succeed although the condition holds only once.
         let charges = (0..10).map(|number| {
             let client = clients[number % clients.len()].clone();
             async move {

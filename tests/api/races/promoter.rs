@@ -1,4 +1,4 @@
-//! The promoter against those who buy.
+//! Administrators' cancellations and deletions against buyers.
 
 use axum::http::Method;
 use futures::future::BoxFuture;
@@ -13,8 +13,8 @@ one_and_two_servers!(
     a_concert_is_deleted_while_its_seats_are_held,
 );
 
-/// Half of the buyers hold, half pay for what they hold, and the performance is cancelled at the same time. Whatever
-/// each of them got, in the end nobody has a live booking, and everybody has all points back.
+/// Half of the buyers hold, half pay for their holds, and the performance is cancelled meanwhile. In every
+/// case no live booking is left in the end, and every buyer has all points back.
 async fn a_performance_is_cancelled_while_its_seats_are_held_and_paid(servers: Servers) {
     let app = servers.start();
     let sale = app.sale(4, 10).await;
@@ -52,7 +52,7 @@ async fn a_performance_is_cancelled_while_its_seats_are_held_and_paid(servers: S
     app.assert_invariants_hold().await;
 }
 
-/// Forty people have paid; all of them want their points back while the performance is cancelled, twice. They get them
+/// Forty users have paid; all of them cancel while the performance is cancelled, twice. Each is refunded
 /// once.
 async fn a_performance_is_cancelled_while_its_bookings_are_refunded(servers: Servers) {
     let app = servers.start();
@@ -86,8 +86,8 @@ async fn bookings_left(admin: &Client, performance_id: u64) -> u64 {
     progress["bookingsLeft"].as_u64().unwrap()
 }
 
-/// The request that cancels a performance is dropped in the middle of its bookings, as when its server dies. What is
-/// left is told, and settled by the job of any server.
+/// The request that cancels a performance is dropped in the middle of its bookings, as when its server dies. The
+/// number of remaining bookings is shown, and the job of any server settles them.
 async fn an_interrupted_cancellation_is_finished_by_any_server(servers: Servers) {
     const BOOKINGS: u64 = 150;
     let app = servers.start_with(&[("LANE_BATCH_LIMIT", "8"), ("MAX_SEATS_PER_USER", "100")]);
@@ -122,8 +122,8 @@ async fn an_interrupted_cancellation_is_finished_by_any_server(servers: Servers)
     app.assert_invariants_hold().await;
 }
 
-/// Ten people hold a seat while the concert is deleted: either somebody has a seat and the concert stays, or nobody has
-/// and it is gone.
+/// Ten users hold a seat while the concert is deleted: either a hold succeeds and the concert stays, or no hold succeeds
+/// and the concert is deleted.
 async fn a_concert_is_deleted_while_its_seats_are_held(servers: Servers) {
     let app = servers.start();
     for _ in 0..5 {

@@ -1,4 +1,4 @@
-//! Many people, one line.
+//! Concurrent joins, admissions and departures of one queue.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,12 +39,12 @@ fn positions(replies: &[Reply]) -> Vec<u64> {
     positions
 }
 
-/// All of them ask, so that they count as there.
+/// All users poll, so that they count as present.
 async fn poll_all(users: &[Client]) -> Vec<Value> {
     join_all(users.iter().map(place)).await
 }
 
-/// So many ticks of every server, all at once; tells how many they admitted together.
+/// Runs `ticks` ticks of every server at once, and returns the total number of admissions.
 async fn tick_at_once(app: &Arc<TestApp>, ticks: usize) -> u32 {
     let ticks = (0..ticks * app.instances.len()).map(|number| {
         let app = Arc::clone(app);
@@ -95,7 +95,7 @@ async fn an_open_sale_admits_no_more_than_max_active(servers: Servers) {
     assert_eq!(tally(&replies), BTreeMap::from([((201, String::new()), 100)]));
     let active = replies.iter().filter(|reply| reply.json()["status"] == "ACTIVE").count();
     assert_eq!(active, 10);
-    // Those who are let in have position 0; the others stand behind each other.
+    // Admitted tokens have position 0; the others have consecutive positions.
     let mut expected = vec![0; 10];
     expected.extend(1..=90);
     assert_eq!(positions(&replies), expected);
@@ -113,7 +113,7 @@ async fn ticks_admit_no_more_than_rate_and_room_allow(servers: Servers) {
     assert_eq!(tick_at_once(&app, 4).await, 0);
     app.advance(9);
     poll_all(&users).await;
-    // Whichever server was first is still within its window; one that is three seconds ahead is not.
+    // The first server is still within its window; a server that is three seconds ahead isn't.
     let early = tick_at_once(&app, 4).await;
     assert!(early == 0 || (early == 50 && app.instances.len() == 2), "{early}");
     app.advance(1);
@@ -123,7 +123,7 @@ async fn ticks_admit_no_more_than_rate_and_room_allow(servers: Servers) {
     assert_eq!(tick_at_once(&app, 4).await, 20, "there is room for no more");
     app.advance(13);
     assert_eq!(tick_at_once(&app, 4).await, 0);
-    // In the order in which they came.
+    // In the order of joining.
     let places = poll_all(&users).await;
     let active = places.iter().filter(|place| place["status"] == "ACTIVE").count();
     let behind: BTreeSet<_> =
@@ -133,8 +133,8 @@ async fn ticks_admit_no_more_than_rate_and_room_allow(servers: Servers) {
     app.assert_invariants_hold().await;
 }
 
-/// Twenty are in and forty wait. Ten leave, five pay, five stop waiting, ten come, and the servers tick all the while:
-/// in the end twenty are in again, and never were there more.
+/// Twenty tokens are active and forty wait. Ten leave, five pay, five stop waiting, ten join, and the servers keep ticking:
+/// in the end twenty are active again, and never more.
 async fn ticks_against_joins_leaves_and_payments(servers: Servers) {
     let app = Arc::new(servers.start());
     let sale = app.sale(1, 5).await;
@@ -181,12 +181,12 @@ async fn ticks_against_joins_leaves_and_payments(servers: Servers) {
             }
             admitted
         };
-        // In between the others.
+        // Interleaved with the others.
         runners.insert(number * 3, Box::pin(tick));
     }
     let admitted: u32 = race(runners).await.into_iter().sum();
     assert!(admitted <= 20, "{admitted}");
-    // Who was let in while leaving has left room for one more.
+    // A token admitted while its user leaves makes room for one more.
     app.advance(1);
     poll_all(&outside[5..]).await;
     tick_at_once(&app, 2).await;

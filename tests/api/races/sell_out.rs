@@ -1,4 +1,4 @@
-//! A whole sale: people who take the best seats there are, pay, change their minds, fall asleep, and come back.
+//! A whole sale: users hold the best seats, pay, cancel, let holds expire, and return.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,10 +16,10 @@ skewed_clocks!(a_sale_ends_with_every_seat_sold_once);
 
 const PEOPLE: usize = 60;
 
-/// What each has in points to begin with.
+/// The initial points of each buyer.
 const POINTS: u32 = 400_000;
 
-/// Somebody who buys, and what they have.
+/// A buyer and the state of the client.
 struct Person {
     client: Client,
     random: SeededRandom,
@@ -27,7 +27,7 @@ struct Person {
 }
 
 impl Person {
-    /// Comes back, with the same token or a new one, and does one thing with each booking and one more beside.
+    /// Returns with the same token or a new one, and does one operation on each booking and one more.
     async fn act(&mut self, sale: &Sale) {
         self.client = sale.join(self.client.clone()).await;
         for booking in self.bookings().await {
@@ -36,7 +36,7 @@ impl Person {
                 ("PENDING", 0..5) => self.pay(&id).await,
                 ("PENDING", 5) | ("CONFIRMED", 0) => self.change(&id, "cancel").await,
                 ("PENDING", 6) => self.change(&id, "extend").await,
-                // Asleep.
+                // Lets the hold expire.
                 _ => {}
             }
         }
@@ -49,7 +49,7 @@ impl Person {
         self.book(sale, selection).await;
     }
 
-    /// Pays for what is held, and takes seat after seat until there is none, or until the limit.
+    /// Pays for every hold, and buys seat after seat until none is left or the limit is reached.
     async fn finish(&mut self, sale: &Sale) {
         loop {
             self.client = sale.join(self.client.clone()).await;
@@ -72,7 +72,7 @@ impl Person {
 
     async fn book(&self, sale: &Sale, selection: Value) -> Reply {
         let reply = self.client.hold_best_available(sale.performance_id, selection).await;
-        // A token that lives on for an earlier hold makes no new ones after its own time.
+        // A token that lives on for an earlier hold can't make new ones after its own time.
         let expected = matches!(
             (reply.status.as_u16(), reply.code().as_str()),
             (201, _) | (403, "QUEUE_TOKEN_EXPIRED") | (409, "SEATS_UNAVAILABLE" | "SEAT_LIMIT_EXCEEDED")
@@ -84,7 +84,7 @@ impl Person {
     async fn pay(&mut self, booking_id: &str) {
         self.payments += 1;
         let reply = self.client.pay(booking_id, &format!("pay-{}", self.payments)).await;
-        // A token ends with the payment of the last hold; what comes then needs another.
+        // A token ends with the payment of the last hold; the next operation needs another.
         let expected = matches!(
             (reply.status.as_u16(), reply.code().as_str()),
             (201, _) | (403, "QUEUE_TOKEN_EXPIRED") | (410, "HOLD_EXPIRED")
@@ -103,8 +103,8 @@ impl Person {
     }
 }
 
-/// People act at once, round after round; between the rounds deadlines pass, on some of the servers' jobs before others
-/// ask. At the end everybody who may buys what is left.
+/// Users act concurrently, round after round; between the rounds deadlines pass, in some jobs before other
+/// requests. At the end the buyers below the limit buy what is left.
 async fn a_sale_ends_with_every_seat_sold_once(servers: Servers) {
     let app = Arc::new(servers.start_with(&[("LANE_BATCH_LIMIT", "16")]));
     let section = |name: &str, price: &str, rows: u64| json!({"name": name, "grade": name, "rows": rows, "seatsPerRow": 15, "price": price});
@@ -142,7 +142,7 @@ where
     race(acts).await
 }
 
-/// Each seat has one owner, who has paid for it; what was charged is in wallets and payments; nothing is broken.
+/// Each seat is in one paid booking; wallets and payments sum up to the charges; every invariant holds.
 async fn assert_sold_out(app: &TestApp, sale: &Sale, users: &[Person]) {
     let mut owners = BTreeMap::new();
     let mut states = BTreeSet::new();

@@ -27,10 +27,10 @@ use sqlx::mysql::MySqlConnectOptions;
 
 use super::{Client, Sale};
 
-/// How many accounts one transaction writes.
+/// The number of accounts that one transaction inserts.
 const ACCOUNTS_PER_TRANSACTION: usize = 250;
 
-/// The clock of a server that is ahead of the others, or behind them.
+/// The test's clock with an offset.
 struct SkewedClock {
     clock: Arc<ManualClock>,
     skew: TimeDelta,
@@ -46,7 +46,7 @@ impl Clock for SkewedClock {
     }
 }
 
-/// The settings of a test, where it sets none: a test looks at what is; those of what is kept set it.
+/// The configuration of a test. Caches are off unless the test sets their age.
 fn config(settings: &[(&str, &str)]) -> Config {
     let settings: BTreeMap<_, _> = settings.iter().copied().collect();
     let config = Config::from_lookup(|name| match name {
@@ -59,7 +59,7 @@ fn config(settings: &[(&str, &str)]) -> Config {
     config.expect("the settings of a test are good")
 }
 
-/// One database with one or more servers on it, sharing a clock that stands still.
+/// One database with one or more servers, which share a clock that only the test moves.
 pub(crate) struct TestApp {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) instances: Vec<App>,
@@ -83,7 +83,7 @@ impl TestApp {
         Self::start_skewed(options, &vec![0; instances], settings)
     }
 
-    /// One server for each skew: so many seconds is its clock ahead of the test's.
+    /// One server for each skew, which is the number of seconds by which its clock is ahead of the test's.
     pub(crate) fn start_skewed(options: MySqlConnectOptions, skews: &[i64], settings: &[(&str, &str)]) -> Self {
         let config = config(settings);
         let clock = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
@@ -97,7 +97,7 @@ impl TestApp {
         Self::of(clock, instances)
     }
 
-    /// One server for each clock. The test's own clock shows what the machine's showed at the beginning.
+    /// One server for each clock. The test's own clock stands at the machine's time of the start.
     pub(crate) fn start_with_clocks(
         options: &MySqlConnectOptions,
         clocks: impl IntoIterator<Item = Arc<dyn Clock>>,
@@ -124,7 +124,7 @@ impl TestApp {
         self.clock.advance(TimeDelta::seconds(seconds));
     }
 
-    /// Somebody who isn't logged in.
+    /// A client without a login.
     pub(crate) fn anonymous(&self) -> Client {
         Client::new(self.routers[0].clone())
     }
@@ -149,7 +149,7 @@ impl TestApp {
         users
     }
 
-    /// The same client, talking to another server of the same database.
+    /// The same client with another server of the same database.
     pub(crate) fn at_instance(&self, client: &Client, instance: usize) -> Client {
         client.clone().with_router(self.routers[instance].clone())
     }
@@ -158,7 +158,7 @@ impl TestApp {
         self.accounts(role, 1).await.remove(0)
     }
 
-    /// Writes accounts and logins as signing up and logging in do, without hashing a password.
+    /// Inserts accounts and sessions like sign-ups and logins, without hashing a password.
     async fn accounts(&self, role: Role, count: usize) -> Vec<Client> {
         let ports = self.ports();
         let now = self.now();
@@ -193,7 +193,7 @@ impl TestApp {
         clients
     }
 
-    /// A sale that lets everybody in at once: one performance in 30 days, seats of 50,000 points.
+    /// A sale in mode `OPEN`: one performance in 30 days, seats at 50,000 points.
     pub(crate) async fn sale(&self, rows: u64, seats_per_row: u64) -> Sale {
         self.sale_of(&[Sale::floor(rows, seats_per_row)]).await
     }
@@ -222,7 +222,7 @@ impl TestApp {
         futures::future::join_all(users.into_iter().map(|user| sale.admit(user))).await
     }
 
-    /// The same client as many times as there are servers, talking to one each: somebody with two windows open.
+    /// The same client once for each server.
     pub(crate) fn on_every_server(&self, client: &Client) -> Vec<Client> {
         (0..self.instances.len()).map(|instance| self.at_instance(client, instance)).collect()
     }
@@ -237,12 +237,12 @@ impl TestApp {
         }
     }
 
-    /// The only server, by itself.
+    /// Takes the only server out.
     pub(crate) fn into_single(mut self) -> App {
         self.instances.remove(0)
     }
 
-    /// Closes every server. Clients that are still there keep it from ending before the grace time is over.
+    /// Closes every server. Remaining clients keep it from ending before the grace time is over.
     pub(crate) async fn close(self, grace: std::time::Duration) {
         let Self { instances, routers, .. } = self;
         drop(routers);
@@ -251,7 +251,7 @@ impl TestApp {
         }
     }
 
-    /// Every invariant holds.
+    /// Fails unless every invariant holds.
     pub(crate) async fn assert_invariants_hold(&self) {
         let report = self.instances[0].shared.audit.check().await.unwrap();
         let broken: Vec<_> = report.invariants.iter().filter(|invariant| invariant.violations > 0).collect();

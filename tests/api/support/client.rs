@@ -1,4 +1,4 @@
-//! Clients: who acts is who they were made for.
+//! Clients, each of one user.
 
 use axum::{
     Router,
@@ -69,7 +69,7 @@ impl Client {
         self.send(Method::POST, path, &[("Idempotency-Key", key)], Some(body)).await
     }
 
-    /// Sends anything as JSON; paths without a leading `/api` are the API's.
+    /// Sends a JSON body.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -85,7 +85,7 @@ impl Client {
         self.send_raw(method, path, &headers, body).await
     }
 
-    /// Sends anything at all.
+    /// Sends a body as it is.
     pub(crate) async fn send_raw(
         &self,
         method: Method,
@@ -116,7 +116,7 @@ impl Client {
         request.body(body).expect("a test's request is well formed")
     }
 
-    /// Sends a request as it stands: no header is added.
+    /// Sends a request as it is: no header is added.
     pub(crate) async fn send_request(&self, request: Request<Body>) -> Reply {
         let (method, path) = (request.method().clone(), request.uri().to_string());
         let response = self.router.clone().oneshot(request).await.expect("the router never fails");
@@ -128,7 +128,7 @@ impl Client {
         reply
     }
 
-    // What buyers do.
+    // The operations of buyers.
 
     pub(crate) async fn hold(&self, performance_id: u64, seats: &[u64]) -> Reply {
         self.post("/api/v1/bookings", json!({"performanceId": performance_id, "seatIds": seats})).await
@@ -157,7 +157,7 @@ impl Client {
     }
 }
 
-/// What came back.
+/// The answer to a request.
 pub(crate) struct Reply {
     request: String,
     pub(crate) status: StatusCode,
@@ -179,7 +179,7 @@ impl Reply {
         self
     }
 
-    /// Fails the test unless this is a problem of this status and code, in the contract's form.
+    /// Fails the test unless this is a problem with this status and code, in the documented form.
     #[track_caller]
     pub(crate) fn expect_problem(self, status: u16, code: &str) -> Self {
         let reply = self.expect(status);

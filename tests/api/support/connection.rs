@@ -66,7 +66,7 @@ impl Connection {
     /// Waits until the server closes it.
     pub(crate) async fn closed(mut self) {
         let mut rest = Vec::new();
-        // Broken off or ended: it is over.
+        // A reset counts as well.
         let _ = timeout(TIMEOUT, self.0.read_to_end(&mut rest)).await.expect("the server closes the connection");
     }
 }
@@ -84,13 +84,13 @@ pub(crate) async fn with_server<F: Future<Output = ()>>(
     tokio::join!(app.serve(listener, None), client(address, stages));
 }
 
-/// The same with a listener for operations, whose address comes second.
+/// The same with a separate listener for operations, whose address comes second.
 pub(crate) async fn with_operations_server<F: Future<Output = ()>>(
     options: MySqlConnectOptions,
     settings: &[(&str, &str)],
     client: impl FnOnce([SocketAddr; 2], Stages) -> F,
 ) {
-    // Any other address will do: the listeners are the test's.
+    // Any other address will do, since the test makes the listeners.
     let settings = [settings, &[("OPERATIONS_LISTEN_ADDR", "127.0.0.1:9")]].concat();
     let app = TestApp::start_with(options, 1, &settings).into_single();
     let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());

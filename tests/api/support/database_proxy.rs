@@ -1,4 +1,4 @@
-//! The mode to the database, which a test can block or cut.
+//! A proxy between servers and their database that a test can block or cut.
 
 use std::str::FromStr;
 
@@ -10,28 +10,28 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-/// What becomes of what is sent.
+/// How the proxy handles connections and bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum ProxyMode {
-    /// It arrives.
+    /// Bytes are forwarded.
     Open,
-    /// It stays on its mode, until the mode is open again: as with a server that hangs.
+    /// Bytes are held back until the mode is `Open` again, as with a database that hangs.
     Blocked,
-    /// Connections end, and new ones end at once: as with a server that is gone.
+    /// Connections are closed, and new ones are closed at once, as with a database that is gone.
     Cut,
 }
 
-/// Passes bytes on between a server and its database.
+/// Forwards bytes between servers and their database.
 pub(crate) struct DatabaseProxy {
     mode: watch::Sender<ProxyMode>,
-    /// How often every connection there was has been silenced.
+    /// How often all existing connections were silenced.
     silenced: watch::Sender<u32>,
-    /// How many silenced connections the server has closed.
+    /// The number of silenced connections that the server has closed.
     closed: watch::Sender<usize>,
     options: MySqlConnectOptions,
 }
 
-/// What a connection of the wire follows.
+/// The state that each connection of the proxy observes.
 #[derive(Clone)]
 struct ProxyState {
     mode: watch::Receiver<ProxyMode>,
@@ -42,7 +42,7 @@ struct ProxyState {
 impl DatabaseProxy {
     pub(crate) async fn start(database: &MySqlConnectOptions) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        // The socket comes last, and the wire in its stead.
+        // The URL ends with the socket, which the proxy's port replaces.
         let url = database.to_url_lossy().to_string();
         let url = url.split("&socket=").next().unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -54,7 +54,7 @@ impl DatabaseProxy {
         Self { mode, silenced, closed, options }
     }
 
-    /// Where the database is, by this wire.
+    /// The options of a connection through the proxy.
     pub(crate) fn options(&self) -> MySqlConnectOptions {
         self.options.clone()
     }
@@ -63,12 +63,12 @@ impl DatabaseProxy {
         self.mode.send_replace(mode);
     }
 
-    /// Nothing arrives any more by the connections that there are, and nobody is told. New ones are as ever.
+    /// Silences all existing connections: nothing is forwarded and nothing is closed. New connections work.
     pub(crate) fn silence_connections(&self) {
         self.silenced.send_modify(|silenced| *silenced += 1);
     }
 
-    /// Comes back when the server has closed so many of the connections that were silenced.
+    /// Waits until the server has closed this number of silenced connections.
     pub(crate) async fn until_closed(&self, connections: usize) {
         self.closed.subscribe().wait_for(|closed| *closed >= connections).await.unwrap();
     }
@@ -101,17 +101,17 @@ async fn forward(mut client: TcpStream, mut server: impl AsyncRead + AsyncWrite 
                 ProxyMode::Cut => {}
             }
         };
-        // Whether it has changed, or the test is over.
+        // The mode has changed, or the test is over.
         tokio::select! {
-            () = ended => return,
-            changed = state.mode.changed() => if changed.is_err() { return },
-            // Not so when the test is over: whoever waits for a lock of this connection would wait for ever.
-            Ok(()) = state.silenced.changed() => {
-                // The database keeps its side, too.
-                let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
-                state.closed.send_modify(|closed| *closed += 1);
-                return;
-            }
-        }
+                    () = ended => return,
+                    changed = state.mode.changed() => if changed.is_err() { return },
+        // Ends with the test, or a waiter for a lock of this connection would wait for ever.
+                    Ok(()) = state.silenced.changed() => {
+        // The database's side stays open, too.
+                        let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
+                        state.closed.send_modify(|closed| *closed += 1);
+                        return;
+                    }
+                }
     }
 }

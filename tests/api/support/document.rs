@@ -1,4 +1,4 @@
-//! What the servers answer, compared with what the OpenAPI document says: every client checks every answer.
+//! Checks every answer against the OpenAPI document.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use super::{Received, Reply};
 
-/// Longer bodies take too long to compare.
+/// Longer bodies take too long to validate.
 const MAX_CHECKED_BYTES: usize = 100_000;
 
-/// The headers that an answer may only carry where the document says so.
+/// Headers that an answer may have only where the document declares them.
 const DECLARED: [&str; 8] = [
     "etag",
     "idempotency-replayed",
@@ -32,7 +32,7 @@ const DECLARED: [&str; 8] = [
 
 static DOCUMENT: LazyLock<DocumentedApi> = LazyLock::new(DocumentedApi::new);
 
-/// The document, with types that take no member which they don't name.
+/// The document, with objects closed to undocumented members.
 struct DocumentedApi {
     document: Value,
     operations: Vec<Operation>,
@@ -78,12 +78,12 @@ impl DocumentedApi {
                 && operation.path.len() == parts.len()
                 && operation.path.iter().zip(&parts).all(is_part)
         };
-        // The one with the fewest parameters is meant.
+        // The most specific path: the one with the fewest parameters.
         let parameters = |operation: &&Operation| operation.path.iter().filter(|part| part.starts_with('{')).count();
         self.operations.iter().filter(fits).min_by_key(parameters)
     }
 
-    /// What is wrong with a value.
+    /// The violations of a schema by a value.
     fn errors(&self, schema: &Value, value: &Value) -> Vec<String> {
         let validator = Arc::clone(
             self.validators
@@ -95,7 +95,7 @@ impl DocumentedApi {
         validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
     }
 
-    /// A schema with all that it refers to.
+    /// A schema with all schemas that it references.
     fn alone(&self, schema: &Value) -> Value {
         let all = &self.document["components"]["schemas"];
         let (mut needed, mut found) = (BTreeMap::new(), references(schema));
@@ -111,7 +111,7 @@ impl DocumentedApi {
     }
 }
 
-/// The names of the schemas that a value refers to.
+/// The names of the schemas that a value references.
 fn references(value: &Value) -> BTreeSet<String> {
     match value {
         Value::Object(members) => members
@@ -128,7 +128,7 @@ fn references(value: &Value) -> BTreeSet<String> {
     }
 }
 
-/// Answers may carry more than the document says; the servers under test must not.
+/// Forbids undocumented members: clients must accept them, but the servers under test must not send them.
 fn close(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else { return };
     if members.contains_key("allOf") {
@@ -145,7 +145,7 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// Fails the test where an answer differs from the document.
+/// Fails the test if an answer differs from the document.
 pub(crate) fn check(method: &Method, path: &str, reply: &Reply) {
     let path = path.split('?').next().unwrap_or_default();
     let Some(operation) = DOCUMENT.operation(method, path) else { return };
@@ -181,11 +181,11 @@ fn check_headers(response: &Value, reply: &Reply) {
     assert!(undeclared.is_empty(), "{reply:?}: the OpenAPI document lists no {undeclared:?}");
 }
 
-/// Fails the test where an event differs from the document.
+/// Fails the test if an event differs from the document.
 pub(crate) fn check_event(received: &Received) {
     let Ok(event) = serde_json::from_slice::<Value>(&received.bytes) else { return };
     let Some(kind) = event["type"].as_str() else { return };
-    // One of another version of the server.
+    // An event type of another version of the server.
     if !KINDS.contains(&kind) {
         return;
     }
@@ -196,7 +196,7 @@ pub(crate) fn check_event(received: &Received) {
     assert!(errors.is_empty(), "{event}: differs from the OpenAPI document: {errors:#?}");
 }
 
-/// Every named example of a request and a response with the place where it stands, its schema, and what is wrong.
+/// Every example of a request or response that violates its schema, with its operation and the violation.
 pub(crate) fn invalid_examples() -> Vec<String> {
     let mut wrong = Vec::new();
     let document = &DOCUMENT.document;

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::time::timeout;
 
-/// Longer than anything that is waited for takes.
+/// Longer than any awaited event takes.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An open stream. Dropping it closes it.
@@ -40,7 +40,7 @@ impl Events {
         Some(event.data)
     }
 
-    /// Whether the stream has told how long to wait before it is opened again.
+    /// Whether the stream has sent the delay before reconnecting.
     pub(crate) fn has_retry(&self) -> bool {
         self.retry.is_some()
     }
@@ -68,7 +68,7 @@ impl Events {
         (event["status"].as_str().expect("a status is a string").to_owned(), event["position"].as_u64())
     }
 
-    /// Whether nothing comes for so long.
+    /// Whether no event comes within this time.
     pub(crate) async fn is_silent(&mut self, time: Duration) -> bool {
         timeout(time, self.next_event()).await.is_err()
     }

@@ -1,4 +1,4 @@
-//! What the tests stand on: whole servers on a real database, clients that say who acts, a clock that they move.
+//! The foundation of the tests: whole servers on a real database, clients of users, an adjustable clock.
 
 mod app;
 mod client;

@@ -1,19 +1,19 @@
-//! What a database server is doing.
+//! The connections of a database server.
 
 use sqlx::{MySqlExecutor, MySqlPool, Row, mysql::MySqlRow};
 
 /// A connection to a database, as the server sees it.
 pub(crate) struct Process {
     pub(crate) id: u64,
-    /// What it is doing; empty while it does nothing. Bytes that aren't text are replaced.
+    /// The running statement; empty while idle. Bytes that aren't text are replaced.
     pub(crate) statement: String,
 }
 
 impl Process {
     /// The connections to a database.
     ///
-    /// Not from `information_schema`: there MySQL refuses to show any when one statement has a binary value in it. As
-    /// text: MariaDB 10.11 doesn't survive it prepared.
+    /// Not from `information_schema`: MySQL fails there if one statement contains a binary value. As
+    /// text: MariaDB 10.11 crashes when it is prepared.
     pub(crate) async fn list(server: impl MySqlExecutor<'_>, database: &str) -> Vec<Self> {
         let rows = sqlx::raw_sql("SHOW FULL PROCESSLIST").fetch_all(server).await.unwrap();
         rows.iter()
@@ -22,13 +22,13 @@ impl Process {
             .collect()
     }
 
-    /// Those of them that stand in line for a lock: whoever comes for it later comes after them.
+    /// The connections that wait for a lock: later requests for it queue behind them.
     ///
-    /// Not from `information_schema` either: what that shows isn't renewed while somebody keeps asking.
+    /// Not from `information_schema` either: its contents aren't refreshed while queries keep coming.
     pub(crate) async fn waiting(server: &MySqlPool, database: &str) -> Vec<Self> {
         let mut processes = Self::list(server, database).await;
         let status = text(&sqlx::raw_sql("SHOW ENGINE INNODB STATUS").fetch_one(server).await.unwrap(), "Status");
-        // Before the first of these it tells of deadlocks that are over.
+        // The text before the first of these is about past deadlocks.
         let waiting: Vec<_> =
             status.split("---TRANSACTION").skip(1).filter(|transaction| transaction.contains("LOCK WAIT")).collect();
         processes.retain(|process| {

@@ -1,4 +1,4 @@
-//! Doing things at once.
+//! Concurrent requests, and randomness that can be repeated.
 
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
@@ -6,7 +6,7 @@ use tokio::sync::Barrier;
 
 use super::Reply;
 
-/// Runs all of these at once: none begins before all are ready. Returns their outcomes in order.
+/// Runs all futures concurrently: none begins before all are ready. Returns their outcomes in order.
 pub(crate) async fn race<F>(runners: impl IntoIterator<Item = F>) -> Vec<F::Output>
 where
     F: Future + Send + 'static,
@@ -32,7 +32,7 @@ where
     outcomes
 }
 
-/// How many answers of each status and code there were.
+/// The number of answers of each status and code.
 pub(crate) fn tally<'a>(replies: impl IntoIterator<Item = &'a Reply>) -> BTreeMap<(u16, String), usize> {
     let mut counts = BTreeMap::new();
     for reply in replies {
@@ -41,7 +41,7 @@ pub(crate) fn tally<'a>(replies: impl IntoIterator<Item = &'a Reply>) -> BTreeMa
     counts
 }
 
-/// Chance that is the same in every run: what fails once fails again.
+/// Random numbers that are the same in every run, so that a failure can be repeated.
 pub(crate) struct SeededRandom(u64);
 
 impl SeededRandom {
@@ -49,10 +49,10 @@ impl SeededRandom {
         Self(seed)
     }
 
-    /// A number from 0 to `sides - 1`.
-    pub(crate) fn below(&mut self, sides: usize) -> usize {
+    /// A number from 0 to `bound - 1`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         // Knuth's MMIX generator; its upper half is the better one.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % sides
+        usize::try_from(self.0 >> 33).unwrap() % bound
     }
 }

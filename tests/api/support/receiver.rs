@@ -1,4 +1,4 @@
-//! Receivers of events: real servers on a port of their own, which do as a test tells them.
+//! Receivers of events: real servers, each on its own port, with the behaviour that a test sets.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use super::document::check_event;
 
-/// A request that came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) path: String,
@@ -39,7 +39,7 @@ impl Received {
 
 type Behaviour = dyn Fn(Received) -> BoxFuture<'static, Response> + Send + Sync;
 
-/// A receiver, and what has come to it.
+/// A receiver and the requests to it.
 pub(crate) struct Receiver {
     pub(crate) url: String,
     received: mpsc::UnboundedReceiver<Received>,
@@ -58,7 +58,7 @@ async fn receive(State(state): State<ReceiverState>, uri: Uri, headers: HeaderMa
 }
 
 impl Receiver {
-    /// Takes everything.
+    /// Accepts every event.
     pub(crate) async fn start() -> Self {
         Self::answering(|_| StatusCode::NO_CONTENT.into_response()).await
     }
@@ -72,7 +72,7 @@ impl Receiver {
         .await
     }
 
-    /// Answers when it likes.
+    /// Answers after any time, or never.
     pub(crate) async fn with_behaviour(
         behaviour: impl Fn(Received) -> BoxFuture<'static, Response> + Send + Sync + 'static,
     ) -> Self {
@@ -92,7 +92,7 @@ impl Receiver {
         received
     }
 
-    /// What has come by now.
+    /// The requests received since the last call.
     pub(crate) fn drain(&mut self) -> Vec<Received> {
         std::iter::from_fn(|| self.received.try_recv().ok()).inspect(check_event).collect()
     }

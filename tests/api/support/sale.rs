@@ -1,4 +1,4 @@
-//! Something to buy.
+//! A concert on sale.
 
 use axum::http::Method;
 use chrono::TimeDelta;
@@ -58,7 +58,7 @@ impl Sale {
         (performance_id, seats.into_iter().map(|seat| seat.id.0).collect())
     }
 
-    /// Sets the queue: the defaults with what is given.
+    /// Replaces the queue's settings: the defaults with these members.
     pub(crate) async fn set_queue(&self, app: &TestApp, settings: Value) {
         let mut body = json!({
             "mode": "QUEUE", "admitCount": 200, "admitIntervalSeconds": 10, "maxActive": 2000,
@@ -78,7 +78,7 @@ impl Sale {
         user.with_queue_token(&reply.text("queueToken"))
     }
 
-    /// The user joins the queue of a sale that lets everybody in at once.
+    /// The user joins the queue of a sale that admits at once.
     pub(crate) async fn admit(&self, user: Client) -> Client {
         let client = self.join(user).await;
         let token = client.get("/api/v1/queue/tokens/current").await.expect(200);
@@ -86,7 +86,7 @@ impl Sale {
         client
     }
 
-    /// How many seats can be held, as the public list says.
+    /// The number of available seats by the public list.
     pub(crate) async fn available(&self, client: &Client) -> u64 {
         let path = format!("/api/v1/concerts/{}/performances", self.concert_id);
         let list = client.get(&path).await.expect(200).json();

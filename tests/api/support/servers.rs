@@ -1,4 +1,4 @@
-//! The same race against one server, against two, and against two that don't agree about the time.
+//! Runs a race against one server, against two, and against two with different clocks.
 
 use std::{future::Future, panic::resume_unwind};
 
@@ -7,12 +7,12 @@ use tokio::runtime::Builder;
 
 use super::{Tables, TestApp};
 
-/// Servers that a test is to start.
+/// The servers of a race, before they are started.
 #[derive(Clone)]
 pub(crate) struct Servers {
-    /// Where their database is.
+    /// The options of their database.
     pub(crate) options: MySqlConnectOptions,
-    /// By how many seconds the clock of each is ahead of the test's.
+    /// The number of seconds by which each server's clock is ahead of the test's.
     pub(crate) skews: &'static [i64],
 }
 
@@ -26,12 +26,12 @@ impl Servers {
         TestApp::start_skewed(self.options.clone(), self.skews, settings)
     }
 
-    /// What their database holds.
+    /// The tables of their database.
     pub(crate) async fn tables(&self) -> Tables {
         Tables::of(&self.options).await
     }
 
-    /// Runs a test on two threads of its own: what happens at once does so in parallel, not just by turns.
+    /// Runs a test on two threads of its own, so that concurrent requests run in parallel.
     pub(crate) async fn run_multi_threaded<F>(
         options: MySqlConnectOptions,
         skews: &'static [i64],

@@ -1,4 +1,4 @@
-//! What the database holds.
+//! The contents of a test's database.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ impl Tables {
         Self { pool, database, names }
     }
 
-    /// A checksum of each table's rows: all are equal as long as nothing is written.
+    /// A checksum of each table's rows: equal as long as nothing is written.
     pub(crate) async fn checksums(&self) -> BTreeMap<String, Option<i64>> {
         let names: Vec<_> = self.names.iter().map(|name| format!("`{name}`")).collect();
         let statement = format!("CHECKSUM TABLE {}", names.join(", "));
@@ -31,12 +31,12 @@ impl Tables {
         rows.iter().map(|row| (row.get_unchecked(0), row.get_unchecked(1))).collect()
     }
 
-    /// How many rows a query counts.
+    /// The result of a query that counts rows.
     pub(crate) async fn count(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// Comes back when so many transactions of this database stand in line for the lock of a seat.
+    /// Waits until this number of transactions of this database wait for the lock of a seat.
     pub(crate) async fn until_waiting_for_seats(&self, transactions: usize) {
         let locks_seats =
             |process: &Process| process.statement.contains("FROM seats ") && process.statement.ends_with("FOR UPDATE");
@@ -45,7 +45,7 @@ impl Tables {
         }
     }
 
-    /// Comes back when so many transactions of this database stand in line for a lock.
+    /// Waits until this number of transactions of this database wait for a lock.
     pub(crate) async fn until_waiting(&self, transactions: usize) {
         while Process::waiting(&self.pool, &self.database).await.len() < transactions {}
     }
