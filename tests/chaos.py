@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Breaks things for real, under load, and counts who noticed.
+"""Injects faults under load, and counts the requests that failed.
 
-  tests/chaos.py database            every fault of the database in turn, and a table of what each did
+  tests/chaos.py database            every fault of the database in turn, and a table of the effects
   tests/chaos.py database hang kill  only these faults: hang kill restart readonly full
-  tests/chaos.py rolling             two servers behind HAProxy, restarted one after the other; nobody may notice
+  tests/chaos.py rolling             two servers behind HAProxy, restarted one after the other; no request may fail
 
 It starts a MariaDB, servers and (for `rolling`) an HAProxy of its own, on free ports and in a temporary directory, and
-leaves nothing behind. BINARY is the server to try (default target/debug/concert-reservation; `cargo build` first).
-Needs Python 3.9 and mariadbd; `rolling` needs haproxy. Exits with 1 when a promise wasn't kept.
+leaves nothing behind. BINARY is the server under test (default target/debug/concert-reservation; `cargo build` first).
+Needs Python 3.9 and mariadbd; `rolling` needs haproxy. Exits with 1 if an assertion fails.
 """
 import collections, contextlib, http.client, json, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time, uuid
 
@@ -34,7 +34,7 @@ def wait_for(what, probe, seconds=30):
 
 
 class Database:
-    """A MariaDB over TCP, with a user who may not write while it is read-only."""
+    """A MariaDB over TCP, with a user that can't write in read-only mode."""
 
     def __init__(self, directory):
         self.data, self.port = os.path.join(directory, "db"), free_port()
@@ -112,7 +112,7 @@ class Server:
 
 
 def ask(port, method, path, body=None, headers={}, connection=None, timeout=60):
-    """Status, code of the problem, and the answer; 0 and what broke where there was none."""
+    """Status, problem code and answer; without an answer 0 and the error."""
     own = connection or http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         sent = dict(headers)
@@ -134,7 +134,7 @@ def ask(port, method, path, body=None, headers={}, connection=None, timeout=60):
 
 
 class Load:
-    """Clients that charge, join, poll, and read, each over a connection of its own, and a probe of readiness."""
+    """Clients that charge, join, poll and read, each over its own connection, and a readiness probe."""
 
     def __init__(self, port):
         self.port, self.stop, self.results = port, threading.Event(), []
@@ -193,7 +193,7 @@ class Load:
             thread.join(70)
 
     def lost_points(self):
-        """Charges that were answered with 201 and aren't in the wallet, or are there without ever having been asked."""
+        """Charges that got a 201 and aren't in the wallet, or are in the wallet without a request."""
         wrong = []
         for user, (bearer, _) in enumerate(self.users):
             status, _, wallet = ask(self.port, "GET", "/api/v1/points", None, bearer)
@@ -204,13 +204,13 @@ class Load:
 
 
 def run(command, database):
-    """A command of the server's binary, on this database."""
+    """Runs a command of the server's binary on this database."""
     environment = dict(os.environ, DATABASE_URL=database.url, DEMO="true", LOG_LEVEL="warn")
     return subprocess.run([BINARY, command], env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def damage(load, database):
-    """What must never be: points that are lost, and what the audit finds."""
+    """Violations: lost points, and findings of the audit."""
     wrong = [f"points of user {wrong}" for wrong in load.lost_points()]
     done = run("audit", database)
     if done.returncode != 0:
@@ -220,7 +220,7 @@ def damage(load, database):
 
 @contextlib.contextmanager
 def stage():
-    """A folder for logs, a database with the demo's data in it, and a list of failures: only with some the logs stay."""
+    """A folder for logs, a database with demo data, and a list of failures. The logs are kept only after a failure."""
     directory = tempfile.mkdtemp(prefix="chaos-")
     database = Database(directory)
     failures = []
@@ -235,7 +235,7 @@ def stage():
             shutil.rmtree(directory)
 
 
-# The faults. Each breaks the database, waits, mends it, and tells when it was broken and when it was there again.
+# The faults. Each breaks the database, waits, repairs it, and returns both instants.
 
 def hang(database):
     database.send(signal.SIGSTOP)
@@ -269,9 +269,9 @@ def readonly(database):
 
 
 def full(database):
-    """Cuts every connection, and gives none out any more: others have taken them all."""
+    """Kills every connection, and takes all free ones."""
     ids = str(database.sql("SELECT id FROM information_schema.processlist WHERE db = 'app'")).split()
-    # A session that stays: the next one might not be let in either.
+    # One session for all statements: another one might be refused.
     root = subprocess.Popen(["mariadb", "--no-defaults", f"--socket={database.socket}", "--user=root", "--force"],
                             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
     root.stdin.write("SET GLOBAL max_connections = 10;\n" + "".join(f"KILL {id};\n" for id in ids))
@@ -320,7 +320,7 @@ def report(name, load, broken, mended, before, peak):
     refused = [r[1] - broken for r in results if r[3] == 503 and r[1] > broken]
     slowest = max((r[1] - r[0] for r in during), default=0)
     bad_after = [r[1] - mended for r in results if r[3] not in (200, 201) and r[0] > mended]
-    # From the database's return until nothing fails any more and every kind of request has gone well.
+    # From the database's return until no request fails and every kind of request has succeeded.
     good_after = [min((r[1] - mended for r in results if r[2] == kind and r[3] in (200, 201) and r[1] > mended), default=99)
                   for kind in ("charge", "balance", "join", "poll", "readyz")]
     recovered = max([0, *bad_after, *good_after])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lets hostile clients loose on a server while buyers go through a sale, and measures what the buyers notice.
+"""Runs hostile clients against a server during a sale, and measures the effect on buyers.
 
   tests/hostile.py                                          10,000 hostile connections, 200 buyers, 30 s each phase
   tests/hostile.py --hostile 500 --buyers 20 --seconds 5    a short try
@@ -42,7 +42,7 @@ async def connect(port, address, receive=None):
 
 
 async def hostile(port, kind, counts):
-    """One hostile client, for ever: holds a connection for as long as the server lets it."""
+    """One hostile client: holds a connection for as long as the server allows, again and again."""
     loop = asyncio.get_running_loop()
     first = {"idle": b"", "headers": b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ", "body": BEGIN, "unread": LARGE * 40}
     while True:
@@ -94,7 +94,7 @@ def attack(port, number, seconds, results):
 
 
 class Buyer:
-    """Goes through the sale over a connection of its own: polls, looks at the seats, holds one, gives it up."""
+    """A buyer with its own connection: polls, reads the seat map, holds a seat, cancels the hold."""
 
     def __init__(self, port, bearer, concert, performance):
         self.port, self.headers, self.concert, self.performance = port, bearer, concert, performance
@@ -157,7 +157,7 @@ class Buyer:
 
 
 async def probe(port, until, results):
-    """Asks for liveness over a new connection each time."""
+    """Requests liveness, each time over a new connection."""
     prober = Buyer(port, {}, 0, 0)
     while time.monotonic() < until:
         await prober.send("livez", "GET", "/livez")
@@ -190,7 +190,7 @@ def report(name, results, usage):
 
 
 def prepare(port, number):
-    """A sale that admits all users, and so many users who are logged in."""
+    """A sale that admits all users, and this number of logged-in users."""
     _, _, concerts = ask(port, "GET", "/api/v1/concerts")
     concert = concerts["items"][0]["concertId"]
     _, _, performances = ask(port, "GET", f"/api/v1/concerts/{concert}/performances")

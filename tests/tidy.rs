@@ -1,4 +1,4 @@
-//! Ties what the documents say to what the code does: layer walls, variables, error codes, SQL, links. Needs no
+//! House rules as tests: layers, import rings, variables, error codes, SQL, links in documents. Needs no
 //! database.
 
 #[path = "tidy/rings.rs"]
@@ -20,22 +20,22 @@ use concert_reservation::{
 use serde_json::Value;
 use source::{Source, exists, files, read};
 
-/// Fails with every finding at once, so that one run shows all that is to be mended.
+/// Fails with all findings at once, so that one run shows everything to fix.
 #[track_caller]
 fn assert_none(findings: &[String]) {
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 
-// The walls.
+// Layers and features.
 
-/// A layer and what it may name.
+/// A layer and the code that it may import.
 struct Layer {
     name: &'static str,
-    /// Other layers.
+    /// The other layers that it may import.
     layers: &'static [&'static str],
-    /// Crates besides std.
+    /// The crates that it may import besides std.
     crates: &'static [&'static str],
-    /// What `docs/ARCHITECTURE.md` says of it.
+    /// The sentence about it in `docs/ARCHITECTURE.md`.
     sentence: &'static str,
 }
 
@@ -179,7 +179,7 @@ fn every_layer_imports_only_what_it_may() {
     assert_none(&findings);
 }
 
-/// What decides or stores: an interface that named it would go past the use cases.
+/// Ports and decisions: an interface that imported them would bypass the use cases.
 #[test]
 fn interfaces_use_domain_values_and_no_ports() {
     let sentence = "From the domain they use ids, values and refusals, never repositories or decisions.";
@@ -198,10 +198,10 @@ fn interfaces_use_domain_values_and_no_ports() {
     assert_none(&findings);
 }
 
-/// A feature, and the features it may name.
+/// A feature, and the features that it may import.
 type Feature = (&'static str, &'static [&'static str]);
 
-/// The features of each folder. What isn't listed is shared by all.
+/// The features of each folder. Other modules are shared by all features.
 const FEATURES: &[(&str, &[Feature])] = &[
     (
         "src/domain",
@@ -303,7 +303,7 @@ fn no_source_is_left_unfinished() {
 
 // SQL.
 
-/// What asks the database for the time, for chance, or to wait.
+/// SQL functions that read the time, use randomness, or wait.
 const FORBIDDEN_SQL: [&str; 10] = [
     "NOW()",
     "NOW(6)",
@@ -317,7 +317,7 @@ const FORBIDDEN_SQL: [&str; 10] = [
     "SLEEP(",
 ];
 
-/// Where one of them is allowed after all, with the reason.
+/// The exceptions: file, function, reason.
 const SQL_EXCEPTIONS: [(&str, &str, &str); 1] = [(
     "src/infrastructure/mysql/pulse.rs",
     "UTC_TIMESTAMP",
@@ -375,7 +375,7 @@ fn a_migration_is_one_statement_or_changes_rows_alone_and_explains_its_keys() {
         for (index, line) in lines.iter().enumerate() {
             let is_key = line.starts_with("KEY ") || line.starts_with("UNIQUE ") || line.starts_with("CONSTRAINT ");
             let explained = line.contains("--") || (index > 0 && lines[index - 1].starts_with("--"));
-            // A foreign key says what it serves by itself.
+            // A foreign key needs no explanation.
             if is_key && !explained && !line.contains("FOREIGN KEY") {
                 findings.push(format!("{path}:{}: say which rule or query this serves: {line}", index + 1));
             }
@@ -403,7 +403,7 @@ fn the_example_environment_has_every_variable_with_its_default() {
     assert_eq!(found.len(), expected.len(), "variables in .env.example, and in VARIABLES");
 }
 
-/// Names in capitals that are neither a variable of the server nor a code.
+/// Names in upper case that are neither variables of the server nor problem codes.
 const OTHER_NAMES: [&str; 13] = [
     // Of the scripts.
     "BASE_URL",
@@ -445,7 +445,7 @@ fn documents_name_only_variables_that_exist() {
 
 // The OpenAPI document.
 
-/// What can't fail: it looks at nothing.
+/// Operations that can't fail, since they read nothing.
 const INFALLIBLE: [&str; 3] = ["get_livez", "get_metrics", "get_version"];
 
 /// Every operation of the document, with its method and path.
@@ -513,7 +513,7 @@ fn every_operation_documents_its_effect_and_its_failures() {
     assert_none(&findings);
 }
 
-/// The fields below a schema of which no example is given.
+/// The fields of a schema without an example.
 fn fields_without_example(document: &Value, schema: &Value, pointer: &str) -> Vec<String> {
     if schema.get("example").is_some() || schema.get("examples").is_some() {
         return Vec::new();
@@ -542,7 +542,7 @@ fn fields_without_example(document: &Value, schema: &Value, pointer: &str) -> Ve
 
 // Documents.
 
-/// White space made single spaces, so that a sentence is found however its lines are broken.
+/// The text with single spaces for white space, so that a sentence is found across line breaks.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -567,17 +567,17 @@ fn prose(text: &str) -> Vec<(usize, &str)> {
     lines
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn quoted(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// What the links of a line lead to.
+/// The targets of a line's links.
 fn links(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| rest.split(')').next())
 }
 
-/// The anchors of a document's headings, as they are made of their words.
+/// The anchors that GitHub makes of a document's headings.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = prose(text).into_iter().filter(|(_, line)| line.starts_with('#'));
     let anchor = |(_, line): (usize, &str)| {
@@ -624,7 +624,7 @@ fn every_link_has_a_target() {
     assert_none(&findings);
 }
 
-/// The places of the project that documents name by their path.
+/// The folders of the project that documents name by path.
 const ROOTS: [&str; 9] =
     ["src/", "tests/", "docs/", "migrations/", "scripts/", ".github/", ".config/", ".cargo/", ".ci/"];
 

@@ -1,4 +1,4 @@
-//! Which file of `src` imports which, and the rings among them.
+//! The imports between the files of `src`, and the rings among them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +15,9 @@ struct Crate {
 /// One source file as a module.
 struct File {
     source: Source,
-    /// What each name that the file imports or re-exports stands for.
+    /// The full path of each name that the file imports or re-exports.
     imports: BTreeMap<String, Vec<String>>,
-    /// The lines of its re-exports: a re-export passes a name on and depends on nothing.
+    /// The lines of its re-exports, which don't count as dependencies.
     re_exports: BTreeSet<usize>,
 }
 
@@ -42,7 +42,7 @@ impl Crate {
         if depth == 8 || target == path { Some(module) } else { self.follow(&target, depth + 1) }
     }
 
-    /// What each file imports from other files, with a line that does.
+    /// The files that each file imports, with the line of the first import.
     fn dependencies(&self) -> BTreeMap<&[String], BTreeMap<&[String], usize>> {
         let of = |file: &File, module: &[String]| {
             let mut found = BTreeMap::new();
@@ -87,7 +87,7 @@ impl File {
     }
 }
 
-/// The sets of files that import each other, directly or in a ring: a file and all that it reaches and is reached from.
+/// The sets of files that import each other: a file, and all files that it reaches and is reached from.
 fn rings<'a>(graph: &BTreeMap<&'a [String], BTreeMap<&'a [String], usize>>) -> Vec<BTreeSet<&'a [String]>> {
     let reach = |from: &'a [String]| {
         let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
@@ -107,7 +107,7 @@ fn rings<'a>(graph: &BTreeMap<&'a [String], BTreeMap<&'a [String], usize>>) -> V
     graph.keys().map(ring).filter(|ring| ring.len() > 1).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Where files still import each other in a ring. The list only shrinks: a ring elsewhere fails, and so does an entry
+/// The folders that still have rings. The list only shrinks: a ring elsewhere fails, and so does an entry
 /// without one.
 const KNOWN: [&[&str]; 7] = [
     &["src/application/concert/"],

@@ -1,5 +1,5 @@
-//! Reads Rust sources as far as the tidy tests need it: what is code, what is a literal, what is a test, and which
-//! paths are named.
+//! Reads Rust sources as far as the tidy tests need it: code, literals, tests, and the
+//! named paths.
 
 use std::{
     collections::BTreeSet,
@@ -57,7 +57,7 @@ pub(crate) struct NamedPath {
 }
 
 impl Source {
-    /// All sources of a folder; what only tests compile is marked as theirs.
+    /// All sources of a folder, with the lines that only tests compile marked.
     pub(crate) fn all(folder: &str) -> Vec<Self> {
         let mut sources: Vec<_> = files(folder, "rs").into_iter().map(Self::read).collect();
         let test_files: Vec<_> = sources.iter().flat_map(Self::test_files).collect();
@@ -91,7 +91,7 @@ impl Source {
         self.is_test.get(line - 1).copied().unwrap_or(false)
     }
 
-    /// The lines of code that no test owns, with their numbers.
+    /// The lines outside of tests, with their numbers.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.code
             .iter()
@@ -164,7 +164,7 @@ impl Source {
     }
 
     /// A path from the crate's root, where it begins with `crate`, `self` or `super`; `None` for other crates' and for
-    /// what is in scope anyway.
+    /// names that are in scope.
     pub(crate) fn resolve(&self, path: &NamedPath) -> Option<Vec<String>> {
         let mut module = self.module();
         let mut segments = path.segments.iter().peekable();
@@ -213,7 +213,7 @@ fn mask(text: &str) -> (String, Vec<(usize, String)>) {
     (code, strings)
 }
 
-/// The length of the comment or literal that begins here, 0 for none; and whether it is a string.
+/// The length of the comment or literal at the start of `rest`, 0 for none; and whether it is a string.
 fn literal(rest: &[char], follows_word: bool) -> (usize, bool) {
     match rest {
         ['/', '/', ..] => (rest.iter().position(|c| *c == '\n').unwrap_or(rest.len()), false),
@@ -262,7 +262,7 @@ fn raw_string(rest: &[char], prefix: usize) -> usize {
     length.map_or(rest.len(), |length| inside + length + end.len())
 }
 
-/// Which lines belong to an item under `#[cfg(test)]`.
+/// Whether each line belongs to an item under `#[cfg(test)]`.
 fn test_lines(code: &[String]) -> Vec<bool> {
     let mut is_test = vec![false; code.len()];
     let mut at = 0;
@@ -307,7 +307,7 @@ fn tokens(code: &[String]) -> Vec<(usize, String)> {
     tokens
 }
 
-/// Gathers the paths of a `use` from `at` on, and gives where it ends.
+/// Collects the paths of a `use` from `at` on, and returns the position after it.
 fn use_tree(tokens: &[(usize, String)], mut at: usize, prefix: &[String], paths: &mut Vec<NamedPath>) -> usize {
     let mut segments = prefix.to_vec();
     let line = tokens[at].0;

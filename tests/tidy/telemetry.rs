@@ -1,4 +1,4 @@
-//! What is measured is described, documented, and asked for by names that exist.
+//! Metrics are described and documented, and queries use metrics that exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::{
     source::{files, read},
 };
 
-/// What measures a metric of this kind.
+/// The macro that records a metric of this kind.
 fn macro_of(kind: MetricKind) -> &'static str {
     match kind {
         MetricKind::Counter => "metrics::counter!(",
@@ -31,7 +31,7 @@ fn every_metric_is_described_documented_and_measured() {
                 let metric = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
                 match metric.map(|metric| (metric, kinds.get(metric))) {
                     Some((metric, Some(kind))) if macro_of(*kind) == name => measured.push(metric.to_owned()),
-                    Some((metric, _)) => findings.push(format!("{path}: `{metric}` is no such thing in METRICS")),
+                    Some((metric, _)) => findings.push(format!("{path}: `{metric}` is not in METRICS as this kind")),
                     None => findings.push(format!("{path}: {name} without a literal name")),
                 }
             }
@@ -40,7 +40,7 @@ fn every_metric_is_described_documented_and_measured() {
     let manual = read("docs/operations.md");
     for name in kinds.keys() {
         if !measured.iter().any(|measured| measured == name) {
-            findings.push(format!("{name} is in METRICS, and nothing measures it"));
+            findings.push(format!("{name} is in METRICS, and no code records it"));
         }
         if !manual.contains(&format!("`{name}`")) {
             findings.push(format!("docs/operations.md lacks `{name}`"));
@@ -62,11 +62,11 @@ const FOREIGN: [&str; 6] = [
     "up",
 ];
 
-/// Words of the query language that stand where metrics stand.
+/// Keywords of the query language.
 const KEYWORDS: [&str; 8] = ["by", "without", "ignoring", "on", "group_left", "unless", "or", "and"];
 
-/// The metrics that a query asks for: words that are no keyword, no function, no label and no literal.
-fn asked_for(query: &str) -> BTreeSet<String> {
+/// The metrics of a query: its words except keywords, functions, labels and literals.
+fn metrics_of(query: &str) -> BTreeSet<String> {
     let mut metrics = BTreeSet::new();
     let mut rest = query;
     while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic() || matches!(c, '{' | '[' | '"')) {
@@ -123,11 +123,11 @@ fn every_query_asks_for_metrics_that_exist() {
     assert!(queries.len() > 40, "{} queries were found", queries.len());
     let mut findings = Vec::new();
     for query in queries {
-        let asked = asked_for(&query);
-        if asked.is_empty() {
-            findings.push(format!("asks for nothing: {query}"));
+        let used = metrics_of(&query);
+        if used.is_empty() {
+            findings.push(format!("has no metric: {query}"));
         }
-        findings.extend(asked.difference(&known).map(|name| format!("there is no {name}: {query}")));
+        findings.extend(used.difference(&known).map(|name| format!("there is no {name}: {query}")));
     }
     assert_none(&findings);
 }
@@ -145,6 +145,6 @@ fn every_alert_is_explained() {
 fn the_metrics_of_a_query_are_separated_from_its_other_words() {
     let query =
         "sum by (le, a) (rate(b{c=\"d\",e=~\"f|g\"}[5m])) / ignoring (h) group_left sum(i) > 0 unless j or vector(0)";
-    let asked: Vec<_> = asked_for(query).into_iter().collect();
-    assert_eq!(asked, ["b", "i", "j"]);
+    let used: Vec<_> = metrics_of(query).into_iter().collect();
+    assert_eq!(used, ["b", "i", "j"]);
 }
