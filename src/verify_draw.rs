@@ -28,7 +28,7 @@ impl fmt::Display for VerifiedDraw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "ok  the commitment is the SHA-256 of the seed")?;
         writeln!(f, "ok  {} entrants, as many as were announced", self.entrants)?;
-        write!(f, "ok  they stand in the order of the seed, each of them once")?;
+        write!(f, "ok  the entrants are in the order of the seed, without duplicates")?;
         self.place.map_or(Ok(()), |place| write!(f, "\nok  the token was drawn as number {place} of {}", self.entrants))
     }
 }
@@ -57,7 +57,7 @@ pub enum DrawError {
     #[error("line {0} of the entrants is not 64 hex digits")]
     Entrant(usize),
     /// A line isn't in the order of the seed; lines count from 1.
-    #[error("line {0} of the entrants stands before the line above it, or is the same")]
+    #[error("line {0} of the entrants comes before the line above it, or is the same")]
     OutOfOrder(usize),
     /// The given token isn't among the entrants.
     #[error("the token is not among the entrants: its SHA-256 is {0}")]

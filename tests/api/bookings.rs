@@ -288,7 +288,7 @@ async fn a_cancelled_hold_frees_its_seats_and_stays_cancelled(_: MySqlPoolOption
     let theirs = held(&next, sale.performance_id, &sale.seats).await;
     app.advance(1);
     assert_eq!(cancel(&buyer, &id).await.expect(200).json(), cancelled, "the same booking again");
-    assert_eq!(next.booking(&theirs).await["status"], "PENDING", "whose seats they are now");
+    assert_eq!(next.booking(&theirs).await["status"], "PENDING", "the newer booking has the seats");
     extend(&buyer, &id).await.expect_problem(409, "BOOKING_NOT_PAYABLE");
     buyer.pay(&id, "pay").await.expect_problem(409, "BOOKING_NOT_PAYABLE");
     app.assert_invariants_hold().await;

@@ -368,7 +368,7 @@ async fn another_server_finishes_writing_places_after_a_crash(pool: MySqlPoolOpt
     assert_eq!(verified.entrants, total as usize);
     assert_eq!(poll(&client).await["position"], verified.place.unwrap());
     for (index, client) in late.iter().chain([&newcomer]).enumerate() {
-        assert_eq!(poll(client).await["position"], total as usize + index + 1, "they stand behind, in order");
+        assert_eq!(poll(client).await["position"], total as usize + index + 1, "they follow, in order");
     }
     let (first, last, places): (u32, u32, i64) =
         sqlx::query_as("SELECT MIN(place), MAX(place), COUNT(DISTINCT place) FROM queue_tokens")

@@ -50,7 +50,7 @@ async fn a_slow_body_holds_no_request_slot(_: MySqlPoolOptions, options: MySqlCo
 async fn a_body_that_does_not_arrive_in_time_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     with_server(options, &[("BODY_SECONDS", "1")], |address, stages| async move {
         let mut slow = begin_body(address, "127.0.0.1", "192.0.2.1").await;
-        let (head, body) = timeout(Duration::from_secs(5), slow.answer()).await.expect("it is given up in time");
+        let (head, body) = timeout(Duration::from_secs(5), slow.answer()).await.expect("the server answers in time");
         assert!(head.starts_with("http/1.1 504") && body.contains("\"TIMEOUT\""), "{head}{body}");
         timeout(TIMEOUT, slow.closed()).await.expect("the connection is of no use any more");
         stages.draining.cancel();

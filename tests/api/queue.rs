@@ -241,7 +241,7 @@ async fn admission_limits_hold_through_every_change_of_settings(_: MySqlPoolOpti
     let newcomer = app.user().await;
     assert_eq!(status(&sale.join(newcomer).await).await, "WAITING", "the house is full");
     set("QUEUE", 2, 100).await;
-    assert_eq!(active_after_tick().await, 15, "those let in by the open mode are in the window");
+    assert_eq!(active_after_tick().await, 15, "admissions of the open mode count in the window");
     app.advance(10);
     assert_eq!(active_after_tick().await, 17);
     set("QUEUE", 2, 10).await;
