@@ -189,7 +189,7 @@ fn interfaces_use_domain_values_and_no_ports() {
         for path in source.paths() {
             let last = path.segments.last().unwrap().as_str();
             let port = last.ends_with("Repository") || matches!(last, "Repositories" | "UnitOfWork");
-            let decision = last.ends_with("Batch") || last.ends_with("UnderLock");
+            let decision = last.ends_with("Batch") || (last.starts_with("Locked") && last.ends_with("State"));
             if port || decision {
                 findings.push(format!("{}:{}: `{last}`. {sentence}", source.path, path.line));
             }

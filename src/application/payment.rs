@@ -55,6 +55,6 @@ impl PaymentFacade {
         limit: u32,
     ) -> Result<Page<Payment>, AppError> {
         let mut repositories = self.ports.database.read().await?;
-        Ok(repositories.payments().list_of(user_id, before, limit).await?)
+        Ok(repositories.payments().list_page(user_id, before, limit).await?)
     }
 }

@@ -17,7 +17,7 @@ use crate::domain::{
     clock::{Clock, Instant},
     concert::Performance,
     id::{BookingId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
-    payment::{Cancellation, Charge, Paid, PayRequest, SettlementBatch, SettlementUnderLock},
+    payment::{Cancellation, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch},
     point::LedgerEntry,
     points::Points,
     queue::QueueToken,
@@ -239,7 +239,7 @@ impl Needs {
 }
 
 /// Loads and locks in the global order: tokens, performances, seats, bookings; then reads the wallets.
-pub(crate) async fn lock(uow: &mut dyn UnitOfWork, needs: &Needs) -> Result<SettlementUnderLock, RepositoryError> {
+pub(crate) async fn lock(uow: &mut dyn UnitOfWork, needs: &Needs) -> Result<LockedSettlementState, RepositoryError> {
     let booking_ids: Vec<_> = needs.bookings.iter().copied().collect();
     let wallets: Vec<_> = needs.wallets.iter().copied().collect();
     let holders: Vec<_> = needs.holders.iter().copied().collect();
@@ -254,7 +254,7 @@ pub(crate) async fn lock(uow: &mut dyn UnitOfWork, needs: &Needs) -> Result<Sett
     let wallets = uow.wallets().list(&wallets).await?;
     let performance_ids: Vec<_> = performances.iter().map(|performance| performance.id).collect();
     let open = uow.bookings().list_open_of_users(&holders, &performance_ids).await?;
-    Ok(SettlementUnderLock {
+    Ok(LockedSettlementState {
         tokens: by_key(tokens, |token: &QueueToken| token.id),
         bookings: by_key(bookings, |booking: &Booking| booking.id),
         performances: by_key(performances, |performance: &Performance| performance.id),

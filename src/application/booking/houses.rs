@@ -7,7 +7,7 @@ use moka::future::Cache;
 use crate::{
     application::error::AppError,
     domain::{
-        booking::House,
+        booking::SeatLayout,
         id::{ConcertId, PerformanceId},
         refusal::Refusal,
         unit_of_work::Database,
@@ -20,18 +20,19 @@ const SEATS: u64 = 2_000_000;
 /// Knows the layouts of performances.
 pub(super) struct Houses {
     database: Arc<dyn Database>,
-    known: Cache<PerformanceId, Arc<House>>,
+    known: Cache<PerformanceId, Arc<SeatLayout>>,
 }
 
 impl Houses {
     /// Starts with none.
     pub(super) fn new(database: Arc<dyn Database>) -> Self {
-        let weight = |_: &PerformanceId, house: &Arc<House>| u32::try_from(house.seat_count()).unwrap_or(u32::MAX);
+        let weight =
+            |_: &PerformanceId, layout: &Arc<SeatLayout>| u32::try_from(layout.seat_count()).unwrap_or(u32::MAX);
         Self { database, known: Cache::builder().max_capacity(SEATS).weigher(weight).build() }
     }
 
     /// The layout of a performance, if it was read before.
-    pub(super) async fn known(&self, id: PerformanceId) -> Option<Arc<House>> {
+    pub(super) async fn known(&self, id: PerformanceId) -> Option<Arc<SeatLayout>> {
         self.known.get(&id).await
     }
 
@@ -42,22 +43,22 @@ impl Houses {
     }
 
     /// The layout of a performance; `None` if there is no such performance. It is read once for all who ask meanwhile.
-    pub(super) async fn get(&self, id: PerformanceId) -> Result<Option<Arc<House>>, AppError> {
-        let house = self.known.try_get_with(id, self.read(id)).await;
-        match house.map_err(Arc::unwrap_or_clone) {
-            Ok(house) => Ok(Some(house)),
+    pub(super) async fn get(&self, id: PerformanceId) -> Result<Option<Arc<SeatLayout>>, AppError> {
+        let layout = self.known.try_get_with(id, self.read(id)).await;
+        match layout.map_err(Arc::unwrap_or_clone) {
+            Ok(layout) => Ok(Some(layout)),
             Err(AppError::Refused(Refusal::PerformanceNotFound)) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn read(&self, id: PerformanceId) -> Result<Arc<House>, AppError> {
+    async fn read(&self, id: PerformanceId) -> Result<Arc<SeatLayout>, AppError> {
         let mut repositories = self.database.read().await?;
         let seats = repositories.concerts().list_seats(id).await?;
         // What isn't there yet may be one day: that is not to be remembered.
         if seats.is_empty() {
             return Err(Refusal::PerformanceNotFound.into());
         }
-        Ok(Arc::new(House::new(seats)))
+        Ok(Arc::new(SeatLayout::new(seats)))
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         settlement::by_key,
     },
     domain::{
-        booking::{Booking, FreeSeats, HoldBatch, HoldPolicy, HoldRequest, HoldUnderLock, House, Wish},
+        booking::{Booking, FreeSeats, HoldBatch, HoldPolicy, HoldRequest, LockedHoldState, SeatLayout, SeatSelection},
         clock::{Clock, Instant},
         concert::SeatStatus,
         event::Fact,
@@ -33,7 +33,7 @@ pub(super) struct HoldCommand {
     pub(super) gate: Result<QueueTokenId, Refusal>,
     pub(super) request: HoldRequest,
     /// The layout to choose seats by: for a wish that names none.
-    pub(super) house: Option<Arc<House>>,
+    pub(super) layout: Option<Arc<SeatLayout>>,
 }
 
 /// Gives seats under the locks of tokens, performances and seats.
@@ -69,19 +69,19 @@ impl LaneWork for HoldWork {
             .filter(|(_, refused)| refused.is_none())
             .map(|(command, _)| *command)
             .collect();
-        let wishes = Wishes::of(&allowed);
-        let decide = |state: HoldUnderLock, now| {
+        let selections = Selections::of(&allowed);
+        let decide = |state: LockedHoldState, now| {
             let mut batch = HoldBatch::new(now, self.policy, state);
             let hold =
                 |command: &&HoldCommand| command.gate.clone().and_then(|token| batch.hold(&command.request, token));
             let results: Vec<_> = allowed.iter().map(hold).collect();
             (batch, results)
         };
-        let at = if wishes.houses.is_empty() {
-            lock_seats(uow, &mut state, &wishes.named).await?;
+        let at = if selections.layouts.is_empty() {
+            lock_seats(uow, &mut state, &selections.named).await?;
             state.instant(clock.now())
         } else {
-            choose(uow, clock, &wishes, &mut state, |state, now| decide(state, now).0).await?
+            choose(uow, clock, &selections, &mut state, |state, now| decide(state, now).0).await?
         };
         let (batch, decided) = decide(state, at);
         self.store(uow, at, &batch).await?;
@@ -95,7 +95,7 @@ impl HoldWork {
     /// Refuses what can be refused before any seat is locked: nobody waits for a seat that can't be had.
     fn refuse(
         &self,
-        state: &HoldUnderLock,
+        state: &LockedHoldState,
         clock: &dyn Clock,
         commands: &[&HoldCommand],
     ) -> Vec<Option<Result<Booking, Refusal>>> {
@@ -113,7 +113,7 @@ impl HoldWork {
             return Ok(());
         }
         uow.bookings().insert(bookings).await?;
-        uow.bookings().delete_past_claims(batch.reclaimed(), now).await?;
+        uow.bookings().delete_expired_claims(batch.replaced_claims(), now).await?;
         uow.bookings().insert_claims(bookings, now).await?;
         uow.queues().update_tokens(&batch.changed_tokens(), now).await?;
         let facts = bookings.iter().cloned().map(Fact::BookingHeld).collect();
@@ -126,7 +126,7 @@ impl HoldWork {
 }
 
 /// Loads and locks, in the global order, what comes before seats: tokens, then performances (shared).
-async fn lock(uow: &mut dyn UnitOfWork, commands: &[&HoldCommand]) -> Result<HoldUnderLock, RepositoryError> {
+async fn lock(uow: &mut dyn UnitOfWork, commands: &[&HoldCommand]) -> Result<LockedHoldState, RepositoryError> {
     let mut token_ids = BTreeSet::new();
     let mut users = BTreeSet::new();
     let mut performance_ids = BTreeSet::new();
@@ -141,40 +141,40 @@ async fn lock(uow: &mut dyn UnitOfWork, commands: &[&HoldCommand]) -> Result<Hol
     let tokens = uow.queues().lock_tokens(&token_ids).await?;
     let performances = uow.concerts().share_performances(&performance_ids).await?;
     let open = uow.bookings().list_open_of_performances(&users, &performance_ids).await?;
-    Ok(HoldUnderLock {
+    Ok(LockedHoldState {
         tokens: by_key(tokens, |token| token.id),
         performances: by_key(performances, |performance| performance.id),
         open,
-        ..HoldUnderLock::default()
+        ..LockedHoldState::default()
     })
 }
 
 /// What the requests that weren't refused wish for.
-struct Wishes {
+struct Selections {
     /// The seats that are named, and the performances they are named for.
     named: BTreeSet<(SeatId, PerformanceId)>,
     /// The layouts of performances whose best seats are wished for.
-    houses: BTreeMap<PerformanceId, Arc<House>>,
+    layouts: BTreeMap<PerformanceId, Arc<SeatLayout>>,
 }
 
-impl Wishes {
+impl Selections {
     fn of(commands: &[&HoldCommand]) -> Self {
         let mut named = BTreeSet::new();
-        let mut houses = BTreeMap::new();
-        for HoldCommand { request, house, .. } in commands {
-            if let Wish::Seats(ids) = &request.wish {
+        let mut layouts = BTreeMap::new();
+        for HoldCommand { request, layout, .. } in commands {
+            if let SeatSelection::Seats(ids) = &request.selection {
                 named.extend(ids.iter().map(|seat| (*seat, request.performance_id)));
             }
-            houses.extend(house.iter().map(|house| (request.performance_id, Arc::clone(house))));
+            layouts.extend(layout.iter().map(|layout| (request.performance_id, Arc::clone(layout))));
         }
-        Self { named, houses }
+        Self { named, layouts }
     }
 }
 
 /// Locks seats by ascending id, with the claims on them; those of another performance than named are left out.
 async fn lock_seats(
     uow: &mut dyn UnitOfWork,
-    state: &mut HoldUnderLock,
+    state: &mut LockedHoldState,
     seats: &BTreeSet<(SeatId, PerformanceId)>,
 ) -> Result<(), RepositoryError> {
     let seats: Vec<_> = seats.iter().copied().collect();
@@ -194,23 +194,23 @@ async fn lock_seats(
 async fn choose(
     uow: &mut dyn UnitOfWork,
     clock: &dyn Clock,
-    wishes: &Wishes,
-    state: &mut HoldUnderLock,
-    decide: impl Fn(HoldUnderLock, Instant) -> HoldBatch + Send + Sync,
+    selections: &Selections,
+    state: &mut LockedHoldState,
+    decide: impl Fn(LockedHoldState, Instant) -> HoldBatch + Send + Sync,
 ) -> Result<Instant, RepositoryError> {
-    let performances: Vec<_> = wishes.houses.keys().copied().collect();
+    let performances: Vec<_> = selections.layouts.keys().copied().collect();
     uow.choices().lock_choices(&performances).await?;
     // What was asked for may not be there, or be another performance's.
     let (mut asked, mut locked) = (BTreeSet::new(), BTreeSet::new());
     for attempt in 0..CHOICES {
         let now = state.instant(clock.now());
         state.claims = HashMap::new();
-        for (id, house) in &wishes.houses {
+        for (id, layout) in &selections.layouts {
             let taken = uow.choices().list_taken(*id, now).await?;
-            state.free.insert(*id, FreeSeats::without(Arc::clone(house), &taken));
+            state.free.insert(*id, FreeSeats::excluding(Arc::clone(layout), &taken));
         }
         let chosen = decide(state.clone(), now);
-        let chosen = chosen.bookings().iter().flat_map(seats_of).chain(wishes.named.iter().copied());
+        let chosen = chosen.bookings().iter().flat_map(seats_of).chain(selections.named.iter().copied());
         let missing: BTreeSet<_> = chosen.filter(|(seat, _)| !asked.contains(seat)).collect();
         asked.extend(missing.iter().map(|(seat, _)| *seat));
         if attempt == 0 {
@@ -241,7 +241,7 @@ fn seats_of(booking: &Booking) -> impl Iterator<Item = (SeatId, PerformanceId)> 
 }
 
 /// Whether what was chosen by is true of the seats that are locked now.
-fn still_free(state: &HoldUnderLock, locked: &BTreeSet<SeatId>, now: Instant) -> bool {
+fn still_free(state: &LockedHoldState, locked: &BTreeSet<SeatId>, now: Instant) -> bool {
     let is_free =
         |seat: &SeatId| state.claims.get(seat).is_none_or(|claim| claim.status_at(now) == SeatStatus::Available);
     let is_known =

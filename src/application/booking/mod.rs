@@ -18,7 +18,7 @@ use super::{
     settlement::SettlementLanes,
 };
 use crate::domain::{
-    booking::{Booking, BookingFilter, BookingState, HoldPolicy, HoldRequest, House, Wish},
+    booking::{Booking, BookingFilter, BookingState, HoldPolicy, HoldRequest, SeatLayout, SeatSelection},
     concert::SeatStatus,
     event::Fact,
     id::{BookingId, PerformanceId, QueueTokenId, SeatId, UserId},
@@ -36,7 +36,7 @@ pub struct HoldSeats {
     /// Of which performance.
     pub performance_id: PerformanceId,
     /// Which seats; at least one.
-    pub wish: Wish,
+    pub selection: SeatSelection,
 }
 
 /// Use cases of bookings.
@@ -68,33 +68,33 @@ impl BookingFacade {
     /// Locks the token, the performance (shared), its choice where the best seats are wished for, and the seats, in
     /// this order.
     pub async fn hold(&self, command: HoldSeats, key: Option<Key<Booking>>) -> Result<Reply<Booking>, AppError> {
-        let HoldSeats { user_id, gate, performance_id, wish } = command;
-        let (gate, house) = match (&wish, gate) {
-            (Wish::Best(_), Ok(token)) => match self.house(performance_id, user_id, token).await {
-                Ok(house) => (Ok(token), house),
+        let HoldSeats { user_id, gate, performance_id, selection } = command;
+        let (gate, layout) = match (&selection, gate) {
+            (SeatSelection::Best(_), Ok(token)) => match self.layout(performance_id, user_id, token).await {
+                Ok(layout) => (Ok(token), layout),
                 Err(AppError::Refused(refusal)) => (Err(refusal), None),
                 Err(error) => return Err(error),
             },
             (_, gate) => (gate, None),
         };
         let booking_id = self.ports.booking_id(self.ports.now());
-        let alone = alone(performance_id, &wish);
-        let request = HoldRequest { booking_id, user_id, performance_id, wish };
-        let reply = self.holds.call(alone, HoldCommand { gate, request, house }, key).await?;
+        let alone = alone(performance_id, &selection);
+        let request = HoldRequest { booking_id, user_id, performance_id, selection };
+        let reply = self.holds.call(alone, HoldCommand { gate, request, layout }, key).await?;
         self.queue.with_position(reply, user_id).await
     }
 
     /// The layout of a performance, for a token that may choose seats there. One that isn't known yet is read for active
     /// tokens of its concert alone: it may have 100,000 seats. The refusal becomes the gate's verdict, so a replay is
     /// still recognised first.
-    async fn house(
+    async fn layout(
         &self,
         id: PerformanceId,
         user_id: UserId,
         token: QueueTokenId,
-    ) -> Result<Option<Arc<House>>, AppError> {
-        if let Some(house) = self.houses.known(id).await {
-            return Ok(Some(house));
+    ) -> Result<Option<Arc<SeatLayout>>, AppError> {
+        if let Some(layout) = self.houses.known(id).await {
+            return Ok(Some(layout));
         }
         self.queue.check_active(token, user_id).await?;
         let Some(concert_id) = self.houses.concert_of(id).await? else { return Ok(None) };
@@ -143,7 +143,7 @@ impl BookingFacade {
     ) -> Result<Page<Booking>, AppError> {
         let filter = BookingFilter { user_id, status, now: self.ports.now(), before, limit };
         let mut repositories = self.ports.database.read().await?;
-        Ok(repositories.bookings().list_of(&filter).await?)
+        Ok(repositories.bookings().list_page(&filter).await?)
     }
 
     /// Writes down that holds have expired, at most `limit` of them, and tells how many.
@@ -182,9 +182,9 @@ impl BookingFacade {
 
 /// Whoever wants the same seats waits for their locks, and finds them taken. Choices of one performance come one after the
 /// other anyway.
-fn alone(performance_id: PerformanceId, wish: &Wish) -> Option<u64> {
-    match wish {
-        Wish::Seats(_) => None,
-        Wish::Best(_) => Some(performance_id.0),
+fn alone(performance_id: PerformanceId, selection: &SeatSelection) -> Option<u64> {
+    match selection {
+        SeatSelection::Seats(_) => None,
+        SeatSelection::Best(_) => Some(performance_id.0),
     }
 }

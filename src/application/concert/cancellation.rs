@@ -101,7 +101,7 @@ impl ConcertFacade {
         // The connection goes back before the lanes are asked: they need connections too.
         let (open, bookings) = {
             let mut repositories = self.ports.back_office.read().await?;
-            let open = repositories.bookings().list_open(id, after, BATCH).await?;
+            let open = repositories.bookings().list_open_of_performance(id, after, BATCH).await?;
             let bookings = repositories.bookings().list(&open).await?;
             (open, bookings)
         };

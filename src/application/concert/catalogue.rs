@@ -233,7 +233,7 @@ pub(super) async fn progress(
     now: Instant,
 ) -> Result<PerformanceProgressInfo, AppError> {
     let performance = repositories.concerts().find_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?;
-    let bookings_left = repositories.bookings().count_open(id).await?;
+    let bookings_left = repositories.bookings().count_open_of_performance(id).await?;
     let claimed = claimed_seats(repositories, &[id], now).await?;
     let listed = with_available_seats(vec![performance], &claimed, now).pop();
     Ok(PerformanceProgressInfo { listed: listed.ok_or(Refusal::PerformanceNotFound)?, bookings_left })

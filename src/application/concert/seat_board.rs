@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 
 use super::{seat_layout::Layout, seat_map::SeatMap};
 use crate::domain::{
-    booking::ClaimTerm,
+    booking::ClaimDeadline,
     clock::Instant,
     concert::SeatStatus,
     id::{PerformanceId, SeatId},
@@ -89,7 +89,7 @@ pub(super) struct Board {
 #[derive(Default)]
 struct Known {
     /// By the position of their seats.
-    claims: Vec<Option<ClaimTerm>>,
+    claims: Vec<Option<ClaimDeadline>>,
     read_at: Option<Instant>,
     whole_at: Option<Instant>,
     map: Option<Arc<SeatMap>>,
@@ -110,7 +110,7 @@ impl Board {
 
     /// About how many bytes it takes, with two presentations of its map.
     pub(super) fn size(&self) -> usize {
-        3 * self.layout.size() + self.layout.len() * size_of::<Option<ClaimTerm>>()
+        3 * self.layout.size() + self.layout.len() * size_of::<Option<ClaimDeadline>>()
     }
 
     pub(super) fn performance_id(&self) -> PerformanceId {
@@ -130,7 +130,7 @@ impl Board {
 
     /// Takes in claims that were read at `now`, by what [`since`](Self::since) said, and tells those who follow what
     /// has changed. While nothing has, the map is the same one.
-    pub(super) fn learn(&self, claims: &[ClaimTerm], since: Option<Instant>, now: Instant) -> Arc<SeatMap> {
+    pub(super) fn learn(&self, claims: &[ClaimDeadline], since: Option<Instant>, now: Instant) -> Arc<SeatMap> {
         let mut known = self.lock();
         let is_new = known.take_in(&self.layout, claims);
         known.read_at = Some(now);
@@ -209,7 +209,7 @@ pub(super) struct Following {
 
 impl Known {
     /// Whether there was anything new in it.
-    fn take_in(&mut self, layout: &Layout, claims: &[ClaimTerm]) -> bool {
+    fn take_in(&mut self, layout: &Layout, claims: &[ClaimDeadline]) -> bool {
         let mut is_new = false;
         for claim in claims {
             let slot = layout.position(claim.seat_id).and_then(|position| self.claims.get_mut(position));
@@ -253,7 +253,7 @@ impl Known {
     fn changed_between(&self, instant: Instant, now: Instant) -> impl Iterator<Item = SeatId> {
         let since = instant - OVERLAP;
         let ended = since..=now + OVERLAP;
-        let is_changed = move |claim: &&ClaimTerm| {
+        let is_changed = move |claim: &&ClaimDeadline| {
             claim.changed_at >= since || claim.held_until.is_some_and(|deadline| ended.contains(&deadline))
         };
         self.claims.iter().flatten().filter(is_changed).map(|claim| claim.seat_id)
@@ -295,8 +295,8 @@ mod tests {
         DateTime::from_timestamp_millis(1_000_000_000_000).unwrap() + TimeDelta::seconds(seconds)
     }
 
-    fn held(seat: u64, changed_at: Instant, until: Instant) -> ClaimTerm {
-        ClaimTerm { seat_id: SeatId(seat), held_until: Some(until), changed_at }
+    fn held(seat: u64, changed_at: Instant, until: Instant) -> ClaimDeadline {
+        ClaimDeadline { seat_id: SeatId(seat), held_until: Some(until), changed_at }
     }
 
     fn seats_of(following: &Following) -> Option<Vec<u64>> {

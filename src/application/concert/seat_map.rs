@@ -29,7 +29,7 @@ use crate::{
         loader::{Load, Loader},
     },
     domain::{
-        booking::ClaimTerm,
+        booking::ClaimDeadline,
         clock::Instant,
         concert::SeatStatus,
         id::{ConcertId, PerformanceId, SeatId},
@@ -140,10 +140,15 @@ pub struct SeatMap {
 
 impl SeatMap {
     /// The map that claims make at `now`; `before` is the one before.
-    pub(super) fn new(layout: Arc<Layout>, claims: &[Option<ClaimTerm>], now: Instant, before: Option<&Self>) -> Self {
+    pub(super) fn new(
+        layout: Arc<Layout>,
+        claims: &[Option<ClaimDeadline>],
+        now: Instant,
+        before: Option<&Self>,
+    ) -> Self {
         let mut latest = None;
         let mut next_end: Option<Instant> = None;
-        let mut status_of = |claim: &ClaimTerm| {
+        let mut status_of = |claim: &ClaimDeadline| {
             let status = claim.status_at(now);
             // A claim that is over changed its seat when it ended, which nothing had to write.
             let changed_at = match (status, claim.held_until) {
@@ -277,7 +282,7 @@ impl Load for ReadClaims {
         for OneBoard(board) in keys {
             let (changes, now) = (self.0.seats_changed.count(), self.0.now());
             let since = board.since(now);
-            let claims = repositories.bookings().list_terms(board.performance_id(), since).await?;
+            let claims = repositories.bookings().list_claim_deadlines(board.performance_id(), since).await?;
             let map = board.learn(&claims, since, now);
             board.keep(changes);
             maps.insert(OneBoard(Arc::clone(board)), map);
@@ -317,11 +322,11 @@ mod tests {
         Instant::default() + TimeDelta::seconds(seconds)
     }
 
-    fn claim(seat: u64, held_until: Option<Instant>, changed_at: Instant) -> ClaimTerm {
-        ClaimTerm { seat_id: SeatId(seat), held_until, changed_at }
+    fn claim(seat: u64, held_until: Option<Instant>, changed_at: Instant) -> ClaimDeadline {
+        ClaimDeadline { seat_id: SeatId(seat), held_until, changed_at }
     }
 
-    fn map(claims: &[ClaimTerm], now: Instant) -> SeatMap {
+    fn map(claims: &[ClaimDeadline], now: Instant) -> SeatMap {
         let layout = layout();
         let claim_of = |id| claims.iter().find(|claim| claim.seat_id == id).copied();
         let claims: Vec<_> = layout.ids().map(claim_of).collect();
@@ -340,7 +345,7 @@ mod tests {
 
     #[test]
     fn the_version_is_the_latest_change_and_a_hold_that_ends_is_one() {
-        let milliseconds = |claims: &[ClaimTerm], now| map(claims, now).version() / 1_000;
+        let milliseconds = |claims: &[ClaimDeadline], now| map(claims, now).version() / 1_000;
         assert_eq!(map(&[], at(10)).version(), 0);
         let claims = [claim(20, None, at(5)), claim(30, Some(at(20)), at(8))];
         assert_eq!(milliseconds(&claims, at(10)), at(8).timestamp_millis());

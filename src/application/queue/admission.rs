@@ -209,7 +209,7 @@ async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> 
     let mut tokens = uow.queues().claim_live(queue.concert_id, ADMISSION_BATCH).await?;
     let active = tokens.iter().filter(|token| matches!(token.state, TokenState::Active(_)));
     let users: Vec<_> = active.map(|token| token.user_id).collect();
-    let held = uow.bookings().list_held(&users, now).await?;
+    let held = uow.bookings().list_holds_of_users(&users, now).await?;
     let holders: HashSet<_> =
         held.iter().filter(|held| held.concert_id == queue.concert_id).map(|held| held.user_id).collect();
     tokens.retain(|token| !holders.contains(&token.user_id));

@@ -130,7 +130,7 @@ impl QueueWork {
             return Ok(());
         }
         let users: BTreeSet<UserId> = holders.iter().map(|(user_id, _)| *user_id).collect();
-        let held = uow.bookings().list_held(&users.iter().copied().collect::<Vec<_>>(), now).await?;
+        let held = uow.bookings().list_holds_of_users(&users.iter().copied().collect::<Vec<_>>(), now).await?;
         let bookings = held
             .into_iter()
             .filter(|held| holders.contains(&(held.user_id, held.concert_id)))

@@ -1,16 +1,16 @@
 //! Holds and bookings: who has which seats, and until when.
 
 mod best_available;
-mod house;
 mod model;
 #[cfg(test)]
 mod properties;
 mod repository;
+mod seat_layout;
 mod service;
 
 pub use best_available::{BestAvailable, Shortage};
-pub use house::{FreeSeats, House};
 pub use model::{BookedSeat, Booking, BookingState, Claim, HoldPolicy, OpenBooking};
 pub(crate) use model::{instant_after, live_seats};
-pub use repository::{BookingFilter, BookingRepository, ChoiceRepository, ClaimTerm, HeldBooking, SeatClaim};
-pub use service::{HoldBatch, HoldRequest, HoldUnderLock, Wish};
+pub use repository::{BookingFilter, BookingRepository, ChoiceRepository, ClaimDeadline, HeldBooking, SeatClaim};
+pub use seat_layout::{FreeSeats, SeatLayout};
+pub use service::{HoldBatch, HoldRequest, LockedHoldState, SeatSelection};

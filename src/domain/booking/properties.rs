@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
-use super::{BestAvailable, FreeSeats, House};
+use super::{BestAvailable, FreeSeats, SeatLayout};
 use crate::domain::{
     concert::{Seat, row_name},
     id::{PerformanceId, SeatId},
@@ -46,12 +46,12 @@ fn seats(shapes: &[Shape]) -> Vec<Seat> {
 struct Case {
     seats: Vec<Seat>,
     taken: Vec<SeatId>,
-    wish: BestAvailable,
+    request: BestAvailable,
 }
 
 impl Case {
     fn free(&self) -> FreeSeats {
-        FreeSeats::without(Arc::new(House::new(self.seats.clone())), &self.taken)
+        FreeSeats::excluding(Arc::new(SeatLayout::new(self.seats.clone())), &self.taken)
     }
 
     fn is_free(&self, seat: &Seat, chosen: &[&Seat]) -> bool {
@@ -59,7 +59,7 @@ impl Case {
     }
 
     fn matches(&self, seat: &Seat) -> bool {
-        let BestAvailable { grade, section, max_price, .. } = &self.wish;
+        let BestAvailable { grade, section, max_price, .. } = &self.request;
         self.is_free(seat, &[])
             && grade.as_ref().is_none_or(|grade| grade.as_str() == seat.grade)
             && section.as_ref().is_none_or(|section| section.as_str() == seat.section)
@@ -67,18 +67,18 @@ impl Case {
     }
 
     /// The free seats that have no free neighbour once these are chosen.
-    fn singles(&self, chosen: &[&Seat]) -> BTreeSet<SeatId> {
+    fn isolated_seats(&self, chosen: &[&Seat]) -> BTreeSet<SeatId> {
         let side_by_side = |a: &Seat, b: &Seat| {
             (&a.section, a.row_rank) == (&b.section, b.row_rank) && a.number.abs_diff(b.number) == 1
         };
         let free: Vec<_> = self.seats.iter().filter(|seat| self.is_free(seat, chosen)).collect();
-        let alone = |seat: &&&Seat| !free.iter().any(|other| side_by_side(seat, other));
-        free.iter().filter(alone).map(|seat| seat.id).collect()
+        let isolated = |seat: &&&Seat| !free.iter().any(|other| side_by_side(seat, other));
+        free.iter().filter(isolated).map(|seat| seat.id).collect()
     }
 
     /// How bad a choice is, by the published rule: kind, singles left, then what counts for that kind.
-    fn badness(&self, chosen: &[&Seat]) -> [usize; 5] {
-        let left = self.singles(chosen).difference(&self.singles(&[])).count();
+    fn cost(&self, chosen: &[&Seat]) -> [usize; 5] {
+        let left = self.isolated_seats(chosen).difference(&self.isolated_seats(&[])).count();
         let range = |of: fn(&Seat) -> u16| {
             let values = || chosen.iter().map(|seat| usize::from(of(seat)));
             (values().min().unwrap(), values().max().unwrap())
@@ -98,12 +98,12 @@ impl Case {
         }
     }
 
-    /// The least badness of all choices that there are.
-    fn least_badness(&self) -> Option<[usize; 5]> {
+    /// The least cost of all choices that there are.
+    fn lowest_cost(&self) -> Option<[usize; 5]> {
         let matching: Vec<_> = self.seats.iter().filter(|seat| self.matches(seat)).collect();
-        let subsets = (0_u32..1 << matching.len()).filter(|set| set.count_ones() == self.wish.quantity);
+        let subsets = (0_u32..1 << matching.len()).filter(|set| set.count_ones() == self.request.quantity);
         let chosen = |set: u32| matching.iter().enumerate().filter(move |(index, _)| set >> index & 1 == 1);
-        subsets.map(|set| self.badness(&chosen(set).map(|(_, seat)| *seat).collect::<Vec<_>>())).min()
+        subsets.map(|set| self.cost(&chosen(set).map(|(_, seat)| *seat).collect::<Vec<_>>())).min()
     }
 }
 
@@ -113,9 +113,9 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let wish = (1_u32..=5, prop::option::of(0..2_usize), prop::option::of(0..3_usize), prop::option::of(0..3_usize));
+    let request = (1_u32..=5, prop::option::of(0..2_usize), prop::option::of(0..3_usize), prop::option::of(0..3_usize));
     // One case in four wishes for anything.
-    (shapes(), 0_u8..=10, any::<u64>(), wish, 0..4).prop_map(|(shapes, fullness, mut bits, wish, picky)| {
+    (shapes(), 0_u8..=10, any::<u64>(), request, 0..4).prop_map(|(shapes, fullness, mut bits, request, picky)| {
         let seats = seats(&shapes);
         let mut taken = Vec::new();
         for seat in &seats {
@@ -124,15 +124,15 @@ fn case() -> impl Strategy<Value = Case> {
                 taken.push(seat.id);
             }
         }
-        let (quantity, grade, section, max_price) = wish;
+        let (quantity, grade, section, max_price) = request;
         let name = |text: &str| Name::new(text).unwrap();
-        let wish = BestAvailable {
+        let request = BestAvailable {
             quantity,
             grade: grade.filter(|_| picky == 1).map(|index| name(GRADES[index])),
             section: section.filter(|_| picky == 2).map(|index| name(&format!("Section {}", 9 - index))),
             max_price: max_price.filter(|_| picky == 3).map(price),
         };
-        Case { seats, taken, wish }
+        Case { seats, taken, request }
     })
 }
 
@@ -148,17 +148,17 @@ proptest! {
     #[test]
     fn no_other_choice_is_better(case in case()) {
         let matching = case.seats.iter().filter(|seat| case.matches(seat)).count();
-        match case.free().choose(&case.wish) {
+        match case.free().choose(&case.request) {
             Ok(ids) => {
                 let chosen: Vec<_> = case.seats.iter().filter(|seat| ids.contains(&seat.id)).collect();
                 prop_assert_eq!(chosen.len(), ids.len());
-                prop_assert_eq!(ids.len(), usize::try_from(case.wish.quantity).unwrap());
+                prop_assert_eq!(ids.len(), usize::try_from(case.request.quantity).unwrap());
                 prop_assert!(chosen.iter().all(|seat| case.matches(seat)));
-                prop_assert_eq!(Some(case.badness(&chosen)), case.least_badness());
+                prop_assert_eq!(Some(case.cost(&chosen)), case.lowest_cost());
             }
             Err(shortage) => {
                 prop_assert_eq!(usize::try_from(shortage.free).unwrap(), matching);
-                prop_assert!(shortage.free < case.wish.quantity);
+                prop_assert!(shortage.free < case.request.quantity);
             }
         }
     }
@@ -168,18 +168,18 @@ proptest! {
         let mut other = case.clone();
         other.seats.reverse();
         other.taken.reverse();
-        prop_assert_eq!(case.free().choose(&case.wish), other.free().choose(&case.wish));
+        prop_assert_eq!(case.free().choose(&case.request), other.free().choose(&case.request));
     }
 
     /// Whoever asks for as many as there are gets them, down to the last seat.
     #[test]
-    fn every_seat_is_sold_in_the_end(shapes in shapes(), wishes in prop::collection::vec(1_u32..=4, 14)) {
+    fn every_seat_is_sold_in_the_end(shapes in shapes(), quantities in prop::collection::vec(1_u32..=4, 14)) {
         let seats = seats(&shapes);
-        let mut free = FreeSeats::without(Arc::new(House::new(seats.clone())), &[]);
+        let mut free = FreeSeats::excluding(Arc::new(SeatLayout::new(seats.clone())), &[]);
         let mut sold = BTreeSet::new();
-        for quantity in wishes.into_iter().chain([3, 2, 1]) {
-            let wish = BestAvailable { quantity, grade: None, section: None, max_price: None };
-            while let Ok(chosen) = free.choose(&wish) {
+        for quantity in quantities.into_iter().chain([3, 2, 1]) {
+            let request = BestAvailable { quantity, grade: None, section: None, max_price: None };
+            while let Ok(chosen) = free.choose(&request) {
                 for id in chosen {
                     prop_assert!(free.contains(id));
                     free.remove(id);
@@ -197,9 +197,9 @@ proptest! {
 #[test]
 fn a_seat_of_the_house_is_the_one_that_was_laid_out() {
     let seats = seats(&[(2, 3), (1, 2)]);
-    let house = House::new(seats.clone());
+    let layout = SeatLayout::new(seats.clone());
     for seat in &seats {
-        assert_eq!(house.seat(seat.id), Some(seat.into()));
+        assert_eq!(layout.seat(seat.id), Some(seat.into()));
     }
-    assert_eq!(house.seat(SeatId(8)), None);
+    assert_eq!(layout.seat(SeatId(8)), None);
 }

@@ -35,7 +35,7 @@ pub struct HeldBooking {
 
 /// What a seat map needs of a claim: not whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClaimTerm {
+pub struct ClaimDeadline {
     /// On which seat.
     pub seat_id: SeatId,
     /// Until when; `None`: sold.
@@ -44,7 +44,7 @@ pub struct ClaimTerm {
     pub changed_at: Instant,
 }
 
-impl ClaimTerm {
+impl ClaimDeadline {
     /// What it makes of its seat at `now`.
     pub fn status_at(&self, now: Instant) -> SeatStatus {
         claimed_status(self.held_until, now)
@@ -83,7 +83,7 @@ pub trait BookingRepository: Send {
     async fn lock(&mut self, bookings: &mut [Booking]) -> Result<(), RepositoryError>;
 
     /// A user's bookings with their seats, newest first. No lock.
-    async fn list_of(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError>;
+    async fn list_page(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError>;
 
     /// The bookings of these users of these performances that are written as pending or confirmed, in no order. No
     /// lock: the caller holds the users' queue tokens.
@@ -102,7 +102,11 @@ pub trait BookingRepository: Send {
     ) -> Result<Vec<OpenBooking>, RepositoryError>;
 
     /// The bookings of these users that are held at `now`. No lock.
-    async fn list_held(&mut self, user_ids: &[UserId], now: Instant) -> Result<Vec<HeldBooking>, RepositoryError>;
+    async fn list_holds_of_users(
+        &mut self,
+        user_ids: &[UserId],
+        now: Instant,
+    ) -> Result<Vec<HeldBooking>, RepositoryError>;
 
     /// Whether a user has a booking that is live at `now`: pending and not expired, or confirmed for a performance that
     /// hasn't ended. No lock.
@@ -112,11 +116,11 @@ pub trait BookingRepository: Send {
     async fn concert_has_live(&mut self, concert_id: ConcertId, now: Instant) -> Result<bool, RepositoryError>;
 
     /// How many bookings of a performance are pending or confirmed, written so. No lock.
-    async fn count_open(&mut self, performance_id: PerformanceId) -> Result<u32, RepositoryError>;
+    async fn count_open_of_performance(&mut self, performance_id: PerformanceId) -> Result<u32, RepositoryError>;
 
     /// At most `limit` bookings of a performance that are pending or confirmed, written so, by id, behind `after`. No
     /// lock.
-    async fn list_open(
+    async fn list_open_of_performance(
         &mut self,
         performance_id: PerformanceId,
         after: Option<BookingId>,
@@ -145,14 +149,14 @@ pub trait BookingRepository: Send {
 
     /// The terms of a performance's claims, live or past, that were written at `since` or later; all, if there is none.
     /// No lock. A seat that was claimed once has a claim ever after.
-    async fn list_terms(
+    async fn list_claim_deadlines(
         &mut self,
         performance_id: PerformanceId,
         since: Option<Instant>,
-    ) -> Result<Vec<ClaimTerm>, RepositoryError>;
+    ) -> Result<Vec<ClaimDeadline>, RepositoryError>;
 
     /// Removes those claims on locked seats that are over at `now`.
-    async fn delete_past_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError>;
+    async fn delete_expired_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError>;
 
     /// Claims the locked seats of new bookings, which have no claim any more. [`RepositoryError::Contention`] when one
     /// has after all.

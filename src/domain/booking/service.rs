@@ -17,14 +17,14 @@ use crate::domain::{
 
 /// Which seats somebody wishes for.
 #[derive(Clone, Debug)]
-pub enum Wish {
+pub enum SeatSelection {
     /// These, each once.
     Seats(Vec<SeatId>),
     /// The best that there are.
     Best(BestAvailable),
 }
 
-impl Wish {
+impl SeatSelection {
     /// How many seats.
     fn quantity(&self) -> u32 {
         match self {
@@ -44,7 +44,7 @@ pub struct HoldRequest {
     /// Of which performance.
     pub performance_id: PerformanceId,
     /// Which seats.
-    pub wish: Wish,
+    pub selection: SeatSelection,
 }
 
 /// Everything that deciding about some holds needs, locked until they are written.
@@ -52,7 +52,7 @@ pub struct HoldRequest {
 /// The token's row is also the lock on its user's seats of the concert: a user has one live token, so two holds of one
 /// user never run at once, and the seat limit holds.
 #[derive(Clone, Debug, Default)]
-pub struct HoldUnderLock {
+pub struct LockedHoldState {
     /// The tokens presented.
     pub tokens: HashMap<QueueTokenId, QueueToken>,
     /// The performances asked for.
@@ -67,7 +67,7 @@ pub struct HoldUnderLock {
     pub open: Vec<OpenBooking>,
 }
 
-impl HoldUnderLock {
+impl LockedHoldState {
     /// The instant to decide at, by a clock that was read after the locks were had.
     pub fn instant(&self, now: Instant) -> Instant {
         instant_after(&self.open, now)
@@ -94,7 +94,7 @@ impl HoldUnderLock {
         }
         let limit = policy.max_seats_per_user;
         let live = live_seats(&self.open, request.user_id, request.performance_id, now);
-        if live.saturating_add(request.wish.quantity()) > limit {
+        if live.saturating_add(request.selection.quantity()) > limit {
             return Err(Refusal::SeatLimitExceeded { limit, live });
         }
         Ok((*token, admission, performance.concert_id))
@@ -106,29 +106,29 @@ impl HoldUnderLock {
 pub struct HoldBatch {
     now: Instant,
     policy: HoldPolicy,
-    state: HoldUnderLock,
+    state: LockedHoldState,
     bookings: Vec<Booking>,
     changed_tokens: BTreeSet<QueueTokenId>,
-    reclaimed: Vec<SeatId>,
+    replaced_claims: Vec<SeatId>,
 }
 
 impl HoldBatch {
     /// Starts deciding at `now`.
-    pub fn new(now: Instant, policy: HoldPolicy, state: HoldUnderLock) -> Self {
-        Self { now, policy, state, bookings: Vec::new(), changed_tokens: BTreeSet::new(), reclaimed: Vec::new() }
+    pub fn new(now: Instant, policy: HoldPolicy, state: LockedHoldState) -> Self {
+        Self { now, policy, state, bookings: Vec::new(), changed_tokens: BTreeSet::new(), replaced_claims: Vec::new() }
     }
 
     /// Gives the seats, all or none. What it gives is taken for those that come after.
     pub fn hold(&mut self, request: &HoldRequest, queue_token: QueueTokenId) -> Result<Booking, Refusal> {
         let (token, admission, concert_id) =
             self.state.require_allowed(self.now, &self.policy, request, queue_token)?;
-        let seats = match &request.wish {
-            Wish::Seats(ids) => {
-                let named = self.named(request.performance_id, ids)?;
+        let seats = match &request.selection {
+            SeatSelection::Seats(ids) => {
+                let named = self.find_seats(request.performance_id, ids)?;
                 self.require_available(request.performance_id, ids)?;
                 named
             }
-            Wish::Best(best) => self.best(request.performance_id, best)?,
+            SeatSelection::Best(best) => self.choose_best(request.performance_id, best)?,
         };
 
         let held_until = self.now + self.policy.hold;
@@ -147,7 +147,7 @@ impl HoldBatch {
             created_at: self.now,
         };
         let token = QueueToken { state: TokenState::Active(admission.extended(self.now, held_until)), ..token };
-        self.take(booking.clone(), token);
+        self.apply_hold(booking.clone(), token);
         Ok(booking)
     }
 
@@ -157,8 +157,8 @@ impl HoldBatch {
     }
 
     /// The seats given that had a claim, which is over.
-    pub fn reclaimed(&self) -> &[SeatId] {
-        &self.reclaimed
+    pub fn replaced_claims(&self) -> &[SeatId] {
+        &self.replaced_claims
     }
 
     /// The tokens that live on with their holds, or were used for the first time.
@@ -167,22 +167,22 @@ impl HoldBatch {
     }
 
     /// These seats, by ascending id.
-    fn named(&self, performance_id: PerformanceId, ids: &[SeatId]) -> Result<Vec<BookedSeat>, Refusal> {
+    fn find_seats(&self, performance_id: PerformanceId, ids: &[SeatId]) -> Result<Vec<BookedSeat>, Refusal> {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         ids.into_iter().map(|id| self.seat(performance_id, id).ok_or(Refusal::SeatNotFound)).collect()
     }
 
     /// The best seats that are free, by ascending id.
-    fn best(&self, performance_id: PerformanceId, wish: &BestAvailable) -> Result<Vec<BookedSeat>, Refusal> {
+    fn choose_best(&self, performance_id: PerformanceId, request: &BestAvailable) -> Result<Vec<BookedSeat>, Refusal> {
         let free = self.state.free.get(&performance_id).ok_or(Refusal::PerformanceNotFound)?;
-        let ids = free.choose(wish).map_err(|Shortage { seats, free }| Refusal::TooFewSeats {
-            wanted: wish.quantity,
-            sought: wish.to_string(),
+        let ids = free.choose(request).map_err(|Shortage { seats, free }| Refusal::TooFewSeats {
+            wanted: request.quantity,
+            sought: request.to_string(),
             seats,
             free,
         })?;
-        self.named(performance_id, &ids)
+        self.find_seats(performance_id, &ids)
     }
 
     fn seat(&self, performance_id: PerformanceId, id: SeatId) -> Option<BookedSeat> {
@@ -209,11 +209,11 @@ impl HoldBatch {
         if conflicts.is_empty() { Ok(()) } else { Err(Refusal::SeatsUnavailable { requested: ids.len(), conflicts }) }
     }
 
-    fn take(&mut self, booking: Booking, token: QueueToken) {
+    fn apply_hold(&mut self, booking: Booking, token: QueueToken) {
         let claim = Claim { booking_id: booking.id, held_until: Some(booking.held_until) };
         for seat in booking.seat_ids() {
             if self.state.claims.insert(seat, claim).is_some() {
-                self.reclaimed.push(seat);
+                self.replaced_claims.push(seat);
             }
             if let Some(free) = self.state.free.get_mut(&booking.performance_id) {
                 free.remove(seat);
@@ -234,7 +234,7 @@ mod tests {
     use chrono::TimeDelta;
     use uuid::Uuid;
 
-    use super::{super::House, *};
+    use super::{super::SeatLayout, *};
     use crate::domain::{
         concert::{PerformanceStatus, Venue},
         id::VenueId,
@@ -284,11 +284,11 @@ mod tests {
             grade: "R".to_owned(),
             price: "10.50".parse().unwrap(),
         };
-        let state = HoldUnderLock {
+        let state = LockedHoldState {
             tokens: tokens.collect(),
             performances: [(PERFORMANCE, performance)].into(),
             seats: (1..=10).map(|number| (SeatId(u64::from(number)), seat(number))).collect(),
-            ..HoldUnderLock::default()
+            ..LockedHoldState::default()
         };
         let policy = HoldPolicy {
             hold: TimeDelta::seconds(300),
@@ -304,7 +304,7 @@ mod tests {
             booking_id: BookingId(Uuid::from_u128(u128::from(number) * 100 + u128::from(seats[0]))),
             user_id: user(u128::from(number)),
             performance_id: PERFORMANCE,
-            wish: Wish::Seats(seats.iter().copied().map(SeatId).collect()),
+            selection: SeatSelection::Seats(seats.iter().copied().map(SeatId).collect()),
         }
     }
 
@@ -355,23 +355,23 @@ mod tests {
         assert_eq!(hold(&mut batch, 1, &[1]), Err(Refusal::SalesClosed));
     }
     /// The same sale with the layout known, as when somebody wishes for the best.
-    fn batch_with_house(taken: &[u64]) -> HoldBatch {
+    fn batch_with_layout(taken: &[u64]) -> HoldBatch {
         let mut batch = batch();
-        let house = House::new(std::mem::take(&mut batch.state.seats).into_values().collect());
+        let layout = SeatLayout::new(std::mem::take(&mut batch.state.seats).into_values().collect());
         let taken: Vec<_> = taken.iter().copied().map(SeatId).collect();
-        batch.state.free.insert(PERFORMANCE, FreeSeats::without(Arc::new(house), &taken));
+        batch.state.free.insert(PERFORMANCE, FreeSeats::excluding(Arc::new(layout), &taken));
         batch
     }
 
     fn hold_best(batch: &mut HoldBatch, number: u32, quantity: u32) -> Result<Vec<u64>, Refusal> {
         let best = BestAvailable { quantity, grade: None, section: None, max_price: None };
-        let request = HoldRequest { wish: Wish::Best(best), ..request(number, &[u64::from(quantity)]) };
+        let request = HoldRequest { selection: SeatSelection::Best(best), ..request(number, &[u64::from(quantity)]) };
         Ok(batch.hold(&request, token_id(number))?.seat_ids().map(|id| id.0).collect())
     }
 
     #[test]
     fn the_best_seats_are_those_that_nobody_before_in_the_batch_has_taken() {
-        let mut batch = batch_with_house(&[1, 2]);
+        let mut batch = batch_with_layout(&[1, 2]);
         assert_eq!(hold_best(&mut batch, 1, 2), Ok(vec![5, 6]));
         assert!(hold(&mut batch, 2, &[7, 8]).is_ok());
         let conflicts = vec![SeatConflict { seat_id: SeatId(5), reason: ConflictReason::Held }];
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn the_limit_comes_before_the_choice_and_a_shortage_is_told_in_words() {
-        let mut batch = batch_with_house(&[1, 2, 3, 5, 6, 7, 8, 9]);
+        let mut batch = batch_with_layout(&[1, 2, 3, 5, 6, 7, 8, 9]);
         assert_eq!(hold_best(&mut batch, 1, 5), Err(Refusal::SeatLimitExceeded { limit: 4, live: 0 }));
         let refusal = hold_best(&mut batch, 1, 3).unwrap_err();
         assert_eq!(refusal.to_string(), "Of 10 seats 2 are free: 3 were asked for.");

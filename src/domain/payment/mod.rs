@@ -6,4 +6,4 @@ mod service;
 
 pub use model::{Payment, PaymentState};
 pub use repository::PaymentRepository;
-pub use service::{Cancellation, Charge, Paid, PayRequest, SettlementBatch, SettlementUnderLock};
+pub use service::{Cancellation, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch};

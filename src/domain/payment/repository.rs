@@ -23,7 +23,7 @@ pub trait PaymentRepository: Send {
     async fn find(&mut self, user_id: UserId, id: PaymentId) -> Result<Option<Payment>, RepositoryError>;
 
     /// A user's payments, newest first, older than `before`. No lock.
-    async fn list_of(
+    async fn list_page(
         &mut self,
         user_id: UserId,
         before: Option<PaymentId>,

@@ -66,7 +66,7 @@ pub enum Cancellation {
 /// Everything that deciding needs, locked until the decisions are written, except the wallets: those are written only
 /// while their version is the one read here.
 #[derive(Debug, Default)]
-pub struct SettlementUnderLock {
+pub struct LockedSettlementState {
     /// The tokens presented, and those of users who give up a hold.
     pub tokens: HashMap<QueueTokenId, QueueToken>,
     /// The bookings concerned.
@@ -81,7 +81,7 @@ pub struct SettlementUnderLock {
     pub open: HashMap<UserId, Vec<OpenBooking>>,
 }
 
-impl SettlementUnderLock {
+impl LockedSettlementState {
     /// The instant to decide at, by a clock that was read after the locks were had.
     pub fn instant(&self, now: Instant) -> Instant {
         instant_after(self.open.values().flatten(), now)
@@ -93,7 +93,7 @@ impl SettlementUnderLock {
 pub struct SettlementBatch {
     now: Instant,
     policy: HoldPolicy,
-    state: SettlementUnderLock,
+    state: LockedSettlementState,
     changes: SettlementChanges,
 }
 
@@ -111,7 +111,7 @@ pub(crate) struct SettlementChanges {
 
 impl SettlementBatch {
     /// Starts deciding at `now`.
-    pub fn new(now: Instant, policy: HoldPolicy, state: SettlementUnderLock) -> Self {
+    pub fn new(now: Instant, policy: HoldPolicy, state: LockedSettlementState) -> Self {
         Self { now, policy, state, changes: SettlementChanges::default() }
     }
 

@@ -545,7 +545,7 @@ mod tests {
         let id = BookingId(Uuid::from_u128(77));
         let new = Booking { id, held_until: at(600), created_at: at(300), ..old };
         uow.bookings().insert(std::slice::from_ref(&new)).await.unwrap();
-        uow.bookings().delete_past_claims(&new.seat_ids().collect::<Vec<_>>(), at(300)).await.unwrap();
+        uow.bookings().delete_expired_claims(&new.seat_ids().collect::<Vec<_>>(), at(300)).await.unwrap();
         uow.bookings().insert_claims(std::slice::from_ref(&new), at(300)).await.unwrap();
         uow.commit().await.unwrap();
         event(&pool, new.id.0, 1, "booking.held", new.id.0).await;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     booking::{
-        BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, ClaimTerm, HeldBooking,
+        BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, Claim, ClaimDeadline, HeldBooking,
         OpenBooking, SeatClaim,
     },
     clock::Instant,
@@ -341,7 +341,7 @@ impl BookingRepository for Session {
         Ok(())
     }
 
-    async fn list_of(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError> {
+    async fn list_page(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError> {
         let mut query: QueryBuilder<MySql> = QueryBuilder::new(BOOKING);
         query.push(" WHERE user_id = ").push_bind(filter.user_id.0);
         match filter.status {
@@ -389,7 +389,11 @@ impl BookingRepository for Session {
         .await
     }
 
-    async fn list_held(&mut self, user_ids: &[UserId], now: Instant) -> Result<Vec<HeldBooking>, RepositoryError> {
+    async fn list_holds_of_users(
+        &mut self,
+        user_ids: &[UserId],
+        now: Instant,
+    ) -> Result<Vec<HeldBooking>, RepositoryError> {
         if user_ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -438,7 +442,7 @@ impl BookingRepository for Session {
         Ok(found.is_some())
     }
 
-    async fn count_open(&mut self, performance_id: PerformanceId) -> Result<u32, RepositoryError> {
+    async fn count_open_of_performance(&mut self, performance_id: PerformanceId) -> Result<u32, RepositoryError> {
         let found: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM bookings WHERE performance_id = ? AND status IN ('PENDING', 'CONFIRMED')",
         )
@@ -448,7 +452,7 @@ impl BookingRepository for Session {
         count(found)
     }
 
-    async fn list_open(
+    async fn list_open_of_performance(
         &mut self,
         performance_id: PerformanceId,
         after: Option<BookingId>,
@@ -571,11 +575,11 @@ impl BookingRepository for Session {
         Ok(claims)
     }
 
-    async fn list_terms(
+    async fn list_claim_deadlines(
         &mut self,
         performance_id: PerformanceId,
         since: Option<Instant>,
-    ) -> Result<Vec<ClaimTerm>, RepositoryError> {
+    ) -> Result<Vec<ClaimDeadline>, RepositoryError> {
         // By the index, whatever the statistics say: all but a few of a large performance's claims are old. It holds
         // all that is asked for.
         let rows: Vec<(u64, Option<Instant>, Instant)> = sqlx::query_as(
@@ -586,11 +590,12 @@ impl BookingRepository for Session {
         .bind(datetime(since.unwrap_or_default()))
         .fetch_all(self.connection())
         .await?;
-        let term = |(seat_id, held_until, changed_at)| ClaimTerm { seat_id: SeatId(seat_id), held_until, changed_at };
+        let term =
+            |(seat_id, held_until, changed_at)| ClaimDeadline { seat_id: SeatId(seat_id), held_until, changed_at };
         Ok(rows.into_iter().map(term).collect())
     }
 
-    async fn delete_past_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError> {
+    async fn delete_expired_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError> {
         for ids in seat_ids.chunks(IDS_PER_STATEMENT) {
             let ids = padded(ids.iter().map(|id| id.0));
             // A small table would be scanned, and every claim that another transaction has locked waited for.
@@ -714,7 +719,7 @@ mod tests {
             (BookingFilter { status: Some("PENDING"), now: at(300), ..all }, vec![], false),
             (BookingFilter { status: Some("CANCELLED"), ..all }, vec![2], false),
         ] {
-            let page = uow.bookings().list_of(&filter).await.unwrap();
+            let page = uow.bookings().list_page(&filter).await.unwrap();
             let ids: Vec<_> = page.items.iter().map(|booking| booking.id.0.as_u128()).collect();
             assert_eq!((ids, page.more), (expected, more), "{filter:?}");
         }
@@ -734,13 +739,13 @@ mod tests {
         uow.commit().await.unwrap();
         let seats: Vec<_> = second.seat_ids().collect();
         let mut early = database.begin().await.unwrap();
-        early.bookings().delete_past_claims(&seats, at(299)).await.unwrap();
+        early.bookings().delete_expired_claims(&seats, at(299)).await.unwrap();
         assert!(is_contention(&early.bookings().insert_claims(std::slice::from_ref(&second), at(299)).await));
         drop(early);
 
         let mut uow = database.begin().await.unwrap();
-        uow.bookings().delete_past_claims(&[], at(300)).await.unwrap();
-        uow.bookings().delete_past_claims(&seats, at(300)).await.unwrap();
+        uow.bookings().delete_expired_claims(&[], at(300)).await.unwrap();
+        uow.bookings().delete_expired_claims(&seats, at(300)).await.unwrap();
         uow.bookings().insert_claims(std::slice::from_ref(&second), at(300)).await.unwrap();
         let seats: Vec<_> = sale.seats[..3].iter().map(|seat| seat.id).collect();
         let mut claims = uow.bookings().list_claims(&seats).await.unwrap();
@@ -748,7 +753,7 @@ mod tests {
         let holders: Vec<_> = claims.iter().map(|it| (it.claim.booking_id, it.claim.held_until)).collect();
         let (mine, theirs) = ((first.id, Some(at(300))), (second.id, Some(at(900))));
         assert_eq!(holders, [mine, theirs, theirs]);
-        let mut terms = uow.bookings().list_terms(sale.performance_id, None).await.unwrap();
+        let mut terms = uow.bookings().list_claim_deadlines(sale.performance_id, None).await.unwrap();
         terms.sort_by_key(|term| term.seat_id);
         let instants: Vec<_> = terms.iter().map(|it| (it.held_until, it.changed_at)).collect();
         assert_eq!(instants[1..], [(Some(at(900)), at(300)); 2]);
@@ -778,7 +783,7 @@ mod tests {
         let mut found = uow.bookings().list(&[paid.id, extended.id]).await.unwrap();
         found.sort_by_key(|booking| booking.id);
         assert_eq!(found, [paid.clone(), extended.clone()]);
-        let terms = uow.bookings().list_terms(sale.performance_id, None).await.unwrap();
+        let terms = uow.bookings().list_claim_deadlines(sale.performance_id, None).await.unwrap();
         let until: HashMap<_, _> = terms.iter().map(|it| (it.seat_id, it.held_until)).collect();
         let expected = [(0, None), (1, None), (2, Some(at(420)))];
         assert_eq!(until, expected.map(|(seat, until)| (sale.seats[seat].id, until)).into());
@@ -797,7 +802,7 @@ mod tests {
         assert_eq!(claims[0].claim.held_until, Some(at(30)));
         // The first two seats were given back at 30, the third held longer at 20.
         for (since, count) in [(at(20), 3), (at(21), 2), (at(30), 2), (at(31), 0)] {
-            let terms = uow.bookings().list_terms(sale.performance_id, Some(since)).await.unwrap();
+            let terms = uow.bookings().list_claim_deadlines(sale.performance_id, Some(since)).await.unwrap();
             assert_eq!(terms.len(), count, "{since}");
         }
     }
@@ -822,7 +827,7 @@ mod tests {
         let mut found = uow.bookings().list(&bookings.iter().map(|it| it.id).collect::<Vec<_>>()).await.unwrap();
         found.sort_by_key(|booking| booking.id);
         assert_eq!(found, written);
-        let terms = uow.bookings().list_terms(sale.performance_id, None).await.unwrap();
+        let terms = uow.bookings().list_claim_deadlines(sale.performance_id, None).await.unwrap();
         let sold: Vec<_> = terms.iter().filter(|it| it.held_until.is_none()).collect();
         assert_eq!((sold.len(), sold[0].seat_id), (1, sale.seats[1].id));
     }
@@ -898,7 +903,7 @@ mod tests {
         let pending = bookings_of.list_open_of_users(&[buyer, other], &[elsewhere]).await.unwrap();
         assert_eq!(pending, [OpenBooking::from(&bookings[1])]);
         assert_eq!(bookings_of.list_open_of_performances(&[buyer], &[elsewhere]).await.unwrap(), []);
-        let held = bookings_of.list_held(&[buyer, other], at(299)).await.unwrap();
+        let held = bookings_of.list_holds_of_users(&[buyer, other], at(299)).await.unwrap();
         let expected = HeldBooking {
             user_id: buyer,
             concert_id: sale.concert_id,
@@ -906,16 +911,16 @@ mod tests {
             held_until: at(300),
         };
         assert_eq!(held, [expected]);
-        assert!(bookings_of.list_held(&[buyer], at(300)).await.unwrap().is_empty());
-        assert!(bookings_of.list_held(&[], at(0)).await.unwrap().is_empty());
+        assert!(bookings_of.list_holds_of_users(&[buyer], at(300)).await.unwrap().is_empty());
+        assert!(bookings_of.list_holds_of_users(&[], at(0)).await.unwrap().is_empty());
         assert_eq!(bookings_of.list_open_of_performances(&[], &[here]).await.unwrap(), []);
         assert!(bookings_of.user_has_live(buyer, at(300)).await.unwrap());
         assert!(!bookings_of.user_has_live(other, at(0)).await.unwrap());
         assert!(bookings_of.concert_has_live(sale.concert_id, at(300)).await.unwrap());
         assert!(!bookings_of.concert_has_live(ConcertId(999), at(0)).await.unwrap());
-        assert_eq!(bookings_of.count_open(here).await.unwrap(), 2);
-        assert_eq!(bookings_of.list_open(here, None, 1).await.unwrap().len(), 1);
-        assert_eq!(bookings_of.list_open(here, None, 9).await.unwrap().len(), 2);
-        assert_eq!(bookings_of.count_open(elsewhere).await.unwrap(), 0);
+        assert_eq!(bookings_of.count_open_of_performance(here).await.unwrap(), 2);
+        assert_eq!(bookings_of.list_open_of_performance(here, None, 1).await.unwrap().len(), 1);
+        assert_eq!(bookings_of.list_open_of_performance(here, None, 9).await.unwrap().len(), 2);
+        assert_eq!(bookings_of.count_open_of_performance(elsewhere).await.unwrap(), 0);
     }
 }

@@ -114,7 +114,7 @@ impl PaymentRepository for Session {
         row.map(Payment::try_from).transpose()
     }
 
-    async fn list_of(
+    async fn list_page(
         &mut self,
         user_id: UserId,
         before: Option<PaymentId>,
@@ -167,9 +167,9 @@ mod tests {
 
         assert_eq!(uow.payments().find(jin, payments[0].id).await.unwrap(), Some(payments[0]));
         assert_eq!(uow.payments().find(mina, payments[0].id).await.unwrap(), None);
-        let page = uow.payments().list_of(jin, None, 2).await.unwrap();
+        let page = uow.payments().list_page(jin, None, 2).await.unwrap();
         assert_eq!((page.items, page.more), (vec![payments[2], payments[1]], true));
-        let page = uow.payments().list_of(jin, Some(payments[1].id), 2).await.unwrap();
+        let page = uow.payments().list_page(jin, Some(payments[1].id), 2).await.unwrap();
         assert_eq!((page.items, page.more), (vec![payments[0]], false));
     }
 

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     application::booking::HoldSeats,
     domain::{
-        booking::{BestAvailable, BookedSeat, Booking, BookingState, Wish},
+        booking::{BestAvailable, BookedSeat, Booking, BookingState, SeatSelection},
         clock::{Instant, seconds_left},
         id::{BookingId, PerformanceId, SeatId},
         text::Name,
@@ -146,10 +146,10 @@ fn read_best_available(object: &Object<'_>) -> Option<BestAvailable> {
 }
 
 impl HoldRequest {
-    fn into_parts(self) -> (PerformanceId, Wish) {
+    fn into_parts(self) -> (PerformanceId, SeatSelection) {
         match self {
-            Self::Seats(request) => (request.performance_id, Wish::Seats(request.seat_ids)),
-            Self::Best(request) => (request.performance_id, Wish::Best(request.best_available)),
+            Self::Seats(request) => (request.performance_id, SeatSelection::Seats(request.seat_ids)),
+            Self::Best(request) => (request.performance_id, SeatSelection::Best(request.best_available)),
         }
     }
 }
@@ -274,8 +274,8 @@ async fn hold_seats(
     body: Body<HoldRequest>,
 ) -> HandlerResult<Response> {
     let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::CREATED, render(&app))?;
-    let (performance_id, wish) = body.value.into_parts();
-    let command = HoldSeats { user_id: caller.user_id, gate: gate.into_verdict(), performance_id, wish };
+    let (performance_id, selection) = body.value.into_parts();
+    let command = HoldSeats { user_id: caller.user_id, gate: gate.into_verdict(), performance_id, selection };
     exchange.located("/bookings", "bookingId").respond(app.bookings.hold(command, key).await?)
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use concert_reservation::domain::{
-    booking::{BestAvailable, FreeSeats, House},
+    booking::{BestAvailable, FreeSeats, SeatLayout},
     id::{PerformanceId, SeatId},
 };
 use futures::future::BoxFuture;
@@ -28,9 +28,9 @@ skewed_clocks!(best_available_holds_sell_every_seat, concurrent_selections_sell_
 /// Transactions of a few commands each, so that many run concurrently.
 const SMALL_BATCHES: &[(&str, &str)] = &[("LANE_BATCH_LIMIT", "3")];
 
-async fn house(app: &TestApp, sale: &Sale) -> Arc<House> {
+async fn layout(app: &TestApp, sale: &Sale) -> Arc<SeatLayout> {
     let mut repositories = app.ports().database.read().await.unwrap();
-    Arc::new(House::new(repositories.concerts().list_seats(PerformanceId(sale.performance_id)).await.unwrap()))
+    Arc::new(SeatLayout::new(repositories.concerts().list_seats(PerformanceId(sale.performance_id)).await.unwrap()))
 }
 
 fn seats_of(booking: &Reply) -> Vec<SeatId> {
@@ -90,7 +90,7 @@ async fn assert_in_order(app: &TestApp, sale: &Sale, selections: &[(Client, usiz
         assert_eq!(reply.json()["conflicts"], json!([]), "{reply:?}");
         Done::ToldNone(*quantity)
     });
-    in_some_order(&house(app, sale).await, &BTreeSet::new(), &answers.collect::<Vec<_>>())
+    in_some_order(&layout(app, sale).await, &BTreeSet::new(), &answers.collect::<Vec<_>>())
         .expect("each is the best choice of what was left to it");
 }
 
@@ -107,10 +107,10 @@ enum Done {
 
 impl Done {
     /// The taken seats afterwards, if the operation can have this result while `taken` are taken.
-    fn after(&self, house: &Arc<House>, taken: &BTreeSet<SeatId>) -> Option<BTreeSet<SeatId>> {
+    fn after(&self, layout: &Arc<SeatLayout>, taken: &BTreeSet<SeatId>) -> Option<BTreeSet<SeatId>> {
         let choose = |quantity: usize| {
             let taken: Vec<_> = taken.iter().copied().collect();
-            FreeSeats::without(Arc::clone(house), &taken).choose(&selection(quantity)).map(sorted)
+            FreeSeats::excluding(Arc::clone(layout), &taken).choose(&selection(quantity)).map(sorted)
         };
         let (Self::Chose(_, seats) | Self::Named(seats) | Self::Gave(seats)) = self else {
             let Self::ToldNone(quantity) = self else { return None };
@@ -127,14 +127,14 @@ impl Done {
 }
 
 /// Finds a sequential order that explains all results, and the taken seats at its end.
-fn in_some_order(house: &Arc<House>, taken: &BTreeSet<SeatId>, done: &[Done]) -> Option<BTreeSet<SeatId>> {
-    rest_in_some_order(house, taken, done, (1 << done.len()) - 1, &mut HashSet::new())
+fn in_some_order(layout: &Arc<SeatLayout>, taken: &BTreeSet<SeatId>, done: &[Done]) -> Option<BTreeSet<SeatId>> {
+    rest_in_some_order(layout, taken, done, (1 << done.len()) - 1, &mut HashSet::new())
 }
 
 /// The same for the operations whose bits are set in `left`. The choice of the next one can matter to later ones, so
 /// all are tried; `seen` has the sets of remaining operations that have no order.
 fn rest_in_some_order(
-    house: &Arc<House>,
+    layout: &Arc<SeatLayout>,
     taken: &BTreeSet<SeatId>,
     done: &[Done],
     left: u128,
@@ -147,8 +147,8 @@ fn rest_in_some_order(
         return None;
     }
     (0..done.len()).filter(|index| left & 1 << index > 0).find_map(|index| {
-        let after = done[index].after(house, taken)?;
-        rest_in_some_order(house, &after, done, left & !(1 << index), seen)
+        let after = done[index].after(layout, taken)?;
+        rest_in_some_order(layout, &after, done, left & !(1 << index), seen)
     })
 }
 
@@ -157,7 +157,7 @@ fn rest_in_some_order(
 async fn each_selection_is_the_best_when_it_is_made(servers: Servers) {
     let app = servers.start_with(SMALL_BATCHES);
     let sale = app.sale(3, 7).await;
-    let house = house(&app, &sale).await;
+    let layout = layout(&app, &sale).await;
     let mut random = SeededRandom::new(8);
     let mut taken = BTreeSet::new();
     let mut bookings: Vec<Held> = Vec::new();
@@ -195,7 +195,7 @@ async fn each_selection_is_the_best_when_it_is_made(servers: Servers) {
         }
         let (done, made): (Vec<_>, Vec<_>) = race(runners).await.into_iter().unzip();
         bookings.extend(made.into_iter().flatten());
-        taken = in_some_order(&house, &taken, &done).expect("it could have happened one after the other");
+        taken = in_some_order(&layout, &taken, &done).expect("it could have happened one after the other");
     }
     app.assert_invariants_hold().await;
 }

@@ -7,19 +7,19 @@ use crate::domain::{concert::Seat, id::SeatId, points::Points};
 
 /// The seats of a performance as they lie. Never changes.
 #[derive(Debug)]
-pub struct House {
+pub struct SeatLayout {
     /// In the promoter's order.
-    pub(super) parts: Vec<Part>,
+    pub(super) sections: Vec<PriceSection>,
     /// From the front to the back, whatever their part; then in the parts' order.
     pub(super) rows: Vec<Row>,
     /// By ascending id.
-    places: Vec<(SeatId, Place)>,
+    positions: Vec<(SeatId, SeatPosition)>,
 }
 
 /// Neighbouring rows of one section, grade and price.
 #[derive(Debug)]
-pub(super) struct Part {
-    pub(super) section: String,
+pub(super) struct PriceSection {
+    pub(super) name: String,
     pub(super) grade: String,
     pub(super) price: Points,
     /// Positions in the house's rows, from the front to the back.
@@ -31,7 +31,7 @@ pub(super) struct Part {
 /// Seats side by side.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) part: usize,
+    pub(super) section: usize,
     name: String,
     /// From the front, from 1.
     pub(super) rank: u16,
@@ -42,86 +42,86 @@ pub(super) struct Row {
 
 /// Where a seat is: its row's position in the house, and its own in the row.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct SeatPosition {
     row: usize,
     seat: usize,
 }
 
-impl House {
+impl SeatLayout {
     /// Lays out the seats of one performance.
     pub fn new(mut seats: Vec<Seat>) -> Self {
-        let order = parts_in_order(&seats);
-        let part_of = |seat: &Seat| order.get(&part_key(seat)).copied().unwrap_or_default();
-        seats.sort_unstable_by_key(|seat| (seat.row_rank, part_of(seat), seat.number));
-        let mut house = Self { parts: Vec::with_capacity(order.len()), rows: Vec::new(), places: Vec::new() };
-        let mut first_seats: Vec<_> = order.iter().map(|(key, part)| (*part, key.clone())).collect();
+        let order = sections_in_order(&seats);
+        let section_of = |seat: &Seat| order.get(&section_key(seat)).copied().unwrap_or_default();
+        seats.sort_unstable_by_key(|seat| (seat.row_rank, section_of(seat), seat.number));
+        let mut layout = Self { sections: Vec::with_capacity(order.len()), rows: Vec::new(), positions: Vec::new() };
+        let mut first_seats: Vec<_> = order.iter().map(|(key, section)| (*section, key.clone())).collect();
         first_seats.sort_unstable();
-        for (_, (section, grade, price)) in first_seats {
-            house.parts.push(Part { section, grade, price, rows: Vec::new(), numbers: (u16::MAX, 0) });
+        for (_, (name, grade, price)) in first_seats {
+            layout.sections.push(PriceSection { name, grade, price, rows: Vec::new(), numbers: (u16::MAX, 0) });
         }
         for seat in &seats {
-            house.place(seat, part_of(seat));
+            layout.append_seat(seat, section_of(seat));
         }
-        house.places.sort_unstable_by_key(|(id, _)| *id);
-        house
+        layout.positions.sort_unstable_by_key(|(id, _)| *id);
+        layout
     }
 
     /// Puts the next seat behind its neighbour, or at the beginning of a row.
-    fn place(&mut self, seat: &Seat, part: usize) {
+    fn append_seat(&mut self, seat: &Seat, section: usize) {
         let follows = |row: &Row| {
-            (row.part, row.rank) == (part, seat.row_rank)
+            (row.section, row.rank) == (section, seat.row_rank)
                 && usize::from(seat.number) == usize::from(row.first) + row.seats.len()
         };
         if !self.rows.last().is_some_and(follows) {
-            self.parts[part].rows.push(self.rows.len());
+            self.sections[section].rows.push(self.rows.len());
             let (name, rank, first) = (seat.row.clone(), seat.row_rank, seat.number);
-            self.rows.push(Row { part, name, rank, first, seats: Vec::new() });
+            self.rows.push(Row { section, name, rank, first, seats: Vec::new() });
         }
-        let numbers = &mut self.parts[part].numbers;
+        let numbers = &mut self.sections[section].numbers;
         *numbers = (numbers.0.min(seat.number), numbers.1.max(seat.number));
         let index = self.rows.len() - 1;
         let row = &mut self.rows[index];
-        self.places.push((seat.id, Place { row: index, seat: row.seats.len() }));
+        self.positions.push((seat.id, SeatPosition { row: index, seat: row.seats.len() }));
         row.seats.push(seat.id);
     }
 
     /// How many seats it has.
     pub fn seat_count(&self) -> usize {
-        self.places.len()
+        self.positions.len()
     }
 
     /// A seat, as a booking keeps it.
     pub fn seat(&self, id: SeatId) -> Option<BookedSeat> {
-        let place = self.find(id)?;
-        let row = &self.rows[place.row];
-        let part = &self.parts[row.part];
+        let position = self.find(id)?;
+        let row = &self.rows[position.row];
+        let section = &self.sections[row.section];
         Some(BookedSeat {
             id,
-            section: part.section.clone(),
+            section: section.name.clone(),
             row: row.name.clone(),
-            number: row.first + u16::try_from(place.seat).unwrap_or_default(),
-            grade: part.grade.clone(),
-            price: part.price,
+            number: row.first + u16::try_from(position.seat).unwrap_or_default(),
+            grade: section.grade.clone(),
+            price: section.price,
         })
     }
 
-    fn find(&self, id: SeatId) -> Option<Place> {
-        let index = self.places.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        Some(self.places[index].1)
+    fn find(&self, id: SeatId) -> Option<SeatPosition> {
+        let index = self.positions.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.positions[index].1)
     }
 }
 
-type PartKey = (String, String, Points);
+type SectionKey = (String, String, Points);
 
-fn part_key(seat: &Seat) -> PartKey {
+fn section_key(seat: &Seat) -> SectionKey {
     (seat.section.clone(), seat.grade.clone(), seat.price)
 }
 
 /// The parts, numbered by their lowest seat: the order in which the promoter named them.
-fn parts_in_order(seats: &[Seat]) -> HashMap<PartKey, usize> {
-    let mut lowest: HashMap<PartKey, SeatId> = HashMap::new();
+fn sections_in_order(seats: &[Seat]) -> HashMap<SectionKey, usize> {
+    let mut lowest: HashMap<SectionKey, SeatId> = HashMap::new();
     for seat in seats {
-        let id = lowest.entry(part_key(seat)).or_insert(seat.id);
+        let id = lowest.entry(section_key(seat)).or_insert(seat.id);
         *id = seat.id.min(*id);
     }
     let mut keys: Vec<_> = lowest.into_iter().map(|(key, id)| (id, key)).collect();
@@ -130,50 +130,52 @@ fn parts_in_order(seats: &[Seat]) -> HashMap<PartKey, usize> {
 }
 
 /// Free seats side by side: positions in a row. Nobody's seat, or the row's end, is on either side.
-pub(super) type Run = Range<usize>;
+pub(super) type FreeRun = Range<usize>;
 
 /// Which seats of a house are free.
 #[derive(Clone, Debug)]
 pub struct FreeSeats {
-    pub(super) house: Arc<House>,
+    pub(super) layout: Arc<SeatLayout>,
     /// For each row, from its first seat on.
-    pub(super) runs: Vec<Vec<Run>>,
+    pub(super) runs: Vec<Vec<FreeRun>>,
 }
 
 impl FreeSeats {
     /// All of a house's seats but these.
-    pub fn without(house: Arc<House>, taken: &[SeatId]) -> Self {
-        let mut is_taken: Vec<Vec<bool>> = house.rows.iter().map(|row| vec![false; row.seats.len()]).collect();
-        for place in taken.iter().filter_map(|id| house.find(*id)) {
-            is_taken[place.row][place.seat] = true;
+    pub fn excluding(layout: Arc<SeatLayout>, taken: &[SeatId]) -> Self {
+        let mut is_taken: Vec<Vec<bool>> = layout.rows.iter().map(|row| vec![false; row.seats.len()]).collect();
+        for position in taken.iter().filter_map(|id| layout.find(*id)) {
+            is_taken[position.row][position.seat] = true;
         }
         let runs = is_taken.iter().map(|row| runs(row)).collect();
-        Self { house, runs }
+        Self { layout, runs }
     }
 
     /// A seat of the house, as a booking keeps it, whether or not it is free.
     pub fn seat(&self, id: SeatId) -> Option<BookedSeat> {
-        self.house.seat(id)
+        self.layout.seat(id)
     }
 
     /// Whether a seat of the house is free.
     pub fn contains(&self, id: SeatId) -> bool {
-        self.house.find(id).is_some_and(|place| self.runs[place.row].iter().any(|run| run.contains(&place.seat)))
+        self.layout
+            .find(id)
+            .is_some_and(|position| self.runs[position.row].iter().any(|run| run.contains(&position.seat)))
     }
 
     /// Takes a seat away.
     pub fn remove(&mut self, id: SeatId) {
-        let Some(place) = self.house.find(id) else { return };
-        let runs = &mut self.runs[place.row];
-        if let Some(index) = runs.iter().position(|run| run.contains(&place.seat)) {
+        let Some(position) = self.layout.find(id) else { return };
+        let runs = &mut self.runs[position.row];
+        if let Some(index) = runs.iter().position(|run| run.contains(&position.seat)) {
             let Range { start, end } = runs[index];
-            let rest = [start..place.seat, place.seat + 1..end];
+            let rest = [start..position.seat, position.seat + 1..end];
             runs.splice(index..=index, rest.into_iter().filter(|run| !run.is_empty()));
         }
     }
 }
 
-fn runs(is_taken: &[bool]) -> Vec<Run> {
+fn runs(is_taken: &[bool]) -> Vec<FreeRun> {
     let mut runs = Vec::new();
     let mut start = 0;
     for end in (0..is_taken.len()).filter(|seat| is_taken[*seat]).chain([is_taken.len()]) {
