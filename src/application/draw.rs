@@ -30,7 +30,7 @@ pub(crate) async fn settle(
     queue: &mut Queue,
     now: Instant,
 ) -> Result<bool, RepositoryError> {
-    let now = queue.present(now);
+    let now = queue.monotonic_now(now);
     let Some(draw) = queue.draw.filter(|_| queue.is_draw_due(now)) else { return Ok(false) };
     let entrants = uow.draws().count_entrants(queue.concert_id, queue.last_number).await?;
     let seed = reveal(ports, queue, &draw);
@@ -110,9 +110,9 @@ pub(crate) async fn place_next(
     if next.is_empty() {
         return Err(RepositoryError::stale("the entrants of a draw"));
     }
-    let left = uow.draws().write_places(&next, made.base + made.placed + 1, queue.present(now)).await?;
+    let left = uow.draws().write_places(&next, made.base + made.placed + 1, queue.monotonic_now(now)).await?;
     uow.draws().insert_drawn(queue.concert_id, made.placed + 1, &next).await?;
-    queue.departures += left;
-    queue.note_placed(u32::try_from(next.len()).unwrap_or(u32::MAX));
+    queue.departed_count += left;
+    queue.record_placed(u32::try_from(next.len()).unwrap_or(u32::MAX));
     Ok(true)
 }

@@ -5,7 +5,7 @@ use chrono::{SecondsFormat, TimeDelta};
 use concert_reservation::{
     domain::{
         id::{ConcertId, QueueTokenId},
-        queue::{Ending, TokenState},
+        queue::{EndReason, TokenState},
         token::{QueueClaims, TokenSigner},
     },
     infrastructure::token_signer::HmacTokenSigner,
@@ -570,7 +570,7 @@ async fn a_poll_of_a_waiting_token_reads_no_row(_: MySqlPoolOptions, options: My
     let claims = app.ports().signer.read_queue_token(line[2].queue_token()).unwrap();
     let mut uow = app.ports().database.begin().await.unwrap();
     let mut token = uow.queues().lock_tokens(&[claims.id]).await.unwrap().remove(0);
-    token.state = TokenState::Ended(Ending::Completed);
+    token.state = TokenState::Ended(EndReason::Completed);
     uow.queues().update_tokens(&[token], app.now()).await.unwrap();
     uow.commit().await.unwrap();
     for instance in 0..2 {

@@ -221,7 +221,7 @@ async fn a_deleted_account_leaves_its_queues_and_cannot_log_in(pool: MySqlPool) 
     let mut uow = world.database.begin().await.unwrap();
     assert!(uow.queues().list_live_concerts_of(id).await.unwrap().is_empty());
     let queue = uow.queues().find_queue(concert).await.unwrap().unwrap();
-    assert_eq!(queue.departures, 1);
+    assert_eq!(queue.departed_count, 1);
     let (status,): (String,) = sqlx::query_as("SELECT status FROM queue_tokens").fetch_one(&pool).await.unwrap();
     assert_eq!(status, "LEFT");
 }

@@ -160,9 +160,9 @@ impl ConcertFacade {
         let mut queue = uow.queues().lock_queues(&[id]).await?.pop().ok_or(Refusal::ConcertNotFound)?;
         // What is due by the settings so far is done by them.
         draw::settle(&self.ports, &mut *uow, &mut queue, now).await?;
-        queue.decided_at = queue.present(now);
+        queue.last_decision_at = queue.monotonic_now(now);
         queue.set(settings, || Draw::prepare(id, &*self.ports.seeds, &*self.ports.randomness))?;
-        let now = queue.decided_at;
+        let now = queue.last_decision_at;
         draw::settle(&self.ports, &mut *uow, &mut queue, now).await?;
         uow.queues().update_queue(&queue).await?;
         let info = queue_info(&mut *uow, &queue, now).await?;
@@ -173,6 +173,6 @@ impl ConcertFacade {
 }
 
 async fn queue_info(repositories: &mut dyn Repositories, queue: &Queue, now: Instant) -> Result<QueueInfo, AppError> {
-    let live = repositories.queues().live_counts(queue.concert_id, queue.present(now)).await?;
+    let live = repositories.queues().live_counts(queue.concert_id, queue.monotonic_now(now)).await?;
     Ok(QueueInfo { concert_id: queue.concert_id, settings: queue.settings, live })
 }

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         clock::Instant,
         id::ConcertId,
-        queue::{AdmissionRecord, Drawn, Ending, Queue, QueueToken, TokenState, Turn, admission_budget},
+        queue::{AdmissionRecord, Drawn, EndReason, Queue, QueueToken, TickReason, TokenState, admission_budget},
         repository_error::RepositoryError,
         unit_of_work::UnitOfWork,
     },
@@ -54,9 +54,9 @@ impl QueueFacade {
         let ids: HashSet<_> = occupied.iter().map(|queue| queue.concert_id).collect();
         self.retain_occupied(&ids);
         let due = |turn| occupied.iter().filter(move |queue| queue.due == Some(turn)).map(|queue| queue.concert_id);
-        let ending = due(Turn::End).take(ENDINGS_PER_TICK);
+        let ending = due(TickReason::End).take(ENDINGS_PER_TICK);
         let mut admitted = 0;
-        for concert_id in due(Turn::Admission).chain(ending) {
+        for concert_id in due(TickReason::Admission).chain(ending) {
             if !self.failing_queues.is_due(concert_id) {
                 continue;
             }
@@ -102,7 +102,7 @@ impl QueueFacade {
     pub async fn measure_queue_sizes(&self) -> Result<(), AppError> {
         let (active, lines) = {
             let mut repositories = self.ports.back_office.read().await?;
-            repositories.queues().census(self.ports.now()).await?
+            repositories.queues().summarize_queues(self.ports.now()).await?
         };
         let mut waiting = 0.0;
         for concert_id in lines {
@@ -122,7 +122,7 @@ impl QueueFacade {
     async fn run_transaction(&self, concert_id: ConcertId) -> Result<Outcome, AppError> {
         let mut uow = self.ports.back_office.begin().await?;
         let Some(mut queue) = uow.queues().lock_queue(concert_id).await? else { return Ok(Outcome::default()) };
-        let now = queue.present(self.ports.now());
+        let now = queue.monotonic_now(self.ports.now());
         let before = queue.clone();
         let mut expired = uow.queues().expire_lapsed(concert_id, now, ADMISSION_BATCH).await?;
         let mut more = expired == u64::from(ADMISSION_BATCH);
@@ -143,8 +143,8 @@ impl QueueFacade {
         }
         changed |= expired > 0 || !next.is_empty() || queue.head != before.head;
         changed |= queue.ended_number != before.ended_number;
-        if changed || now - queue.decided_at >= IDLE_WRITE_INTERVAL {
-            queue.decided_at = now;
+        if changed || now - queue.last_decision_at >= IDLE_WRITE_INTERVAL {
+            queue.last_decision_at = now;
             uow.queues().update_queue(&queue).await?;
         }
         uow.commit().await?;
@@ -205,7 +205,7 @@ async fn admit_next(
 /// that is paid or over. Those that another transaction holds are left for the next one.
 async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> Result<u32, RepositoryError> {
     // Nobody's position is read from the places any more.
-    queue.pass(queue.last_place);
+    queue.advance_head(queue.last_place);
     let mut tokens = uow.queues().claim_live(queue.concert_id, ADMISSION_BATCH).await?;
     let active = tokens.iter().filter(|token| matches!(token.state, TokenState::Active(_)));
     let users: Vec<_> = active.map(|token| token.user_id).collect();
@@ -214,7 +214,7 @@ async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> 
         held.iter().filter(|held| held.concert_id == queue.concert_id).map(|held| held.user_id).collect();
     tokens.retain(|token| !holders.contains(&token.user_id));
     for token in &mut tokens {
-        *token = QueueToken { state: TokenState::Ended(Ending::Expired), ..queue.withdraw(*token) };
+        *token = QueueToken { state: TokenState::Ended(EndReason::Expired), ..queue.remove_entrant(*token) };
     }
     uow.queues().update_tokens(&tokens, now).await?;
     Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))

@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use crate::domain::{
     clock::Instant,
     id::ConcertId,
-    queue::{Queue, QueueMode, QueueSettings, Wait, full_rate},
+    queue::{AdmissionRate, EstimatedWait, Queue, QueueMode, QueueSettings, configured_rate},
 };
 
 /// How far back the history of a queue goes.
@@ -38,14 +38,14 @@ impl PaceHistory {
             self.head_samples.clear();
             self.settings = Some(settings);
         }
-        let now = queue.decided_at;
+        let now = queue.last_decision_at;
         if self.head_samples.back().is_none_or(|(last, _)| now - *last >= TimeDelta::seconds(1)) {
             self.head_samples.push_back((now, queue.head));
             while self.head_samples.front().is_some_and(|(first, _)| now - *first > HISTORY) {
                 self.head_samples.pop_front();
             }
         }
-        let (people, seconds) = full_rate(&settings);
+        let AdmissionRate { users, seconds } = configured_rate(&settings);
         let interval_seconds = if settings.mode == QueueMode::Open { 0 } else { seconds };
         if settings.mode == QueueMode::Paused {
             return AdmissionPace { places_per_second: None, interval_seconds };
@@ -54,7 +54,7 @@ impl PaceHistory {
         let observed_seconds = (now - first).max(TimeDelta::zero()).as_seconds_f64();
         let places_passed = f64::from(queue.head.saturating_sub(head));
         let prior = PRIOR_SECONDS.max(3.0 * f64::from(seconds));
-        let configured_rate = f64::from(people) / f64::from(seconds.max(1));
+        let configured_rate = f64::from(users) / f64::from(seconds.max(1));
         AdmissionPace {
             places_per_second: Some((configured_rate * prior + places_passed) / (prior + observed_seconds)),
             interval_seconds,
@@ -80,7 +80,7 @@ impl PaceHistories {
 }
 
 /// How an estimate turned out: the least of its bounds that the wait kept. In whole seconds, as it was given.
-pub(super) fn kept_bound(estimate: Wait, waited: TimeDelta) -> &'static str {
+pub(super) fn kept_bound(estimate: EstimatedWait, waited: TimeDelta) -> &'static str {
     match u32::try_from(waited.num_seconds()).unwrap_or(u32::MAX) {
         seconds if seconds <= estimate.p50_seconds => "p50",
         seconds if seconds <= estimate.p90_seconds => "p90",
@@ -102,12 +102,12 @@ impl AdmissionPace {
     ///
     /// Nine in ten: a quarter longer than the half, for a queue that slows down, and a whole window, for it isn't known
     /// when the present one began.
-    pub(super) fn wait(self, position: u32) -> Option<Wait> {
+    pub(super) fn wait(self, position: u32) -> Option<EstimatedWait> {
         let seconds = f64::from(position.saturating_sub(1)) / self.places_per_second?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
         let p50_seconds = seconds as u32;
         let p90_seconds = p50_seconds.saturating_add(p50_seconds / 4).saturating_add(self.interval_seconds);
-        Some(Wait { p50_seconds, p90_seconds })
+        Some(EstimatedWait { p50_seconds, p90_seconds })
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
     fn without_a_history_a_wait_is_that_of_the_rate_that_is_set() {
         let pace = PaceHistory::default().observe(&queue(0, 500));
         assert_eq!((p50(pace, 1), p50(pace, 201), p50(pace, 20_001)), (0, 10, 1_000));
-        assert_eq!(pace.wait(201), Some(Wait { p50_seconds: 10, p90_seconds: 22 }));
+        assert_eq!(pace.wait(201), Some(EstimatedWait { p50_seconds: 10, p90_seconds: 22 }));
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
             assert!(history.head_samples.len() <= 301, "five minutes");
             let wait = p50(pace, 20_001);
             assert!((at_least..=at_most).contains(&wait), "{places_per_second} a second: {wait}");
-            let mut before = Wait { p50_seconds: 0, p90_seconds: 0 };
+            let mut before = EstimatedWait { p50_seconds: 0, p90_seconds: 0 };
             for position in 1..2_000 {
                 let wait = pace.wait(position).unwrap();
                 assert!(wait.p50_seconds >= before.p50_seconds && wait.p90_seconds >= before.p90_seconds);
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn an_estimate_is_judged_in_whole_seconds() {
-        let estimate = Wait { p50_seconds: 10, p90_seconds: 22 };
+        let estimate = EstimatedWait { p50_seconds: 10, p90_seconds: 22 };
         for (milliseconds, expected) in [
             (0, "p50"),
             (10_999, "p50"),

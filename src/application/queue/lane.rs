@@ -23,7 +23,7 @@ use crate::{
         id::{ConcertId, QueueTokenId, UserId},
         payment::SettlementBatch,
         queue::{
-            AdmissionRecord, Ending, Entrant, Queue, QueueToken, TokenState, poll_after, poll_after_opening,
+            AdmissionRecord, EndReason, Entrant, Queue, QueueToken, TokenState, poll_after, poll_after_opening,
             present_until,
         },
         refusal::Refusal,
@@ -180,7 +180,7 @@ impl LockedQueue {
         ports: &Ports,
         now: Instant,
     ) -> Result<Outcome, Refusal> {
-        let now = self.queue.present(now);
+        let now = self.queue.monotonic_now(now);
         if self.queue.is_over(now) {
             return Err(Refusal::SalesClosed);
         }
@@ -188,7 +188,7 @@ impl LockedQueue {
             if token.is_live(now) {
                 return Ok(self.joined(token, false, None));
             }
-            self.update_token(QueueToken { state: TokenState::Ended(Ending::Expired), ..token });
+            self.update_token(QueueToken { state: TokenState::Ended(EndReason::Expired), ..token });
         }
         if !accounts.contains(&user_id) {
             return Err(Refusal::Unauthenticated);
@@ -203,7 +203,7 @@ impl LockedQueue {
         let settings = self.queue.settings;
         let is_open_sale = settings.admits_at_once(now);
         // Behind a line that is too long to be watched it isn't known who is there: the ticks go through it first.
-        let is_in_lookahead = self.queue.watches(token.place);
+        let is_in_lookahead = self.queue.stores_presence_at(token.place);
         if is_open_sale && is_in_lookahead && self.occupied < settings.max_active {
             self.queue.admit(&mut token, now);
             if let TokenState::Active(admission) = token.state {
@@ -254,7 +254,7 @@ impl LockedQueue {
         let was = match token.state_at(now) {
             TokenState::Ended(_) => return Ok(Outcome::Left),
             TokenState::Waiting => {
-                self.queue.departures += 1;
+                self.queue.departed_count += 1;
                 "waiting"
             }
             TokenState::Scheduled => "scheduled",
@@ -264,10 +264,10 @@ impl LockedQueue {
             }
         };
         self.left_statuses.push(was);
-        let token = QueueToken { state: TokenState::Ended(Ending::Left), ..self.queue.withdraw(token) };
+        let token = QueueToken { state: TokenState::Ended(EndReason::Left), ..self.queue.remove_entrant(token) };
         self.update_token(token);
         self.live.remove(&user_id);
-        if token.place.is_none() && self.queue.awaits_draw(self.queue.present(now)) {
+        if token.place.is_none() && self.queue.awaits_draw(self.queue.monotonic_now(now)) {
             self.left_before_draw.insert(user_id, token);
         }
         Ok(Outcome::Left)
@@ -303,12 +303,12 @@ async fn lock_queues_and_tokens(
         let Some((joining, leaving)) = by_concert.remove(&queue.concert_id) else { continue };
         let pace = pace_histories.observe(&queue);
         let places_assigned = draw::settle(ports, uow, &mut queue, now).await?;
-        let or_departed = queue.awaits_draw(queue.present(now));
+        let or_departed = queue.awaits_draw(queue.monotonic_now(now));
         let joining_tokens = uow.queues().lock_tokens_of_joining(queue.concert_id, &joining, or_departed).await?;
         let (left_before_draw, live): (Vec<_>, Vec<_>) =
             joining_tokens.into_iter().partition(|token| matches!(token.state, TokenState::Ended(_)));
         let leaving = uow.queues().lock_tokens(&leaving).await?;
-        let is_open = queue.settings.admits_at_once(queue.present(now));
+        let is_open = queue.settings.admits_at_once(queue.monotonic_now(now));
         let OpenSaleCapacity { active, occupied, expired } = if is_open {
             read_capacity(uow, &mut queue, joining.len(), now).await?
         } else {
@@ -370,7 +370,7 @@ async fn read_capacity(
     joining: usize,
     now: Instant,
 ) -> Result<OpenSaleCapacity, RepositoryError> {
-    let (id, limit, now) = (queue.concert_id, queue.settings.max_active, queue.present(now));
+    let (id, limit, now) = (queue.concert_id, queue.settings.max_active, queue.monotonic_now(now));
     let joining = u32::try_from(joining).unwrap_or(u32::MAX);
     if joining == 0 || queue.live_bound.saturating_add(joining) <= limit {
         return Ok(OpenSaleCapacity { active: queue.live_bound, occupied: queue.live_bound, expired: 0 });
@@ -381,14 +381,14 @@ async fn read_capacity(
     let occupied = active.saturating_add(uow.queues().count_present(id, now, limit).await?);
     let waiting = uow.queues().count_waiting(id, limit).await?;
     queue.live_bound =
-        if waiting < limit { active.saturating_add(waiting).saturating_add(queue.unplaced()) } else { u32::MAX };
-    Ok(OpenSaleCapacity { active, occupied: occupied.saturating_add(queue.unwatched(now)), expired })
+        if waiting < limit { active.saturating_add(waiting).saturating_add(queue.unplaced_count()) } else { u32::MAX };
+    Ok(OpenSaleCapacity { active, occupied: occupied.saturating_add(queue.presumed_present_count(now)), expired })
 }
 
 async fn store(uow: &mut dyn UnitOfWork, mut locked_queue: LockedQueue, now: Instant) -> Result<(), RepositoryError> {
     record_metrics(uow, &locked_queue);
-    let now = locked_queue.queue.present(now);
-    locked_queue.queue.decided_at = now;
+    let now = locked_queue.queue.monotonic_now(now);
+    locked_queue.queue.last_decision_at = now;
     let pick = |ids: &BTreeSet<QueueTokenId>| -> Vec<QueueToken> {
         ids.iter().filter_map(|id| locked_queue.tokens.get(id)).copied().collect()
     };

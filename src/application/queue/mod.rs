@@ -32,7 +32,7 @@ use crate::domain::{
     booking::HoldPolicy,
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
-    queue::{Ending, QueueToken, TokenState, Wait, require_active},
+    queue::{EndReason, EstimatedWait, QueueToken, TokenState, require_active},
     refusal::Refusal,
     token::QueueClaims,
 };
@@ -71,7 +71,7 @@ pub enum QueueTokenStatus {
         /// 1 for the next to be admitted.
         position: u32,
         /// How long it will take, if people are admitted at all.
-        wait: Option<Wait>,
+        wait: Option<EstimatedWait>,
     },
     /// May book until `expires_at`.
     Active {
@@ -79,7 +79,7 @@ pub enum QueueTokenStatus {
         expires_at: Instant,
     },
     /// Over.
-    Ended(Ending),
+    Ended(EndReason),
 }
 
 /// Use cases of the waiting queue.
@@ -307,7 +307,7 @@ impl QueueFacade {
             TokenState::Waiting | TokenState::Scheduled
                 if snapshot.is_none_or(|snapshot| snapshot.queue().is_over(now)) =>
             {
-                QueueTokenStatus::Ended(Ending::Expired)
+                QueueTokenStatus::Ended(EndReason::Expired)
             }
             TokenState::Scheduled => QueueTokenStatus::Scheduled,
             TokenState::Waiting => {

@@ -80,10 +80,10 @@ impl QueueFacade {
         place: Option<u32>,
         poll_after_seconds: u32,
     ) -> Result<(), AppError> {
-        if !snapshot.queue().watches(place) {
+        if !snapshot.queue().stores_presence_at(place) {
             return Ok(());
         }
-        let until = present_until(snapshot.queue().present(self.ports.now()), poll_after_seconds);
+        let until = present_until(snapshot.queue().monotonic_now(self.ports.now()), poll_after_seconds);
         Box::pin(self.presence.decide(None, PresenceUpdate::Present { id, user_id, until })).await
     }
 

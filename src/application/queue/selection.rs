@@ -26,9 +26,9 @@ pub(super) async fn select_next(
     if wanted == 0 {
         return Ok(Vec::new());
     }
-    let mut chosen = uow.queues().list_returned(queue.concert_id, queue.head, now, budget.min(ADMISSION_BATCH)).await?;
+    let mut chosen = uow.queues().list_present_before_head(queue.concert_id, queue.head, now, budget.min(ADMISSION_BATCH)).await?;
     // While a draw's places are being written, nobody behind them goes first.
-    let last = queue.admissible();
+    let last = queue.last_admissible_place();
     let mut places_left = PLACES_PER_TICK;
     let mut passed_over = 0;
     while chosen.len() < wanted && places_left > 0 {
@@ -41,7 +41,7 @@ pub(super) async fn select_next(
             if chosen.len() == wanted || token.place.is_none_or(|place| place > last) {
                 break;
             }
-            queue.pass(token.place.unwrap_or(0));
+            queue.advance_head(token.place.unwrap_or(0));
             if queue.is_present(&token, now) {
                 chosen.push(token);
             } else {

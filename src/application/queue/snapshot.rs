@@ -14,7 +14,7 @@ use crate::{
     domain::{
         clock::{Clock, Instant},
         id::{ConcertId, QueueTokenId, UserId},
-        queue::{Queue, QueueRepository, QueueToken, Wait},
+        queue::{EstimatedWait, Queue, QueueRepository, QueueToken},
         repository_error::RepositoryError,
         unit_of_work::Repositories,
     },
@@ -61,7 +61,7 @@ impl QueueSnapshot {
 
     /// Whether every position is the same on both boards.
     pub fn has_same_positions_as(&self, other: &Self) -> bool {
-        (self.queue.head, self.queue.departures) == (other.queue.head, other.queue.departures)
+        (self.queue.head, self.queue.departed_count) == (other.queue.head, other.queue.departed_count)
     }
 
     /// The queue itself.
@@ -70,7 +70,7 @@ impl QueueSnapshot {
     }
 
     /// How long a position waits as things go; `None` while nobody is admitted.
-    pub fn wait(&self, position: u32) -> Option<Wait> {
+    pub fn wait(&self, position: u32) -> Option<EstimatedWait> {
         self.pace.wait(position)
     }
 }
@@ -117,12 +117,12 @@ impl QueueSnapshotReader {
     /// The places that people have left, where that is known as of the reading of the queue or later.
     fn cached_departures(&self, queue: &Queue) -> Option<Arc<RoaringBitmap>> {
         // Only those behind the head make a difference.
-        if queue.departures == 0 || queue.head >= queue.last_place {
+        if queue.departed_count == 0 || queue.head >= queue.last_place {
             return Some(Arc::default());
         }
         self.cached()
             .get(&queue.concert_id)
-            .filter(|cached| cached.departures >= queue.departures)
+            .filter(|cached| cached.departures >= queue.departed_count)
             .map(|cached| Arc::clone(&cached.places))
     }
 
@@ -148,7 +148,7 @@ impl QueueSnapshotReader {
         };
         let places = Arc::new(places);
         let read =
-            DepartureCache { departures: queue.departures, since: queue.decided_at, places: Arc::clone(&places) };
+            DepartureCache { departures: queue.departed_count, since: queue.last_decision_at, places: Arc::clone(&places) };
         self.cached().insert(queue.concert_id, read);
         Ok(places)
     }
@@ -208,7 +208,7 @@ impl Load for ReadClaimedTokens {
         repositories: &mut dyn Repositories,
         keys: &[QueueTokenId],
     ) -> Result<HashMap<QueueTokenId, UserId>, RepositoryError> {
-        let used = repositories.queues().list_used(keys, self.0.now()).await?;
+        let used = repositories.queues().list_claimed_active(keys, self.0.now()).await?;
         Ok(used.into_iter().collect())
     }
 }
@@ -235,9 +235,9 @@ mod tests {
     fn nothing_is_remembered_of_queues_without_anybody() {
         let snapshots = QueueSnapshotReader::new(Arc::default());
         for id in 1..=3 {
-            let queue = Queue { departures: 1, last_place: 2, ..Queue::new(ConcertId(id), Instant::default()) };
+            let queue = Queue { departed_count: 1, last_place: 2, ..Queue::new(ConcertId(id), Instant::default()) };
             assert!(snapshots.cached_departures(&queue).is_none());
-            let departed = DepartureCache { departures: 1, since: queue.decided_at, places: Arc::new([1].into()) };
+            let departed = DepartureCache { departures: 1, since: queue.last_decision_at, places: Arc::new([1].into()) };
             snapshots.cached().insert(queue.concert_id, departed);
             assert_eq!(snapshots.cached_departures(&queue).unwrap().len(), 1);
             let passed = Queue { head: 2, ..queue };

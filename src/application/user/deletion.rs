@@ -6,7 +6,7 @@ use crate::{
     domain::{
         clock::Instant,
         id::{ConcertId, UserId},
-        queue::{Ending, TokenState},
+        queue::{EndReason, TokenState},
         refusal::Refusal,
         repository_error::RepositoryError,
         unit_of_work::UnitOfWork,
@@ -62,7 +62,7 @@ async fn leave_queues(
         draw::settle(ports, uow, queue, now).await?;
     }
     // Who has left is found by when: in none of these queues is that before its last decision.
-    let now = queues.iter().fold(now, |now, queue| queue.present(now));
+    let now = queues.iter().fold(now, |now, queue| queue.monotonic_now(now));
     let mut tokens = uow.queues().lock_tokens_of(user_id).await?;
     for token in &mut tokens {
         let concert = token.id.concert();
@@ -70,12 +70,12 @@ async fn leave_queues(
             return Err(RepositoryError::stale("a place in a queue"));
         }
         if let Some(queue) = queues.iter_mut().find(|queue| queue.concert_id == concert) {
-            *token = queue.withdraw(*token);
-            queue.departures += u32::from(token.state == TokenState::Waiting);
-            queue.decided_at = now;
+            *token = queue.remove_entrant(*token);
+            queue.departed_count += u32::from(token.state == TokenState::Waiting);
+            queue.last_decision_at = now;
         }
         token.state = match token.state_at(now) {
-            TokenState::Scheduled | TokenState::Waiting | TokenState::Active(_) => TokenState::Ended(Ending::Left),
+            TokenState::Scheduled | TokenState::Waiting | TokenState::Active(_) => TokenState::Ended(EndReason::Left),
             ended @ TokenState::Ended(_) => ended,
         };
     }

@@ -13,7 +13,7 @@ use crate::domain::{
     id::{BookingId, ConcertId, PaymentId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
     point::{LedgerEntry, LedgerKind, Wallet},
     points::Points,
-    queue::{Admission, Ending, QueueToken, TokenState, require_active},
+    queue::{Admission, EndReason, QueueToken, TokenState, require_active},
     refusal::Refusal,
 };
 
@@ -353,7 +353,7 @@ impl SettlementBatch {
     /// Completes the token by which a booking was paid; while more is held by it, it lives as long as that.
     fn release_paid(&mut self, token: QueueToken, admission: Admission, paid: &Booking) {
         let state = match self.last_deadline(paid) {
-            None => TokenState::Ended(Ending::Completed),
+            None => TokenState::Ended(EndReason::Completed),
             deadline => TokenState::Active(admission.fallen_back(self.now, deadline)),
         };
         self.keep_token(QueueToken { state, ..token });

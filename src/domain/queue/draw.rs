@@ -239,7 +239,7 @@ impl Queue {
         let sales_open_at = match (settings.sales_open_at, self.settings.sales_open_at) {
             _ if !self.is_drawn() => settings.sales_open_at,
             // A former version of the server let an opening move after its draw: such a one is still to come.
-            (None, current) => current.filter(|opening| *opening <= self.decided_at),
+            (None, current) => current.filter(|opening| *opening <= self.last_decision_at),
             (Some(asked), Some(current)) if asked.timestamp_millis() == current.timestamp_millis() => Some(current),
             (Some(_), _) => return Err(Refusal::SalesAlreadyOpen),
         };
@@ -281,19 +281,19 @@ impl Queue {
     }
 
     /// Notes that the next `count` entrants have their places.
-    pub fn note_placed(&mut self, count: u32) {
+    pub fn record_placed(&mut self, count: u32) {
         if let Some(made) = self.draw.as_mut().and_then(|draw| draw.made.as_mut()) {
             made.placed = (made.placed + count).min(made.entrant_count);
         }
     }
 
     /// The last place that may be admitted: whoever joined after the draw waits until all of the drawn have theirs.
-    pub fn admissible(&self) -> u32 {
+    pub fn last_admissible_place(&self) -> u32 {
         self.pending_draw().map_or(u32::MAX, |made| made.base + made.placed)
     }
 
     /// How many of the drawn have no place yet.
-    pub fn unplaced(&self) -> u32 {
+    pub fn unplaced_count(&self) -> u32 {
         self.pending_draw().map_or(0, |made| made.entrant_count - made.placed)
     }
 
@@ -302,13 +302,13 @@ impl Queue {
     pub fn revive(&mut self, token: QueueToken, now: Instant) -> QueueToken {
         self.live_bound = self.live_bound.saturating_add(1);
         self.ended_number = 0;
-        self.decided_at = self.present(now);
+        self.last_decision_at = self.monotonic_now(now);
         QueueToken { state: TokenState::Scheduled, ..token }
     }
 
     /// The token of a user who leaves: before the draw it ceases to be an entrant, after it it stays one.
     #[must_use]
-    pub fn withdraw(&self, token: QueueToken) -> QueueToken {
+    pub fn remove_entrant(&self, token: QueueToken) -> QueueToken {
         let made = self.draw.and_then(|draw| draw.made);
         let drawn = made.is_some_and(|made| QueueTokenId::new(self.concert_id, made.last_number) >= Some(token.id));
         if token.place.is_none() && !drawn { QueueToken { entrant: None, ..token } } else { token }
@@ -321,14 +321,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{id::UserId, queue::Ending};
+    use crate::domain::{id::UserId, queue::EndReason};
 
     fn opening() -> Instant {
         Instant::default() + TimeDelta::seconds(60)
     }
 
     fn scheduled(queue: &mut Queue, number: u128) -> QueueToken {
-        let token = queue.issue(UserId(Uuid::from_u128(number)), 1, queue.decided_at).unwrap();
+        let token = queue.issue(UserId(Uuid::from_u128(number)), 1, queue.last_decision_at).unwrap();
         QueueToken { entrant: Some(Entrant::of(&number.to_string())), ..token }
     }
 
@@ -347,7 +347,7 @@ mod tests {
 
     fn make(queue: &mut Queue, entrants: u32) {
         queue.make_draw(Seed([1; 32]), entrants, opening());
-        queue.decided_at = opening();
+        queue.last_decision_at = opening();
     }
 
     /// Worked out with sha256sum and openssl, as docs/draw.md describes.
@@ -394,12 +394,12 @@ mod tests {
         assert!(queue.is_draw_due(opening()) && queue.awaits_draw(opening() - TimeDelta::microseconds(1)));
         make(&mut queue, 3);
         assert!(!queue.is_draw_due(opening()) && !queue.awaits_draw(opening()));
-        assert_eq!((queue.last_place, queue.unplaced(), queue.admissible()), (7, 3, 4));
-        queue.note_placed(2);
-        assert_eq!((queue.unplaced(), queue.admissible()), (1, 6));
+        assert_eq!((queue.last_place, queue.unplaced_count(), queue.last_admissible_place()), (7, 3, 4));
+        queue.record_placed(2);
+        assert_eq!((queue.unplaced_count(), queue.last_admissible_place()), (1, 6));
         assert_eq!(queue.issue(UserId(Uuid::nil()), 1, opening()).unwrap().place, Some(8));
-        queue.note_placed(1);
-        assert_eq!((queue.pending_draw(), queue.unplaced(), queue.admissible()), (None, 0, u32::MAX));
+        queue.record_placed(1);
+        assert_eq!((queue.pending_draw(), queue.unplaced_count(), queue.last_admissible_place()), (None, 0, u32::MAX));
     }
 
     #[test]
@@ -425,18 +425,18 @@ mod tests {
     fn a_token_that_was_left_before_the_draw_is_revived_as_it_was() {
         let mut queue = queue();
         let token = scheduled(&mut queue, 1);
-        let left = QueueToken { state: TokenState::Ended(Ending::Left), ..queue.withdraw(token) };
+        let left = QueueToken { state: TokenState::Ended(EndReason::Left), ..queue.remove_entrant(token) };
         let back = queue.revive(left, opening());
         assert_eq!(back, QueueToken { entrant: None, ..token });
         assert_eq!(back.claims(), token.claims(), "its text is the same");
     }
 
     #[test]
-    fn who_leaves_before_the_draw_is_no_entrant() {
+    fn a_token_left_before_the_draw_is_not_an_entrant() {
         let mut queue = queue();
         let early = scheduled(&mut queue, 1);
-        assert_eq!(queue.withdraw(early).entrant, None);
+        assert_eq!(queue.remove_entrant(early).entrant, None);
         make(&mut queue, 1);
-        assert_eq!(queue.withdraw(early), early, "drawn, though it has no place yet");
+        assert_eq!(queue.remove_entrant(early), early, "drawn, though it has no place yet");
     }
 }

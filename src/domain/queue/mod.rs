@@ -7,7 +7,9 @@ mod repository;
 mod service;
 
 pub use draw::{Commitment, DRAW_ALGORITHM, Draw, DrawMade, DrawSeed, Drawn, Entrant, SealedSeed, Seed, SeedVault};
-pub use model::{Admission, Ending, Queue, QueueMode, QueueSettings, QueueToken, TokenState, Wait};
-pub use polling::{LONGEST_POLL_SECONDS, full_rate, lookahead, poll_after, poll_after_opening, present_until};
-pub use repository::{AdmissionRecord, DrawRepository, LiveCounts, OccupiedQueue, QueueRepository, Turn};
+pub use model::{Admission, EndReason, EstimatedWait, Queue, QueueMode, QueueSettings, QueueToken, TokenState};
+pub use polling::{
+    AdmissionRate, MAX_POLL_SECONDS, configured_rate, lookahead, poll_after, poll_after_opening, present_until,
+};
+pub use repository::{AdmissionRecord, DrawRepository, LiveCounts, OccupiedQueue, QueueRepository, TickReason};
 pub use service::{admission_budget, require_active, require_booking};

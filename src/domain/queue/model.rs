@@ -104,9 +104,9 @@ pub struct Queue {
     /// Every place up to here was admitted, has ended, or was passed over.
     pub head: u32,
     /// How many have left while they waited.
-    pub departures: u32,
+    pub departed_count: u32,
     /// The latest instant at which anything was decided.
-    pub decided_at: Instant,
+    pub last_decision_at: Instant,
     /// No more tokens than this are live. Those that ended since they were counted last are still in it.
     pub live_bound: u32,
     /// Every token up to this number has ended.
@@ -125,8 +125,8 @@ impl Queue {
             last_number: 0,
             last_place: 0,
             head: 0,
-            departures: 0,
-            decided_at: now,
+            departed_count: 0,
+            last_decision_at: now,
             live_bound: 0,
             ended_number: 0,
             ends_at: None,
@@ -135,13 +135,13 @@ impl Queue {
 
     /// Whether the concert is over: every token ends then, and nobody joins.
     pub fn is_over(&self, now: Instant) -> bool {
-        self.ends_at.is_some_and(|end| end <= self.present(now))
+        self.ends_at.is_some_and(|end| end <= self.monotonic_now(now))
     }
 
     /// The instant to decide at: an instance whose clock is behind another's doesn't turn the queue's time back. What a
     /// wrong clock wrote is further ahead than that, and is overwritten by the next decision.
-    pub fn present(&self, now: Instant) -> Instant {
-        not_before(now, self.decided_at)
+    pub fn monotonic_now(&self, now: Instant) -> Instant {
+        not_before(now, self.last_decision_at)
     }
 
     /// Gives out the next token: scheduled before the draw, else with the next place.
@@ -150,7 +150,7 @@ impl Queue {
         let id = QueueTokenId::new(self.concert_id, number)?;
         self.last_number = number;
         self.live_bound = self.live_bound.saturating_add(1);
-        self.decided_at = self.present(now);
+        self.last_decision_at = self.monotonic_now(now);
         let (state, place) = if self.settings.is_open(now) || self.is_drawn() {
             self.last_place += 1;
             (TokenState::Waiting, Some(self.last_place))
@@ -163,34 +163,36 @@ impl Queue {
 
     /// The places of a crowd that was drawn, if all of it counts as present because it was too big to be watched before.
     /// It isn't written down for each of them: there may be a million.
-    fn presumed_places(&self, now: Instant) -> Option<RangeInclusive<u32>> {
+    fn presumed_present_places(&self, now: Instant) -> Option<RangeInclusive<u32>> {
         let made = self.draw.and_then(|draw| draw.made)?;
         let watched = made.last_number <= polling::lookahead(&self.settings);
-        let presumed = !watched && now < polling::present_until(made.drawn_at, polling::LONGEST_POLL_SECONDS);
+        let presumed = !watched && now < polling::present_until(made.drawn_at, polling::MAX_POLL_SECONDS);
         presumed.then_some(made.base + 1..=made.base + made.entrant_count)
     }
 
     /// Whether the user of a waiting token counts as there.
     pub fn is_present(&self, token: &QueueToken, now: Instant) -> bool {
         token.is_present(now)
-            || token.place.is_some_and(|place| self.presumed_places(now).is_some_and(|places| places.contains(&place)))
+            || token
+                .place
+                .is_some_and(|place| self.presumed_present_places(now).is_some_and(|places| places.contains(&place)))
     }
 
     /// How many of those who were drawn are behind the head and count as present without its being written down, because
     /// they have no place yet or are presumed to be there. Who has left may be among them.
-    pub fn unwatched(&self, now: Instant) -> u32 {
-        let presumed = self.presumed_places(now).map_or(0, |places| places.end().saturating_sub(self.head));
-        presumed.max(self.unplaced())
+    pub fn presumed_present_count(&self, now: Instant) -> u32 {
+        let presumed = self.presumed_present_places(now).map_or(0, |places| places.end().saturating_sub(self.head));
+        presumed.max(self.unplaced_count())
     }
 
     /// Whether it is written down that a token is present: those at, near or behind the head are watched, and before
     /// the opening a crowd that will be near it.
-    pub fn watches(&self, place: Option<u32>) -> bool {
+    pub fn stores_presence_at(&self, place: Option<u32>) -> bool {
         place.unwrap_or(self.last_number) <= self.head.saturating_add(polling::lookahead(&self.settings))
     }
 
     /// Goes past a place, whether its user was let in or is away. The head never moves back.
-    pub fn pass(&mut self, place: u32) {
+    pub fn advance_head(&mut self, place: u32) {
         self.head = self.head.max(place);
     }
 
@@ -205,7 +207,7 @@ impl Queue {
             expires_at,
             lapses_at: expires_at.min(claim_until),
         });
-        self.pass(token.place.unwrap_or(0));
+        self.advance_head(token.place.unwrap_or(0));
     }
 }
 
@@ -247,7 +249,7 @@ impl Admission {
 
 /// How a token ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum EndReason {
     /// The last of its holds was paid.
     Completed,
     /// Its time was over, or nobody used it.
@@ -266,12 +268,12 @@ pub enum TokenState {
     /// May book.
     Active(Admission),
     /// Over.
-    Ended(Ending),
+    Ended(EndReason),
 }
 
 /// An estimate of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait {
+pub struct EstimatedWait {
     /// Half of the people in this place wait no longer.
     pub p50_seconds: u32,
     /// Nine in ten wait no longer.
@@ -294,7 +296,7 @@ pub struct QueueToken {
     /// When it was given out.
     pub issued_at: Instant,
     /// What its user was told of the wait when it was given out; `None` for a token from before the opening.
-    pub estimate: Option<Wait>,
+    pub estimate: Option<EstimatedWait>,
     /// Until when its user counts as present while it waits; kept up near the head only.
     pub present_until: Option<Instant>,
     /// What has become of it, as last written.
@@ -311,7 +313,7 @@ impl QueueToken {
     /// What it is at `now`: an active token past its deadline has expired, whether or not that was written.
     pub fn state_at(&self, now: Instant) -> TokenState {
         match self.state {
-            TokenState::Active(admission) if admission.lapses_at <= now => TokenState::Ended(Ending::Expired),
+            TokenState::Active(admission) if admission.lapses_at <= now => TokenState::Ended(EndReason::Expired),
             state => state,
         }
     }

@@ -9,10 +9,10 @@ use crate::domain::{
 };
 
 /// Nobody is told to wait longer than this before asking again.
-pub const LONGEST_POLL_SECONDS: u32 = 60;
+pub const MAX_POLL_SECONDS: u32 = 60;
 
 /// Nor less: three times this is still more than the clocks of two servers differ by.
-const SHORTEST_POLL_SECONDS: u32 = 2;
+const MIN_POLL_SECONDS: u32 = 2;
 
 /// In a pause nothing moves: asking often tells nobody anything.
 const PAUSED_POLL_SECONDS: u32 = 10;
@@ -21,26 +21,36 @@ const PAUSED_POLL_SECONDS: u32 = 10;
 const POLLS_PER_WAIT: u64 = 10;
 
 /// Whoever hasn't asked for so many intervals is away.
-const POLLS_BEFORE_AWAY: i64 = 3;
+const MISSED_POLLS_UNTIL_ABSENT: i64 = 3;
 
 /// The fewest places in front of the head that are watched: a small queue is watched as a whole.
-const SMALLEST_LOOKAHEAD: u32 = 1_000;
+const MIN_LOOKAHEAD: u32 = 1_000;
+
+/// At most so many users in so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmissionRate {
+    /// At least 1 in a stored queue.
+    pub users: u32,
+    /// At least 1 in a stored queue.
+    pub seconds: u32,
+}
 
 /// So many people in so many seconds, when all is well: the rate that is set, and in an open sale the turnover of a full
 /// house.
-pub fn full_rate(settings: &QueueSettings) -> (u32, u32) {
-    match settings.mode {
+pub fn configured_rate(settings: &QueueSettings) -> AdmissionRate {
+    let (users, seconds) = match settings.mode {
         QueueMode::Queue | QueueMode::Paused => (settings.admit_count, settings.admit_interval_seconds),
         QueueMode::Open => (settings.max_active, settings.active_seconds),
-    }
+    };
+    AdmissionRate { users, seconds }
 }
 
 /// The longest interval between two polls at a position. It grows with the position.
 fn interval(settings: &QueueSettings, position: u32) -> u32 {
-    let (people, seconds) = full_rate(settings);
-    let wait = u64::from(position.saturating_sub(1)) * u64::from(seconds) / u64::from(people.max(1));
-    let shortest = if settings.mode == QueueMode::Paused { PAUSED_POLL_SECONDS } else { SHORTEST_POLL_SECONDS };
-    u32::try_from(wait / POLLS_PER_WAIT).unwrap_or(u32::MAX).clamp(shortest, LONGEST_POLL_SECONDS)
+    let AdmissionRate { users, seconds } = configured_rate(settings);
+    let wait = u64::from(position.saturating_sub(1)) * u64::from(seconds) / u64::from(users.max(1));
+    let shortest = if settings.mode == QueueMode::Paused { PAUSED_POLL_SECONDS } else { MIN_POLL_SECONDS };
+    u32::try_from(wait / POLLS_PER_WAIT).unwrap_or(u32::MAX).clamp(shortest, MAX_POLL_SECONDS)
 }
 
 /// A quarter less at most, by chance, so that those who came together don't ask together.
@@ -60,14 +70,19 @@ pub fn poll_after(settings: &QueueSettings, position: u32, randomness: &dyn Rand
 
 /// After how many seconds somebody asks again before the opening: once a minute, and the last time soon after the
 /// opening, spread over two to thirty seconds by the size of the crowd.
-pub fn poll_after_opening(settings: &QueueSettings, crowd: u32, now: Instant, randomness: &dyn Randomness) -> u32 {
-    let spread = (crowd / 10_000).clamp(2, 30);
+pub fn poll_after_opening(
+    settings: &QueueSettings,
+    waiting_count: u32,
+    now: Instant,
+    randomness: &dyn Randomness,
+) -> u32 {
+    let spread = (waiting_count / 10_000).clamp(2, 30);
     let left = settings.sales_open_at.map_or(TimeDelta::zero(), |opening| opening - now).num_seconds().max(0);
     match u32::try_from(left).unwrap_or(u32::MAX).checked_add(1 + spread) {
-        Some(latest) if latest <= LONGEST_POLL_SECONDS => {
+        Some(latest) if latest <= MAX_POLL_SECONDS => {
             latest - u32::try_from(below(randomness, u64::from(spread))).unwrap_or(0)
         }
-        _ => jittered(LONGEST_POLL_SECONDS, randomness),
+        _ => jittered(MAX_POLL_SECONDS, randomness),
     }
 }
 
@@ -78,14 +93,14 @@ pub fn poll_after_opening(settings: &QueueSettings, crowd: u32, now: Instant, ra
 /// So everybody asks nine times in between, and still three times when the head moves three times as fast because most
 /// have gone; up to ten times as fast, nobody who asks as told reaches the head without having been seen.
 pub fn lookahead(settings: &QueueSettings) -> u32 {
-    let (people, seconds) = full_rate(settings);
-    let windows = (10 * LONGEST_POLL_SECONDS).div_ceil(seconds.max(1)) + 1;
-    people.saturating_mul(windows).max(SMALLEST_LOOKAHEAD)
+    let AdmissionRate { users, seconds } = configured_rate(settings);
+    let windows = (10 * MAX_POLL_SECONDS).div_ceil(seconds.max(1)) + 1;
+    users.saturating_mul(windows).max(MIN_LOOKAHEAD)
 }
 
 /// Until when somebody counts as present who was told at `now` to ask again after so many seconds.
 pub fn present_until(now: Instant, poll_after_seconds: u32) -> Instant {
-    now + TimeDelta::seconds(POLLS_BEFORE_AWAY * i64::from(poll_after_seconds))
+    now + TimeDelta::seconds(MISSED_POLLS_UNTIL_ABSENT * i64::from(poll_after_seconds))
 }
 
 #[cfg(test)]
@@ -93,9 +108,9 @@ mod tests {
     use super::*;
 
     /// Chance that always falls the same way.
-    struct Always(u8);
+    struct FixedRandomness(u8);
 
-    impl Randomness for Always {
+    impl Randomness for FixedRandomness {
         fn fill(&self, bytes: &mut [u8]) {
             bytes.fill(0);
             if let Some(first) = bytes.first_mut() {
@@ -128,9 +143,15 @@ mod tests {
                 assert!(longest >= before, "{settings:?} at {position}");
                 before = longest;
                 for chance in 0..=u8::MAX {
-                    let told = poll_after(&settings, position, &Always(chance));
-                    assert!(told <= longest && told >= longest - longest / 4, "{settings:?} at {position}: {told}");
-                    assert!((shortest - shortest / 4..=60).contains(&told), "{settings:?} at {position}: {told}");
+                    let interval = poll_after(&settings, position, &FixedRandomness(chance));
+                    assert!(
+                        interval <= longest && interval >= longest - longest / 4,
+                        "{settings:?} at {position}: {interval}"
+                    );
+                    assert!(
+                        (shortest - shortest / 4..=60).contains(&interval),
+                        "{settings:?} at {position}: {interval}"
+                    );
                 }
             }
             assert_eq!(interval(&settings, 1), shortest);
@@ -144,8 +165,8 @@ mod tests {
             (1..=1_000_000)
                 .map(|position| {
                     let longest = interval(settings, position);
-                    let told = if shortest { longest - longest / 4 } else { longest - longest / 8 };
-                    1.0 / f64::from(told)
+                    let interval = if shortest { longest - longest / 4 } else { longest - longest / 8 };
+                    1.0 / f64::from(interval)
                 })
                 .sum()
         };
@@ -158,15 +179,15 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_near_asks_three_times_before_the_head_is_there() {
+    fn a_user_polls_three_times_within_the_lookahead() {
         for settings in all_settings() {
-            let (people, seconds) = full_rate(&settings);
+            let AdmissionRate { users, seconds } = configured_rate(&settings);
             let mut distance = lookahead(&settings);
             // Told just before the window was entered, and a whole window is admitted at once.
             let mut next_poll = interval(&settings, distance + 1);
             let (mut polls, mut now) = (0, 0);
             while distance > 0 && polls < 3 {
-                distance = distance.saturating_sub(people);
+                distance = distance.saturating_sub(users);
                 now += seconds;
                 while next_poll < now && distance > 0 {
                     polls += 1;
@@ -185,11 +206,13 @@ mod tests {
             ..QueueSettings::default()
         };
         for chance in 0..=u8::MAX {
-            let told = |seconds, crowd| poll_after_opening(&opening(seconds), crowd, now, &Always(chance));
-            assert!((45..=60).contains(&told(3_600, 10)));
-            assert!((45..=60).contains(&told(40, 1_000_000)));
-            assert!((42..=43).contains(&told(40, 10)));
-            assert!((11..=40).contains(&told(9, 1_000_000)));
+            let seconds_to_poll = |seconds, waiting_count| {
+                poll_after_opening(&opening(seconds), waiting_count, now, &FixedRandomness(chance))
+            };
+            assert!((45..=60).contains(&seconds_to_poll(3_600, 10)));
+            assert!((45..=60).contains(&seconds_to_poll(40, 1_000_000)));
+            assert!((42..=43).contains(&seconds_to_poll(40, 10)));
+            assert!((11..=40).contains(&seconds_to_poll(9, 1_000_000)));
         }
         assert_eq!(present_until(now, 7), now + TimeDelta::seconds(21));
     }

@@ -37,7 +37,7 @@ pub struct LiveCounts {
 
 /// Why a queue is due for a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum TickReason {
     /// Somebody was active and has lapsed, is due for a place, or is there while the rate leaves something.
     Admission,
     /// Its concert is over and its tokens are to end, or the last of them has ended: it is to be written down so.
@@ -50,7 +50,7 @@ pub struct OccupiedQueue {
     /// Whose queue.
     pub concert_id: ConcertId,
     /// Whether anything is due in it.
-    pub due: Option<Turn>,
+    pub due: Option<TickReason>,
 }
 
 /// Keeps queues and their tokens.
@@ -78,7 +78,7 @@ pub trait QueueRepository: Send {
     async fn list_occupied(&mut self, now: Instant) -> Result<Vec<OccupiedQueue>, RepositoryError>;
 
     /// How many tokens are active at `now` in all queues, and the concerts in whose queues somebody may wait. No lock.
-    async fn census(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError>;
+    async fn summarize_queues(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError>;
 
     /// How many tokens are waiting and active at `now`, and were admitted in the minute before. No lock.
     async fn live_counts(&mut self, id: ConcertId, now: Instant) -> Result<LiveCounts, RepositoryError>;
@@ -118,7 +118,7 @@ pub trait QueueRepository: Send {
     async fn list_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
 
     /// Which of these tokens are active at `now` and have been used, in no order, and whose they are. No lock.
-    async fn list_used(
+    async fn list_claimed_active(
         &mut self,
         ids: &[QueueTokenId],
         now: Instant,
@@ -161,7 +161,7 @@ pub trait QueueRepository: Send {
     ) -> Result<Vec<QueueToken>, RepositoryError>;
 
     /// At most `limit` tokens waiting at places up to `head` whose users are present at `now`, by place. No lock.
-    async fn list_returned(
+    async fn list_present_before_head(
         &mut self,
         concert_id: ConcertId,
         head: u32,

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         id::{ConcertId, UserId},
-        queue::{Ending, QueueSettings},
+        queue::{EndReason, QueueSettings},
     };
 
     fn queue(settings: QueueSettings) -> Queue {
@@ -78,7 +78,7 @@ mod tests {
         queue.admit(&mut token, now);
         let claim_deadline = now + TimeDelta::seconds(60);
         assert!(require_active(&token, claim_deadline - TimeDelta::microseconds(1)).is_ok());
-        assert_eq!(token.state_at(claim_deadline), TokenState::Ended(Ending::Expired));
+        assert_eq!(token.state_at(claim_deadline), TokenState::Ended(EndReason::Expired));
         let admission = require_active(&token, now).unwrap().claimed(now);
         token.state = TokenState::Active(admission);
         assert!(require_active(&token, claim_deadline).is_ok());
@@ -113,7 +113,7 @@ mod tests {
         assert!(!queue.is_over(now));
         queue.ends_at = Some(now + TimeDelta::seconds(1));
         assert!(!queue.is_over(now) && queue.is_over(now + TimeDelta::seconds(1)));
-        queue.decided_at = now + TimeDelta::seconds(1);
+        queue.last_decision_at = now + TimeDelta::seconds(1);
         assert!(queue.is_over(now), "time in a queue doesn't run backwards");
     }
 

@@ -16,7 +16,8 @@ use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
     queue::{
-        Admission, AdmissionRecord, Ending, LiveCounts, OccupiedQueue, Queue, QueueRepository, QueueToken, TokenState,
+        Admission, AdmissionRecord, EndReason, LiveCounts, OccupiedQueue, Queue, QueueRepository, QueueToken,
+        TokenState,
     },
     repository_error::RepositoryError,
 };
@@ -52,8 +53,8 @@ fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Que
         .bind(queue.last_number)
         .bind(queue.last_place)
         .bind(queue.head)
-        .bind(queue.departures)
-        .bind(queue.decided_at)
+        .bind(queue.departed_count)
+        .bind(queue.last_decision_at)
         .bind(queue.live_bound)
         .bind(queue.ended_number)
         .bind(queue.concert_id.0)
@@ -244,7 +245,7 @@ impl QueueRepository for Session {
         self.occupied_queues(now).await
     }
 
-    async fn census(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError> {
+    async fn summarize_queues(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError> {
         self.count_occupants(now).await
     }
 
@@ -374,7 +375,7 @@ impl QueueRepository for Session {
         self.tokens_by_id(ids, "").await
     }
 
-    async fn list_used(
+    async fn list_claimed_active(
         &mut self,
         ids: &[QueueTokenId],
         now: Instant,
@@ -418,7 +419,7 @@ impl QueueRepository for Session {
         let ids: Vec<u64> = query.fetch_all(self.connection()).await?;
         let ids: Vec<_> = ids.into_iter().map(QueueTokenId).collect();
         let mut tokens = self.lock_tokens(&ids).await?;
-        let was_left = |token: &QueueToken| token.state == TokenState::Ended(Ending::Left) && token.place.is_none();
+        let was_left = |token: &QueueToken| token.state == TokenState::Ended(EndReason::Left) && token.place.is_none();
         tokens.retain(|token| !matches!(token.state, TokenState::Ended(_)) || (or_left && was_left(token)));
         Ok(tokens)
     }
@@ -493,7 +494,7 @@ impl QueueRepository for Session {
         tokens(query.fetch_all(self.connection()).await?)
     }
 
-    async fn list_returned(
+    async fn list_present_before_head(
         &mut self,
         concert_id: ConcertId,
         head: u32,
@@ -612,7 +613,7 @@ mod tests {
         *,
     };
     use crate::domain::{
-        queue::{Ending, QueueMode, QueueSettings, Turn},
+        queue::{EndReason, QueueMode, QueueSettings, TickReason},
         unit_of_work::{Database, UnitOfWork},
     };
 
@@ -639,7 +640,7 @@ mod tests {
         QueueToken { state: TokenState::Active(admission), ..token }
     }
 
-    fn ended(token: QueueToken, ending: Ending) -> QueueToken {
+    fn ended(token: QueueToken, ending: EndReason) -> QueueToken {
         QueueToken { state: TokenState::Ended(ending), ..token }
     }
 
@@ -650,7 +651,7 @@ mod tests {
         let mut uow = database.begin().await.unwrap();
         let ids = [ConcertId(999), sale.concert_id];
         let mut queue = uow.queues().lock_queues(&ids).await.unwrap().remove(0);
-        assert_eq!((queue.settings, queue.decided_at), (QueueSettings::default(), at(0)));
+        assert_eq!((queue.settings, queue.last_decision_at), (QueueSettings::default(), at(0)));
         // Those who join must not wait for those who book, who share the concert.
         assert!(is_locked(&pool, "queues", "concert_id", sale.concert_id.0).await);
         assert!(!is_locked(&pool, "concerts", "id", sale.concert_id.0).await);
@@ -658,12 +659,12 @@ mod tests {
         queue.settings.mode = QueueMode::Paused;
         // Later than a TIMESTAMP can be.
         queue.settings.sales_open_at = Some(at(1_000_000_000));
-        (queue.last_number, queue.last_place, queue.head, queue.departures) = (4, 3, 2, 1);
+        (queue.last_number, queue.last_place, queue.head, queue.departed_count) = (4, 3, 2, 1);
         uow.queues().update_queue(&queue).await.unwrap();
         uow.queues().update_queue(&queue).await.unwrap();
         let found = uow.queues().find_queue(sale.concert_id).await.unwrap().unwrap();
         assert_eq!(found.settings, queue.settings);
-        assert_eq!((found.last_number, found.last_place, found.head, found.departures), (4, 3, 2, 1));
+        assert_eq!((found.last_number, found.last_place, found.head, found.departed_count), (4, 3, 2, 1));
         let absent = uow.queues().update_queue(&Queue::new(ConcertId(999), at(0))).await;
         assert!(matches!(absent, Err(RepositoryError::Contention { .. })), "{absent:?}");
         uow.concerts().delete_concert(sale.concert_id, at(1)).await.unwrap();
@@ -686,7 +687,7 @@ mod tests {
         assert_eq!(constraint, "uq_queue_tokens_live");
 
         let mut uow = database.begin().await.unwrap();
-        uow.queues().update_tokens(&[ended(first, Ending::Left)], at(1)).await.unwrap();
+        uow.queues().update_tokens(&[ended(first, EndReason::Left)], at(1)).await.unwrap();
         uow.queues().insert_tokens(&[second]).await.unwrap();
         uow.queues().insert_tokens(&[]).await.unwrap();
         let live = uow.queues().lock_tokens_of_joining(sale.concert_id, &[first.user_id], false).await.unwrap();
@@ -722,16 +723,16 @@ mod tests {
         let last = at(600) - TimeDelta::microseconds(1);
         for (now, used) in [(at(59), &ids[..1]), (last, &ids[..1]), (at(600), &[])] {
             let used: Vec<_> = used.iter().map(|id| (*id, tokens[0].user_id)).collect();
-            assert_eq!(queues.list_used(&ids, now).await.unwrap(), used, "{now}");
+            assert_eq!(queues.list_claimed_active(&ids, now).await.unwrap(), used, "{now}");
         }
         assert_eq!(found[1..], [admitted[1], tokens[2]]);
 
-        queues.update_tokens(&[ended(tokens[0], Ending::Completed)], at(70)).await.unwrap();
-        queues.update_tokens(&[ended(tokens[0], Ending::Completed)], at(80)).await.unwrap();
+        queues.update_tokens(&[ended(tokens[0], EndReason::Completed)], at(70)).await.unwrap();
+        queues.update_tokens(&[ended(tokens[0], EndReason::Completed)], at(80)).await.unwrap();
         queues.update_tokens(&[], at(80)).await.unwrap();
-        assert_eq!(queues.list_tokens(&ids[..1]).await.unwrap(), [ended(tokens[0], Ending::Completed)]);
-        assert!(queues.list_used(&ids, at(80)).await.unwrap().is_empty());
-        assert!(queues.list_used(&[], at(80)).await.unwrap().is_empty());
+        assert_eq!(queues.list_tokens(&ids[..1]).await.unwrap(), [ended(tokens[0], EndReason::Completed)]);
+        assert!(queues.list_claimed_active(&ids, at(80)).await.unwrap().is_empty());
+        assert!(queues.list_claimed_active(&[], at(80)).await.unwrap().is_empty());
         assert!(queues.list_tokens(&[]).await.unwrap().is_empty());
         uow.commit().await.unwrap();
         let kept: (Instant, Instant) =
@@ -759,7 +760,7 @@ mod tests {
         let mut booking = database.begin().await.unwrap();
         let queues = booking.queues();
         queues.lock_tokens(&ids).await.unwrap();
-        let endings = [Ending::Completed, Ending::Left];
+        let endings = [EndReason::Completed, EndReason::Left];
         let ended: Vec<_> = tokens.iter().zip(endings).map(|(token, ending)| ended(*token, ending)).collect();
         let held = [active(tokens[2], 70), active(tokens[3], 80)];
         let changed: Vec<_> = ended.into_iter().chain(held).collect();
@@ -816,7 +817,7 @@ mod tests {
         assert_eq!(queues.list_tokens(&ids).await.unwrap(), expected);
 
         let returned = async |queues: &mut dyn QueueRepository, head, seconds, limit| {
-            queues.list_returned(id, head, at(seconds), limit).await.unwrap()
+            queues.list_present_before_head(id, head, at(seconds), limit).await.unwrap()
         };
         assert_eq!(returned(queues, 3, 4, 9).await, [expected[0], expected[2]]);
         assert_eq!(returned(queues, 3, 4, 1).await, [expected[0]]);
@@ -844,7 +845,7 @@ mod tests {
         let mut uow = database.begin().await.unwrap();
         assert_eq!(uow.queues().expire_lapsed(id, at(60), 9).await.unwrap(), 1);
         let expired = uow.queues().list_tokens(&[tokens[1].id]).await.unwrap();
-        assert_eq!(expired, [ended(tokens[1], Ending::Expired)]);
+        assert_eq!(expired, [ended(tokens[1], EndReason::Expired)]);
         assert_eq!(uow.queues().count_active(id).await.unwrap(), 2);
         let counts = uow.queues().live_counts(id, at(60)).await.unwrap();
         assert_eq!(counts, LiveCounts { waiting: 1, active: 1, admitted_last_minute: 0 });
@@ -863,7 +864,7 @@ mod tests {
         };
         assert_eq!(due(queues, 0).await, None);
         let token = join(&pool, queues, id, 1).await[0];
-        assert_eq!(due(queues, 0).await, Some((id, Some(Turn::Admission))));
+        assert_eq!(due(queues, 0).await, Some((id, Some(TickReason::Admission))));
 
         let mut queue = queues.find_queue(id).await.unwrap().unwrap();
         // Passed over, and back until 9.
@@ -871,7 +872,7 @@ mod tests {
         queues.update_queue(&queue).await.unwrap();
         assert_eq!(due(queues, 0).await, Some((id, None)));
         queues.update_presence(&[(token.id, token.user_id, at(9))]).await.unwrap();
-        assert_eq!(due(queues, 8).await, Some((id, Some(Turn::Admission))));
+        assert_eq!(due(queues, 8).await, Some((id, Some(TickReason::Admission))));
         assert_eq!(due(queues, 9).await, Some((id, None)));
 
         queue.settings.mode = QueueMode::Paused;
@@ -879,14 +880,14 @@ mod tests {
         assert_eq!(due(queues, 8).await, Some((id, None)));
         queues.update_tokens(&[active(token, 60)], at(0)).await.unwrap();
         assert_eq!(due(queues, 59).await, Some((id, None)));
-        assert_eq!(due(queues, 60).await, Some((id, Some(Turn::Admission))));
+        assert_eq!(due(queues, 60).await, Some((id, Some(TickReason::Admission))));
 
         queue.settings.sales_open_at = Some(at(5));
         queues.update_queue(&queue).await.unwrap();
         let scheduled = QueueToken { state: TokenState::Scheduled, place: None, ..token };
         queues.update_tokens(&[scheduled], at(0)).await.unwrap();
         assert_eq!(due(queues, 4).await, Some((id, None)));
-        assert_eq!(due(queues, 5).await, Some((id, Some(Turn::Admission))));
+        assert_eq!(due(queues, 5).await, Some((id, Some(TickReason::Admission))));
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
@@ -899,24 +900,24 @@ mod tests {
         let due = async |uow: &mut dyn UnitOfWork, seconds| {
             uow.queues().list_occupied(at(seconds)).await.unwrap().into_iter().next().map(|queue| queue.due)
         };
-        assert_eq!(due(&mut *uow, 86_399).await, Some(Some(Turn::Admission)));
-        assert_eq!(due(&mut *uow, 86_400).await, Some(Some(Turn::End)));
+        assert_eq!(due(&mut *uow, 86_399).await, Some(Some(TickReason::Admission)));
+        assert_eq!(due(&mut *uow, 86_400).await, Some(Some(TickReason::End)));
         let mut queue = uow.queues().lock_queue(id).await.unwrap().unwrap();
         assert_eq!(queue.ends_at, Some(at(86_400)));
         // Without a performance that isn't cancelled, the last of those that are is what counts.
         uow.concerts().cancel_performance(sale.performance_id, at(1)).await.unwrap();
-        assert_eq!(due(&mut *uow, 86_400).await, Some(Some(Turn::End)));
+        assert_eq!(due(&mut *uow, 86_400).await, Some(Some(TickReason::End)));
         uow.concerts().delete_concert(id, at(1)).await.unwrap();
-        assert_eq!(due(&mut *uow, 1).await, Some(Some(Turn::End)));
+        assert_eq!(due(&mut *uow, 1).await, Some(Some(TickReason::End)));
         assert!(uow.queues().find_queue(id).await.unwrap().is_none());
         assert_eq!(uow.queues().lock_queue(id).await.unwrap().unwrap().ends_at, Some(at(1)));
 
         assert_eq!(uow.queues().claim_live(id, 1).await.unwrap(), tokens[..1]);
-        uow.queues().update_tokens(&[ended(tokens[0], Ending::Expired)], at(2)).await.unwrap();
+        uow.queues().update_tokens(&[ended(tokens[0], EndReason::Expired)], at(2)).await.unwrap();
         assert!(uow.queues().has_live(id).await.unwrap());
-        uow.queues().update_tokens(&[ended(tokens[1], Ending::Left)], at(2)).await.unwrap();
+        uow.queues().update_tokens(&[ended(tokens[1], EndReason::Left)], at(2)).await.unwrap();
         assert!(!uow.queues().has_live(id).await.unwrap());
-        assert_eq!(due(&mut *uow, 1).await, Some(Some(Turn::End)), "it is still to be written down");
+        assert_eq!(due(&mut *uow, 1).await, Some(Some(TickReason::End)), "it is still to be written down");
         queue.ended_number = queue.last_number;
         uow.queues().update_queue(&queue).await.unwrap();
         assert_eq!(due(&mut *uow, 1).await, None);

@@ -13,7 +13,7 @@ use super::{
 use crate::domain::{
     clock::{Instant, not_before},
     id::ConcertId,
-    queue::{OccupiedQueue, QueueMode, Turn},
+    queue::{OccupiedQueue, QueueMode, TickReason},
     repository_error::RepositoryError,
 };
 
@@ -86,20 +86,20 @@ impl OccupiedRow {
         self.mode != QueueMode::Queue.name() || admitted.is_none_or(|admitted| *admitted < self.admit_count)
     }
 
-    fn due(&self, now: Instant, admitted: Option<&u32>) -> Option<Turn> {
+    fn due(&self, now: Instant, admitted: Option<&u32>) -> Option<TickReason> {
         let now = not_before(now, self.decided_at);
         let draws = self.is_open != 0 && self.has_draw != 0;
         let is_over = self.ends_at.is_some_and(|end| end <= now);
         if !draws && !self.is_live() {
-            return (self.is_unended != 0).then_some(Turn::End);
+            return (self.is_unended != 0).then_some(TickReason::End);
         }
         if is_over {
-            return Some(Turn::End);
+            return Some(TickReason::End);
         }
         let is_placing = draws || self.scheduled_id.is_some();
         let admits = is_placing || (self.is_waiting(now) && self.has_rate_left(admitted));
         let is_due = self.lapses_at.is_some_and(|lapse| lapse <= now) || (self.is_open != 0 && admits);
-        is_due.then_some(Turn::Admission)
+        is_due.then_some(TickReason::Admission)
     }
 }
 
@@ -269,7 +269,7 @@ mod tests {
         assert!(many <= few, "{many} entries instead of {few}");
         let mut repositories = database(&pool).read().await.unwrap();
         assert_eq!(repositories.queues().list_occupied(at(0)).await.unwrap().len(), 10);
-        assert_eq!(repositories.queues().census(at(0)).await.unwrap().1.len(), 10);
+        assert_eq!(repositories.queues().summarize_queues(at(0)).await.unwrap().1.len(), 10);
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
@@ -278,7 +278,7 @@ mod tests {
         queues(&pool, 1_000, 33_000, "WAITING").await;
         let mut repositories = database(&pool).read().await.unwrap();
         let occupied = repositories.queues().list_occupied(at(0)).await.unwrap();
-        assert_eq!(occupied.iter().filter(|queue| queue.due == Some(Turn::Admission)).count(), 33_000);
+        assert_eq!(occupied.iter().filter(|queue| queue.due == Some(TickReason::Admission)).count(), 33_000);
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]

@@ -8,8 +8,8 @@ use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
     queue::{
-        Admission, Commitment, Draw, DrawMade, DrawSeed, Ending, Entrant, Queue, QueueMode, QueueSettings, QueueToken,
-        SealedSeed, Seed, TokenState, Wait,
+        Admission, Commitment, Draw, DrawMade, DrawSeed, EndReason, Entrant, EstimatedWait, Queue, QueueMode,
+        QueueSettings, QueueToken, SealedSeed, Seed, TokenState,
     },
     repository_error::RepositoryError,
 };
@@ -78,8 +78,8 @@ impl TryFrom<QueueRow> for Queue {
             last_number: row.last_number,
             last_place: row.last_place,
             head: row.head,
-            departures: row.departures,
-            decided_at: row.decided_at,
+            departed_count: row.departures,
+            last_decision_at: row.decided_at,
             live_bound: row.live_bound,
             ended_number: row.ended_number,
             ends_at: row.ends_at,
@@ -162,7 +162,7 @@ impl TryFrom<TokenRow> for QueueToken {
             entrant: row.entrant.as_deref().map(digest).transpose()?.map(Entrant::new),
             issued_at: row.issued_at,
             estimate: (row.estimated_p50_seconds.zip(row.estimated_p90_seconds))
-                .map(|(p50_seconds, p90_seconds)| Wait { p50_seconds, p90_seconds }),
+                .map(|(p50_seconds, p90_seconds)| EstimatedWait { p50_seconds, p90_seconds }),
             present_until: row.present_until,
             state: row.state()?,
         })
@@ -185,9 +185,9 @@ impl TokenRow {
                 })),
                 times => Err(corrupt("an active token's times", times)),
             },
-            "COMPLETED" => Ok(TokenState::Ended(Ending::Completed)),
-            "EXPIRED" => Ok(TokenState::Ended(Ending::Expired)),
-            "LEFT" => Ok(TokenState::Ended(Ending::Left)),
+            "COMPLETED" => Ok(TokenState::Ended(EndReason::Completed)),
+            "EXPIRED" => Ok(TokenState::Ended(EndReason::Expired)),
+            "LEFT" => Ok(TokenState::Ended(EndReason::Left)),
             other => Err(corrupt("a token's status", other)),
         }
     }
@@ -198,9 +198,9 @@ pub(super) fn status_of(state: TokenState) -> &'static str {
         TokenState::Scheduled => "SCHEDULED",
         TokenState::Waiting => "WAITING",
         TokenState::Active(_) => "ACTIVE",
-        TokenState::Ended(Ending::Completed) => "COMPLETED",
-        TokenState::Ended(Ending::Expired) => "EXPIRED",
-        TokenState::Ended(Ending::Left) => "LEFT",
+        TokenState::Ended(EndReason::Completed) => "COMPLETED",
+        TokenState::Ended(EndReason::Expired) => "EXPIRED",
+        TokenState::Ended(EndReason::Left) => "LEFT",
     }
 }
 
