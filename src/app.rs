@@ -266,7 +266,7 @@ fn build_relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
     let settings = RelaySettings {
         data_platform: config.data_platform_url.clone(),
         data_platform_secret: config.data_platform_secret.clone(),
-        retry: RetryPolicy { attempts: config.event_attempts },
+        retry: RetryPolicy { max_attempts: config.event_attempts },
     };
     Ok(EventRelay::new(ports.clone(), Arc::new(sender), settings))
 }

@@ -136,7 +136,10 @@ impl EventRelay {
         let deliveries: Vec<_> = receivers
             .iter()
             .flat_map(|receiver| {
-                events.iter().filter(|event| receiver.takes(&event.kind)).map(move |event| delivery(receiver, event))
+                events
+                    .iter()
+                    .filter(|event| receiver.subscribes_to(&event.kind))
+                    .map(move |event| delivery(receiver, event))
             })
             .collect();
         uow.deliveries().insert(&deliveries, now).await?;

@@ -67,7 +67,7 @@ impl EventUpkeep {
         let now = self.ports.now();
         let mut search = self.search_at(now);
         let mut uow = self.ports.database.begin().await?;
-        let old = uow.outbox().claim_dispatched(now - self.retention.delivered, search.after, BATCH).await?;
+        let old = uow.outbox().claim_removable(now - self.retention.delivered, search.after, BATCH).await?;
         let ids: Vec<_> = old.iter().map(|event| event.id).collect();
         let horizon = self.retention.parked.map_or(Instant::UNIX_EPOCH, |parked| now - parked);
         let kept = uow.deliveries().list_kept(&ids, horizon).await?;
@@ -122,7 +122,7 @@ impl EventUpkeep {
         if ended == 0 && ended_at < horizon {
             ended = uow.deliveries().remove_parked(destination, BATCH).await?;
             if ended == 0 {
-                uow.webhooks().forget(id, horizon).await?;
+                uow.webhooks().delete_ended(id, horizon).await?;
             }
         }
         uow.commit().await?;

@@ -19,7 +19,7 @@ use crate::{
     application::error::AppError,
     domain::{
         clock::Instant,
-        event::{Chain, Claim, Claimed, Destination, Outcome, Receiver, Settlement, Verdict},
+        event::{AttemptOutcome, Chain, ClaimPlan, ClaimedEvent, DeliverySettlement, Destination, NextStep, Receiver},
         id::{EventId, WebhookId},
         randomness::new_uuid,
     },
@@ -50,7 +50,7 @@ const FINISH: Duration = Duration::from_secs(5);
 
 /// What became of a chain.
 struct Sent {
-    tried: Vec<(Claimed, Outcome)>,
+    tried: Vec<(ClaimedEvent, AttemptOutcome)>,
     untried: Chain,
 }
 
@@ -210,7 +210,7 @@ impl Worker {
             let mut next = now;
             for (claimed, outcome) in tried {
                 let verdict = settled.judge(&self.relay, self.destination(), claimed, outcome, now);
-                if let Verdict::Again { at, .. } = verdict {
+                if let NextStep::Retry { at, .. } = verdict {
                     next = at;
                 }
             }
@@ -229,17 +229,17 @@ impl Worker {
         Ok(())
     }
 
-    fn learn(&mut self, outcome: &Outcome, now: Instant) {
+    fn learn(&mut self, outcome: &AttemptOutcome, now: Instant) {
         match outcome {
-            Outcome::Accepted => {
+            AttemptOutcome::Accepted => {
                 self.failures_in_row = 0;
                 self.paused_until = None;
             }
-            Outcome::Failed { retry_after, .. } => {
+            AttemptOutcome::Failed { retry_after, .. } => {
                 self.failures_in_row = self.failures_in_row.saturating_add(1);
                 self.rests_until = retry_after.map(|wish| now + wish.min(LONGEST_REST)).or(self.rests_until);
             }
-            Outcome::Gone => self.stop.cancel(),
+            AttemptOutcome::Gone => self.stop.cancel(),
         }
     }
 }
@@ -259,14 +259,14 @@ async fn send(relay: Arc<EventRelay>, receiver: Arc<Receiver>, chain: Chain, sto
         let outcome = relay.sender.send(&receiver, &claimed.event, relay.ports.now()).await;
         let kind = receiver.destination.kind();
         metrics::histogram!("event_attempt_seconds", "destination" => kind).record(began.elapsed().as_secs_f64());
-        goes_on = outcome == Outcome::Accepted;
+        goes_on = outcome == AttemptOutcome::Accepted;
         sent.tried.push((claimed, outcome));
     }
     sent
 }
 
-fn untouched(claimed: &Claimed, next_attempt_at: Instant) -> Settlement {
-    Settlement {
+fn untouched(claimed: &ClaimedEvent, next_attempt_at: Instant) -> DeliverySettlement {
+    DeliverySettlement {
         event_id: claimed.event.id,
         attempts: claimed.attempts,
         is_parked: false,
@@ -279,7 +279,7 @@ fn untouched(claimed: &Claimed, next_attempt_at: Instant) -> Settlement {
 #[derive(Default)]
 pub(super) struct Settled {
     pub(super) delivered: Vec<EventId>,
-    pub(super) others: Vec<Settlement>,
+    pub(super) others: Vec<DeliverySettlement>,
     /// The webhook that wants no more events.
     pub(super) gone: Option<WebhookId>,
 }
@@ -289,30 +289,42 @@ impl Settled {
         &mut self,
         relay: &EventRelay,
         destination: Destination,
-        claimed: &Claimed,
-        outcome: &Outcome,
+        claimed: &ClaimedEvent,
+        outcome: &AttemptOutcome,
         now: Instant,
-    ) -> Verdict {
-        let verdict = relay.settings.retry.judge(claimed.attempts, outcome.clone(), now, relay.percent());
-        if let (Outcome::Gone, Destination::Webhook(id)) = (outcome, destination) {
+    ) -> NextStep {
+        let verdict = relay.settings.retry.decide(claimed.attempts, outcome.clone(), now, relay.percent());
+        if let (AttemptOutcome::Gone, Destination::Webhook(id)) = (outcome, destination) {
             self.gone = Some(id);
         }
         let event_id = claimed.event.id;
         let attempts = claimed.attempts.saturating_add(1);
         let word = match &verdict {
-            Verdict::Delivered => {
+            NextStep::Delivered => {
                 self.delivered.push(event_id);
                 "delivered"
             }
-            Verdict::Again { at, error } => {
+            NextStep::Retry { at, error } => {
                 let error = Some(error.clone());
-                self.others.push(Settlement { event_id, attempts, is_parked: false, next_attempt_at: *at, error });
+                self.others.push(DeliverySettlement {
+                    event_id,
+                    attempts,
+                    is_parked: false,
+                    next_attempt_at: *at,
+                    error,
+                });
                 "failed"
             }
-            Verdict::Parked { error } => {
+            NextStep::Parked { error } => {
                 tracing::warn!(event_id = %event_id, %destination, %error, "an event is parked");
                 let error = Some(error.clone());
-                self.others.push(Settlement { event_id, attempts, is_parked: true, next_attempt_at: now, error });
+                self.others.push(DeliverySettlement {
+                    event_id,
+                    attempts,
+                    is_parked: true,
+                    next_attempt_at: now,
+                    error,
+                });
                 "parked"
             }
         };
@@ -337,7 +349,7 @@ impl EventRelay {
         let mut uow = self.ports.database.begin().await?;
         let candidates = uow.deliveries().claim_due(destination, now, limit).await?;
         let looked_at = candidates.len();
-        let Claim { chains, postponed } = Claim::of(candidates, now);
+        let ClaimPlan { chains, postponed } = ClaimPlan::of(candidates, now);
         let ids: Vec<_> = chains.iter().flatten().map(|claimed| claimed.event.id).collect();
         uow.deliveries().lease(destination, &ids, lease, now + LEASE).await?;
         uow.deliveries().postpone(destination, &postponed).await?;

@@ -105,30 +105,30 @@ pub struct Candidate {
     /// How often it was tried.
     pub attempts: u16,
     /// Events of its stream before it that are not settled at this destination.
-    pub earlier: Vec<Earlier>,
+    pub predecessors: Vec<Predecessor>,
 }
 
 /// An event that another one has to wait for.
 #[derive(Clone, Copy, Debug)]
-pub struct Earlier {
+pub struct Predecessor {
     /// Which.
     pub event_id: EventId,
     /// Where it stands.
-    pub standing: Standing,
+    pub state: PredecessorState,
 }
 
 /// Where an event that isn't settled stands at a destination.
 #[derive(Clone, Copy, Debug)]
-pub enum Standing {
+pub enum PredecessorState {
     /// It is being sent, or about to be handed out: worth looking again soon.
-    UnderWay,
+    InProgress,
     /// It is tried at this instant.
-    WaitsUntil(Instant),
+    ScheduledAt(Instant),
 }
 
 /// One event that somebody is about to send.
 #[derive(Clone, Debug)]
-pub struct Claimed {
+pub struct ClaimedEvent {
     /// The event.
     pub event: RecordedEvent,
     /// How often it was tried before.
@@ -136,50 +136,50 @@ pub struct Claimed {
 }
 
 /// Events of one stream, to be sent one after the other.
-pub type Chain = Vec<Claimed>;
+pub type Chain = Vec<ClaimedEvent>;
 
 /// How soon an event is looked at again whose predecessor is under way.
-const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(1);
+const RECHECK_DELAY: TimeDelta = TimeDelta::seconds(1);
 
 /// What to do with the events that are due.
 #[derive(Clone, Debug, Default)]
-pub struct Claim {
+pub struct ClaimPlan {
     /// To be sent now.
     pub chains: Vec<Chain>,
     /// To be left alone until then, because something stands before them: so they are not looked at over and over.
     pub postponed: Vec<(EventId, Instant)>,
 }
 
-impl Claim {
+impl ClaimPlan {
     /// Sorts what is due: an event is sent once all before it in its stream are settled, or sent right before it.
     pub fn of(candidates: Vec<Candidate>, now: Instant) -> Self {
         let mut streams: BTreeMap<Uuid, Vec<Candidate>> = BTreeMap::new();
         for candidate in candidates {
             streams.entry(candidate.event.stream_id).or_default().push(candidate);
         }
-        let mut claim = Self::default();
+        let mut plan = Self::default();
         for mut stream in streams.into_values() {
             stream.sort_unstable_by_key(|candidate| candidate.event.sequence);
-            claim.add_stream(stream, now);
+            plan.add_stream(stream, now);
         }
-        claim
+        plan
     }
 
     fn add_stream(&mut self, stream: Vec<Candidate>, now: Instant) {
         let mut chain = Chain::new();
         let mut postponed: HashMap<EventId, Instant> = HashMap::new();
-        for Candidate { event, attempts, earlier } in stream {
-            let until = earlier
+        for Candidate { event, attempts, predecessors } in stream {
+            let until = predecessors
                 .iter()
-                .filter(|earlier| chain.iter().all(|claimed| claimed.event.id != earlier.event_id))
-                .map(|earlier| match (postponed.get(&earlier.event_id), earlier.standing) {
+                .filter(|predecessor| chain.iter().all(|claimed| claimed.event.id != predecessor.event_id))
+                .map(|predecessor| match (postponed.get(&predecessor.event_id), predecessor.state) {
                     (Some(until), _) => *until,
-                    (None, Standing::UnderWay) => now + LOOK_AGAIN,
-                    (None, Standing::WaitsUntil(at)) => at.max(now + LOOK_AGAIN),
+                    (None, PredecessorState::InProgress) => now + RECHECK_DELAY,
+                    (None, PredecessorState::ScheduledAt(at)) => at.max(now + RECHECK_DELAY),
                 })
                 .max();
             match until {
-                None => chain.push(Claimed { event, attempts }),
+                None => chain.push(ClaimedEvent { event, attempts }),
                 Some(until) => {
                     postponed.insert(event.id, until);
                 }
@@ -194,7 +194,7 @@ impl Claim {
 
 /// What an attempt came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// The receiver took it.
     Accepted,
     /// It didn't, or couldn't be reached.
@@ -210,11 +210,11 @@ pub enum Outcome {
 
 /// What follows from an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum NextStep {
     /// Done.
     Delivered,
     /// It is tried again.
-    Again {
+    Retry {
         /// When.
         at: Instant,
         /// Why it failed.
@@ -232,31 +232,33 @@ pub enum Verdict {
 const DELAYS: [i64; 11] = [1, 4, 15, 60, 300, 1_200, 3_600, 7_200, 14_400, 28_800, 28_800];
 
 /// The longest that a receiver can ask to be left alone.
-const LONGEST_WISH: TimeDelta = TimeDelta::hours(1);
+const MAX_RETRY_AFTER: TimeDelta = TimeDelta::hours(1);
 
 /// How often an event is tried.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
     /// How many attempts there are.
-    pub attempts: u16,
+    pub max_attempts: u16,
 }
 
 impl RetryPolicy {
     /// Judges the attempt after `tried` others. `percent`, 75 to 125, is how much of the delay is waited: those that
     /// failed together don't come back together.
-    pub fn judge(self, tried: u16, outcome: Outcome, now: Instant, percent: u8) -> Verdict {
+    pub fn decide(self, previous_attempts: u16, outcome: AttemptOutcome, now: Instant, percent: u8) -> NextStep {
         let (error, retry_after) = match outcome {
-            Outcome::Accepted => return Verdict::Delivered,
-            Outcome::Gone => return Verdict::Parked { error: "410: the receiver wants no more events".to_owned() },
-            Outcome::Failed { error, retry_after } => (error, retry_after),
+            AttemptOutcome::Accepted => return NextStep::Delivered,
+            AttemptOutcome::Gone => {
+                return NextStep::Parked { error: "410: the receiver wants no more events".to_owned() };
+            }
+            AttemptOutcome::Failed { error, retry_after } => (error, retry_after),
         };
-        if tried.saturating_add(1) >= self.attempts {
-            return Verdict::Parked { error };
+        if previous_attempts.saturating_add(1) >= self.max_attempts {
+            return NextStep::Parked { error };
         }
-        let delay = DELAYS.get(usize::from(tried)).or(DELAYS.last()).copied().unwrap_or_default();
+        let delay = DELAYS.get(usize::from(previous_attempts)).or(DELAYS.last()).copied().unwrap_or_default();
         let delay = TimeDelta::milliseconds(delay * 10 * i64::from(percent));
-        let wish = retry_after.unwrap_or_default().min(LONGEST_WISH);
-        Verdict::Again { at: now + delay.max(wish), error }
+        let requested = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+        NextStep::Retry { at: now + delay.max(requested), error }
     }
 }
 
@@ -274,8 +276,9 @@ mod tests {
         EventId(Uuid::from_u128(u128::from(sequence)))
     }
 
-    fn candidate(sequence: u8, earlier: &[(u8, Standing)]) -> Candidate {
-        let earlier = earlier.iter().map(|(number, standing)| Earlier { event_id: id(*number), standing: *standing });
+    fn candidate(sequence: u8, predecessors: &[(u8, PredecessorState)]) -> Candidate {
+        let predecessors =
+            predecessors.iter().map(|(number, state)| Predecessor { event_id: id(*number), state: *state });
         Candidate {
             event: RecordedEvent {
                 id: id(sequence),
@@ -287,73 +290,81 @@ mod tests {
                 at: now(),
             },
             attempts: 0,
-            earlier: earlier.collect(),
+            predecessors: predecessors.collect(),
         }
     }
 
-    fn sequences(claim: &Claim) -> Vec<Vec<u8>> {
-        claim.chains.iter().map(|chain| chain.iter().map(|it| it.event.sequence).collect()).collect()
+    fn sequences(plan: &ClaimPlan) -> Vec<Vec<u8>> {
+        plan.chains.iter().map(|chain| chain.iter().map(|it| it.event.sequence).collect()).collect()
     }
 
     #[test]
     fn the_events_of_a_booking_make_one_chain_in_their_order() {
-        let due = Standing::WaitsUntil(now());
-        let claim =
-            Claim::of(vec![candidate(3, &[(1, due), (2, due)]), candidate(1, &[]), candidate(2, &[(1, due)])], now());
-        assert_eq!(sequences(&claim), [[1, 2, 3]]);
-        assert!(claim.postponed.is_empty());
+        let due = PredecessorState::ScheduledAt(now());
+        let plan = ClaimPlan::of(
+            vec![candidate(3, &[(1, due), (2, due)]), candidate(1, &[]), candidate(2, &[(1, due)])],
+            now(),
+        );
+        assert_eq!(sequences(&plan), [[1, 2, 3]]);
+        assert!(plan.postponed.is_empty());
     }
 
     #[test]
-    fn whoever_has_an_unsettled_one_before_it_waits_for_it() {
+    fn an_event_waits_for_its_unsettled_predecessor() {
         let later = now() + TimeDelta::seconds(30);
-        let claim = Claim::of(
+        let plan = ClaimPlan::of(
             vec![
-                candidate(2, &[(1, Standing::WaitsUntil(later))]),
-                candidate(3, &[(1, Standing::UnderWay), (2, Standing::UnderWay)]),
+                candidate(2, &[(1, PredecessorState::ScheduledAt(later))]),
+                candidate(3, &[(1, PredecessorState::InProgress), (2, PredecessorState::InProgress)]),
             ],
             now(),
         );
-        assert!(claim.chains.is_empty());
-        let postponed: HashMap<_, _> = claim.postponed.into_iter().collect();
+        assert!(plan.chains.is_empty());
+        let postponed: HashMap<_, _> = plan.postponed.into_iter().collect();
         assert_eq!(postponed[&id(2)], later);
         assert_eq!(postponed[&id(3)], later, "it waits for both");
-        let claim = Claim::of(vec![candidate(2, &[(1, Standing::UnderWay)])], now());
-        assert_eq!(claim.postponed, [(id(2), now() + LOOK_AGAIN)]);
+        let plan = ClaimPlan::of(vec![candidate(2, &[(1, PredecessorState::InProgress)])], now());
+        assert_eq!(plan.postponed, [(id(2), now() + RECHECK_DELAY)]);
     }
 
     #[test]
     fn delays_grow_and_the_first_three_retries_come_within_half_a_minute() {
-        let policy = RetryPolicy { attempts: 12 };
-        let failed = || Outcome::Failed { error: "500".to_owned(), retry_after: None };
+        let policy = RetryPolicy { max_attempts: 12 };
+        let failed = || AttemptOutcome::Failed { error: "500".to_owned(), retry_after: None };
         let mut at = now();
         let mut delays = Vec::new();
-        for tried in 0..11 {
-            let Verdict::Again { at: next, .. } = policy.judge(tried, failed(), at, 125) else { panic!("{tried}") };
+        for previous_attempts in 0..11 {
+            let NextStep::Retry { at: next, .. } = policy.decide(previous_attempts, failed(), at, 125) else {
+                panic!("{previous_attempts}")
+            };
             delays.push(next - at);
             at = next;
         }
         assert!(delays.is_sorted(), "{delays:?}");
         assert!(delays[..3].iter().sum::<TimeDelta>() <= TimeDelta::seconds(30), "{delays:?}");
-        assert_eq!(policy.judge(11, failed(), at, 100), Verdict::Parked { error: "500".to_owned() });
-        assert!(matches!(policy.judge(200, failed(), at, 100), Verdict::Parked { .. }));
+        assert_eq!(policy.decide(11, failed(), at, 100), NextStep::Parked { error: "500".to_owned() });
+        assert!(matches!(policy.decide(200, failed(), at, 100), NextStep::Parked { .. }));
     }
 
     #[test]
     fn a_receiver_that_asks_for_time_gets_it_within_bounds() {
-        let judge = |seconds| {
-            let outcome = Outcome::Failed { error: String::new(), retry_after: Some(TimeDelta::seconds(seconds)) };
-            let Verdict::Again { at, .. } = (RetryPolicy { attempts: 5 }).judge(0, outcome, now(), 100) else {
+        let decide = |seconds| {
+            let outcome =
+                AttemptOutcome::Failed { error: String::new(), retry_after: Some(TimeDelta::seconds(seconds)) };
+            let NextStep::Retry { at, .. } = (RetryPolicy { max_attempts: 5 }).decide(0, outcome, now(), 100) else {
                 panic!()
             };
             (at - now()).num_seconds()
         };
-        assert_eq!([judge(0), judge(20), judge(1_000_000)], [1, 20, 3_600]);
+        assert_eq!([decide(0), decide(20), decide(1_000_000)], [1, 20, 3_600]);
     }
 
     #[test]
     fn a_receiver_that_is_gone_gets_no_second_attempt() {
-        assert!(matches!((RetryPolicy { attempts: 5 }).judge(0, Outcome::Gone, now(), 100), Verdict::Parked { .. }));
+        assert!(matches!(
+            (RetryPolicy { max_attempts: 5 }).decide(0, AttemptOutcome::Gone, now(), 100),
+            NextStep::Parked { .. }
+        ));
     }
 
     #[test]

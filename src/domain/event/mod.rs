@@ -12,13 +12,13 @@ mod webhook;
 
 pub use address::is_public;
 pub use delivery::{
-    Candidate, Chain, Claim, Claimed, DeliveryStatus, Destination, Earlier, Outcome, RecordedEvent, RetryPolicy,
-    Standing, Verdict,
+    AttemptOutcome, Candidate, Chain, ClaimPlan, ClaimedEvent, DeliveryStatus, Destination, NextStep, Predecessor,
+    PredecessorState, RecordedEvent, RetryPolicy,
 };
 pub use model::{Event, Fact, KINDS};
 pub use repository::{
-    Backlog, DeliveryFilter, DeliveryRecord, DeliveryRepository, Dispatched, NewDelivery, OutboxRepository, Settlement,
-    Undispatched, WebhookRepository,
+    Backlog, DeliveryFilter, DeliveryRecord, DeliveryRepository, DeliverySettlement, Dispatched, NewDelivery,
+    OutboxRepository, Undispatched, WebhookRepository,
 };
 pub use sender::{EventSender, Receiver};
 pub use webhook::{EventTypes, NotAWebhookUrl, SigningSecret, Webhook, WebhookUrl};

@@ -35,7 +35,7 @@ pub struct NewDelivery {
 
 /// What is written of one delivery after an attempt.
 #[derive(Clone, Debug)]
-pub struct Settlement {
+pub struct DeliverySettlement {
     /// Of which event.
     pub event_id: EventId,
     /// How often it has been tried by now.
@@ -125,7 +125,7 @@ pub trait OutboxRepository: Send {
 
     /// Locks events that were handed out before `horizon`, in the order in which they were, after the one given, and
     /// skips what others have locked.
-    async fn claim_dispatched(
+    async fn claim_removable(
         &mut self,
         horizon: Instant,
         after: Option<(Instant, EventId)>,
@@ -183,7 +183,7 @@ pub trait DeliveryRepository: Send {
         &mut self,
         destination: Destination,
         lease: Uuid,
-        settlement: &Settlement,
+        settlement: &DeliverySettlement,
     ) -> Result<(), RepositoryError>;
 
     /// Gives deliveries back, due at once: those of them that this lease still has.
@@ -247,5 +247,5 @@ pub trait WebhookRepository: Send {
     async fn disable(&mut self, id: WebhookId, now: Instant) -> Result<(), RepositoryError>;
 
     /// Removes one that was deleted before `horizon`.
-    async fn forget(&mut self, id: WebhookId, horizon: Instant) -> Result<(), RepositoryError>;
+    async fn delete_ended(&mut self, id: WebhookId, horizon: Instant) -> Result<(), RepositoryError>;
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Destination, EventTypes, Outcome, RecordedEvent, SigningSecret, Webhook};
+use super::{AttemptOutcome, Destination, EventTypes, RecordedEvent, SigningSecret, Webhook};
 use crate::domain::clock::Instant;
 
 /// Somebody who is sent events.
@@ -25,7 +25,7 @@ impl Receiver {
     }
 
     /// Whether it is sent events of this type.
-    pub fn takes(&self, kind: &str) -> bool {
+    pub fn subscribes_to(&self, kind: &str) -> bool {
         self.types.as_ref().is_none_or(|types| types.contains(kind))
     }
 }
@@ -46,5 +46,5 @@ impl From<Webhook> for Receiver {
 pub trait EventSender: Send + Sync {
     /// Tries once, for a bounded time, and tells what it came to: a receiver that hangs, sends elsewhere, answers
     /// without end or can't be reached is a failure like any other. `now` is when it is sent.
-    async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> Outcome;
+    async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> AttemptOutcome;
 }

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use self::{resolver::PublicResolver, signature::sign};
 use crate::domain::{
     clock::Instant,
-    event::{Destination, EventSender, Outcome, Receiver, RecordedEvent, WebhookUrl},
+    event::{AttemptOutcome, Destination, EventSender, Receiver, RecordedEvent, WebhookUrl},
 };
 
 /// How long a connection may take, and how long the whole attempt.
@@ -84,7 +84,7 @@ fn build(builder: impl Fn() -> ClientBuilder) -> Result<Client, reqwest::Error> 
 
 #[async_trait]
 impl EventSender for HttpEventSender {
-    async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> Outcome {
+    async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
         let Ok(body) = body(event) else {
             return failure("the event's data is not JSON");
         };
@@ -105,8 +105,8 @@ impl EventSender for HttpEventSender {
     }
 }
 
-fn failure(error: impl Into<String>) -> Outcome {
-    Outcome::Failed { error: error.into(), retry_after: None }
+fn failure(error: impl Into<String>) -> AttemptOutcome {
+    AttemptOutcome::Failed { error: error.into(), retry_after: None }
 }
 
 /// An event as CloudEvents writes it: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
@@ -144,20 +144,20 @@ fn body(event: &RecordedEvent) -> serde_json::Result<Vec<u8>> {
     })
 }
 
-async fn judge(response: Response, destination: Destination, now: Instant) -> Outcome {
+async fn judge(response: Response, destination: Destination, now: Instant) -> AttemptOutcome {
     let status = response.status();
     let retry_after = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
         .then(|| retry_after(&response, now))
         .flatten();
     drain(response).await;
     if status.is_success() {
-        Outcome::Accepted
+        AttemptOutcome::Accepted
     } else if status == StatusCode::GONE && destination != Destination::DataPlatform {
-        Outcome::Gone
+        AttemptOutcome::Gone
     } else if status.is_redirection() {
         failure(format!("status {}: redirects are not followed", status.as_u16()))
     } else {
-        Outcome::Failed { error: format!("status {}", status.as_u16()), retry_after }
+        AttemptOutcome::Failed { error: format!("status {}", status.as_u16()), retry_after }
     }
 }
 

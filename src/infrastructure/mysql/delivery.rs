@@ -10,8 +10,8 @@ use super::{error::corrupt, sql, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
     event::{
-        Backlog, Candidate, DeliveryFilter, DeliveryRecord, DeliveryRepository, DeliveryStatus, Destination, Earlier,
-        NewDelivery, RecordedEvent, Settlement, Standing, WebhookRepository,
+        Backlog, Candidate, DeliveryFilter, DeliveryRecord, DeliveryRepository, DeliverySettlement, DeliveryStatus,
+        Destination, NewDelivery, Predecessor, PredecessorState, RecordedEvent, WebhookRepository,
     },
     id::EventId,
     page::Page,
@@ -167,7 +167,7 @@ impl Session {
         &mut self,
         destination: Destination,
         ids: &[Uuid],
-    ) -> Result<HashMap<Uuid, Vec<Earlier>>, RepositoryError> {
+    ) -> Result<HashMap<Uuid, Vec<Predecessor>>, RepositoryError> {
         let ids = sql::padded(ids.iter().copied());
         // Primary key; uq_outbox_events_stream; primary key. No lock: whatever is settled meanwhile is seen next time.
         let text = format!(
@@ -180,14 +180,14 @@ impl Session {
         );
         let query = sqlx::query_as::<_, EarlierRow>(AssertSqlSafe(text)).bind(destination.to_string());
         let rows = ids.into_iter().fold(query, sqlx::query::QueryAs::bind).fetch_all(self.connection()).await?;
-        let mut earlier: HashMap<Uuid, Vec<Earlier>> = HashMap::new();
+        let mut earlier: HashMap<Uuid, Vec<Predecessor>> = HashMap::new();
         for row in rows {
             let standing = match (row.next_attempt_at, row.lease) {
-                (Some(at), None) => Standing::WaitsUntil(at),
-                _ => Standing::UnderWay,
+                (Some(at), None) => PredecessorState::ScheduledAt(at),
+                _ => PredecessorState::InProgress,
             };
             let event_id = EventId(row.earlier_id);
-            earlier.entry(row.event_id).or_default().push(Earlier { event_id, standing });
+            earlier.entry(row.event_id).or_default().push(Predecessor { event_id, state: standing });
         }
         Ok(earlier)
     }
@@ -239,7 +239,7 @@ impl DeliveryRepository for Session {
         let mut earlier = self.list_earlier(destination, &ids).await?;
         let candidate = |event: RecordedEvent| Candidate {
             attempts: attempts.get(&event.id.0).copied().unwrap_or_default(),
-            earlier: earlier.remove(&event.id.0).unwrap_or_default(),
+            predecessors: earlier.remove(&event.id.0).unwrap_or_default(),
             event,
         };
         Ok(events.into_iter().map(candidate).collect())
@@ -303,7 +303,7 @@ impl DeliveryRepository for Session {
         &mut self,
         destination: Destination,
         lease: Uuid,
-        settlement: &Settlement,
+        settlement: &DeliverySettlement,
     ) -> Result<(), RepositoryError> {
         let error = settlement.error.as_ref().map(|text| text.chars().take(ERROR_LENGTH).collect::<String>());
         let query = sqlx::query(SETTLE)

@@ -191,7 +191,7 @@ impl OutboxRepository for Session {
         Ok(found.is_some())
     }
 
-    async fn claim_dispatched(
+    async fn claim_removable(
         &mut self,
         horizon: Instant,
         after: Option<(Instant, EventId)>,

@@ -123,7 +123,7 @@ impl WebhookRepository for Session {
         Ok(())
     }
 
-    async fn forget(&mut self, id: WebhookId, horizon: Instant) -> Result<(), RepositoryError> {
+    async fn delete_ended(&mut self, id: WebhookId, horizon: Instant) -> Result<(), RepositoryError> {
         sqlx::query(FORGET).bind(id.0).bind(horizon).execute(self.connection()).await?;
         Ok(())
     }
