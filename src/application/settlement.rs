@@ -17,7 +17,7 @@ use crate::domain::{
     clock::{Clock, Instant},
     concert::Performance,
     id::{BookingId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
-    payment::{Cancellation, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch},
+    payment::{CancelledBy, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch},
     point::LedgerEntry,
     points::Points,
     queue::QueueToken,
@@ -91,16 +91,16 @@ impl SettlementLanes {
         key: Option<Key<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
         let transaction_id = self.ports.transaction_id(self.ports.now());
-        let how = Cancellation::ByUser;
-        self.change(user_id, Command::Cancel { user_id, booking_id, transaction_id, how }, key).await
+        let cancelled_by = CancelledBy::User;
+        self.change(user_id, Command::Cancel { user_id, booking_id, transaction_id, cancelled_by }, key).await
     }
 
     /// Gives a booking up because its performance is cancelled, and tells whether it did: a hold that has expired is
     /// left to be written down as such.
     pub async fn cancel_by_promoter(&self, booking_id: BookingId, user_id: UserId) -> Result<bool, AppError> {
         let transaction_id = self.ports.transaction_id(self.ports.now());
-        let how = Cancellation::ByPromoter;
-        let command = Command::Cancel { user_id, booking_id, transaction_id, how };
+        let cancelled_by = CancelledBy::Promoter;
+        let command = Command::Cancel { user_id, booking_id, transaction_id, cancelled_by };
         match self.change(user_id, command, None).await? {
             Reply::Fresh(Ok(_)) | Reply::Kept { .. } => Ok(true),
             Reply::Fresh(Err(Refusal::BookingNotCancellable)) => Ok(false),
@@ -127,7 +127,7 @@ enum Command {
     Charge(Charge),
     Pay { gate: Result<QueueTokenId, Refusal>, request: PayRequest },
     Extend { gate: Result<QueueTokenId, Refusal>, user_id: UserId, booking_id: BookingId },
-    Cancel { user_id: UserId, booking_id: BookingId, transaction_id: TransactionId, how: Cancellation },
+    Cancel { user_id: UserId, booking_id: BookingId, transaction_id: TransactionId, cancelled_by: CancelledBy },
 }
 
 #[derive(Debug)]
@@ -188,8 +188,8 @@ fn decide(batch: &mut SettlementBatch, command: &Command) -> Result<Outcome, Ref
             let queue_token = gate.clone()?;
             batch.extend(*user_id, queue_token, *booking_id).map(|booking| Outcome::Changed(Box::new(booking)))
         }
-        Command::Cancel { user_id, booking_id, transaction_id, how } => batch
-            .cancel(*user_id, *booking_id, *transaction_id, *how)
+        Command::Cancel { user_id, booking_id, transaction_id, cancelled_by } => batch
+            .cancel(*user_id, *booking_id, *transaction_id, *cancelled_by)
             .map(|booking| Outcome::Changed(Box::new(booking))),
     }
 }
@@ -309,10 +309,10 @@ pub(crate) async fn store(
 ) -> Result<(), RepositoryError> {
     let (changes, bookings, tokens) = batch.into_changes();
     uow.payments().insert(&changes.payments).await?;
-    uow.payments().refund(&changes.refunded, now).await?;
+    uow.payments().refund(&changes.refunded_payments, now).await?;
     uow.bookings().update(&bookings).await?;
     uow.bookings().update_claims(&bookings, now).await?;
-    uow.wallets().apply(&changes.entries).await?;
+    uow.wallets().apply(&changes.ledger_entries).await?;
     uow.queues().update_tokens(&tokens, now).await?;
-    event::record(ports, uow, now, changes.facts, changes.seats).await
+    event::record(ports, uow, now, changes.facts, changes.seat_changes).await
 }

@@ -6,4 +6,4 @@ mod service;
 
 pub use model::{Payment, PaymentState};
 pub use repository::PaymentRepository;
-pub use service::{Cancellation, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch};
+pub use service::{CancelledBy, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch};

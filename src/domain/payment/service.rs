@@ -56,11 +56,11 @@ pub struct Paid {
 
 /// On whose wish a booking is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancellation {
+pub enum CancelledBy {
     /// The user's: a paid one only up to the cut-off.
-    ByUser,
+    User,
     /// The promoter's, who cancels the performance: at any time.
-    ByPromoter,
+    Promoter,
 }
 
 /// Everything that deciding needs, locked until the decisions are written, except the wallets: those are written only
@@ -100,11 +100,11 @@ pub struct SettlementBatch {
 /// What is to be written.
 #[derive(Debug, Default)]
 pub(crate) struct SettlementChanges {
-    pub(crate) entries: Vec<LedgerEntry>,
+    pub(crate) ledger_entries: Vec<LedgerEntry>,
     pub(crate) payments: Vec<Payment>,
-    pub(crate) refunded: Vec<PaymentId>,
+    pub(crate) refunded_payments: Vec<PaymentId>,
     pub(crate) facts: Vec<Fact>,
-    pub(crate) seats: Vec<(PerformanceId, SeatId, SeatStatus)>,
+    pub(crate) seat_changes: Vec<(PerformanceId, SeatId, SeatStatus)>,
     bookings: BTreeSet<BookingId>,
     tokens: BTreeSet<QueueTokenId>,
 }
@@ -121,7 +121,7 @@ impl SettlementBatch {
         if charge.if_version.as_ref().is_some_and(|versions| !versions.contains(&wallet.version)) {
             return Err(Refusal::PreconditionFailed { version: wallet.version });
         }
-        let entry = self.change_wallet(charge.user_id, charge.transaction_id, LedgerKind::Charge, charge.amount)?;
+        let entry = self.apply_to_wallet(charge.user_id, charge.transaction_id, LedgerKind::Charge, charge.amount)?;
         self.changes.facts.push(Fact::PointsCharged {
             transaction_id: entry.id,
             user_id: entry.user_id,
@@ -133,10 +133,10 @@ impl SettlementBatch {
 
     /// Pays for a booking: points, payment, booking, seats and token change together, or nothing does.
     pub fn pay(&mut self, request: &PayRequest, queue_token: QueueTokenId) -> Result<Paid, Refusal> {
-        let (token, admission) = self.active_token(request.user_id, queue_token)?;
-        let mut booking = self.held_booking(request.user_id, request.booking_id, &token)?;
+        let (token, admission) = self.require_active_token(request.user_id, queue_token)?;
+        let mut booking = self.find_payable_hold(request.user_id, request.booking_id, &token)?;
         let kind = LedgerKind::Payment(request.payment_id, booking.id);
-        let entry = self.change_wallet(request.user_id, request.transaction_id, kind, booking.total)?;
+        let entry = self.apply_to_wallet(request.user_id, request.transaction_id, kind, booking.total)?;
         let payment = Payment {
             id: request.payment_id,
             booking_id: booking.id,
@@ -149,8 +149,8 @@ impl SettlementBatch {
         self.changes.payments.push(payment);
         self.changes.facts.push(Fact::BookingConfirmed(booking.clone()));
         self.changes.facts.push(Fact::PaymentCompleted(payment));
-        self.keep_booking(&booking, SeatStatus::Sold);
-        self.release_paid(token, admission, &booking);
+        self.update_booking(&booking, SeatStatus::Sold);
+        self.release_token_after_payment(token, admission, &booking);
         Ok(Paid { payment, balance: entry.balance_after, booking })
     }
 
@@ -161,16 +161,16 @@ impl SettlementBatch {
         queue_token: QueueTokenId,
         booking_id: BookingId,
     ) -> Result<Booking, Refusal> {
-        let (token, admission) = self.active_token(user_id, queue_token)?;
-        let mut booking = self.held_booking(user_id, booking_id, &token)?;
+        let (token, admission) = self.require_active_token(user_id, queue_token)?;
+        let mut booking = self.find_payable_hold(user_id, booking_id, &token)?;
         booking.extend(self.policy.extension)?;
         let admission = admission.extended(self.now, booking.held_until);
-        self.keep_token(QueueToken { state: TokenState::Active(admission), ..token });
+        self.update_token(QueueToken { state: TokenState::Active(admission), ..token });
         let claim = Claim { booking_id, held_until: Some(booking.held_until) };
         for seat in booking.seat_ids() {
             self.state.claims.insert(seat, claim);
         }
-        self.note_open(&booking);
+        self.update_open_booking(&booking);
         self.changes.bookings.insert(booking_id);
         self.state.bookings.insert(booking_id, booking.clone());
         Ok(booking)
@@ -183,12 +183,14 @@ impl SettlementBatch {
         user_id: UserId,
         booking_id: BookingId,
         transaction_id: TransactionId,
-        how: Cancellation,
+        cancelled_by: CancelledBy,
     ) -> Result<Booking, Refusal> {
-        let mut booking = self.own_booking(user_id, booking_id)?;
+        let mut booking = self.find_own_booking(user_id, booking_id)?;
         match booking.state_at(self.now) {
             BookingState::Cancelled { .. } | BookingState::Refunded { .. } => return Ok(booking),
-            BookingState::Expired if how == Cancellation::ByPromoter && booking.state == BookingState::Pending => {
+            BookingState::Expired
+                if cancelled_by == CancelledBy::Promoter && booking.state == BookingState::Pending =>
+            {
                 // Nobody has written it down yet: do so, so that the performance has one open booking fewer.
                 booking.state = BookingState::Expired;
                 self.changes.facts.push(Fact::BookingExpired(booking.clone()));
@@ -205,13 +207,13 @@ impl SettlementBatch {
                 self.changes.facts.push(Fact::BookingCancelled(booking.clone()));
             }
             BookingState::Confirmed { at: confirmed_at, payment_id } => {
-                if how == Cancellation::ByUser {
+                if cancelled_by == CancelledBy::User {
                     self.require_refundable(&booking)?;
                 }
                 let kind = LedgerKind::Refund(payment_id, booking_id);
-                self.change_wallet(user_id, transaction_id, kind, booking.total)?;
+                self.apply_to_wallet(user_id, transaction_id, kind, booking.total)?;
                 booking.state = BookingState::Refunded { confirmed_at, payment_id, at: self.now };
-                self.changes.refunded.push(payment_id);
+                self.changes.refunded_payments.push(payment_id);
                 self.changes.facts.push(Fact::BookingRefunded(booking.clone()));
                 self.changes.facts.push(Fact::PaymentRefunded(Payment {
                     id: payment_id,
@@ -223,8 +225,8 @@ impl SettlementBatch {
                 }));
             }
         }
-        self.keep_booking(&booking, SeatStatus::Available);
-        self.release_given_up(&booking);
+        self.update_booking(&booking, SeatStatus::Available);
+        self.release_token_after_cancellation(&booking);
         Ok(booking)
     }
 
@@ -233,18 +235,18 @@ impl SettlementBatch {
         let state = self.state.bookings.get(&booking_id).map(|booking| booking.state_at(self.now));
         if state == Some(BookingState::Pending) {
             // Nothing is refunded, so no ledger entry needs the id.
-            let _ = self.cancel(user_id, booking_id, TransactionId(uuid::Uuid::nil()), Cancellation::ByUser);
+            let _ = self.cancel(user_id, booking_id, TransactionId(uuid::Uuid::nil()), CancelledBy::User);
         }
     }
 
     /// The holds of a user for a concert, in the order they were made.
     pub(crate) fn holds_of(&self, user_id: UserId, concert_id: ConcertId) -> Vec<BookingId> {
-        let mut holds: Vec<_> = self.held(user_id, concert_id).map(|booking| booking.id).collect();
+        let mut holds: Vec<_> = self.holds(user_id, concert_id).map(|booking| booking.id).collect();
         holds.sort_unstable();
         holds
     }
 
-    fn held(&self, user_id: UserId, concert_id: ConcertId) -> impl Iterator<Item = &OpenBooking> {
+    fn holds(&self, user_id: UserId, concert_id: ConcertId) -> impl Iterator<Item = &OpenBooking> {
         let is_held = move |booking: &&OpenBooking| booking.concert_id == concert_id && booking.is_held(self.now);
         self.state.open.get(&user_id).into_iter().flatten().filter(is_held)
     }
@@ -257,13 +259,13 @@ impl SettlementBatch {
         (changes, bookings, tokens)
     }
 
-    fn active_token(&self, user_id: UserId, id: QueueTokenId) -> Result<(QueueToken, Admission), Refusal> {
+    fn require_active_token(&self, user_id: UserId, id: QueueTokenId) -> Result<(QueueToken, Admission), Refusal> {
         let token = self.state.tokens.get(&id).filter(|token| token.user_id == user_id);
         let token = token.ok_or(Refusal::QueueTokenInvalid)?;
         Ok((*token, require_active(token, self.now)?))
     }
 
-    fn own_booking(&self, user_id: UserId, id: BookingId) -> Result<Booking, Refusal> {
+    fn find_own_booking(&self, user_id: UserId, id: BookingId) -> Result<Booking, Refusal> {
         self.state
             .bookings
             .get(&id)
@@ -272,8 +274,8 @@ impl SettlementBatch {
             .ok_or(Refusal::BookingNotFound)
     }
 
-    fn held_booking(&self, user_id: UserId, id: BookingId, token: &QueueToken) -> Result<Booking, Refusal> {
-        let booking = self.own_booking(user_id, id)?;
+    fn find_payable_hold(&self, user_id: UserId, id: BookingId, token: &QueueToken) -> Result<Booking, Refusal> {
+        let booking = self.find_own_booking(user_id, id)?;
         if booking.concert_id != token.id.concert() {
             return Err(Refusal::QueueTokenWrongConcert);
         }
@@ -307,7 +309,7 @@ impl SettlementBatch {
         self.state.wallets.get(&user_id).copied().unwrap_or_else(|| Wallet::empty(user_id))
     }
 
-    fn change_wallet(
+    fn apply_to_wallet(
         &mut self,
         user_id: UserId,
         id: TransactionId,
@@ -317,26 +319,26 @@ impl SettlementBatch {
         let mut wallet = self.wallet(user_id);
         let entry = wallet.change(id, kind, amount, self.now)?;
         self.state.wallets.insert(user_id, wallet);
-        self.changes.entries.push(entry);
+        self.changes.ledger_entries.push(entry);
         Ok(entry)
     }
 
-    fn keep_booking(&mut self, booking: &Booking, seats: SeatStatus) {
+    fn update_booking(&mut self, booking: &Booking, seats: SeatStatus) {
         let held_until = match seats {
             SeatStatus::Sold => None,
             SeatStatus::Available | SeatStatus::Held => Some(self.now),
         };
         for seat in booking.seat_ids() {
             self.state.claims.insert(seat, Claim { booking_id: booking.id, held_until });
-            self.changes.seats.push((booking.performance_id, seat, seats));
+            self.changes.seat_changes.push((booking.performance_id, seat, seats));
         }
-        self.note_open(booking);
+        self.update_open_booking(booking);
         self.changes.bookings.insert(booking.id);
         self.state.bookings.insert(booking.id, booking.clone());
     }
 
     /// What comes later in the batch counts this booking as it is now.
-    fn note_open(&mut self, booking: &Booking) {
+    fn update_open_booking(&mut self, booking: &Booking) {
         if let Some(open) = self.state.open.get_mut(&booking.user_id) {
             open.retain(|known| known.id != booking.id);
             if matches!(booking.state, BookingState::Pending | BookingState::Confirmed { .. }) {
@@ -346,32 +348,32 @@ impl SettlementBatch {
     }
 
     /// When the last of the other holds ends that a booking's user has for its concert.
-    fn last_deadline(&self, booking: &Booking) -> Option<Instant> {
-        self.held(booking.user_id, booking.concert_id).filter_map(|held| held.held_until).max()
+    fn last_hold_deadline(&self, booking: &Booking) -> Option<Instant> {
+        self.holds(booking.user_id, booking.concert_id).filter_map(|held| held.held_until).max()
     }
 
     /// Completes the token by which a booking was paid; while more is held by it, it lives as long as that.
-    fn release_paid(&mut self, token: QueueToken, admission: Admission, paid: &Booking) {
-        let state = match self.last_deadline(paid) {
+    fn release_token_after_payment(&mut self, token: QueueToken, admission: Admission, paid: &Booking) {
+        let state = match self.last_hold_deadline(paid) {
             None => TokenState::Ended(EndReason::Completed),
             deadline => TokenState::Active(admission.fallen_back(self.now, deadline)),
         };
-        self.keep_token(QueueToken { state, ..token });
+        self.update_token(QueueToken { state, ..token });
     }
 
     /// Lets the token by which a hold was made live as long as what is still held by it, or its own time.
-    fn release_given_up(&mut self, given_up: &Booking) {
+    fn release_token_after_cancellation(&mut self, cancelled: &Booking) {
         let is_of_it = |token: &&QueueToken| {
-            token.user_id == given_up.user_id && token.id.concert() == given_up.concert_id && token.is_live(self.now)
+            token.user_id == cancelled.user_id && token.id.concert() == cancelled.concert_id && token.is_live(self.now)
         };
         let Some(token) = self.state.tokens.values().find(is_of_it).copied() else { return };
         if let TokenState::Active(admission) = token.state {
-            let admission = admission.fallen_back(self.now, self.last_deadline(given_up));
-            self.keep_token(QueueToken { state: TokenState::Active(admission), ..token });
+            let admission = admission.fallen_back(self.now, self.last_hold_deadline(cancelled));
+            self.update_token(QueueToken { state: TokenState::Active(admission), ..token });
         }
     }
 
-    fn keep_token(&mut self, token: QueueToken) {
+    fn update_token(&mut self, token: QueueToken) {
         self.changes.tokens.insert(token.id);
         self.state.tokens.insert(token.id, token);
     }
