@@ -11,7 +11,7 @@ pub async fn unless_lost<T>(database: &dyn Database, work: impl Future<Output = 
     tokio::select! {
         biased;
         result = work => Ok(result),
-        () = database.lost() => Err(lost()),
+        () = database.wait_until_lost() => Err(lost()),
     }
 }
 

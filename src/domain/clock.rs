@@ -36,13 +36,13 @@ pub struct ClockCheck {
 }
 
 impl ClockCheck {
-    /// Checks this clock. Until the first [reading](Self::note) it counts as right.
+    /// Checks this clock. Until the first [reading](Self::record_reading) it counts as right.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, reading: Mutex::new(None) }
     }
 
     /// Takes note that the database's clock showed this at `read_at`.
-    pub fn note(&self, database: Instant, read_at: Stopwatch) {
+    pub fn record_reading(&self, database: Instant, read_at: Stopwatch) {
         if self.clock.is_wall_clock() {
             *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = Some((database, read_at));
         }
@@ -57,7 +57,7 @@ impl ClockCheck {
 
     /// Whether the clock is near enough to the database's to decide anything by it.
     pub fn is_right(&self) -> bool {
-        self.lead().is_none_or(|lead| lead.abs() <= TOLERANCE)
+        self.lead().is_none_or(|lead| lead.abs() <= CLOCK_TOLERANCE)
     }
 }
 
@@ -95,15 +95,15 @@ impl Clock for ManualClock {
 }
 
 /// How far the clock of an instance that decides anything may be from the database's.
-pub const TOLERANCE: TimeDelta = TimeDelta::seconds(5);
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(5);
 
 /// The instant of a decision that follows one made at `earlier`: never before it, so that decisions under one lock are
 /// in the order of their instants, whichever instance makes them.
 ///
-/// Two instances that decide differ by twice the [tolerance](TOLERANCE) at most. A wrong clock wrote what is further
+/// Two instances that decide differ by twice the [tolerance](CLOCK_TOLERANCE) at most. A wrong clock wrote what is further
 /// ahead: it moves a decision by so much and no more.
 pub fn not_before(now: Instant, earlier: Instant) -> Instant {
-    now.max(earlier.min(now + TOLERANCE * 2))
+    now.max(earlier.min(now + CLOCK_TOLERANCE * 2))
 }
 
 /// Whole seconds left until a deadline, rounded down, never negative.
@@ -128,11 +128,11 @@ mod tests {
         for (ahead, is_right) in [(-5_001, false), (-4_000, true), (4_999, true), (5_999, false)] {
             let check = ClockCheck::new(Arc::new(FarClock(TimeDelta::milliseconds(ahead))));
             assert!(check.is_right(), "nothing is known yet");
-            check.note(Instant::default(), Stopwatch::now());
+            check.record_reading(Instant::default(), Stopwatch::now());
             assert_eq!(check.is_right(), is_right, "{ahead} ms ahead");
         }
         let check = ClockCheck::new(Arc::new(ManualClock::at(Instant::default() + TimeDelta::days(9))));
-        check.note(Instant::default(), Stopwatch::now());
+        check.record_reading(Instant::default(), Stopwatch::now());
         assert!(check.is_right(), "a test's clock is compared with nothing");
     }
 

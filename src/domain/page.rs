@@ -6,20 +6,20 @@ pub struct Page<T> {
     /// Its rows.
     pub items: Vec<T>,
     /// Whether there are more behind them.
-    pub more: bool,
+    pub has_more: bool,
 }
 
 impl<T> Page<T> {
     /// Makes a page of what was read for it: one row more than `limit` means that there are more.
     pub fn of(mut items: Vec<T>, limit: u32) -> Self {
         let limit = limit as usize;
-        let more = items.len() > limit;
+        let has_more = items.len() > limit;
         items.truncate(limit);
-        Self { items, more }
+        Self { items, has_more }
     }
 
     /// The row behind which the next page begins; `None` on the last page.
     pub fn last_of_more(&self) -> Option<&T> {
-        self.items.last().filter(|_| self.more)
+        self.items.last().filter(|_| self.has_more)
     }
 }

@@ -113,12 +113,12 @@ pub enum Refusal {
         conflicts: Vec<SeatConflict>,
     },
     /// Fewer seats are free that meet the wish than it wants: none was taken.
-    #[error("Of {seats} {sought} {free} are free: {wanted} were asked for.")]
+    #[error("Of {seats} {matching} {free} are free: {requested} were asked for.")]
     TooFewSeats {
         /// How many were asked for.
-        wanted: u32,
+        requested: u32,
         /// Which would do, in words.
-        sought: String,
+        matching: String,
         /// How many there are of them.
         seats: u32,
         /// How many of them are free.

@@ -75,7 +75,7 @@ pub trait Database: Send + Sync {
     async fn snapshot(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError>;
 
     /// Returns once the database has stopped answering; at once while it doesn't. Whoever waits for it may give up.
-    async fn lost(&self);
+    async fn wait_until_lost(&self);
 
     /// A connection has fallen silent: others may have, too. Each is tested before it is used again.
     fn suspect_connections(&self);

@@ -113,7 +113,7 @@ impl ConcertFacade {
         };
         let counts = self.catalogue.counts.of(&ids_of(&future)).await?;
         let items = with_sales(page.items, &future, &counts.claimed);
-        Ok(Reading { value: Page { items, more: page.more }, as_of: counts.as_of })
+        Ok(Reading { value: Page { items, has_more: page.has_more }, as_of: counts.as_of })
     }
 
     /// A concert, or `ConcertNotFound`.
@@ -146,7 +146,7 @@ impl ConcertFacade {
             let page = self.read_performance_rows(concert_id, now, after, limit).await?;
             let counts = self.catalogue.counts.of(&ids_of_performances(&page.items)).await?;
             let items = with_available_seats(page.items, &counts.claimed, now);
-            return Ok(Reading { value: Page { items, more: page.more }, as_of: counts.as_of });
+            return Ok(Reading { value: Page { items, has_more: page.has_more }, as_of: counts.as_of });
         }
         let wanted = limit as usize + 1;
         let (mut found, mut as_of) = (Vec::with_capacity(wanted), None);
@@ -157,7 +157,7 @@ impl ConcertFacade {
             as_of = as_of.into_iter().chain(counts.as_of).min();
             let items = with_available_seats(page.items, &counts.claimed, now);
             found.extend(items.into_iter().filter(|info| info.available_seats > 0));
-            if found.len() >= wanted || !page.more {
+            if found.len() >= wanted || !page.has_more {
                 return Ok(Reading { value: Page::of(found, limit), as_of });
             }
         }

@@ -116,7 +116,7 @@ pub struct Booking {
     /// Until when it can be paid.
     pub held_until: Instant,
     /// Whether the hold was extended.
-    pub extended: bool,
+    pub is_extended: bool,
     /// When it was made.
     pub created_at: Instant,
 }
@@ -163,10 +163,10 @@ impl Booking {
 
     /// Holds it longer, once.
     pub fn extend(&mut self, extension: TimeDelta) -> Result<(), Refusal> {
-        if self.extended {
+        if self.is_extended {
             return Err(Refusal::HoldAlreadyExtended);
         }
-        self.extended = true;
+        self.is_extended = true;
         self.held_until += extension;
         Ok(())
     }
@@ -278,7 +278,7 @@ mod tests {
             seats: vec![],
             total: Points::ZERO,
             held_until: Instant::default() + TimeDelta::seconds(300),
-            extended: false,
+            is_extended: false,
             created_at: Instant::default(),
         }
     }

@@ -143,7 +143,7 @@ impl HoldBatch {
             // Prices are bounded so that the seats one user may have never add up to too much.
             total: total.unwrap_or(Points::MAX_BALANCE),
             held_until,
-            extended: false,
+            is_extended: false,
             created_at: self.now,
         };
         let token = QueueToken { state: TokenState::Active(admission.extended(self.now, held_until)), ..token };
@@ -177,8 +177,8 @@ impl HoldBatch {
     fn choose_best(&self, performance_id: PerformanceId, request: &BestAvailable) -> Result<Vec<BookedSeat>, Refusal> {
         let free = self.state.free.get(&performance_id).ok_or(Refusal::PerformanceNotFound)?;
         let ids = free.choose(request).map_err(|Shortage { seats, free }| Refusal::TooFewSeats {
-            wanted: request.quantity,
-            sought: request.to_string(),
+            requested: request.quantity,
+            matching: request.to_string(),
             seats,
             free,
         })?;

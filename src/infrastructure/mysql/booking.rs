@@ -298,7 +298,7 @@ impl BookingRepository for Session {
                 let seat_count = u32::try_from(booking.seats.len()).unwrap_or(u32::MAX);
                 query = query.bind(booking.id.0).bind(booking.user_id.0).bind(booking.concert_id.0);
                 query = query.bind(booking.performance_id.0).bind(booking.state.name()).bind(seat_count);
-                query = query.bind(booking.total.as_decimal()).bind(booking.held_until).bind(booking.extended);
+                query = query.bind(booking.total.as_decimal()).bind(booking.held_until).bind(booking.is_extended);
                 query = query.bind(booking.created_at);
             }
             query.execute(self.connection()).await?;
@@ -336,7 +336,7 @@ impl BookingRepository for Session {
             let row = rows.get(&booking.id.0).ok_or(RepositoryError::stale("a booking"))?;
             booking.state = row.state()?;
             booking.held_until = row.held_until;
-            booking.extended = row.extended;
+            booking.is_extended = row.extended;
         }
         Ok(())
     }
@@ -488,7 +488,7 @@ impl BookingRepository for Session {
     async fn update(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError> {
         let changes = Changes::of(bookings);
         let (held_longer, others): (Vec<_>, Vec<_>) =
-            bookings.iter().filter(|booking| booking.extended).partition(|it| it.state == BookingState::Pending);
+            bookings.iter().filter(|booking| booking.is_extended).partition(|it| it.state == BookingState::Pending);
         if !held_longer.is_empty() {
             let result = self.write_extensions(&held_longer).await?;
             require_rows(&result, held_longer.len(), "a booking")?;
@@ -721,7 +721,7 @@ mod tests {
         ] {
             let page = uow.bookings().list_page(&filter).await.unwrap();
             let ids: Vec<_> = page.items.iter().map(|booking| booking.id.0.as_u128()).collect();
-            assert_eq!((ids, page.more), (expected, more), "{filter:?}");
+            assert_eq!((ids, page.has_more), (expected, more), "{filter:?}");
         }
     }
 
@@ -777,7 +777,7 @@ mod tests {
         hold(&database, &bookings).await;
         let paid_with = payment(&pool, &bookings[0], at(20)).await;
         let paid = confirmed(&bookings[0], paid_with, at(20));
-        let extended = Booking { extended: true, held_until: at(420), ..bookings[1].clone() };
+        let extended = Booking { is_extended: true, held_until: at(420), ..bookings[1].clone() };
         let mut uow = database.begin().await.unwrap();
         write(&mut uow, &[paid.clone(), extended.clone()], at(20)).await;
         let mut found = uow.bookings().list(&[paid.id, extended.id]).await.unwrap();
@@ -815,7 +815,7 @@ mod tests {
         let bookings: Vec<_> =
             (1..=3u8).map(|number| sale.booking(u128::from(number), user_id, usize::from(number), 1)).collect();
         hold(&database, &bookings).await;
-        let extended = |booking: &Booking| Booking { extended: true, held_until: at(420), ..booking.clone() };
+        let extended = |booking: &Booking| Booking { is_extended: true, held_until: at(420), ..booking.clone() };
         let paid_with = [payment(&pool, &bookings[0], at(20)).await, payment(&pool, &bookings[1], at(20)).await];
         let written = [
             confirmed(&extended(&bookings[0]), paid_with[0], at(20)),

@@ -69,7 +69,7 @@ impl BookingRow {
             seats,
             total: points(self.total_price)?,
             held_until: self.state.held_until,
-            extended: self.state.extended,
+            is_extended: self.state.extended,
             created_at: self.created_at,
         })
     }

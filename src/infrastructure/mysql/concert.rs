@@ -591,9 +591,9 @@ mod tests {
         let first = venues.insert_venue(&name("One"), &name("Street 1"), at(0)).await.unwrap();
         let second = venues.insert_venue(&name("둘"), &name("Street 2"), at(0)).await.unwrap();
         let page = venues.list_venues(None, 1).await.unwrap();
-        assert_eq!((page.items[0].id, page.more), (first.id, true));
+        assert_eq!((page.items[0].id, page.has_more), (first.id, true));
         let page = venues.list_venues(Some(first.id), 1).await.unwrap();
-        assert_eq!((page.items[0].id, page.more), (second.id, false));
+        assert_eq!((page.items[0].id, page.has_more), (second.id, false));
         assert_eq!(venues.find_venue(second.id).await.unwrap().unwrap().name.as_str(), "둘");
         assert!(venues.find_venue(VenueId(99)).await.unwrap().is_none());
     }
@@ -709,7 +709,7 @@ mod tests {
             let page = concerts.list_concerts(&filter, at(0)).await.unwrap();
             filter.after = page.items.last().map(|concert| (concert.listed_at, concert.id));
             listed.extend(page.items.iter().map(|concert| concert.id));
-            if !page.more {
+            if !page.has_more {
                 break;
             }
         }
@@ -771,7 +771,7 @@ mod tests {
         assert_eq!(first.items[1].venue.name.as_str(), "Hall");
         let after = Some((first.items[1].starts_at, first.items[1].id));
         let second = concerts.list_performances(sale.concert_id, at(0), after, 2).await.unwrap();
-        assert_eq!((second.items.len(), second.items[0].id, second.more), (1, ids[1], false));
+        assert_eq!((second.items.len(), second.items[0].id, second.has_more), (1, ids[1], false));
         let future = concerts.list_future_performances(&[sale.concert_id], at(100)).await.unwrap();
         assert_eq!(future, [(sale.concert_id, ids[0], 10), (sale.concert_id, ids[1], 1)]);
         assert!(concerts.list_future_performances(&[], at(0)).await.unwrap().is_empty());

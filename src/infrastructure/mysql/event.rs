@@ -258,7 +258,7 @@ mod tests {
             seats: vec![seat(3), seat(4)],
             total: fixtures::points("50000.50"),
             held_until: fixtures::at(10) + TimeDelta::microseconds(1_999),
-            extended: false,
+            is_extended: false,
             created_at: fixtures::at(0),
         }
     }

@@ -100,7 +100,7 @@ impl Sale {
             seats: seats.iter().map(Into::into).collect(),
             total: seats.iter().fold(Points::ZERO, |sum, seat| sum.plus(seat.price).unwrap()),
             held_until: at(300),
-            extended: false,
+            is_extended: false,
             created_at: at(0),
         }
     }

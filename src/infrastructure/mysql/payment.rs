@@ -168,9 +168,9 @@ mod tests {
         assert_eq!(uow.payments().find(jin, payments[0].id).await.unwrap(), Some(payments[0]));
         assert_eq!(uow.payments().find(mina, payments[0].id).await.unwrap(), None);
         let page = uow.payments().list_page(jin, None, 2).await.unwrap();
-        assert_eq!((page.items, page.more), (vec![payments[2], payments[1]], true));
+        assert_eq!((page.items, page.has_more), (vec![payments[2], payments[1]], true));
         let page = uow.payments().list_page(jin, Some(payments[1].id), 2).await.unwrap();
-        assert_eq!((page.items, page.more), (vec![payments[0]], false));
+        assert_eq!((page.items, page.has_more), (vec![payments[0]], false));
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]

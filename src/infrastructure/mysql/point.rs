@@ -320,9 +320,9 @@ mod tests {
 
         let page = uow.wallets().list_entries(users[3], None, 3).await.unwrap();
         let versions: Vec<_> = page.items.iter().map(|entry| entry.version).collect();
-        assert_eq!((versions, page.more), (vec![4, 3, 2], true));
+        assert_eq!((versions, page.has_more), (vec![4, 3, 2], true));
         let page = uow.wallets().list_entries(users[3], Some(2), 3).await.unwrap();
-        assert_eq!((page.items, page.more), (vec![old[3]], false));
+        assert_eq!((page.items, page.has_more), (vec![old[3]], false));
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]

@@ -120,7 +120,7 @@ async fn ask(connection: &mut Option<MySqlConnection>, options: &MySqlConnectOpt
         let row = sqlx::raw_sql(TIME).fetch_one(connection).await?;
         let took = started.elapsed();
         if took <= PRECISE {
-            clock.note(row.try_get::<NaiveDateTime, _>(0)?.and_utc(), started + took / 2);
+            clock.record_reading(row.try_get::<NaiveDateTime, _>(0)?.and_utc(), started + took / 2);
         }
         Ok(())
     };

@@ -165,7 +165,7 @@ impl Database for MySqlDatabase {
         Ok(Box::new(self.transaction(Some(SNAPSHOT)).await?))
     }
 
-    async fn lost(&self) {
+    async fn wait_until_lost(&self) {
         self.pulse.stopped().await;
     }
 

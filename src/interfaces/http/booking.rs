@@ -222,7 +222,7 @@ impl BookingResponse {
             total_price: booking.total.into(),
             held_until: Timestamp(booking.held_until),
             seconds_left: (state == BookingState::Pending).then(|| seconds_left(now, booking.held_until)),
-            extended: booking.extended,
+            extended: booking.is_extended,
             created_at: Timestamp(booking.created_at),
             confirmed_at: confirmed_at.map(Timestamp),
             cancelled_at: cancelled_at.map(Timestamp),

@@ -185,7 +185,7 @@ pub(super) async fn bound(app: &App, mut request: Request, next: Next) -> Respon
         request.extensions_mut().insert(slot.clone());
     }
     let lost = async {
-        app.database.lost().await;
+        app.database.wait_until_lost().await;
         sleep(LOSS_PATIENCE).await;
     };
     let answer = tokio::select! {
