@@ -1,4 +1,4 @@
-//! The invariants, and the port that checks them.
+//! The invariants of the database, and the port that checks them.
 
 use std::time::Duration;
 
@@ -6,23 +6,25 @@ use async_trait::async_trait;
 
 use super::{clock::Instant, repository_error::RepositoryError};
 
-/// Something that must hold at every commit, and what was found.
+/// A statement about the whole database that holds at every commit, with the result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invariant {
-    /// Its number in the contract.
+    /// Its number, the same in every version.
     pub number: u8,
-    /// What must hold.
+    /// The statement, as a sentence without its full stop.
     pub name: &'static str,
-    /// How many rows break it.
+    /// The number of rows that violate it; 0 if it holds.
     pub violations: u64,
 }
 
-/// Checks the invariants.
+/// The port that checks the invariants.
 #[async_trait]
 pub trait AuditRepository: Send {
-    /// Counts the violations of each invariant, all seen at one instant if the repositories are a snapshot's. The database
-    /// stops the statement that runs when the limit is over, so that no connection is kept beyond it. A user may have
-    /// `seat_limit` seats of a performance.
+    /// Counts the violations of each invariant. In a [snapshot](super::unit_of_work::Database::snapshot) all counts are
+    /// of one instant.
+    ///
+    /// `limit` bounds the whole check: the database stops the running statement then, so that the connection becomes
+    /// free. `seat_limit` is the most seats of one performance that a user may have.
     async fn check(
         &mut self,
         now: Instant,

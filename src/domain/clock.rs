@@ -1,4 +1,4 @@
-//! Where business time comes from.
+//! Business time: the clock port, its comparison with the database's clock, and the order of decisions.
 
 use std::{
     sync::{
@@ -10,52 +10,53 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// An instant of business time: UTC, whole microseconds, as the database keeps it.
+/// An instant of business time: UTC, in whole microseconds, the precision of the database.
 pub type Instant = DateTime<Utc>;
 
-/// Tells the time.
+/// The port that gives the current time.
 ///
-/// Deadlines are exclusive everywhere: something is alive while `now < deadline`.
+/// Deadlines are exclusive: a hold, token or lease is alive while `now < deadline`.
 pub trait Clock: Send + Sync {
-    /// The present instant, in whole microseconds.
+    /// The current instant, in whole microseconds.
     fn now(&self) -> Instant;
 
-    /// Whether it is to agree with the database's clock. One that a test sets doesn't.
+    /// Whether this clock should agree with the database's clock. A clock that a test sets doesn't.
     fn is_wall_clock(&self) -> bool {
         true
     }
 }
 
-/// Compares this instance's clock with the database's.
+/// Compares this instance's clock with the database's clock.
 ///
-/// Between two readings the database's time is told by the machine's monotonic clock: so a clock that was set is found
-/// out at once, and not at the next reading.
+/// Between two readings the machine's monotonic clock extrapolates the database's time. A change of the system clock is
+/// therefore detected at once, and not at the next reading.
 pub struct ClockCheck {
     clock: Arc<dyn Clock>,
     reading: Mutex<Option<(Instant, Stopwatch)>>,
 }
 
 impl ClockCheck {
-    /// Checks this clock. Until the first [reading](Self::record_reading) it counts as right.
+    /// Starts without a reading: until the first [reading](Self::record_reading) the clock counts as right.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, reading: Mutex::new(None) }
     }
 
-    /// Takes note that the database's clock showed this at `read_at`.
+    /// Records that the database's clock showed `database` at `read_at`.
     pub fn record_reading(&self, database: Instant, read_at: Stopwatch) {
         if self.clock.is_wall_clock() {
             *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = Some((database, read_at));
         }
     }
 
-    /// How far the clock is ahead of the database's, behind it where negative; `None` before the first reading.
+    /// The difference between this clock and the database's: positive if this clock is ahead. `None` before the first
+    /// reading.
     pub fn lead(&self) -> Option<TimeDelta> {
         let (database, read_at) = (*self.reading.lock().unwrap_or_else(PoisonError::into_inner))?;
         let since = TimeDelta::from_std(read_at.elapsed()).unwrap_or(TimeDelta::MAX);
         Some(self.clock.now() - database.checked_add_signed(since)?)
     }
 
-    /// Whether the clock is near enough to the database's to decide anything by it.
+    /// Whether the difference is within [`CLOCK_TOLERANCE`], so that this instance may decide.
     pub fn is_right(&self) -> bool {
         self.lead().is_none_or(|lead| lead.abs() <= CLOCK_TOLERANCE)
     }
@@ -67,7 +68,7 @@ impl std::fmt::Debug for ClockCheck {
     }
 }
 
-/// A clock that stands still until it is told to move: every test's.
+/// A clock for tests: it stands still until a test advances it.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
@@ -77,7 +78,7 @@ impl ManualClock {
         Self(AtomicI64::new(instant.timestamp_micros()))
     }
 
-    /// Moves on by `delta` (back, when it is negative).
+    /// Moves the clock by `delta`: forwards if it is positive, else backwards.
     pub fn advance(&self, delta: TimeDelta) {
         let micros = delta.num_microseconds().unwrap_or(i64::MAX);
         self.0.fetch_add(micros, Ordering::SeqCst);
@@ -94,19 +95,19 @@ impl Clock for ManualClock {
     }
 }
 
-/// How far the clock of an instance that decides anything may be from the database's.
+/// The largest difference from the database's clock, either way, with which an instance still decides: five seconds.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(5);
 
-/// The instant of a decision that follows one made at `earlier`: never before it, so that decisions under one lock are
-/// in the order of their instants, whichever instance makes them.
+/// The instant of a decision that follows one made at `earlier`: never before it. Decisions under one lock are
+/// therefore in the order of their instants, even if different instances make them.
 ///
-/// Two instances that decide differ by twice the [tolerance](CLOCK_TOLERANCE) at most. A wrong clock wrote what is further
-/// ahead: it moves a decision by so much and no more.
+/// Two deciding instances differ by at most twice the [tolerance](CLOCK_TOLERANCE). An `earlier` further ahead comes
+/// from a wrong clock, and moves the decision by no more than that.
 pub fn not_before(now: Instant, earlier: Instant) -> Instant {
     now.max(earlier.min(now + CLOCK_TOLERANCE * 2))
 }
 
-/// Whole seconds left until a deadline, rounded down, never negative.
+/// The whole seconds until a deadline, rounded down; 0 once it has passed.
 pub fn seconds_left(now: Instant, deadline: Instant) -> i64 {
     (deadline - now).num_seconds().max(0)
 }

@@ -1,4 +1,4 @@
-//! Ids: one type each, so that a seat is never taken for a booking.
+//! Ids: one type per kind of row, so that the compiler keeps them apart.
 
 use std::fmt;
 
@@ -18,41 +18,41 @@ macro_rules! id_type {
     };
 }
 
-id_type!(/// An account.
+id_type!(/// The id of a user account.
     UserId(Uuid));
-id_type!(/// One login and the refresh tokens that follow from it.
+id_type!(/// The id of a login and its family of refresh tokens.
     SessionId(Uuid));
-id_type!(/// What is performed.
+id_type!(/// The id of a concert: at most 2³² − 1, so that a [`QueueTokenId`] can contain it.
     ConcertId(u64));
-id_type!(/// Where it is performed.
+id_type!(/// The id of a venue.
     VenueId(u64));
-id_type!(/// One dated showing of a concert.
+id_type!(/// The id of one dated performance of a concert.
     PerformanceId(u64));
-id_type!(/// One numbered place of one performance.
+id_type!(/// The id of one seat of one performance.
     SeatId(u64));
-id_type!(/// One user's seats of one performance.
+id_type!(/// The id of a booking: one user and seats of one performance.
     BookingId(Uuid));
-id_type!(/// Points taken for one booking.
+id_type!(/// The id of the payment for a booking.
     PaymentId(Uuid));
-id_type!(/// One row of a wallet's ledger.
+id_type!(/// The id of an entry in a wallet's ledger.
     TransactionId(Uuid));
-id_type!(/// A fact published after commit.
+id_type!(/// The id of an event: the same in every delivery.
     EventId(Uuid));
-id_type!(/// A receiver of events.
+id_type!(/// The id of a webhook.
     WebhookId(Uuid));
 id_type!(
-    /// A queue token: its concert in the upper 32 bits, its number in that concert's queue in the lower.
+    /// The id of a queue token: the concert in the upper 32 bits, the number in its queue in the lower.
     QueueTokenId(u64)
 );
 
 impl QueueTokenId {
-    /// The id of the `number`th token of a concert's queue; `None` for a concert id that doesn't fit.
+    /// The id of the `number`th token of a concert's queue; `None` for a concert id beyond 32 bits.
     pub fn new(concert: ConcertId, number: u32) -> Option<Self> {
         let concert = u32::try_from(concert.0).ok()?;
         Some(Self((u64::from(concert) << 32) | u64::from(number)))
     }
 
-    /// The concert whose queue it belongs to.
+    /// The concert of the token's queue.
     pub fn concert(self) -> ConcertId {
         ConcertId(self.0 >> 32)
     }

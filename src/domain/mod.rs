@@ -1,10 +1,15 @@
-//! The rules: what a seat, a hold, a place in the queue and a point are, and what may become of them.
+//! The rules of the sale: values, states, decisions, and the ports that load and store them.
 //!
-//! Pure values and decisions, and the ports through which they are loaded and stored. Nothing here knows of HTTP,
-//! SQL, JSON or a runtime (`tests/tidy.rs` checks it), and nothing reads a clock or a random number by itself.
+//! Decisions are pure functions over values. The domain knows nothing of HTTP, SQL, JSON or a runtime (`tests/tidy.rs`
+//! checks it). It reads time from a [`Clock`](clock::Clock) and random numbers from a
+//! [`Randomness`](randomness::Randomness).
 //!
-//! Every feature has the same files where it needs them: `model.rs` (values and states), `service.rs` (decisions over
-//! what was locked), `repository.rs` (the port).
+//! Each feature uses the same file names: `model.rs` for values and states, `service.rs` for decisions over locked
+//! rows, `repository.rs` for the port.
+//!
+//! Features are ordered: a feature names only the features before it. `user`, `concert`, `queue` and `point` name none.
+//! `booking` names `concert` and `queue`, `payment` names none, `event` describes bookings and payments. `settlement`
+//! comes last: it decides everything that moves points or changes a booking, and records the events of it.
 
 pub mod audit;
 pub mod booking;

@@ -1,16 +1,16 @@
 //! Pages of lists.
 
-/// A page of a list.
+/// One page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// Its rows.
+    /// The rows of this page, in the list's order.
     pub items: Vec<T>,
-    /// Whether there are more behind them.
+    /// Whether further rows follow this page.
     pub has_more: bool,
 }
 
 impl<T> Page<T> {
-    /// Makes a page of what was read for it: one row more than `limit` means that there are more.
+    /// Builds a page from rows read with the limit `limit + 1`: the extra row shows that more follow.
     pub fn of(mut items: Vec<T>, limit: u32) -> Self {
         let limit = limit as usize;
         let has_more = items.len() > limit;
@@ -18,7 +18,7 @@ impl<T> Page<T> {
         Self { items, has_more }
     }
 
-    /// The row behind which the next page begins; `None` on the last page.
+    /// The row after which the next page starts; `None` on the last page.
     pub fn last_of_more(&self) -> Option<&T> {
         self.items.last().filter(|_| self.has_more)
     }

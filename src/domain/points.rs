@@ -1,15 +1,15 @@
-//! Amounts of points, and so prices: exact decimals, never negative, at most two places.
+//! Amounts of points: exact decimals, never negative, with at most two decimal places. Prices are amounts.
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::float_arithmetic)]
 
 use std::{fmt, str::FromStr};
 
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 
-/// An amount: `0 ≤ amount < 10^13`, in hundredths.
+/// An amount of points: `0 ≤ amount < 10^13`, a multiple of 0.01.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Points(Decimal);
 
-/// Why a text or a number is not an amount.
+/// The text or number isn't an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be a decimal such as \"50000\" or \"50000.50\": at most 13 digits before the point, at most 2 after it, no sign"
@@ -17,18 +17,18 @@ pub struct Points(Decimal);
 pub struct NotPoints;
 
 impl Points {
-    /// Nothing.
+    /// No points.
     pub const ZERO: Self = Self(Decimal::ZERO);
-    /// The most that charges can fill a wallet to, 999,999,999,999.99: refunds may go beyond.
+    /// The largest balance that charges can reach: 999,999,999,999.99. Refunds may exceed it.
     pub const MAX_BALANCE: Self = Self(Decimal::from_parts(276_447_231, 23_283, 0, false, 2));
-    /// The most that one charge can add: 10,000,000.
+    /// The largest single charge: 10,000,000.
     pub const MAX_CHARGE: Self = Self(Decimal::from_parts(10_000_000, 0, 0, false, 0));
-    /// The most that one seat can cost, 9,999,999,999.99, so that any booking's total can be stored.
+    /// The largest price of a seat, 9,999,999,999.99, chosen so that any booking's total can be stored.
     pub const MAX_PRICE: Self = Self(Decimal::from_parts(3_567_587_327, 232, 0, false, 2));
 
     const LIMIT: Decimal = Decimal::from_parts(1_316_134_912, 2_328, 0, false, 0);
 
-    /// Takes a decimal for an amount, unless it is negative, too large or too precise.
+    /// Checks that a decimal is an amount: not negative, below the limit, at most two decimal places.
     pub fn new(amount: Decimal) -> Result<Self, NotPoints> {
         let in_range = !amount.is_sign_negative() || amount.is_zero();
         if in_range && amount < Self::LIMIT && amount.normalize().scale() <= 2 {
@@ -38,22 +38,22 @@ impl Points {
         }
     }
 
-    /// The plain decimal.
+    /// The amount as a decimal.
     pub fn as_decimal(self) -> Decimal {
         self.0
     }
 
-    /// About as many, for a figure: never for a balance.
+    /// The amount as a float, for metrics alone: it may be inexact.
     pub fn approximate(self) -> f64 {
         self.0.to_f64().unwrap_or(f64::INFINITY)
     }
 
-    /// The sum; `None` when it is too large to be an amount.
+    /// The sum; `None` if it exceeds the limit of amounts.
     pub fn plus(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).and_then(|sum| Self::new(sum).ok())
     }
 
-    /// The difference; `None` when it would be negative.
+    /// The difference; `None` if it is negative.
     pub fn minus(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).and_then(|rest| Self::new(rest).ok())
     }
@@ -62,7 +62,7 @@ impl Points {
 impl FromStr for Points {
     type Err = NotPoints;
 
-    /// Reads `^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$`, and nothing else.
+    /// Parses `^(0|[1-9][0-9]{0,12})(\.[0-9]{1,2})?$`.
     fn from_str(text: &str) -> Result<Self, NotPoints> {
         let (whole, fraction) = match text.split_once('.') {
             Some((whole, fraction)) => (whole, Some(fraction)),
@@ -79,7 +79,7 @@ impl FromStr for Points {
 }
 
 impl fmt::Display for Points {
-    /// Whole amounts without a point, others with two places: `50000`, `50000.50`.
+    /// Formats whole amounts without a decimal point, others with two decimal places: `50000`, `50000.50`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places = if self.0.fract().is_zero() { 0 } else { 2 };
         write!(f, "{:.places$}", self.0)

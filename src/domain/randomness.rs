@@ -1,16 +1,16 @@
-//! Where chance comes from.
+//! Randomness: the port that gives random bytes, and the values made from them.
 
 use uuid::Uuid;
 
 use super::clock::Instant;
 
-/// Gives unpredictable bytes: ids, tokens, seeds and jitter are made of them.
+/// The port of unpredictable bytes, for ids, tokens, seeds and jitter.
 pub trait Randomness: Send + Sync {
     /// Fills `bytes` from a cryptographically secure source.
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// A new `UUIDv7`: the time, then chance, so that ids made later sort later.
+/// A new `UUIDv7`: milliseconds first, then random bits, so that ids of later milliseconds sort later.
 pub fn new_uuid(randomness: &dyn Randomness, now: Instant) -> Uuid {
     let mut bytes = [0; 10];
     randomness.fill(&mut bytes);
@@ -18,7 +18,7 @@ pub fn new_uuid(randomness: &dyn Randomness, now: Instant) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
 }
 
-/// A whole number below `bound`, evenly enough for jitter and not for a draw.
+/// A whole number from 0 to `bound - 1`. Its modulo bias is fine for jitter, and too large for a draw.
 pub fn below(randomness: &dyn Randomness, bound: u64) -> u64 {
     let mut bytes = [0; 8];
     randomness.fill(&mut bytes);

@@ -1,199 +1,199 @@
-//! Every way in which the rules say no. One variant per meaning, each with what a client needs to go on.
+//! Every refusal by a rule: one variant per reason, with the values that a client needs to react.
 
 use super::{
     id::{QueueTokenId, SeatId},
     points::Points,
 };
 
-/// Why a seat can't be had.
+/// The reason why a seat is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConflictReason {
-    /// Somebody holds it and may still pay.
+    /// It is held, and may become available again.
     Held,
-    /// It is paid.
+    /// It is sold.
     Sold,
 }
 
-/// A seat that can't be had.
+/// A requested seat that is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatConflict {
-    /// Which.
+    /// The requested seat.
     pub seat_id: SeatId,
-    /// Why.
+    /// Held or sold.
     pub reason: ConflictReason,
 }
 
-/// A rule's no. Nothing was changed.
+/// A refusal by a rule. The refused operation changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    // Who asks.
-    /// No access token, or one that is forged, expired or revoked.
-    #[error("A valid access token is needed.")]
+    // Authentication.
+    /// The access token is missing, forged, expired or revoked.
+    #[error("A valid access token is required.")]
     Unauthenticated,
-    /// E-mail and password don't belong together.
-    #[error("E-mail address or password is wrong.")]
+    /// There is no account with this address and password.
+    #[error("The e-mail address or the password is wrong.")]
     InvalidCredentials,
-    /// A refresh token that is unknown, expired, used or revoked.
-    #[error("The refresh token is not valid.")]
+    /// The refresh token is unknown, expired, used or revoked.
+    #[error("The refresh token is invalid, expired or already used.")]
     InvalidRefreshToken,
-    /// Not for this role.
-    #[error("This needs the role ADMIN.")]
+    /// The user's role doesn't permit the operation.
+    #[error("The role ADMIN is required.")]
     Forbidden,
-    /// The address has an account.
+    /// The e-mail address belongs to another account.
     #[error("An account with this e-mail address exists.")]
     EmailTaken,
     /// An account with live bookings can't be deleted.
-    #[error("The account has bookings that are held or confirmed.")]
+    #[error("The account has live bookings: cancel them first, or wait until their performances are over.")]
     UserHasLiveBookings,
 
     // The waiting queue.
-    /// A gated route without a queue token.
-    #[error("A queue token is needed: send it in the header Queue-Token.")]
+    /// A gated operation without a queue token.
+    #[error("A queue token is required in the header Queue-Token.")]
     QueueTokenRequired,
-    /// A queue token that this server never gave out.
-    #[error("The queue token is not valid.")]
+    /// The queue token wasn't signed by this server, or its record is gone.
+    #[error("The queue token is invalid.")]
     QueueTokenInvalid,
-    /// A queue token of another user.
+    /// The queue token belongs to another user.
     #[error("The queue token belongs to another user.")]
     QueueTokenNotYours,
-    /// A queue token of another concert.
+    /// The queue token belongs to another concert.
     #[error("The queue token is for another concert.")]
     QueueTokenWrongConcert,
-    /// A queue token whose turn hasn't come.
+    /// The queue token isn't admitted yet.
     #[error("It is not your turn yet.")]
     QueueTokenNotActive {
-        /// Which token, so that its place can be told.
+        /// Identifies the token, so that the problem can contain its position.
         id: QueueTokenId,
-        /// Its place in the line, if it has one.
+        /// The place in the queue; `None` before the draw.
         place: Option<u32>,
     },
-    /// A queue token that has been completed, has expired or was left.
+    /// The queue token was completed, has expired or was left.
     #[error("The queue token has ended.")]
     QueueTokenExpired,
 
-    // Things that aren't there, or not for the one who asks.
-    /// No such concert.
+    // Absent resources; another user's resources count as absent.
+    /// The concert doesn't exist or was deleted.
     #[error("There is no such concert.")]
     ConcertNotFound,
-    /// No opening was ever set for the concert.
-    #[error("This concert has no draw: no opening of its sale was ever set.")]
+    /// The concert never had an opening.
+    #[error("The concert has no draw, because no opening was ever set.")]
     DrawNotFound,
-    /// The draw is to come.
+    /// The opening is still to come.
     #[error("The draw has not been made yet.")]
     DrawNotMade,
-    /// No such performance.
+    /// The performance doesn't exist, or its concert was deleted.
     #[error("There is no such performance.")]
     PerformanceNotFound,
-    /// No such seat in this performance.
+    /// The performance has no such seat.
     #[error("There is no such seat in this performance.")]
     SeatNotFound,
-    /// No such booking of this user.
-    #[error("There is no such booking of yours.")]
+    /// The user has no such booking.
+    #[error("You have no such booking.")]
     BookingNotFound,
-    /// No such payment of this user.
-    #[error("There is no such payment of yours.")]
+    /// The user has no such payment.
+    #[error("You have no such payment.")]
     PaymentNotFound,
-    /// No such venue.
+    /// The venue doesn't exist.
     #[error("There is no such venue.")]
     VenueNotFound,
-    /// No such event, or it is no longer kept.
-    #[error("There is no such event, or it is no longer kept.")]
+    /// The event doesn't exist, or its retention is over.
+    #[error("There is no such event, or its retention is over.")]
     EventNotFound,
-    /// No such webhook.
+    /// The webhook doesn't exist or was deleted.
     #[error("There is no such webhook.")]
     WebhookNotFound,
 
     // Holds and bookings.
-    /// Some of the seats are held or sold: none was taken.
+    /// Some requested seats are held or sold, so none is held for the user.
     #[error("{} of {requested} seats are held or sold.", conflicts.len())]
     SeatsUnavailable {
-        /// How many were asked for.
+        /// The number of requested seats.
         requested: usize,
-        /// Which can't be had.
+        /// The unavailable ones.
         conflicts: Vec<SeatConflict>,
     },
-    /// Fewer seats are free that meet the wish than it wants: none was taken.
+    /// Fewer matching seats are free than requested, so none is held for the user.
     #[error("Of {seats} {matching} {free} are free: {requested} were asked for.")]
     TooFewSeats {
-        /// How many were asked for.
+        /// The number of requested seats.
         requested: u32,
-        /// Which would do, in words.
+        /// The matching seats in words.
         matching: String,
-        /// How many there are of them.
+        /// The number of matching seats, free or not.
         seats: u32,
-        /// How many of them are free.
+        /// The number of matching seats that are free.
         free: u32,
     },
-    /// More seats of one performance than a user may have.
-    #[error("At most {limit} seats of a performance: you have {live} already.")]
+    /// The hold would exceed the limit of seats per user and performance.
+    #[error("You can have at most {limit} seats of a performance, and have {live} already.")]
     SeatLimitExceeded {
-        /// How many a user may have.
+        /// The limit, in seats.
         limit: u32,
-        /// How many of them the user has.
+        /// The seats of the user's live bookings.
         live: u32,
     },
-    /// The performance has begun or is cancelled.
+    /// The performance has started or was cancelled.
     #[error("Seats of this performance are no longer sold.")]
     SalesClosed,
-    /// The draw of the sale is made: its opening stays.
-    #[error("The sale has opened: its opening can't be changed any more. The mode PAUSED stops admission.")]
+    /// The draw is made, so the opening is fixed.
+    #[error("The sale has opened, so its opening is fixed. The mode PAUSED stops admission.")]
     SalesAlreadyOpen,
-    /// A hold is extended once.
+    /// A hold can be extended once.
     #[error("The hold has been extended already.")]
     HoldAlreadyExtended,
     /// The hold's deadline has passed.
     #[error("The hold has expired.")]
     HoldExpired,
-    /// The booking isn't waiting for a payment.
-    #[error("The booking is {status}: it cannot be paid or extended.")]
+    /// The booking isn't a hold, or its performance is about to be cancelled.
+    #[error("The booking is {status}: it can't be paid or extended.")]
     BookingNotPayable {
-        /// What it is.
+        /// The state, in words or by name.
         status: &'static str,
     },
     /// An expired booking can't be cancelled.
-    #[error("The booking has expired: there is nothing to cancel.")]
+    #[error("The booking has expired, so it can't be cancelled.")]
     BookingNotCancellable,
-    /// Too late to give it back.
-    #[error("Paid bookings can be given back up to {cutoff_hours} hours before the performance.")]
+    /// The cut-off of refunds has passed.
+    #[error("Paid bookings can be cancelled until {cutoff_hours} hours before the performance.")]
     RefundWindowClosed {
-        /// How long before the beginning the window closes.
+        /// The hours before the performance at which refunds close.
         cutoff_hours: u32,
     },
     /// A concert with live bookings can't be deleted.
-    #[error("The concert has bookings that are held or confirmed.")]
+    #[error("The concert has live bookings: cancel its performances first, or wait until they are over.")]
     ConcertHasBookings,
 
     // Points.
-    /// The balance is short: nothing was taken.
-    #[error("The balance is {balance} points, the booking costs {required}.")]
+    /// The balance is too small. No points were taken.
+    #[error("The balance is {balance} points, and the booking costs {required}.")]
     InsufficientPoints {
-        /// What there is.
+        /// The current balance.
         balance: Points,
-        /// What is needed.
+        /// The booking's total.
         required: Points,
     },
-    /// More than a wallet holds.
-    #[error("A balance can be at most 999999999999.99 points.")]
+    /// The balance would exceed its limit.
+    #[error("Charges can raise a balance to at most 999999999999.99 points.")]
     BalanceLimitExceeded,
-    /// The balance has changed since the client read it.
-    #[error("The balance has another version by now: {version}.")]
+    /// The wallet has another version than the client requires.
+    #[error("The balance has changed: its version is {version}.")]
     PreconditionFailed {
-        /// The version it has.
+        /// The current version.
         version: u64,
     },
 
     // Idempotency.
-    /// The key was used for another body.
-    #[error("This Idempotency-Key was used with another request body.")]
+    /// The key was used with another body.
+    #[error("The Idempotency-Key was used with another request body.")]
     IdempotencyKeyReused,
-    /// The first request with this key is still being worked on.
+    /// The first request with the key is still being processed.
     #[error("The first request with this Idempotency-Key is still in progress.")]
     IdempotencyInProgress,
 }
 
 impl Refusal {
-    /// Whether it is an answer of the rules that the same idempotency key must get again (402, 404, 409, 410), not
-    /// one about who asks or how.
+    /// Whether a repetition with the same idempotency key must get this refusal again (402, 404, 409, 410). Refusals of
+    /// authentication and admission aren't recorded.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::ConcertNotFound

@@ -1,45 +1,44 @@
-//! How loading and storing can fail. "Not there" is `None`, never an error.
+//! Failures of loading and storing. An absent row is `None`, never an error.
 
 use std::error::Error;
 
 /// The cause, for the log.
 pub type Source = Box<dyn Error + Send + Sync>;
 
-/// A failure of the database, sorted by what a caller can do about it.
+/// A failure of the database, classified by what a caller can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
-    /// A unique key refused the row: somebody else was first.
+    /// A unique key refused the row: another transaction inserted it first.
     #[error("the unique key {constraint} refused a row")]
     NotUnique {
-        /// The key's name, without its table.
+        /// The unique key's name, without its table.
         constraint: String,
     },
-    /// A deadlock, a lock not had in time, or an optimistic version that has moved on: the whole transaction can be
-    /// repeated.
+    /// A deadlock, a lock wait timeout, or a stale version: the whole transaction can be retried.
     #[error("lost a race for {what}")]
     Contention {
-        /// What was raced for.
+        /// The contended resource, for the log.
         what: &'static str,
-        /// The database's words, where it was the one to refuse.
+        /// The database's error; `None` if a version check failed.
         #[source]
         source: Option<Source>,
     },
-    /// No connection to the database: not reachable, lost, or none free in time.
+    /// No connection to the database: it is unreachable, the connection is lost, or no pooled one became free in time.
     #[error("the database is unavailable")]
     Unavailable(#[source] Source),
-    /// This instance's clock is too far from the database's to decide anything by it: nothing was begun.
+    /// This instance's clock differs too much from the database's. No transaction was begun.
     #[error("this instance's clock is too far from the database's")]
     ClockSkewed,
-    /// A stored value that the domain cannot be made of.
+    /// A stored value violates a rule of the domain; the text says which.
     #[error("a stored value makes no sense: {0}")]
     Corrupt(String),
-    /// Anything else: a defect.
+    /// Any other failure of a statement: a defect.
     #[error("a statement failed")]
     Storage(#[source] Source),
 }
 
 impl RepositoryError {
-    /// An optimistic write that found another version than was read.
+    /// The failure of an optimistic write: the row has another version than the one that was read.
     pub fn stale(what: &'static str) -> Self {
         Self::Contention { what, source: None }
     }

@@ -1,29 +1,29 @@
-//! Texts that people give: names, titles, e-mail addresses.
+//! Texts from users: names, titles, search terms and e-mail addresses.
 
 use std::fmt;
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// The text in Unicode's composed form (NFC): what looks the same is the same.
+/// The text in Unicode's composed form (NFC), so that equal-looking texts are equal.
 pub fn normalized(text: &str) -> String {
     if is_nfc(text) { text.to_owned() } else { text.nfc().collect() }
 }
 
-/// A search term: trimmed, composed, at most 200 characters.
+/// A search term: trimmed, in NFC, at most 200 characters.
 pub fn search_term(text: &str) -> Result<String, &'static str> {
     let text = normalized(text.trim());
     if text.chars().count() <= 200 { Ok(text) } else { Err("must have at most 200 characters") }
 }
 
-/// Whether a character hides, or changes how its neighbours are shown: controls, those of bidirectional text, zero-width
-/// characters, byte-order marks, separators of lines.
+/// Whether a character is invisible or changes how its neighbours are displayed: control, bidirectional and zero-width
+/// characters, byte-order marks, line separators.
 fn is_deceptive(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
         || c.general_category() == GeneralCategory::Control
 }
 
-/// Whether a character leaves ink by itself. Some letters are blank by design.
+/// Whether a character is visible by itself. Some letters are blank by design.
 fn is_visible(c: char) -> bool {
     let is_blank = matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}');
     let group = c.general_category_group();
@@ -31,11 +31,11 @@ fn is_visible(c: char) -> bool {
         && !matches!(group, GeneralCategoryGroup::Mark | GeneralCategoryGroup::Separator | GeneralCategoryGroup::Other)
 }
 
-/// A name or title: 1 to 200 characters, trimmed, composed, one of them visible, none deceptive.
+/// A name or title: 1 to 200 characters, trimmed, in NFC, at least one visible and none deceptive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name(String);
 
-/// Why a text is no name.
+/// The text isn't a valid name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must have 1 to 200 characters besides surrounding white space, at least one of them visible, and no control, \
@@ -44,7 +44,7 @@ pub struct Name(String);
 pub struct NotAName;
 
 impl Name {
-    /// Trims, normalises and checks.
+    /// Trims and normalizes the text, then checks it.
     pub fn new(text: &str) -> Result<Self, NotAName> {
         let text = normalized(text.trim());
         let length_ok = (1..=200).contains(&text.chars().count());
@@ -55,12 +55,12 @@ impl Name {
         }
     }
 
-    /// Takes a name as it was stored: it kept the rules of its time.
+    /// Accepts a stored name without checks: it satisfied the rules of its time.
     pub fn stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The text.
+    /// The name's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -72,17 +72,17 @@ impl fmt::Display for Name {
     }
 }
 
-/// An e-mail address, as its owner writes it; two are the same when they differ in case only.
+/// An e-mail address as its owner writes it. Two addresses are equal if they differ in case alone.
 #[derive(Clone, Debug)]
 pub struct Email(String);
 
-/// Why a text is no e-mail address.
+/// The text isn't an e-mail address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an e-mail address such as \"jin@example.org\", at most 254 characters")]
 pub struct NotAnEmail;
 
 impl Email {
-    /// Trims, normalises and checks the shape: only a message shows whether it is read.
+    /// Trims and normalizes the text, then checks its form. Only a delivered message proves that the address exists.
     pub fn new(text: &str) -> Result<Self, NotAnEmail> {
         let text = normalized(text.trim());
         let (local, host) = text.rsplit_once('@').ok_or(NotAnEmail)?;
@@ -91,7 +91,7 @@ impl Email {
                 && !part.chars().any(|c| c.is_whitespace() || is_deceptive(c) || "@\"(),:;<>[]\\".contains(c))
         };
         let dots = |part: &str| !part.starts_with('.') && !part.ends_with('.') && !part.contains("..");
-        // Some letters become two in lower case, and that writing is stored as well.
+        // Some letters become two in lower case, and the lower-case form is stored as well.
         let ok = text.chars().count().max(text.to_lowercase().chars().count()) <= 254
             && local.len() <= 64
             && plain(local)
@@ -102,17 +102,17 @@ impl Email {
         if ok { Ok(Self(text)) } else { Err(NotAnEmail) }
     }
 
-    /// Takes an address as it was stored: it kept the rules of its time.
+    /// Accepts a stored address without checks: it satisfied the rules of its time.
     pub fn stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The address as written.
+    /// The address as its owner writes it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What two writings of one address share.
+    /// The lower-case form, which is unique among accounts.
     pub fn key(&self) -> String {
         self.0.to_lowercase()
     }

@@ -1,4 +1,4 @@
-//! The port that makes and reads the signed texts a client carries.
+//! The port that signs and verifies the tokens a client carries.
 
 use super::{
     clock::Instant,
@@ -6,62 +6,62 @@ use super::{
     user::Role,
 };
 
-/// What an access token says.
+/// The content of an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessClaims {
-    /// Who.
+    /// The user that the token authenticates.
     pub user_id: UserId,
-    /// By which login.
+    /// The login that issued the token: its revocation ends the token.
     pub session_id: SessionId,
-    /// As what.
+    /// The user's role at the time of issue.
     pub role: Role,
-    /// Until when.
+    /// The deadline of the token.
     pub expires_at: Instant,
 }
 
-/// What a queue token says.
+/// The content of a queue token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueClaims {
-    /// Which token; it names its concert.
+    /// The token's id, which contains its concert.
     pub id: QueueTokenId,
-    /// Whose.
+    /// The user that the token was issued to.
     pub user_id: UserId,
-    /// The place in the line; `None` for a token from before the draw.
+    /// The place in the queue; `None` for a token from before the draw.
     pub place: Option<u32>,
-    /// When it was given out, to the microsecond: with the place it is all that somebody who waits is told of a token,
-    /// so that nobody's row must be read for it.
+    /// The instant of issue, in microseconds. Place and instant suffice to answer a waiting user's poll, so that no row
+    /// has to be read for it.
     pub issued_at: Instant,
 }
 
-/// What a refresh token says. Whether it may be exchanged is for the database to say.
+/// The content of a refresh token. The database decides whether it may be exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshClaims {
-    /// The session it belongs to, also once its record was removed.
+    /// The session of the token, even if the token's record was removed.
     pub session_id: SessionId,
-    /// Tells the tokens of a session apart.
+    /// Distinguishes the tokens of one session.
     pub nonce: [u8; 32],
 }
 
-/// Signs what a client is to carry, so that reading it back needs no database and nobody can make one up.
+/// Signs tokens, so that verifying one needs no database and a client can't forge one.
 pub trait TokenSigner: Send + Sync {
     /// The text of an access token.
     fn access_token(&self, claims: &AccessClaims) -> String;
 
-    /// Reads an access token; `None` for anything this server didn't sign. The expiry is for the caller to check.
+    /// Verifies an access token; `None` unless this server signed it. The caller checks the deadline.
     fn read_access_token(&self, text: &str) -> Option<AccessClaims>;
 
-    /// The text of a refresh token, by the named key; `None` if that has been withdrawn.
+    /// The text of a refresh token, signed by key `key`; `None` if that key was withdrawn.
     fn refresh_token(&self, claims: &RefreshClaims, key: u32) -> Option<String>;
 
-    /// Reads a refresh token; `None` for anything this server didn't sign.
+    /// Verifies a refresh token; `None` unless this server signed it.
     fn read_refresh_token(&self, text: &str) -> Option<RefreshClaims>;
 
-    /// The key that new tokens are signed with.
+    /// The id of the key that signs new tokens.
     fn current_key(&self) -> u32;
 
-    /// The text of a queue token, by the named key, or by the current one if that has been withdrawn.
+    /// The text of a queue token, signed by key `key`, or by the current key if that one was withdrawn.
     fn queue_token(&self, claims: &QueueClaims, key: u32) -> String;
 
-    /// Reads a queue token; `None` for anything this server didn't sign.
+    /// Verifies a queue token; `None` unless this server signed it.
     fn read_queue_token(&self, text: &str) -> Option<QueueClaims>;
 }

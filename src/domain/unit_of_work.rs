@@ -1,4 +1,4 @@
-//! The port through which use cases reach the database: one transaction, all repositories on it.
+//! The port to the database: a unit of work is one transaction with all repositories on it.
 
 use async_trait::async_trait;
 
@@ -15,71 +15,71 @@ use super::{
     user::{SessionRepository, UserRepository},
 };
 
-/// Hands out the repositories of one connection.
+/// The repositories of one connection.
 pub trait Repositories: Send {
     /// Accounts.
     fn users(&mut self) -> &mut dyn UserRepository;
-    /// Logins.
+    /// Logins and their refresh tokens.
     fn sessions(&mut self) -> &mut dyn SessionRepository;
-    /// Venues, concerts, performances and their seats.
+    /// Venues, concerts, performances and seats.
     fn concerts(&mut self) -> &mut dyn ConcertRepository;
     /// Waiting queues and their tokens.
     fn queues(&mut self) -> &mut dyn QueueRepository;
-    /// Their draws.
+    /// The draws of waiting queues.
     fn draws(&mut self) -> &mut dyn DrawRepository;
     /// Bookings and the claims on seats.
     fn bookings(&mut self) -> &mut dyn BookingRepository;
-    /// The choice of seats.
+    /// The locks and reads of best-available selection.
     fn choices(&mut self) -> &mut dyn ChoiceRepository;
     /// Wallets and their ledgers.
     fn wallets(&mut self) -> &mut dyn WalletRepository;
     /// Payments.
     fn payments(&mut self) -> &mut dyn PaymentRepository;
-    /// Idempotency keys.
+    /// Records of answered idempotency keys.
     fn idempotency(&mut self) -> &mut dyn IdempotencyRepository;
-    /// Events to be delivered.
+    /// The outbox: events to be delivered.
     fn outbox(&mut self) -> &mut dyn OutboxRepository;
-    /// What becomes of them at each destination.
+    /// Deliveries of events to destinations.
     fn deliveries(&mut self) -> &mut dyn DeliveryRepository;
-    /// Receivers that were registered.
+    /// Webhooks.
     fn webhooks(&mut self) -> &mut dyn WebhookRepository;
-    /// The invariants.
+    /// The audit of the invariants.
     fn audit(&mut self) -> &mut dyn AuditRepository;
 }
 
-/// What is done once a transaction is committed.
+/// An action that runs after the commit.
 pub type AfterCommit = Box<dyn FnOnce() + Send>;
 
-/// One transaction. Dropped without [`commit`](Self::commit), it is rolled back.
+/// One transaction. Dropping it without [`commit`](Self::commit) rolls it back.
 #[async_trait]
 #[must_use = "an uncommitted unit of work is rolled back"]
 pub trait UnitOfWork: Repositories {
-    /// Has something done once the transaction is committed, and never if it isn't: for measurements and wake-ups.
+    /// Runs `action` after the commit, and never if the transaction isn't committed: for metrics and wake-ups.
     fn after_commit(&mut self, action: AfterCommit);
 
-    /// Makes everything durable at once. After an error it is unknown whether it was.
+    /// Commits all changes at once. After an error the outcome is unknown: the commit may have succeeded.
     async fn commit(self: Box<Self>) -> Result<(), RepositoryError>;
 }
 
-/// The database.
+/// The database: it begins transactions and reports its availability.
 #[async_trait]
 pub trait Database: Send + Sync {
-    /// Starts a transaction that sees each statement's newest committed data. [`RepositoryError::ClockSkewed`] while
-    /// nothing may be decided by this instance's clock.
+    /// Begins a transaction in which each statement sees the newest committed data. [`RepositoryError::ClockSkewed`]
+    /// while this instance's clock is wrong.
     async fn begin(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError>;
 
-    /// For reads that need no transaction: each statement stands alone.
+    /// A connection for reads without a transaction: each statement sees its own instant.
     async fn read(&self) -> Result<Box<dyn Repositories>, RepositoryError>;
 
-    /// Starts a read-only transaction in which every statement sees the same instant.
+    /// Begins a read-only transaction in which all statements see the same instant.
     async fn snapshot(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError>;
 
-    /// Returns once the database has stopped answering; at once while it doesn't. Whoever waits for it may give up.
+    /// Waits until the database stops answering; returns at once while it is unavailable.
     async fn wait_until_lost(&self);
 
-    /// A connection has fallen silent: others may have, too. Each is tested before it is used again.
+    /// Marks all pooled connections as suspect after one has fallen silent: each is tested before its next use.
     fn suspect_connections(&self);
 
-    /// Whether the database answers and has the schema that this server was built for.
+    /// Whether the database answers and has the schema of this version.
     async fn schema_is_current(&self) -> Result<bool, RepositoryError>;
 }

@@ -1,30 +1,31 @@
-//! Choosing seats for somebody who doesn't name any.
+//! Selecting the best available seats, for a hold that names none.
 //!
-//! Three kinds of choice, each only if there is none of the kind before: seats side by side; seats of one section,
-//! near each other; any seats. Of one kind, a choice that leaves fewer single seats behind is better whatever else it
-//! is like; then the one that is nearer together, nearer the front, nearer the middle. What is left is a matter of the
-//! seats' order, so that the same house always gives the same answer (`docs/best-available.md`).
+//! There are three kinds of selection, each used only if the previous kind is impossible: adjacent seats of one row;
+//! seats of one section, close together; any seats. Within a kind, a selection that isolates fewer seats is better.
+//! Then come the distance between its seats, the distance from the front, and the distance from the middle. The
+//! remaining ties are broken by the order of the seats, so the same free seats always give the same selection
+//! (`docs/best-available.md`).
 
 use std::fmt;
 
 use super::seat_layout::{FreeRun, FreeSeats, Row};
 use crate::domain::{id::SeatId, points::Points, text::Name};
 
-/// A wish for some seats, whichever are best.
+/// A request for a number of seats that the server selects.
 #[derive(Clone, Debug)]
 pub struct BestAvailable {
-    /// How many.
+    /// The number of seats, at least 1.
     pub quantity: u32,
-    /// Of this grade only.
+    /// The only acceptable grade; `None` for any.
     pub grade: Option<Name>,
-    /// In this section only.
+    /// The only acceptable section; `None` for any.
     pub section: Option<Name>,
-    /// At this price at most, each.
+    /// The highest acceptable price of each seat, in points; `None` for any.
     pub max_price: Option<Points>,
 }
 
 impl fmt::Display for BestAvailable {
-    /// Which seats would do: "seats in section Floor of grade R at 50000 at most".
+    /// The acceptable seats in words: "seats in section Floor of grade R at 50000 at most".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("seats")?;
         if let Some(section) = &self.section {
@@ -40,23 +41,23 @@ impl fmt::Display for BestAvailable {
     }
 }
 
-/// Why a wish can't be met.
+/// Too few acceptable seats are free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage {
-    /// How many seats would do.
+    /// The number of acceptable seats, free or not.
     pub seats: u32,
-    /// How many of them are free: fewer than are wanted.
+    /// The number of acceptable seats that are free: fewer than requested.
     pub free: u32,
 }
 
-/// Some seats side by side: positions in a row of this position in the house.
+/// Adjacent seats: positions in one row, with the row's index in the layout.
 #[derive(Clone, Debug)]
 struct SeatBlock {
     row: usize,
     seats: FreeRun,
 }
 
-/// A run, and the part of it that may be taken.
+/// A free run, and the part of it that a selection may use.
 #[derive(Clone, Debug)]
 struct UsableRun {
     row: usize,
@@ -64,22 +65,22 @@ struct UsableRun {
     within: FreeRun,
 }
 
-/// What is bad about a choice: single seats that it leaves, rows from the front, half seats from the middle.
+/// The cost of a selection, compared in this order: seats it isolates, rows from the front, half seats from the middle.
 type Cost = [u32; 3];
 
-/// Some rows of one section, and the numbers between which seats of theirs may be taken.
+/// Some rows of one section, and the range of seat numbers that a selection may use in them.
 #[derive(Clone, Debug)]
 struct SeatRectangle<'a> {
     rows: &'a [usize],
     numbers: FreeRun,
 }
 
-/// How good a corner is: how far its ends are apart, its row in front, half seats from the middle; then its section's
-/// position and its lowest number.
+/// The cost of a rectangle, compared in this order: depth in rows plus width in seats, rank of its first row, half
+/// seats from the middle, the section's index, its lowest number.
 type RectangleCost = [usize; 5];
 
 impl FreeSeats {
-    /// The best seats that there are.
+    /// Selects the best seats, exactly as many as requested.
     pub fn choose(&self, request: &BestAvailable) -> Result<Vec<SeatId>, Shortage> {
         let quantity = request.quantity as usize;
         let sections = self.matching_sections(request);
@@ -95,7 +96,7 @@ impl FreeSeats {
         Ok(blocks.unwrap_or_default().into_iter().flat_map(seats).collect())
     }
 
-    /// How many seats are free in each part that meets the wish; `None` for the others.
+    /// The number of free seats per section; `None` for a section that doesn't match the request.
     fn matching_sections(&self, request: &BestAvailable) -> Vec<Option<usize>> {
         let is = |requested: &Option<Name>, name: &str| {
             requested.as_ref().is_none_or(|requested| requested.as_str() == name)
@@ -115,7 +116,7 @@ impl FreeSeats {
         Shortage { seats: count(rows.map(|row| row.seats.len()).sum()), free: count(free) }
     }
 
-    /// Seats side by side. Nothing behind the first row that has a choice without a single seat is looked at.
+    /// The best adjacent seats. The search stops behind the first row with a selection that isolates no seat.
     fn best_adjacent(&self, sections: &[Option<usize>], quantity: usize) -> Option<SeatBlock> {
         let mut best: Option<(Cost, SeatBlock)> = None;
         for (index, row) in self.layout.rows.iter().enumerate().filter(|(_, row)| sections[row.section].is_some()) {
@@ -135,8 +136,8 @@ impl FreeSeats {
         best.map(|(_, block)| block)
     }
 
-    /// Seats of one section, where none are side by side: in the smallest corner that has enough. Its size are the rows
-    /// and the places that its ends are apart.
+    /// The best seats of one section, if no row has enough adjacent ones: those in the smallest rectangle with enough
+    /// free seats. Its size is the distance of its rows plus the distance of its numbers.
     fn best_in_one_section(&self, sections: &[Option<usize>], quantity: usize) -> Option<Vec<SeatBlock>> {
         let enough = |section: &usize| sections[*section].is_some_and(|free| free >= quantity);
         let sections: Vec<_> =
@@ -146,7 +147,7 @@ impl FreeSeats {
         let mut best: Option<(RectangleCost, SeatRectangle<'_>)> = None;
         for ((section, rows), _) in sections.iter().zip(&isolated).filter(|(_, isolated)| **isolated == Some(fewest)) {
             for depth in 1..=rows.len() {
-                // Each row is one further from the front at least.
+                // Each further row is at least one rank deeper.
                 if best.as_ref().is_some_and(|([apart, ..], _)| depth - 1 > *apart) {
                     break;
                 }
@@ -160,8 +161,8 @@ impl FreeSeats {
             .map(|(_, blocks)| blocks)
     }
 
-    /// How many single seats must be left where so many are taken of these rows. Of runs of one length no more are
-    /// looked at than could be used.
+    /// The fewest seats that a selection from these rows must isolate. Of the runs of one length it looks at no more
+    /// than a selection could use.
     fn fewest_isolated_seats(&self, rows: &[usize], quantity: usize) -> Option<u32> {
         let mut of_length = vec![0; quantity];
         let mut usable_runs = self.usable_runs(rows, &(0..usize::MAX));
@@ -173,8 +174,8 @@ impl FreeSeats {
         select_from_runs(self, &usable_runs, quantity).map(|([isolated, ..], _)| isolated)
     }
 
-    /// Finds, between the first and the last of these rows, the narrowest corners that have enough seats and leave so
-    /// few singles, and keeps the best.
+    /// Finds the narrowest rectangles of exactly these rows with enough free seats that isolate no more than
+    /// `isolated`, and keeps the best in `best`.
     fn find_narrowest<'a>(
         &self,
         section: usize,
@@ -194,11 +195,11 @@ impl FreeSeats {
             high + 1 >= low + quantity
                 && select_from_runs(self, &usable_runs(), quantity).is_some_and(|([left, ..], _)| left == isolated)
         };
-        // What suffices goes on to do so when it is widened: the upper end never goes back.
+        // A range that suffices still does when it is widened, so the upper end never moves back.
         let mut high = 0;
         for low in (0..numbers.len()).filter(|low| *low == 0 || numbers[low - 1] < numbers[*low]) {
             high = high.max(low);
-            // What is as large as the best, and further from the front, is none.
+            // A rectangle as large as the best one is no better if it is further from the front.
             let limit = best.as_ref().map(|([apart, row, ..], _)| apart + usize::from(front <= *row));
             let is_small = |high: usize| limit.is_none_or(|limit| depth + numbers[high] - numbers[low] < limit);
             while high < numbers.len() && is_small(high) && !suffices(low, high) {
@@ -214,14 +215,14 @@ impl FreeSeats {
         }
     }
 
-    /// Any seats, where no section has enough: those nearest the front.
+    /// Any seats, if no section has enough: those closest to the front.
     fn best_across_sections(&self, sections: &[Option<usize>], quantity: usize) -> Option<Vec<SeatBlock>> {
         let requested = |row: &usize| sections[self.layout.rows[*row].section].is_some();
         let rows: Vec<_> = (0..self.layout.rows.len()).filter(requested).collect();
         select_from_runs(self, &self.usable_runs(&rows, &(0..usize::MAX)), quantity).map(|(_, blocks)| blocks)
     }
 
-    /// The rows of a part that have free seats.
+    /// The rows of a section with free seats.
     fn free_rows(&self, section: usize) -> Vec<usize> {
         self.layout.sections[section].rows.iter().copied().filter(|row| !self.runs[*row].is_empty()).collect()
     }
@@ -232,7 +233,7 @@ impl FreeSeats {
         self.runs[row].iter().cloned().flatten().map(move |seat| first + seat)
     }
 
-    /// What may be taken of these rows between these numbers.
+    /// The runs of these rows, limited to these numbers.
     fn usable_runs(&self, rows: &[usize], numbers: &FreeRun) -> Vec<UsableRun> {
         let of_row = |row: &usize| {
             let (row, first) = (*row, usize::from(self.layout.rows[*row].first));
@@ -249,17 +250,17 @@ impl FreeSeats {
     }
 }
 
-/// How many single seats taking these of a run leaves.
+/// The number of seats that selecting `seats` from a run isolates.
 fn isolated_seats(run: &FreeRun, seats: &FreeRun) -> u32 {
     u32::from(seats.start - run.start == 1) + u32::from(run.end - seats.end == 1)
 }
 
-/// How far the middle of these seats is from the middle of the row, in half seats.
+/// The distance of these seats' middle from the row's middle, in half seats.
 fn distance_from_centre(row: &Row, seats: &FreeRun) -> u32 {
     u32::try_from((seats.start + seats.end).abs_diff(row.seats.len())).unwrap_or(u32::MAX)
 }
 
-/// The cheapest way to take so many seats of a piece: side by side, since more gaps make nothing better.
+/// The cheapest selection of `count` seats from one run: adjacent ones, since a gap never lowers the cost.
 fn cheapest_in_run(free_seats: &FreeSeats, usable: &UsableRun, count: usize) -> Option<(Cost, SeatBlock)> {
     let row = &free_seats.layout.rows[usable.row];
     let last = usable.within.end.checked_sub(count)?;
@@ -274,18 +275,18 @@ fn cheapest_in_run(free_seats: &FreeSeats, usable: &UsableRun, count: usize) -> 
     choices.min_by_key(|(cost, _)| *cost)
 }
 
-/// The cheapest way to take so many seats of some pieces, or none.
+/// The cheapest selection of `quantity` seats from these runs; `None` if they have too few.
 fn select_from_runs(
     free_seats: &FreeSeats,
     usable_runs: &[UsableRun],
     quantity: usize,
 ) -> Option<(Cost, Vec<SeatBlock>)> {
-    // For each number of seats the cheapest way to have them of the pieces so far, and which of them make it up.
+    // For each number of seats, the cheapest selection from the runs so far.
     let mut ways: Vec<Option<(Cost, Vec<SeatBlock>)>> = vec![None; quantity + 1];
     ways[0] = Some(([0; 3], Vec::new()));
     for usable in usable_runs {
         let options: Vec<_> = (1..=quantity).map_while(|count| cheapest_in_run(free_seats, usable, count)).collect();
-        // From the highest number down: what is looked at is still without this piece.
+        // From the highest number down, because lower entries must not contain this run yet.
         for total in (1..=quantity).rev() {
             for (count, (cost, block)) in (1..=total).zip(&options) {
                 let Some((before, blocks)) = &ways[total - count] else { continue };

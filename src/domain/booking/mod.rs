@@ -1,4 +1,7 @@
-//! Holds and bookings: who has which seats, and until when.
+//! Holds and bookings: which user has which seats, and until when.
+//!
+//! `service.rs` decides holds over locked rows. `best_available.rs` selects seats from the free ones of
+//! `seat_layout.rs`.
 
 mod best_available;
 mod model;

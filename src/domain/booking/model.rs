@@ -1,4 +1,4 @@
-//! A booking and its states, and the claim that a booking has on a seat.
+//! Bookings, their states, and the claim of a booking on a seat.
 
 use chrono::TimeDelta;
 
@@ -10,33 +10,33 @@ use crate::domain::{
     refusal::Refusal,
 };
 
-/// The rules of holds that an operator sets.
+/// The settings of holds and refunds, from the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct HoldPolicy {
-    /// How long a hold lives.
+    /// The duration of a hold.
     pub hold: TimeDelta,
-    /// How much longer once it is extended.
+    /// The time that the one extension adds to a hold.
     pub extension: TimeDelta,
-    /// How many seats of one performance a user may have.
+    /// The most seats of one performance in a user's live bookings.
     pub max_seats_per_user: u32,
-    /// How long before the beginning a paid booking can still be given back.
+    /// The hours before a performance at which refunds close.
     pub refund_cutoff_hours: u32,
 }
 
-/// One seat of a booking, as it was when it was held.
+/// A seat of a booking, with the price at the time of the hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BookedSeat {
-    /// Which.
+    /// The seat.
     pub id: SeatId,
-    /// The part of the house.
+    /// The section's name.
     pub section: String,
-    /// The row.
+    /// The row's name.
     pub row: String,
-    /// The place in the row.
+    /// The number in the row, from 1.
     pub number: u16,
     /// The price category.
     pub grade: String,
-    /// What it costs.
+    /// The price in points.
     pub price: Points,
 }
 
@@ -53,38 +53,38 @@ impl From<&Seat> for BookedSeat {
     }
 }
 
-/// What has become of a booking.
+/// The state of a booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BookingState {
-    /// Held, not yet paid.
+    /// Held and unpaid.
     Pending,
     /// Paid.
     Confirmed {
-        /// When.
+        /// The instant of payment.
         at: Instant,
-        /// By what.
+        /// The payment for the booking.
         payment_id: PaymentId,
     },
-    /// Given up unpaid.
+    /// Cancelled before it was paid.
     Cancelled {
-        /// When.
+        /// The instant of cancellation.
         at: Instant,
     },
-    /// Not paid in time.
+    /// Not paid before its deadline.
     Expired,
-    /// Given back after it was paid.
+    /// Cancelled after it was paid: the points are returned.
     Refunded {
-        /// When it was paid.
+        /// The instant of payment.
         confirmed_at: Instant,
-        /// By what.
+        /// The refunded payment.
         payment_id: PaymentId,
-        /// When it was given back.
+        /// The instant of the refund.
         at: Instant,
     },
 }
 
 impl BookingState {
-    /// Its name, as clients and the database write it.
+    /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -96,33 +96,33 @@ impl BookingState {
     }
 }
 
-/// One user's seats of one performance: all or nothing.
+/// One user's seats of one performance. It gets all of its seats or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Booking {
-    /// Its id.
+    /// Identifies the booking.
     pub id: BookingId,
-    /// Whose.
+    /// The user that holds or bought the seats.
     pub user_id: UserId,
-    /// Of which concert.
+    /// The concert of the performance, which is also the queue token's.
     pub concert_id: ConcertId,
-    /// Of which performance.
+    /// The performance of all of its seats.
     pub performance_id: PerformanceId,
-    /// What has become of it, as last written.
+    /// The state as last written; see [`state_at`](Self::state_at).
     pub state: BookingState,
-    /// Its seats, by ascending id.
+    /// The seats, by ascending id.
     pub seats: Vec<BookedSeat>,
-    /// What it costs.
+    /// The sum of the seats' prices, in points.
     pub total: Points,
-    /// Until when it can be paid.
+    /// The deadline for payment; it stays as it was once the booking is paid.
     pub held_until: Instant,
-    /// Whether the hold was extended.
+    /// Whether the hold was extended, which is possible once.
     pub is_extended: bool,
-    /// When it was made.
+    /// The instant of the hold.
     pub created_at: Instant,
 }
 
 impl Booking {
-    /// What it is at `now`: a hold past its deadline has expired, whether or not that was written.
+    /// The state at `now`: a hold past its deadline has expired, even if the database doesn't say so yet.
     pub fn state_at(&self, now: Instant) -> BookingState {
         match self.state {
             BookingState::Pending if self.held_until <= now => BookingState::Expired,
@@ -130,18 +130,18 @@ impl Booking {
         }
     }
 
-    /// The ids of its seats.
+    /// The ids of the seats, ascending.
     pub fn seat_ids(&self) -> impl Iterator<Item = SeatId> + '_ {
         self.seats.iter().map(|seat| seat.id)
     }
 
-    /// Whether every seat is still claimed for this booking: another instance's faster clock may have given a seat
-    /// on already.
+    /// Whether every seat is still claimed for this booking. An instance with a faster clock may have claimed one for
+    /// another.
     fn has_all_claims<'a>(&self, claim_of: impl Fn(SeatId) -> Option<&'a Claim>) -> bool {
         self.seat_ids().all(|seat| claim_of(seat).is_some_and(|claim| claim.booking_id == self.id))
     }
 
-    /// Makes sure that it is held at `now`: pending, before its deadline, its seats claimed.
+    /// Checks that the booking is held at `now`: pending, before its deadline, and with all of its claims.
     pub fn require_held<'a>(
         &self,
         now: Instant,
@@ -156,12 +156,12 @@ impl Booking {
         }
     }
 
-    /// Pays it. The caller has made sure that it is held.
+    /// Marks the booking as paid. The caller has checked that it is held.
     pub fn confirm(&mut self, payment_id: PaymentId, now: Instant) {
         self.state = BookingState::Confirmed { at: now, payment_id };
     }
 
-    /// Holds it longer, once.
+    /// Moves the deadline by `extension`, once.
     pub fn extend(&mut self, extension: TimeDelta) -> Result<(), Refusal> {
         if self.is_extended {
             return Err(Refusal::HoldAlreadyExtended);
@@ -172,22 +172,22 @@ impl Booking {
     }
 }
 
-/// What the seat limit needs of a booking that is written as pending or confirmed.
+/// The part of a pending or confirmed booking that the seat limit needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenBooking {
-    /// Its id.
+    /// Identifies the booking.
     pub id: BookingId,
-    /// Whose.
+    /// The user whose seat limit it counts for.
     pub user_id: UserId,
-    /// Of which concert.
+    /// The concert of the performance.
     pub concert_id: ConcertId,
-    /// Of which performance.
+    /// The performance that the limit counts for.
     pub performance_id: PerformanceId,
-    /// How many seats.
+    /// The number of seats.
     pub seats: u32,
-    /// Until when it is held; `None`: paid.
+    /// The deadline of the hold; `None` if it is paid.
     pub held_until: Option<Instant>,
-    /// When it was made.
+    /// The instant of the hold.
     pub created_at: Instant,
 }
 
@@ -197,14 +197,14 @@ impl OpenBooking {
         self.held_until.is_some_and(|deadline| now < deadline)
     }
 
-    /// Whether its seats count at `now`: held, or paid.
+    /// Whether its seats count at `now`: it is held or paid.
     pub fn is_live(&self, now: Instant) -> bool {
         self.held_until.is_none() || self.is_held(now)
     }
 }
 
 impl From<&Booking> for OpenBooking {
-    /// Of a booking that is pending or confirmed.
+    /// Of a pending or confirmed booking.
     fn from(booking: &Booking) -> Self {
         Self {
             id: booking.id,
@@ -218,7 +218,7 @@ impl From<&Booking> for OpenBooking {
     }
 }
 
-/// How many seats of a performance a user has in the live ones of these bookings.
+/// The number of seats of a performance in a user's live bookings among these.
 pub(crate) fn live_seats<'a>(
     bookings: impl IntoIterator<Item = &'a OpenBooking>,
     user_id: UserId,
@@ -231,29 +231,29 @@ pub(crate) fn live_seats<'a>(
     bookings.into_iter().filter(counts).fold(0, |sum, booking| sum.saturating_add(booking.seats))
 }
 
-/// The instant to decide at about users with these bookings: not before the latest of them was made. A hold that was
-/// over when its user got another one is then over for every instance, whatever its clock says.
+/// The instant of a decision about users with these bookings: never before the latest booking was made. So a hold that
+/// had expired when its user got a newer one stays expired for every instance, even one whose clock is behind.
 pub(crate) fn instant_after<'a>(bookings: impl IntoIterator<Item = &'a OpenBooking>, now: Instant) -> Instant {
     bookings.into_iter().map(|booking| booking.created_at).max().map_or(now, |latest| not_before(now, latest))
 }
 
-/// The one claim on a seat.
+/// The claim on a seat: at most one per seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// For which booking.
+    /// The booking that has or had the seat.
     pub booking_id: BookingId,
-    /// Until when; `None`: sold.
+    /// The deadline of the claim; `None` if the seat is sold.
     pub held_until: Option<Instant>,
 }
 
 impl Claim {
-    /// What it makes of its seat at `now`.
+    /// The status that the claim gives its seat at `now`.
     pub fn status_at(&self, now: Instant) -> SeatStatus {
         claimed_status(self.held_until, now)
     }
 }
 
-/// What a claim until then makes of its seat at `now`.
+/// The status of a seat with a claim until `held_until` at `now`; without a deadline it is sold.
 pub(super) fn claimed_status(held_until: Option<Instant>, now: Instant) -> SeatStatus {
     match held_until {
         None => SeatStatus::Sold,

@@ -1,4 +1,4 @@
-//! What holds of every choice of seats, in any house: compared with looking at all the choices that there are.
+//! Properties of best-available selection in any layout, checked against a search of all selections.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::domain::{
     text::Name,
 };
 
-/// A section: rows and seats in each. Its grade and price follow from its position.
+/// A section: rows, and seats in each. Grade and price follow from its index.
 type Shape = (u16, u16);
 
 const GRADES: [&str; 2] = ["R", "S"];
@@ -26,7 +26,7 @@ fn seats(shapes: &[Shape]) -> Vec<Seat> {
     for (section, (rows, length)) in shapes.iter().enumerate() {
         for (rank, number) in (1..=*rows).flat_map(|rank| (1..=*length).map(move |number| (rank, number))) {
             seats.push(Seat {
-                // Ids have gaps, and say nothing of where a seat is.
+                // Ids have gaps and don't tell a seat's position.
                 id: SeatId(7 + 3 * u64::try_from(seats.len()).unwrap()),
                 performance_id: PerformanceId(1),
                 section: format!("Section {}", 9 - section),
@@ -41,7 +41,7 @@ fn seats(shapes: &[Shape]) -> Vec<Seat> {
     seats
 }
 
-/// A house with some seats taken, and a wish.
+/// A layout with some seats taken, and a request.
 #[derive(Clone, Debug)]
 struct Case {
     seats: Vec<Seat>,
@@ -66,7 +66,7 @@ impl Case {
             && max_price.is_none_or(|most| seat.price <= most)
     }
 
-    /// The free seats that have no free neighbour once these are chosen.
+    /// The free seats without a free neighbour once `chosen` is taken.
     fn isolated_seats(&self, chosen: &[&Seat]) -> BTreeSet<SeatId> {
         let side_by_side = |a: &Seat, b: &Seat| {
             (&a.section, a.row_rank) == (&b.section, b.row_rank) && a.number.abs_diff(b.number) == 1
@@ -76,7 +76,7 @@ impl Case {
         free.iter().filter(isolated).map(|seat| seat.id).collect()
     }
 
-    /// How bad a choice is, by the published rule: kind, singles left, then what counts for that kind.
+    /// The cost of a selection by the published rule: kind, isolated seats, then the criteria of that kind.
     fn cost(&self, chosen: &[&Seat]) -> [usize; 5] {
         let left = self.isolated_seats(chosen).difference(&self.isolated_seats(&[])).count();
         let range = |of: fn(&Seat) -> u16| {
@@ -98,7 +98,7 @@ impl Case {
         }
     }
 
-    /// The least cost of all choices that there are.
+    /// The lowest cost of all selections.
     fn lowest_cost(&self) -> Option<[usize; 5]> {
         let matching: Vec<_> = self.seats.iter().filter(|seat| self.matches(seat)).collect();
         let subsets = (0_u32..1 << matching.len()).filter(|set| set.count_ones() == self.request.quantity);
@@ -114,7 +114,7 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
 
 fn case() -> impl Strategy<Value = Case> {
     let request = (1_u32..=5, prop::option::of(0..2_usize), prop::option::of(0..3_usize), prop::option::of(0..3_usize));
-    // One case in four wishes for anything.
+    // One case in four accepts any seat.
     (shapes(), 0_u8..=10, any::<u64>(), request, 0..4).prop_map(|(shapes, fullness, mut bits, request, picky)| {
         let seats = seats(&shapes);
         let mut taken = Vec::new();
@@ -137,14 +137,14 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 fn config() -> ProptestConfig {
-    // The same cases in every run: what fails once fails again.
+    // The seed is fixed, so that a failing case fails in every run.
     ProptestConfig { cases: 2_000, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
     #![proptest_config(config())]
 
-    /// Also: where a choice of the same kind leaves no single seat, none is left.
+    /// In particular, no seat is isolated if another selection of the same kind isolates none.
     #[test]
     fn no_other_choice_is_better(case in case()) {
         let matching = case.seats.iter().filter(|seat| case.matches(seat)).count();
@@ -171,7 +171,7 @@ proptest! {
         prop_assert_eq!(case.free().choose(&case.request), other.free().choose(&case.request));
     }
 
-    /// Whoever asks for as many as there are gets them, down to the last seat.
+    /// As long as seats are free, a request for as many gets them, down to the last seat.
     #[test]
     fn every_seat_is_sold_in_the_end(shapes in shapes(), quantities in prop::collection::vec(1_u32..=4, 14)) {
         let seats = seats(&shapes);

@@ -1,4 +1,4 @@
-//! Port of bookings and of the claims on seats.
+//! The ports of bookings, seat claims and best-available selection.
 
 use async_trait::async_trait;
 
@@ -14,112 +14,112 @@ use crate::domain::{
 /// A claim with its seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatClaim {
-    /// On which seat.
+    /// The claimed seat.
     pub seat_id: SeatId,
-    /// The claim.
+    /// The claim, live or expired.
     pub claim: Claim,
 }
 
 /// A booking that is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldBooking {
-    /// Whose.
+    /// The user that holds it.
     pub user_id: UserId,
-    /// Of which concert.
+    /// The concert of its performance.
     pub concert_id: ConcertId,
-    /// Which.
+    /// Identifies the booking.
     pub booking_id: BookingId,
-    /// Until when.
+    /// The deadline of the hold.
     pub held_until: Instant,
 }
 
-/// What a seat map needs of a claim: not whose it is.
+/// The part of a claim that a seat map needs; it doesn't tell the booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimDeadline {
-    /// On which seat.
+    /// The claimed seat.
     pub seat_id: SeatId,
-    /// Until when; `None`: sold.
+    /// The deadline of the claim; `None` if the seat is sold.
     pub held_until: Option<Instant>,
-    /// When that was last written.
+    /// The instant of the claim's last write.
     pub changed_at: Instant,
 }
 
 impl ClaimDeadline {
-    /// What it makes of its seat at `now`.
+    /// The status that the claim gives its seat at `now`.
     pub fn status_at(&self, now: Instant) -> SeatStatus {
         claimed_status(self.held_until, now)
     }
 }
 
-/// Which of a user's bookings to list.
+/// The filter of a list of one user's bookings.
 #[derive(Clone, Copy, Debug)]
 pub struct BookingFilter {
-    /// Whose.
+    /// The user whose bookings are listed.
     pub user_id: UserId,
-    /// In which state at `now`, by its name.
+    /// The name of the state at `now`; `None` for all states.
     pub status: Option<&'static str>,
-    /// The instant the states are taken at.
+    /// The instant at which states are evaluated.
     pub now: Instant,
-    /// Only those older than this one.
+    /// Only bookings older than this one: the end of the previous page.
     pub before: Option<BookingId>,
-    /// How many at most.
+    /// The most bookings of a page.
     pub limit: u32,
 }
 
-/// Keeps bookings and claims.
+/// Stores and locks bookings and seat claims.
 ///
-/// Lock order: seats (by ascending id, see [`ConcertRepository`](crate::domain::concert::ConcertRepository)) before
-/// bookings. A claim is read and written only under the lock of its seat, except by readers who decide nothing.
+/// Lock order: seats by ascending id (see [`ConcertRepository`](crate::domain::concert::ConcertRepository)) before
+/// bookings. Claims are decided and written under the lock of their seat; reads for display take no lock.
 #[async_trait]
 pub trait BookingRepository: Send {
-    /// Stores new, pending bookings with their seats.
+    /// Inserts pending bookings with their seats.
     async fn insert(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError>;
 
-    /// Bookings with their seats, in no order; absent ones are left out. No lock.
+    /// The bookings with these ids, with their seats, in no order; absent ones are left out. Takes no lock.
     async fn list(&mut self, ids: &[BookingId]) -> Result<Vec<Booking>, RepositoryError>;
 
-    /// Locks bookings in ascending order of id and writes their present state, deadline and extension into
-    /// `bookings`, which [`list`](Self::list) gave; the rest of a booking never changes.
+    /// Locks bookings by ascending id, and updates state, deadline and extension in `bookings`, which
+    /// [`list`](Self::list) returned. The other columns are immutable.
     async fn lock(&mut self, bookings: &mut [Booking]) -> Result<(), RepositoryError>;
 
-    /// A user's bookings with their seats, newest first. No lock.
+    /// A page of a user's bookings with their seats, newest first. Takes no lock.
     async fn list_page(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError>;
 
-    /// The bookings of these users of these performances that are written as pending or confirmed, in no order. No
-    /// lock: the caller holds the users' queue tokens.
+    /// The pending and confirmed bookings of these users for these performances, by stored state, in no order. Takes no
+    /// lock: the caller has locked the users' queue tokens.
     async fn list_open_of_performances(
         &mut self,
         user_ids: &[UserId],
         performance_ids: &[PerformanceId],
     ) -> Result<Vec<OpenBooking>, RepositoryError>;
 
-    /// The same, and the pending ones of these users of all other performances. No lock: the caller holds the users'
-    /// queue tokens.
+    /// The same, and the users' pending bookings of all other performances. Takes no lock: the caller has locked the
+    /// users' queue tokens.
     async fn list_open_of_users(
         &mut self,
         user_ids: &[UserId],
         performance_ids: &[PerformanceId],
     ) -> Result<Vec<OpenBooking>, RepositoryError>;
 
-    /// The bookings of these users that are held at `now`. No lock.
+    /// The bookings of these users that are held at `now`. Takes no lock.
     async fn list_holds_of_users(
         &mut self,
         user_ids: &[UserId],
         now: Instant,
     ) -> Result<Vec<HeldBooking>, RepositoryError>;
 
-    /// Whether a user has a booking that is live at `now`: pending and not expired, or confirmed for a performance that
-    /// hasn't ended. No lock.
+    /// Whether a user has a live booking at `now`: held, or confirmed for a performance that hasn't ended. Takes no
+    /// lock.
     async fn user_has_live(&mut self, user_id: UserId, now: Instant) -> Result<bool, RepositoryError>;
 
-    /// Whether a concert has a booking that is live at `now`, in the same sense. No lock.
+    /// Whether a concert has a live booking at `now`, in the same sense. Takes no lock.
     async fn concert_has_live(&mut self, concert_id: ConcertId, now: Instant) -> Result<bool, RepositoryError>;
 
-    /// How many bookings of a performance are pending or confirmed, written so. No lock.
+    /// The number of a performance's bookings whose stored state is pending or confirmed. Takes no lock.
     async fn count_open_of_performance(&mut self, performance_id: PerformanceId) -> Result<u32, RepositoryError>;
 
-    /// At most `limit` bookings of a performance that are pending or confirmed, written so, by id, behind `after`. No
-    /// lock.
+    /// At most `limit` bookings of a performance whose stored state is pending or confirmed, by id after `after`. Takes
+    /// no lock.
     async fn list_open_of_performance(
         &mut self,
         performance_id: PerformanceId,
@@ -127,63 +127,65 @@ pub trait BookingRepository: Send {
         limit: u32,
     ) -> Result<Vec<BookingId>, RepositoryError>;
 
-    /// At most `limit` pending bookings past their deadline, oldest deadline first, with their seats; locked, those
-    /// that another transaction holds left out.
+    /// Locks at most `limit` pending bookings past their deadline, earliest deadline first, and returns them with their
+    /// seats. Skips bookings that another transaction has locked.
     async fn claim_expired(&mut self, now: Instant, limit: u32) -> Result<Vec<Booking>, RepositoryError>;
 
-    /// Writes the state, deadline and extension of locked bookings. [`RepositoryError::Contention`] when one is gone.
+    /// Writes state, deadline and extension of locked bookings. [`RepositoryError::Contention`] if one no longer
+    /// exists.
     async fn update(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError>;
 
-    /// Locks seats, in ascending order, and gives those that there are with the claims on them, live or past. A seat
-    /// that isn't of the performance that is named with it is left out, and isn't locked.
+    /// Locks seats by ascending id, and returns the existing ones with their claims, live or expired. A seat of another
+    /// performance than the one given with it is neither locked nor returned.
     async fn lock_seats(
         &mut self,
         seats: &[(SeatId, PerformanceId)],
     ) -> Result<Vec<(Seat, Option<Claim>)>, RepositoryError>;
 
-    /// Locks seats, in ascending order, and gives the claims on those that have one.
+    /// Locks seats by ascending id, and returns the claims on them, live or expired.
     async fn lock_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError>;
 
-    /// The claims on these seats, live or past; unclaimed ones are left out. No lock of their own.
+    /// The claims on these seats, live or expired; unclaimed seats are left out. Takes no lock: the caller has locked
+    /// the seats.
     async fn list_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError>;
 
-    /// The terms of a performance's claims, live or past, that were written at `since` or later; all, if there is none.
-    /// No lock. A seat that was claimed once has a claim ever after.
+    /// The deadlines of a performance's claims, live or expired, written at or after `since`; all of them without
+    /// `since`. Takes no lock. A seat that was ever claimed keeps a claim.
     async fn list_claim_deadlines(
         &mut self,
         performance_id: PerformanceId,
         since: Option<Instant>,
     ) -> Result<Vec<ClaimDeadline>, RepositoryError>;
 
-    /// Removes those claims on locked seats that are over at `now`.
+    /// Deletes the expired claims at `now` on locked seats.
     async fn delete_expired_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError>;
 
-    /// Claims the locked seats of new bookings, which have no claim any more. [`RepositoryError::Contention`] when one
-    /// has after all.
+    /// Inserts claims on the locked seats of new bookings. [`RepositoryError::Contention`] if one is already claimed.
     async fn insert_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError>;
 
-    /// Brings the claims of changed bookings up to date: sold, held longer, or released at `now`.
-    /// [`RepositoryError::Contention`] when a booking that is confirmed or held has lost a claim.
+    /// Updates the claims of changed bookings: sold, extended, or released at `now`. [`RepositoryError::Contention`] if
+    /// a confirmed or held booking has lost a claim.
     async fn update_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError>;
 }
 
-/// Reads and locks what choosing seats for somebody needs.
+/// Reads and locks rows for best-available selection.
 ///
-/// Lock order: a performance's choice comes after the performance and before its seats.
+/// Lock order: a performance's selection lock comes after the performance and before its seats.
 #[async_trait]
 pub trait ChoiceRepository: Send {
-    /// Makes these performances' choices nobody else's until the transaction ends, in ascending order of id. The
-    /// caller shares the performances. Who names seats doesn't wait.
+    /// Locks best-available selection of these performances by ascending id, until the transaction ends. The caller has
+    /// locked the performances (shared). Holds that name their seats don't take this lock.
     async fn lock_choices(&mut self, performance_ids: &[PerformanceId]) -> Result<(), RepositoryError>;
 
-    /// Deletes at most `limit` locks on choices of performances that began before `horizon`, and tells how many.
+    /// Deletes at most `limit` selection locks of performances that began before `horizon`, and returns the number of
+    /// deleted rows.
     async fn delete_choices(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// The seats of a performance that are held or sold at `now`, in no order, as of one instant. No lock.
+    /// The seats of a performance that are held or sold at `now`, in no order, as of one instant. Takes no lock.
     async fn list_taken(&mut self, performance_id: PerformanceId, now: Instant)
     -> Result<Vec<SeatId>, RepositoryError>;
 
-    /// Locks these seats but those that another transaction has locked, and tells which it locked. It waits for
-    /// nobody, and so may come after other seats whatever their ids.
+    /// Locks these seats except those that another transaction has locked, and returns the locked ones. It never waits,
+    /// so it is safe after other seats in any order of ids.
     async fn claim_seats(&mut self, ids: &[SeatId]) -> Result<Vec<SeatId>, RepositoryError>;
 }

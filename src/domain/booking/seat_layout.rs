@@ -1,46 +1,46 @@
-//! Where the seats of a performance are, and which of them are free: what seats are chosen by.
+//! The seats of a performance by section and row, and the free ones among them: the input of best-available selection.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use super::BookedSeat;
 use crate::domain::{concert::Seat, id::SeatId, points::Points};
 
-/// The seats of a performance as they lie. Never changes.
+/// The arrangement of a performance's seats. It never changes.
 #[derive(Debug)]
 pub struct SeatLayout {
-    /// In the promoter's order.
+    /// In the order in which the promoter listed them.
     pub(super) sections: Vec<PriceSection>,
-    /// From the front to the back, whatever their part; then in the parts' order.
+    /// From the front to the back; rows of one rank in the order of their sections.
     pub(super) rows: Vec<Row>,
     /// By ascending id.
     positions: Vec<(SeatId, SeatPosition)>,
 }
 
-/// Neighbouring rows of one section, grade and price.
+/// Rows of one section, grade and price.
 #[derive(Debug)]
 pub(super) struct PriceSection {
     pub(super) name: String,
     pub(super) grade: String,
     pub(super) price: Points,
-    /// Positions in the house's rows, from the front to the back.
+    /// Indexes into the layout's rows, from the front to the back.
     pub(super) rows: Vec<usize>,
-    /// The lowest and the highest number.
+    /// The lowest and the highest seat number.
     pub(super) numbers: (u16, u16),
 }
 
-/// Seats side by side.
+/// Adjacent seats of one row.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) section: usize,
     name: String,
-    /// From the front, from 1.
+    /// The distance from the front in rows, from 1.
     pub(super) rank: u16,
-    /// The number of the first seat; each of the others is one more than its neighbour's.
+    /// The number of the first seat; numbers increase by one.
     pub(super) first: u16,
     pub(super) seats: Vec<SeatId>,
 }
 
-/// Where a seat is: its row's position in the house, and its own in the row.
+/// The index of the row in the layout, and of the seat in the row.
 #[derive(Clone, Copy, Debug)]
 struct SeatPosition {
     row: usize,
@@ -48,7 +48,7 @@ struct SeatPosition {
 }
 
 impl SeatLayout {
-    /// Lays out the seats of one performance.
+    /// Builds the layout from all seats of one performance.
     pub fn new(mut seats: Vec<Seat>) -> Self {
         let order = sections_in_order(&seats);
         let section_of = |seat: &Seat| order.get(&section_key(seat)).copied().unwrap_or_default();
@@ -66,7 +66,7 @@ impl SeatLayout {
         layout
     }
 
-    /// Puts the next seat behind its neighbour, or at the beginning of a row.
+    /// Appends a seat to the last row if it continues that row, else to a new row.
     fn append_seat(&mut self, seat: &Seat, section: usize) {
         let follows = |row: &Row| {
             (row.section, row.rank) == (section, seat.row_rank)
@@ -85,12 +85,12 @@ impl SeatLayout {
         row.seats.push(seat.id);
     }
 
-    /// How many seats it has.
+    /// The number of seats.
     pub fn seat_count(&self) -> usize {
         self.positions.len()
     }
 
-    /// A seat, as a booking keeps it.
+    /// The seat with this id, as a booking stores it.
     pub fn seat(&self, id: SeatId) -> Option<BookedSeat> {
         let position = self.find(id)?;
         let row = &self.rows[position.row];
@@ -117,7 +117,7 @@ fn section_key(seat: &Seat) -> SectionKey {
     (seat.section.clone(), seat.grade.clone(), seat.price)
 }
 
-/// The parts, numbered by their lowest seat: the order in which the promoter named them.
+/// The index of each section: sections are ordered by their lowest seat id, which is the promoter's order.
 fn sections_in_order(seats: &[Seat]) -> HashMap<SectionKey, usize> {
     let mut lowest: HashMap<SectionKey, SeatId> = HashMap::new();
     for seat in seats {
@@ -129,19 +129,19 @@ fn sections_in_order(seats: &[Seat]) -> HashMap<SectionKey, usize> {
     keys.into_iter().enumerate().map(|(index, (_, key))| (key, index)).collect()
 }
 
-/// Free seats side by side: positions in a row. Nobody's seat, or the row's end, is on either side.
+/// Adjacent free seats as indexes into a row, as long as possible: a taken seat or the row's end is on either side.
 pub(super) type FreeRun = Range<usize>;
 
-/// Which seats of a house are free.
+/// The free seats of a layout.
 #[derive(Clone, Debug)]
 pub struct FreeSeats {
     pub(super) layout: Arc<SeatLayout>,
-    /// For each row, from its first seat on.
+    /// The runs of each row, from its first seat on.
     pub(super) runs: Vec<Vec<FreeRun>>,
 }
 
 impl FreeSeats {
-    /// All of a house's seats but these.
+    /// All seats of a layout except `taken`.
     pub fn excluding(layout: Arc<SeatLayout>, taken: &[SeatId]) -> Self {
         let mut is_taken: Vec<Vec<bool>> = layout.rows.iter().map(|row| vec![false; row.seats.len()]).collect();
         for position in taken.iter().filter_map(|id| layout.find(*id)) {
@@ -151,19 +151,19 @@ impl FreeSeats {
         Self { layout, runs }
     }
 
-    /// A seat of the house, as a booking keeps it, whether or not it is free.
+    /// The seat with this id, free or not, as a booking stores it.
     pub fn seat(&self, id: SeatId) -> Option<BookedSeat> {
         self.layout.seat(id)
     }
 
-    /// Whether a seat of the house is free.
+    /// Whether the seat with this id is free.
     pub fn contains(&self, id: SeatId) -> bool {
         self.layout
             .find(id)
             .is_some_and(|position| self.runs[position.row].iter().any(|run| run.contains(&position.seat)))
     }
 
-    /// Takes a seat away.
+    /// Marks a seat as taken.
     pub fn remove(&mut self, id: SeatId) {
         let Some(position) = self.layout.find(id) else { return };
         let runs = &mut self.runs[position.row];

@@ -1,4 +1,4 @@
-//! Deciding about holds: many requests over one locked state.
+//! Decisions about holds: the requests of a batch, decided in order over one locked state.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,17 +15,17 @@ use crate::domain::{
     refusal::{ConflictReason, Refusal, SeatConflict},
 };
 
-/// Which seats somebody wishes for.
+/// The seats that a hold requests.
 #[derive(Clone, Debug)]
 pub enum SeatSelection {
-    /// These, each once.
+    /// These seats, each named once.
     Seats(Vec<SeatId>),
-    /// The best that there are.
+    /// The best available ones.
     Best(BestAvailable),
 }
 
 impl SeatSelection {
-    /// How many seats.
+    /// The number of seats.
     fn quantity(&self) -> u32 {
         match self {
             Self::Seats(ids) => u32::try_from(ids.len()).unwrap_or(u32::MAX),
@@ -34,47 +34,47 @@ impl SeatSelection {
     }
 }
 
-/// One user's wish for seats.
+/// One user's request for a hold.
 #[derive(Clone, Debug)]
 pub struct HoldRequest {
-    /// The id that the booking will have.
+    /// The id of the booking to be made.
     pub booking_id: BookingId,
-    /// Who.
+    /// The user that holds the seats.
     pub user_id: UserId,
-    /// Of which performance.
+    /// The performance of all seats.
     pub performance_id: PerformanceId,
-    /// Which seats.
+    /// The requested seats.
     pub selection: SeatSelection,
 }
 
-/// Everything that deciding about some holds needs, locked until they are written.
+/// The rows that the decisions of a batch need, locked until the results are written.
 ///
-/// The token's row is also the lock on its user's seats of the concert: a user has one live token, so two holds of one
-/// user never run at once, and the seat limit holds.
+/// The lock on a queue token also serializes its user's holds for the concert: a user has one live token per concert,
+/// so the seat limit holds.
 #[derive(Clone, Debug, Default)]
 pub struct LockedHoldState {
-    /// The tokens presented.
+    /// The locked queue tokens.
     pub tokens: HashMap<QueueTokenId, QueueToken>,
-    /// The performances asked for.
+    /// The requested performances, locked against changes.
     pub performances: HashMap<PerformanceId, Performance>,
-    /// The seats asked for.
+    /// The named seats.
     pub seats: HashMap<SeatId, Seat>,
-    /// The claims on them, live or past.
+    /// The claims on `seats`, live or expired.
     pub claims: HashMap<SeatId, Claim>,
-    /// Which seats are free, of the performances of which somebody wishes for the best.
+    /// The free seats of each performance with a best-available request.
     pub free: HashMap<PerformanceId, FreeSeats>,
-    /// The users' bookings of the performances that are pending or confirmed.
+    /// The users' pending and confirmed bookings of these performances.
     pub open: Vec<OpenBooking>,
 }
 
 impl LockedHoldState {
-    /// The instant to decide at, by a clock that was read after the locks were had.
+    /// The instant of the decision. `now` was read after the locks were taken.
     pub fn instant(&self, now: Instant) -> Instant {
         instant_after(&self.open, now)
     }
 
-    /// All that can be said about a request before its seats are locked: whether its token admits it, the performance
-    /// is on sale, and the user may have so many seats.
+    /// Checks all that is known before seats are locked: the token admits, the performance is on sale, and the seat
+    /// limit allows the quantity.
     pub fn require_allowed(
         &self,
         now: Instant,
@@ -101,7 +101,7 @@ impl LockedHoldState {
     }
 }
 
-/// Decides hold after hold, in order of arrival, and gathers what is to be written.
+/// Decides the holds of a batch in order of arrival, and collects the changes to write.
 #[derive(Debug)]
 pub struct HoldBatch {
     now: Instant,
@@ -113,12 +113,12 @@ pub struct HoldBatch {
 }
 
 impl HoldBatch {
-    /// Starts deciding at `now`.
+    /// Starts a batch that decides at `now`.
     pub fn new(now: Instant, policy: HoldPolicy, state: LockedHoldState) -> Self {
         Self { now, policy, state, bookings: Vec::new(), changed_tokens: BTreeSet::new(), replaced_claims: Vec::new() }
     }
 
-    /// Gives the seats, all or none. What it gives is taken for those that come after.
+    /// Holds the requested seats, all or none. Later requests of the batch find them taken.
     pub fn hold(&mut self, request: &HoldRequest, queue_token: QueueTokenId) -> Result<Booking, Refusal> {
         let (token, admission, concert_id) =
             self.state.require_allowed(self.now, &self.policy, request, queue_token)?;
@@ -140,7 +140,7 @@ impl HoldBatch {
             performance_id: request.performance_id,
             state: BookingState::Pending,
             seats,
-            // Prices are bounded so that the seats one user may have never add up to too much.
+            // Prices are bounded, so the total of one user's seats never exceeds the limit.
             total: total.unwrap_or(Points::MAX_BALANCE),
             held_until,
             is_extended: false,
@@ -151,29 +151,29 @@ impl HoldBatch {
         Ok(booking)
     }
 
-    /// The bookings made, in order.
+    /// The new bookings, in order of arrival.
     pub fn bookings(&self) -> &[Booking] {
         &self.bookings
     }
 
-    /// The seats given that had a claim, which is over.
+    /// The newly held seats whose expired claims have to be deleted.
     pub fn replaced_claims(&self) -> &[SeatId] {
         &self.replaced_claims
     }
 
-    /// The tokens that live on with their holds, or were used for the first time.
+    /// The tokens that a hold extended or used for the first time.
     pub fn changed_tokens(&self) -> Vec<QueueToken> {
         self.changed_tokens.iter().filter_map(|id| self.state.tokens.get(id)).copied().collect()
     }
 
-    /// These seats, by ascending id.
+    /// The named seats, by ascending id.
     fn find_seats(&self, performance_id: PerformanceId, ids: &[SeatId]) -> Result<Vec<BookedSeat>, Refusal> {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         ids.into_iter().map(|id| self.seat(performance_id, id).ok_or(Refusal::SeatNotFound)).collect()
     }
 
-    /// The best seats that are free, by ascending id.
+    /// The best available seats, by ascending id.
     fn choose_best(&self, performance_id: PerformanceId, request: &BestAvailable) -> Result<Vec<BookedSeat>, Refusal> {
         let free = self.state.free.get(&performance_id).ok_or(Refusal::PerformanceNotFound)?;
         let ids = free.choose(request).map_err(|Shortage { seats, free }| Refusal::TooFewSeats {
@@ -199,7 +199,7 @@ impl HoldBatch {
             let reason = match claimed {
                 Some(SeatStatus::Held) => ConflictReason::Held,
                 Some(SeatStatus::Sold) => ConflictReason::Sold,
-                // While seats are still being chosen, the claims on them aren't read yet.
+                // During best-available selection the claims on named seats haven't been read yet.
                 _ if free.is_some_and(|free| !free.contains(seat_id)) => ConflictReason::Held,
                 _ => return None,
             };
@@ -256,7 +256,7 @@ mod tests {
         QueueTokenId::new(ConcertId(1), number).unwrap()
     }
 
-    /// A sale of ten seats, with active tokens 1 to 3 of users 1 to 3.
+    /// A sale of ten seats, with the active tokens 1 to 3 of the users 1 to 3.
     fn batch() -> HoldBatch {
         let mut queue = Queue::new(ConcertId(1), now());
         let tokens = (1..=3).map(|number| {
@@ -354,7 +354,7 @@ mod tests {
         batch.state.performances.get_mut(&PERFORMANCE).unwrap().starts_at = now();
         assert_eq!(hold(&mut batch, 1, &[1]), Err(Refusal::SalesClosed));
     }
-    /// The same sale with the layout known, as when somebody wishes for the best.
+    /// The same sale with a known layout, for best-available requests.
     fn batch_with_layout(taken: &[u64]) -> HoldBatch {
         let mut batch = batch();
         let layout = SeatLayout::new(std::mem::take(&mut batch.state.seats).into_values().collect());

@@ -1,4 +1,4 @@
-//! The catalogue: venues, concerts, performances, and the seats of a performance.
+//! The catalogue: venues, concerts, their performances, and the seats of a performance.
 
 mod model;
 mod repository;

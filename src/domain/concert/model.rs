@@ -1,4 +1,4 @@
-//! What is sold: concerts, their performances, and seats.
+//! Venues, concerts, performances and seats.
 
 use std::collections::HashSet;
 
@@ -11,153 +11,153 @@ use crate::domain::{
     text::Name,
 };
 
-/// Where.
+/// A venue of performances.
 #[derive(Clone, Debug)]
 pub struct Venue {
-    /// Its id.
+    /// Identifies the venue.
     pub id: VenueId,
-    /// What it is called.
+    /// The displayed name.
     pub name: Name,
-    /// Where it stands.
+    /// The postal address as free text.
     pub address: Name,
 }
 
-/// What an administrator says of a concert.
+/// The fields of a concert that an administrator edits.
 #[derive(Clone, Debug)]
 pub struct ConcertFields {
-    /// What it is called.
+    /// The displayed title.
     pub title: Name,
-    /// Who performs.
+    /// The performing artist.
     pub artist: Name,
-    /// Of what kind.
+    /// The genre, which lists can be filtered by.
     pub category: Name,
-    /// More about it; may be empty.
+    /// A free text; may be empty.
     pub description: String,
 }
 
-/// A concert with what follows from its performances that aren't cancelled.
+/// A concert, with values derived from its performances that aren't cancelled.
 #[derive(Clone, Debug)]
 pub struct Concert {
-    /// Its id.
+    /// Identifies the concert.
     pub id: ConcertId,
-    /// What was said of it.
+    /// The edited fields.
     pub fields: ConcertFields,
-    /// The first and the last performance; `None` while there is none.
+    /// The starts of the first and the last performance; `None` without a performance.
     pub first_and_last: Option<(Instant, Instant)>,
-    /// The lowest and the highest price; `None` while there is no performance.
+    /// The lowest and the highest price in points; `None` without a performance.
     pub prices: Option<(Points, Points)>,
-    /// Its place in the list: the first performance, or the end of time.
+    /// The sort key of lists: the start of a performance, or the largest instant without one.
     pub listed_at: Instant,
 }
 
-/// How long after its start a performance has ended. Its bookings aren't live any more then.
+/// The time from the start of a performance to its end: six hours. Confirmed bookings stop being live then.
 pub const PERFORMANCE_LENGTH: TimeDelta = TimeDelta::hours(6);
 
 /// Whether a performance takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerformanceStatus {
-    /// It does.
+    /// It takes place.
     Scheduled,
-    /// It doesn't, since this instant.
+    /// It was cancelled at this instant.
     Cancelled(Instant),
 }
 
-/// One dated showing of a concert at a venue.
+/// A dated performance of a concert at a venue.
 #[derive(Clone, Debug)]
 pub struct Performance {
-    /// Its id.
+    /// Identifies the performance.
     pub id: PerformanceId,
-    /// Of what.
+    /// The performed concert.
     pub concert_id: ConcertId,
-    /// Where.
+    /// The venue, as it is now.
     pub venue: Venue,
-    /// When it begins.
+    /// The start; sales end then.
     pub starts_at: Instant,
-    /// How many seats it has.
+    /// The number of seats: 1 to [`Seating::MAX_SEATS`].
     pub total_seats: u32,
-    /// The lowest and the highest price.
+    /// The lowest and the highest price in points.
     pub prices: (Points, Points),
-    /// Whether it takes place.
+    /// Scheduled or cancelled.
     pub status: PerformanceStatus,
 }
 
 impl Performance {
-    /// Whether its seats can be held at `now`: it takes place and hasn't begun.
+    /// Whether seats can be held at `now`: the performance is scheduled and hasn't started.
     pub fn is_on_sale(&self, now: Instant) -> bool {
         self.status == PerformanceStatus::Scheduled && now < self.starts_at
     }
 }
 
-/// One numbered place of one performance. Never changes.
+/// A seat of a performance. It is immutable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seat {
-    /// Its id.
+    /// Identifies the seat of this performance.
     pub id: SeatId,
-    /// Of which performance.
+    /// The performance.
     pub performance_id: PerformanceId,
-    /// The part of the house.
+    /// The section's name.
     pub section: String,
     /// The row's name.
     pub row: String,
-    /// The row's place from the front, from 1.
+    /// The row's distance from the front, from 1.
     pub row_rank: u16,
-    /// The place in the row, from 1; neighbours differ by 1.
+    /// The number in the row, from 1; adjacent seats differ by 1.
     pub number: u16,
     /// The price category.
     pub grade: String,
-    /// What it costs.
+    /// The price in points.
     pub price: Points,
 }
 
-/// What a buyer sees of a seat.
+/// The status of a seat as buyers see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeatStatus {
     /// It can be held.
     Available,
-    /// Somebody holds it and hasn't paid.
+    /// It is held and unpaid.
     Held,
     /// It is paid.
     Sold,
 }
 
-/// A part of the house with one price.
+/// A section of the venue with one grade and price.
 #[derive(Clone, Debug)]
 pub struct Section {
-    /// What it is called: once per performance.
+    /// The displayed name, unique in a performance.
     pub name: Name,
-    /// Its price category.
+    /// The price category.
     pub grade: Name,
-    /// How many rows.
+    /// The number of rows.
     pub rows: u16,
-    /// How many seats in each.
+    /// The number of seats in each row.
     pub seats_per_row: u16,
-    /// What each costs.
+    /// The price of each seat, in points.
     pub price: Points,
 }
 
-/// The seats of a new performance: 1 to 100,000 in sections of different names.
+/// The sections of a new performance: 1 to 100,000 seats, with distinct section names.
 #[derive(Clone, Debug)]
 pub struct Seating(Vec<Section>);
 
-/// Why sections make no seating.
+/// The sections aren't a valid seating.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SeatingError {
-    /// None at all.
+    /// There is no section.
     #[error("must have at least one section")]
     Empty,
-    /// Two of the same name; the second is at this index.
+    /// Two sections have the same name; the second has this index.
     #[error("names must differ between sections")]
     DuplicateName(usize),
-    /// More than 100,000 seats.
+    /// The sections have more than 100,000 seats in total.
     #[error("must have at most 100000 seats in all")]
     TooLarge,
 }
 
 impl Seating {
-    /// The most seats a performance can have.
+    /// The most seats of a performance.
     pub const MAX_SEATS: u32 = 100_000;
 
-    /// Checks the sections together.
+    /// Checks the names and the number of seats.
     pub fn new(sections: Vec<Section>) -> Result<Self, SeatingError> {
         if sections.is_empty() {
             return Err(SeatingError::Empty);
@@ -173,24 +173,24 @@ impl Seating {
         Ok(seating)
     }
 
-    /// Its sections.
+    /// The sections, in the promoter's order.
     pub fn sections(&self) -> &[Section] {
         &self.0
     }
 
-    /// How many seats it has.
+    /// The number of seats.
     pub fn seat_count(&self) -> u64 {
         self.0.iter().map(|section| u64::from(section.rows) * u64::from(section.seats_per_row)).sum()
     }
 
-    /// The lowest and the highest price.
+    /// The lowest and the highest price in points.
     pub fn prices(&self) -> (Points, Points) {
         let prices = || self.0.iter().map(|section| section.price);
         (prices().min().unwrap_or_default(), prices().max().unwrap_or_default())
     }
 }
 
-/// The name of the `rank`th row from the front: A to Z, then AA, AB and on, as in a spreadsheet.
+/// The name of the `rank`th row from the front: A to Z, then AA, AB and so on, as in a spreadsheet.
 pub(crate) fn row_name(rank: u16) -> String {
     let mut rest = rank;
     let mut letters = Vec::new();

@@ -1,4 +1,4 @@
-//! Port of the catalogue.
+//! The port of the catalogue.
 
 use async_trait::async_trait;
 
@@ -11,66 +11,66 @@ use crate::domain::{
     text::Name,
 };
 
-/// Which concerts to list.
+/// The filter of a list of concerts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConcertFilter {
-    /// Part of the title or the artist, without case.
+    /// Part of the title or the artist, ignoring case.
     pub query: Option<String>,
-    /// The whole category, without case.
+    /// The complete category, ignoring case.
     pub category: Option<String>,
-    /// Only with a performance at or after this. Without both dates: only those with a performance that hasn't begun, or
-    /// without any.
+    /// Only concerts with a performance at or after this instant. Without `from` and `to`: only concerts with an
+    /// upcoming performance, or with none at all.
     pub from: Option<Instant>,
-    /// Only with a performance before this.
+    /// Only concerts with a performance before this instant.
     pub to: Option<Instant>,
-    /// Only behind this place of the list.
+    /// Only concerts after this sort key and id: the end of the previous page.
     pub after: Option<(Instant, ConcertId)>,
-    /// How many at most.
+    /// The most concerts of a page.
     pub limit: u32,
 }
 
-/// How many seats of a performance are claimed at an instant.
+/// The number of a performance's seats that are claimed at an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
-    /// Which performance.
+    /// The performance.
     pub performance_id: PerformanceId,
-    /// Held or sold seats.
+    /// The number of held or sold seats.
     pub claimed: u32,
 }
 
-/// Keeps the catalogue. Deleted concerts, and performances of theirs, are found by nobody.
+/// Stores the catalogue. Deleted concerts and their performances count as absent.
 #[async_trait]
 pub trait ConcertRepository: Send {
-    /// Stores a venue and gives it its id.
+    /// Inserts a venue under a new id.
     async fn insert_venue(&mut self, name: &Name, address: &Name, now: Instant) -> Result<Venue, RepositoryError>;
 
-    /// Venues by ascending id, behind `after`. No lock.
+    /// A page of venues by ascending id, after `after`. Takes no lock.
     async fn list_venues(&mut self, after: Option<VenueId>, limit: u32) -> Result<Page<Venue>, RepositoryError>;
 
-    /// A venue. No lock.
+    /// The venue with this id. Takes no lock.
     async fn find_venue(&mut self, id: VenueId) -> Result<Option<Venue>, RepositoryError>;
 
-    /// Stores a concert and gives it its id. Its queue is stored apart.
+    /// Inserts a concert under a new id. The caller inserts its queue.
     async fn insert_concert(&mut self, fields: &ConcertFields, now: Instant) -> Result<ConcertId, RepositoryError>;
 
-    /// A concert. No lock.
+    /// The concert with this id. Takes no lock.
     async fn find_concert(&mut self, id: ConcertId) -> Result<Option<Concert>, RepositoryError>;
 
-    /// A concert, locked until the transaction ends.
+    /// Locks the concert with this id until the transaction ends.
     async fn lock_concert(&mut self, id: ConcertId) -> Result<Option<Concert>, RepositoryError>;
 
-    /// Concerts in the list's order, then by id: with dates by their first performance; without, only upcoming ones, by the
-    /// next performance that hasn't begun at `now`. A concert's `listed_at` is what it is ordered by. No lock.
+    /// A page of concerts by `listed_at`, then by id. `listed_at` is the first performance if the filter has dates,
+    /// else the next performance that starts after `now`. Takes no lock.
     async fn list_concerts(&mut self, filter: &ConcertFilter, now: Instant) -> Result<Page<Concert>, RepositoryError>;
 
-    /// Writes what is said of a concert.
+    /// Writes the edited fields of a concert.
     async fn update_concert(&mut self, id: ConcertId, fields: &ConcertFields) -> Result<(), RepositoryError>;
 
-    /// Hides a concert for good.
+    /// Marks a concert as deleted, for good.
     async fn delete_concert(&mut self, id: ConcertId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// Stores a performance with all of its seats and brings its concert's dates and prices up to date. The concert
-    /// must be locked.
+    /// Inserts a performance with all of its seats, and updates its concert's dates and prices. The caller has locked
+    /// the concert.
     async fn insert_performance(
         &mut self,
         concert_id: ConcertId,
@@ -80,16 +80,17 @@ pub trait ConcertRepository: Send {
         now: Instant,
     ) -> Result<PerformanceId, RepositoryError>;
 
-    /// A performance. No lock.
+    /// The performance with this id. Takes no lock.
     async fn find_performance(&mut self, id: PerformanceId) -> Result<Option<Performance>, RepositoryError>;
 
-    /// Performances, each locked against being changed (shared with other readers) until the transaction ends, in
-    /// ascending order of id; absent ones are left out, and so are those of a deleted concert. The concert's own row
-    /// isn't locked, so that adding a performance to it doesn't hold up the sale of the others: it is deleted only
-    /// after its performances were cancelled, which waits for who shares them.
+    /// Locks performances against changes (shared) by ascending id, until the transaction ends. Absent ones and those
+    /// of deleted concerts are left out.
+    ///
+    /// It doesn't lock the concert's row, so that a new performance doesn't delay the sale of the others. A concert is
+    /// deleted only after its performances are cancelled, which waits for these locks.
     async fn share_performances(&mut self, ids: &[PerformanceId]) -> Result<Vec<Performance>, RepositoryError>;
 
-    /// The performances of a concert that begin after `now` and aren't cancelled, soonest first, behind `after`. No
+    /// A page of a concert's scheduled performances that start after `now`, soonest first, after `after`. Takes no
     /// lock.
     async fn list_performances(
         &mut self,
@@ -99,33 +100,34 @@ pub trait ConcertRepository: Send {
         limit: u32,
     ) -> Result<Page<Performance>, RepositoryError>;
 
-    /// The performances of these concerts that begin after `now` and aren't cancelled, as (concert, performance, total
-    /// seats). No lock.
+    /// The scheduled performances of these concerts that start after `now`, as (concert, performance, number of seats).
+    /// Takes no lock.
     async fn list_future_performances(
         &mut self,
         concert_ids: &[ConcertId],
         now: Instant,
     ) -> Result<Vec<(ConcertId, PerformanceId, u32)>, RepositoryError>;
 
-    /// Cancels a performance, unless it is, and brings its concert's dates and prices up to date. Waits for the
-    /// transactions that share it; the concert must be locked.
+    /// Cancels a performance unless it is cancelled, and updates its concert's dates and prices. Waits for transactions
+    /// that share it. The caller has locked the concert.
     async fn cancel_performance(&mut self, id: PerformanceId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// Cancels all performances of a concert that haven't ended, unless they are cancelled. Waits for the transactions
-    /// that share them; the concert must be locked.
+    /// Cancels all scheduled performances of a concert that haven't ended. Waits for transactions that share them. The
+    /// caller has locked the concert.
     async fn cancel_performances_of(&mut self, concert_id: ConcertId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// At most `limit` cancelled performances that still have pending or confirmed bookings, written so, by id, behind
-    /// `after`. No lock.
+    /// At most `limit` cancelled performances with bookings whose stored state is pending or confirmed, by id after
+    /// `after`. Takes no lock.
     async fn list_unfinished_cancellations(
         &mut self,
         after: Option<PerformanceId>,
         limit: u32,
     ) -> Result<Vec<PerformanceId>, RepositoryError>;
 
-    /// How many seats of these performances are claimed at `now`; those with none are left out. No lock.
+    /// The number of claimed seats of these performances at `now`; performances without one are left out. Takes no
+    /// lock.
     async fn list_occupancy(&mut self, ids: &[PerformanceId], now: Instant) -> Result<Vec<Occupancy>, RepositoryError>;
 
-    /// All seats of a performance, by section, row and number. No lock: they never change.
+    /// All seats of a performance, by section, row and number. Takes no lock, since seats are immutable.
     async fn list_seats(&mut self, id: PerformanceId) -> Result<Vec<Seat>, RepositoryError>;
 }

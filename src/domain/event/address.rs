@@ -1,9 +1,9 @@
-//! Which addresses are the public internet's.
+//! Addresses of the public internet, for webhooks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is one that anybody on the internet can be reached at: not this machine, not a network of its
-/// own, nothing reserved (IANA's special-purpose registries).
+/// Whether an address is reachable from the whole internet: neither loopback, private nor reserved (IANA's
+/// special-purpose registries).
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -14,9 +14,9 @@ pub fn is_public(address: IpAddr) -> bool {
 fn is_public_v4(address: Ipv4Addr) -> bool {
     !matches!(
         address.octets(),
-        // This network; private; this machine; multicast, reserved, broadcast.
+        // "This" network; private; loopback; multicast, reserved, broadcast.
         [0 | 10 | 127 | 224.., ..]
-            // Shared with a provider; link-local, where clouds keep their metadata; private.
+            // Shared with a provider; link-local, which includes clouds' metadata services; private.
             | [100, 64..=127, ..] | [169, 254, ..] | [172, 16..=31, ..] | [192, 168, ..]
             // Protocol assignments, documentation, 6to4 relays, benchmarks.
             | [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 18 | 19, ..] | [198, 51, 100, _] | [203, 0, 113, _]
@@ -30,11 +30,11 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         Ipv4Addr::new(a, b, c, d)
     };
     match segments {
-        // An IPv4 address in IPv6's clothes: mapped, or behind NAT64.
+        // IPv4 addresses inside IPv6: mapped, or behind NAT64.
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_public_v4(embedded()),
-        // Protocol assignments with Teredo, documentation, 6to4: what is behind them can't be judged.
+        // Protocol assignments with Teredo, documentation, 6to4: the embedded target is unknown.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => false,
-        // Everything else that is public is global unicast.
+        // All other public addresses are global unicast.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }

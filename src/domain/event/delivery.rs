@@ -1,4 +1,4 @@
-//! What becomes of an event at one destination: in which order it is sent, and what follows from an attempt.
+//! Decisions about deliveries: the order of events at one destination, and the step after an attempt.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,12 +14,12 @@ use crate::domain::{
     id::{EventId, WebhookId},
 };
 
-/// Where events go.
+/// A destination of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination {
-    /// The one that is configured.
+    /// The receiver from the configuration.
     DataPlatform,
-    /// One that an administrator registered.
+    /// A receiver that an administrator registered.
     Webhook(WebhookId),
 }
 
@@ -44,7 +44,7 @@ impl FromStr for Destination {
 }
 
 impl Destination {
-    /// Its kind, for metrics.
+    /// The kind of destination, as a metric label.
     pub fn kind(self) -> &'static str {
         match self {
             Self::DataPlatform => "data_platform",
@@ -53,22 +53,22 @@ impl Destination {
     }
 }
 
-/// Where a delivery stands.
+/// The status of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryStatus {
-    /// It is to be made.
+    /// To be attempted.
     Pending,
-    /// The receiver has it.
+    /// Accepted by the receiver.
     Delivered,
-    /// It was given up, until an administrator asks for it.
+    /// Given up until an administrator restarts it: a dead letter.
     Parked,
 }
 
 impl DeliveryStatus {
-    /// All of them.
+    /// All statuses.
     pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Parked];
 
-    /// Its name.
+    /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -78,80 +78,80 @@ impl DeliveryStatus {
     }
 }
 
-/// An event as it was recorded: what is sent of it never changes.
+/// An event as recorded. It is immutable, so every attempt sends the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// Stable through every delivery.
+    /// The same in every delivery: receivers deduplicate by it.
     pub id: EventId,
-    /// What it is delivered in order within.
+    /// The stream whose events are delivered in order.
     pub stream_id: Uuid,
-    /// Its place in that stream.
+    /// The position in the stream, ascending.
     pub sequence: u8,
-    /// Its type.
+    /// The type, such as `booking.held`.
     pub kind: String,
-    /// What it is about.
+    /// The id of the changed resource.
     pub subject: String,
-    /// JSON.
+    /// A JSON object.
     pub data: String,
-    /// When it happened.
+    /// The instant of the change.
     pub at: Instant,
 }
 
-/// An event that is due at a destination, and what may stand before it.
+/// A due event at a destination, with its unsettled predecessors.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// The event.
+    /// The due event.
     pub event: RecordedEvent,
-    /// How often it was tried.
+    /// The number of attempts so far.
     pub attempts: u16,
-    /// Events of its stream before it that are not settled at this destination.
+    /// The earlier events of its stream that are neither delivered nor parked at this destination.
     pub predecessors: Vec<Predecessor>,
 }
 
-/// An event that another one has to wait for.
+/// An unsettled event that another event waits for.
 #[derive(Clone, Copy, Debug)]
 pub struct Predecessor {
-    /// Which.
+    /// The earlier event.
     pub event_id: EventId,
-    /// Where it stands.
+    /// The progress of its delivery.
     pub state: PredecessorState,
 }
 
-/// Where an event that isn't settled stands at a destination.
+/// The progress of an unsettled event at a destination.
 #[derive(Clone, Copy, Debug)]
 pub enum PredecessorState {
-    /// It is being sent, or about to be handed out: worth looking again soon.
+    /// It is being sent or dispatched, so a recheck is due soon.
     InProgress,
-    /// It is tried at this instant.
+    /// Its next attempt is at this instant.
     ScheduledAt(Instant),
 }
 
-/// One event that somebody is about to send.
+/// An event to be sent under the current lease.
 #[derive(Clone, Debug)]
 pub struct ClaimedEvent {
-    /// The event.
+    /// The event to send.
     pub event: RecordedEvent,
-    /// How often it was tried before.
+    /// The number of attempts before this one.
     pub attempts: u16,
 }
 
-/// Events of one stream, to be sent one after the other.
+/// Events of one stream, to be sent in this order.
 pub type Chain = Vec<ClaimedEvent>;
 
-/// How soon an event is looked at again whose predecessor is under way.
+/// The pause before an event with a predecessor in progress is checked again.
 const RECHECK_DELAY: TimeDelta = TimeDelta::seconds(1);
 
-/// What to do with the events that are due.
+/// The plan for the due events of a destination.
 #[derive(Clone, Debug, Default)]
 pub struct ClaimPlan {
-    /// To be sent now.
+    /// To be sent now, each chain in order and the chains concurrently.
     pub chains: Vec<Chain>,
-    /// To be left alone until then, because something stands before them: so they are not looked at over and over.
+    /// To be checked again at these instants, because a predecessor is unsettled.
     pub postponed: Vec<(EventId, Instant)>,
 }
 
 impl ClaimPlan {
-    /// Sorts what is due: an event is sent once all before it in its stream are settled, or sent right before it.
+    /// Plans due events: an event is sent once all predecessors are settled, or directly behind them in the same chain.
     pub fn of(candidates: Vec<Candidate>, now: Instant) -> Self {
         let mut streams: BTreeMap<Uuid, Vec<Candidate>> = BTreeMap::new();
         for candidate in candidates {
@@ -192,58 +192,57 @@ impl ClaimPlan {
     }
 }
 
-/// What an attempt came to.
+/// The outcome of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// The receiver took it.
+    /// The receiver accepted the event.
     Accepted,
-    /// It didn't, or couldn't be reached.
+    /// The receiver refused the event or couldn't be reached.
     Failed {
-        /// Why, in a few words.
+        /// A short description, for administrators.
         error: String,
-        /// How long it asks to be left alone.
+        /// The pause that the receiver requested with `Retry-After`.
         retry_after: Option<TimeDelta>,
     },
-    /// It wants no more events, ever.
+    /// The receiver answered 410: it wants no further events.
     Gone,
 }
 
-/// What follows from an attempt.
+/// The next step after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextStep {
-    /// Done.
+    /// The delivery is complete.
     Delivered,
-    /// It is tried again.
+    /// Another attempt follows.
     Retry {
-        /// When.
+        /// The earliest instant of the next attempt.
         at: Instant,
-        /// Why it failed.
+        /// The failure of this attempt.
         error: String,
     },
-    /// It isn't tried any more, unless an administrator asks for it. It stays visible.
+    /// The delivery is a dead letter until an administrator restarts it.
     Parked {
-        /// Why it failed at last.
+        /// The failure of the last attempt.
         error: String,
     },
 }
 
-/// How long to wait after each failed attempt, in seconds: three retries within half a minute, twelve attempts within
-/// a day.
+/// The backoff after each failed attempt, in seconds: three retries within half a minute, twelve attempts within a day.
 const DELAYS: [i64; 11] = [1, 4, 15, 60, 300, 1_200, 3_600, 7_200, 14_400, 28_800, 28_800];
 
-/// The longest that a receiver can ask to be left alone.
+/// The longest pause that a receiver can request.
 const MAX_RETRY_AFTER: TimeDelta = TimeDelta::hours(1);
 
-/// How often an event is tried.
+/// The retry policy of deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// How many attempts there are.
+    /// The most attempts of a delivery, at least 1.
     pub max_attempts: u16,
 }
 
 impl RetryPolicy {
-    /// Judges the attempt after `tried` others. `percent`, 75 to 125, is how much of the delay is waited: those that
-    /// failed together don't come back together.
+    /// Decides what follows the attempt after `previous_attempts` others. The backoff is multiplied by `percent`, 75 to
+    /// 125, so that events that failed together aren't retried together.
     pub fn decide(self, previous_attempts: u16, outcome: AttemptOutcome, now: Instant, percent: u8) -> NextStep {
         let (error, retry_after) = match outcome {
             AttemptOutcome::Accepted => return NextStep::Delivered,

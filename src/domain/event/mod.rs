@@ -1,7 +1,8 @@
-//! Events: what happened, told to others after commit, at least once, in order per booking.
+//! Events: changes of the sale, delivered at least once after the commit, in order per booking.
 //!
-//! `model.rs` is what is written with a change; `delivery.rs` decides what becomes of it at each destination, purely;
-//! `webhook.rs` is who may be one, `address.rs` where; `repository.rs` and `sender.rs` are the ports.
+//! `model.rs` has the facts recorded with a change, `delivery.rs` the decisions about their deliveries. `webhook.rs`
+//! has registered receivers, and `address.rs` the addresses they may have. `repository.rs` and `sender.rs` are the
+//! ports.
 
 mod address;
 mod delivery;

@@ -1,4 +1,4 @@
-//! Facts that are published after commit. They are written with the change, or the change didn't happen.
+//! The facts that events report. They are recorded in the transaction of the change.
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use crate::domain::{
     points::Points,
 };
 
-/// Every type of event, as receivers see it.
+/// All event types, in the order of lists.
 pub const KINDS: [&str; 9] = [
     "booking.held",
     "booking.confirmed",
@@ -24,45 +24,45 @@ pub const KINDS: [&str; 9] = [
     "seats.changed",
 ];
 
-/// What happened.
+/// A change that is reported to receivers.
 #[derive(Clone, Debug)]
 pub enum Fact {
-    /// Seats were given to a user for some minutes.
+    /// A user holds seats until a deadline.
     BookingHeld(Booking),
     /// A booking was paid.
     BookingConfirmed(Booking),
-    /// An unpaid booking was given up.
+    /// An unpaid booking was cancelled.
     BookingCancelled(Booking),
     /// A hold's deadline passed.
     BookingExpired(Booking),
-    /// A paid booking was given back.
+    /// A paid booking was cancelled, and its points returned.
     BookingRefunded(Booking),
-    /// Points were taken for a booking.
+    /// The points of a booking were taken.
     PaymentCompleted(Payment),
-    /// The points of a payment were given back.
+    /// The points of a payment were returned.
     PaymentRefunded(Payment),
     /// Points were added to a wallet.
     PointsCharged {
-        /// The ledger's row.
+        /// The entry in the wallet's ledger.
         transaction_id: TransactionId,
-        /// Whose.
+        /// The owner of the wallet.
         user_id: UserId,
-        /// How many.
+        /// The added points.
         amount: Points,
-        /// The balance after it.
+        /// The balance after the charge, in points.
         balance: Points,
     },
-    /// Seats of a performance have another status.
+    /// Seats of a performance changed their status.
     SeatsChanged {
-        /// Which performance.
+        /// The performance of all seats.
         performance_id: PerformanceId,
-        /// The seats and what they are now.
+        /// Each changed seat with its new status.
         seats: Vec<(SeatId, SeatStatus)>,
     },
 }
 
 impl Fact {
-    /// The event's type, as receivers see it.
+    /// The event type, one of [`KINDS`].
     pub fn kind(&self) -> &'static str {
         match self {
             Self::BookingHeld(_) => "booking.held",
@@ -77,8 +77,8 @@ impl Fact {
         }
     }
 
-    /// Its place in its stream: fixed by the kind, so that the database refuses a second one of a kind, and a booking
-    /// that both expires and is confirmed.
+    /// The position in the stream. It depends on the kind alone, so that a unique key refuses a second event of a kind,
+    /// and an expiry beside a confirmation.
     pub fn sequence(&self) -> u8 {
         match self {
             Self::BookingHeld(_) => 1,
@@ -91,19 +91,20 @@ impl Fact {
     }
 }
 
-/// A fact with its identity.
+/// A fact with its identity and instant.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Stable through every delivery.
+    /// The same in every delivery.
     pub id: EventId,
-    /// What happened.
+    /// The reported change.
     pub fact: Fact,
-    /// When.
+    /// The instant of the change.
     pub at: Instant,
 }
 
 impl Event {
-    /// What its delivery is ordered within: the booking, for all that becomes of it; else the event alone.
+    /// The stream whose events are delivered in order: the booking's id, or the event's own id for events without a
+    /// booking.
     pub fn stream_id(&self) -> Uuid {
         match &self.fact {
             Fact::BookingHeld(booking)

@@ -1,4 +1,4 @@
-//! Ports of the outbox and of the deliveries.
+//! The ports of the outbox, the deliveries and the webhooks.
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -11,120 +11,120 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// An event whose deliveries are still to be written.
+/// An event whose deliveries haven't been inserted yet.
 #[derive(Clone, Debug)]
 pub struct Undispatched {
-    /// Which.
+    /// Identifies the event.
     pub id: EventId,
-    /// Its type: who has subscribed to it gets it.
+    /// The type, which decides its receivers.
     pub kind: String,
-    /// When it happened.
+    /// The instant of the change.
     pub at: Instant,
 }
 
-/// A delivery to be written.
+/// A delivery to be inserted.
 #[derive(Clone, Copy, Debug)]
 pub struct NewDelivery {
-    /// Of which event.
+    /// The event to deliver.
     pub event_id: EventId,
-    /// To whom.
+    /// The receiver's destination.
     pub destination: Destination,
-    /// When the event happened.
+    /// The instant of the change.
     pub at: Instant,
 }
 
-/// What is written of one delivery after an attempt.
+/// The result of an attempt, or of giving an event back unattempted.
 #[derive(Clone, Debug)]
 pub struct DeliverySettlement {
-    /// Of which event.
+    /// The event that was claimed.
     pub event_id: EventId,
-    /// How often it has been tried by now.
+    /// The number of attempts so far.
     pub attempts: u16,
-    /// Whether it is given up.
+    /// Whether the delivery is parked.
     pub is_parked: bool,
-    /// When it is tried again.
+    /// The earliest instant of the next attempt.
     pub next_attempt_at: Instant,
-    /// Why it failed; `None` when it wasn't tried.
+    /// The failure of the attempt; `None` without an attempt.
     pub error: Option<String>,
 }
 
-/// How much is still to be delivered.
+/// The deliveries that are still open.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backlog {
-    /// Deliveries that are pending; counted up to a limit.
+    /// The number of pending deliveries, counted up to a limit.
     pub pending: u64,
-    /// Deliveries that are parked at receivers that are there; counted up to a limit.
+    /// The number of parked deliveries at existing receivers, counted up to a limit.
     pub parked: u64,
-    /// When the oldest event happened that is pending somewhere, or not handed out yet.
+    /// The instant of the oldest event that is undispatched or pending at a destination.
     pub oldest: Option<Instant>,
 }
 
-/// An event whose deliveries were written.
+/// An event whose deliveries were inserted.
 #[derive(Clone, Copy, Debug)]
 pub struct Dispatched {
-    /// Which.
+    /// Identifies the event.
     pub id: EventId,
-    /// When it happened.
+    /// The instant of the change.
     pub at: Instant,
-    /// When they were written.
+    /// The instant of dispatch.
     pub dispatched_at: Instant,
 }
 
-/// Which deliveries to list.
+/// The filter of a list of deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct DeliveryFilter {
-    /// Only these.
+    /// Only deliveries with this status; `None` for all.
     pub status: Option<DeliveryStatus>,
-    /// Only those after this one of the page before.
+    /// Only deliveries after this one: the end of the previous page.
     pub before: Option<(EventId, Destination)>,
-    /// At most so many.
+    /// The most deliveries of a page.
     pub limit: u32,
 }
 
-/// A delivery as an administrator sees it.
+/// A delivery as administrators see it.
 #[derive(Clone, Debug)]
 pub struct DeliveryRecord {
-    /// Of which event.
+    /// The delivered event.
     pub event_id: EventId,
-    /// Its type.
+    /// The event type.
     pub kind: String,
-    /// What it is about.
+    /// The id of the changed resource.
     pub subject: String,
-    /// To whom.
+    /// The receiver's destination.
     pub destination: Destination,
-    /// Where it stands.
+    /// Pending, delivered or parked.
     pub status: DeliveryStatus,
-    /// How often it was tried.
+    /// The number of attempts so far.
     pub attempts: u16,
-    /// Why the last attempt failed.
+    /// The failure of the last attempt; `None` if it succeeded or there was none.
     pub last_error: Option<String>,
-    /// When the event happened.
+    /// The instant of the change.
     pub created_at: Instant,
-    /// When it is tried again.
+    /// The earliest instant of the next attempt, while it is pending.
     pub next_attempt_at: Instant,
 }
 
-/// Keeps events until they are delivered.
+/// Stores events until they are removed after delivery: the outbox.
 #[async_trait]
 pub trait OutboxRepository: Send {
-    /// Stores events, which nobody is to be sent if they are dispatched already; [`RepositoryError::NotUnique`] for a
-    /// second one of a kind in its stream.
+    /// Inserts events; with `dispatched_at` they get no deliveries. [`RepositoryError::NotUnique`] for a second event
+    /// at a position of a stream.
     async fn insert(&mut self, events: &[Event], dispatched_at: Option<Instant>) -> Result<(), RepositoryError>;
 
-    /// Whether any event is still to be dispatched.
+    /// Whether any event is undispatched.
     async fn has_undispatched(&mut self) -> Result<bool, RepositoryError>;
 
-    /// Locks the oldest events whose deliveries are still to be written, and skips what others have locked.
+    /// Locks at most `limit` undispatched events, oldest first. Skips events that another transaction has locked.
     async fn claim_undispatched(&mut self, limit: u32) -> Result<Vec<Undispatched>, RepositoryError>;
 
-    /// Notes that the deliveries of these events are written.
+    /// Marks events as dispatched at `now`.
     async fn mark_dispatched(&mut self, ids: &[EventId], now: Instant) -> Result<(), RepositoryError>;
 
-    /// Locks an event, and tells whether it is there.
+    /// Locks an event, and returns whether it exists.
     async fn lock(&mut self, id: EventId) -> Result<bool, RepositoryError>;
 
-    /// Locks events that were handed out before `horizon`, in the order in which they were, after the one given, and
-    /// skips what others have locked.
+    /// Locks at most `limit` events dispatched before `horizon`, by instant of dispatch and id, after `after`. Skips
+    /// events that another transaction has locked.
     async fn claim_removable(
         &mut self,
         horizon: Instant,
@@ -132,21 +132,21 @@ pub trait OutboxRepository: Send {
         limit: u32,
     ) -> Result<Vec<Dispatched>, RepositoryError>;
 
-    /// Removes events with their deliveries, and notes that those from before `horizon` may be missing.
+    /// Deletes events with their deliveries, and records that events from before `horizon` may be missing.
     async fn remove(&mut self, ids: &[EventId], horizon: Instant) -> Result<(), RepositoryError>;
 }
 
-/// Keeps what becomes of each event at each destination.
+/// Stores the progress of each event at each destination.
 #[async_trait]
 pub trait DeliveryRepository: Send {
-    /// Adds deliveries, due at once.
+    /// Inserts deliveries that are due at `now`.
     async fn insert(&mut self, deliveries: &[NewDelivery], now: Instant) -> Result<(), RepositoryError>;
 
-    /// Whether anything is due at a destination.
+    /// Whether a delivery to this destination is due at `now`.
     async fn has_due(&mut self, destination: Destination, now: Instant) -> Result<bool, RepositoryError>;
 
-    /// Locks what is due at a destination, longest due first, and skips what others have locked; tells what stands
-    /// before each.
+    /// Locks at most `limit` due deliveries to a destination, longest due first, and returns them with their unsettled
+    /// predecessors. Skips deliveries that another transaction has locked.
     async fn claim_due(
         &mut self,
         destination: Destination,
@@ -154,7 +154,7 @@ pub trait DeliveryRepository: Send {
         limit: u32,
     ) -> Result<Vec<Candidate>, RepositoryError>;
 
-    /// Gives claimed deliveries to whoever has this lease: nobody else takes them until it runs out.
+    /// Gives a lease on claimed deliveries until `until`: no other worker claims them before.
     async fn lease(
         &mut self,
         destination: Destination,
@@ -163,14 +163,14 @@ pub trait DeliveryRepository: Send {
         until: Instant,
     ) -> Result<(), RepositoryError>;
 
-    /// Puts claimed deliveries off.
+    /// Moves the due instants of claimed deliveries.
     async fn postpone(
         &mut self,
         destination: Destination,
         postponed: &[(EventId, Instant)],
     ) -> Result<(), RepositoryError>;
 
-    /// Notes deliveries that arrived: those of them that this lease still has.
+    /// Marks deliveries as delivered, if `lease` still holds them.
     async fn settle_delivered(
         &mut self,
         destination: Destination,
@@ -178,7 +178,7 @@ pub trait DeliveryRepository: Send {
         ids: &[EventId],
     ) -> Result<(), RepositoryError>;
 
-    /// Notes what becomes of a delivery that didn't arrive, or wasn't tried, if this lease still has it.
+    /// Writes the result of a delivery that failed or wasn't attempted, if `lease` still holds it.
     async fn settle(
         &mut self,
         destination: Destination,
@@ -186,7 +186,7 @@ pub trait DeliveryRepository: Send {
         settlement: &DeliverySettlement,
     ) -> Result<(), RepositoryError>;
 
-    /// Gives deliveries back, due at once: those of them that this lease still has.
+    /// Releases deliveries, due at `now`, if `lease` still holds them.
     async fn release(
         &mut self,
         destination: Destination,
@@ -195,17 +195,17 @@ pub trait DeliveryRepository: Send {
         now: Instant,
     ) -> Result<(), RepositoryError>;
 
-    /// Which of these events are still to be delivered to somebody, or were given up and happened after `horizon`.
+    /// Those of these events that have a pending delivery, or a parked one and an instant after `horizon`.
     async fn list_kept(&mut self, ids: &[EventId], horizon: Instant) -> Result<Vec<EventId>, RepositoryError>;
 
-    /// Deliveries, newest event first.
+    /// A page of deliveries, newest event first.
     async fn list(&mut self, filter: &DeliveryFilter) -> Result<Page<DeliveryRecord>, RepositoryError>;
 
-    /// Makes an event's deliveries due again, but for those to webhooks that have ended.
+    /// Makes an event's deliveries due at `now`, except those to deleted or disabled webhooks.
     async fn restart(&mut self, id: EventId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// Parks what is pending at a destination and was due before `horizon`, whoever has a lease on it; tells how much it
-    /// was.
+    /// Parks at most `limit` pending deliveries to a destination that were due before `horizon`, even under a lease.
+    /// Returns the number of parked deliveries.
     async fn park(
         &mut self,
         destination: Destination,
@@ -214,38 +214,37 @@ pub trait DeliveryRepository: Send {
         limit: u32,
     ) -> Result<u64, RepositoryError>;
 
-    /// Removes what is parked at a destination, and tells how much it was.
+    /// Deletes at most `limit` parked deliveries to a destination, and returns the number of deleted rows.
     async fn remove_parked(&mut self, destination: Destination, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// Counts what is to be delivered, each number up to `limit`.
+    /// Counts open deliveries, each number up to `limit`.
     async fn backlog(&mut self, limit: u32) -> Result<Backlog, RepositoryError>;
 }
 
-/// Keeps webhooks.
+/// Stores webhooks.
 #[async_trait]
 pub trait WebhookRepository: Send {
-    /// Adds one, once the transactions have ended that have found out by [`any_active`](Self::any_active) that it
-    /// isn't there.
+    /// Inserts a webhook. Waits for transactions in which [`any_active`](Self::any_active) found none.
     async fn insert(&mut self, webhook: &Webhook) -> Result<(), RepositoryError>;
 
-    /// Whether any is sent events. None is added until this transaction has ended.
+    /// Whether any webhook is active. Until the transaction ends, none is inserted.
     async fn any_active(&mut self) -> Result<bool, RepositoryError>;
 
-    /// Those that are sent events.
+    /// The webhooks that receive events.
     async fn list_active(&mut self) -> Result<Vec<Webhook>, RepositoryError>;
 
-    /// Those that weren't deleted, oldest first.
+    /// A page of webhooks that aren't deleted, oldest first.
     async fn list(&mut self, after: Option<WebhookId>, limit: u32) -> Result<Page<Webhook>, RepositoryError>;
 
-    /// Those that were deleted, or want no more events, and since when.
+    /// The deleted and disabled webhooks, with the instant of their end.
     async fn list_ended(&mut self) -> Result<Vec<(WebhookId, Instant)>, RepositoryError>;
 
-    /// Ends one, and tells whether it was there.
+    /// Marks a webhook as deleted, and returns whether it existed.
     async fn delete(&mut self, id: WebhookId, now: Instant) -> Result<bool, RepositoryError>;
 
-    /// Notes that it wants no more events.
+    /// Marks a webhook as disabled, because its receiver wants no further events.
     async fn disable(&mut self, id: WebhookId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// Removes one that was deleted before `horizon`.
+    /// Deletes the row of a webhook that was deleted before `horizon`.
     async fn delete_ended(&mut self, id: WebhookId, horizon: Instant) -> Result<(), RepositoryError>;
 }

@@ -1,30 +1,30 @@
-//! The port through which events leave.
+//! The port that sends events to receivers.
 
 use async_trait::async_trait;
 
 use super::{AttemptOutcome, Destination, EventTypes, RecordedEvent, SigningSecret, Webhook};
 use crate::domain::clock::Instant;
 
-/// Somebody who is sent events.
+/// A destination with its address, secret and subscribed event types.
 #[derive(Clone, Debug)]
 pub struct Receiver {
-    /// Which destination it is.
+    /// Identifies the receiver.
     pub destination: Destination,
-    /// Where it listens.
+    /// The URL that events are posted to.
     pub url: String,
-    /// What it is sent; `None` for everything.
+    /// The subscribed event types; `None` for all.
     pub types: Option<EventTypes>,
-    /// What its events are signed with, if they are.
+    /// The key of the signature; `None` sends unsigned events.
     pub secret: Option<SigningSecret>,
 }
 
 impl Receiver {
-    /// The one that is configured: it is sent everything.
+    /// The receiver from the configuration, subscribed to all event types.
     pub fn data_platform(url: String, secret: Option<SigningSecret>) -> Self {
         Self { destination: Destination::DataPlatform, url, types: None, secret }
     }
 
-    /// Whether it is sent events of this type.
+    /// Whether the receiver subscribes to this event type.
     pub fn subscribes_to(&self, kind: &str) -> bool {
         self.types.as_ref().is_none_or(|types| types.contains(kind))
     }
@@ -41,10 +41,10 @@ impl From<Webhook> for Receiver {
     }
 }
 
-/// Sends events.
+/// The port that sends events.
 #[async_trait]
 pub trait EventSender: Send + Sync {
-    /// Tries once, for a bounded time, and tells what it came to: a receiver that hangs, sends elsewhere, answers
-    /// without end or can't be reached is a failure like any other. `now` is when it is sent.
+    /// Makes one attempt at `now`, in bounded time. Timeouts, redirects, endless answers and connection failures are
+    /// failed outcomes, never errors.
     async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> AttemptOutcome;
 }

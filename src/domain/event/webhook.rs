@@ -1,4 +1,4 @@
-//! Webhooks: receivers that an administrator registers.
+//! Webhooks: the receivers that administrators register.
 
 use std::fmt;
 
@@ -7,27 +7,27 @@ use url::{Host, Url};
 use super::{KINDS, address::is_public};
 use crate::domain::{clock::Instant, id::WebhookId, randomness::Randomness};
 
-/// The most characters of a URL.
+/// The most characters of a URL, after normalization.
 const URL_LENGTH: usize = 2_000;
 
-/// Where a webhook listens: http or https, without credentials.
+/// The URL of a webhook: http or https, without credentials and fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookUrl(Url);
 
-/// Why a text is no webhook's URL.
+/// The text isn't a valid webhook URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAWebhookUrl {
-    /// It isn't one at all.
+    /// It isn't an http or https URL of at most 2,000 characters.
     #[error("must be a URL such as \"https://example.org/events\", at most 2000 characters")]
     Malformed,
-    /// A password would be in lists and logs.
+    /// It contains a user name or password, which lists and logs would reveal.
     #[error("must not hold a user name or password")]
     Credentials,
 }
 
 impl WebhookUrl {
-    /// Reads it, as browsers do: `http://0x7f.1/` is this machine. But a host must stand where it belongs: browsers
-    /// take `http:///x` for the host `x`.
+    /// Parses a URL as browsers do: `http://0x7f.1/` is a loopback address. Unlike browsers it requires the host at its
+    /// place, and refuses `http:///x`.
     pub fn new(text: &str) -> Result<Self, NotAWebhookUrl> {
         let text = text.trim();
         let url = Url::parse(text).map_err(|_| NotAWebhookUrl::Malformed)?;
@@ -41,18 +41,18 @@ impl WebhookUrl {
         Ok(Self(url))
     }
 
-    /// Takes a URL as it was stored: it kept the rules of its time.
+    /// Accepts a stored URL without checks: it satisfied the rules of its time.
     pub fn stored(text: &str) -> Result<Self, NotAWebhookUrl> {
         Url::parse(text).map(Self).map_err(|_| NotAWebhookUrl::Malformed)
     }
 
-    /// The text.
+    /// The normalized URL.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Whether the URL itself says that it leads to this machine or into a private network. A name may do so, too: that
-    /// shows only when it is resolved.
+    /// Whether the URL itself leads to a loopback, private or reserved address. A host name may do so as well, which
+    /// only its resolution shows.
     pub fn is_private(&self) -> bool {
         match self.0.host() {
             Some(Host::Ipv4(address)) => !is_public(address.into()),
@@ -66,19 +66,19 @@ impl WebhookUrl {
     }
 }
 
-/// Whether the text begins with `http://` or `https://`, and the authority follows at once.
+/// Whether the text starts with `http://` or `https://`, directly followed by the authority.
 fn names_host(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let rest = lower.strip_prefix("http://").or_else(|| lower.strip_prefix("https://"));
     rest.is_some_and(|rest| !rest.starts_with(['/', '\\']))
 }
 
-/// What deliveries are signed with.
+/// The key of a receiver's signatures.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningSecret(pub [u8; 32]);
 
 impl SigningSecret {
-    /// A new one.
+    /// A new random key.
     pub fn new(randomness: &dyn Randomness) -> Self {
         let mut bytes = [0; 32];
         randomness.fill(&mut bytes);
@@ -92,34 +92,34 @@ impl fmt::Debug for SigningSecret {
     }
 }
 
-/// The types of events that a webhook receives, each once.
+/// The event types that a webhook subscribes to, each once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventTypes(Vec<String>);
 
 impl EventTypes {
-    /// Takes the types in the order in which they are listed everywhere; none is `None`.
+    /// Sorts the types in the order of [`KINDS`] and removes duplicates. `None` without a type.
     pub fn new(types: &[&'static str]) -> Option<Self> {
         let types: Vec<_> = KINDS.into_iter().filter(|kind| types.contains(kind)).map(str::to_owned).collect();
         (!types.is_empty()).then_some(Self(types))
     }
 
-    /// As another version of the server may have registered them: with types that this one doesn't know. While both
-    /// run, either hands out what the other has written.
+    /// Accepts stored types, even unknown ones: a newer version may have registered them, and both versions dispatch
+    /// its events.
     pub fn stored(types: impl IntoIterator<Item = String>) -> Self {
         Self(types.into_iter().collect())
     }
 
-    /// Whether this type is one of them.
+    /// Whether this type is subscribed.
     pub fn contains(&self, kind: &str) -> bool {
         self.0.iter().any(|known| known == kind)
     }
 
-    /// A type by its name.
+    /// The event type with this name, if this version knows it.
     pub fn known(name: &str) -> Option<&'static str> {
         KINDS.into_iter().find(|kind| *kind == name)
     }
 
-    /// The types.
+    /// The subscribed types.
     pub fn as_slice(&self) -> &[String] {
         &self.0
     }
@@ -128,17 +128,17 @@ impl EventTypes {
 /// A receiver that an administrator registered.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// Which.
+    /// Identifies the webhook.
     pub id: WebhookId,
-    /// Where it listens.
+    /// The URL that events are posted to.
     pub url: WebhookUrl,
-    /// What it receives.
+    /// The subscribed event types.
     pub types: EventTypes,
-    /// What its deliveries are signed with.
+    /// The key of the signatures.
     pub secret: SigningSecret,
-    /// Since when.
+    /// The instant of registration: it receives events recorded from then on.
     pub created_at: Instant,
-    /// When it said that it wants no more events.
+    /// The instant at which its receiver answered 410.
     pub disabled_at: Option<Instant>,
 }
 

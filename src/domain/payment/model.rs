@@ -1,4 +1,4 @@
-//! A payment.
+//! Payments and their states.
 
 use crate::domain::{
     clock::Instant,
@@ -6,28 +6,28 @@ use crate::domain::{
     points::Points,
 };
 
-/// What has become of a payment.
+/// The state of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaymentState {
     /// The points are taken.
     Completed,
-    /// The points were given back, at this instant.
+    /// The points were returned at this instant.
     Refunded(Instant),
 }
 
-/// Points taken for one booking: exactly its total, once.
+/// The points taken for one booking: exactly its total, and at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payment {
-    /// Its id.
+    /// Identifies the payment.
     pub id: PaymentId,
-    /// For what.
+    /// The paid booking.
     pub booking_id: BookingId,
-    /// By whom.
+    /// The paying user, which is the booking's.
     pub user_id: UserId,
-    /// How much.
+    /// The booking's total, in points.
     pub amount: Points,
-    /// What has become of it.
+    /// Completed or refunded.
     pub state: PaymentState,
-    /// When it was made.
+    /// The instant of payment.
     pub paid_at: Instant,
 }

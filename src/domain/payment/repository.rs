@@ -1,4 +1,4 @@
-//! Port of payments.
+//! The port of payments.
 
 use async_trait::async_trait;
 
@@ -10,19 +10,19 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// Keeps payments. A payment is locked by its booking.
+/// Stores payments. The lock of a booking is also the lock of its payment.
 #[async_trait]
 pub trait PaymentRepository: Send {
-    /// Stores new payments; [`RepositoryError::NotUnique`] for a second one of a booking.
+    /// Inserts payments. [`RepositoryError::NotUnique`] for a second payment of a booking.
     async fn insert(&mut self, payments: &[Payment]) -> Result<(), RepositoryError>;
 
-    /// Marks payments as refunded. [`RepositoryError::Contention`] when one already was.
+    /// Marks payments as refunded at `now`. [`RepositoryError::Contention`] if one already is.
     async fn refund(&mut self, ids: &[PaymentId], now: Instant) -> Result<(), RepositoryError>;
 
-    /// A user's payment. No lock.
+    /// A user's payment. Takes no lock.
     async fn find(&mut self, user_id: UserId, id: PaymentId) -> Result<Option<Payment>, RepositoryError>;
 
-    /// A user's payments, newest first, older than `before`. No lock.
+    /// A page of a user's payments, newest first, before `before`. Takes no lock.
     async fn list_page(
         &mut self,
         user_id: UserId,

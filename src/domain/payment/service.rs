@@ -1,4 +1,4 @@
-//! Deciding about what moves points or changes a booking: many requests over one locked state.
+//! Decisions about settlements: the commands of a batch, decided in order over one locked state.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,78 +17,78 @@ use crate::domain::{
     refusal::Refusal,
 };
 
-/// A wish for more points.
+/// A request to add points to a wallet.
 #[derive(Clone, Debug)]
 pub struct Charge {
-    /// The id that the ledger's entry will have.
+    /// The id of the ledger entry to be made.
     pub transaction_id: TransactionId,
-    /// Whose wallet.
+    /// The owner of the wallet.
     pub user_id: UserId,
-    /// How many.
+    /// The points to add.
     pub amount: Points,
-    /// Only if the balance still has one of these versions.
+    /// Charges only if the wallet has one of these versions; `None` for any.
     pub if_version: Option<Vec<u64>>,
 }
 
-/// A wish to pay for a booking.
+/// A request to pay for a booking.
 #[derive(Clone, Debug)]
 pub struct PayRequest {
-    /// The id that the payment will have.
+    /// The id of the payment to be made.
     pub payment_id: PaymentId,
-    /// The id that the ledger's entry will have.
+    /// The id of the ledger entry to be made.
     pub transaction_id: TransactionId,
-    /// Who pays.
+    /// The paying user.
     pub user_id: UserId,
-    /// For what.
+    /// The booking to pay for.
     pub booking_id: BookingId,
 }
 
-/// A payment that was made.
+/// The result of a payment.
 #[derive(Clone, Debug)]
 pub struct Paid {
-    /// The payment.
+    /// The new payment.
     pub payment: Payment,
-    /// What is left.
+    /// The wallet's balance after the payment, in points.
     pub balance: Points,
-    /// The booking, confirmed.
+    /// The booking, now confirmed.
     pub booking: Booking,
 }
 
-/// On whose wish a booking is given up.
+/// The initiator of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelledBy {
-    /// The user's: a paid one only up to the cut-off.
+    /// The booking's user: paid bookings only until refunds close.
     User,
-    /// The promoter's, who cancels the performance: at any time.
+    /// The promoter, who cancels the performance: at any time.
     Promoter,
 }
 
-/// Everything that deciding needs, locked until the decisions are written, except the wallets: those are written only
-/// while their version is the one read here.
+/// The rows that the decisions of a batch need, locked until the results are written. Wallets aren't locked: a write
+/// checks that a wallet still has the version read here.
 #[derive(Debug, Default)]
 pub struct LockedSettlementState {
-    /// The tokens presented, and those of users who give up a hold.
+    /// The queue tokens of payments and extensions, and those of users whose holds are cancelled.
     pub tokens: HashMap<QueueTokenId, QueueToken>,
-    /// The bookings concerned.
+    /// The bookings that a command names.
     pub bookings: HashMap<BookingId, Booking>,
-    /// Their performances.
+    /// The performances of `bookings`.
     pub performances: HashMap<PerformanceId, Performance>,
-    /// The claims on their seats.
+    /// The claims on the bookings' seats.
     pub claims: HashMap<SeatId, Claim>,
-    /// The wallets concerned; none for users who never had points.
+    /// The users' wallets; users who never had points have none.
     pub wallets: HashMap<UserId, Wallet>,
-    /// The bookings of those who pay or extend: the pending ones, and the confirmed ones of these performances.
+    /// The bookings of paying and extending users: all pending ones, and the confirmed ones of `performances`.
     pub open: HashMap<UserId, Vec<OpenBooking>>,
 }
 
 impl LockedSettlementState {
-    /// The instant to decide at, by a clock that was read after the locks were had.
+    /// The instant of the decision. `now` was read after the locks were taken.
     pub fn instant(&self, now: Instant) -> Instant {
         instant_after(self.open.values().flatten(), now)
     }
 }
 
-/// Decides request after request, in order of arrival, and gathers what is to be written.
+/// Decides the settlements of a batch in order of arrival, and collects the changes to write.
 #[derive(Debug)]
 pub struct SettlementBatch {
     now: Instant,
@@ -97,7 +97,7 @@ pub struct SettlementBatch {
     changes: SettlementChanges,
 }
 
-/// What is to be written.
+/// The changes to write.
 #[derive(Debug, Default)]
 pub(crate) struct SettlementChanges {
     pub(crate) ledger_entries: Vec<LedgerEntry>,
@@ -110,7 +110,7 @@ pub(crate) struct SettlementChanges {
 }
 
 impl SettlementBatch {
-    /// Starts deciding at `now`.
+    /// Starts a batch that decides at `now`.
     pub fn new(now: Instant, policy: HoldPolicy, state: LockedSettlementState) -> Self {
         Self { now, policy, state, changes: SettlementChanges::default() }
     }
@@ -131,7 +131,7 @@ impl SettlementBatch {
         Ok(entry)
     }
 
-    /// Pays for a booking: points, payment, booking, seats and token change together, or nothing does.
+    /// Pays for a booking: points, payment, booking, seats and token change together, or not at all.
     pub fn pay(&mut self, request: &PayRequest, queue_token: QueueTokenId) -> Result<Paid, Refusal> {
         let (token, admission) = self.require_active_token(request.user_id, queue_token)?;
         let mut booking = self.find_payable_hold(request.user_id, request.booking_id, &token)?;
@@ -154,7 +154,7 @@ impl SettlementBatch {
         Ok(Paid { payment, balance: entry.balance_after, booking })
     }
 
-    /// Holds a booking longer, once; its token lives on with it.
+    /// Extends a hold, once. Its queue token lives as long.
     pub fn extend(
         &mut self,
         user_id: UserId,
@@ -176,8 +176,8 @@ impl SettlementBatch {
         Ok(booking)
     }
 
-    /// Gives a booking up: unpaid seats are free again, paid ones too, and their points are back. The token of who held
-    /// it falls back. Repeating it changes nothing.
+    /// Cancels a booking: its seats become available, and the points of a paid one are returned. The user's queue token
+    /// gets its own deadline back. Repeating it has no effect.
     pub fn cancel(
         &mut self,
         user_id: UserId,
@@ -191,7 +191,7 @@ impl SettlementBatch {
             BookingState::Expired
                 if cancelled_by == CancelledBy::Promoter && booking.state == BookingState::Pending =>
             {
-                // Nobody has written it down yet: do so, so that the performance has one open booking fewer.
+                // The expiry hasn't been written: write it here, so that the performance has one open booking fewer.
                 booking.state = BookingState::Expired;
                 self.changes.facts.push(Fact::BookingExpired(booking.clone()));
                 self.changes.bookings.insert(booking_id);
@@ -230,16 +230,16 @@ impl SettlementBatch {
         Ok(booking)
     }
 
-    /// Gives a hold up; a booking that isn't held any more is left as it is.
+    /// Cancels a hold. A booking that is no longer held stays as it is.
     pub(crate) fn cancel_hold(&mut self, user_id: UserId, booking_id: BookingId) {
         let state = self.state.bookings.get(&booking_id).map(|booking| booking.state_at(self.now));
         if state == Some(BookingState::Pending) {
-            // Nothing is refunded, so no ledger entry needs the id.
+            // A hold has no refund, so no ledger entry uses this id.
             let _ = self.cancel(user_id, booking_id, TransactionId(uuid::Uuid::nil()), CancelledBy::User);
         }
     }
 
-    /// The holds of a user for a concert, in the order they were made.
+    /// A user's holds for a concert, in the order in which they were made.
     pub(crate) fn holds_of(&self, user_id: UserId, concert_id: ConcertId) -> Vec<BookingId> {
         let mut holds: Vec<_> = self.holds(user_id, concert_id).map(|booking| booking.id).collect();
         holds.sort_unstable();
@@ -251,7 +251,7 @@ impl SettlementBatch {
         self.state.open.get(&user_id).into_iter().flatten().filter(is_held)
     }
 
-    /// What is to be written, with the bookings and tokens as they are now.
+    /// The changes to write, with the final states of changed bookings and tokens.
     pub(crate) fn into_changes(self) -> (SettlementChanges, Vec<Booking>, Vec<QueueToken>) {
         let Self { state, changes, .. } = self;
         let bookings = changes.bookings.iter().filter_map(|id| state.bookings.get(id)).cloned().collect();
@@ -289,8 +289,8 @@ impl SettlementBatch {
         }
     }
 
-    /// A hold that counted as over when its user got others must not come to life again beside them: what a user has is
-    /// counted whenever a hold is kept.
+    /// Checks the seat limit again. A hold that had expired when its user got another must not revive beside it, for an
+    /// instance whose clock is behind.
     fn require_within_limit(&self, booking: &Booking) -> Result<(), Refusal> {
         let limit = self.policy.max_seats_per_user;
         let open = self.state.open.get(&booking.user_id).into_iter().flatten();
@@ -337,7 +337,7 @@ impl SettlementBatch {
         self.state.bookings.insert(booking.id, booking.clone());
     }
 
-    /// What comes later in the batch counts this booking as it is now.
+    /// Updates the state that later commands of the batch count.
     fn update_open_booking(&mut self, booking: &Booking) {
         if let Some(open) = self.state.open.get_mut(&booking.user_id) {
             open.retain(|known| known.id != booking.id);
@@ -347,12 +347,12 @@ impl SettlementBatch {
         }
     }
 
-    /// When the last of the other holds ends that a booking's user has for its concert.
+    /// The latest deadline of the user's other holds for the booking's concert.
     fn last_hold_deadline(&self, booking: &Booking) -> Option<Instant> {
         self.holds(booking.user_id, booking.concert_id).filter_map(|held| held.held_until).max()
     }
 
-    /// Completes the token by which a booking was paid; while more is held by it, it lives as long as that.
+    /// Completes the token of a payment. While the user holds further bookings, the token lives as long as these.
     fn release_token_after_payment(&mut self, token: QueueToken, admission: Admission, paid: &Booking) {
         let state = match self.last_hold_deadline(paid) {
             None => TokenState::Ended(EndReason::Completed),
@@ -361,7 +361,7 @@ impl SettlementBatch {
         self.update_token(QueueToken { state, ..token });
     }
 
-    /// Lets the token by which a hold was made live as long as what is still held by it, or its own time.
+    /// Shortens the token of a cancelled hold to the user's other holds, but not below its own deadline.
     fn release_token_after_cancellation(&mut self, cancelled: &Booking) {
         let is_of_it = |token: &&QueueToken| {
             token.user_id == cancelled.user_id && token.id.concert() == cancelled.concert_id && token.is_live(self.now)

@@ -1,4 +1,4 @@
-//! Points: the prepaid balance a user pays with, and its ledger.
+//! Points: the prepaid balance that users pay with, and its ledger.
 
 mod model;
 mod repository;

@@ -1,4 +1,4 @@
-//! A wallet, and the entries of its ledger.
+//! Wallets, and the entries of their ledgers.
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::float_arithmetic)]
 
 use crate::domain::{
@@ -8,19 +8,19 @@ use crate::domain::{
     refusal::Refusal,
 };
 
-/// Why a balance changed.
+/// The reason of a balance's change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LedgerKind {
     /// Points were added.
     Charge,
     /// Points were taken for a booking.
     Payment(PaymentId, BookingId),
-    /// The points of a payment were given back.
+    /// The points of a payment were returned.
     Refund(PaymentId, BookingId),
 }
 
 impl LedgerKind {
-    /// Its name, as clients and the database write it.
+    /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Charge => "CHARGE",
@@ -30,47 +30,52 @@ impl LedgerKind {
     }
 }
 
-/// One change of a balance: never altered.
+/// One change of a balance. It is immutable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerEntry {
-    /// Its id.
+    /// Identifies the entry.
     pub id: TransactionId,
-    /// Whose wallet.
+    /// The owner of the wallet.
     pub user_id: UserId,
-    /// The wallet's version after it.
+    /// The wallet's version after the change; versions have no gaps.
     pub version: u64,
-    /// Why.
+    /// The reason, which also gives the direction.
     pub kind: LedgerKind,
-    /// How much, without a sign: the kind tells the direction.
+    /// The changed points, without a sign.
     pub amount: Points,
-    /// The balance after it.
+    /// The balance after the change, in points.
     pub balance_after: Points,
-    /// When.
+    /// The instant of the change.
     pub created_at: Instant,
 }
 
-/// A user's balance.
+/// A user's balance of points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wallet {
-    /// Whose.
+    /// The owner.
     pub user_id: UserId,
-    /// What there is.
+    /// The balance in points.
     pub balance: Points,
-    /// How many times it has changed; 0 for a user who never had any.
+    /// The number of changes; 0 for a wallet that was never used.
     pub version: u64,
-    /// When it last changed.
+    /// The instant of the latest change; `None` if there was none.
     pub updated_at: Option<Instant>,
-    /// When the account was deleted.
+    /// The instant at which the account was deleted.
     pub closed_at: Option<Instant>,
 }
 
 impl Wallet {
-    /// The wallet of a user who never had any points.
+    /// The wallet of a user who never had points.
     pub fn empty(user_id: UserId) -> Self {
         Self { user_id, balance: Points::ZERO, version: 0, updated_at: None, closed_at: None }
     }
 
-    /// Adds points, or takes them for a payment. A closed wallet takes refunds alone: the ledger keeps them.
+    /// Applies a change, and returns its ledger entry. A closed wallet accepts refunds alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unauthenticated`] for a closed wallet, [`Refusal::BalanceLimitExceeded`],
+    /// [`Refusal::InsufficientPoints`].
     pub fn change(
         &mut self,
         id: TransactionId,
@@ -87,7 +92,7 @@ impl Wallet {
                 .plus(amount)
                 .filter(|sum| *sum <= Points::MAX_BALANCE)
                 .ok_or(Refusal::BalanceLimitExceeded)?,
-            // Points that were paid belong to the user, whatever was charged meanwhile.
+            // Paid points belong to the user, even if charges have filled the wallet since.
             LedgerKind::Refund(..) => self.balance.plus(amount).ok_or(Refusal::BalanceLimitExceeded)?,
             LedgerKind::Payment(..) => self
                 .balance

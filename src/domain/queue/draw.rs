@@ -1,4 +1,5 @@
-//! The draw: at the opening, those who came before it are put in an order that nobody could know or choose.
+//! The draw: at the opening, the tokens from before it get places in a random order that no one could predict or
+//! choose.
 
 use std::fmt;
 
@@ -13,33 +14,33 @@ use crate::domain::{
     refusal::Refusal,
 };
 
-/// The order, exactly.
+/// The definition of the drawn order, which clients can verify.
 pub const DRAW_ALGORITHM: &str =
     "ascending HMAC-SHA-256(key = the 32 bytes of the seed, message = the 64 hex digits of the entrant)";
 
-/// A type of 32 bytes that has one text: 64 hex digits.
+/// Defines a type of 32 bytes with exactly one text: 64 lower-case hex digits.
 macro_rules! hex_type {
     ($(#[$attribute:meta])* $name:ident) => {
         $(#[$attribute])*
         pub struct $name([u8; 32]);
 
         impl $name {
-            /// The one of these bytes.
+            /// Wraps 32 bytes.
             pub fn new(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
 
-            /// The one that 64 hex digits stand for.
+            /// Parses 64 lower-case hex digits.
             pub fn from_hex(text: &str) -> Option<Self> {
                 bytes(text).map(Self)
             }
 
-            /// Its bytes.
+            /// The bytes.
             pub fn bytes(&self) -> &[u8; 32] {
                 &self.0
             }
 
-            /// 64 hex digits.
+            /// The bytes as 64 lower-case hex digits.
             pub fn hex(&self) -> String {
                 hex(&self.0)
             }
@@ -48,17 +49,17 @@ macro_rules! hex_type {
 }
 
 hex_type!(
-    /// What the order is made of; secret until the draw.
+    /// The value that determines the order; secret until the draw.
     #[derive(Clone, Copy, PartialEq, Eq)]
     Seed
 );
 hex_type!(
-    /// A token in the draw: the SHA-256 of its text.
+    /// The identity of a token in the draw: the SHA-256 of its text.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     Entrant
 );
 hex_type!(
-    /// The SHA-256 of a seed: public from the moment the seed exists, so that no other seed can take its place.
+    /// The SHA-256 of a seed. It is published with the first opening, so that the seed can't be exchanged afterwards.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     Commitment
 );
@@ -70,19 +71,19 @@ impl fmt::Debug for Seed {
 }
 
 impl Seed {
-    /// A new one.
+    /// A new random seed.
     pub fn random(randomness: &dyn Randomness) -> Self {
         let mut bytes = [0; 32];
         randomness.fill(&mut bytes);
         Self(bytes)
     }
 
-    /// What binds to it before it is shown.
+    /// The hash that binds the server to this seed before the draw.
     pub fn commitment(&self) -> Commitment {
         Commitment(Sha256::digest(self.0).into())
     }
 
-    /// Where an entrant stands: the drawn order ascends by this.
+    /// The sort key of an entrant: the drawn order ascends by it.
     #[expect(clippy::missing_panics_doc, reason = "HMAC takes keys of any length")]
     pub fn rank(&self, entrant: &Entrant) -> [u8; 32] {
         let mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
@@ -91,13 +92,13 @@ impl Seed {
 }
 
 impl Entrant {
-    /// The entrant that a token's text makes.
+    /// The entrant of a token's text.
     pub fn of(text: &str) -> Self {
         Self(Sha256::digest(text).into())
     }
 }
 
-/// Lower-case hex digits.
+/// Formats lower-case hex digits.
 fn hex(bytes: &[u8; 32]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
@@ -109,7 +110,7 @@ fn hex(bytes: &[u8; 32]) -> String {
     text
 }
 
-/// One text for each value: lower case alone.
+/// Parses lower-case hex digits alone, so that each value has one text.
 fn bytes(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes();
     if digits.len() != 64 || digits.iter().any(u8::is_ascii_uppercase) {
@@ -123,71 +124,71 @@ fn bytes(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// An entrant and its token.
+/// A token with its identity in the draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drawn {
-    /// The token.
+    /// Identifies the token.
     pub id: QueueTokenId,
-    /// The hash of its text.
+    /// Identifies the token to the public.
     pub entrant: Entrant,
 }
 
-/// An encrypted seed: only the server's secrets open it.
+/// A seed encrypted with one of the server's secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealedSeed(pub [u8; SealedSeed::BYTES]);
 
 impl SealedSeed {
-    /// Its length: the key's id, a nonce, the encrypted seed, and the tag that authenticates them.
+    /// The length in bytes: key id, nonce, encrypted seed, and authentication tag.
     pub const BYTES: usize = 4 + 12 + 32 + 16;
 
-    /// The id of the key that sealed it.
+    /// The id of the key that encrypted it.
     pub fn key_id(&self) -> u32 {
         let [a, b, c, d, ..] = self.0;
         u32::from_be_bytes([a, b, c, d])
     }
 }
 
-/// Encrypts seeds, so that a reader of the database doesn't learn them before the opening.
+/// The port that encrypts seeds, so that read access to the database doesn't reveal them before the opening.
 pub trait SeedVault: Send + Sync {
-    /// Seals the seed of one concert with the current secret.
+    /// Encrypts the seed of a concert with the current key.
     fn seal(&self, concert_id: ConcertId, seed: &Seed) -> SealedSeed;
 
-    /// Opens what any of the configured secrets sealed for this concert; `None` if none of them did.
+    /// Decrypts a concert's seed with any of the configured keys; `None` if none of them fits.
     fn open(&self, concert_id: ConcertId, sealed: &SealedSeed) -> Option<Seed>;
 
-    /// The id of the key that seals.
+    /// The id of the key that encrypts new seeds.
     fn current_key(&self) -> u32;
 }
 
-/// A seed as it is stored.
+/// A seed as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrawSeed {
-    /// Before the opening.
+    /// Encrypted, until the draw.
     Sealed(SealedSeed),
-    /// Public, once the draw is made. Before that only where a former version of the server stored it.
+    /// Public, since the draw. Before the draw only if an older version stored it so.
     Revealed(Seed),
 }
 
-/// A queue's draw.
+/// The draw of a queue, made or to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw {
-    /// Public from the moment the opening is first set.
+    /// Public since the opening was first set.
     pub commitment: Commitment,
-    /// Fixed with the commitment.
+    /// Fixed together with the commitment.
     pub seed: DrawSeed,
-    /// The result; `None` before the opening.
+    /// The result; `None` until the draw is made.
     pub made: Option<DrawMade>,
 }
 
 impl Draw {
-    /// A draw to come, from a new seed.
+    /// A draw to come, with a new seed.
     pub fn prepare(concert_id: ConcertId, vault: &dyn SeedVault, randomness: &dyn Randomness) -> Self {
         let seed = Seed::random(randomness);
         let sealed = vault.seal(concert_id, &seed);
         Self { commitment: seed.commitment(), seed: DrawSeed::Sealed(sealed), made: None }
     }
 
-    /// The seed, if one of the secrets opens it and it is the one that was committed to.
+    /// The decrypted seed. `None` if no key decrypts it, or if it doesn't match the commitment.
     pub fn open(&self, concert_id: ConcertId, vault: &dyn SeedVault) -> Option<Seed> {
         let seed = match &self.seed {
             DrawSeed::Revealed(seed) => Some(*seed),
@@ -196,7 +197,7 @@ impl Draw {
         seed.filter(|seed| seed.commitment() == self.commitment)
     }
 
-    /// The seed and the result, once the draw is made.
+    /// The public seed and the result, once the draw is made.
     pub fn result(&self) -> Option<(Seed, DrawMade)> {
         match (self.seed, self.made) {
             (DrawSeed::Revealed(seed), Some(made)) => Some((seed, made)),
@@ -205,40 +206,41 @@ impl Draw {
     }
 }
 
-/// A draw that was made.
+/// The result of a draw.
 ///
-/// It fixes who takes part and which places are theirs. The places are written in drawn order, maybe in several
-/// transactions: the order can be worked out again at any time.
+/// It fixes the entrants and reserves their places. The places are written in drawn order, in several transactions if
+/// there are many; the order can be recomputed at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrawMade {
-    /// When.
+    /// The instant of the draw.
     pub drawn_at: Instant,
-    /// How many took part.
+    /// The number of entrants.
     pub entrant_count: u32,
-    /// The last place before theirs.
+    /// The last place before the entrants' places.
     pub base: u32,
-    /// The last token that could take part.
+    /// The number of the last token that could be an entrant.
     pub last_number: u32,
-    /// How many of them, in drawn order, have their places.
+    /// The number of entrants, in drawn order, whose places are written.
     pub placed: u32,
 }
 
 impl DrawMade {
-    /// Whether some places are still to be written.
+    /// Whether places are still to be written.
     pub fn is_pending(&self) -> bool {
         self.placed < self.entrant_count
     }
 }
 
 impl Queue {
-    /// Changes the settings. The first opening that is set fixes the seed.
+    /// Changes the settings. The first opening fixes the seed, which `prepare` makes.
     ///
-    /// Once the draw is made its opening stays, so that no draw is shown under another instant: to repeat it, as it is
-    /// shown or as "open now", changes nothing; any other is [`Refusal::SalesAlreadyOpen`].
+    /// Once the draw is made its opening is fixed, because clients verify the draw with it. The same opening, at the
+    /// millisecond precision of the API, or `None` has no effect; another one is [`Refusal::SalesAlreadyOpen`].
     pub fn set(&mut self, settings: QueueSettings, prepare: impl FnOnce() -> Draw) -> Result<(), Refusal> {
         let sales_open_at = match (settings.sales_open_at, self.settings.sales_open_at) {
             _ if !self.is_drawn() => settings.sales_open_at,
-            // A former version of the server let an opening move after its draw: such a one is still to come.
+            // An older version allowed to move an opening after its draw. Such an opening is still to come, and `None`
+            // removes it.
             (None, current) => current.filter(|opening| *opening <= self.last_decision_at),
             (Some(asked), Some(current)) if asked.timestamp_millis() == current.timestamp_millis() => Some(current),
             (Some(_), _) => return Err(Refusal::SalesAlreadyOpen),
@@ -250,22 +252,22 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether the draw is made: tokens get their places at once from then on.
+    /// Whether the draw is made. New tokens get places at once from then on.
     pub fn is_drawn(&self) -> bool {
         self.draw.is_some_and(|draw| draw.made.is_some())
     }
 
-    /// Whether tokens take part in a draw that is to come.
+    /// Whether new tokens become entrants of a draw to come.
     pub fn awaits_draw(&self, now: Instant) -> bool {
         self.draw.is_some() && !self.is_drawn() && !self.settings.is_open(now)
     }
 
-    /// Whether the draw is to be made, before anybody else gets a place.
+    /// Whether the draw must be made now, before another token gets a place.
     pub fn is_draw_due(&self, now: Instant) -> bool {
         self.settings.is_open(now) && self.draw.is_some_and(|draw| draw.made.is_none())
     }
 
-    /// Makes the draw from its seed, which is public from now on: the entrants' places are reserved.
+    /// Makes the draw: publishes its seed and reserves the places of `entrant_count` entrants.
     pub fn make_draw(&mut self, seed: Seed, entrant_count: u32, now: Instant) {
         let (base, last_number) = (self.last_place, self.last_number);
         if let Some(draw) = &mut self.draw {
@@ -275,29 +277,29 @@ impl Queue {
         }
     }
 
-    /// The draw, while some of its places are still to be written.
+    /// The result of the draw, while places are still to be written.
     pub fn pending_draw(&self) -> Option<DrawMade> {
         self.draw.and_then(|draw| draw.made).filter(DrawMade::is_pending)
     }
 
-    /// Notes that the next `count` entrants have their places.
+    /// Records that the next `count` entrants have their places.
     pub fn record_placed(&mut self, count: u32) {
         if let Some(made) = self.draw.as_mut().and_then(|draw| draw.made.as_mut()) {
             made.placed = (made.placed + count).min(made.entrant_count);
         }
     }
 
-    /// The last place that may be admitted: whoever joined after the draw waits until all of the drawn have theirs.
+    /// The last place that may be admitted. Tokens from after the draw wait until all entrants have their places.
     pub fn last_admissible_place(&self) -> u32 {
         self.pending_draw().map_or(u32::MAX, |made| made.base + made.placed)
     }
 
-    /// How many of the drawn have no place yet.
+    /// The number of entrants without a written place.
     pub fn unplaced_count(&self) -> u32 {
         self.pending_draw().map_or(0, |made| made.entrant_count - made.placed)
     }
 
-    /// Revives a token that was left before the draw: the same token, so the same entrant.
+    /// Revives a token that was left before the draw. It is the same token, so the same entrant.
     #[must_use]
     pub fn revive(&mut self, token: QueueToken, now: Instant) -> QueueToken {
         self.live_bound = self.live_bound.saturating_add(1);
@@ -306,7 +308,7 @@ impl Queue {
         QueueToken { state: TokenState::Scheduled, ..token }
     }
 
-    /// The token of a user who leaves: before the draw it ceases to be an entrant, after it it stays one.
+    /// The token of a user who leaves. Before the draw it stops being an entrant, afterwards it stays one.
     #[must_use]
     pub fn remove_entrant(&self, token: QueueToken) -> QueueToken {
         let made = self.draw.and_then(|draw| draw.made);
@@ -332,7 +334,7 @@ mod tests {
         QueueToken { entrant: Some(Entrant::of(&number.to_string())), ..token }
     }
 
-    /// A draw to come whose seed consists of this byte.
+    /// A draw to come, with a seed of this byte repeated.
     fn draw(byte: u8) -> Draw {
         let seed = Seed([byte; 32]);
         Draw { commitment: seed.commitment(), seed: DrawSeed::Revealed(seed), made: None }
@@ -350,7 +352,7 @@ mod tests {
         queue.last_decision_at = opening();
     }
 
-    /// Worked out with sha256sum and openssl, as docs/draw.md describes.
+    /// Computed with sha256sum and openssl, as docs/draw.md describes.
     #[test]
     fn commitment_entrant_and_rank_are_what_other_tools_say() {
         let seed = Seed::from_hex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f").unwrap();

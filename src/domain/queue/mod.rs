@@ -1,4 +1,7 @@
 //! The waiting queue: places, admission, and the token that stands for both.
+//!
+//! `draw.rs` orders the tokens from before the opening, `polling.rs` decides when clients poll and how long they count
+//! as present, and `service.rs` decides admission.
 
 mod draw;
 mod model;

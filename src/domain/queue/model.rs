@@ -1,4 +1,4 @@
-//! A queue, and the token that is a place in it.
+//! A queue with its settings, and its tokens.
 
 use std::ops::RangeInclusive;
 
@@ -11,19 +11,19 @@ use crate::domain::{
     token::QueueClaims,
 };
 
-/// How people are let in.
+/// The mode of admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueMode {
-    /// At a bounded rate, while there is room.
+    /// Admits at a bounded rate, up to the limit of active tokens.
     Queue,
-    /// At once, while there is room.
+    /// Admits at once, up to the limit of active tokens.
     Open,
-    /// Not at all.
+    /// Admits no token.
     Paused,
 }
 
 impl QueueMode {
-    /// Its name, as clients and the database write it.
+    /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Queue => "QUEUE",
@@ -32,28 +32,28 @@ impl QueueMode {
         }
     }
 
-    /// The mode of this name.
+    /// The mode with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Queue, Self::Open, Self::Paused].into_iter().find(|mode| mode.name() == name)
     }
 }
 
-/// What an administrator sets.
+/// The settings of a queue that an administrator changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// How people are let in.
+    /// The mode of admission.
     pub mode: QueueMode,
-    /// At most so many admissions …
+    /// The most admissions in a window of `admit_interval_seconds`, in mode `QUEUE`.
     pub admit_count: u32,
-    /// … in any window of so many seconds.
+    /// The length of the admission window in seconds.
     pub admit_interval_seconds: u32,
-    /// How many may be active at once.
+    /// The most active tokens at once.
     pub max_active: u32,
-    /// How long an active token lives, unless a hold moves its end on.
+    /// The lifetime of an active token in seconds; holds extend it.
     pub active_seconds: u32,
-    /// How long after admission a token waits for its first use.
+    /// The time between admission and the first use, in seconds; then an unclaimed token lapses.
     pub claim_seconds: u32,
-    /// Before this, nobody is admitted and nobody has a place; `None`: open from the beginning.
+    /// The opening: before it no token has a place or is admitted. `None` opens the sale from the start.
     pub sales_open_at: Option<Instant>,
 }
 
@@ -72,17 +72,17 @@ impl Default for QueueSettings {
 }
 
 impl QueueSettings {
-    /// Whether the sale has begun.
+    /// Whether the sale is open at `now`.
     pub fn is_open(&self, now: Instant) -> bool {
         self.sales_open_at.is_none_or(|opening| opening <= now)
     }
 
-    /// Whether everybody is let in at once, as long as there is room.
+    /// Whether joining admits at once while there is room.
     pub fn admits_at_once(&self, now: Instant) -> bool {
         self.mode == QueueMode::Open && self.is_open(now)
     }
 
-    /// The window of the admission rate.
+    /// The length of the admission window.
     pub fn admit_interval(&self) -> TimeDelta {
         TimeDelta::seconds(i64::from(self.admit_interval_seconds))
     }
@@ -91,27 +91,28 @@ impl QueueSettings {
 /// The waiting queue of one concert.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// Whose queue.
+    /// The concert of the queue.
     pub concert_id: ConcertId,
-    /// What was set.
+    /// The current settings.
     pub settings: QueueSettings,
-    /// The draw, once an opening was set.
+    /// The draw; `None` until an opening is set.
     pub draw: Option<Draw>,
-    /// How many tokens were given out.
+    /// The number of issued tokens, and the number of the latest.
     pub last_number: u32,
-    /// How many places were given out.
+    /// The number of assigned places, and the latest place.
     pub last_place: u32,
-    /// Every place up to here was admitted, has ended, or was passed over.
+    /// The place up to which every token was admitted, has ended, or was passed over.
     pub head: u32,
-    /// How many have left while they waited.
+    /// The number of users that left while they waited.
     pub departed_count: u32,
-    /// The latest instant at which anything was decided.
+    /// The instant of the latest decision.
     pub last_decision_at: Instant,
-    /// No more tokens than this are live. Those that ended since they were counted last are still in it.
+    /// An upper bound of the number of live tokens; it may count tokens that have ended.
     pub live_bound: u32,
-    /// Every token up to this number has ended.
+    /// The number up to which every token has ended.
     pub ended_number: u32,
-    /// When the concert is over: the beginning of its last performance, or its deletion. It is the concert's to say.
+    /// The end of the concert: the start of its last performance, or its deletion. It is read with the queue, and never
+    /// written with it.
     pub ends_at: Option<Instant>,
 }
 
@@ -133,18 +134,19 @@ impl Queue {
         }
     }
 
-    /// Whether the concert is over: every token ends then, and nobody joins.
+    /// Whether the concert is over: its tokens end, and joining is refused.
     pub fn is_over(&self, now: Instant) -> bool {
         self.ends_at.is_some_and(|end| end <= self.monotonic_now(now))
     }
 
-    /// The instant to decide at: an instance whose clock is behind another's doesn't turn the queue's time back. What a
-    /// wrong clock wrote is further ahead than that, and is overwritten by the next decision.
+    /// The instant of a decision: never before the latest one, so that time in a queue never runs backwards. A wrong
+    /// clock may have recorded an instant far ahead, which the next decision then replaces.
     pub fn monotonic_now(&self, now: Instant) -> Instant {
         not_before(now, self.last_decision_at)
     }
 
-    /// Gives out the next token: scheduled before the draw, else with the next place.
+    /// Issues the next token: scheduled before the draw, else waiting at the next place. `None` once all numbers are
+    /// used.
     pub fn issue(&mut self, user_id: UserId, key_id: u32, now: Instant) -> Option<QueueToken> {
         let number = self.last_number.checked_add(1)?;
         let id = QueueTokenId::new(self.concert_id, number)?;
@@ -161,8 +163,8 @@ impl Queue {
         Some(QueueToken { id, user_id, key_id, place, entrant, issued_at: now, estimate, present_until, state })
     }
 
-    /// The places of a crowd that was drawn, if all of it counts as present because it was too big to be watched before.
-    /// It isn't written down for each of them: there may be a million.
+    /// The places of the drawn tokens, while all of them are presumed present. This applies after draws with too many
+    /// entrants to store each one's presence beforehand.
     fn presumed_present_places(&self, now: Instant) -> Option<RangeInclusive<u32>> {
         let made = self.draw.and_then(|draw| draw.made)?;
         let watched = made.last_number <= polling::lookahead(&self.settings);
@@ -170,7 +172,7 @@ impl Queue {
         presumed.then_some(made.base + 1..=made.base + made.entrant_count)
     }
 
-    /// Whether the user of a waiting token counts as there.
+    /// Whether the user of a waiting token is present, stored or presumed.
     pub fn is_present(&self, token: &QueueToken, now: Instant) -> bool {
         token.is_present(now)
             || token
@@ -178,25 +180,25 @@ impl Queue {
                 .is_some_and(|place| self.presumed_present_places(now).is_some_and(|places| places.contains(&place)))
     }
 
-    /// How many of those who were drawn are behind the head and count as present without its being written down, because
-    /// they have no place yet or are presumed to be there. Who has left may be among them.
+    /// The number of drawn tokens behind the head that count as present without stored presence: they have no place
+    /// yet, or are presumed present. Some of them may have left.
     pub fn presumed_present_count(&self, now: Instant) -> u32 {
         let presumed = self.presumed_present_places(now).map_or(0, |places| places.end().saturating_sub(self.head));
         presumed.max(self.unplaced_count())
     }
 
-    /// Whether it is written down that a token is present: those at, near or behind the head are watched, and before
-    /// the opening a crowd that will be near it.
+    /// Whether presence is stored for a token at `place`: up to the lookahead from the head. Before the draw it depends
+    /// on the number of tokens.
     pub fn stores_presence_at(&self, place: Option<u32>) -> bool {
         place.unwrap_or(self.last_number) <= self.head.saturating_add(polling::lookahead(&self.settings))
     }
 
-    /// Goes past a place, whether its user was let in or is away. The head never moves back.
+    /// Moves the head to `place`, whose token was admitted or passed over. It never moves back.
     pub fn advance_head(&mut self, place: u32) {
         self.head = self.head.max(place);
     }
 
-    /// Lets a waiting token in.
+    /// Activates a waiting token, and moves the head to its place.
     pub fn admit(&mut self, token: &mut QueueToken, now: Instant) {
         let expires_at = now + TimeDelta::seconds(i64::from(self.settings.active_seconds));
         let claim_until = now + TimeDelta::seconds(i64::from(self.settings.claim_seconds));
@@ -211,35 +213,35 @@ impl Queue {
     }
 }
 
-/// An active token's times.
+/// The instants of an active token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// When it was let in.
+    /// The instant of admission.
     pub admitted_at: Instant,
-    /// When it was first used.
+    /// The instant of the first use; `None` while unclaimed.
     pub claimed_at: Option<Instant>,
-    /// Until when it makes new holds: its own time, which nothing extends.
+    /// The deadline for new holds, which nothing extends.
     pub books_until: Instant,
-    /// How long it lives: its own time, or longer while something is held by it.
+    /// The deadline of the token: `books_until`, or later while its user holds seats.
     pub expires_at: Instant,
-    /// When it ends as things stand: the claim's deadline until it is claimed, then `expires_at`.
+    /// The effective deadline: the claim deadline until the token is claimed, then `expires_at`.
     pub lapses_at: Instant,
 }
 
 impl Admission {
-    /// The same, used at `now`: nothing but its full life ends it any more.
+    /// The admission after a use at `now`: no claim deadline applies any more.
     #[must_use]
     pub fn claimed(self, now: Instant) -> Self {
         Self { claimed_at: self.claimed_at.or(Some(now)), lapses_at: self.expires_at, ..self }
     }
 
-    /// The same, used at `now` and alive until `deadline` at least.
+    /// The admission after a use at `now`, valid until `deadline` at least.
     #[must_use]
     pub fn extended(self, now: Instant, deadline: Instant) -> Self {
         Self { expires_at: self.expires_at.max(deadline), ..self }.claimed(now)
     }
 
-    /// The same, used at `now`, when nothing is held by it any more but what ends at `deadline`.
+    /// The admission after a use at `now`, when the last remaining hold ends at `deadline`; `None` without any.
     #[must_use]
     pub fn fallen_back(self, now: Instant, deadline: Option<Instant>) -> Self {
         let expires_at = deadline.map_or(self.books_until, |deadline| deadline.max(self.books_until));
@@ -247,70 +249,70 @@ impl Admission {
     }
 }
 
-/// How a token ended.
+/// The reason for a token's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
-    /// The last of its holds was paid.
+    /// Its last hold was paid.
     Completed,
-    /// Its time was over, or nobody used it.
+    /// Its deadline passed, claimed or not.
     Expired,
     /// Its user left.
     Left,
 }
 
-/// What has become of a token.
+/// The state of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenState {
-    /// Before the opening: no place yet.
+    /// From before the draw: it has no place yet.
     Scheduled,
-    /// In line.
+    /// Waiting at its place.
     Waiting,
-    /// May book.
+    /// Admitted: it may hold seats.
     Active(Admission),
-    /// Over.
+    /// No longer usable.
     Ended(EndReason),
 }
 
-/// An estimate of a wait.
+/// An estimate of the time until admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EstimatedWait {
-    /// Half of the people in this place wait no longer.
+    /// The median, in seconds.
     pub p50_seconds: u32,
-    /// Nine in ten wait no longer.
+    /// The 90th percentile, in seconds.
     pub p90_seconds: u32,
 }
 
-/// A user's place in one concert's queue.
+/// A token: one user's place in the queue of one concert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueToken {
-    /// Its id; it names its concert.
+    /// Identifies the token and its concert.
     pub id: QueueTokenId,
-    /// Whose.
+    /// The user of the token.
     pub user_id: UserId,
-    /// Which key signed its text.
+    /// The key that signs its text.
     pub key_id: u32,
-    /// Its place in the line; `None` before the draw.
+    /// The place in the queue; `None` before the draw.
     pub place: Option<u32>,
-    /// What takes part in the draw, for a token from before the opening.
+    /// The identity in the draw; `None` for tokens from after the draw, and for those left before it.
     pub entrant: Option<Entrant>,
-    /// When it was given out.
+    /// The instant of issue.
     pub issued_at: Instant,
-    /// What its user was told of the wait when it was given out; `None` for a token from before the opening.
+    /// The estimate at the time of issue; `None` before the draw.
     pub estimate: Option<EstimatedWait>,
-    /// Until when its user counts as present while it waits; kept up near the head only.
+    /// The end of the user's stored presence, which is kept within the lookahead alone.
     pub present_until: Option<Instant>,
-    /// What has become of it, as last written.
+    /// The state as last written; see [`state_at`](Self::state_at).
     pub state: TokenState,
 }
 
 impl QueueToken {
-    /// What its text says. A token from before the opening keeps the text it was given: without a place.
+    /// The content of the token's text. Entrants have no place in it, because the text was signed before the draw.
     pub fn claims(&self) -> QueueClaims {
         let place = self.place.filter(|_| self.entrant.is_none());
         QueueClaims { id: self.id, user_id: self.user_id, place, issued_at: self.issued_at }
     }
 
-    /// What it is at `now`: an active token past its deadline has expired, whether or not that was written.
+    /// The state at `now`: an active token past its deadline has expired, even if the database doesn't say so yet.
     pub fn state_at(&self, now: Instant) -> TokenState {
         match self.state {
             TokenState::Active(admission) if admission.lapses_at <= now => TokenState::Ended(EndReason::Expired),
@@ -318,12 +320,12 @@ impl QueueToken {
         }
     }
 
-    /// Whether its user, who waits, has asked lately.
+    /// Whether stored presence covers `now`.
     pub fn is_present(&self, now: Instant) -> bool {
         self.present_until.is_some_and(|until| now < until)
     }
 
-    /// Whether it is scheduled, waiting or active at `now`.
+    /// Whether the token is scheduled, waiting or active at `now`.
     pub fn is_live(&self, now: Instant) -> bool {
         !matches!(self.state_at(now), TokenState::Ended(_))
     }

@@ -1,4 +1,4 @@
-//! When to ask again, and how long having asked counts as being there.
+//! The intervals between polls, and the presence that follows from a poll.
 
 use chrono::TimeDelta;
 
@@ -8,35 +8,34 @@ use crate::domain::{
     randomness::{Randomness, below},
 };
 
-/// Nobody is told to wait longer than this before asking again.
+/// The longest interval between polls.
 pub const MAX_POLL_SECONDS: u32 = 60;
 
-/// Nor less: three times this is still more than the clocks of two servers differ by.
+/// The shortest one. Three times this is more than the largest difference between two instances' clocks.
 const MIN_POLL_SECONDS: u32 = 2;
 
-/// In a pause nothing moves: asking often tells nobody anything.
+/// The interval during a pause, in which the position rarely changes.
 const PAUSED_POLL_SECONDS: u32 = 10;
 
-/// An interval is this part of the wait that is left at the full rate: often enough to follow the line as it moves.
+/// The number of polls during the remaining wait at the configured rate.
 const POLLS_PER_WAIT: u64 = 10;
 
-/// Whoever hasn't asked for so many intervals is away.
+/// A user is absent once this many intervals have passed without a poll.
 const MISSED_POLLS_UNTIL_ABSENT: i64 = 3;
 
-/// The fewest places in front of the head that are watched: a small queue is watched as a whole.
+/// The fewest places in front of the head for which presence is stored: all of a small queue's.
 const MIN_LOOKAHEAD: u32 = 1_000;
 
-/// At most so many users in so many seconds.
+/// A rate of admission: at most `users` in any `seconds`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionRate {
-    /// At least 1 in a stored queue.
+    /// The number of users; at least 1 in stored settings.
     pub users: u32,
-    /// At least 1 in a stored queue.
+    /// The length of the window in seconds; at least 1 in stored settings.
     pub seconds: u32,
 }
 
-/// So many people in so many seconds, when all is well: the rate that is set, and in an open sale the turnover of a full
-/// house.
+/// The rate of admission that the settings allow. In mode `OPEN` it is the turnover when all active places are taken.
 pub fn configured_rate(settings: &QueueSettings) -> AdmissionRate {
     let (users, seconds) = match settings.mode {
         QueueMode::Queue | QueueMode::Paused => (settings.admit_count, settings.admit_interval_seconds),
@@ -45,7 +44,7 @@ pub fn configured_rate(settings: &QueueSettings) -> AdmissionRate {
     AdmissionRate { users, seconds }
 }
 
-/// The longest interval between two polls at a position. It grows with the position.
+/// The interval of polls at a position in seconds, before jitter. It grows with the position.
 fn interval(settings: &QueueSettings, position: u32) -> u32 {
     let AdmissionRate { users, seconds } = configured_rate(settings);
     let wait = u64::from(position.saturating_sub(1)) * u64::from(seconds) / u64::from(users.max(1));
@@ -53,23 +52,23 @@ fn interval(settings: &QueueSettings, position: u32) -> u32 {
     u32::try_from(wait / POLLS_PER_WAIT).unwrap_or(u32::MAX).clamp(shortest, MAX_POLL_SECONDS)
 }
 
-/// A quarter less at most, by chance, so that those who came together don't ask together.
+/// Subtracts up to a quarter of an interval at random, so that users that joined together don't poll together.
 fn jittered(interval: u32, randomness: &dyn Randomness) -> u32 {
     let jitter = below(randomness, u64::from(interval / 4) + 1);
     interval - u32::try_from(jitter).unwrap_or(0)
 }
 
-/// After how many seconds somebody at this position asks again: a tenth of the wait that is left at the full rate, from
-/// 2 to 60 seconds, and up to a quarter less.
+/// The seconds until the next poll at this position: a tenth of the remaining wait at the configured rate, between 2
+/// and 60, minus up to a quarter.
 ///
-/// So each position beyond ten minutes costs at most a request every 45 seconds, and all those before it together a
-/// number that depends on the rate of admission and not on the crowd.
+/// So a position beyond ten minutes costs at most one request in 45 seconds. The requests of all nearer positions
+/// together depend on the rate of admission, not on the length of the queue.
 pub fn poll_after(settings: &QueueSettings, position: u32, randomness: &dyn Randomness) -> u32 {
     jittered(interval(settings, position), randomness)
 }
 
-/// After how many seconds somebody asks again before the opening: once a minute, and the last time soon after the
-/// opening, spread over two to thirty seconds by the size of the crowd.
+/// The seconds until the next poll before the opening: about a minute. The last poll comes after the opening, spread
+/// over 2 to 30 seconds by the number of waiting users.
 pub fn poll_after_opening(
     settings: &QueueSettings,
     waiting_count: u32,
@@ -86,19 +85,20 @@ pub fn poll_after_opening(
     }
 }
 
-/// Within how many places from the head it is written down who is there.
+/// The number of places from the head within which presence is stored.
 ///
-/// `admit_count × (⌈10 × 60 s / interval⌉ + 1)`, 1,000 at least: at the full rate somebody who enters this part of the
-/// line is at the head ten of the longest intervals later at the earliest, even if a whole window is admitted at once.
-/// So everybody asks nine times in between, and still three times when the head moves three times as fast because most
-/// have gone; up to ten times as fast, nobody who asks as told reaches the head without having been seen.
+/// It is `admit_count × (⌈10 × 60 s / interval⌉ + 1)`, at least 1,000. At the configured rate a user who enters it
+/// reaches the head after ten of the longest intervals at the earliest, even if a whole window is admitted at once.
+///
+/// So every user polls nine times within it. If absent users let the head move three times as fast, it is still three
+/// times. Up to ten times the rate, no user who polls as asked is passed over unseen.
 pub fn lookahead(settings: &QueueSettings) -> u32 {
     let AdmissionRate { users, seconds } = configured_rate(settings);
     let windows = (10 * MAX_POLL_SECONDS).div_ceil(seconds.max(1)) + 1;
     users.saturating_mul(windows).max(MIN_LOOKAHEAD)
 }
 
-/// Until when somebody counts as present who was told at `now` to ask again after so many seconds.
+/// The end of a user's presence after a poll at `now` that was answered with `poll_after_seconds`.
 pub fn present_until(now: Instant, poll_after_seconds: u32) -> Instant {
     now + TimeDelta::seconds(MISSED_POLLS_UNTIL_ABSENT * i64::from(poll_after_seconds))
 }
@@ -107,7 +107,7 @@ pub fn present_until(now: Instant, poll_after_seconds: u32) -> Instant {
 mod tests {
     use super::*;
 
-    /// Chance that always falls the same way.
+    /// A source of the same byte in every call.
     struct FixedRandomness(u8);
 
     impl Randomness for FixedRandomness {
@@ -173,7 +173,7 @@ mod tests {
         let default = QueueSettings::default();
         let (mean, most) = (rate(&default, false), rate(&default, true));
         println!("a million waiting, 200 admitted in 10 s: {mean:.0} requests a second, {most:.0} at most");
-        // 1,000,000 / 45 from afar, and 60 times the rate of 20 a second from near the head.
+        // 1,000,000 / 45 from far positions, and 60 times the rate of 20 a second from near ones.
         assert!(most <= 1_000_000.0 / 45.0 + 60.0 * 20.0, "{most}");
         assert!(mean <= 1_000_000.0 / 52.0 + 60.0 * 20.0, "{mean}");
     }
@@ -183,7 +183,7 @@ mod tests {
         for settings in all_settings() {
             let AdmissionRate { users, seconds } = configured_rate(&settings);
             let mut distance = lookahead(&settings);
-            // Told just before the window was entered, and a whole window is admitted at once.
+            // The poll before came just outside of the lookahead, and a whole window is admitted at once.
             let mut next_poll = interval(&settings, distance + 1);
             let (mut polls, mut now) = (0, 0);
             while distance > 0 && polls < 3 {

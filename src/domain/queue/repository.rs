@@ -1,4 +1,4 @@
-//! Port of the waiting queues.
+//! The ports of waiting queues and draws.
 
 use async_trait::async_trait;
 
@@ -9,126 +9,127 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// What is recorded of one admission of one or more tokens.
+/// The record of one admission of tokens: the audit checks rates with it.
 #[derive(Clone, Copy, Debug)]
 pub struct AdmissionRecord {
-    /// Into which concert's sale.
+    /// The concert of the queue.
     pub concert_id: ConcertId,
-    /// When.
+    /// The instant of admission.
     pub admitted_at: Instant,
-    /// How many.
+    /// The number of admitted tokens.
     pub admitted: u32,
-    /// How many were active then, these included.
+    /// The number of active tokens afterwards, including the admitted ones.
     pub active: u32,
     /// The settings in force.
     pub settings: QueueSettings,
 }
 
-/// What an operator sees of a queue.
+/// The counts of a queue that administrators see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveCounts {
-    /// In line.
+    /// The number of waiting tokens.
     pub waiting: u32,
-    /// May book.
+    /// The number of active tokens.
     pub active: u32,
-    /// Let in within the last minute.
+    /// The number of tokens admitted within the last 60 seconds.
     pub admitted_last_minute: u32,
 }
 
-/// Why a queue is due for a tick.
+/// The reason why a queue is due for a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TickReason {
-    /// Somebody was active and has lapsed, is due for a place, or is there while the rate leaves something.
+    /// An active token has lapsed, drawn places are to be written, or a present user can be admitted.
     Admission,
-    /// Its concert is over and its tokens are to end, or the last of them has ended: it is to be written down so.
+    /// The concert is over and live tokens are to end, or the queue is to be marked as ended.
     End,
 }
 
-/// A queue with live tokens, or with a draw that isn't done.
+/// A queue with live tokens or an unfinished draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OccupiedQueue {
-    /// Whose queue.
+    /// The concert of the queue.
     pub concert_id: ConcertId,
-    /// Whether anything is due in it.
+    /// The due work; `None` if there is none.
     pub due: Option<TickReason>,
 }
 
-/// Keeps queues and their tokens.
+/// Stores queues and their tokens.
 ///
-/// Lock order: a queue's row before its tokens, tokens by ascending id, tokens before anything of a booking.
+/// Lock order: a queue before its tokens, tokens by ascending id, tokens before bookings.
 #[async_trait]
 pub trait QueueRepository: Send {
-    /// Stores the queue of a new concert.
+    /// Inserts the queue of a new concert.
     async fn insert_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError>;
 
-    /// The queue of a concert that isn't deleted. No lock.
+    /// The queue of a concert that isn't deleted. Takes no lock.
     async fn find_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError>;
 
-    /// Queues of concerts that aren't deleted, locked in ascending order of id; absent ones are left out.
+    /// Locks the queues of concerts that aren't deleted, by ascending id; absent ones are left out.
     async fn lock_queues(&mut self, ids: &[ConcertId]) -> Result<Vec<Queue>, RepositoryError>;
 
-    /// The queue of a concert, deleted or not, locked.
+    /// Locks the queue of a concert, deleted or not.
     async fn lock_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError>;
 
-    /// Writes what has changed in a locked queue: its settings, counters and time.
+    /// Writes settings, counters, draw and last decision of a locked queue.
     async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError>;
 
-    /// The queues in which there is anybody, or a draw that isn't done, by concert. No lock. What it costs doesn't grow
-    /// with the queues in which everything has ended.
+    /// The queues with live tokens or an unfinished draw, by concert. Takes no lock. The cost doesn't depend on the
+    /// number of ended queues.
     async fn list_occupied(&mut self, now: Instant) -> Result<Vec<OccupiedQueue>, RepositoryError>;
 
-    /// How many tokens are active at `now` in all queues, and the concerts in whose queues somebody may wait. No lock.
+    /// The number of active tokens at `now` in all queues, and the concerts whose queues may have waiting tokens. Takes
+    /// no lock.
     async fn summarize_queues(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError>;
 
-    /// How many tokens are waiting and active at `now`, and were admitted in the minute before. No lock.
+    /// The counts of a queue at `now`. Takes no lock.
     async fn live_counts(&mut self, id: ConcertId, now: Instant) -> Result<LiveCounts, RepositoryError>;
 
-    /// The places of all who have left, whether they waited or were active, ascending. No lock.
+    /// The places of all users who left, waiting or active, ascending. Takes no lock.
     async fn list_departed(&mut self, id: ConcertId) -> Result<Vec<u32>, RepositoryError>;
 
-    /// The places of those who have left since then, this instant included, in no order. No lock.
+    /// The places of users who left at or after `since`, in no order. Takes no lock.
     async fn list_departed_since(&mut self, id: ConcertId, since: Instant) -> Result<Vec<u32>, RepositoryError>;
 
-    /// How many tokens are active, written so. Under the queue's lock it can only shrink.
+    /// The number of tokens whose stored state is active. Under the queue's lock it can only decrease.
     async fn count_active(&mut self, id: ConcertId) -> Result<u32, RepositoryError>;
 
-    /// How many tokens are waiting whose users are present at `now`, at most `limit`.
+    /// The number of waiting tokens whose users have stored presence at `now`, counted up to `limit`.
     async fn count_present(&mut self, id: ConcertId, now: Instant, limit: u32) -> Result<u32, RepositoryError>;
 
-    /// How many tokens are waiting, whoever is there, at most `limit`.
+    /// The number of waiting tokens, present or not, counted up to `limit`.
     async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError>;
 
-    /// How many were admitted after `since` and before `until`. What a wrong clock recorded is later than that.
+    /// The number of tokens admitted after `since` and before `until`. Records of a wrong clock lie after `until`.
     async fn count_admitted(&mut self, id: ConcertId, since: Instant, until: Instant) -> Result<u32, RepositoryError>;
 
-    /// Records an admission.
+    /// Inserts the record of an admission.
     async fn insert_admission(&mut self, record: &AdmissionRecord) -> Result<(), RepositoryError>;
 
-    /// Deletes at most `limit` records of admissions from before `horizon`, and tells how many.
+    /// Deletes at most `limit` admission records from before `horizon`, and returns the number of deleted rows.
     async fn delete_admissions(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// Deletes at most `limit` tokens that ended before `horizon`, and tells how many. One whose place or whose part in
-    /// a draw still tells something stays.
+    /// Deletes at most `limit` tokens that ended before `horizon`, and returns the number of deleted rows. Tokens stay
+    /// while positions or a draw's entrants depend on them.
     async fn delete_ended_tokens(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// Stores new tokens; [`RepositoryError::NotUnique`] when a user has a live one for the concert.
+    /// Inserts tokens. [`RepositoryError::NotUnique`] if a user has a live token for the concert.
     async fn insert_tokens(&mut self, tokens: &[QueueToken]) -> Result<(), RepositoryError>;
 
-    /// Tokens by id, in no order; absent ones are left out. No lock.
+    /// The tokens with these ids, in no order; absent ones are left out. Takes no lock.
     async fn list_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// Which of these tokens are active at `now` and have been used, in no order, and whose they are. No lock.
+    /// Those of these tokens that are active at `now` and claimed, with their users, in no order. Takes no lock.
     async fn list_claimed_active(
         &mut self,
         ids: &[QueueTokenId],
         now: Instant,
     ) -> Result<Vec<(QueueTokenId, UserId)>, RepositoryError>;
 
-    /// Tokens by id, locked in ascending order of id; absent ones are left out.
+    /// Locks tokens by ascending id; absent ones are left out.
     async fn lock_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// The live tokens of these users in one concert's queue, written so, locked in ascending order of id; with
-    /// `or_left`, those they left without a place as well.
+    /// Locks the users' tokens in one queue whose stored state is live, by ascending id. With `or_left` also the tokens
+    /// they left before the draw.
     async fn lock_tokens_of_joining(
         &mut self,
         concert_id: ConcertId,
@@ -136,23 +137,23 @@ pub trait QueueRepository: Send {
         or_left: bool,
     ) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// At most `limit` live tokens of a concert's queue, the scheduled first and the active last, locked; without those
-    /// that another transaction holds.
+    /// Locks at most `limit` live tokens of a queue, scheduled ones first and active ones last. Skips tokens that
+    /// another transaction has locked.
     async fn claim_live(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// Whether a concert's queue has a live token, written so. Under the queue's lock no other comes.
+    /// Whether a queue has a token whose stored state is live. Under the queue's lock none is added.
     async fn has_live(&mut self, concert_id: ConcertId) -> Result<bool, RepositoryError>;
 
-    /// The ids of the live tokens of these users, each in the queue of one concert. No lock.
+    /// The ids of these users' live tokens, each in one concert's queue. Takes no lock.
     async fn list_live_of(&mut self, users: &[(UserId, ConcertId)]) -> Result<Vec<QueueTokenId>, RepositoryError>;
 
-    /// The concerts in whose queues a user has a live token, written so. No lock.
+    /// The concerts in whose queues a user has a token with a live stored state. Takes no lock.
     async fn list_live_concerts_of(&mut self, user_id: UserId) -> Result<Vec<ConcertId>, RepositoryError>;
 
-    /// All live tokens of a user, written so, locked in ascending order of id.
+    /// Locks all tokens of a user whose stored state is live, by ascending id.
     async fn lock_tokens_of(&mut self, user_id: UserId) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// At most `limit` tokens waiting behind place `head`, by place. No lock.
+    /// At most `limit` waiting tokens behind place `head`, by place. Takes no lock.
     async fn list_waiting(
         &mut self,
         concert_id: ConcertId,
@@ -160,7 +161,8 @@ pub trait QueueRepository: Send {
         limit: u32,
     ) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// At most `limit` tokens waiting at places up to `head` whose users are present at `now`, by place. No lock.
+    /// At most `limit` waiting tokens at or before place `head` whose users have stored presence at `now`, by place.
+    /// Takes no lock.
     async fn list_present_before_head(
         &mut self,
         concert_id: ConcertId,
@@ -169,33 +171,33 @@ pub trait QueueRepository: Send {
         limit: u32,
     ) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// Ends at most `limit` active tokens whose deadline has passed, except those another transaction holds, and tells
-    /// how many.
+    /// Ends at most `limit` active tokens past their deadline, and returns their number. Skips tokens that another
+    /// transaction has locked.
     async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// Writes the place and state of locked tokens, and which of the ended ones are no entrants; `now` becomes the end of
-    /// those that have ended. Those that become active by one call have the same admission.
+    /// Writes place and state of locked tokens, and clears the entrant of those that lost it. `now` becomes the instant
+    /// of end of ended ones. Tokens activated by one call have equal admissions.
     async fn update_tokens(&mut self, tokens: &[QueueToken], now: Instant) -> Result<(), RepositoryError>;
 
-    /// Writes until when the users of waiting and scheduled tokens are present, in ascending order of id; tokens that
-    /// have gone on meanwhile, or are another user's, are left alone.
+    /// Writes the end of presence of waiting and scheduled tokens, by ascending id. Tokens in other states, or of
+    /// another user than given, stay unchanged.
     async fn update_presence(&mut self, tokens: &[(QueueTokenId, UserId, Instant)]) -> Result<(), RepositoryError>;
 
-    /// Marks active tokens that nobody has used yet as used, if their deadline hasn't passed.
+    /// Marks active, unclaimed tokens as claimed at `now`, unless their deadline has passed.
     async fn claim_tokens(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<(), RepositoryError>;
 }
 
-/// Reads who takes part in a draw, and writes what came of it.
+/// Reads the entrants of a draw, and writes its result.
 #[async_trait]
 pub trait DrawRepository: Send {
-    /// How many tokens up to the `last_number`th take part in the draw. No lock.
+    /// The number of entrants among the tokens up to number `last_number`. Takes no lock.
     async fn count_entrants(&mut self, concert_id: ConcertId, last_number: u32) -> Result<u32, RepositoryError>;
 
-    /// The tokens up to the `last_number`th that take part in the draw, by id. No lock.
+    /// The entrants among the tokens up to number `last_number`, by id. Takes no lock.
     async fn list_entrants(&mut self, concert_id: ConcertId, last_number: u32) -> Result<Vec<Drawn>, RepositoryError>;
 
-    /// The published entrants after the first `rank` ones, in drawn order: at least `limit` of them, unless the list ends
-    /// or has a gap. No lock.
+    /// The published entrants after the first `rank` ones, in drawn order: at least `limit` of them unless the list
+    /// ends or has a gap. Takes no lock.
     async fn list_drawn(
         &mut self,
         concert_id: ConcertId,
@@ -203,8 +205,8 @@ pub trait DrawRepository: Send {
         limit: u32,
     ) -> Result<Vec<Entrant>, RepositoryError>;
 
-    /// Publishes entrants, the first of which was drawn as number `first_rank`: what is published outlives the tokens. The
-    /// caller has the queue's lock.
+    /// Publishes entrants from rank `first_rank` on. The published list outlives the tokens. The caller has locked the
+    /// queue.
     async fn insert_drawn(
         &mut self,
         concert_id: ConcertId,
@@ -212,10 +214,10 @@ pub trait DrawRepository: Send {
         drawn: &[Drawn],
     ) -> Result<(), RepositoryError>;
 
-    /// At most `limit` concerts whose draw is to come and whose seed isn't sealed by this key. No lock.
+    /// At most `limit` concerts with a draw to come whose seed isn't encrypted with key `key`. Takes no lock.
     async fn list_unsealed(&mut self, key: u32, limit: u32) -> Result<Vec<ConcertId>, RepositoryError>;
 
-    /// Writes the places of tokens that were drawn, `first_place` and on: those who are still there are waiting then.
-    /// Those who have left give them up at `now`; tells how many these are. The caller has the queue's lock.
+    /// Writes the places of drawn tokens, from `first_place` on. Live tokens are waiting then; tokens that were left
+    /// give their places up at `now`. Returns the number of the latter. The caller has locked the queue.
     async fn write_places(&mut self, drawn: &[Drawn], first_place: u32, now: Instant) -> Result<u32, RepositoryError>;
 }

@@ -1,12 +1,13 @@
-//! Decisions about admission.
+//! Decisions about admission and about uses of a token.
 
 use super::{Admission, Queue, QueueMode, QueueToken, TokenState};
 use crate::domain::{clock::Instant, refusal::Refusal};
 
-/// How many may be let in at this instant: never more than fit under `max_active`, and in mode `QUEUE` never more
-/// than the rate leaves of the window that ends here.
+/// The admission budget: the number of tokens that may be activated at `now`. It never exceeds the room under
+/// `max_active`, and in mode `QUEUE` never the remaining rate of the current window.
 ///
-/// `admitted` is how many were let in within the window `(now − interval, now]`, whatever the mode then was.
+/// `active` is the number of active tokens. `admitted` is the number of admissions in the window `(now − interval,
+/// now]`, in whatever mode.
 pub fn admission_budget(queue: &Queue, active: u32, admitted: u32, now: Instant) -> u32 {
     if !queue.settings.is_open(now) {
         return 0;
@@ -19,7 +20,7 @@ pub fn admission_budget(queue: &Queue, active: u32, admitted: u32, now: Instant)
     }
 }
 
-/// The admission of a token that may book at `now`, or why it may not.
+/// The admission of an active token at `now`, or the refusal.
 pub fn require_active(token: &QueueToken, now: Instant) -> Result<Admission, Refusal> {
     match token.state_at(now) {
         TokenState::Active(admission) => Ok(admission),
@@ -30,8 +31,8 @@ pub fn require_active(token: &QueueToken, now: Instant) -> Result<Admission, Ref
     }
 }
 
-/// The admission of a token that may make a new hold at `now`, or why it may not: what is held prolongs a token's life,
-/// so that it can be paid, but not the time for new holds.
+/// The admission of a token that may make a new hold at `now`, or the refusal. Holds extend a token's lifetime for
+/// their payment, but not the time for new holds.
 pub fn require_booking(token: &QueueToken, now: Instant) -> Result<Admission, Refusal> {
     let admission = require_active(token, now)?;
     if now < admission.books_until { Ok(admission) } else { Err(Refusal::QueueTokenExpired) }

@@ -1,4 +1,4 @@
-//! What an account and a login are.
+//! Accounts, logins and refresh tokens.
 
 use crate::domain::{
     clock::Instant,
@@ -6,60 +6,60 @@ use crate::domain::{
     text::{Email, Name},
 };
 
-/// What an account may do.
+/// The permissions of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Buys seats.
+    /// May buy seats.
     User,
-    /// Administers concerts, too.
+    /// May also administer concerts.
     Admin,
 }
 
-/// An account.
+/// A user's account.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// Its id.
+    /// Identifies the account.
     pub id: UserId,
-    /// Its address: no two accounts share one.
+    /// The e-mail address, unique among accounts.
     pub email: Email,
-    /// How the person is called.
+    /// The person's name.
     pub name: Name,
-    /// What it may do.
+    /// The account's permissions.
     pub role: Role,
-    /// Argon2id in PHC format.
+    /// The Argon2id hash in PHC format.
     pub password_hash: String,
-    /// When it was made.
+    /// The instant of registration.
     pub created_at: Instant,
 }
 
-/// One login: its access tokens work until it is revoked or ends, its refresh tokens form one family.
+/// One login. Its access tokens work until it is revoked or expires; its refresh tokens form one family.
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
-    /// Its id, carried by every access token.
+    /// Identifies the login; every access token contains it.
     pub id: SessionId,
-    /// Whose.
+    /// The account.
     pub user_id: UserId,
-    /// When it began.
+    /// The instant of the login.
     pub created_at: Instant,
-    /// When its newest refresh token ends.
+    /// The deadline of its newest refresh token.
     pub expires_at: Instant,
-    /// When it was ended early.
+    /// The instant of revocation; `None` if it wasn't revoked.
     pub revoked_at: Option<Instant>,
 }
 
-/// A refresh token as it is kept: it works once.
+/// The record of a refresh token, which works once.
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshToken {
-    /// SHA-256 of its text.
+    /// SHA-256 of the token's text.
     pub digest: [u8; 32],
-    /// Its family.
+    /// The login it belongs to.
     pub session_id: SessionId,
-    /// When it was given out.
+    /// The instant of issue.
     pub issued_at: Instant,
-    /// Until when it works.
+    /// The deadline for its exchange.
     pub expires_at: Instant,
-    /// When it was exchanged.
+    /// The instant of its exchange; `None` if it wasn't exchanged.
     pub used_at: Option<Instant>,
-    /// The key that signed the token it was exchanged for; `None` also for one that a former version exchanged.
+    /// The key that signed its successor. `None` before the exchange, and for tokens that an older version exchanged.
     pub successor_key: Option<u32>,
 }

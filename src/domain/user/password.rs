@@ -1,49 +1,49 @@
-//! Passwords, and the port that keeps them unreadable.
+//! Passwords, and the port that hashes them.
 
 use std::fmt;
 
 use crate::domain::text::normalized;
 
-/// A password that somebody chooses: 10 to 128 characters, whichever they are, composed (NFC) and never trimmed.
+/// A new password: 10 to 128 characters of any kind, in NFC, and never trimmed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
-/// Why a text can't be chosen as a password.
+/// The text isn't acceptable as a new password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must have 10 to 128 characters")]
 pub struct NotAPassword;
 
 impl Password {
-    /// Checks the length: nothing else makes a password stronger that its owner wouldn't work around.
+    /// Checks the length alone: other rules lead to predictable passwords.
     pub fn new(text: &str) -> Result<Self, NotAPassword> {
         let text = normalized(text);
         if (10..=128).contains(&text.chars().count()) { Ok(Self(text)) } else { Err(NotAPassword) }
     }
 
-    /// The text.
+    /// The normalized password.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl fmt::Debug for Password {
-    /// Keeps it out of logs.
+    /// Hides the password from logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(…)")
     }
 }
 
-/// A password couldn't be hashed: a defect, or no memory.
+/// Hashing failed, for lack of memory or because of a defect.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("a password could not be hashed: {0}")]
 pub struct HashingFailed(pub String);
 
-/// Makes of a password what can be kept, slowly on purpose: callers keep it off the threads that serve requests.
+/// The port that hashes passwords. Hashing is slow on purpose, so callers keep it off the threads that serve requests.
 pub trait PasswordHasher: Send + Sync {
-    /// A salted hash in PHC format: another one at each call.
+    /// A hash in PHC format with a new salt.
     fn hash(&self, password: &str) -> Result<String, HashingFailed>;
 
-    /// Whether the hash was made of this password. A hash that can't be read was made of none.
+    /// Whether the hash belongs to this password; `false` for an unreadable hash.
     fn verify(&self, password: &str, hash: &str) -> bool;
 }
 

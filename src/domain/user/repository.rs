@@ -1,4 +1,4 @@
-//! Ports of accounts and logins.
+//! The ports of accounts and logins.
 
 use async_trait::async_trait;
 
@@ -10,71 +10,70 @@ use crate::domain::{
     text::Name,
 };
 
-/// Keeps accounts. Deleted ones are found by nobody.
+/// Stores accounts. Deleted accounts count as absent.
 #[async_trait]
 pub trait UserRepository: Send {
-    /// Stores a new account; [`RepositoryError::NotUnique`] when its address is taken.
+    /// Inserts an account. [`RepositoryError::NotUnique`] if its address is taken.
     async fn insert(&mut self, user: &User) -> Result<(), RepositoryError>;
 
-    /// The account with this address, by [`Email::key`](crate::domain::text::Email::key). No lock.
+    /// The account with this address, by [`Email::key`](crate::domain::text::Email::key). Takes no lock.
     async fn find_by_email(&mut self, email_key: &str) -> Result<Option<User>, RepositoryError>;
 
-    /// The account. No lock.
+    /// The account with this id. Takes no lock.
     async fn find(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;
 
-    /// Which of these accounts there are, shared in ascending order until the transaction ends.
+    /// Locks accounts against deletion (shared) by ascending id, until the transaction ends. Returns the existing ones.
     async fn share(&mut self, ids: &[UserId]) -> Result<Vec<UserId>, RepositoryError>;
 
-    /// The account, locked until the transaction ends.
+    /// Locks the account until the transaction ends.
     async fn lock(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;
 
-    /// Writes another name. [`RepositoryError::Contention`] when the account has gone.
+    /// Writes a new name. [`RepositoryError::Contention`] if the account no longer exists.
     async fn update_name(&mut self, id: UserId, name: &Name) -> Result<(), RepositoryError>;
 
-    /// Removes what tells of the person and keeps the row that money records refer to.
-    /// [`RepositoryError::Contention`] when the account has gone.
+    /// Deletes the account: removes personal data, and keeps the row that ledger and payments refer to.
+    /// [`RepositoryError::Contention`] if the account no longer exists.
     async fn erase(&mut self, id: UserId, now: Instant) -> Result<(), RepositoryError>;
 }
 
-/// Keeps logins.
+/// Stores logins and their refresh tokens.
 #[async_trait]
 pub trait SessionRepository: Send {
-    /// Stores a new login.
+    /// Inserts a login.
     async fn insert(&mut self, session: &Session) -> Result<(), RepositoryError>;
 
-    /// Stores a refresh token and moves its session's end to the token's.
+    /// Inserts a refresh token, and moves its session's deadline to the token's.
     async fn insert_refresh_token(&mut self, token: &RefreshToken) -> Result<(), RepositoryError>;
 
-    /// The session that a refresh token belongs to. No lock.
+    /// The session of the refresh token with this digest. Takes no lock.
     async fn find_session_of(&mut self, digest: &[u8; 32]) -> Result<Option<SessionId>, RepositoryError>;
 
-    /// The session with one of its refresh tokens, both locked, the session first. The token is `None` when it was
-    /// removed or never was.
+    /// Locks a session, then one of its refresh tokens. The token is `None` if it doesn't exist, or was removed.
     async fn lock_with_token(
         &mut self,
         id: SessionId,
         digest: &[u8; 32],
     ) -> Result<Option<(Session, Option<RefreshToken>)>, RepositoryError>;
 
-    /// Marks a refresh token as exchanged for one that this key signed. [`RepositoryError::Contention`] when it already
-    /// was.
+    /// Marks a refresh token as exchanged at `now`, for one signed by `successor_key`. [`RepositoryError::Contention`]
+    /// if it already is.
     async fn mark_used(&mut self, digest: &[u8; 32], now: Instant, successor_key: u32) -> Result<(), RepositoryError>;
 
-    /// Deletes some of the refresh tokens of a session that were exchanged before `horizon`; the session must be
-    /// locked. Those that a former version exchanged stay: their texts don't name their session.
+    /// Deletes some of a locked session's refresh tokens that were exchanged before `horizon`. Tokens that an older
+    /// version exchanged stay, since their texts don't contain the session's id.
     async fn delete_used(&mut self, id: SessionId, horizon: Instant) -> Result<(), RepositoryError>;
 
-    /// Ends a login, unless it has ended.
+    /// Revokes a login, unless it has ended.
     async fn revoke(&mut self, id: SessionId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// Ends every login of a user, and tells which.
+    /// Revokes all logins of a user, and returns them.
     async fn revoke_all(&mut self, user_id: UserId, now: Instant) -> Result<Vec<SessionId>, RepositoryError>;
 
-    /// The logins revoked at or after `since`. No lock.
+    /// The logins revoked at or after `since`. Takes no lock.
     async fn list_revoked(&mut self, since: Instant) -> Result<Vec<SessionId>, RepositoryError>;
 
-    /// Deletes at most `limit` sessions whose last token expired before `horizon`, after their refresh tokens, of which
-    /// it deletes at most twice as many; returns the number of rows. A revoked session stays as long, so that an
-    /// instance that starts later still reads of it.
+    /// Deletes at most `limit` sessions whose last token expired before `horizon`, and first at most twice as many of
+    /// their refresh tokens. Returns the number of deleted rows. Revoked sessions stay as long, so that a restarted
+    /// instance still reads their revocation.
     async fn delete_ended(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 }
