@@ -211,7 +211,9 @@ const FEATURES: &[(&str, &[Feature])] = &[
             ("queue", &[]),
             ("point", &[]),
             ("booking", &["concert", "queue"]),
-            ("payment", &["booking", "concert", "point", "queue"]),
+            ("payment", &[]),
+            ("event", &["booking", "concert", "payment"]),
+            ("settlement", &["booking", "concert", "event", "payment", "point", "queue"]),
         ],
     ),
     (

@@ -12,8 +12,9 @@ use super::{
 use crate::domain::{
     id::{BookingId, PaymentId, QueueTokenId, UserId},
     page::Page,
-    payment::{Paid, Payment},
+    payment::Payment,
     refusal::Refusal,
+    settlement::Paid,
 };
 
 /// Use cases of payments.

@@ -17,12 +17,12 @@ use crate::domain::{
     clock::{Clock, Instant},
     concert::Performance,
     id::{BookingId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
-    payment::{CancelledBy, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch},
     point::LedgerEntry,
     points::Points,
     queue::QueueToken,
     refusal::Refusal,
     repository_error::RepositoryError,
+    settlement::{CancelledBy, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch},
     unit_of_work::UnitOfWork,
 };
 

@@ -26,6 +26,7 @@ pub mod queue;
 pub mod randomness;
 pub mod refusal;
 pub mod repository_error;
+pub mod settlement;
 pub mod text;
 pub mod token;
 pub mod unit_of_work;

@@ -21,13 +21,13 @@ use crate::{
         booking::HoldPolicy,
         clock::{Clock, Instant},
         id::{ConcertId, QueueTokenId, UserId},
-        payment::SettlementBatch,
         queue::{
             AdmissionRecord, EndReason, Entrant, Queue, QueueToken, TokenState, poll_after, poll_after_opening,
             present_until,
         },
         refusal::Refusal,
         repository_error::RepositoryError,
+        settlement::SettlementBatch,
         unit_of_work::UnitOfWork,
     },
 };

@@ -1,9 +1,7 @@
-//! Payments: points taken for a booking, and given back; and all that is decided over a booking under lock.
+//! Payments: the points taken for a booking, and their return. `settlement` decides them.
 
 mod model;
 mod repository;
-mod service;
 
 pub use model::{Payment, PaymentState};
 pub use repository::PaymentRepository;
-pub use service::{CancelledBy, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch};

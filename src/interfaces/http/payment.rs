@@ -26,7 +26,8 @@ use super::{
 use crate::domain::{
     clock::Instant,
     id::{BookingId, PaymentId},
-    payment::{Paid, Payment, PaymentState},
+    payment::{Payment, PaymentState},
+    settlement::Paid,
 };
 
 pub(super) fn gated_routes() -> OpenApiRouter<App> {

@@ -4,64 +4,19 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::TimeDelta;
 
-use super::{Payment, PaymentState};
+use super::{CancelledBy, Charge, Paid, PayRequest};
 use crate::domain::{
     booking::{Booking, BookingState, Claim, HoldPolicy, OpenBooking, instant_after, live_seats},
     clock::Instant,
     concert::{Performance, PerformanceStatus, SeatStatus},
     event::Fact,
     id::{BookingId, ConcertId, PaymentId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
+    payment::{Payment, PaymentState},
     point::{LedgerEntry, LedgerKind, Wallet},
     points::Points,
     queue::{Admission, EndReason, QueueToken, TokenState, require_active},
     refusal::Refusal,
 };
-
-/// A request to add points to a wallet.
-#[derive(Clone, Debug)]
-pub struct Charge {
-    /// The id of the ledger entry to be made.
-    pub transaction_id: TransactionId,
-    /// The owner of the wallet.
-    pub user_id: UserId,
-    /// The points to add.
-    pub amount: Points,
-    /// Charges only if the wallet has one of these versions; `None` for any.
-    pub if_version: Option<Vec<u64>>,
-}
-
-/// A request to pay for a booking.
-#[derive(Clone, Debug)]
-pub struct PayRequest {
-    /// The id of the payment to be made.
-    pub payment_id: PaymentId,
-    /// The id of the ledger entry to be made.
-    pub transaction_id: TransactionId,
-    /// The paying user.
-    pub user_id: UserId,
-    /// The booking to pay for.
-    pub booking_id: BookingId,
-}
-
-/// The result of a payment.
-#[derive(Clone, Debug)]
-pub struct Paid {
-    /// The new payment.
-    pub payment: Payment,
-    /// The wallet's balance after the payment, in points.
-    pub balance: Points,
-    /// The booking, now confirmed.
-    pub booking: Booking,
-}
-
-/// The initiator of a cancellation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelledBy {
-    /// The booking's user: paid bookings only until refunds close.
-    User,
-    /// The promoter, who cancels the performance: at any time.
-    Promoter,
-}
 
 /// The rows that the decisions of a batch need, locked until the results are written. Wallets aren't locked: a write
 /// checks that a wallet still has the version read here.
