@@ -26,7 +26,8 @@ pub(super) async fn select_next(
     if wanted == 0 {
         return Ok(Vec::new());
     }
-    let mut chosen = uow.queues().list_present_before_head(queue.concert_id, queue.head, now, budget.min(ADMISSION_BATCH)).await?;
+    let mut chosen =
+        uow.queues().list_present_before_head(queue.concert_id, queue.head, now, budget.min(ADMISSION_BATCH)).await?;
     // While a draw's places are being written, nobody behind them goes first.
     let last = queue.last_admissible_place();
     let mut places_left = PLACES_PER_TICK;

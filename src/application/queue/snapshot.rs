@@ -147,8 +147,11 @@ impl QueueSnapshotReader {
             None => queues.list_departed(queue.concert_id).await?.into_iter().collect(),
         };
         let places = Arc::new(places);
-        let read =
-            DepartureCache { departures: queue.departed_count, since: queue.last_decision_at, places: Arc::clone(&places) };
+        let read = DepartureCache {
+            departures: queue.departed_count,
+            since: queue.last_decision_at,
+            places: Arc::clone(&places),
+        };
         self.cached().insert(queue.concert_id, read);
         Ok(places)
     }
@@ -237,7 +240,8 @@ mod tests {
         for id in 1..=3 {
             let queue = Queue { departed_count: 1, last_place: 2, ..Queue::new(ConcertId(id), Instant::default()) };
             assert!(snapshots.cached_departures(&queue).is_none());
-            let departed = DepartureCache { departures: 1, since: queue.last_decision_at, places: Arc::new([1].into()) };
+            let departed =
+                DepartureCache { departures: 1, since: queue.last_decision_at, places: Arc::new([1].into()) };
             snapshots.cached().insert(queue.concert_id, departed);
             assert_eq!(snapshots.cached_departures(&queue).unwrap().len(), 1);
             let passed = Queue { head: 2, ..queue };
