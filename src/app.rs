@@ -36,7 +36,7 @@ use crate::{
     infrastructure::{
         clock::SystemClock,
         event_sender::HttpEventSender,
-        mysql::{self, KeptStatements, MySqlDatabase, PoolSettings, Pulse},
+        mysql::{self, HealthProbe, KeptStatements, MySqlDatabase, PoolSettings},
         password::Argon2Hasher,
         randomness::OsRandomness,
         seed_vault::AeadSeedVault,
@@ -86,7 +86,7 @@ pub struct App {
     pub relay: Arc<EventRelay>,
     config: Config,
     options: MySqlConnectOptions,
-    pulse: Pulse,
+    health_probe: HealthProbe,
     clock_check: Arc<ClockCheck>,
     pools: [MySqlPool; 4],
     tasks: TaskTracker,
@@ -99,11 +99,11 @@ impl App {
     /// runtime, since it starts the lanes.
     pub fn build(config: &Config, options: MySqlConnectOptions, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let metrics = recorder();
-        let pulse = Pulse::default();
+        let health_probe = HealthProbe::default();
         let clock_check = Arc::new(ClockCheck::new(Arc::clone(&clock)));
         let pool = |max_connections, statements| {
             let settings = PoolSettings { max_connections, statements, acquire_timeout: ACQUIRE_TIMEOUT };
-            mysql::pool(options.clone(), settings, pulse.clone())
+            mysql::pool(options.clone(), settings, health_probe.clone())
         };
         let connections = config.database_connections();
         let (lane_pool, back_office_pool, request_pool) = (
@@ -113,7 +113,7 @@ impl App {
         );
         let authentication_pool = pool(connections.authentication, KeptStatements::Other);
         let database = |pool: &MySqlPool, name| -> Arc<dyn Database> {
-            let database = MySqlDatabase::new(pool.clone()).measured_as(name).with_pulse(pulse.clone());
+            let database = MySqlDatabase::new(pool.clone()).measured_as(name).with_health_probe(health_probe.clone());
             Arc::new(database.with_clock(Arc::clone(&clock_check)))
         };
         let randomness: Arc<dyn Randomness> = Arc::new(OsRandomness);
@@ -151,7 +151,7 @@ impl App {
             relay,
             config: config.clone(),
             options,
-            pulse,
+            health_probe,
             clock_check,
             pools: pools.map(|(_, pool)| pool),
             tasks,
@@ -186,9 +186,10 @@ impl App {
     /// Starts the health probe, which watches the database's answers and compares its clock; part of
     /// [`start_jobs`](Self::start_jobs).
     pub fn start_health_probe(&self) {
-        let (pulse, options, until) = (self.pulse.clone(), self.options.clone(), self.stages.aborting.clone());
+        let (health_probe, options, until) =
+            (self.health_probe.clone(), self.options.clone(), self.stages.aborting.clone());
         let clock = Arc::clone(&self.clock_check);
-        self.tasks.spawn(async move { until.run_until_cancelled(pulse.feel(options, &clock)).await });
+        self.tasks.spawn(async move { until.run_until_cancelled(health_probe.run(options, &clock)).await });
     }
 
     /// The tokens by which the server is stopped.

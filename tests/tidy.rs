@@ -321,7 +321,7 @@ const FORBIDDEN_SQL: [&str; 10] = [
 
 /// The exceptions: file, function, reason.
 const SQL_EXCEPTIONS: [(&str, &str, &str); 1] = [(
-    "src/infrastructure/mysql/pulse.rs",
+    "src/infrastructure/mysql/health_probe.rs",
     "UTC_TIMESTAMP",
     "The database's clock is what this instance's is compared with; nothing is decided by it.",
 )];

@@ -3,7 +3,7 @@
 use super::error::AppError;
 use crate::domain::{repository_error::RepositoryError, unit_of_work::Database};
 
-/// Waits for work on the database, until that is [lost](Database::lost).
+/// Waits for work on the database, until that is [lost](Database::wait_until_lost).
 ///
 /// A statement that was sent may never be answered: its server hangs, or the way there is cut. Work that is given up
 /// may have been done all the same, as after any lost connection.

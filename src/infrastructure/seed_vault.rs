@@ -18,7 +18,7 @@ use crate::domain::{
 };
 
 /// What a key of this kind is derived from, with the secret.
-const PURPOSE: &str = "concert-reservation: seeds of draws";
+const KEY_PURPOSE: &str = "concert-reservation: seeds of draws";
 
 /// Seals with the first of its secrets and opens what any of them sealed.
 pub struct AeadSeedVault {
@@ -35,7 +35,7 @@ struct Key {
 impl Key {
     fn new(secret: &str) -> Self {
         let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-        let key: [u8; 32] = mac.chain_update(PURPOSE).finalize().into_bytes().into();
+        let key: [u8; 32] = mac.chain_update(KEY_PURPOSE).finalize().into_bytes().into();
         let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(key));
         let cipher = UnboundKey::new(&CHACHA20_POLY1305, &key).expect("the cipher takes keys of 32 bytes");
         Self { id: u32::from_be_bytes([a, b, c, d]), cipher: LessSafeKey::new(cipher) }

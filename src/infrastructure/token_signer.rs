@@ -24,7 +24,7 @@ const REFRESH: u8 = 3;
 const TAG_BYTES: usize = 16;
 
 /// More than any token has: what is longer isn't even decoded.
-const MAX_TEXT: usize = 128;
+const MAX_TEXT_LENGTH: usize = 128;
 
 /// Signs with the first of its secrets and accepts what any of them signed, so that secrets can be changed without
 /// sending everybody away.
@@ -54,7 +54,7 @@ impl Key {
         URL_SAFE_NO_PAD.encode(payload)
     }
 
-    fn has_signed(&self, payload: &[u8], tag: &[u8; TAG_BYTES]) -> bool {
+    fn verifies(&self, payload: &[u8], tag: &[u8; TAG_BYTES]) -> bool {
         self.mac.clone().chain_update(payload).verify_truncated_left(tag).is_ok()
     }
 }
@@ -80,13 +80,13 @@ impl HmacTokenSigner {
     /// The claims of a token of this kind, if one of the keys signed it.
     fn open(&self, kind: u8, text: &str) -> Option<Fields> {
         // The decoder accepts neither padding nor stray bits at the end, so a token has one text only.
-        let bytes = Some(text).filter(|text| text.len() <= MAX_TEXT)?;
+        let bytes = Some(text).filter(|text| text.len() <= MAX_TEXT_LENGTH)?;
         let bytes = URL_SAFE_NO_PAD.decode(bytes).ok()?;
         let (payload, tag) = bytes.split_last_chunk::<TAG_BYTES>()?;
         let mut fields = Fields { bytes: payload.to_vec(), read: 0 };
         let [found] = fields.take()?;
         let key = u32::from_be_bytes(fields.take()?);
-        let genuine = found == kind && self.keys(key).any(|key| key.has_signed(payload, tag));
+        let genuine = found == kind && self.keys(key).any(|key| key.verifies(payload, tag));
         genuine.then_some(fields)
     }
 }
@@ -111,7 +111,7 @@ impl Fields {
 }
 
 fn begin(kind: u8, key: &Key) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(MAX_TEXT);
+    let mut payload = Vec::with_capacity(MAX_TEXT_LENGTH);
     payload.push(kind);
     payload.extend_from_slice(&key.id.to_be_bytes());
     payload

@@ -206,7 +206,7 @@ async fn choose(
         let now = state.instant(clock.now());
         state.claims = HashMap::new();
         for (id, layout) in &selections.layouts {
-            let taken = uow.choices().list_taken(*id, now).await?;
+            let taken = uow.choices().list_taken_seats(*id, now).await?;
             state.free.insert(*id, FreeSeats::excluding(Arc::clone(layout), &taken));
         }
         let chosen = decide(state.clone(), now);

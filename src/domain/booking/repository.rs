@@ -182,8 +182,11 @@ pub trait ChoiceRepository: Send {
     async fn delete_choices(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
     /// The seats of a performance that are held or sold at `now`, in no order, as of one instant. Takes no lock.
-    async fn list_taken(&mut self, performance_id: PerformanceId, now: Instant)
-    -> Result<Vec<SeatId>, RepositoryError>;
+    async fn list_taken_seats(
+        &mut self,
+        performance_id: PerformanceId,
+        now: Instant,
+    ) -> Result<Vec<SeatId>, RepositoryError>;
 
     /// Locks these seats except those that another transaction has locked, and returns the locked ones. It never waits,
     /// so it is safe after other seats in any order of ids.

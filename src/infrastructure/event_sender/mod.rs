@@ -18,26 +18,26 @@ use crate::domain::{
 };
 
 /// How long a connection may take, and how long the whole attempt.
-const CONNECT: Duration = Duration::from_secs(3);
-const ATTEMPT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of an answer's body is read, and for how long: enough to use the connection again.
-const BODY_BYTES: usize = 16 * 1024;
-const BODY_TIME: Duration = Duration::from_secs(1);
+const MAX_BODY_BYTES: usize = 16 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What every event says it comes from.
 const SOURCE: &str = "/concert-reservation";
 
 /// Why a webhook isn't sent anything there.
-const PRIVATE: &str = "the address is not on the public internet";
+const PRIVATE_ADDRESS_ERROR: &str = "the address is not on the public internet";
 
 /// Sends events over HTTP.
 #[derive(Debug)]
 pub struct HttpEventSender {
     /// Connects anywhere.
-    open: Client,
+    unrestricted: Client,
     /// Connects to public addresses alone. `None` where webhooks may be anywhere.
-    guarded: Option<Client>,
+    public_only: Option<Client>,
 }
 
 impl HttpEventSender {
@@ -45,14 +45,14 @@ impl HttpEventSender {
     pub fn new(allow_private: bool) -> Result<Self, reqwest::Error> {
         // Fails only if it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let guarded = || build(|| Self::builder().dns_resolver(PublicResolver));
-        Ok(Self { open: build(Self::builder)?, guarded: (!allow_private).then(guarded).transpose()? })
+        let public_only = || build(|| Self::builder().dns_resolver(PublicResolver));
+        Ok(Self { unrestricted: build(Self::builder)?, public_only: (!allow_private).then(public_only).transpose()? })
     }
 
     fn builder() -> ClientBuilder {
         Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(ATTEMPT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ATTEMPT_TIMEOUT)
             .pool_idle_timeout(Duration::from_secs(30))
             // Whoever moves must say so: events don't go where nobody has sent them.
             .redirect(redirect::Policy::none())
@@ -64,12 +64,12 @@ impl HttpEventSender {
     /// What may connect to a receiver; `None` for one whose URL says that it is private. Addresses aren't resolved, so
     /// the resolver doesn't see them.
     fn client(&self, receiver: &Receiver) -> Option<&Client> {
-        match (receiver.destination, &self.guarded) {
-            (Destination::Webhook(_), Some(guarded)) => {
+        match (receiver.destination, &self.public_only) {
+            (Destination::Webhook(_), Some(public_only)) => {
                 let public = WebhookUrl::new(&receiver.url).is_ok_and(|url| !url.is_private());
-                public.then_some(guarded)
+                public.then_some(public_only)
             }
-            (Destination::DataPlatform, _) | (Destination::Webhook(_), None) => Some(&self.open),
+            (Destination::DataPlatform, _) | (Destination::Webhook(_), None) => Some(&self.unrestricted),
         }
     }
 }
@@ -88,7 +88,7 @@ impl EventSender for HttpEventSender {
         let Ok(body) = body(event) else {
             return failure("the event's data is not JSON");
         };
-        let Some(client) = self.client(receiver) else { return failure(PRIVATE) };
+        let Some(client) = self.client(receiver) else { return failure(PRIVATE_ADDRESS_ERROR) };
         let mut request =
             client.post(&receiver.url).header(header::CONTENT_TYPE, "application/cloudevents+json; charset=utf-8");
         if let Some(secret) = &receiver.secret {
@@ -99,7 +99,7 @@ impl EventSender for HttpEventSender {
                 .header("webhook-id", id);
         }
         match request.body(body).send().await {
-            Ok(response) => judge(response, receiver.destination, now).await,
+            Ok(response) => outcome_of_status(response, receiver.destination, now).await,
             Err(error) => failure(describe(&error)),
         }
     }
@@ -144,7 +144,7 @@ fn body(event: &RecordedEvent) -> serde_json::Result<Vec<u8>> {
     })
 }
 
-async fn judge(response: Response, destination: Destination, now: Instant) -> AttemptOutcome {
+async fn outcome_of_status(response: Response, destination: Destination, now: Instant) -> AttemptOutcome {
     let status = response.status();
     let retry_after = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
         .then(|| retry_after(&response, now))
@@ -164,14 +164,14 @@ async fn judge(response: Response, destination: Destination, now: Instant) -> At
 /// The status has said everything: of the body as much is read as lets the connection be used again, and no more.
 async fn drain(mut response: Response) {
     let read = async {
-        let mut left = BODY_BYTES;
+        let mut left = MAX_BODY_BYTES;
         while let Ok(Some(chunk)) = response.chunk().await {
             let Some(rest) = left.checked_sub(chunk.len()) else { return };
             left = rest;
         }
     };
     // An endless or slow one ends with its connection.
-    let _ = tokio::time::timeout(BODY_TIME, read).await;
+    let _ = tokio::time::timeout(BODY_TIMEOUT, read).await;
 }
 
 /// Seconds, or a date.

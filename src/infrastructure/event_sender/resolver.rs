@@ -17,7 +17,7 @@ impl Resolve for PublicResolver {
             let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let public: Vec<_> = addresses.iter().copied().filter(|address| is_public(address.ip())).collect();
             if public.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, super::PRIVATE).into());
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, super::PRIVATE_ADDRESS_ERROR).into());
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })
@@ -31,6 +31,6 @@ mod tests {
     #[tokio::test]
     async fn a_name_of_this_machine_has_no_public_address() {
         let error = PublicResolver.resolve("localhost".parse().unwrap()).await.err().unwrap();
-        assert_eq!(error.to_string(), super::super::PRIVATE);
+        assert_eq!(error.to_string(), super::super::PRIVATE_ADDRESS_ERROR);
     }
 }

@@ -30,7 +30,7 @@ struct Check {
 const SEAT_LIMIT: (u8, &str) = (9, "A user has no more seats of a performance in live bookings than the limit allows");
 
 /// The invariant of which one part takes more than counting.
-const ADMISSION: u8 = 6;
+const ADMISSION_INVARIANT: u8 = 6;
 
 const CHECKS: [Check; 8] = [
     Check {
@@ -66,7 +66,7 @@ const CHECKS: [Check; 8] = [
         ],
     },
     Check {
-        number: ADMISSION,
+        number: ADMISSION_INVARIANT,
         name: "Nobody is admitted beyond the limits, and a user has one live token per concert",
         counts: &[
             TOO_MANY_ACTIVE,
@@ -95,11 +95,11 @@ const SEATS_BEYOND_LIMIT: &str = "SELECT COUNT(*) FROM (SELECT b.user_id FROM bo
      GROUP BY b.user_id, b.performance_id HAVING SUM(b.seat_count) > ?) users";
 
 /// How long after its beginning a performance has ended.
-const PERFORMANCE: TimeDelta = TimeDelta::hours(6);
+const PERFORMANCE_LENGTH: TimeDelta = TimeDelta::hours(6);
 
 /// The latest instant that anything was decided at: an audit whose clock is behind those of the servers would take a
 /// hold for live whose seat another instance has rightly given on.
-const LATEST: &str = "SELECT MAX(latest.at) FROM (SELECT MAX(created_at) AS at FROM bookings UNION ALL \
+const LATEST_INSTANT: &str = "SELECT MAX(latest.at) FROM (SELECT MAX(created_at) AS at FROM bookings UNION ALL \
      SELECT MAX(changed_at) FROM seat_claims UNION ALL SELECT MAX(decided_at) FROM queues) latest";
 
 const TWO_LIVE_BOOKINGS: &str = "SELECT COUNT(*) FROM (SELECT bs.seat_id FROM bookings b \
@@ -298,7 +298,7 @@ struct Window {
 
 impl Window {
     /// The longest interval that can be set.
-    const LONGEST: TimeDelta = TimeDelta::hours(1);
+    const MAX_WINDOW: TimeDelta = TimeDelta::hours(1);
 
     /// Takes the next admission in, and tells whether more were admitted than the limit then in force allows, in the
     /// interval that ends with it.
@@ -307,7 +307,7 @@ impl Window {
             *self = Self { concert_id: row.concert_id, admissions: VecDeque::new() };
         }
         self.admissions.push_back((row.admitted_at, row.admitted));
-        while self.admissions.front().is_some_and(|(at, _)| *at <= row.admitted_at - Self::LONGEST) {
+        while self.admissions.front().is_some_and(|(at, _)| *at <= row.admitted_at - Self::MAX_WINDOW) {
             self.admissions.pop_front();
         }
         let start = row.admitted_at - TimeDelta::seconds(i64::from(row.admit_interval_seconds));
@@ -338,7 +338,7 @@ impl Session {
         budget: Budget,
     ) -> Result<u64, RepositoryError> {
         let query = sqlx::query_scalar(AssertSqlSafe(budget.bounded(SEATS_BEYOND_LIMIT))).persistent(false);
-        let query = query.bind(datetime(now - PERFORMANCE)).bind(now).bind(seat_limit);
+        let query = query.bind(datetime(now - PERFORMANCE_LENGTH)).bind(now).bind(seat_limit);
         let found: i64 = query.fetch_one(self.connection()).await?;
         u64::try_from(found).map_err(|_| corrupt("a count of violations", found))
     }
@@ -353,11 +353,12 @@ impl AuditRepository for Session {
         limit: Option<Duration>,
     ) -> Result<Vec<Invariant>, RepositoryError> {
         let budget = Budget { started: Stopwatch::now(), limit };
-        let latest: Option<Instant> = sqlx::query_scalar(LATEST).fetch_one(self.connection()).await?;
+        let latest: Option<Instant> = sqlx::query_scalar(LATEST_INSTANT).fetch_one(self.connection()).await?;
         let now = latest.map_or(now, |latest| latest.max(now));
         let mut invariants = Vec::with_capacity(CHECKS.len());
         for check in CHECKS {
-            let mut violations = if check.number == ADMISSION { self.count_overfull_windows(budget).await? } else { 0 };
+            let mut violations =
+                if check.number == ADMISSION_INVARIANT { self.count_overfull_windows(budget).await? } else { 0 };
             for text in check.counts {
                 let instants = text.matches('?').count();
                 let query = sqlx::query_scalar(AssertSqlSafe(budget.bounded(text))).persistent(limit.is_none());
@@ -399,7 +400,7 @@ mod tests {
     const SEATS: u32 = 2;
 
     /// The numbers of the invariants that are broken.
-    async fn broken(pool: &MySqlPool) -> Vec<u8> {
+    async fn violations(pool: &MySqlPool) -> Vec<u8> {
         let mut snapshot = database(pool).snapshot().await.unwrap();
         let invariants = snapshot.audit().check(at(30), SEATS, Some(Duration::from_mins(1))).await.unwrap();
         assert_eq!(invariants.iter().map(|it| it.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
@@ -470,7 +471,7 @@ mod tests {
     }
 
     /// A sale in which everything is in order: a booking of each state, its money and its events.
-    async fn world(pool: &MySqlPool) {
+    async fn consistent_rows(pool: &MySqlPool) {
         let database = database(pool);
         let sale = sale(&database).await;
         let user_id = user(pool, 1).await;
@@ -530,14 +531,14 @@ mod tests {
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
     async fn nothing_is_found_where_everything_is_in_order(pool: MySqlPool) {
-        assert_eq!(broken(&pool).await, Vec::<u8>::new());
-        world(&pool).await;
-        assert_eq!(broken(&pool).await, Vec::<u8>::new());
+        assert_eq!(violations(&pool).await, Vec::<u8>::new());
+        consistent_rows(&pool).await;
+        assert_eq!(violations(&pool).await, Vec::<u8>::new());
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
     async fn a_hold_past_its_deadline_is_not_live_for_a_slow_clock_either(pool: MySqlPool) {
-        world(&pool).await;
+        consistent_rows(&pool).await;
         let database = database(&pool);
         let mut uow = database.begin().await.unwrap();
         let pending = BookingId(Uuid::from_u128(1));
@@ -549,7 +550,7 @@ mod tests {
         uow.bookings().insert_claims(std::slice::from_ref(&new), at(300)).await.unwrap();
         uow.commit().await.unwrap();
         event(&pool, new.id.0, 1, "booking.held", new.id.0).await;
-        assert_eq!(broken(&pool).await, Vec::<u8>::new());
+        assert_eq!(violations(&pool).await, Vec::<u8>::new());
     }
 
     #[test]
@@ -578,18 +579,18 @@ mod tests {
     /// violation may break more than one invariant.
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
     async fn whatever_is_broken_is_found(pool: MySqlPool) {
-        world(&pool).await;
-        for (number, breaking, mending) in BREAKING {
-            run(&pool, breaking).await;
-            let found = broken(&pool).await;
-            assert!(found.contains(number), "{breaking}: {found:?}");
-            run(&pool, mending).await;
-            assert_eq!(broken(&pool).await, Vec::<u8>::new(), "{mending}");
+        consistent_rows(&pool).await;
+        for (number, violate, repair) in VIOLATIONS {
+            run(&pool, violate).await;
+            let found = violations(&pool).await;
+            assert!(found.contains(number), "{violate}: {found:?}");
+            run(&pool, repair).await;
+            assert_eq!(violations(&pool).await, Vec::<u8>::new(), "{repair}");
         }
     }
 
     /// The invariant, what breaks it, and what mends it.
-    const BREAKING: &[(u8, &str, &str)] = &[
+    const VIOLATIONS: &[(u8, &str, &str)] = &[
         (
             1,
             "UPDATE seat_claims SET held_until = changed_at WHERE booking_id = UNHEX(LPAD('1', 32, '0'))",

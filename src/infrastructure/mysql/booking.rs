@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     booking_rows::{BOOKING, BookedSeatRow, BookingRow, CLAIM, ClaimRow, LockedSeatRow, OpenRow, StateRow, points},
     error::corrupt,
-    sql::{IDS_PER_STATEMENT, ROWS_PER_STATEMENT, datetime, list, padded, parts, rows},
+    sql::{IDS_PER_STATEMENT, ROWS_PER_STATEMENT, datetime, padded, parts, placeholder_list, placeholder_rows},
     unit_of_work::Session,
 };
 use crate::domain::{
@@ -27,7 +27,7 @@ use crate::domain::{
 /// How many seats one statement stores: two of each command of a full batch, and more.
 const SEATS_PER_STATEMENT: usize = 512;
 
-fn count(value: i64) -> Result<u32, RepositoryError> {
+fn to_row_count(value: i64) -> Result<u32, RepositoryError> {
     u32::try_from(value).map_err(|_| corrupt("a count", value))
 }
 
@@ -38,7 +38,7 @@ fn require_rows(result: &MySqlQueryResult, expected: usize, what: &'static str) 
 
 /// Bookings sorted by what is to be written of them.
 #[derive(Default)]
-struct Changes<'a> {
+struct BookingChanges<'a> {
     held_longer: Vec<&'a Booking>,
     confirmed: Vec<&'a Booking>,
     expired: Vec<&'a Booking>,
@@ -47,7 +47,7 @@ struct Changes<'a> {
     refunded: BTreeMap<Instant, Vec<&'a Booking>>,
 }
 
-impl<'a> Changes<'a> {
+impl<'a> BookingChanges<'a> {
     fn of(bookings: &'a [Booking]) -> Self {
         let mut changes = Self::default();
         for booking in bookings {
@@ -93,7 +93,7 @@ fn portions<'a, 'b>(bookings: &'b [&'a Booking]) -> Vec<&'b [&'a Booking]> {
 }
 
 /// `CASE column WHEN ? THEN ? … END`, for values that differ from row to row: bind each id and its value.
-fn case(column: &str, len: usize) -> String {
+fn case_expression(column: &str, len: usize) -> String {
     format!("CASE {column}{} END", " WHEN ? THEN ?".repeat(len))
 }
 
@@ -107,7 +107,7 @@ impl Session {
             "SELECT bs.booking_id, bs.seat_id, s.section, s.row_name, s.number, s.grade, bs.price \
              FROM booking_seats bs STRAIGHT_JOIN seats s ON s.id = bs.seat_id WHERE bs.booking_id IN {} \
              ORDER BY bs.booking_id, bs.seat_id",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let rows: Vec<BookedSeatRow> = query.fetch_all(self.connection()).await?;
@@ -144,8 +144,8 @@ impl Session {
         let text = format!(
             "SELECT id, user_id, concert_id, performance_id, status, seat_count, held_until, created_at FROM bookings \
              FORCE INDEX (ix_bookings_limit) WHERE user_id IN {} AND {}",
-            list(user_ids.len()),
-            condition(&list(performance_ids.len()))
+            placeholder_list(user_ids.len()),
+            condition(&placeholder_list(performance_ids.len()))
         );
         let query = user_ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let query = performance_ids.iter().fold(query, |query, id| query.bind(*id));
@@ -155,7 +155,10 @@ impl Session {
 
     async fn insert_booked_seats(&mut self, seats: &[(BookingId, &BookedSeat)]) -> Result<(), RepositoryError> {
         for part in parts(seats, SEATS_PER_STATEMENT) {
-            let text = format!("INSERT INTO booking_seats (booking_id, seat_id, price) VALUES {}", rows(3, part.len()));
+            let text = format!(
+                "INSERT INTO booking_seats (booking_id, seat_id, price) VALUES {}",
+                placeholder_rows(3, part.len())
+            );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for (booking_id, seat) in part {
                 query = query.bind(booking_id.0).bind(seat.id.0).bind(seat.price.as_decimal());
@@ -172,8 +175,8 @@ impl Session {
         let text = format!(
             "UPDATE bookings FORCE INDEX (PRIMARY) SET extended = TRUE, held_until = {} \
              WHERE id IN {} AND status = 'PENDING'",
-            case("id", deadlines.len()),
-            list(deadlines.len())
+            case_expression("id", deadlines.len()),
+            placeholder_list(deadlines.len())
         );
         let query = sqlx::query(AssertSqlSafe(text));
         let query = deadlines.iter().fold(query, |query, (id, deadline)| query.bind(*id).bind(*deadline));
@@ -187,7 +190,7 @@ impl Session {
             "UPDATE bookings b FORCE INDEX (PRIMARY) STRAIGHT_JOIN payments p ON p.booking_id = b.id \
              SET b.status = 'CONFIRMED', b.payment_id = p.id, b.confirmed_at = p.paid_at \
              WHERE b.id IN {} AND b.status = 'PENDING'",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let result = query.execute(self.connection()).await?;
@@ -198,7 +201,7 @@ impl Session {
         let ids = booking_ids(bookings);
         let text = format!(
             "UPDATE bookings FORCE INDEX (PRIMARY) SET status = 'EXPIRED' WHERE id IN {} AND status = 'PENDING'",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let result = query.execute(self.connection()).await?;
@@ -210,7 +213,7 @@ impl Session {
         let text = format!(
             "UPDATE bookings FORCE INDEX (PRIMARY) SET status = 'CANCELLED', cancelled_at = ? \
              WHERE id IN {} AND status = 'PENDING'",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(at);
         let query = ids.iter().fold(query, |query, id| query.bind(*id));
@@ -226,7 +229,7 @@ impl Session {
             "UPDATE bookings b FORCE INDEX (PRIMARY) STRAIGHT_JOIN payments p ON p.booking_id = b.id \
              SET b.status = 'REFUNDED', b.payment_id = p.id, b.confirmed_at = p.paid_at, b.cancelled_at = ? \
              WHERE b.id IN {} AND b.status IN ('PENDING', 'CONFIRMED')",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(at);
         let query = ids.iter().fold(query, |query, id| query.bind(*id));
@@ -240,8 +243,8 @@ impl Session {
             "UPDATE seat_claims c FORCE INDEX (PRIMARY) STRAIGHT_JOIN payments p ON p.booking_id = c.booking_id \
              SET c.held_until = NULL, c.payment_id = p.id, c.changed_at = ? \
              WHERE c.seat_id IN {} AND c.booking_id IN {}",
-            list(seats.len()),
-            list(ids.len())
+            placeholder_list(seats.len()),
+            placeholder_list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(now);
         let query = seats.iter().fold(query, |query, id| query.bind(*id));
@@ -256,9 +259,9 @@ impl Session {
         let text = format!(
             "UPDATE seat_claims FORCE INDEX (PRIMARY) SET held_until = {}, changed_at = ? \
              WHERE seat_id IN {} AND booking_id IN {} AND payment_id IS NULL",
-            case("booking_id", deadlines.len()),
-            list(seats.len()),
-            list(deadlines.len())
+            case_expression("booking_id", deadlines.len()),
+            placeholder_list(seats.len()),
+            placeholder_list(deadlines.len())
         );
         let query = sqlx::query(AssertSqlSafe(text));
         let query = deadlines.iter().fold(query, |query, (id, deadline)| query.bind(*id).bind(*deadline));
@@ -274,8 +277,8 @@ impl Session {
         let text = format!(
             "UPDATE seat_claims FORCE INDEX (PRIMARY) SET held_until = ?, payment_id = NULL, changed_at = ? \
              WHERE seat_id IN {} AND booking_id IN {}",
-            list(seats.len()),
-            list(ids.len())
+            placeholder_list(seats.len()),
+            placeholder_list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(now).bind(now);
         let query = seats.iter().fold(query, |query, id| query.bind(*id));
@@ -291,7 +294,7 @@ impl BookingRepository for Session {
             let text = format!(
                 "INSERT INTO bookings (id, user_id, concert_id, performance_id, status, seat_count, total_price, \
                  held_until, extended, created_at) VALUES {}",
-                rows(10, part.len())
+                placeholder_rows(10, part.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for booking in part {
@@ -313,7 +316,7 @@ impl BookingRepository for Session {
             return Ok(Vec::new());
         }
         let ids = padded(ids.iter().map(|id| id.0));
-        let text = format!("{BOOKING} FORCE INDEX (PRIMARY) WHERE id IN {}", list(ids.len()));
+        let text = format!("{BOOKING} FORCE INDEX (PRIMARY) WHERE id IN {}", placeholder_list(ids.len()));
         let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let bookings = query.fetch_all(self.connection()).await?;
         self.with_seats(bookings).await
@@ -327,7 +330,7 @@ impl BookingRepository for Session {
         let text = format!(
             "SELECT id, status, held_until, extended, payment_id, confirmed_at, cancelled_at \
              FROM bookings FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id FOR UPDATE",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let rows: Vec<StateRow> = query.fetch_all(self.connection()).await?;
@@ -401,7 +404,7 @@ impl BookingRepository for Session {
         let text = format!(
             "SELECT user_id, concert_id, id, held_until FROM bookings FORCE INDEX (ix_bookings_limit) \
              WHERE user_id IN {} AND status = 'PENDING' AND held_until > ?",
-            list(user_ids.len())
+            placeholder_list(user_ids.len())
         );
         let query = user_ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let rows: Vec<(Uuid, u64, Uuid, Instant)> = query.bind(now).fetch_all(self.connection()).await?;
@@ -449,7 +452,7 @@ impl BookingRepository for Session {
         .bind(performance_id.0)
         .fetch_one(self.connection())
         .await?;
-        count(found)
+        to_row_count(found)
     }
 
     async fn list_open_of_performance(
@@ -486,7 +489,7 @@ impl BookingRepository for Session {
     }
 
     async fn update(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError> {
-        let changes = Changes::of(bookings);
+        let changes = BookingChanges::of(bookings);
         let (held_longer, others): (Vec<_>, Vec<_>) =
             bookings.iter().filter(|booking| booking.is_extended).partition(|it| it.state == BookingState::Pending);
         if !held_longer.is_empty() {
@@ -529,8 +532,8 @@ impl BookingRepository for Session {
                  AND (a.id, a.performance_id) IN ({}) ORDER BY a.id LIMIT {IDS_PER_STATEMENT}) asked \
                  STRAIGHT_JOIN seats s FORCE INDEX (PRIMARY) ON s.id = asked.id \
                  LEFT JOIN seat_claims c FORCE INDEX (PRIMARY) ON c.seat_id = s.id FOR UPDATE",
-                list(seats.len()),
-                rows(2, seats.len())
+                placeholder_list(seats.len()),
+                placeholder_rows(2, seats.len())
             );
             let query = sqlx::query_as(AssertSqlSafe(text));
             let query = seats.iter().fold(query, |query, (seat, _)| query.bind(seat.0));
@@ -554,7 +557,7 @@ impl BookingRepository for Session {
                 "SELECT c.seat_id, c.booking_id, c.held_until FROM seats s FORCE INDEX (PRIMARY) \
                  STRAIGHT_JOIN seat_claims c FORCE INDEX (PRIMARY) ON c.seat_id = s.id \
                  WHERE s.id IN {} ORDER BY s.id FOR UPDATE",
-                list(ids.len())
+                placeholder_list(ids.len())
             );
             let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
             let rows: Vec<ClaimRow> = query.fetch_all(self.connection()).await?;
@@ -567,7 +570,7 @@ impl BookingRepository for Session {
         let mut claims = Vec::with_capacity(seat_ids.len());
         for ids in seat_ids.chunks(IDS_PER_STATEMENT) {
             let ids = padded(ids.iter().map(|id| id.0));
-            let text = format!("{CLAIM} FORCE INDEX (PRIMARY) WHERE seat_id IN {}", list(ids.len()));
+            let text = format!("{CLAIM} FORCE INDEX (PRIMARY) WHERE seat_id IN {}", placeholder_list(ids.len()));
             let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
             let rows: Vec<ClaimRow> = query.fetch_all(self.connection()).await?;
             claims.extend(rows.into_iter().map(SeatClaim::from));
@@ -601,7 +604,7 @@ impl BookingRepository for Session {
             // A small table would be scanned, and every claim that another transaction has locked waited for.
             let text = format!(
                 "DELETE c FROM seat_claims c FORCE INDEX (PRIMARY) WHERE c.seat_id IN {} AND c.held_until <= ?",
-                list(ids.len())
+                placeholder_list(ids.len())
             );
             let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
             query.bind(now).execute(self.connection()).await?;
@@ -615,7 +618,7 @@ impl BookingRepository for Session {
         for part in parts(&claims, SEATS_PER_STATEMENT) {
             let text = format!(
                 "INSERT INTO seat_claims (seat_id, performance_id, booking_id, held_until, changed_at) VALUES {}",
-                rows(5, part.len())
+                placeholder_rows(5, part.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for (seat, booking) in part {
@@ -631,7 +634,7 @@ impl BookingRepository for Session {
     }
 
     async fn update_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError> {
-        let changes = Changes::of(bookings);
+        let changes = BookingChanges::of(bookings);
         for bookings in portions(&changes.confirmed) {
             self.sell_claims(bookings, now).await?;
         }

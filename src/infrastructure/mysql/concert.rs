@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, FromRow, MySql, QueryBuilder};
 
 use super::{
     error::corrupt,
-    sql::{datetime, list, padded, rows},
+    sql::{datetime, padded, placeholder_list, placeholder_rows},
     unit_of_work::Session,
 };
 use crate::domain::{
@@ -296,7 +296,7 @@ impl Session {
             let chunk: Vec<_> = places.by_ref().take(SEATS_PER_INSERT).collect();
             let text = format!(
                 "INSERT INTO seats (performance_id, section, row_name, row_rank, number, grade, price) VALUES {}",
-                rows(7, chunk.len())
+                placeholder_rows(7, chunk.len())
             );
             // The last chunk's size is any size: not worth a place in the statement cache.
             let mut query = sqlx::query(AssertSqlSafe(text)).persistent(chunk.len() == SEATS_PER_INSERT);
@@ -445,7 +445,8 @@ impl ConcertRepository for Session {
             return Ok(Vec::new());
         }
         let ids = padded(ids.iter().map(|id| id.0));
-        let text = format!("{PERFORMANCE_ALONE} AND p.id IN {} ORDER BY p.id LOCK IN SHARE MODE", list(ids.len()));
+        let text =
+            format!("{PERFORMANCE_ALONE} AND p.id IN {} ORDER BY p.id LOCK IN SHARE MODE", placeholder_list(ids.len()));
         let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let rows: Vec<PerformanceRow> = query.fetch_all(self.connection()).await?;
         into_all(rows)
@@ -489,7 +490,7 @@ impl ConcertRepository for Session {
              JOIN concerts c ON c.id = p.concert_id AND c.deleted_at IS NULL \
              WHERE p.concert_id IN {} AND p.cancelled_at IS NULL AND p.starts_at > ? \
              ORDER BY p.concert_id, p.starts_at, p.id",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let rows: Vec<(u64, u64, u32)> = query.bind(now).fetch_all(self.connection()).await?;
@@ -552,7 +553,7 @@ impl ConcertRepository for Session {
         let text = format!(
             "SELECT performance_id, COUNT(*) FROM seat_claims WHERE performance_id IN {} \
              AND (held_until IS NULL OR held_until > ?) GROUP BY performance_id",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let rows: Vec<(u64, i64)> = query.bind(now).fetch_all(self.connection()).await?;

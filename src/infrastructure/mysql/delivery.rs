@@ -139,7 +139,7 @@ impl Session {
         // Primary key; no lock: an event never changes.
         let text = format!(
             "SELECT id, stream_id, sequence, type, subject, data, created_at FROM outbox_events WHERE id IN {}",
-            sql::list(ids.len())
+            sql::placeholder_list(ids.len())
         );
         let query = sqlx::query_as::<_, EventRow>(AssertSqlSafe(text));
         let rows = ids.into_iter().fold(query, sqlx::query::QueryAs::bind).fetch_all(self.connection()).await?;
@@ -155,7 +155,7 @@ impl Session {
         let text = format!(
             "SELECT CAST(COUNT(*) AS UNSIGNED) FROM (SELECT 1 FROM event_deliveries \
              FORCE INDEX (ix_event_deliveries_status) WHERE status = 'PARKED' AND destination NOT IN {} LIMIT ?) some",
-            sql::list(ended.len())
+            sql::placeholder_list(ended.len())
         );
         let query = sqlx::query_scalar(AssertSqlSafe(text));
         let query = ended.into_iter().fold(query, sqlx::query::QueryScalar::bind);
@@ -176,7 +176,7 @@ impl Session {
              JOIN outbox_events earlier ON earlier.stream_id = own.stream_id AND earlier.sequence < own.sequence \
              LEFT JOIN event_deliveries d ON d.event_id = earlier.id AND d.destination = ? \
              WHERE own.id IN {} AND own.sequence > 0 AND (earlier.dispatched_at IS NULL OR d.status = 'PENDING')",
-            sql::list(ids.len())
+            sql::placeholder_list(ids.len())
         );
         let query = sqlx::query_as::<_, EarlierRow>(AssertSqlSafe(text)).bind(destination.to_string());
         let rows = ids.into_iter().fold(query, sqlx::query::QueryAs::bind).fetch_all(self.connection()).await?;
@@ -200,7 +200,7 @@ impl DeliveryRepository for Session {
             let text = format!(
                 "INSERT INTO event_deliveries (event_id, destination, status, attempts, created_at, next_attempt_at) \
                  VALUES {}",
-                sql::rows(6, part.len())
+                sql::placeholder_rows(6, part.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for delivery in part {
@@ -259,7 +259,7 @@ impl DeliveryRepository for Session {
         // Primary key; the rows are locked.
         let text = format!(
             "UPDATE event_deliveries SET lease = ?, next_attempt_at = ? WHERE destination = ? AND event_id IN {}",
-            sql::list(ids.len())
+            sql::placeholder_list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(lease).bind(until).bind(destination.to_string());
         ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
@@ -292,7 +292,7 @@ impl DeliveryRepository for Session {
         let text = format!(
             "UPDATE event_deliveries SET status = 'DELIVERED', attempts = attempts + 1, last_error = NULL, \
              lease = NULL WHERE destination = ? AND lease = ? AND status = 'PENDING' AND event_id IN {}",
-            sql::list(ids.len())
+            sql::placeholder_list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(destination.to_string()).bind(lease);
         ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
@@ -333,7 +333,7 @@ impl DeliveryRepository for Session {
         let text = format!(
             "UPDATE event_deliveries SET lease = NULL, next_attempt_at = ? \
              WHERE destination = ? AND lease = ? AND status = 'PENDING' AND event_id IN {}",
-            sql::list(ids.len())
+            sql::placeholder_list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(now).bind(destination.to_string()).bind(lease);
         ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
@@ -349,7 +349,7 @@ impl DeliveryRepository for Session {
         let text = format!(
             "SELECT DISTINCT event_id FROM event_deliveries WHERE event_id IN {} \
              AND (status = 'PENDING' OR status = 'PARKED' AND created_at >= ?)",
-            sql::list(ids.len())
+            sql::placeholder_list(ids.len())
         );
         let query = sqlx::query_scalar::<_, Uuid>(AssertSqlSafe(text));
         let query = ids.into_iter().fold(query, sqlx::query::QueryScalar::bind).bind(horizon);

@@ -5,8 +5,8 @@ use futures::TryStreamExt;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    queue_rows::{count, digest},
-    sql::{list, padded},
+    queue_rows::{digest, to_row_count},
+    sql::{padded, placeholder_list},
     unit_of_work::Session,
 };
 use crate::domain::{
@@ -17,7 +17,7 @@ use crate::domain::{
 };
 
 /// How many drawn tokens one statement places: what it takes grows with the square.
-const TOKENS_PER_PLACING: usize = 512;
+const TOKENS_PER_STATEMENT: usize = 512;
 
 /// The ids of a concert's tokens: up to the `last_number`th, which may not be there yet.
 fn id_range(concert_id: ConcertId, last_number: u32) -> (u64, u64) {
@@ -36,7 +36,7 @@ impl DrawRepository for Session {
         .bind(last)
         .fetch_one(self.connection())
         .await?;
-        count(found)
+        to_row_count(found)
     }
 
     async fn list_entrants(&mut self, concert_id: ConcertId, last_number: u32) -> Result<Vec<Drawn>, RepositoryError> {
@@ -114,10 +114,10 @@ impl DrawRepository for Session {
 
     async fn write_places(&mut self, drawn: &[Drawn], first_place: u32, now: Instant) -> Result<u32, RepositoryError> {
         let mut before = first_place - 1;
-        for drawn in drawn.chunks(TOKENS_PER_PLACING) {
+        for drawn in drawn.chunks(TOKENS_PER_STATEMENT) {
             // A repeated id is found where it stands first.
             let padded = padded(drawn.iter().map(|drawn| drawn.id.0));
-            let list = list(padded.len());
+            let list = placeholder_list(padded.len());
             let text = format!(
                 "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET place = ? + FIELD(id, {}), \
                  lapses_at = IF(status = 'LEFT', ?, lapses_at), status = IF(status = 'SCHEDULED', 'WAITING', status) \
@@ -141,6 +141,6 @@ impl DrawRepository for Session {
         .bind(before)
         .fetch_one(self.connection())
         .await?;
-        count(left)
+        to_row_count(left)
     }
 }

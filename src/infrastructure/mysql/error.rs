@@ -2,7 +2,7 @@
 
 use sqlx::{Error, error::ErrorKind, mysql::MySqlDatabaseError};
 
-use super::loss;
+use super::connection_loss;
 use crate::domain::repository_error::RepositoryError;
 
 /// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock that `NOWAIT` didn't get.
@@ -26,7 +26,7 @@ impl From<Error> for RepositoryError {
         let Error::Database(database) = &error else {
             return match error {
                 Error::Io(_) | Error::Tls(_) | Error::WorkerCrashed | Error::Protocol(_) => {
-                    loss::note();
+                    connection_loss::record();
                     Self::Unavailable(error.into())
                 }
                 Error::PoolTimedOut | Error::PoolClosed => Self::Unavailable(error.into()),
@@ -38,10 +38,10 @@ impl From<Error> for RepositoryError {
         if CONTENTION.contains(&number) {
             Self::Contention { what: "a lock", source: Some(error.into()) }
         } else if UNAVAILABLE.contains(&number) {
-            loss::note();
+            connection_loss::record();
             Self::Unavailable(error.into())
         } else if database.kind() == ErrorKind::UniqueViolation {
-            Self::NotUnique { constraint: key_of(database.message()).to_owned() }
+            Self::NotUnique { constraint: constraint_name(database.message()).to_owned() }
         } else {
             Self::Storage(error.into())
         }
@@ -49,7 +49,7 @@ impl From<Error> for RepositoryError {
 }
 
 /// The key's name in `Duplicate entry '…' for key 'table.key'`: MySQL names the table, MariaDB doesn't.
-fn key_of(message: &str) -> &str {
+fn constraint_name(message: &str) -> &str {
     let quoted = message.strip_suffix('\'').and_then(|text| text.rsplit_once('\'')).map_or("", |(_, key)| key);
     quoted.rsplit_once('.').map_or(quoted, |(_, key)| key)
 }
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn reads_the_keys_name_from_both_servers_messages() {
-        assert_eq!(key_of("Duplicate entry 'a.b' for key 'uq_users_email_key'"), "uq_users_email_key");
-        assert_eq!(key_of("Duplicate entry 'it's' for key 'users.uq_users_email_key'"), "uq_users_email_key");
+        assert_eq!(constraint_name("Duplicate entry 'a.b' for key 'uq_users_email_key'"), "uq_users_email_key");
+        assert_eq!(constraint_name("Duplicate entry 'it's' for key 'users.uq_users_email_key'"), "uq_users_email_key");
     }
 }

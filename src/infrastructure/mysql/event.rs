@@ -142,7 +142,7 @@ impl OutboxRepository for Session {
             let text = format!(
                 "INSERT INTO outbox_events (id, stream_id, sequence, type, subject, data, created_at, dispatched_at) \
                  VALUES {}",
-                sql::rows(8, events.len())
+                sql::placeholder_rows(8, events.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for event in events {
@@ -180,7 +180,8 @@ impl OutboxRepository for Session {
         }
         let ids = sql::padded(ids.iter().map(|id| id.0));
         // Primary key; the rows are locked already.
-        let text = format!("UPDATE outbox_events SET dispatched_at = ? WHERE id IN {}", sql::list(ids.len()));
+        let text =
+            format!("UPDATE outbox_events SET dispatched_at = ? WHERE id IN {}", sql::placeholder_list(ids.len()));
         let query = sqlx::query(AssertSqlSafe(text)).bind(now);
         ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
         Ok(())
@@ -212,7 +213,7 @@ impl OutboxRepository for Session {
         let ids = sql::padded(ids.iter().map(|id| id.0));
         // Primary keys; the events are locked, and nothing brings a delivery back without that lock.
         for (table, key) in [("event_deliveries", "event_id"), ("outbox_events", "id")] {
-            let text = format!("DELETE FROM {table} WHERE {key} IN {}", sql::list(ids.len()));
+            let text = format!("DELETE FROM {table} WHERE {key} IN {}", sql::placeholder_list(ids.len()));
             let query = sqlx::query(AssertSqlSafe(text));
             ids.iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
         }

@@ -25,7 +25,7 @@ pub(super) fn database(pool: &MySqlPool) -> MySqlDatabase {
         statements: KeptStatements::Other,
         acquire_timeout: Duration::from_secs(10),
     };
-    MySqlDatabase::new(super::pool((*pool.connect_options()).clone(), settings, super::Pulse::default()))
+    MySqlDatabase::new(super::pool((*pool.connect_options()).clone(), settings, super::HealthProbe::default()))
 }
 
 /// So many seconds after the beginning, which has microseconds, so that a rounded value shows.

@@ -48,7 +48,7 @@ impl IdempotencyRepository for Session {
         let digests = sql::padded(digests);
         let text = format!(
             "SELECT digest, user_id, fingerprint, status, body, created_at FROM idempotency_keys WHERE digest IN {}",
-            sql::list(digests.len())
+            sql::placeholder_list(digests.len())
         );
         let mut query = sqlx::query_as::<_, IdempotencyRow>(AssertSqlSafe(text));
         for digest in digests {
@@ -65,7 +65,7 @@ impl IdempotencyRepository for Session {
         for records in sql::parts(&records, sql::rows_per_statement()) {
             let text = format!(
                 "INSERT INTO idempotency_keys (digest, user_id, fingerprint, status, body, created_at) VALUES {}",
-                sql::rows(6, records.len())
+                sql::placeholder_rows(6, records.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for record in records {

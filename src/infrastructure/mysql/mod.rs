@@ -6,8 +6,8 @@
 mod audit;
 mod booking;
 mod booking_rows;
-mod choice;
 mod concert;
+mod connection_loss;
 mod delivery;
 mod draw;
 mod error;
@@ -16,15 +16,15 @@ mod event;
 mod fixtures;
 #[cfg(test)]
 mod fixtures_catalogue;
+mod health_probe;
 mod idempotency;
-mod loss;
 mod migration;
 mod payment;
 mod point;
-mod pulse;
 mod queue;
 mod queue_occupied;
 mod queue_rows;
+mod seat_choice;
 mod session;
 mod sql;
 mod statements;
@@ -41,8 +41,8 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
+pub use health_probe::HealthProbe;
 pub use migration::{MigrateError, migrate};
-pub use pulse::Pulse;
 pub use statements::{KeptStatements, check_kept_statements};
 pub use unit_of_work::MySqlDatabase;
 
@@ -50,10 +50,10 @@ pub use unit_of_work::MySqlDatabase;
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// A connection that was idle for longer is pinged before it is used.
-const PING_AFTER: Duration = Duration::from_millis(500);
+const MAX_IDLE_WITHOUT_PING: Duration = Duration::from_millis(500);
 
 /// How long such a ping may take.
-const PING_PATIENCE: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How the pool behaves.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,7 @@ pub fn parse_url(url: &str) -> Result<MySqlConnectOptions, sqlx::Error> {
 ///
 /// A connection that has fallen silent is dropped, never closed in the orderly way: over TLS sqlx would wait for the
 /// peer's answer (its `RustlsSocket::poll_flush` reads), and the connection would keep its slot until TCP gives up.
-pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, pulse: Pulse) -> MySqlPool {
+pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, health_probe: HealthProbe) -> MySqlPool {
     let options = settings.statements.keep(options);
     MySqlPoolOptions::new()
         .max_connections(settings.max_connections)
@@ -88,11 +88,11 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, pulse: Pulse) 
             move |connection, meta| {
                 let options = options.clone();
                 Box::pin(async move {
-                    if meta.idle_for < PING_AFTER && !loss::happened_within(meta.idle_for) {
+                    if meta.idle_for < MAX_IDLE_WITHOUT_PING && !connection_loss::lost_within(meta.idle_for) {
                         return Ok(true);
                     }
-                    if !matches!(timeout(PING_PATIENCE, connection.ping()).await, Ok(Ok(()))) {
-                        loss::note();
+                    if !matches!(timeout(PING_TIMEOUT, connection.ping()).await, Ok(Ok(()))) {
+                        connection_loss::record();
                         // Replacing drops it.
                         *connection = MySqlConnection::connect_with(&options).await?;
                         prepare(connection).await?;
@@ -103,9 +103,9 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, pulse: Pulse) 
         })
         .after_release(move |connection, _| {
             // Something may still be under way on it that nobody waits for any more.
-            let away = pulse.is_away();
+            let is_unavailable = health_probe.is_unavailable();
             Box::pin(async move {
-                if away || !is_drained(connection).await {
+                if is_unavailable || !is_drained(connection).await {
                     drop_released_connection();
                 }
                 Ok(true)
@@ -118,9 +118,9 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, pulse: Pulse) 
 /// Waits briefly for what is still under way on a connection that is given back: the answer to a statement that was given
 /// up, a rollback. On a connection that has fallen silent it never comes. Costs nothing where nothing is under way.
 async fn is_drained(connection: &mut MySqlConnection) -> bool {
-    let is_drained = matches!(timeout(PING_PATIENCE, connection.flush()).await, Ok(Ok(())));
+    let is_drained = matches!(timeout(PING_TIMEOUT, connection.flush()).await, Ok(Ok(())));
     if !is_drained {
-        loss::note();
+        connection_loss::record();
     }
     is_drained
 }
@@ -149,7 +149,7 @@ async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     // MySQL and MariaDB name no cipher where there is none.
     let cipher = connection.fetch_one("SHOW SESSION STATUS LIKE 'Ssl_cipher'").await?;
     if !cipher.try_get_unchecked::<String, _>(1)?.is_empty() {
-        sql::note_encryption();
+        sql::record_encryption();
     }
     Ok(())
 }

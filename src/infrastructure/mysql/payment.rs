@@ -67,7 +67,7 @@ impl PaymentRepository for Session {
         for part in sql::parts(payments, sql::ROWS_PER_STATEMENT) {
             let text = format!(
                 "INSERT INTO payments (id, booking_id, user_id, amount, status, paid_at, refunded_at) VALUES {}",
-                sql::rows(7, part.len())
+                sql::placeholder_rows(7, part.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for payment in part {
@@ -98,7 +98,7 @@ impl PaymentRepository for Session {
         let text = format!(
             "UPDATE payments FORCE INDEX (PRIMARY) SET status = 'REFUNDED', refunded_at = ? \
              WHERE status = 'COMPLETED' AND id IN {}",
-            sql::list(padded.len())
+            sql::placeholder_list(padded.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(text)).bind(now);
         for id in padded {

@@ -123,7 +123,7 @@ impl Session {
         for part in sql::parts(last_entries, sql::ROWS_PER_STATEMENT) {
             let text = format!(
                 "INSERT INTO point_wallets (user_id, balance, version, updated_at) VALUES {}",
-                sql::rows(4, part.len())
+                sql::placeholder_rows(4, part.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for entry in part {
@@ -143,7 +143,7 @@ impl Session {
             let text = format!(
                 "INSERT INTO point_transactions \
                  (id, user_id, version, type, amount, balance_after, booking_id, payment_id, created_at) VALUES {}",
-                sql::rows(9, part.len())
+                sql::placeholder_rows(9, part.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for entry in part {
@@ -183,7 +183,7 @@ impl Session {
              ON w.user_id = t.user_id AND w.version + ? = t.version \
              SET w.balance = t.balance_after, w.version = t.version, w.updated_at = t.created_at \
              WHERE t.id IN {}{open}",
-            sql::list(ids.len())
+            sql::placeholder_list(ids.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(text)).bind(step.entries);
         for id in ids {
@@ -203,7 +203,7 @@ impl WalletRepository for Session {
         let ids = sql::padded(user_ids);
         let text = format!(
             "SELECT user_id, balance, version, updated_at, closed_at FROM point_wallets WHERE user_id IN {}",
-            sql::list(ids.len())
+            sql::placeholder_list(ids.len())
         );
         let mut query = sqlx::query_as::<_, WalletRow>(AssertSqlSafe(text));
         for id in ids {

@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, MySql, mysql::MySqlArguments, query::Query};
 use uuid::Uuid;
 
 use super::{
-    queue_rows::{ANY_QUEUE, OF_CONCERT, QueueRow, TOKEN, count, revealed_seed, sealed_seed, status_of, tokens},
-    sql::{ROWS_PER_STATEMENT, datetime, list, padded, parts, rows},
+    queue_rows::{ANY_QUEUE, OF_CONCERT, QueueRow, TOKEN, revealed_seed, sealed_seed, status_of, to_row_count, tokens},
+    sql::{ROWS_PER_STATEMENT, datetime, padded, parts, placeholder_list, placeholder_rows},
     unit_of_work::Session,
 };
 use crate::domain::{
@@ -85,7 +85,7 @@ impl Session {
             "INSERT INTO queue_tokens (id, concert_id, user_id, key_id, status, place, entrant, issued_at, \
              admitted_at, claimed_at, books_until, expires_at, lapses_at, ended_at, present_until, \
              estimated_p50_seconds, estimated_p90_seconds) VALUES {}{on_duplicate}",
-            rows(17, tokens.len())
+            placeholder_rows(17, tokens.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(text));
         for token in tokens {
@@ -112,7 +112,7 @@ impl Session {
     async fn write_active(&mut self, tokens: &[(u64, Admission)]) -> Result<(), RepositoryError> {
         let Some((_, first)) = tokens.first() else { return Ok(()) };
         if tokens.iter().all(|(_, admission)| admission == first) {
-            return self.write_active_alike(tokens.iter().map(|(id, _)| *id).collect(), *first).await;
+            return self.write_equal_admissions(tokens.iter().map(|(id, _)| *id).collect(), *first).await;
         }
         for tokens in tokens.chunks(TOKENS_PER_CASE) {
             let rows = padded(tokens.iter().copied());
@@ -122,7 +122,7 @@ impl Session {
                 "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET books_until = COALESCE(books_until, expires_at), \
                  claimed_at = COALESCE({case}, claimed_at), expires_at = {case}, lapses_at = {case} \
                  WHERE id IN {} AND status = 'ACTIVE'",
-                list(rows.len())
+                placeholder_list(rows.len())
             );
             let query = sqlx::query(AssertSqlSafe(text));
             let query = rows.iter().fold(query, |query, (id, it)| query.bind(*id).bind(it.claimed_at));
@@ -137,12 +137,12 @@ impl Session {
         Ok(())
     }
 
-    async fn write_active_alike(&mut self, ids: Vec<u64>, admission: Admission) -> Result<(), RepositoryError> {
+    async fn write_equal_admissions(&mut self, ids: Vec<u64>, admission: Admission) -> Result<(), RepositoryError> {
         let ids = padded(ids);
         let text = format!(
             "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = 'ACTIVE', admitted_at = ?, \
              claimed_at = COALESCE(?, claimed_at), books_until = ?, expires_at = ?, lapses_at = ? WHERE id IN {}",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(admission.admitted_at).bind(admission.claimed_at);
         let query = query.bind(admission.books_until).bind(admission.expires_at).bind(admission.lapses_at);
@@ -162,7 +162,7 @@ impl Session {
         let text = format!(
             "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = ?, ended_at = COALESCE(ended_at, ?), \
              lapses_at = IF(status = 'LEFT', ended_at, lapses_at), entrant = {entrant} WHERE id IN {}",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(status).bind(ended_at);
         ids.iter().fold(query, |query, id| query.bind(*id)).execute(self.connection()).await?;
@@ -184,7 +184,8 @@ impl Session {
             return Ok(Vec::new());
         }
         let ids = padded(ids.iter().map(|id| id.0));
-        let text = format!("{TOKEN} FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id{lock}", list(ids.len()));
+        let text =
+            format!("{TOKEN} FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id{lock}", placeholder_list(ids.len()));
         let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         tokens(query.fetch_all(self.connection()).await?)
     }
@@ -195,7 +196,7 @@ impl Session {
             .bind(status)
             .fetch_one(self.connection())
             .await?;
-        count(found)
+        to_row_count(found)
     }
 }
 
@@ -221,7 +222,8 @@ impl QueueRepository for Session {
             return Ok(Vec::new());
         }
         let ids = padded(ids.iter().map(|id| id.0));
-        let text = format!("{ANY_QUEUE} IN {} AND {OF_CONCERT} ORDER BY concert_id FOR UPDATE", list(ids.len()));
+        let text =
+            format!("{ANY_QUEUE} IN {} AND {OF_CONCERT} ORDER BY concert_id FOR UPDATE", placeholder_list(ids.len()));
         let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let rows: Vec<QueueRow> = query.fetch_all(self.connection()).await?;
         rows.into_iter().map(Queue::try_from).collect()
@@ -259,7 +261,7 @@ impl QueueRepository for Session {
         .await?;
         Ok(LiveCounts {
             waiting: self.count_tokens(id, "WAITING").await?,
-            active: count(active)?,
+            active: to_row_count(active)?,
             admitted_last_minute: self
                 .count_admitted(id, now - TimeDelta::minutes(1), now + TimeDelta::minutes(1))
                 .await?,
@@ -303,7 +305,7 @@ impl QueueRepository for Session {
         .bind(limit)
         .fetch_one(self.connection())
         .await?;
-        count(found)
+        to_row_count(found)
     }
 
     async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError> {
@@ -315,7 +317,7 @@ impl QueueRepository for Session {
         .bind(limit)
         .fetch_one(self.connection())
         .await?;
-        count(found)
+        to_row_count(found)
     }
 
     async fn count_admitted(&mut self, id: ConcertId, since: Instant, until: Instant) -> Result<u32, RepositoryError> {
@@ -328,7 +330,7 @@ impl QueueRepository for Session {
         .bind(until)
         .fetch_one(self.connection())
         .await?;
-        count(found)
+        to_row_count(found)
     }
 
     async fn insert_admission(&mut self, record: &AdmissionRecord) -> Result<(), RepositoryError> {
@@ -387,7 +389,7 @@ impl QueueRepository for Session {
         let text = format!(
             "SELECT id, user_id FROM queue_tokens FORCE INDEX (PRIMARY) WHERE id IN {} AND status = 'ACTIVE' \
              AND claimed_at IS NOT NULL AND lapses_at > ?",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = ids.iter().fold(sqlx::query_as(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let found: Vec<(u64, Uuid)> = query.bind(now).fetch_all(self.connection()).await?;
@@ -412,7 +414,7 @@ impl QueueRepository for Session {
         let text = format!(
             "SELECT id FROM queue_tokens FORCE INDEX (uq_queue_tokens_live) WHERE concert_id = ? AND user_id IN {} \
              AND {state}",
-            list(user_ids.len())
+            placeholder_list(user_ids.len())
         );
         let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(concert_id.0);
         let query = user_ids.iter().fold(query, |query, id| query.bind(*id));
@@ -535,7 +537,7 @@ impl QueueRepository for Session {
         let ids = padded(ids);
         let text = format!(
             "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = 'EXPIRED', ended_at = ? WHERE id IN {}",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(now);
         let query = ids.iter().fold(query, |query, id| query.bind(*id));
@@ -578,7 +580,7 @@ impl QueueRepository for Session {
                 "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET present_until = CASE id{} END WHERE id IN {} \
                  AND status IN ('WAITING', 'SCHEDULED')",
                 " WHEN ? THEN IF(user_id = ?, ?, present_until)".repeat(rows.len()),
-                list(rows.len())
+                placeholder_list(rows.len())
             );
             let query = sqlx::query(AssertSqlSafe(text));
             let query =
@@ -596,7 +598,7 @@ impl QueueRepository for Session {
         let text = format!(
             "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET claimed_at = ?, lapses_at = expires_at WHERE id IN {} \
              AND status = 'ACTIVE' AND claimed_at IS NULL AND lapses_at > ?",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(now);
         ids.iter().fold(query, |query, id| query.bind(*id)).bind(now).execute(self.connection()).await?;

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{
-    queue_rows::count,
-    sql::{list, padded},
+    queue_rows::to_row_count,
+    sql::{padded, placeholder_list},
     unit_of_work::Session,
 };
 use crate::domain::{
@@ -115,7 +115,7 @@ impl Session {
                 .bind(QUEUES_PER_READ)
                 .fetch_all(self.connection())
                 .await?;
-            let admitted = self.admitted_lately(&rows, now).await?;
+            let admitted = self.sum_admitted_since(&rows, now).await?;
             occupied.extend(rows.iter().map(|row| OccupiedQueue {
                 concert_id: ConcertId(row.concert_id),
                 due: row.due(now, admitted.get(&row.concert_id)),
@@ -128,7 +128,7 @@ impl Session {
     }
 
     /// How many each of these queues has admitted in the window that ends now.
-    async fn admitted_lately(
+    async fn sum_admitted_since(
         &mut self,
         queues: &[OccupiedRow],
         now: Instant,
@@ -149,7 +149,7 @@ impl Session {
             query.bind(*id).bind(*since).bind(*until)
         });
         let found: Vec<(u64, i64)> = query.fetch_all(self.connection()).await?;
-        found.into_iter().map(|(id, admitted)| Ok((id, count(admitted)?))).collect()
+        found.into_iter().map(|(id, admitted)| Ok((id, to_row_count(admitted)?))).collect()
     }
 
     /// How many are active in all queues, and in which of them somebody may wait behind the head.
@@ -167,7 +167,7 @@ impl Session {
         .await?;
         let mut active = 0;
         for (_, found, _) in &queues {
-            active += u64::from(count(*found)?);
+            active += u64::from(to_row_count(*found)?);
         }
         let lines = queues.into_iter().filter(|(.., has_line)| *has_line);
         Ok((active, lines.map(|(id, ..)| ConcertId(id)).collect()))
@@ -191,7 +191,7 @@ impl Session {
             return Ok(0);
         }
         let ids = padded(ids);
-        let text = format!("DELETE FROM queue_tokens WHERE id IN {} AND ended_at < ?", list(ids.len()));
+        let text = format!("DELETE FROM queue_tokens WHERE id IN {} AND ended_at < ?", placeholder_list(ids.len()));
         let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
         Ok(query.bind(horizon).execute(self.connection()).await?.rows_affected())
     }

@@ -208,6 +208,6 @@ pub(super) fn tokens(rows: Vec<TokenRow>) -> Result<Vec<QueueToken>, RepositoryE
     rows.into_iter().map(QueueToken::try_from).collect()
 }
 
-pub(super) fn count(value: i64) -> Result<u32, RepositoryError> {
+pub(super) fn to_row_count(value: i64) -> Result<u32, RepositoryError> {
     u32::try_from(value).map_err(|_| corrupt("a count", value))
 }

@@ -160,8 +160,10 @@ impl SessionRepository for Session {
         }
         // By id, so that a login made meanwhile isn't ended without being told of.
         let padded = sql::padded(ids.iter().copied());
-        let text =
-            format!("UPDATE sessions FORCE INDEX (PRIMARY) SET revoked_at = ? WHERE id IN {}", sql::list(padded.len()));
+        let text = format!(
+            "UPDATE sessions FORCE INDEX (PRIMARY) SET revoked_at = ? WHERE id IN {}",
+            sql::placeholder_list(padded.len())
+        );
         let mut query = sqlx::query(AssertSqlSafe(text)).bind(now);
         for id in padded {
             query = query.bind(id);
@@ -184,13 +186,14 @@ impl SessionRepository for Session {
         let ids = sql::padded(ids);
         let most_tokens = 2 * u64::from(limit);
         // The foreign key's index. A former version kept every token, so a session may have very many.
-        let text = format!("DELETE FROM refresh_tokens WHERE session_id IN {} LIMIT ?", sql::list(ids.len()));
+        let text =
+            format!("DELETE FROM refresh_tokens WHERE session_id IN {} LIMIT ?", sql::placeholder_list(ids.len()));
         let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let tokens = query.bind(most_tokens).execute(self.connection()).await?.rows_affected();
         if tokens == most_tokens {
             return Ok(tokens);
         }
-        let text = format!("DELETE FROM sessions WHERE id IN {}", sql::list(ids.len()));
+        let text = format!("DELETE FROM sessions WHERE id IN {}", sql::placeholder_list(ids.len()));
         let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
         Ok(tokens + query.execute(self.connection()).await?.rows_affected())
     }

@@ -10,7 +10,7 @@ use chrono::NaiveDateTime;
 use crate::domain::clock::Instant;
 
 /// `(?,?,?)`: a list for `IN`. Bind as many values as [`padded`] gives.
-pub(super) fn list(len: usize) -> String {
+pub(super) fn placeholder_list(len: usize) -> String {
     let mut text = String::from("(?");
     for _ in 1..len {
         text.push_str(",?");
@@ -69,8 +69,8 @@ pub(super) fn parts<T>(rows: &[T], most: usize) -> impl Iterator<Item = &[T]> {
 pub(super) const IDS_PER_STATEMENT: usize = 4_000;
 
 /// `(?,?),(?,?)`: `rows` rows of `columns` values each, for a multi-row insert.
-pub(super) fn rows(columns: usize, rows: usize) -> String {
-    let row = list(columns);
+pub(super) fn placeholder_rows(columns: usize, rows: usize) -> String {
+    let row = placeholder_list(columns);
     let mut text = row.clone();
     for _ in 1..rows {
         let _ = write!(text, ",{row}");
@@ -82,7 +82,7 @@ pub(super) fn rows(columns: usize, rows: usize) -> String {
 static ENCRYPTED: AtomicBool = AtomicBool::new(false);
 
 /// Takes note that connections are encrypted.
-pub(super) fn note_encryption() {
+pub(super) fn record_encryption() {
     ENCRYPTED.store(true, Ordering::Relaxed);
 }
 
@@ -112,8 +112,8 @@ mod tests {
     fn lists_are_padded_to_a_few_sizes() {
         assert_eq!(padded([1, 2, 3]), [1, 2, 3, 3]);
         assert_eq!(padded([1]), [1]);
-        assert_eq!(list(2), "(?,?)");
-        assert_eq!(rows(2, 2), "(?,?),(?,?)");
+        assert_eq!(placeholder_list(2), "(?,?)");
+        assert_eq!(placeholder_rows(2, 2), "(?,?),(?,?)");
         let sizes: BTreeSet<_> = (1..=512).map(padded_len).collect();
         assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [1, 2, 4, 16, 64, 256, 1_000]);
         assert!((1..=65_000).all(|len| padded_len(len) >= len && padded_len(len) <= 65_000));

@@ -11,7 +11,7 @@ use metrics::{Gauge, Histogram};
 use sqlx::{MySql, MySqlConnection, MySqlPool, SqlStr, Transaction, pool::PoolConnection};
 use tokio::{runtime::Handle, time::sleep};
 
-use super::{MIGRATOR, error::lacks_table, loss, pulse::Pulse};
+use super::{MIGRATOR, connection_loss, error::lacks_table, health_probe::HealthProbe};
 use crate::domain::{
     audit::AuditRepository,
     booking::{BookingRepository, ChoiceRepository},
@@ -32,7 +32,7 @@ const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
      START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
 /// How long the beginning of a transaction that was given up may go on.
-const GIVEN_UP: Duration = Duration::from_secs(5);
+const ABANDONED_BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The database, through a pool of connections.
 #[derive(Clone, Debug)]
@@ -40,14 +40,20 @@ pub struct MySqlDatabase {
     pool: MySqlPool,
     waiting: Gauge,
     acquisition: Histogram,
-    pulse: Pulse,
+    health_probe: HealthProbe,
     clock: Option<Arc<ClockCheck>>,
 }
 
 impl MySqlDatabase {
     /// Uses this pool, made by [`pool`](super::pool).
     pub fn new(pool: MySqlPool) -> Self {
-        Self { pool, waiting: Gauge::noop(), acquisition: Histogram::noop(), pulse: Pulse::default(), clock: None }
+        Self {
+            pool,
+            waiting: Gauge::noop(),
+            acquisition: Histogram::noop(),
+            health_probe: HealthProbe::default(),
+            clock: None,
+        }
     }
 
     /// Measures, by this name, how long its users wait for connections.
@@ -62,8 +68,8 @@ impl MySqlDatabase {
 
     /// Turns its users away while the database doesn't answer.
     #[must_use]
-    pub fn with_pulse(self, pulse: Pulse) -> Self {
-        Self { pulse, ..self }
+    pub fn with_health_probe(self, health_probe: HealthProbe) -> Self {
+        Self { health_probe, ..self }
     }
 
     /// Begins no transaction while this instance's clock is wrong.
@@ -73,24 +79,24 @@ impl MySqlDatabase {
     }
 
     async fn acquire(&self) -> Result<PoolConnection<MySql>, sqlx::Error> {
-        let _waiting = Waiting::begin(&self.waiting);
+        let _waiting = WaitingGuard::begin(&self.waiting);
         let started = Stopwatch::now();
-        let connection = self.while_alive(self.pool.acquire()).await;
+        let connection = self.or_timed_out(self.pool.acquire()).await;
         self.acquisition.record(started.elapsed());
         connection
     }
 
     /// Begins a transaction, by a statement of its own if there is one.
-    async fn transaction(&self, statement: Option<&'static str>) -> Result<Session, sqlx::Error> {
-        let beginning = Transaction::begin(self.acquire().await?, statement.map(SqlStr::from_static));
-        let mut beginning = Beginning { work: Some(beginning), pulse: self.pulse.clone() };
-        Ok(Session::Transaction(beginning.finish().await?, Vec::new()))
+    async fn begin_transaction(&self, statement: Option<&'static str>) -> Result<Session, sqlx::Error> {
+        let begin = Transaction::begin(self.acquire().await?, statement.map(SqlStr::from_static));
+        let mut begin = UnfinishedBegin { work: Some(begin), health_probe: self.health_probe.clone() };
+        Ok(Session::Transaction(begin.finish().await?, Vec::new()))
     }
 
-    async fn while_alive<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    async fn or_timed_out<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
         tokio::select! {
             biased;
-            () = self.pulse.stopped() => Err(sqlx::Error::PoolTimedOut),
+            () = self.health_probe.wait_until_unavailable() => Err(sqlx::Error::PoolTimedOut),
             result = work => result,
         }
     }
@@ -101,13 +107,13 @@ impl MySqlDatabase {
 /// Whoever gives up half-way would leave its connection in a transaction that sqlx doesn't know of, and the connection's
 /// next user in that one's snapshot. So the rest is left to a task: it ends the beginning, drops the transaction, and
 /// sqlx rolls it back.
-struct Beginning {
+struct UnfinishedBegin {
     /// Until it is done.
     work: Option<BoxFuture<'static, Result<Transaction<'static, MySql>, sqlx::Error>>>,
-    pulse: Pulse,
+    health_probe: HealthProbe,
 }
 
-impl Beginning {
+impl UnfinishedBegin {
     async fn finish(&mut self) -> Result<Transaction<'static, MySql>, sqlx::Error> {
         let Some(work) = &mut self.work else { return Err(sqlx::Error::BeginFailed) };
         let begun = work.await;
@@ -116,16 +122,16 @@ impl Beginning {
     }
 }
 
-impl Drop for Beginning {
+impl Drop for UnfinishedBegin {
     fn drop(&mut self) {
         let (Some(work), Ok(runtime)) = (self.work.take(), Handle::try_current()) else { return };
-        let pulse = self.pulse.clone();
+        let health_probe = self.health_probe.clone();
         runtime.spawn(async move {
             tokio::select! {
                 // The pool closes what is given back meanwhile.
-                () = pulse.stopped() => {}
+                () = health_probe.wait_until_unavailable() => {}
                 // On a connection that has fallen silent it never ends: it is closed then.
-                () = sleep(GIVEN_UP) => {}
+                () = sleep(ABANDONED_BEGIN_TIMEOUT) => {}
                 _ = work => {}
             }
         });
@@ -133,16 +139,16 @@ impl Drop for Beginning {
 }
 
 /// Counts a task that waits, also if it gives up.
-struct Waiting<'a>(&'a Gauge);
+struct WaitingGuard<'a>(&'a Gauge);
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingGuard<'a> {
     fn begin(gauge: &'a Gauge) -> Self {
         gauge.increment(1.0);
         Self(gauge)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingGuard<'_> {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
@@ -154,7 +160,7 @@ impl Database for MySqlDatabase {
         if self.clock.as_ref().is_some_and(|clock| !clock.is_right()) {
             return Err(RepositoryError::ClockSkewed);
         }
-        Ok(Box::new(self.transaction(None).await?))
+        Ok(Box::new(self.begin_transaction(None).await?))
     }
 
     async fn read(&self) -> Result<Box<dyn Repositories>, RepositoryError> {
@@ -162,20 +168,20 @@ impl Database for MySqlDatabase {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError> {
-        Ok(Box::new(self.transaction(Some(SNAPSHOT)).await?))
+        Ok(Box::new(self.begin_transaction(Some(SNAPSHOT)).await?))
     }
 
     async fn wait_until_lost(&self) {
-        self.pulse.stopped().await;
+        self.health_probe.wait_until_unavailable().await;
     }
 
     fn suspect_connections(&self) {
-        loss::note();
+        connection_loss::record();
     }
 
     async fn schema_is_current(&self) -> Result<bool, RepositoryError> {
         let text = "SELECT MAX(version) FROM _sqlx_migrations WHERE success";
-        let newest: Result<Option<i64>, _> = self.while_alive(sqlx::query_scalar(text).fetch_one(&self.pool)).await;
+        let newest: Result<Option<i64>, _> = self.or_timed_out(sqlx::query_scalar(text).fetch_one(&self.pool)).await;
         let newest = match newest {
             // Nothing has ever been migrated here.
             Err(error) if lacks_table(&error) => return Ok(false),

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     error::corrupt,
-    sql::{list, padded},
+    sql::{padded, placeholder_list},
     unit_of_work::Session,
 };
 use crate::domain::{
@@ -106,7 +106,7 @@ impl UserRepository for Session {
         let text = format!(
             "SELECT id FROM users FORCE INDEX (PRIMARY) WHERE id IN {} AND deleted_at IS NULL ORDER BY id \
              LOCK IN SHARE MODE",
-            list(ids.len())
+            placeholder_list(ids.len())
         );
         let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
         let found: Vec<Uuid> = query.fetch_all(self.connection()).await?;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    sql::{IDS_PER_STATEMENT, list, padded},
+    sql::{IDS_PER_STATEMENT, padded, placeholder_list},
     unit_of_work::Session,
 };
 use crate::domain::{
@@ -45,12 +45,12 @@ impl ChoiceRepository for Session {
             return Ok(0);
         }
         let ids = padded(ids);
-        let text = format!("DELETE FROM seat_choices WHERE performance_id IN {}", list(ids.len()));
+        let text = format!("DELETE FROM seat_choices WHERE performance_id IN {}", placeholder_list(ids.len()));
         let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
         Ok(query.execute(self.connection()).await?.rows_affected())
     }
 
-    async fn list_taken(
+    async fn list_taken_seats(
         &mut self,
         performance_id: PerformanceId,
         now: Instant,
@@ -74,7 +74,7 @@ impl ChoiceRepository for Session {
             // By the primary key: another way would lock seats that nobody asked for.
             let text = format!(
                 "SELECT id FROM seats FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id FOR UPDATE SKIP LOCKED",
-                list(ids.len())
+                placeholder_list(ids.len())
             );
             let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
             let ids: Vec<u64> = query.fetch_all(self.connection()).await?;
@@ -131,7 +131,7 @@ mod tests {
         uow.commit().await.unwrap();
         let mut repositories = database.read().await.unwrap();
         for (instant, taken) in [(199, vec![0, 1, 3]), (200, vec![3]), (9_999, vec![3])] {
-            let mut found = repositories.choices().list_taken(sale.performance_id, at(instant)).await.unwrap();
+            let mut found = repositories.choices().list_taken_seats(sale.performance_id, at(instant)).await.unwrap();
             found.sort_unstable();
             assert_eq!(found, taken.into_iter().map(|seat: usize| sale.seats[seat].id).collect::<Vec<_>>());
         }

@@ -23,44 +23,47 @@ use tokio::{
 use crate::domain::clock::ClockCheck;
 
 /// How often it is asked.
-const PERIOD: Duration = Duration::from_millis(250);
+const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often while it is away.
-const PERIOD_AWAY: Duration = Duration::from_millis(100);
+const UNAVAILABLE_PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long an answer may take: longer than a disk that is busy, or a server that pauses, ever needs.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A reading of the database's clock that took longer says too little about when it was made.
-const PRECISE: Duration = Duration::from_secs(1);
+const MAX_ROUND_TRIP: Duration = Duration::from_secs(1);
 
-const TIME: &str = "SELECT UTC_TIMESTAMP(6)";
+const READ_CLOCK: &str = "SELECT UTC_TIMESTAMP(6)";
 
 /// Tells whether the database is away.
 #[derive(Clone, Debug)]
-pub struct Pulse {
-    away: watch::Sender<bool>,
+pub struct HealthProbe {
+    unavailable: watch::Sender<bool>,
 }
 
-impl Default for Pulse {
-    /// Until it is [felt](Self::feel) the database counts as there.
+impl Default for HealthProbe {
+    /// Until it is [run](Self::run) the database counts as there.
     fn default() -> Self {
-        Self { away: watch::Sender::new(false) }
+        Self { unavailable: watch::Sender::new(false) }
     }
 }
 
-impl Pulse {
+impl HealthProbe {
     /// Asks for ever.
-    pub async fn feel(&self, options: MySqlConnectOptions, clock: &ClockCheck) {
+    pub async fn run(&self, options: MySqlConnectOptions, clock: &ClockCheck) {
         let mut connection = None;
         let mut is_right = true;
         loop {
-            let answers = match ask(&mut connection, &options, clock).await {
-                Answer::Lost => !matches!(ask(&mut connection, &options, clock).await, Answer::Lost | Answer::None),
-                Answer::Some => true,
-                Answer::None => false,
+            let answers = match probe(&mut connection, &options, clock).await {
+                ProbeResult::ConnectionLost => !matches!(
+                    probe(&mut connection, &options, clock).await,
+                    ProbeResult::ConnectionLost | ProbeResult::NoAnswer
+                ),
+                ProbeResult::Alive => true,
+                ProbeResult::NoAnswer => false,
             };
-            if self.away.send_if_modified(|away| std::mem::replace(away, !answers) == answers) {
+            if self.unavailable.send_if_modified(|unavailable| std::mem::replace(unavailable, !answers) == answers) {
                 metrics::gauge!("database_away").set(if answers { 0.0 } else { 1.0 });
                 if answers {
                     tracing::info!("the database is back");
@@ -69,29 +72,29 @@ impl Pulse {
                 }
             }
             report_clock(clock, &mut is_right);
-            sleep(if answers { PERIOD } else { PERIOD_AWAY }).await;
+            sleep(if answers { PROBE_INTERVAL } else { UNAVAILABLE_PROBE_INTERVAL }).await;
         }
     }
 
-    pub(super) fn is_away(&self) -> bool {
-        *self.away.borrow()
+    pub(super) fn is_unavailable(&self) -> bool {
+        *self.unavailable.borrow()
     }
 
     /// Returns once the database is away: at once, if it is.
-    pub(super) async fn stopped(&self) {
-        let mut away = self.away.subscribe();
+    pub(super) async fn wait_until_unavailable(&self) {
+        let mut unavailable = self.unavailable.subscribe();
         // The sender is here, so it isn't gone.
-        let _ = away.wait_for(|away| *away).await;
+        let _ = unavailable.wait_for(|unavailable| *unavailable).await;
     }
 }
 
-enum Answer {
+enum ProbeResult {
     /// It is there, whatever it says.
-    Some,
+    Alive,
     /// This connection is gone, which says little: it may have been the only one.
-    Lost,
+    ConnectionLost,
     /// Nothing is there, or it hangs.
-    None,
+    NoAnswer,
 }
 
 /// Measures how far the clock is off, and logs when it becomes wrong or right.
@@ -109,30 +112,34 @@ fn report_clock(clock: &ClockCheck, was_right: &mut bool) {
     }
 }
 
-async fn ask(connection: &mut Option<MySqlConnection>, options: &MySqlConnectOptions, clock: &ClockCheck) -> Answer {
-    let had_one = connection.is_some();
-    let asking = async {
+async fn probe(
+    connection: &mut Option<MySqlConnection>,
+    options: &MySqlConnectOptions,
+    clock: &ClockCheck,
+) -> ProbeResult {
+    let had_connection = connection.is_some();
+    let probing = async {
         let connection = match connection {
             Some(connection) => connection,
             None => connection.insert(MySqlConnection::connect_with(options).await?),
         };
         let started = Stopwatch::now();
-        let row = sqlx::raw_sql(TIME).fetch_one(connection).await?;
+        let row = sqlx::raw_sql(READ_CLOCK).fetch_one(connection).await?;
         let took = started.elapsed();
-        if took <= PRECISE {
+        if took <= MAX_ROUND_TRIP {
             clock.record_reading(row.try_get::<NaiveDateTime, _>(0)?.and_utc(), started + took / 2);
         }
         Ok(())
     };
-    match timeout(PATIENCE, asking).await {
-        Ok(Ok(()) | Err(Error::Database(_))) => Answer::Some,
+    match timeout(PROBE_TIMEOUT, probing).await {
+        Ok(Ok(()) | Err(Error::Database(_))) => ProbeResult::Alive,
         Ok(Err(_)) => {
             *connection = None;
-            if had_one { Answer::Lost } else { Answer::None }
+            if had_connection { ProbeResult::ConnectionLost } else { ProbeResult::NoAnswer }
         }
         Err(_) => {
             *connection = None;
-            Answer::None
+            ProbeResult::NoAnswer
         }
     }
 }

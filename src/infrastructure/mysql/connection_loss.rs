@@ -10,14 +10,14 @@ use std::{
 };
 
 /// For all pools of the process: what they lose, they lose together.
-static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+static LAST_LOSS: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// A connection was lost just now.
-pub(super) fn note() {
-    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+pub(super) fn record() {
+    *LAST_LOSS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
 }
 
 /// Whether one was lost since a connection was last used.
-pub(super) fn happened_within(idle: Duration) -> bool {
-    LAST.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last.elapsed() <= idle)
+pub(super) fn lost_within(idle: Duration) -> bool {
+    LAST_LOSS.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last.elapsed() <= idle)
 }
