@@ -14,17 +14,17 @@ use crate::domain::{
 };
 
 /// How many places one transaction writes at most: it keeps the queue's lock for a bounded time.
-pub(crate) const BATCH: u32 = 2_000;
+pub(crate) const PLACES_PER_TRANSACTION: u32 = 2_000;
 
 /// How many seeds one run seals at most.
-const SEEDS: u32 = 1_000;
+const MAX_SEEDS_PER_RUN: u32 = 1_000;
 
 /// How many ranks are worked out before others get the thread.
-const RANKS: usize = 512;
+const RANKS_PER_YIELD: usize = 512;
 
 /// Makes the draw if it is due. Every writer that gives out places calls it first, so that later joiners stand behind the
 /// entrants. Returns whether the queue changed and is to be stored.
-pub(crate) async fn settle(
+pub(crate) async fn make_draw_if_due(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
     queue: &mut Queue,
@@ -33,18 +33,18 @@ pub(crate) async fn settle(
     let now = queue.monotonic_now(now);
     let Some(draw) = queue.draw.filter(|_| queue.is_draw_due(now)) else { return Ok(false) };
     let entrants = uow.draws().count_entrants(queue.concert_id, queue.last_number).await?;
-    let seed = reveal(ports, queue, &draw);
+    let seed = reveal_seed(ports, queue, &draw);
     queue.make_draw(seed, entrants, now);
-    if entrants <= BATCH {
-        let order = order(uow.draws(), queue).await?;
-        place_next(uow, queue, &order, now).await?;
+    if entrants <= PLACES_PER_TRANSACTION {
+        let order = drawn_order(uow.draws(), queue).await?;
+        write_next_places(uow, queue, &order, now).await?;
     }
     Ok(true)
 }
 
 /// Opens a draw's seed. If no configured secret opens it, a new seed is drawn instead: the sale opens in time and by
 /// chance, and every check of the draw fails, because the published commitment stays.
-fn reveal(ports: &Ports, queue: &Queue, draw: &Draw) -> Seed {
+fn reveal_seed(ports: &Ports, queue: &Queue, draw: &Draw) -> Seed {
     draw.open(queue.concert_id, &*ports.seeds).unwrap_or_else(|| {
         tracing::error!(
             concert.id = queue.concert_id.0,
@@ -59,7 +59,7 @@ fn reveal(ports: &Ports, queue: &Queue, draw: &Draw) -> Seed {
 pub(crate) async fn seal_seeds(ports: &Ports) -> Result<(), AppError> {
     let unsealed = {
         let mut repositories = ports.database.read().await?;
-        repositories.draws().list_unsealed(ports.seeds.current_key(), SEEDS).await?
+        repositories.draws().list_unsealed(ports.seeds.current_key(), MAX_SEEDS_PER_RUN).await?
     };
     for concert_id in unsealed {
         seal_seed(ports, concert_id).await?;
@@ -85,11 +85,11 @@ async fn seal_seed(ports: &Ports, concert_id: ConcertId) -> Result<(), AppError>
 }
 
 /// The tokens of a draw that was made, in drawn order; none if there is no such draw.
-pub(crate) async fn order(draws: &mut dyn DrawRepository, queue: &Queue) -> Result<Vec<Drawn>, RepositoryError> {
+pub(crate) async fn drawn_order(draws: &mut dyn DrawRepository, queue: &Queue) -> Result<Vec<Drawn>, RepositoryError> {
     let Some((seed, made)) = queue.draw.and_then(|draw| draw.result()) else { return Ok(Vec::new()) };
     let entrants = draws.list_entrants(queue.concert_id, made.last_number).await?;
     let mut ranked = Vec::with_capacity(entrants.len());
-    for entrants in entrants.chunks(RANKS) {
+    for entrants in entrants.chunks(RANKS_PER_YIELD) {
         ranked.extend(entrants.iter().map(|drawn| (seed.rank(&drawn.entrant), *drawn)));
         tokio::task::yield_now().await;
     }
@@ -99,14 +99,15 @@ pub(crate) async fn order(draws: &mut dyn DrawRepository, queue: &Queue) -> Resu
 
 /// Writes the next places of a draw that was made, and its entrants into the list that is published; false if none was
 /// left to write.
-pub(crate) async fn place_next(
+pub(crate) async fn write_next_places(
     uow: &mut dyn UnitOfWork,
     queue: &mut Queue,
     order: &[Drawn],
     now: Instant,
 ) -> Result<bool, RepositoryError> {
     let Some(made) = queue.pending_draw() else { return Ok(false) };
-    let next = order.iter().skip(made.placed as usize).take(BATCH as usize).copied().collect::<Vec<_>>();
+    let next =
+        order.iter().skip(made.placed as usize).take(PLACES_PER_TRANSACTION as usize).copied().collect::<Vec<_>>();
     if next.is_empty() {
         return Err(RepositoryError::stale("the entrants of a draw"));
     }

@@ -22,10 +22,10 @@ use crate::{
 const BATCH: u32 = 64;
 
 /// How long the request itself settles bookings before it leaves the rest to the job.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIME_BUDGET: Duration = Duration::from_secs(2);
 
 /// How many performances the job reads at once.
-const PERFORMANCES: u32 = 16;
+const MAX_PERFORMANCES_PER_RUN: u32 = 16;
 
 /// What became of some bookings of a cancelled performance.
 struct Batch {
@@ -47,7 +47,7 @@ impl ConcertFacade {
         let mut after = None;
         loop {
             match self.cancel_bookings_of(id, after).await {
-                Ok(Batch { next: Some(next), .. }) if started.elapsed() < PATIENCE => after = Some(next),
+                Ok(Batch { next: Some(next), .. }) if started.elapsed() < TIME_BUDGET => after = Some(next),
                 Ok(_) => break,
                 Err(error) => {
                     // The performance is cancelled, whatever happens to the batches: the job repeats them.
@@ -69,23 +69,24 @@ impl ConcertFacade {
         let mut after = None;
         loop {
             let mut repositories = self.ports.back_office.read().await?;
-            let unfinished = repositories.concerts().list_unfinished_cancellations(after, PERFORMANCES).await?;
+            let unfinished =
+                repositories.concerts().list_unfinished_cancellations(after, MAX_PERFORMANCES_PER_RUN).await?;
             drop(repositories);
             for id in &unfinished {
-                match self.go_on_with(*id).await {
+                match self.continue_cancellation(*id).await {
                     Ok(bookings) => settled += bookings,
                     Err(error) => tracing::warn!(performance_id = id.0, %error, "left a cancellation for later"),
                 }
             }
             after = unfinished.last().copied();
-            if unfinished.len() < PERFORMANCES as usize {
+            if unfinished.len() < MAX_PERFORMANCES_PER_RUN as usize {
                 return Ok(settled > 0);
             }
         }
     }
 
     /// Settles the first batch of bookings in which there is something that can be settled.
-    async fn go_on_with(&self, id: PerformanceId) -> Result<usize, AppError> {
+    async fn continue_cancellation(&self, id: PerformanceId) -> Result<usize, AppError> {
         let mut after = None;
         loop {
             match self.cancel_bookings_of(id, after).await? {
@@ -116,10 +117,10 @@ impl ConcertFacade {
         }
         let busy =
             |result: &Result<bool, AppError>| matches!(result, Err(AppError::Overloaded | AppError::Unavailable(_)));
-        let more = open.len() == BATCH as usize && !results.iter().any(busy);
+        let has_more = open.len() == BATCH as usize && !results.iter().any(busy);
         Ok(Batch {
             settled: results.iter().filter(|result| matches!(result, Ok(true))).count(),
-            next: open.last().copied().filter(|_| more),
+            next: open.last().copied().filter(|_| has_more),
         })
     }
 

@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     ConcertDetailsInfo, ConcertFacade, ConcertInfo, PerformanceInfo, PerformanceProgressInfo,
-    answers::{Answers, Published, Reading},
+    catalogue_cache::{CatalogueAnswer, CatalogueCache, Reading},
     seat_counts::SeatCounts,
 };
 use crate::{
@@ -24,16 +24,16 @@ use crate::{
 };
 
 /// How many performances are looked at in one read when those that are sold out are to be left out.
-const SCAN: u32 = 100;
+const MAX_SCANNED: u32 = 100;
 
 /// How many lists are read at a time: anonymous readers choose what to ask for, and other requests need connections, too.
-const READERS: usize = 4;
+const MAX_READERS: usize = 4;
 
 /// How many more reads wait for their turn before others are turned away.
-const WAITING_READERS: usize = 1_000;
+const MAX_WAITING_READERS: usize = 1_000;
 
 /// A performance's place in the list of its concert.
-pub type Place = (Instant, PerformanceId);
+pub type ListPosition = (Instant, PerformanceId);
 
 /// About how many bytes a line of a list takes, with its presentation and what keeps it.
 const ENTRY_BYTES: usize = 2_048;
@@ -46,38 +46,38 @@ pub struct PerformanceFilter {
     /// Only those that have a seat left.
     pub available_only: bool,
     /// Only behind this place of the list.
-    pub after: Option<Place>,
+    pub after: Option<ListPosition>,
     /// How many at most.
     pub limit: u32,
 }
 
 /// What everybody reads of the catalogue, by what was asked.
 pub(super) struct Catalogue {
-    pages: Answers<ConcertFilter, Page<ConcertInfo>>,
-    concerts: Answers<ConcertId, ConcertDetailsInfo>,
-    performances: Answers<PerformanceFilter, Page<PerformanceInfo>>,
+    pages: CatalogueCache<ConcertFilter, Page<ConcertInfo>>,
+    concerts: CatalogueCache<ConcertId, ConcertDetailsInfo>,
+    performances: CatalogueCache<PerformanceFilter, Page<PerformanceInfo>>,
     counts: SeatCounts,
     readers: Semaphore,
-    waiting: Semaphore,
+    waiting_readers: Semaphore,
 }
 
 impl Catalogue {
     pub(super) fn new(ports: &Ports, max_age: Duration, changes: &Changes) -> Self {
         let (clock, changes) = (|| Arc::clone(&ports.clock), || changes.clone());
         Self {
-            pages: Answers::new("concert_lists", clock(), max_age, changes(), |filter, page| {
+            pages: CatalogueCache::new("concert_lists", clock(), max_age, changes(), |filter, page| {
                 let texts = filter.query.as_ref().map_or(0, String::len);
                 ENTRY_BYTES * (1 + page.map_or(0, |page| page.items.len())) + texts
             }),
-            concerts: Answers::new("concerts", clock(), max_age, changes(), |_, info| {
+            concerts: CatalogueCache::new("concerts", clock(), max_age, changes(), |_, info| {
                 ENTRY_BYTES + info.map_or(0, |info| 3 * info.listed.concert.fields.description.len())
             }),
-            performances: Answers::new("performance_lists", clock(), max_age, changes(), |_, page| {
+            performances: CatalogueCache::new("performance_lists", clock(), max_age, changes(), |_, page| {
                 ENTRY_BYTES * (1 + page.map_or(0, |page| page.items.len()))
             }),
             counts: SeatCounts::new(ports, max_age),
-            readers: Semaphore::new(READERS),
-            waiting: Semaphore::new(READERS + WAITING_READERS),
+            readers: Semaphore::new(MAX_READERS),
+            waiting_readers: Semaphore::new(MAX_READERS + MAX_WAITING_READERS),
         }
     }
 
@@ -86,9 +86,9 @@ impl Catalogue {
     /// # Errors
     ///
     /// [`AppError::Overloaded`] at once when too many wait.
-    async fn in_turn<T>(&self, read: impl Future<Output = Result<T, AppError>>) -> Result<T, AppError> {
-        let _place = self.waiting.try_acquire().map_err(|_| AppError::Overloaded)?;
-        let _turn = self.readers.acquire().await.map_err(|_| AppError::Overloaded)?;
+    async fn with_reader_slot<T>(&self, read: impl Future<Output = Result<T, AppError>>) -> Result<T, AppError> {
+        let _waiting_slot = self.waiting_readers.try_acquire().map_err(|_| AppError::Overloaded)?;
+        let _reader_slot = self.readers.acquire().await.map_err(|_| AppError::Overloaded)?;
         read.await
     }
 }
@@ -99,8 +99,8 @@ impl ConcertFacade {
     /// # Errors
     ///
     /// [`AppError::Overloaded`] when too many lists wait to be read.
-    pub async fn list_concerts(&self, filter: &ConcertFilter) -> Result<Published<Page<ConcertInfo>>, AppError> {
-        self.catalogue.pages.get(filter, || self.catalogue.in_turn(self.read_concerts(filter))).await
+    pub async fn list_concerts(&self, filter: &ConcertFilter) -> Result<CatalogueAnswer<Page<ConcertInfo>>, AppError> {
+        self.catalogue.pages.get(filter, || self.catalogue.with_reader_slot(self.read_concerts(filter))).await
     }
 
     async fn read_concerts(&self, filter: &ConcertFilter) -> Result<Reading<Page<ConcertInfo>>, AppError> {
@@ -117,8 +117,8 @@ impl ConcertFacade {
     }
 
     /// A concert, or `ConcertNotFound`.
-    pub async fn concert(&self, id: ConcertId) -> Result<Published<ConcertDetailsInfo>, AppError> {
-        self.catalogue.concerts.get(&id, || self.catalogue.in_turn(self.read_concert(id))).await
+    pub async fn concert(&self, id: ConcertId) -> Result<CatalogueAnswer<ConcertDetailsInfo>, AppError> {
+        self.catalogue.concerts.get(&id, || self.catalogue.with_reader_slot(self.read_concert(id))).await
     }
 
     async fn read_concert(&self, id: ConcertId) -> Result<Reading<ConcertDetailsInfo>, AppError> {
@@ -135,8 +135,11 @@ impl ConcertFacade {
     pub async fn list_performances(
         &self,
         filter: &PerformanceFilter,
-    ) -> Result<Published<Page<PerformanceInfo>>, AppError> {
-        self.catalogue.performances.get(filter, || self.catalogue.in_turn(self.read_performances(filter))).await
+    ) -> Result<CatalogueAnswer<Page<PerformanceInfo>>, AppError> {
+        self.catalogue
+            .performances
+            .get(filter, || self.catalogue.with_reader_slot(self.read_performances(filter)))
+            .await
     }
 
     async fn read_performances(&self, filter: &PerformanceFilter) -> Result<Reading<Page<PerformanceInfo>>, AppError> {
@@ -151,7 +154,7 @@ impl ConcertFacade {
         let wanted = limit as usize + 1;
         let (mut found, mut as_of) = (Vec::with_capacity(wanted), None);
         loop {
-            let page = self.read_performance_rows(concert_id, now, after, SCAN).await?;
+            let page = self.read_performance_rows(concert_id, now, after, MAX_SCANNED).await?;
             after = page.items.last().map(|performance| (performance.starts_at, performance.id)).or(after);
             let counts = self.catalogue.counts.of(&ids_of_performances(&page.items)).await?;
             as_of = as_of.into_iter().chain(counts.as_of).min();
@@ -168,7 +171,7 @@ impl ConcertFacade {
         &self,
         concert_id: ConcertId,
         now: Instant,
-        after: Option<Place>,
+        after: Option<ListPosition>,
         limit: u32,
     ) -> Result<Page<Performance>, AppError> {
         let mut repositories = self.ports.database.read().await?;

@@ -4,15 +4,15 @@
 //! prices and deletion are decided one after another; only the bookings of a cancelled performance follow in batches
 //! of their own.
 
-mod answers;
 mod cancellation;
 mod catalogue;
+mod catalogue_cache;
 mod promoter;
-mod seat_board;
 mod seat_counts;
 mod seat_events;
 mod seat_layout;
 mod seat_map;
+mod seat_state;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,13 +26,13 @@ use crate::domain::{
     queue::{LiveCounts, QueueSettings},
 };
 
-pub use answers::{Presentation, Published};
-pub use catalogue::{PerformanceFilter, Place};
+pub use catalogue::{ListPosition, PerformanceFilter};
+pub use catalogue_cache::{CatalogueAnswer, RenderedBody};
 pub use promoter::{CreatePerformance, UpdateConcert};
-pub use seat_board::{SeatChanges, SeatNews};
-pub use seat_events::SeatViewer;
+pub use seat_events::SeatStream;
 pub use seat_layout::WriteSeat;
 pub use seat_map::SeatMap;
+pub use seat_state::{SeatChanges, SeatUpdate};
 
 /// A concert as it is listed.
 #[derive(Clone, Debug)]
@@ -131,7 +131,7 @@ impl ConcertFacade {
     ///
     /// `PerformanceNotFound`, or `QueueTokenWrongConcert` when the performance is another concert's.
     pub async fn seat_map(&self, id: PerformanceId, concert_id: ConcertId) -> Result<Arc<SeatMap>, AppError> {
-        let board = self.seat_maps.board(id, concert_id).await?;
-        self.seat_maps.read(&board).await
+        let state = self.seat_maps.state(id, concert_id).await?;
+        self.seat_maps.read(&state).await
     }
 }

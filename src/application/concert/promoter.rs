@@ -159,11 +159,11 @@ impl ConcertFacade {
         let mut uow = self.ports.back_office.begin().await?;
         let mut queue = uow.queues().lock_queues(&[id]).await?.pop().ok_or(Refusal::ConcertNotFound)?;
         // What is due by the settings so far is done by them.
-        draw::settle(&self.ports, &mut *uow, &mut queue, now).await?;
+        draw::make_draw_if_due(&self.ports, &mut *uow, &mut queue, now).await?;
         queue.last_decision_at = queue.monotonic_now(now);
         queue.set(settings, || Draw::prepare(id, &*self.ports.seeds, &*self.ports.randomness))?;
         let now = queue.last_decision_at;
-        draw::settle(&self.ports, &mut *uow, &mut queue, now).await?;
+        draw::make_draw_if_due(&self.ports, &mut *uow, &mut queue, now).await?;
         uow.queues().update_queue(&queue).await?;
         let info = queue_info(&mut *uow, &queue, now).await?;
         uow.commit().await?;

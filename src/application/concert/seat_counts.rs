@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How many performances one query counts at most.
-const BATCH: usize = 1_024;
+const MAX_COUNTED: usize = 1_024;
 
 /// Taken seats by performance, with the instant of the oldest count.
 #[derive(Debug, Default)]
@@ -46,8 +46,8 @@ struct Count {
 pub(super) struct SeatCounts {
     ports: Ports,
     max_age: TimeDelta,
-    kept: Mutex<HashMap<PerformanceId, Count>>,
-    turn: tokio::sync::Mutex<()>,
+    cached: Mutex<HashMap<PerformanceId, Count>>,
+    count_turn: tokio::sync::Mutex<()>,
 }
 
 impl SeatCounts {
@@ -55,8 +55,8 @@ impl SeatCounts {
         Self {
             ports: ports.clone(),
             max_age: TimeDelta::from_std(max_age).unwrap_or(TimeDelta::zero()),
-            kept: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            cached: Mutex::default(),
+            count_turn: tokio::sync::Mutex::default(),
         }
     }
 
@@ -66,9 +66,9 @@ impl SeatCounts {
         if missing.is_empty() {
             return Ok(counts);
         }
-        let _turn = self.turn.lock().await;
+        let _turn = self.count_turn.lock().await;
         let (mut counts, missing) = self.split(ids);
-        for ids in missing.chunks(BATCH) {
+        for ids in missing.chunks(MAX_COUNTED) {
             for (id, count) in self.count(ids).await? {
                 counts.add(id, count);
             }
@@ -79,10 +79,10 @@ impl SeatCounts {
     /// What is kept of these, and what isn't.
     fn split(&self, ids: &[PerformanceId]) -> (Counts, Vec<PerformanceId>) {
         let now = self.ports.now();
-        let kept = self.lock();
+        let cached = self.lock();
         let (mut counts, mut missing) = (Counts::default(), Vec::new());
         for id in ids {
-            match kept.get(id).filter(|count| self.is_good(count, now)) {
+            match cached.get(id).filter(|count| self.is_fresh(count, now)) {
                 Some(count) => counts.add(*id, *count),
                 None => missing.push(*id),
             }
@@ -100,17 +100,17 @@ impl SeatCounts {
         let count =
             |id: &PerformanceId| (*id, Count { claimed: claimed.get(id).copied().unwrap_or(0), counted_at: now });
         let counts: Vec<_> = ids.iter().map(count).collect();
-        let mut kept = self.lock();
-        kept.retain(|_, count| self.is_good(count, now));
-        kept.extend(counts.iter().copied());
+        let mut cached = self.lock();
+        cached.retain(|_, count| self.is_fresh(count, now));
+        cached.extend(counts.iter().copied());
         Ok(counts)
     }
 
-    fn is_good(&self, count: &Count, now: Instant) -> bool {
+    fn is_fresh(&self, count: &Count, now: Instant) -> bool {
         (now - count.counted_at).abs() < self.max_age
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PerformanceId, Count>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

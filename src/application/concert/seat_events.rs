@@ -9,8 +9,8 @@ use tokio::{sync::broadcast::error::RecvError, time::sleep};
 
 use super::{
     ConcertFacade,
-    seat_board::{Board, Following, SeatNews},
     seat_map::SeatMaps,
+    seat_state::{SeatState, SeatSubscription, SeatUpdate},
 };
 use crate::{
     application::error::AppError,
@@ -21,14 +21,14 @@ use crate::{
 };
 
 /// How often claims are read for those who follow.
-const REFRESH: Duration = Duration::from_millis(200);
+const REFRESH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Follows one performance. Dropping it is all it takes to end that.
-pub struct SeatViewer {
+pub struct SeatStream {
     seat_maps: Arc<SeatMaps>,
-    board: Arc<Board>,
-    following: Following,
-    told: Option<i64>,
+    state: Arc<SeatState>,
+    subscription: SeatSubscription,
+    last_version: Option<i64>,
 }
 
 impl ConcertFacade {
@@ -40,34 +40,34 @@ impl ConcertFacade {
         &self,
         id: PerformanceId,
         concert_id: ConcertId,
-        told: Option<i64>,
-    ) -> Result<SeatViewer, AppError> {
-        let board = self.seat_maps.board(id, concert_id).await?;
-        self.seat_maps.read(&board).await?;
-        let following = board.follow(told, self.seat_maps.now()).ok_or(Refusal::PerformanceNotFound)?;
-        if board.begin_watch() {
-            self.tasks.spawn(watch(Arc::clone(&self.seat_maps), Arc::clone(&board)));
+        last_version: Option<i64>,
+    ) -> Result<SeatStream, AppError> {
+        let state = self.seat_maps.state(id, concert_id).await?;
+        self.seat_maps.read(&state).await?;
+        let subscription = state.subscribe(last_version, self.seat_maps.now()).ok_or(Refusal::PerformanceNotFound)?;
+        if state.try_start_refresh() {
+            self.tasks.spawn(refresh_until_unused(Arc::clone(&self.seat_maps), Arc::clone(&state)));
         }
         metrics::gauge!("seat_map_followers").increment(1.0);
-        Ok(SeatViewer { seat_maps: Arc::clone(&self.seat_maps), board, following, told })
+        Ok(SeatStream { seat_maps: Arc::clone(&self.seat_maps), state, subscription, last_version })
     }
 }
 
-impl SeatViewer {
+impl SeatStream {
     /// Waits for something to tell. Giving up waiting loses nothing.
-    pub async fn next(&mut self) -> SeatNews {
+    pub async fn next(&mut self) -> SeatUpdate {
         loop {
-            if let Some(news) = self.following.first.take() {
-                self.told = Some(news.version());
-                return news;
+            if let Some(update) = self.subscription.initial.take() {
+                self.last_version = Some(update.version());
+                return update;
             }
-            match self.following.changes.recv().await {
-                Ok(changes) => self.following.first = Some(SeatNews::Changes(changes)),
+            match self.subscription.changes.recv().await {
+                Ok(changes) => self.subscription.initial = Some(SeatUpdate::Changes(changes)),
                 // Too slow for what is kept: told as somebody who comes back.
                 Err(RecvError::Lagged(_)) => {
                     metrics::counter!("seat_map_followers_lagged_total").increment(1);
-                    if let Some(following) = self.board.follow(self.told, self.seat_maps.now()) {
-                        self.following = following;
+                    if let Some(subscription) = self.state.subscribe(self.last_version, self.seat_maps.now()) {
+                        self.subscription = subscription;
                     }
                 }
                 // The board is there as long as this.
@@ -77,28 +77,28 @@ impl SeatViewer {
     }
 }
 
-impl Drop for SeatViewer {
+impl Drop for SeatStream {
     fn drop(&mut self) {
         metrics::gauge!("seat_map_followers").decrement(1.0);
     }
 }
 
 /// Reads a board for those who follow it, until nobody does. While the database is away, nobody is told anything.
-async fn watch(seat_maps: Arc<SeatMaps>, board: Arc<Board>) {
+async fn refresh_until_unused(seat_maps: Arc<SeatMaps>, state: Arc<SeatState>) {
     let mut failing = false;
-    while !board.end_watch() {
-        match seat_maps.read(&board).await {
+    while !state.try_stop_refresh() {
+        match seat_maps.read(&state).await {
             Ok(_) => failing = false,
             Err(error) => {
                 if !failing {
-                    tracing::warn!(performance = board.performance_id().0, %error, "those who follow the seats must wait");
+                    tracing::warn!(performance = state.performance_id().0, %error, "those who follow the seats must wait");
                 }
                 failing = true;
             }
         }
         tokio::select! {
-            () = board.unfollowed() => {}
-            () = sleep(REFRESH) => {}
+            () = state.wait_until_unsubscribed() => {}
+            () = sleep(REFRESH_INTERVAL) => {}
         }
     }
 }

@@ -19,8 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     CatalogueSettings,
-    seat_board::{Board, version_of},
     seat_layout::{Layout, WriteSeat},
+    seat_state::{SeatState, version_of},
 };
 use crate::{
     application::{
@@ -40,13 +40,13 @@ use crate::{
 };
 
 /// The most bytes of boards that are kept: some 600,000 seats.
-const BOARD_BYTES: u64 = 256 * 1024 * 1024;
+const MAX_STATE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How long a performance is known without asking again: after that, a deleted concert has no seat maps.
-const PERFORMANCE_AGE: Duration = Duration::from_secs(1);
+const PERFORMANCE_CACHE_TTL: Duration = Duration::from_secs(1);
 
 /// How many performances are known so.
-const PERFORMANCES: u64 = 10_000;
+const MAX_CACHED_PERFORMANCES: u64 = 10_000;
 
 /// Reads seat maps.
 pub(super) struct SeatMaps {
@@ -54,7 +54,7 @@ pub(super) struct SeatMaps {
     write_seat: WriteSeat,
     max_age: TimeDelta,
     concerts: Cache<PerformanceId, ConcertId>,
-    boards: Cache<PerformanceId, Arc<Board>>,
+    states: Cache<PerformanceId, Arc<SeatState>>,
     hits: Counter,
     misses: Counter,
     claims: Loader<ReadClaims>,
@@ -63,13 +63,16 @@ pub(super) struct SeatMaps {
 impl SeatMaps {
     /// Starts with nothing known.
     pub(super) fn start(ports: &Ports, settings: &CatalogueSettings, tasks: &TaskTracker) -> Self {
-        let weight = |_: &PerformanceId, board: &Arc<Board>| u32::try_from(board.size()).unwrap_or(u32::MAX);
+        let weight = |_: &PerformanceId, state: &Arc<SeatState>| u32::try_from(state.size()).unwrap_or(u32::MAX);
         Self {
             ports: ports.clone(),
             write_seat: settings.write_seat,
             max_age: TimeDelta::from_std(settings.seat_map_age).unwrap_or(TimeDelta::zero()),
-            concerts: Cache::builder().max_capacity(PERFORMANCES).time_to_live(PERFORMANCE_AGE).build(),
-            boards: Cache::builder().max_capacity(BOARD_BYTES).weigher(weight).build(),
+            concerts: Cache::builder()
+                .max_capacity(MAX_CACHED_PERFORMANCES)
+                .time_to_live(PERFORMANCE_CACHE_TTL)
+                .build(),
+            states: Cache::builder().max_capacity(MAX_STATE_BYTES).weigher(weight).build(),
             hits: metrics::counter!("cache_hits_total", "cache" => "seat_layouts"),
             misses: metrics::counter!("cache_misses_total", "cache" => "seat_layouts"),
             claims: Loader::start(ReadClaims(ports.clone()), &ports.database, tasks),
@@ -77,7 +80,7 @@ impl SeatMaps {
     }
 
     /// The board of a performance of this concert.
-    pub(super) async fn board(&self, id: PerformanceId, concert_id: ConcertId) -> Result<Arc<Board>, AppError> {
+    pub(super) async fn state(&self, id: PerformanceId, concert_id: ConcertId) -> Result<Arc<SeatState>, AppError> {
         let its_concert = match self.concerts.get(&id).await {
             Some(its_concert) => its_concert,
             // What is seldom done stands in a box: the future of a request is moved as a whole, and more than once.
@@ -88,22 +91,22 @@ impl SeatMaps {
         if its_concert != concert_id {
             return Err(Refusal::QueueTokenWrongConcert.into());
         }
-        if let Some(board) = self.boards.get(&id).await {
+        if let Some(state) = self.states.get(&id).await {
             self.hits.increment(1);
-            return Ok(board);
+            return Ok(state);
         }
-        let loading = self.boards.entry(id).or_try_insert_with(self.load_board(id));
+        let loading = self.states.entry(id).or_try_insert_with(self.load_state(id));
         let entry = Box::pin(loading).await.map_err(Arc::unwrap_or_clone)?;
         if entry.is_fresh() { &self.misses } else { &self.hits }.increment(1);
         Ok(entry.into_value())
     }
 
     /// The seat map of a board, as of now, or of a moment ago as far as others have changed it since.
-    pub(super) async fn read(&self, board: &Arc<Board>) -> Result<Arc<SeatMap>, AppError> {
-        if let Some(map) = board.kept(self.ports.seats_changed.count(), self.now(), self.max_age) {
+    pub(super) async fn read(&self, state: &Arc<SeatState>) -> Result<Arc<SeatMap>, AppError> {
+        if let Some(map) = state.cached_map(self.ports.seats_changed.count(), self.now(), self.max_age) {
             return Ok(map);
         }
-        Ok(self.claims.get(OneBoard(Arc::clone(board))).await?.ok_or(Refusal::PerformanceNotFound)?)
+        Ok(self.claims.get(ByIdentity(Arc::clone(state))).await?.ok_or(Refusal::PerformanceNotFound)?)
     }
 
     /// The present instant.
@@ -117,10 +120,10 @@ impl SeatMaps {
         Ok(performance.ok_or(Refusal::PerformanceNotFound)?.concert_id)
     }
 
-    async fn load_board(&self, id: PerformanceId) -> Result<Arc<Board>, AppError> {
+    async fn load_state(&self, id: PerformanceId) -> Result<Arc<SeatState>, AppError> {
         let mut repositories = self.ports.database.read().await?;
         let seats = repositories.concerts().list_seats(id).await?;
-        Ok(Arc::new(Board::new(Layout::new(id, &seats, self.write_seat))))
+        Ok(Arc::new(SeatState::new(Layout::new(id, &seats, self.write_seat))))
     }
 }
 
@@ -132,10 +135,10 @@ pub struct SeatMap {
     /// Stands for the statuses and the latest change.
     state: u64,
     /// From when on it is known to be right, and from when on it isn't: a hold ends then.
-    made_at: Instant,
-    next_end: Option<Instant>,
+    valid_from: Instant,
+    next_expiry_at: Option<Instant>,
     /// What presents it, for each filter: shared by all who asked meanwhile.
-    presentations: [OnceCell<Arc<Vec<u8>>>; 4],
+    rendered: [OnceCell<Arc<Vec<u8>>>; 4],
 }
 
 impl SeatMap {
@@ -147,7 +150,7 @@ impl SeatMap {
         before: Option<&Self>,
     ) -> Self {
         let mut latest = None;
-        let mut next_end: Option<Instant> = None;
+        let mut next_expiry_at: Option<Instant> = None;
         let mut status_of = |claim: &ClaimDeadline| {
             let status = claim.status_at(now);
             // A claim that is over changed its seat when it ended, which nothing had to write.
@@ -157,7 +160,7 @@ impl SeatMap {
             };
             latest = latest.max(Some(changed_at));
             if let (SeatStatus::Held, Some(deadline)) = (status, claim.held_until) {
-                next_end = Some(next_end.map_or(deadline, |end| end.min(deadline)));
+                next_expiry_at = Some(next_expiry_at.map_or(deadline, |end| end.min(deadline)));
             }
             status
         };
@@ -171,12 +174,12 @@ impl SeatMap {
             Some(before) => version.max(before.version + 1),
             None => version,
         };
-        Self { layout, statuses, version, state, made_at: now, next_end, presentations: Default::default() }
+        Self { layout, statuses, version, state, valid_from: now, next_expiry_at, rendered: Default::default() }
     }
 
     /// Whether the same claims make the same map at `now`.
-    pub(super) fn holds_at(&self, now: Instant) -> bool {
-        self.made_at <= now && self.next_end.is_none_or(|end| now < end)
+    pub(super) fn is_valid_at(&self, now: Instant) -> bool {
+        self.valid_from <= now && self.next_expiry_at.is_none_or(|end| now < end)
     }
 
     /// Of which performance.
@@ -211,22 +214,22 @@ impl SeatMap {
     }
 
     /// What these seats are, each once.
-    pub(super) fn now_of(&self, seats: impl Iterator<Item = SeatId>) -> Vec<(SeatId, SeatStatus)> {
+    pub(super) fn statuses_of(&self, seats: impl Iterator<Item = SeatId>) -> Vec<(SeatId, SeatStatus)> {
         let status = |id| self.layout.position(id).and_then(|position| self.statuses.get(position).copied());
         let seats: BTreeMap<_, _> = seats.filter_map(|id| Some((id, status(id)?))).collect();
         seats.into_iter().collect()
     }
 
     /// The bytes that present the wanted seats: made by `present` the first time.
-    pub async fn presented(&self, wanted: Option<SeatStatus>, present: impl FnOnce(&Self) -> Vec<u8>) -> Arc<Vec<u8>> {
-        let [all, available, held, sold] = &self.presentations;
-        let presentation = match wanted {
+    pub async fn rendered(&self, wanted: Option<SeatStatus>, render: impl FnOnce(&Self) -> Vec<u8>) -> Arc<Vec<u8>> {
+        let [all, available, held, sold] = &self.rendered;
+        let rendered = match wanted {
             None => all,
             Some(SeatStatus::Available) => available,
             Some(SeatStatus::Held) => held,
             Some(SeatStatus::Sold) => sold,
         };
-        Arc::clone(presentation.get_or_init(async || Arc::new(present(self))).await)
+        Arc::clone(rendered.get_or_init(async || Arc::new(render(self))).await)
     }
 }
 
@@ -248,17 +251,17 @@ fn digest(of: &impl Hash, statuses: &[SeatStatus]) -> u64 {
 
 /// A board as what is to be read: it is itself alone.
 #[derive(Clone)]
-struct OneBoard(Arc<Board>);
+struct ByIdentity(Arc<SeatState>);
 
-impl PartialEq for OneBoard {
+impl PartialEq for ByIdentity {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Eq for OneBoard {}
+impl Eq for ByIdentity {}
 
-impl Hash for OneBoard {
+impl Hash for ByIdentity {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         Arc::as_ptr(&self.0).hash(hasher);
     }
@@ -268,24 +271,24 @@ impl Hash for OneBoard {
 struct ReadClaims(Ports);
 
 #[async_trait]
-#[expect(clippy::mutable_key_type, reason = "a board is known by its address, which doesn't change")]
+#[expect(clippy::mutable_key_type, reason = "a state is known by its address, which doesn't change")]
 impl Load for ReadClaims {
-    type Key = OneBoard;
+    type Key = ByIdentity;
     type Value = Arc<SeatMap>;
 
     async fn load(
         &self,
         repositories: &mut dyn Repositories,
-        keys: &[OneBoard],
-    ) -> Result<HashMap<OneBoard, Arc<SeatMap>>, RepositoryError> {
+        keys: &[ByIdentity],
+    ) -> Result<HashMap<ByIdentity, Arc<SeatMap>>, RepositoryError> {
         let mut maps = HashMap::with_capacity(keys.len());
-        for OneBoard(board) in keys {
+        for ByIdentity(state) in keys {
             let (changes, now) = (self.0.seats_changed.count(), self.0.now());
-            let since = board.since(now);
-            let claims = repositories.bookings().list_claim_deadlines(board.performance_id(), since).await?;
-            let map = board.learn(&claims, since, now);
-            board.keep(changes);
-            maps.insert(OneBoard(Arc::clone(board)), map);
+            let since = state.read_from(now);
+            let claims = repositories.bookings().list_claim_deadlines(state.performance_id(), since).await?;
+            let map = state.apply_claims(&claims, since, now);
+            state.record_change_count(changes);
+            maps.insert(ByIdentity(Arc::clone(state)), map);
         }
         Ok(maps)
     }

@@ -126,9 +126,9 @@ impl QueueFacade {
         let before = queue.clone();
         let mut expired = uow.queues().expire_lapsed(concert_id, now, ADMISSION_BATCH).await?;
         let mut more = expired == u64::from(ADMISSION_BATCH);
-        let mut changed = draw::settle(&self.ports, &mut *uow, &mut queue, now).await?;
+        let mut changed = draw::make_draw_if_due(&self.ports, &mut *uow, &mut queue, now).await?;
         if let Some(order) = self.draw_orders.get(concert_id) {
-            changed |= draw::place_next(&mut *uow, &mut queue, &order, now).await?;
+            changed |= draw::write_next_places(&mut *uow, &mut queue, &order, now).await?;
         }
         let mut next = Vec::new();
         if queue.is_over(now) {
@@ -161,7 +161,7 @@ impl QueueFacade {
             self.draw_orders.remove(queue.concert_id);
         } else if self.draw_orders.get(queue.concert_id).is_none() {
             let mut repositories = self.ports.back_office.read().await?;
-            let order = draw::order(repositories.draws(), queue).await?;
+            let order = draw::drawn_order(repositories.draws(), queue).await?;
             self.draw_orders.insert(queue.concert_id, order);
         }
         Ok(())

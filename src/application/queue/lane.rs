@@ -302,7 +302,7 @@ async fn lock_queues_and_tokens(
     for mut queue in queues {
         let Some((joining, leaving)) = by_concert.remove(&queue.concert_id) else { continue };
         let pace = pace_histories.observe(&queue);
-        let places_assigned = draw::settle(ports, uow, &mut queue, now).await?;
+        let places_assigned = draw::make_draw_if_due(ports, uow, &mut queue, now).await?;
         let or_departed = queue.awaits_draw(queue.monotonic_now(now));
         let joining_tokens = uow.queues().lock_tokens_of_joining(queue.concert_id, &joining, or_departed).await?;
         let (left_before_draw, live): (Vec<_>, Vec<_>) =

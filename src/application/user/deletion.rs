@@ -59,7 +59,7 @@ async fn leave_queues(
     // The queue of a deleted concert is left out: nobody waits in it for anything.
     let mut queues = if concerts.is_empty() { Vec::new() } else { uow.queues().lock_queues(concerts).await? };
     for queue in &mut queues {
-        draw::settle(ports, uow, queue, now).await?;
+        draw::make_draw_if_due(ports, uow, queue, now).await?;
     }
     // Who has left is found by when: in none of these queues is that before its last decision.
     let now = queues.iter().fold(now, |now, queue| queue.monotonic_now(now));

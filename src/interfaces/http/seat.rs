@@ -130,7 +130,7 @@ async fn get_seat_map(
     if known {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
-    let body = map.presented(wanted, |map| present(map, wanted)).await;
+    let body = map.rendered(wanted, |map| present(map, wanted)).await;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     Ok((headers, content_type, shared(body)).into_response())
 }

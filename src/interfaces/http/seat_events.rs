@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     application::{
-        concert::{SeatChanges, SeatNews, SeatViewer},
+        concert::{SeatChanges, SeatStream, SeatUpdate},
         error::AppError,
     },
     domain::{
@@ -93,29 +93,29 @@ async fn follow_seat_map(
 ) -> HandlerResult<impl IntoResponse> {
     require_serving(&app)?;
     let open = OpenStream::begin(&app, &token_of(&app, &headers)?)?;
-    let told = last_event_id(&headers).and_then(|id| id.parse().ok());
-    let viewer = app.concerts.follow_seats(id, token.concert(), told).await?;
+    let last_version = last_event_id(&headers).and_then(|id| id.parse().ok());
+    let seat_stream = app.concerts.follow_seats(id, token.concert(), last_version).await?;
     let access_token = bearer(&headers).unwrap_or_default().to_owned();
-    let frames = until_stopping(&app, frames(viewer));
+    let frames = until_stopping(&app, frames(seat_stream));
     let frames = frames.take_until(barred(app, access_token, token, open));
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
     Ok((content_type, stream_headers(), Body::from_stream(frames.map(Ok::<_, Infallible>))))
 }
 
 /// What is sent: the bytes of an event are those of everybody who is told it.
-fn frames(viewer: SeatViewer) -> impl Stream<Item = Bytes> {
-    let news = stream::unfold(viewer, |mut viewer| async move {
-        let news = timeout(KEEP_ALIVE, viewer.next()).await;
+fn frames(seat_stream: SeatStream) -> impl Stream<Item = Bytes> {
+    let news = stream::unfold(seat_stream, |mut seat_stream| async move {
+        let news = timeout(KEEP_ALIVE, seat_stream.next()).await;
         let pieces = match news {
             Err(_) => vec![Bytes::from_static(b": keep-alive\n\n")],
-            Ok(SeatNews::Changes(changes)) => vec![shared(changes.presented(frame))],
-            Ok(SeatNews::Snapshot(map)) => {
+            Ok(SeatUpdate::Changes(changes)) => vec![shared(changes.rendered(frame))],
+            Ok(SeatUpdate::Snapshot(map)) => {
                 let head = format!("event: snapshot\nid: {}\ndata: ", map.version());
-                let data = map.presented(None, |map| present(map, None)).await;
+                let data = map.rendered(None, |map| present(map, None)).await;
                 vec![head.into(), shared(data), Bytes::from_static(EVENT_END)]
             }
         };
-        Some((stream::iter(pieces), viewer))
+        Some((stream::iter(pieces), seat_stream))
     });
     let retry = format!("retry: {}\n\n", RETRY.as_millis());
     stream::once(async { retry.into() }).chain(news.flatten())

@@ -17,7 +17,7 @@ use utoipa::{
 
 use super::problem::HandlerResult;
 use crate::{
-    application::concert::Published,
+    application::concert::CatalogueAnswer,
     domain::{clock::Instant, points::Points},
 };
 
@@ -144,21 +144,21 @@ pub fn public<T: Serialize>(value: T) -> impl IntoResponse {
 /// else says that it has an age, so that nobody keeps it for a second more.
 pub fn published<T>(
     headers: &HeaderMap,
-    published: &Published<T>,
+    answer: &CatalogueAnswer<T>,
     present: impl FnOnce(&T) -> Vec<u8>,
 ) -> HandlerResult<Response> {
-    let presentation = published.presented(present)?;
+    let rendered = answer.rendered(present)?;
     // Weak, because it may be sent compressed.
-    let etag = HeaderValue::try_from(format!("W/\"{:016x}\"", presentation.digest));
+    let etag = HeaderValue::try_from(format!("W/\"{:016x}\"", rendered.digest));
     let etag = etag.unwrap_or(HeaderValue::from_static("W/\"\""));
     let known = none_match_lists(headers, &etag);
-    let age = published.is_kept().then_some([(header::AGE, HeaderValue::from_static("1"))]);
+    let age = answer.is_cached().then_some([(header::AGE, HeaderValue::from_static("1"))]);
     let headers = [(header::ETAG, etag), (header::CACHE_CONTROL, PUBLIC)];
     if known {
         return Ok((StatusCode::NOT_MODIFIED, headers, age, ()).into_response());
     }
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok((headers, age, content_type, shared(presentation.bytes)).into_response())
+    Ok((headers, age, content_type, shared(rendered.bytes)).into_response())
 }
 
 /// Bytes that several answers send.

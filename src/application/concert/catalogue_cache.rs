@@ -16,32 +16,32 @@ use crate::{
 };
 
 /// The most bytes of answers that are kept, of each kind.
-const BYTES: u64 = 32 * 1024 * 1024;
+const CAPACITY_BYTES: u64 = 32 * 1024 * 1024;
 
 /// How long an answer that nobody asks for stays in memory: that it is old is decided by the clock.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What was answered, or why not.
-struct Answer<T> {
+struct CachedAnswer<T> {
     result: Result<T, AppError>,
     /// Taken before anything of it was read.
     read_at: Instant,
     /// Whether a part of it was read for another answer.
     is_shared: bool,
     changes: u64,
-    presentation: OnceLock<Presentation>,
+    rendered: OnceLock<RenderedBody>,
 }
 
 /// The bytes of an answer.
 #[derive(Clone, Debug)]
-pub struct Presentation {
+pub struct RenderedBody {
     /// For all who get it.
     pub bytes: Arc<Vec<u8>>,
     /// Stands for them, the same on every instance.
     pub digest: u64,
 }
 
-impl Presentation {
+impl RenderedBody {
     fn new(bytes: Vec<u8>) -> Self {
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
@@ -58,15 +58,15 @@ pub(super) struct Reading<T> {
 }
 
 /// An answer as somebody gets it.
-pub struct Published<T> {
-    answer: Arc<Answer<T>>,
-    is_kept: bool,
+pub struct CatalogueAnswer<T> {
+    answer: Arc<CachedAnswer<T>>,
+    is_cached: bool,
 }
 
-impl<T> Published<T> {
+impl<T> CatalogueAnswer<T> {
     /// Whether it was read for somebody else, up to a second ago.
-    pub fn is_kept(&self) -> bool {
-        self.is_kept
+    pub fn is_cached(&self) -> bool {
+        self.is_cached
     }
 
     /// What was found.
@@ -75,23 +75,23 @@ impl<T> Published<T> {
     }
 
     /// Its bytes: made by `present` the first time.
-    pub fn presented(&self, present: impl FnOnce(&T) -> Vec<u8>) -> Result<Presentation, AppError> {
+    pub fn rendered(&self, render: impl FnOnce(&T) -> Vec<u8>) -> Result<RenderedBody, AppError> {
         let value = self.value()?;
-        Ok(self.answer.presentation.get_or_init(|| Presentation::new(present(value))).clone())
+        Ok(self.answer.rendered.get_or_init(|| RenderedBody::new(render(value))).clone())
     }
 }
 
 /// Answers of one kind. None that is given is older than `max_age`, or from before a change of this process.
-pub(super) struct Answers<K, T> {
+pub(super) struct CatalogueCache<K, T> {
     clock: Arc<dyn Clock>,
     max_age: TimeDelta,
     changes: Changes,
-    kept: Cache<K, Arc<Answer<T>>>,
+    cached: Cache<K, Arc<CachedAnswer<T>>>,
     hits: Counter,
     misses: Counter,
 }
 
-impl<K, T> Answers<K, T>
+impl<K, T> CatalogueCache<K, T>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     T: Send + Sync + 'static,
@@ -104,61 +104,61 @@ where
         changes: Changes,
         size: fn(&K, Option<&T>) -> usize,
     ) -> Self {
-        let weight = move |key: &K, answer: &Arc<Answer<T>>| {
+        let weight = move |key: &K, answer: &Arc<CachedAnswer<T>>| {
             u32::try_from(size(key, answer.result.as_ref().ok())).unwrap_or(u32::MAX)
         };
         Self {
             clock,
             max_age: TimeDelta::from_std(max_age).unwrap_or(TimeDelta::zero()),
             changes,
-            kept: Cache::builder().max_capacity(BYTES).weigher(weight).time_to_idle(IDLE).build(),
+            cached: Cache::builder().max_capacity(CAPACITY_BYTES).weigher(weight).time_to_idle(IDLE_TIMEOUT).build(),
             hits: metrics::counter!("cache_hits_total", "cache" => name),
             misses: metrics::counter!("cache_misses_total", "cache" => name),
         }
     }
 
     /// What is kept for `key`, or what `read` finds: once for all who ask meanwhile. A rule's no is an answer, too.
-    pub(super) async fn get<F>(&self, key: &K, read: impl Fn() -> F) -> Result<Published<T>, AppError>
+    pub(super) async fn get<F>(&self, key: &K, read: impl Fn() -> F) -> Result<CatalogueAnswer<T>, AppError>
     where
         F: Future<Output = Result<Reading<T>, AppError>> + Send,
     {
         if self.max_age.is_zero() {
-            return Ok(Published { answer: self.read(&read).await, is_kept: false });
+            return Ok(CatalogueAnswer { answer: self.read(&read).await, is_cached: false });
         }
         loop {
             let (changes, now) = (self.changes.count(), self.clock.now());
-            let is_over = |answer: &Arc<Answer<T>>| !self.is_good(answer, changes, now);
-            let entry = self.kept.entry_by_ref(key).or_insert_with_if(self.read(&read), is_over).await;
-            let is_kept = !entry.is_fresh() || entry.value().is_shared;
+            let is_over = |answer: &Arc<CachedAnswer<T>>| !self.is_fresh(answer, changes, now);
+            let entry = self.cached.entry_by_ref(key).or_insert_with_if(self.read(&read), is_over).await;
+            let is_cached = !entry.is_fresh() || entry.value().is_shared;
             let answer = entry.into_value();
             // A reading that somebody else had begun before the change.
             if answer.changes < changes {
                 continue;
             }
-            if is_kept { &self.hits } else { &self.misses }.increment(1);
-            let published = Published { answer, is_kept };
-            published.value()?;
-            return Ok(published);
+            if is_cached { &self.hits } else { &self.misses }.increment(1);
+            let answer = CatalogueAnswer { answer, is_cached };
+            answer.value()?;
+            return Ok(answer);
         }
     }
 
-    async fn read<F>(&self, read: &impl Fn() -> F) -> Arc<Answer<T>>
+    async fn read<F>(&self, read: &impl Fn() -> F) -> Arc<CachedAnswer<T>>
     where
         F: Future<Output = Result<Reading<T>, AppError>>,
     {
         let (changes, now) = (self.changes.count(), self.clock.now());
         let reading = read().await;
         let read_at = reading.as_ref().ok().and_then(|reading| reading.as_of).map_or(now, |as_of| as_of.min(now));
-        Arc::new(Answer {
+        Arc::new(CachedAnswer {
             result: reading.map(|reading| reading.value),
             read_at,
             is_shared: read_at < now,
             changes,
-            presentation: OnceLock::new(),
+            rendered: OnceLock::new(),
         })
     }
 
-    fn is_good(&self, answer: &Answer<T>, changes: u64, now: Instant) -> bool {
+    fn is_fresh(&self, answer: &CachedAnswer<T>, changes: u64, now: Instant) -> bool {
         let is_answer = matches!(answer.result, Ok(_) | Err(AppError::Refused(_)));
         is_answer && answer.changes >= changes && (now - answer.read_at).abs() < self.max_age
     }
@@ -174,7 +174,7 @@ mod tests {
     use crate::domain::{clock::ManualClock, refusal::Refusal};
 
     struct Reads {
-        answers: Answers<u8, usize>,
+        cache: CatalogueCache<u8, usize>,
         clock: Arc<ManualClock>,
         changes: Changes,
         count: AtomicUsize,
@@ -185,8 +185,8 @@ mod tests {
             let clock = Arc::new(ManualClock::at(Instant::default()));
             let changes = Changes::default();
             let second = Duration::from_secs(1);
-            let answers = Answers::new("test", Arc::clone(&clock) as _, second, changes.clone(), |_, _| 100);
-            Self { answers, clock, changes, count: AtomicUsize::new(0) }
+            let cache = CatalogueCache::new("test", Arc::clone(&clock) as _, second, changes.clone(), |_, _| 100);
+            Self { cache, clock, changes, count: AtomicUsize::new(0) }
         }
 
         /// How many reads there were up to the one that the answer is from.
@@ -196,7 +196,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 Ok(Reading { value: count, as_of: None })
             };
-            *self.answers.get(&key, read).await.unwrap().answer.result.as_ref().unwrap()
+            *self.cache.get(&key, read).await.unwrap().answer.result.as_ref().unwrap()
         }
 
         async fn fail(&self, error: AppError) -> bool {
@@ -204,7 +204,7 @@ mod tests {
                 self.count.fetch_add(1, Ordering::SeqCst);
                 Err(error.clone())
             };
-            self.answers.get(&9, read).await.is_err()
+            self.cache.get(&9, read).await.is_err()
         }
     }
 
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_no_is_kept_and_a_failure_isnt() {
+    async fn refusals_are_cached_and_failures_are_not() {
         let reads = Reads::new();
         for _ in 0..3 {
             assert!(reads.fail(AppError::Overloaded).await);

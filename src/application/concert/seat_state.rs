@@ -1,0 +1,410 @@
+//! What this process knows of one performance's seats: the claims as they were last read, the map that they make, and
+//! what has changed lately, for those who follow it.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta};
+use tokio::sync::broadcast;
+
+use super::{seat_layout::Layout, seat_map::SeatMap};
+use crate::domain::{
+    booking::ClaimDeadline,
+    clock::Instant,
+    concert::SeatStatus,
+    id::{PerformanceId, SeatId},
+};
+
+/// How far a reading goes back behind the one before. A claim carries the time of the instance that wrote it, taken
+/// before its transaction began: that instance's clock may be some seconds behind, and the transaction may have waited.
+const CLOCK_SKEW_MARGIN: TimeDelta = TimeDelta::seconds(30);
+
+/// How often all claims are read, so that a clock that differs more than it may hides nothing for longer.
+const FULL_READ_INTERVAL: TimeDelta = TimeDelta::minutes(1);
+
+/// How many changes are kept: whoever is further behind is told anew.
+const KEPT_CHANGES: usize = 64;
+
+/// Up to which age a version of another instance is taken for what a viewer has.
+const MAX_RESUME_AGE: TimeDelta = TimeDelta::minutes(10);
+
+/// What became of some seats from one version of a map to another.
+#[derive(Debug)]
+pub struct SeatChanges {
+    since: i64,
+    version: i64,
+    changed: Vec<(SeatId, SeatStatus)>,
+    rendered: OnceLock<Arc<Vec<u8>>>,
+}
+
+impl SeatChanges {
+    fn new(since: i64, version: i64, changed: Vec<(SeatId, SeatStatus)>) -> Self {
+        Self { since, version, changed, rendered: OnceLock::new() }
+    }
+
+    /// The version of the map once they are applied.
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// The seats and what they are now.
+    pub fn changed(&self) -> &[(SeatId, SeatStatus)] {
+        &self.changed
+    }
+
+    /// The bytes that present them: made by `present` the first time, for all who follow.
+    pub fn rendered(&self, render: impl FnOnce(&Self) -> Vec<u8>) -> Arc<Vec<u8>> {
+        Arc::clone(self.rendered.get_or_init(|| Arc::new(render(self))))
+    }
+}
+
+/// What a viewer is told.
+#[derive(Clone)]
+pub enum SeatUpdate {
+    /// Everything.
+    Snapshot(Arc<SeatMap>),
+    /// What has changed since.
+    Changes(Arc<SeatChanges>),
+}
+
+impl SeatUpdate {
+    /// Which version the viewer has then.
+    pub fn version(&self) -> i64 {
+        match self {
+            Self::Snapshot(map) => map.version(),
+            Self::Changes(changes) => changes.version,
+        }
+    }
+}
+
+/// One performance's seats. Readings of it must not overlap.
+pub(super) struct SeatState {
+    layout: Arc<Layout>,
+    inner: Mutex<SeatStateInner>,
+    changes: broadcast::Sender<Arc<SeatChanges>>,
+}
+
+#[derive(Default)]
+struct SeatStateInner {
+    /// By the position of their seats.
+    claims: Vec<Option<ClaimDeadline>>,
+    read_at: Option<Instant>,
+    full_read_at: Option<Instant>,
+    map: Option<Arc<SeatMap>>,
+    /// How many changes of this process the last reading came after.
+    changes: u64,
+    /// Oldest first; each begins where the one before ended.
+    history: VecDeque<Arc<SeatChanges>>,
+    /// What was told last to somebody who came with a version of another instance.
+    last_resume: Option<Arc<SeatChanges>>,
+    is_refreshed: bool,
+}
+
+impl SeatState {
+    pub(super) fn new(layout: Layout) -> Self {
+        let inner = SeatStateInner { claims: vec![None; layout.len()], ..SeatStateInner::default() };
+        Self { layout: Arc::new(layout), inner: Mutex::new(inner), changes: broadcast::Sender::new(KEPT_CHANGES) }
+    }
+
+    /// About how many bytes it takes, with two presentations of its map.
+    pub(super) fn size(&self) -> usize {
+        3 * self.layout.size() + self.layout.len() * size_of::<Option<ClaimDeadline>>()
+    }
+
+    pub(super) fn performance_id(&self) -> PerformanceId {
+        self.layout.performance_id()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SeatStateInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From which instant on claims must be read at `now`; `None`: all of them.
+    pub(super) fn read_from(&self, now: Instant) -> Option<Instant> {
+        let inner = self.lock();
+        let has_recent_full_read =
+            inner.full_read_at.is_some_and(|full_read_at| (now - full_read_at).abs() < FULL_READ_INTERVAL);
+        inner.read_at.filter(|_| has_recent_full_read).map(|read_at| read_at.min(now) - CLOCK_SKEW_MARGIN)
+    }
+
+    /// Takes in claims that were read at `now`, by what [`since`](Self::since) said, and tells those who follow what
+    /// has changed. While nothing has, the map is the same one.
+    pub(super) fn apply_claims(&self, claims: &[ClaimDeadline], since: Option<Instant>, now: Instant) -> Arc<SeatMap> {
+        let mut inner = self.lock();
+        let is_new = inner.merge_claims(&self.layout, claims);
+        inner.read_at = Some(now);
+        if since.is_none() {
+            inner.full_read_at = Some(now);
+        }
+        let before = inner.map.clone();
+        if let Some(map) = before.as_ref().filter(|map| !is_new && map.is_valid_at(now)) {
+            return Arc::clone(map);
+        }
+        let map = Arc::new(SeatMap::new(Arc::clone(&self.layout), &inner.claims, now, before.as_deref()));
+        inner.map = Some(Arc::clone(&map));
+        if let Some(before) = before.filter(|before| before.version() != map.version()) {
+            let changes = Arc::new(SeatChanges::new(before.version(), map.version(), map.changes_since(&before)));
+            if inner.history.len() == KEPT_CHANGES {
+                inner.history.pop_front();
+            }
+            inner.history.push_back(Arc::clone(&changes));
+            if !changes.changed.is_empty() {
+                // Without anybody who follows it is told to nobody.
+                let _ = self.changes.send(changes);
+            }
+        }
+        map
+    }
+
+    /// Notes how many changes this process had made before the last reading began.
+    pub(super) fn record_change_count(&self, changes: u64) {
+        self.lock().changes = changes;
+    }
+
+    /// The map as it was read last, if that is less than `max_age` ago, this process has made no change since, and no
+    /// hold has ended.
+    pub(super) fn cached_map(&self, changes: u64, now: Instant, max_age: TimeDelta) -> Option<Arc<SeatMap>> {
+        let inner = self.lock();
+        let is_recent = inner.read_at.is_some_and(|read_at| (now - read_at).abs() < max_age);
+        inner.map.as_ref().filter(|map| is_recent && inner.changes == changes && map.is_valid_at(now)).cloned()
+    }
+
+    /// Begins to follow: what a viewer who has version `told` must hear first, if anything, and where the rest comes
+    /// from. `None` before the first reading.
+    pub(super) fn subscribe(&self, last_version: Option<i64>, now: Instant) -> Option<SeatSubscription> {
+        let mut inner = self.lock();
+        let map = Arc::clone(inner.map.as_ref()?);
+        let initial = match last_version {
+            None => Some(SeatUpdate::Snapshot(map)),
+            Some(last_version) => inner.updates_since(last_version, map, now),
+        };
+        Some(SeatSubscription { initial, changes: self.changes.subscribe() })
+    }
+
+    /// Whether somebody must begin to read for those who follow; asked by one of them.
+    pub(super) fn try_start_refresh(&self) -> bool {
+        !std::mem::replace(&mut self.lock().is_refreshed, true)
+    }
+
+    /// Whether nobody follows any more. Under the lock nobody can begin in between.
+    pub(super) fn try_stop_refresh(&self) -> bool {
+        let mut inner = self.lock();
+        let is_over = self.changes.receiver_count() == 0;
+        inner.is_refreshed = !is_over;
+        is_over
+    }
+
+    /// Completes once nobody follows.
+    pub(super) async fn wait_until_unsubscribed(&self) {
+        self.changes.closed().await;
+    }
+}
+
+/// Where somebody begins to follow.
+pub(super) struct SeatSubscription {
+    pub(super) initial: Option<SeatUpdate>,
+    pub(super) changes: broadcast::Receiver<Arc<SeatChanges>>,
+}
+
+impl SeatStateInner {
+    /// Whether there was anything new in it.
+    fn merge_claims(&mut self, layout: &Layout, claims: &[ClaimDeadline]) -> bool {
+        let mut is_new = false;
+        for claim in claims {
+            let slot = layout.position(claim.seat_id).and_then(|position| self.claims.get_mut(position));
+            if let Some(slot) = slot.filter(|slot| slot.as_ref() != Some(claim)) {
+                *slot = Some(*claim);
+                is_new = true;
+            }
+        }
+        is_new
+    }
+
+    /// What somebody who has version `told` must hear to have this map, which may be nothing.
+    fn updates_since(&mut self, last_version: i64, map: Arc<SeatMap>, now: Instant) -> Option<SeatUpdate> {
+        let version = map.version();
+        if last_version == version {
+            return None;
+        }
+        let seats = if let Some(index) = self.history.iter().position(|changes| changes.since == last_version) {
+            let missed = self.history.iter().skip(index).flat_map(|changes| &changes.changed);
+            map.statuses_of(missed.map(|(seat, _)| *seat))
+        } else {
+            match self.last_resume.as_ref() {
+                Some(last_resume) if (last_resume.since, last_resume.version) == (last_version, version) => {
+                    return Some(SeatUpdate::Changes(Arc::clone(last_resume)));
+                }
+                _ => {}
+            }
+            let Some(since) = instant_of(last_version)
+                .filter(|since| (now - MAX_RESUME_AGE..now + CLOCK_SKEW_MARGIN).contains(since))
+            else {
+                return Some(SeatUpdate::Snapshot(map));
+            };
+            map.statuses_of(self.changed_between(since, now))
+        };
+        let changes = Arc::new(SeatChanges::new(last_version, version, seats));
+        self.last_resume = Some(Arc::clone(&changes));
+        (!changes.changed.is_empty()).then_some(SeatUpdate::Changes(changes))
+    }
+
+    /// The seats that may not be what they were on another instance when it took `instant` for the latest change:
+    /// those that were written since, and those whose holds have ended since, with what clocks may differ.
+    fn changed_between(&self, instant: Instant, now: Instant) -> impl Iterator<Item = SeatId> {
+        let since = instant - CLOCK_SKEW_MARGIN;
+        let ended = since..=now + CLOCK_SKEW_MARGIN;
+        let is_changed = move |claim: &&ClaimDeadline| {
+            claim.changed_at >= since || claim.held_until.is_some_and(|deadline| ended.contains(&deadline))
+        };
+        self.claims.iter().flatten().filter(is_changed).map(|claim| claim.seat_id)
+    }
+}
+
+/// The version of a map whose latest change was at this instant: its millisecond, and three digits by which states that
+/// differ are told apart.
+pub(super) fn version_of(latest: Instant, state: u64) -> i64 {
+    let digits = i64::try_from(state % 1_000).unwrap_or(0);
+    latest.timestamp_millis().saturating_mul(1_000).saturating_add(digits)
+}
+
+fn instant_of(version: i64) -> Option<Instant> {
+    DateTime::from_timestamp_micros(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{concert::Seat, points::Points};
+
+    fn state(seats: u64) -> SeatState {
+        let seat = |id| Seat {
+            id: SeatId(id),
+            performance_id: PerformanceId(1),
+            section: "A".to_owned(),
+            row: "A".to_owned(),
+            row_rank: 1,
+            number: 1,
+            grade: "R".to_owned(),
+            price: Points::ZERO,
+        };
+        let seats: Vec<_> = (1..=seats).map(seat).collect();
+        SeatState::new(Layout::new(PerformanceId(1), &seats, |_, _| {}))
+    }
+
+    fn at(seconds: i64) -> Instant {
+        DateTime::from_timestamp_millis(1_000_000_000_000).unwrap() + TimeDelta::seconds(seconds)
+    }
+
+    fn held(seat: u64, changed_at: Instant, until: Instant) -> ClaimDeadline {
+        ClaimDeadline { seat_id: SeatId(seat), held_until: Some(until), changed_at }
+    }
+
+    fn seats_of(subscription: &SeatSubscription) -> Option<Vec<u64>> {
+        match subscription.initial.as_ref()? {
+            SeatUpdate::Snapshot(_) => Some(vec![]),
+            SeatUpdate::Changes(changes) => Some(changes.changed().iter().map(|(seat, _)| seat.0).collect()),
+        }
+    }
+
+    #[test]
+    fn all_claims_are_read_at_first_and_each_minute_and_recent_ones_in_between() {
+        let state = state(1);
+        assert_eq!(state.read_from(at(0)), None);
+        state.apply_claims(&[], None, at(0));
+        assert_eq!(state.read_from(at(59)), Some(at(0) - CLOCK_SKEW_MARGIN));
+        state.apply_claims(&[], state.read_from(at(59)), at(59));
+        assert_eq!(state.read_from(at(60)), None);
+        assert_eq!(state.read_from(at(50)), Some(at(50) - CLOCK_SKEW_MARGIN), "a clock that was set back");
+    }
+
+    #[test]
+    fn a_map_is_the_same_until_a_claim_or_the_clock_changes_it() {
+        let state = state(2);
+        let first = state.apply_claims(&[held(1, at(0), at(10))], None, at(0));
+        let same = |map: &Arc<SeatMap>| Arc::ptr_eq(map, &first);
+        assert!(same(&state.apply_claims(&[], Some(at(0)), at(9))));
+        assert!(same(&state.apply_claims(&[held(1, at(0), at(10))], Some(at(0)), at(9))), "read twice");
+        let over = state.apply_claims(&[], Some(at(0)), at(10));
+        assert!(!same(&over) && over.version() > first.version());
+    }
+
+    #[test]
+    fn a_map_is_reused_until_its_age_a_local_change_or_an_expiring_hold() {
+        let state = state(1);
+        let millisecond = TimeDelta::milliseconds(1);
+        let is_cached = |changes, now| state.cached_map(changes, now, millisecond * 3).is_some();
+        assert!(!is_cached(0, at(0)), "nothing was read");
+        state.apply_claims(&[held(1, at(0), at(0) + millisecond * 2)], None, at(0));
+        state.record_change_count(7);
+        assert!(is_cached(7, at(0)) && is_cached(7, at(0) + millisecond));
+        assert!(!is_cached(8, at(0)), "a change since");
+        assert!(!is_cached(7, at(0) + millisecond * 2), "a hold that has ended");
+        state.apply_claims(&[held(1, at(9), at(99))], Some(at(0)), at(10));
+        assert!(is_cached(7, at(10) + millisecond * 2));
+        assert!(!is_cached(7, at(10) + millisecond * 3), "too old");
+        assert!(!is_cached(7, at(10) - millisecond), "a clock that was set back");
+        assert!(state.cached_map(7, at(10), TimeDelta::zero()).is_none(), "nothing is kept");
+    }
+
+    #[test]
+    fn versions_grow_even_if_changes_arrive_out_of_order() {
+        let state = state(3);
+        let versions = [
+            state.apply_claims(&[held(1, at(5), at(99))], None, at(6)).version(),
+            // Decided earlier and committed later, and by a clock that is behind.
+            state.apply_claims(&[held(2, at(4), at(99))], Some(at(0)), at(6)).version(),
+            state.apply_claims(&[held(3, at(3), at(99))], Some(at(0)), at(6)).version(),
+        ];
+        assert!(versions.is_sorted_by(|one, next| one < next), "{versions:?}");
+    }
+
+    #[test]
+    fn a_reconnecting_client_gets_exactly_the_missed_changes() {
+        let state = state(3);
+        let mut versions = vec![state.apply_claims(&[], None, at(0)).version()];
+        for seat in 1..=3 {
+            let changed_at = at(i64::try_from(seat).unwrap());
+            versions.push(state.apply_claims(&[held(seat, changed_at, at(99))], Some(at(0)), changed_at).version());
+        }
+        let missed_since = |version: i64| seats_of(&state.subscribe(Some(version), at(4)).unwrap());
+        let expected = [Some(vec![1, 2, 3]), Some(vec![2, 3]), Some(vec![3]), None];
+        assert_eq!(versions.iter().map(|version| missed_since(*version)).collect::<Vec<_>>(), expected);
+    }
+
+    /// A version of another instance says until when its claims were known; clocks may differ, and commits come late.
+    #[test]
+    fn a_client_of_another_instance_gets_all_possible_changes() {
+        let state = state(5);
+        let (long_ago, later) = (at(-100), at(500));
+        let claims = [
+            held(1, long_ago, later),
+            held(2, long_ago, at(-50)),
+            held(3, at(-29), later),
+            held(4, long_ago, at(20)),
+            held(5, at(3), later),
+        ];
+        state.apply_claims(&claims, None, at(5));
+        let missed_since =
+            |instant: Instant| seats_of(&state.subscribe(Some(instant.timestamp_micros() + 7), at(5)).unwrap());
+        assert_eq!(missed_since(at(0)), Some(vec![3, 4, 5]));
+        assert_eq!(missed_since(at(0)), Some(vec![3, 4, 5]), "the same to the next one");
+        assert_eq!(missed_since(at(-601)), Some(vec![]), "everything");
+        assert_eq!(missed_since(at(36)), Some(vec![]), "everything");
+    }
+
+    #[test]
+    fn only_recent_changes_are_kept() {
+        let state = state(1);
+        state.apply_claims(&[], None, at(0));
+        for second in 0..200 {
+            let since = state.read_from(at(second));
+            let until = if second % 2 == 0 { at(999) } else { at(second) };
+            state.apply_claims(&[held(1, at(second), until)], since, at(second));
+        }
+        let inner = state.lock();
+        assert_eq!(inner.history.len(), KEPT_CHANGES);
+        assert!(inner.history.iter().zip(inner.history.iter().skip(1)).all(|(one, next)| one.version == next.since));
+    }
+}
