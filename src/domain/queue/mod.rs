@@ -1,18 +1,26 @@
 //! The waiting queue: places, admission, and the token that stands for both.
 //!
-//! `draw.rs` orders the tokens from before the opening, `polling.rs` decides when clients poll and how long they count
-//! as present, and `service.rs` decides admission.
+//! `model.rs` is the queue, `token.rs` its tokens, `settings.rs` what an administrator sets. `seed.rs` and `draw.rs` are
+//! the draw of the tokens from before the opening, `drawing.rs` is the queue around its draw. `polling.rs` decides when
+//! clients poll and how long they count as present, and `service.rs` decides admission.
 
 mod draw;
+mod drawing;
 mod model;
 mod polling;
 mod repository;
+mod seed;
 mod service;
+mod settings;
+mod token;
 
-pub use draw::{Commitment, DRAW_ALGORITHM, Draw, DrawMade, DrawSeed, Drawn, Entrant, SealedSeed, Seed, SeedVault};
-pub use model::{Admission, EndReason, EstimatedWait, Queue, QueueMode, QueueSettings, QueueToken, TokenState};
+pub use draw::{Draw, DrawMade, DrawSeed};
+pub use model::Queue;
 pub use polling::{
     AdmissionRate, MAX_POLL_SECONDS, configured_rate, lookahead, poll_after, poll_after_opening, present_until,
 };
 pub use repository::{AdmissionRecord, DrawRepository, LiveCounts, OccupiedQueue, QueueRepository, TickReason};
+pub use seed::{Commitment, DRAW_ALGORITHM, Drawn, Entrant, SealedSeed, Seed, SeedVault};
 pub use service::{admission_budget, require_active, require_booking};
+pub use settings::{QueueMode, QueueSettings};
+pub use token::{Admission, EndReason, EstimatedWait, QueueToken, TokenState};
