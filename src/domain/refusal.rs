@@ -14,6 +14,16 @@ pub enum ConflictReason {
     Sold,
 }
 
+impl ConflictReason {
+    /// The name that clients see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Held => "HELD",
+            Self::Sold => "SOLD",
+        }
+    }
+}
+
 /// A requested seat that is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatConflict {

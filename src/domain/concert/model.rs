@@ -62,6 +62,16 @@ pub enum PerformanceStatus {
     Cancelled(Instant),
 }
 
+impl PerformanceStatus {
+    /// The name that clients, receivers and the database use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scheduled => "SCHEDULED",
+            Self::Cancelled(_) => "CANCELLED",
+        }
+    }
+}
+
 /// A dated performance of a concert at a venue.
 #[derive(Clone, Debug)]
 pub struct Performance {
@@ -118,6 +128,17 @@ pub enum SeatStatus {
     Held,
     /// It is paid.
     Sold,
+}
+
+impl SeatStatus {
+    /// The name that clients, receivers and the database use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Available => "AVAILABLE",
+            Self::Held => "HELD",
+            Self::Sold => "SOLD",
+        }
+    }
 }
 
 /// A section of the venue with one grade and price.

@@ -15,6 +15,16 @@ pub enum PaymentState {
     Refunded(Instant),
 }
 
+impl PaymentState {
+    /// The name that clients, receivers and the database use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "COMPLETED",
+            Self::Refunded(_) => "REFUNDED",
+        }
+    }
+}
+
 /// The points taken for one booking: exactly its total, and at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payment {

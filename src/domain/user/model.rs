@@ -15,6 +15,16 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// The name that clients and the database use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "USER",
+            Self::Admin => "ADMIN",
+        }
+    }
+}
+
 /// A user's account.
 #[derive(Clone, Debug)]
 pub struct User {

@@ -6,11 +6,10 @@ use serde::Serialize;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{payment, sql, unit_of_work::Session};
+use super::{sql, unit_of_work::Session};
 use crate::domain::{
     booking::Booking,
     clock::Instant,
-    concert::SeatStatus,
     event::{Dispatched, Event, Fact, OutboxRepository, Undispatched},
     id::EventId,
     payment::Payment,
@@ -85,10 +84,7 @@ impl Data {
             },
             Fact::SeatsChanged { performance_id, seats } => Self::Seats {
                 performance_id: performance_id.0,
-                seats: seats
-                    .iter()
-                    .map(|(id, status)| SeatData { seat_id: id.0, status: seat_status_name(*status) })
-                    .collect(),
+                seats: seats.iter().map(|(id, status)| SeatData { seat_id: id.0, status: status.name() }).collect(),
             },
         }
     }
@@ -113,7 +109,7 @@ impl Data {
             booking_id: payment.booking_id.0,
             user_id: payment.user_id.0,
             amount: payment.amount.to_string(),
-            status: payment::status_name(payment.state),
+            status: payment.state.name(),
         }
     }
 
@@ -124,14 +120,6 @@ impl Data {
             Self::Points { transaction_id, .. } => transaction_id.to_string(),
             Self::Seats { performance_id, .. } => performance_id.to_string(),
         }
-    }
-}
-
-fn seat_status_name(status: SeatStatus) -> &'static str {
-    match status {
-        SeatStatus::Available => "AVAILABLE",
-        SeatStatus::Held => "HELD",
-        SeatStatus::Sold => "SOLD",
     }
 }
 
@@ -231,6 +219,7 @@ mod tests {
     use crate::{
         domain::{
             booking::{BookedSeat, BookingState},
+            concert::SeatStatus,
             id::{BookingId, ConcertId, PaymentId, PerformanceId, SeatId, TransactionId, UserId},
             payment::PaymentState,
             unit_of_work::Database,

@@ -23,14 +23,6 @@ const FIND: &str = "SELECT id, booking_id, user_id, amount, status, paid_at, ref
 const LIST_OF: &str = "SELECT id, booking_id, user_id, amount, status, paid_at, refunded_at \
                        FROM payments WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?";
 
-/// A state's name, as clients, receivers and the database write it.
-pub(super) fn status_name(state: PaymentState) -> &'static str {
-    match state {
-        PaymentState::Completed => "COMPLETED",
-        PaymentState::Refunded(_) => "REFUNDED",
-    }
-}
-
 #[derive(sqlx::FromRow)]
 struct PaymentRow {
     id: Uuid,
@@ -80,7 +72,7 @@ impl PaymentRepository for Session {
                     .bind(payment.booking_id.0)
                     .bind(payment.user_id.0)
                     .bind(payment.amount.as_decimal())
-                    .bind(status_name(payment.state))
+                    .bind(payment.state.name())
                     .bind(payment.paid_at)
                     .bind(refunded_at);
             }

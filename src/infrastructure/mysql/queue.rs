@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, MySql, mysql::MySqlArguments, query::Query};
 use uuid::Uuid;
 
 use super::{
-    queue_rows::{ANY_QUEUE, OF_CONCERT, QueueRow, TOKEN, revealed_seed, sealed_seed, status_of, to_row_count, tokens},
+    queue_rows::{ANY_QUEUE, OF_CONCERT, QueueRow, TOKEN, revealed_seed, sealed_seed, to_row_count, tokens},
     sql::{ROWS_PER_STATEMENT, datetime, padded, parts, placeholder_list, placeholder_rows},
     unit_of_work::Session,
 };
@@ -95,7 +95,7 @@ impl Session {
             };
             let ended_at = matches!(token.state, TokenState::Ended(_)).then_some(ended_at);
             query = query.bind(token.id.0).bind(token.id.concert().0).bind(token.user_id.0).bind(token.key_id);
-            query = query.bind(status_of(token.state)).bind(token.place);
+            query = query.bind(token.state.name()).bind(token.place);
             query = query.bind(token.entrant.map(|entrant| entrant.bytes().to_vec())).bind(token.issued_at);
             query = query.bind(admission.map(|it| it.admitted_at)).bind(admission.and_then(|it| it.claimed_at));
             query = query.bind(admission.map(|it| it.books_until)).bind(admission.map(|it| it.expires_at));
@@ -554,7 +554,7 @@ impl QueueRepository for Session {
                 TokenState::Active(admission) => active.push((token.id.0, admission)),
                 TokenState::Ended(_) => {
                     let entrant = if token.entrant.is_some() { "entrant" } else { "NULL" };
-                    ended.entry((status_of(token.state), entrant)).or_default().push(token.id.0);
+                    ended.entry((token.state.name(), entrant)).or_default().push(token.id.0);
                 }
             }
         }

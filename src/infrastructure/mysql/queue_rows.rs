@@ -193,17 +193,6 @@ impl TokenRow {
     }
 }
 
-pub(super) fn status_of(state: TokenState) -> &'static str {
-    match state {
-        TokenState::Scheduled => "SCHEDULED",
-        TokenState::Waiting => "WAITING",
-        TokenState::Active(_) => "ACTIVE",
-        TokenState::Ended(EndReason::Completed) => "COMPLETED",
-        TokenState::Ended(EndReason::Expired) => "EXPIRED",
-        TokenState::Ended(EndReason::Left) => "LEFT",
-    }
-}
-
 pub(super) fn tokens(rows: Vec<TokenRow>) -> Result<Vec<QueueToken>, RepositoryError> {
     rows.into_iter().map(QueueToken::try_from).collect()
 }

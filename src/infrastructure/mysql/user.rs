@@ -70,17 +70,13 @@ impl TryFrom<UserRow> for User {
 #[async_trait]
 impl UserRepository for Session {
     async fn insert(&mut self, user: &User) -> Result<(), RepositoryError> {
-        let role = match user.role {
-            Role::User => "USER",
-            Role::Admin => "ADMIN",
-        };
         sqlx::query(INSERT)
             .bind(user.id.0)
             .bind(user.email.as_str())
             .bind(user.email.key())
             .bind(&user.password_hash)
             .bind(user.name.as_str())
-            .bind(role)
+            .bind(user.role.name())
             .bind(user.created_at)
             .execute(self.connection())
             .await?;

@@ -31,7 +31,7 @@ use crate::{
     domain::{
         audit::Invariant,
         clock::Instant,
-        concert::{ConcertFields, PerformanceStatus, Seating, SeatingError, Section},
+        concert::{ConcertFields, Seating, SeatingError, Section},
         id::{ConcertId, PerformanceId, VenueId},
         points::Points,
         queue::{QueueMode, QueueSettings},
@@ -259,7 +259,7 @@ struct PerformanceProgressResponse {
 impl From<PerformanceProgressInfo> for PerformanceProgressResponse {
     fn from(info: PerformanceProgressInfo) -> Self {
         Self {
-            status: status_name(info.listed.performance.status),
+            status: info.listed.performance.status.name(),
             bookings_left: info.bookings_left,
             listed: info.listed.into(),
         }
@@ -281,18 +281,7 @@ struct CancellationResponse {
 
 impl From<CancellationInfo> for CancellationResponse {
     fn from(info: CancellationInfo) -> Self {
-        Self {
-            performance_id: info.performance_id.0,
-            status: status_name(info.status),
-            bookings_left: info.bookings_left,
-        }
-    }
-}
-
-fn status_name(status: PerformanceStatus) -> &'static str {
-    match status {
-        PerformanceStatus::Scheduled => "SCHEDULED",
-        PerformanceStatus::Cancelled(_) => "CANCELLED",
+        Self { performance_id: info.performance_id.0, status: info.status.name(), bookings_left: info.bookings_left }
     }
 }
 

@@ -76,7 +76,7 @@ impl PaidResponse {
             payment_id: paid.payment.id.0,
             booking_id: paid.payment.booking_id.0,
             amount: paid.payment.amount.into(),
-            status: "COMPLETED",
+            status: paid.payment.state.name(),
             balance: paid.balance.into(),
             paid_at: Timestamp(paid.payment.paid_at),
             booking: BookingResponse::at(&paid.booking, now),
@@ -99,15 +99,15 @@ struct PaymentResponse {
 
 impl From<&Payment> for PaymentResponse {
     fn from(payment: &Payment) -> Self {
-        let (status, refunded_at) = match payment.state {
-            PaymentState::Completed => ("COMPLETED", None),
-            PaymentState::Refunded(at) => ("REFUNDED", Some(Timestamp(at))),
+        let refunded_at = match payment.state {
+            PaymentState::Completed => None,
+            PaymentState::Refunded(at) => Some(Timestamp(at)),
         };
         Self {
             payment_id: payment.id.0,
             booking_id: payment.booking_id.0,
             amount: payment.amount.into(),
-            status,
+            status: payment.state.name(),
             paid_at: Timestamp(payment.paid_at),
             refunded_at,
         }

@@ -10,10 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::context::RequestContext;
-use crate::{
-    application::error::AppError,
-    domain::refusal::{ConflictReason, Refusal},
-};
+use crate::{application::error::AppError, domain::refusal::Refusal};
 
 /// The content type of every problem.
 pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -282,13 +279,7 @@ impl From<Refusal> for Problem {
         let problem = Self::new(code_of(&refusal), refusal.to_string());
         match refusal {
             Refusal::SeatsUnavailable { conflicts, .. } => {
-                let conflict = |conflict: &crate::domain::refusal::SeatConflict| {
-                    let reason = match conflict.reason {
-                        ConflictReason::Held => "HELD",
-                        ConflictReason::Sold => "SOLD",
-                    };
-                    json!({"seatId": conflict.seat_id.0, "reason": reason})
-                };
+                let conflict = |conflict: &crate::domain::refusal::SeatConflict| json!({"seatId": conflict.seat_id.0, "reason": conflict.reason.name()});
                 problem.with("conflicts", conflicts.iter().map(conflict).collect())
             }
             Refusal::TooFewSeats { .. } => problem.with("conflicts", json!([])),

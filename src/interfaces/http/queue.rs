@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     application::queue::{QueueTokenInfo, QueueTokenStatus},
-    domain::{clock::seconds_left, id::ConcertId, queue::EndReason},
+    domain::{clock::seconds_left, id::ConcertId},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -83,9 +83,7 @@ impl From<QueueTokenInfo> for QueueTokenResponse {
             QueueTokenStatus::Scheduled => ("SCHEDULED", None, None, None),
             QueueTokenStatus::Waiting { position, wait } => ("WAITING", Some(position), Some(wait), None),
             QueueTokenStatus::Active { expires_at } => ("ACTIVE", Some(0), None, Some(expires_at)),
-            QueueTokenStatus::Ended(EndReason::Completed) => ("COMPLETED", None, None, None),
-            QueueTokenStatus::Ended(EndReason::Expired) => ("EXPIRED", None, None, None),
-            QueueTokenStatus::Ended(EndReason::Left) => ("LEFT", None, None, None),
+            QueueTokenStatus::Ended(reason) => (reason.name(), None, None, None),
         };
         let estimated_wait = match (wait.flatten(), status) {
             (Some(wait), _) => EstimatedWaitResponse { p50: Some(wait.p50_seconds), p90: Some(wait.p90_seconds) },

@@ -138,7 +138,7 @@ async fn get_seat_map(
 /// Writes a seat map as JSON: of each seat only the status is new.
 pub(super) fn present(map: &SeatMap, wanted: Option<SeatStatus>) -> Vec<u8> {
     let head = format!(r#"{{"performanceId":{},"version":{},"seats":["#, map.performance_id(), map.version());
-    let size_of_seat = |(text, status): (&str, SeatStatus)| text.len() + name(status).len() + SEAT_END.len() + 1;
+    let size_of_seat = |(text, status): (&str, SeatStatus)| text.len() + status.name().len() + SEAT_END.len() + 1;
     let size = head.len() + map.seats(wanted).map(size_of_seat).sum::<usize>() + 2;
     let mut json = String::with_capacity(size);
     json.push_str(&head);
@@ -147,19 +147,11 @@ pub(super) fn present(map: &SeatMap, wanted: Option<SeatStatus>) -> Vec<u8> {
             json.push(',');
         }
         json.push_str(text);
-        json.push_str(name(status));
+        json.push_str(status.name());
         json.push_str(SEAT_END);
     }
     json.push_str("]}");
     json.into_bytes()
-}
-
-pub(super) fn name(status: SeatStatus) -> &'static str {
-    match status {
-        SeatStatus::Available => "AVAILABLE",
-        SeatStatus::Held => "HELD",
-        SeatStatus::Sold => "SOLD",
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::{
     gate::{ActiveToken, token_of},
     problem::{Code, HandlerResult},
     query::Id,
-    seat::{name, present},
+    seat::present,
     state::App,
     values::{shared, to_json},
 };
@@ -122,7 +122,7 @@ fn frames(seat_stream: SeatStream) -> impl Stream<Item = Bytes> {
 }
 
 fn frame(news: &SeatChanges) -> Vec<u8> {
-    let seat = |(id, status): &(SeatId, SeatStatus)| ChangedSeat { seat_id: id.0, status: name(*status) };
+    let seat = |(id, status): &(SeatId, SeatStatus)| ChangedSeat { seat_id: id.0, status: status.name() };
     let changed: Vec<_> = news.changed().iter().map(seat).collect();
     let version = news.version();
     let mut frame = format!("event: seats\nid: {version}\ndata: ").into_bytes();

@@ -24,7 +24,7 @@ use crate::{
     application::user::{ProfileInfo, TokensInfo},
     domain::{
         text::{Email, Name, normalized},
-        user::{Password, Role},
+        user::Password,
     },
 };
 
@@ -130,10 +130,7 @@ impl From<ProfileInfo> for ProfileResponse {
             user_id: profile.id.0,
             email: profile.email.as_str().to_owned(),
             name: profile.name.as_str().to_owned(),
-            role: match profile.role {
-                Role::User => "USER",
-                Role::Admin => "ADMIN",
-            },
+            role: profile.role.name(),
             created_at: Timestamp(profile.created_at),
         }
     }
