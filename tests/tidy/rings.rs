@@ -23,7 +23,9 @@ struct File {
 
 impl Crate {
     fn read() -> Self {
-        let files = Source::all("src").into_iter().map(|source| (source.module(), File::new(source))).collect();
+        let sources = Source::all("src");
+        let modules: BTreeSet<_> = sources.iter().map(Source::module).collect();
+        let files = sources.into_iter().map(|source| (source.module(), File::new(source, &modules))).collect();
         Self { files }
     }
 
@@ -62,11 +64,18 @@ impl Crate {
 }
 
 impl File {
-    fn new(source: Source) -> Self {
+    /// `modules` are all files' modules: a path may begin with a module that the file declares.
+    fn new(source: Source, modules: &BTreeSet<Vec<String>>) -> Self {
         let re_exports = source.re_exports();
         let mut imports = BTreeMap::new();
+        let in_child = |path: &NamedPath| {
+            let child: Vec<_> = source.module().into_iter().chain([path.segments[0].clone()]).collect();
+            let rest = path.segments[1..].iter().cloned();
+            modules.contains(&child).then(|| child.into_iter().chain(rest).collect())
+        };
         for path in source.imports() {
-            if let (Some(name), Some(target)) = (path.segments.last(), source.resolve(&path)) {
+            let target = source.resolve(&path).or_else(|| in_child(&path));
+            if let (Some(name), Some(target)) = (path.segments.last(), target) {
                 imports.insert(name.clone(), target);
             }
         }
