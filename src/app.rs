@@ -14,7 +14,7 @@ use crate::{
         Ports,
         audit::AuditFacade,
         booking::BookingFacade,
-        changes::Changes,
+        changes::ChangeCounter,
         concert::{CatalogueSettings, ConcertFacade},
         event::{EventFacade, EventRelay, EventUpkeep, RelaySettings},
         housekeeping::HousekeepingFacade,
@@ -128,8 +128,8 @@ impl App {
             signer: Arc::new(signer),
             seeds: Arc::new(seeds),
             has_data_platform: config.data_platform_url.is_some(),
-            events_written: Arc::default(),
-            seats_changed: Changes::default(),
+            event_written: Arc::default(),
+            seat_change_counter: ChangeCounter::default(),
         };
         let tasks = TaskTracker::new();
         let lane_ports = LanePorts { database: database(&lane_pool, "lanes"), clock, randomness, tasks: tasks.clone() };
@@ -144,7 +144,7 @@ impl App {
         let process_metrics = ProcessMetrics::new(pools.to_vec(), stages.leaving.clone());
         let shared =
             Arc::new(build_facades(config, &ports, authentication, &lane_ports, &tasks, process_metrics, &stages)?);
-        let relay = Arc::new(build_relay(config, &ports.in_back_office())?);
+        let relay = Arc::new(build_relay(config, &ports.for_back_office())?);
         Ok(Self {
             shared,
             ports,
@@ -167,7 +167,7 @@ impl App {
 
     /// Starts the recurring jobs; they end with the server.
     pub fn start_jobs(&self) {
-        let ports = self.ports.in_back_office();
+        let ports = self.ports.for_back_office();
         let upkeep = EventUpkeep::new(ports.clone(), self.config.event_retention);
         let housekeeping =
             HousekeepingFacade::new(ports, upkeep).keeping_queue_tokens(self.config.queue_token_retention);
@@ -319,8 +319,8 @@ fn build_facades(
         points: PointFacade::new(ports.clone(), Arc::clone(&settlements)),
         payments: PaymentFacade::new(ports.clone(), settlements, Arc::clone(&queue)),
         queue,
-        events: EventFacade::new(ports.in_back_office(), config.webhook_allow_private),
-        audit: AuditFacade::new(ports.in_back_office(), policy.max_seats_per_user),
+        events: EventFacade::new(ports.for_back_office(), config.webhook_allow_private),
+        audit: AuditFacade::new(ports.for_back_office(), policy.max_seats_per_user),
         database: Arc::clone(&ports.database),
         clock: Arc::clone(&ports.clock),
         clock_check: Arc::clone(&ports.clock_check),

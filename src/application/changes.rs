@@ -7,16 +7,16 @@ use std::sync::{
 
 /// Counts changes. Copies share the count.
 #[derive(Clone, Debug, Default)]
-pub struct Changes(Arc<AtomicU64>);
+pub struct ChangeCounter(Arc<AtomicU64>);
 
-impl Changes {
+impl ChangeCounter {
     /// To be called after each commit.
-    pub(crate) fn note(&self) {
+    pub(crate) fn increment(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 
     /// How many there were: to be asked before a reading begins.
-    pub(crate) fn count(&self) -> u64 {
+    pub(crate) fn current(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
 }

@@ -16,7 +16,7 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::{courtesy, error::AppError, loss::unless_lost};
+use super::{database_loss::or_unavailable, error::AppError, yield_to_coalesce};
 use crate::domain::{
     repository_error::RepositoryError,
     unit_of_work::{Database, Repositories},
@@ -95,7 +95,7 @@ async fn serve<L: Load>(
         if !patience.is_zero() {
             tokio::time::sleep(patience).await;
         }
-        courtesy().await;
+        yield_to_coalesce().await;
         while asked.len() < BATCH_LIMIT
             && let Ok(ask) = inbox.try_recv()
         {
@@ -130,7 +130,7 @@ async fn read<L: Load>(
         load.load(&mut *repositories, keys).await
     };
     // A panic is an answer to those who asked, not the end of the reader.
-    unless_lost(database, AssertUnwindSafe(reading).catch_unwind())
+    or_unavailable(database, AssertUnwindSafe(reading).catch_unwind())
         .await?
         .unwrap_or_else(|_| Err(RepositoryError::Storage("a shared read panicked".into())))
 }

@@ -8,13 +8,13 @@ pub mod audit;
 pub mod booking;
 pub mod changes;
 pub mod concert;
+pub mod database_loss;
 mod draw;
 pub mod error;
 pub mod event;
 pub mod housekeeping;
 pub mod lane;
 pub mod loader;
-pub mod loss;
 pub mod payment;
 pub mod point;
 pub mod queue;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use self::changes::Changes;
+use self::changes::ChangeCounter;
 use crate::domain::{
     clock::{Clock, ClockCheck, Instant},
     id::{BookingId, EventId, PaymentId, TransactionId},
@@ -37,11 +37,11 @@ use crate::domain::{
 };
 
 /// How often everybody else goes first before something is done for all who ask.
-const COURTESY: usize = 4;
+const YIELDS_TO_COALESCE: usize = 4;
 
 /// Lets everybody else go first: whoever is about to ask then comes along. It costs no time where there is nobody.
-async fn courtesy() {
-    for _ in 0..COURTESY {
+async fn yield_to_coalesce() {
+    for _ in 0..YIELDS_TO_COALESCE {
         tokio::task::yield_now().await;
     }
 }
@@ -67,15 +67,15 @@ pub struct Ports {
     /// Whether there is a data platform, to which every event goes.
     pub has_data_platform: bool,
     /// Notified of each commit of this instance that wrote events somebody is to be sent.
-    pub events_written: Arc<Notify>,
+    pub event_written: Arc<Notify>,
     /// Each commit of this instance that changed what seats are.
-    pub seats_changed: Changes,
+    pub seat_change_counter: ChangeCounter,
 }
 
 impl Ports {
     /// The ports of somebody who works in the back office alone.
     #[must_use]
-    pub fn in_back_office(&self) -> Self {
+    pub fn for_back_office(&self) -> Self {
         Self { database: Arc::clone(&self.back_office), ..self.clone() }
     }
 

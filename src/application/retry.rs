@@ -8,7 +8,7 @@ use super::error::AppError;
 use crate::domain::randomness::{Randomness, below};
 
 /// How often a transaction is tried.
-const ATTEMPTS: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 
 /// Tries a whole transaction up to three times, as long as it loses races.
 ///
@@ -19,7 +19,7 @@ pub async fn retry_on_contention<T, F>(randomness: &dyn Randomness, attempt: imp
 where
     F: Future<Output = Result<T, AppError>>,
 {
-    for number in 1..ATTEMPTS {
+    for number in 1..MAX_ATTEMPTS {
         match attempt().await {
             Err(AppError::Overloaded) => {}
             result => return result,
@@ -39,9 +39,9 @@ mod tests {
     use super::*;
     use crate::domain::{refusal::Refusal, repository_error::RepositoryError};
 
-    struct NoChance;
+    struct ZeroRandomness;
 
-    impl Randomness for NoChance {
+    impl Randomness for ZeroRandomness {
         fn fill(&self, bytes: &mut [u8]) {
             bytes.fill(0);
         }
@@ -50,7 +50,7 @@ mod tests {
     /// Runs an attempt that loses `races` races before it ends with `end`; tells how often it was tried, too.
     async fn run(races: u32, end: Result<u8, AppError>) -> (u32, Result<u8, AppError>) {
         let tried = Cell::new(0);
-        let result = retry_on_contention(&NoChance, || {
+        let result = retry_on_contention(&ZeroRandomness, || {
             tried.set(tried.get() + 1);
             let lost = tried.get() <= races;
             let end = end.clone();

@@ -89,7 +89,7 @@ async fn the_back_office_continues_while_the_sales_pools_are_exhausted(
     while_none_is_left(&app.ports().database, shares().requests, async {
         app.tick().await;
         app.instances[0].relay.run_once().await.unwrap();
-        let ports = app.ports().in_back_office();
+        let ports = app.ports().for_back_office();
         let retention = EventRetention { delivered: TimeDelta::hours(1), parked: Some(TimeDelta::days(10)) };
         let upkeep = EventUpkeep::new(ports.clone(), retention);
         HousekeepingFacade::new(ports, upkeep).clean().await.unwrap();

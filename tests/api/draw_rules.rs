@@ -160,7 +160,7 @@ fn restarted(options: &MySqlConnectOptions, secrets: &str, seconds: i64) -> Test
 }
 
 async fn keep_house(app: &TestApp) {
-    let ports = app.ports().in_back_office();
+    let ports = app.ports().for_back_office();
     let retention = EventRetention { delivered: TimeDelta::hours(1), parked: Some(TimeDelta::days(10)) };
     let upkeep = EventUpkeep::new(ports.clone(), retention);
     HousekeepingFacade::new(ports, upkeep).clean().await.unwrap();

@@ -160,7 +160,7 @@ async fn refresh_tokens_of_a_former_version_keep_working(_: MySqlPoolOptions, op
 async fn a_year_of_sessions_leaves_small_tables(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let tables = Tables::of(&options).await;
     let app = TestApp::start(options);
-    let ports = app.ports().in_back_office();
+    let ports = app.ports().for_back_office();
     let retention = EventRetention { delivered: TimeDelta::hours(1), parked: Some(TimeDelta::days(10)) };
     let upkeep = EventUpkeep::new(ports.clone(), retention);
     let housekeeping = HousekeepingFacade::new(ports, upkeep);

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta};
 use concert_reservation::{
     application::{
         Ports,
-        changes::Changes,
+        changes::ChangeCounter,
         error::AppError,
         user::{SessionSettings, TokensInfo, UserFacade},
     },
@@ -63,8 +63,8 @@ impl World {
                     .unwrap(),
             ),
             has_data_platform: false,
-            events_written: Arc::default(),
-            seats_changed: Changes::default(),
+            event_written: Arc::default(),
+            seat_change_counter: ChangeCounter::default(),
         };
         let hasher = Arc::new(Argon2Hasher::new(Arc::new(OsRandomness)));
         UserFacade::new(ports, Arc::clone(&self.database), hasher, 2, settings).unwrap()

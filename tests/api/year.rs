@@ -17,7 +17,7 @@ const CURRENT: &str = "/api/v1/queue/tokens/current";
 
 /// Runs housekeeping until nothing is left to remove.
 async fn clean(app: &TestApp) {
-    let ports = app.ports().in_back_office();
+    let ports = app.ports().for_back_office();
     let retention = EventRetention { delivered: TimeDelta::days(7), parked: Some(TimeDelta::days(90)) };
     let upkeep = EventUpkeep::new(ports.clone(), retention);
     let housekeeping = HousekeepingFacade::new(ports, upkeep).keeping_queue_tokens(TimeDelta::days(30));

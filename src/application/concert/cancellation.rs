@@ -131,7 +131,7 @@ impl ConcertFacade {
         uow.concerts().lock_concert(performance.concert_id).await?.ok_or(Refusal::PerformanceNotFound)?;
         uow.concerts().cancel_performance(id, now).await?;
         uow.commit().await?;
-        self.changes.note();
+        self.changes.increment();
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use super::{
     seat_counts::SeatCounts,
 };
 use crate::{
-    application::{Ports, changes::Changes, error::AppError},
+    application::{Ports, changes::ChangeCounter, error::AppError},
     domain::{
         clock::Instant,
         concert::{Concert, ConcertFilter, Performance, Venue},
@@ -62,7 +62,7 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
-    pub(super) fn new(ports: &Ports, max_age: Duration, changes: &Changes) -> Self {
+    pub(super) fn new(ports: &Ports, max_age: Duration, changes: &ChangeCounter) -> Self {
         let (clock, changes) = (|| Arc::clone(&ports.clock), || changes.clone());
         Self {
             pages: CatalogueCache::new("concert_lists", clock(), max_age, changes(), |filter, page| {

@@ -11,7 +11,7 @@ use metrics::Counter;
 use moka::future::Cache;
 
 use crate::{
-    application::{changes::Changes, error::AppError},
+    application::{changes::ChangeCounter, error::AppError},
     domain::clock::{Clock, Instant},
 };
 
@@ -85,7 +85,7 @@ impl<T> CatalogueAnswer<T> {
 pub(super) struct CatalogueCache<K, T> {
     clock: Arc<dyn Clock>,
     max_age: TimeDelta,
-    changes: Changes,
+    changes: ChangeCounter,
     cached: Cache<K, Arc<CachedAnswer<T>>>,
     hits: Counter,
     misses: Counter,
@@ -101,7 +101,7 @@ where
         name: &'static str,
         clock: Arc<dyn Clock>,
         max_age: Duration,
-        changes: Changes,
+        changes: ChangeCounter,
         size: fn(&K, Option<&T>) -> usize,
     ) -> Self {
         let weight = move |key: &K, answer: &Arc<CachedAnswer<T>>| {
@@ -126,7 +126,7 @@ where
             return Ok(CatalogueAnswer { answer: self.read(&read).await, is_cached: false });
         }
         loop {
-            let (changes, now) = (self.changes.count(), self.clock.now());
+            let (changes, now) = (self.changes.current(), self.clock.now());
             let is_over = |answer: &Arc<CachedAnswer<T>>| !self.is_fresh(answer, changes, now);
             let entry = self.cached.entry_by_ref(key).or_insert_with_if(self.read(&read), is_over).await;
             let is_cached = !entry.is_fresh() || entry.value().is_shared;
@@ -146,7 +146,7 @@ where
     where
         F: Future<Output = Result<Reading<T>, AppError>>,
     {
-        let (changes, now) = (self.changes.count(), self.clock.now());
+        let (changes, now) = (self.changes.current(), self.clock.now());
         let reading = read().await;
         let read_at = reading.as_ref().ok().and_then(|reading| reading.as_of).map_or(now, |as_of| as_of.min(now));
         Arc::new(CachedAnswer {
@@ -176,14 +176,14 @@ mod tests {
     struct Reads {
         cache: CatalogueCache<u8, usize>,
         clock: Arc<ManualClock>,
-        changes: Changes,
+        changes: ChangeCounter,
         count: AtomicUsize,
     }
 
     impl Reads {
         fn new() -> Self {
             let clock = Arc::new(ManualClock::at(Instant::default()));
-            let changes = Changes::default();
+            let changes = ChangeCounter::default();
             let second = Duration::from_secs(1);
             let cache = CatalogueCache::new("test", Arc::clone(&clock) as _, second, changes.clone(), |_, _| 100);
             Self { cache, clock, changes, count: AtomicUsize::new(0) }
@@ -226,13 +226,13 @@ mod tests {
     async fn no_answer_from_before_a_change_is_given_after_it() {
         let reads = Reads::new();
         assert_eq!(reads.get(1).await, 1);
-        reads.changes.note();
+        reads.changes.increment();
         assert_eq!(reads.get(1).await, 2);
         // A reading that is under way when the change is made.
         reads.clock.advance(TimeDelta::seconds(1));
         let late = async {
             tokio::task::yield_now().await;
-            reads.changes.note();
+            reads.changes.increment();
             reads.get(1).await
         };
         let (early, late) = tokio::join!(reads.get(1), late);

@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
 
 use self::{catalogue::Catalogue, seat_map::SeatMaps};
-use super::{Ports, changes::Changes, error::AppError, settlement::SettlementLanes};
+use super::{Ports, changes::ChangeCounter, error::AppError, settlement::SettlementLanes};
 use crate::domain::{
     concert::{Concert, Performance, PerformanceStatus},
     id::{ConcertId, PerformanceId},
@@ -108,7 +108,7 @@ pub struct ConcertFacade {
     ports: Ports,
     settlement: Arc<SettlementLanes>,
     catalogue: Catalogue,
-    changes: Changes,
+    changes: ChangeCounter,
     seat_maps: Arc<SeatMaps>,
     tasks: TaskTracker,
 }
@@ -122,7 +122,7 @@ impl ConcertFacade {
         tasks: &TaskTracker,
     ) -> Self {
         let seat_maps = Arc::new(SeatMaps::start(&ports, &settings, tasks));
-        let changes = Changes::default();
+        let changes = ChangeCounter::default();
         let catalogue = Catalogue::new(&ports, settings.max_age, &changes);
         Self { ports, settlement, catalogue, changes, seat_maps, tasks: tasks.clone() }
     }

@@ -74,7 +74,7 @@ impl ConcertFacade {
         uow.queues().insert_queue(&Queue::new(id, now)).await?;
         let concert = details(&mut *uow, id, now).await?;
         uow.commit().await?;
-        self.changes.note();
+        self.changes.increment();
         Ok(concert)
     }
 
@@ -91,7 +91,7 @@ impl ConcertFacade {
         uow.concerts().update_concert(id, &command.apply(concert.fields)).await?;
         let concert = details(&mut *uow, id, now).await?;
         uow.commit().await?;
-        self.changes.note();
+        self.changes.increment();
         Ok(concert)
     }
 
@@ -114,7 +114,7 @@ impl ConcertFacade {
         }
         uow.concerts().delete_concert(id, now).await?;
         uow.commit().await?;
-        self.changes.note();
+        self.changes.increment();
         Ok(())
     }
 
@@ -132,7 +132,7 @@ impl ConcertFacade {
         let id = uow.concerts().insert_performance(*concert_id, *venue_id, *starts_at, seating, now).await?;
         let performance = progress(&mut *uow, id, now).await?;
         uow.commit().await?;
-        self.changes.note();
+        self.changes.increment();
         Ok(performance)
     }
 
@@ -167,7 +167,7 @@ impl ConcertFacade {
         uow.queues().update_queue(&queue).await?;
         let info = queue_info(&mut *uow, &queue, now).await?;
         uow.commit().await?;
-        self.changes.note();
+        self.changes.increment();
         Ok(info)
     }
 }

@@ -103,7 +103,7 @@ impl SeatMaps {
 
     /// The seat map of a board, as of now, or of a moment ago as far as others have changed it since.
     pub(super) async fn read(&self, state: &Arc<SeatState>) -> Result<Arc<SeatMap>, AppError> {
-        if let Some(map) = state.cached_map(self.ports.seats_changed.count(), self.now(), self.max_age) {
+        if let Some(map) = state.cached_map(self.ports.seat_change_counter.current(), self.now(), self.max_age) {
             return Ok(map);
         }
         Ok(self.claims.get(ByIdentity(Arc::clone(state))).await?.ok_or(Refusal::PerformanceNotFound)?)
@@ -283,7 +283,7 @@ impl Load for ReadClaims {
     ) -> Result<HashMap<ByIdentity, Arc<SeatMap>>, RepositoryError> {
         let mut maps = HashMap::with_capacity(keys.len());
         for ByIdentity(state) in keys {
-            let (changes, now) = (self.0.seats_changed.count(), self.0.now());
+            let (changes, now) = (self.0.seat_change_counter.current(), self.0.now());
             let since = state.read_from(now);
             let claims = repositories.bookings().list_claim_deadlines(state.performance_id(), since).await?;
             let map = state.apply_claims(&claims, since, now);

@@ -39,7 +39,7 @@ impl EventFacade {
         }
         uow.deliveries().restart(id, now).await?;
         uow.commit().await?;
-        self.ports.events_written.notify_one();
+        self.ports.event_written.notify_one();
         Ok(())
     }
 

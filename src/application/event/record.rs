@@ -22,8 +22,8 @@ pub(crate) async fn record(
 ) -> Result<(), RepositoryError> {
     let mut by_performance: BTreeMap<PerformanceId, Vec<(SeatId, SeatStatus)>> = BTreeMap::new();
     if !seats.is_empty() {
-        let changes = ports.seats_changed.clone();
-        uow.after_commit(Box::new(move || changes.note()));
+        let changes = ports.seat_change_counter.clone();
+        uow.after_commit(Box::new(move || changes.increment()));
     }
     for (performance_id, seat, status) in seats {
         by_performance.entry(performance_id).or_default().push((seat, status));
@@ -38,7 +38,7 @@ pub(crate) async fn record(
     measure(uow, &events);
     // Nobody is registered between this and the commit: who is registered later is sent none of these, who was before, all.
     if ports.has_data_platform || uow.webhooks().any_active().await? {
-        let written = Arc::clone(&ports.events_written);
+        let written = Arc::clone(&ports.event_written);
         uow.after_commit(Box::new(move || written.notify_one()));
         uow.outbox().insert(&events, None).await
     } else {

@@ -170,7 +170,7 @@ impl EventRelay {
     /// Waits for something to do.
     async fn wait_for_events(&self) {
         tokio::select! {
-            () = self.ports.events_written.notified() => sleep(GATHER).await,
+            () = self.ports.event_written.notified() => sleep(GATHER).await,
             () = sleep(POLL) => {}
         }
     }

@@ -40,7 +40,7 @@ use self::{
     inbox::Inbox,
     keys::{KeysInFlight, RecentKeys},
 };
-use super::{courtesy, error::AppError, loss::unless_lost};
+use super::{database_loss::or_unavailable, error::AppError, yield_to_coalesce};
 use crate::domain::{
     clock::{Clock, Instant},
     idempotency::{Answer, IdempotencyRecord, KeyDigest},
@@ -294,7 +294,7 @@ impl<W: LaneWork> Drop for Batch<W> {
 
 impl<W: LaneWork> Batch<W> {
     async fn run(mut self) {
-        courtesy().await;
+        yield_to_coalesce().await;
         let jobs = self.gather();
         let now = Stopwatch::now();
         for job in &jobs {
@@ -389,7 +389,7 @@ impl<W: LaneWork> Batch<W> {
         let Shared { ports, settings, .. } = &*self.shared;
         let commits = AtomicBool::new(false);
         let attempt = AssertUnwindSafe(self.attempt(group, look_keys_up, &commits)).catch_unwind();
-        let mut attempt = pin!(unless_lost(&*ports.database, attempt));
+        let mut attempt = pin!(or_unavailable(&*ports.database, attempt));
         let Ok(attempt) = timeout(settings.transaction, &mut attempt).await else {
             // Before the connection is given back, so that none of those beside it is taken unseen.
             ports.database.suspect_connections();

@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::http::state::App;
 use crate::{
-    application::{error::AppError, housekeeping::HousekeepingFacade, loss::unless_lost},
+    application::{database_loss::or_unavailable, error::AppError, housekeeping::HousekeepingFacade},
     domain::randomness::below,
 };
 
@@ -121,7 +121,7 @@ impl Jobs {
                 continue;
             }
             let started = tokio::time::Instant::now();
-            let result = timeout(LONGEST_RUN, unless_lost(&*self.app.database, job(self.app.clone()))).await;
+            let result = timeout(LONGEST_RUN, or_unavailable(&*self.app.database, job(self.app.clone()))).await;
             let result = result.unwrap_or_else(|_| {
                 self.app.database.suspect_connections();
                 Ok(Err(AppError::Overloaded))

@@ -191,7 +191,7 @@ pub(super) async fn bound(app: &App, mut request: Request, next: Next) -> Respon
     let answer = tokio::select! {
         biased;
         answer = within(app.settings.request_timeout, next.run(request)) => answer,
-        () = lost => Problem::from(AppError::lost()).into_response(),
+        () = lost => Problem::from(AppError::database_lost()).into_response(),
     };
     slot.release();
     answer

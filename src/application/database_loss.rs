@@ -7,21 +7,21 @@ use crate::domain::{repository_error::RepositoryError, unit_of_work::Database};
 ///
 /// A statement that was sent may never be answered: its server hangs, or the way there is cut. Work that is given up
 /// may have been done all the same, as after any lost connection.
-pub async fn unless_lost<T>(database: &dyn Database, work: impl Future<Output = T>) -> Result<T, RepositoryError> {
+pub async fn or_unavailable<T>(database: &dyn Database, work: impl Future<Output = T>) -> Result<T, RepositoryError> {
     tokio::select! {
         biased;
         result = work => Ok(result),
-        () = database.wait_until_lost() => Err(lost()),
+        () = database.wait_until_lost() => Err(database_lost_error()),
     }
 }
 
-fn lost() -> RepositoryError {
+fn database_lost_error() -> RepositoryError {
     RepositoryError::Unavailable("the database has stopped answering".into())
 }
 
 impl AppError {
     /// What a use case that was given up for it would have failed with.
-    pub fn lost() -> Self {
-        lost().into()
+    pub fn database_lost() -> Self {
+        database_lost_error().into()
     }
 }
