@@ -283,11 +283,11 @@ fn build_facades(
 ) -> anyhow::Result<Facades> {
     let policy = config.hold_policy;
     let lanes = LaneSettings {
-        lanes: config.lanes,
+        max_parallel_batches: config.lanes,
         batch_limit: config.lane_batch_limit,
-        inbox: config.lane_inbox,
-        patience: LANE_SLOT_TIMEOUT,
-        transaction: LANE_TRANSACTION_TIMEOUT,
+        inbox_capacity: config.lane_inbox,
+        slot_timeout: LANE_SLOT_TIMEOUT,
+        transaction_timeout: LANE_TRANSACTION_TIMEOUT,
     };
     let sessions = SessionSettings {
         access_token_seconds: config.access_token_seconds,

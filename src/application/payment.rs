@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Ports,
     error::AppError,
-    lane::{Key, Reply},
+    lane::{IdempotencyKey, Reply},
     queue::QueueFacade,
     settlement::SettlementLanes,
 };
@@ -36,7 +36,7 @@ impl PaymentFacade {
         user_id: UserId,
         gate: Result<QueueTokenId, Refusal>,
         booking_id: BookingId,
-        key: Option<Key<Paid>>,
+        key: Option<IdempotencyKey<Paid>>,
     ) -> Result<Reply<Paid>, AppError> {
         let reply = self.lanes.pay(user_id, gate, booking_id, key).await?;
         self.queue.with_position(reply, user_id).await

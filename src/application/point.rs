@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Ports,
     error::AppError,
-    lane::{Key, Reply},
+    lane::{IdempotencyKey, Reply},
     settlement::SettlementLanes,
 };
 use crate::domain::{
@@ -51,7 +51,7 @@ impl PointFacade {
         user_id: UserId,
         amount: Points,
         if_version: Option<Vec<u64>>,
-        key: Option<Key<LedgerEntry>>,
+        key: Option<IdempotencyKey<LedgerEntry>>,
     ) -> Result<Reply<LedgerEntry>, AppError> {
         self.lanes.charge(user_id, amount, if_version, key).await
     }

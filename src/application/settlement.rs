@@ -10,7 +10,7 @@ use super::{
     Ports,
     error::AppError,
     event,
-    lane::{Decisions, Key, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
+    lane::{Decisions, IdempotencyKey, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
 };
 use crate::domain::{
     booking::{Booking, BookingState, HoldPolicy, OpenBooking},
@@ -45,13 +45,13 @@ impl SettlementLanes {
         user_id: UserId,
         amount: Points,
         if_version: Option<Vec<u64>>,
-        key: Option<Key<LedgerEntry>>,
+        key: Option<IdempotencyKey<LedgerEntry>>,
     ) -> Result<Reply<LedgerEntry>, AppError> {
         let transaction_id = self.ports.transaction_id(self.ports.now());
         let command = Command::Charge(Charge { transaction_id, user_id, amount, if_version });
         let key =
             key.map(|key| key.widen(|outcome| if let Outcome::Charged(entry) = outcome { Some(entry) } else { None }));
-        let reply = self.lanes.call(Some(alone(user_id)), command, key).await?;
+        let reply = self.lanes.submit(Some(alone(user_id)), command, key).await?;
         reply.narrow(|outcome| if let Outcome::Charged(entry) = outcome { Some(entry) } else { None })
     }
 
@@ -61,14 +61,14 @@ impl SettlementLanes {
         user_id: UserId,
         gate: Result<QueueTokenId, Refusal>,
         booking_id: BookingId,
-        key: Option<Key<Paid>>,
+        key: Option<IdempotencyKey<Paid>>,
     ) -> Result<Reply<Paid>, AppError> {
         let now = self.ports.now();
         let (payment_id, transaction_id) = (self.ports.payment_id(now), self.ports.transaction_id(now));
         let request = PayRequest { payment_id, transaction_id, user_id, booking_id };
         let key =
             key.map(|key| key.widen(|outcome| if let Outcome::Paid(paid) = outcome { Some(&**paid) } else { None }));
-        let reply = self.lanes.call(Some(alone(user_id)), Command::Pay { gate, request }, key).await?;
+        let reply = self.lanes.submit(Some(alone(user_id)), Command::Pay { gate, request }, key).await?;
         reply.narrow(|outcome| if let Outcome::Paid(paid) = outcome { Some(*paid) } else { None })
     }
 
@@ -78,7 +78,7 @@ impl SettlementLanes {
         user_id: UserId,
         gate: Result<QueueTokenId, Refusal>,
         booking_id: BookingId,
-        key: Option<Key<Booking>>,
+        key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
         self.change(user_id, Command::Extend { gate, user_id, booking_id }, key).await
     }
@@ -88,7 +88,7 @@ impl SettlementLanes {
         &self,
         user_id: UserId,
         booking_id: BookingId,
-        key: Option<Key<Booking>>,
+        key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
         let transaction_id = self.ports.transaction_id(self.ports.now());
         let cancelled_by = CancelledBy::User;
@@ -102,9 +102,9 @@ impl SettlementLanes {
         let cancelled_by = CancelledBy::Promoter;
         let command = Command::Cancel { user_id, booking_id, transaction_id, cancelled_by };
         match self.change(user_id, command, None).await? {
-            Reply::Fresh(Ok(_)) | Reply::Kept { .. } => Ok(true),
-            Reply::Fresh(Err(Refusal::BookingNotCancellable)) => Ok(false),
-            Reply::Fresh(Err(refusal)) => Err(refusal.into()),
+            Reply::Unrecorded(Ok(_)) | Reply::Recorded { .. } => Ok(true),
+            Reply::Unrecorded(Err(Refusal::BookingNotCancellable)) => Ok(false),
+            Reply::Unrecorded(Err(refusal)) => Err(refusal.into()),
         }
     }
 
@@ -112,12 +112,12 @@ impl SettlementLanes {
         &self,
         user_id: UserId,
         command: Command,
-        key: Option<Key<Booking>>,
+        key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
         let key = key.map(|key| {
             key.widen(|outcome| if let Outcome::Changed(booking) = outcome { Some(&**booking) } else { None })
         });
-        let reply = self.lanes.call(Some(alone(user_id)), command, key).await?;
+        let reply = self.lanes.submit(Some(alone(user_id)), command, key).await?;
         reply.narrow(|outcome| if let Outcome::Changed(booking) = outcome { Some(*booking) } else { None })
     }
 }

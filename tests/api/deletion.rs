@@ -111,9 +111,9 @@ async fn a_charge_decided_after_a_deletion_is_refused(servers: Servers) {
             },
         );
         deletion.expect(204);
-        assert!(matches!(charge, Reply::Fresh(Err(Refusal::Unauthenticated))), "{has_wallet}: {charge:?}");
+        assert!(matches!(charge, Reply::Unrecorded(Err(Refusal::Unauthenticated))), "{has_wallet}: {charge:?}");
         let late = points.charge(user_id, amount, None, None).await.unwrap();
-        assert!(matches!(late, Reply::Fresh(Err(Refusal::Unauthenticated))), "{has_wallet}: {late:?}");
+        assert!(matches!(late, Reply::Unrecorded(Err(Refusal::Unauthenticated))), "{has_wallet}: {late:?}");
     }
     app.assert_invariants_hold().await;
 }

@@ -13,7 +13,7 @@ use super::{
     Ports,
     error::AppError,
     event,
-    lane::{Key, LanePorts, LaneSettings, Lanes, Reply},
+    lane::{IdempotencyKey, LanePorts, LaneSettings, Lanes, Reply},
     queue::QueueFacade,
     settlement::SettlementLanes,
 };
@@ -67,7 +67,11 @@ impl BookingFacade {
     ///
     /// Locks the token, the performance (shared), its choice where the best seats are wished for, and the seats, in
     /// this order.
-    pub async fn hold(&self, command: HoldSeats, key: Option<Key<Booking>>) -> Result<Reply<Booking>, AppError> {
+    pub async fn hold(
+        &self,
+        command: HoldSeats,
+        key: Option<IdempotencyKey<Booking>>,
+    ) -> Result<Reply<Booking>, AppError> {
         let HoldSeats { user_id, gate, performance_id, selection } = command;
         let (gate, layout) = match (&selection, gate) {
             (SeatSelection::Best(_), Ok(token)) => match self.layout(performance_id, user_id, token).await {
@@ -80,7 +84,7 @@ impl BookingFacade {
         let booking_id = self.ports.booking_id(self.ports.now());
         let alone = alone(performance_id, &selection);
         let request = HoldRequest { booking_id, user_id, performance_id, selection };
-        let reply = self.holds.call(alone, HoldCommand { gate, request, layout }, key).await?;
+        let reply = self.holds.submit(alone, HoldCommand { gate, request, layout }, key).await?;
         self.queue.with_position(reply, user_id).await
     }
 
@@ -110,7 +114,7 @@ impl BookingFacade {
         user_id: UserId,
         gate: Result<QueueTokenId, Refusal>,
         booking_id: BookingId,
-        key: Option<Key<Booking>>,
+        key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
         let reply = self.settlements.extend(user_id, gate, booking_id, key).await?;
         self.queue.with_position(reply, user_id).await
@@ -121,7 +125,7 @@ impl BookingFacade {
         &self,
         user_id: UserId,
         booking_id: BookingId,
-        key: Option<Key<Booking>>,
+        key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
         self.settlements.cancel(user_id, booking_id, key).await
     }

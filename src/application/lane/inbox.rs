@@ -6,7 +6,7 @@ use super::LaneSettings;
 
 /// How many must wait for a transaction to begin beside another one of its kind. With fewer, what a transaction takes
 /// whatever its size weighs more than what runs side by side: they wait, and make the next batch larger.
-const CROWD: usize = 16;
+const PARALLEL_BATCH_THRESHOLD: usize = 16;
 
 /// Plain data: whoever owns it sees to it that one changes it at a time, and does what it says.
 pub(super) struct Inbox<T> {
@@ -14,15 +14,15 @@ pub(super) struct Inbox<T> {
     /// In order of arrival, each with what it must have for itself.
     waiting: VecDeque<(Option<u64>, T)>,
     /// What the batches under way have for themselves.
-    taken: HashSet<u64>,
+    active_conflict_keys: HashSet<u64>,
     /// How many of the waiting want nothing that is taken.
-    ready: usize,
+    ready_count: usize,
     /// Whether a batch has begun and takes whoever comes along.
-    gathering: bool,
+    has_forming_batch: bool,
     /// Batches that have begun, and haven't given way.
-    working: usize,
+    running_batches: usize,
     /// Batches that have begun, and haven't ended.
-    under_way: usize,
+    unfinished_batches: usize,
 }
 
 impl<T> Inbox<T> {
@@ -30,74 +30,76 @@ impl<T> Inbox<T> {
         Self {
             settings,
             waiting: VecDeque::new(),
-            taken: HashSet::new(),
-            ready: 0,
-            gathering: false,
-            working: 0,
-            under_way: 0,
+            active_conflict_keys: HashSet::new(),
+            ready_count: 0,
+            has_forming_batch: false,
+            running_batches: 0,
+            unfinished_batches: 0,
         }
     }
 
     /// Takes one more in; tells whether there was room.
-    pub(super) fn push(&mut self, alone: Option<u64>, item: T) -> bool {
-        let has_room = self.waiting.len() < self.settings.inbox;
+    pub(super) fn push(&mut self, conflict_key: Option<u64>, item: T) -> bool {
+        let has_room = self.waiting.len() < self.settings.inbox_capacity;
         if has_room {
-            self.ready += usize::from(self.is_free(alone));
-            self.waiting.push_back((alone, item));
+            self.ready_count += usize::from(self.has_no_conflict(conflict_key));
+            self.waiting.push_back((conflict_key, item));
         }
         has_room
     }
 
-    /// Whether a batch is to begin now. It has begun then: [`gather`](Self::gather), [`gives_way`](Self::gives_way) and
-    /// [`ends`](Self::ends) are to follow.
-    pub(super) fn begins(&mut self) -> bool {
-        let LaneSettings { lanes, batch_limit, .. } = self.settings;
-        let crowd = if self.working == 0 { 1 } else { CROWD.min(batch_limit) };
-        let has_place = !self.gathering && self.working < lanes && self.under_way <= lanes;
-        let begins = has_place && self.ready >= crowd;
-        if begins {
-            self.gathering = true;
-            self.working += 1;
-            self.under_way += 1;
+    /// Whether a batch is to begin now. It has begun then: [`take_batch`](Self::take_batch), [`release_slot`](Self::release_slot) and
+    /// [`finish_batch`](Self::finish_batch) are to follow.
+    pub(super) fn try_start_batch(&mut self) -> bool {
+        let LaneSettings { max_parallel_batches, batch_limit, .. } = self.settings;
+        let threshold = if self.running_batches == 0 { 1 } else { PARALLEL_BATCH_THRESHOLD.min(batch_limit) };
+        let has_slot = !self.has_forming_batch
+            && self.running_batches < max_parallel_batches
+            && self.unfinished_batches <= max_parallel_batches;
+        let starts = has_slot && self.ready_count >= threshold;
+        if starts {
+            self.has_forming_batch = true;
+            self.running_batches += 1;
+            self.unfinished_batches += 1;
         }
-        begins
+        starts
     }
 
     /// Takes out a batch, and what it has for itself until it ends. Of those who want the same, the first comes first.
-    pub(super) fn gather(&mut self) -> (Vec<T>, HashSet<u64>) {
-        self.gathering = false;
-        let (mut batch, mut alone) = (Vec::new(), HashSet::new());
-        for (wanted, item) in std::mem::take(&mut self.waiting) {
-            if batch.len() < self.settings.batch_limit && self.is_free(wanted) {
+    pub(super) fn take_batch(&mut self) -> (Vec<T>, HashSet<u64>) {
+        self.has_forming_batch = false;
+        let (mut batch, mut conflict_keys) = (Vec::new(), HashSet::new());
+        for (key, item) in std::mem::take(&mut self.waiting) {
+            if batch.len() < self.settings.batch_limit && self.has_no_conflict(key) {
                 batch.push(item);
-                alone.extend(wanted);
+                conflict_keys.extend(key);
             } else {
-                self.waiting.push_back((wanted, item));
+                self.waiting.push_back((key, item));
             }
         }
-        self.taken.extend(&alone);
-        self.count_ready();
-        (batch, alone)
+        self.active_conflict_keys.extend(&conflict_keys);
+        self.recount_ready();
+        (batch, conflict_keys)
     }
 
     /// A batch needs no core for now: the next one may begin.
-    pub(super) fn gives_way(&mut self) {
-        self.working -= 1;
+    pub(super) fn release_slot(&mut self) {
+        self.running_batches -= 1;
     }
 
     /// A batch has ended, after its commit or instead of it, with what it had for itself.
-    pub(super) fn ends(&mut self, alone: &HashSet<u64>) {
-        self.under_way -= 1;
-        self.taken.retain(|taken| !alone.contains(taken));
-        self.count_ready();
+    pub(super) fn finish_batch(&mut self, conflict_keys: &HashSet<u64>) {
+        self.unfinished_batches -= 1;
+        self.active_conflict_keys.retain(|key| !conflict_keys.contains(key));
+        self.recount_ready();
     }
 
-    fn is_free(&self, alone: Option<u64>) -> bool {
-        alone.is_none_or(|alone| !self.taken.contains(&alone))
+    fn has_no_conflict(&self, conflict_key: Option<u64>) -> bool {
+        conflict_key.is_none_or(|key| !self.active_conflict_keys.contains(&key))
     }
 
-    fn count_ready(&mut self) {
-        self.ready = self.waiting.iter().filter(|(alone, _)| self.is_free(*alone)).count();
+    fn recount_ready(&mut self) {
+        self.ready_count = self.waiting.iter().filter(|(key, _)| self.has_no_conflict(*key)).count();
     }
 }
 
@@ -107,86 +109,92 @@ mod tests {
 
     use super::*;
 
-    fn inbox(lanes: usize, batch_limit: usize, inbox: usize) -> Inbox<usize> {
-        Inbox::new(LaneSettings { lanes, batch_limit, inbox, patience: Duration::MAX, transaction: Duration::MAX })
+    fn inbox(max_parallel_batches: usize, batch_limit: usize, inbox_capacity: usize) -> Inbox<usize> {
+        Inbox::new(LaneSettings {
+            max_parallel_batches,
+            batch_limit,
+            inbox_capacity,
+            slot_timeout: Duration::MAX,
+            transaction_timeout: Duration::MAX,
+        })
     }
 
-    fn fill(inbox: &mut Inbox<usize>, numbers: std::ops::Range<usize>, alone: Option<u64>) {
-        assert!(numbers.into_iter().all(|number| inbox.push(alone, number)));
+    fn fill(inbox: &mut Inbox<usize>, numbers: std::ops::Range<usize>, conflict_key: Option<u64>) {
+        assert!(numbers.into_iter().all(|number| inbox.push(conflict_key, number)));
     }
 
     #[test]
-    fn whoever_comes_while_a_batch_gathers_comes_along() {
+    fn commands_that_arrive_while_a_batch_forms_join_it() {
         let mut inbox = inbox(2, 3, 9);
-        assert!(!inbox.begins(), "for nobody");
+        assert!(!inbox.try_start_batch(), "for nobody");
         fill(&mut inbox, 0..1, None);
-        assert!(inbox.begins());
+        assert!(inbox.try_start_batch());
         fill(&mut inbox, 1..4, None);
-        assert!(!inbox.begins(), "one gathers");
-        assert_eq!(inbox.gather().0, [0, 1, 2]);
+        assert!(!inbox.try_start_batch(), "one gathers");
+        assert_eq!(inbox.take_batch().0, [0, 1, 2]);
     }
 
     #[test]
-    fn a_second_batch_begins_for_a_crowd_or_when_the_first_gives_way() {
+    fn a_second_batch_starts_at_the_threshold_or_when_the_first_releases_its_slot() {
         let mut inbox = inbox(2, 128, 999);
         fill(&mut inbox, 0..1, None);
-        assert!(inbox.begins());
-        inbox.gather();
-        fill(&mut inbox, 1..CROWD, None);
-        assert!(!inbox.begins(), "one less than a crowd");
-        inbox.gives_way();
-        assert!(inbox.begins());
-        assert_eq!(inbox.gather().0.len(), CROWD - 1);
-        fill(&mut inbox, 0..CROWD, None);
-        assert!(inbox.begins(), "a crowd");
-        inbox.gather();
-        fill(&mut inbox, 0..CROWD, None);
-        assert!(!inbox.begins(), "two work");
-        inbox.gives_way();
-        assert!(!inbox.begins(), "three haven't ended");
-        inbox.ends(&HashSet::new());
-        assert!(inbox.begins());
+        assert!(inbox.try_start_batch());
+        inbox.take_batch();
+        fill(&mut inbox, 1..PARALLEL_BATCH_THRESHOLD, None);
+        assert!(!inbox.try_start_batch(), "one less than a crowd");
+        inbox.release_slot();
+        assert!(inbox.try_start_batch());
+        assert_eq!(inbox.take_batch().0.len(), PARALLEL_BATCH_THRESHOLD - 1);
+        fill(&mut inbox, 0..PARALLEL_BATCH_THRESHOLD, None);
+        assert!(inbox.try_start_batch(), "a crowd");
+        inbox.take_batch();
+        fill(&mut inbox, 0..PARALLEL_BATCH_THRESHOLD, None);
+        assert!(!inbox.try_start_batch(), "two work");
+        inbox.release_slot();
+        assert!(!inbox.try_start_batch(), "three haven't ended");
+        inbox.finish_batch(&HashSet::new());
+        assert!(inbox.try_start_batch());
     }
 
     #[test]
-    fn batches_of_one_need_no_crowd() {
+    fn a_batch_limit_of_one_needs_no_threshold() {
         let mut inbox = inbox(2, 1, 9);
         fill(&mut inbox, 0..3, None);
         for number in 0..2 {
-            assert!(inbox.begins());
-            assert_eq!(inbox.gather().0, [number]);
+            assert!(inbox.try_start_batch());
+            assert_eq!(inbox.take_batch().0, [number]);
         }
-        assert!(!inbox.begins(), "two work");
+        assert!(!inbox.try_start_batch(), "two work");
     }
 
     #[test]
-    fn who_want_the_same_for_themselves_come_one_after_the_other() {
+    fn commands_with_one_conflict_key_never_run_concurrently() {
         let mut inbox = inbox(2, 2, 9);
         fill(&mut inbox, 0..3, Some(7));
         fill(&mut inbox, 3..4, Some(8));
-        assert!(inbox.begins());
-        let (batch, alone) = inbox.gather();
+        assert!(inbox.try_start_batch());
+        let (batch, first) = inbox.take_batch();
         assert_eq!(batch, [0, 1]);
         fill(&mut inbox, 4..5, Some(7));
-        inbox.gives_way();
-        assert!(inbox.begins());
-        let (batch, other) = inbox.gather();
+        inbox.release_slot();
+        assert!(inbox.try_start_batch());
+        let (batch, second) = inbox.take_batch();
         assert_eq!(batch, [3], "of those, only one may go");
-        inbox.gives_way();
-        inbox.ends(&other);
-        assert!(!inbox.begins(), "the first hasn't ended");
-        inbox.ends(&alone);
-        assert!(inbox.begins());
-        assert_eq!(inbox.gather().0, [2, 4], "in order of arrival");
+        inbox.release_slot();
+        inbox.finish_batch(&second);
+        assert!(!inbox.try_start_batch(), "the first hasn't ended");
+        inbox.finish_batch(&first);
+        assert!(inbox.try_start_batch());
+        assert_eq!(inbox.take_batch().0, [2, 4], "in order of arrival");
     }
 
     #[test]
-    fn what_is_full_takes_nobody_in() {
+    fn a_full_inbox_refuses_commands() {
         let mut inbox = inbox(1, 9, 2);
         fill(&mut inbox, 0..2, None);
         assert!(!inbox.push(None, 2));
-        assert!(inbox.begins());
-        inbox.gather();
+        assert!(inbox.try_start_batch());
+        inbox.take_batch();
         assert!(inbox.push(None, 3));
     }
 }

@@ -15,10 +15,10 @@ use crate::domain::{
 const RECENT: usize = 65_536;
 
 /// Writes a result as the answer that goes out; `None` for one that isn't the request's.
-pub type Render<T> = Box<dyn Fn(Result<&T, &Refusal>) -> Option<Answer> + Send + Sync>;
+pub type RenderAnswer<T> = Box<dyn Fn(Result<&T, &Refusal>) -> Option<Answer> + Send + Sync>;
 
 /// An idempotency key, and how the answer that it keeps is written.
-pub struct Key<T> {
+pub struct IdempotencyKey<T> {
     /// What the request is recognised by.
     pub digest: KeyDigest,
     /// Of the request's body.
@@ -26,18 +26,18 @@ pub struct Key<T> {
     /// Whose request.
     pub user_id: UserId,
     /// Writes the answer as it goes out: it is stored before it is sent.
-    pub render: Render<T>,
+    pub render: RenderAnswer<T>,
 }
 
-impl<T: 'static> Key<T> {
+impl<T: 'static> IdempotencyKey<T> {
     /// The same key for a lane whose output holds a `T` among others.
-    pub(crate) fn widen<U: 'static>(self, part: fn(&U) -> Option<&T>) -> Key<U> {
+    pub(crate) fn widen<U: 'static>(self, part: fn(&U) -> Option<&T>) -> IdempotencyKey<U> {
         let Self { digest, fingerprint, user_id, render } = self;
         let render = Box::new(move |result: Result<&U, &Refusal>| match result {
             Ok(output) => render(Ok(part(output)?)),
             Err(refusal) => render(Err(refusal)),
         });
-        Key { digest, fingerprint, user_id, render }
+        IdempotencyKey { digest, fingerprint, user_id, render }
     }
 }
 
@@ -52,8 +52,8 @@ impl KeysInFlight {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(digest).or_default();
         *count += 1;
-        let is_second = *count > 1;
-        KeyInFlight { keys: Arc::clone(&self.0), digest, is_second }
+        let is_duplicate = *count > 1;
+        KeyInFlight { keys: Arc::clone(&self.0), digest, is_duplicate }
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) struct KeyInFlight {
     keys: Arc<Mutex<HashMap<KeyDigest, usize>>>,
     digest: KeyDigest,
     /// Whether another request with the key was under way before.
-    pub(super) is_second: bool,
+    pub(super) is_duplicate: bool,
 }
 
 impl Drop for KeyInFlight {
@@ -146,8 +146,8 @@ mod tests {
     fn the_output_of_another_command_is_no_answer() {
         let answer = Answer { status: 201, body: Vec::new() };
         let render = Box::new(move |_: Result<&u8, &Refusal>| Some(answer.clone()));
-        let key = Key { digest: digest(1), fingerprint: [0; 32], user_id: UserId(Uuid::nil()), render };
-        let key: Key<Option<u8>> = key.widen(Option::as_ref);
+        let key = IdempotencyKey { digest: digest(1), fingerprint: [0; 32], user_id: UserId(Uuid::nil()), render };
+        let key: IdempotencyKey<Option<u8>> = key.widen(Option::as_ref);
         assert!((key.render)(Ok(&Some(1))).is_some());
         assert!((key.render)(Ok(&None)).is_none());
         assert!((key.render)(Err(&Refusal::HoldExpired)).is_some());

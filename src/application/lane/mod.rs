@@ -35,7 +35,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug_span};
 
-pub use self::keys::{Key, Render};
+pub use self::keys::{IdempotencyKey, RenderAnswer};
 use self::{
     inbox::Inbox,
     keys::{KeysInFlight, RecentKeys},
@@ -51,23 +51,23 @@ use crate::domain::{
 };
 
 /// How long the second request with a key waits for the first.
-const KEY_WAIT: Duration = Duration::from_secs(5);
+const DUPLICATE_KEY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a batch that lost a race is repeated before it is split.
-const ATTEMPTS: u32 = 8;
+const MAX_ATTEMPTS: u32 = 8;
 
 tokio::task_local! {
     /// How long the request at hand has waited for lanes.
-    static TIME_IN_LANES: Cell<Duration>;
+    static LANE_WAIT: Cell<Duration>;
 }
 
 /// Tells, with what a future gives, how long it waited for lanes.
-pub async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
+pub async fn with_lane_wait<F: Future>(future: F) -> (F::Output, Duration) {
     let timed = async {
         let output = future.await;
-        (output, TIME_IN_LANES.with(Cell::get))
+        (output, LANE_WAIT.with(Cell::get))
     };
-    TIME_IN_LANES.scope(Cell::new(Duration::ZERO), timed).await
+    LANE_WAIT.scope(Cell::new(Duration::ZERO), timed).await
 }
 
 /// What a kind of lane does.
@@ -105,9 +105,9 @@ pub struct Decisions<T> {
 #[derive(Debug)]
 pub enum Reply<T> {
     /// A result that no key keeps.
-    Fresh(Result<T, Refusal>),
+    Unrecorded(Result<T, Refusal>),
     /// An answer kept under a key.
-    Kept {
+    Recorded {
         /// The answer, byte for byte.
         answer: Answer,
         /// Whether it was given before.
@@ -119,12 +119,12 @@ impl<T> Reply<T> {
     /// The same reply with a part of what it holds.
     pub(crate) fn narrow<U>(self, part: impl FnOnce(T) -> Option<U>) -> Result<Reply<U>, AppError> {
         match self {
-            Self::Fresh(Ok(value)) => {
+            Self::Unrecorded(Ok(value)) => {
                 let part = part(value).ok_or_else(|| AppError::from(foreign_output()))?;
-                Ok(Reply::Fresh(Ok(part)))
+                Ok(Reply::Unrecorded(Ok(part)))
             }
-            Self::Fresh(Err(refusal)) => Ok(Reply::Fresh(Err(refusal))),
-            Self::Kept { answer, replayed } => Ok(Reply::Kept { answer, replayed }),
+            Self::Unrecorded(Err(refusal)) => Ok(Reply::Unrecorded(Err(refusal))),
+            Self::Recorded { answer, replayed } => Ok(Reply::Recorded { answer, replayed }),
         }
     }
 }
@@ -133,15 +133,15 @@ impl<T> Reply<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct LaneSettings {
     /// How many lanes of each kind: the most transactions that work at once.
-    pub lanes: usize,
+    pub max_parallel_batches: usize,
     /// The most commands in one transaction.
     pub batch_limit: usize,
     /// The most commands waiting for the lanes of one kind.
-    pub inbox: usize,
+    pub inbox_capacity: usize,
     /// How long a batch keeps the next one waiting: one that is stuck in a lock must not keep those who don't want it.
-    pub patience: Duration,
+    pub slot_timeout: Duration,
     /// How long one transaction may take before it is given up, with its connection.
-    pub transaction: Duration,
+    pub transaction_timeout: Duration,
 }
 
 /// The ports a lane needs.
@@ -159,15 +159,15 @@ pub struct LanePorts {
 
 /// The lanes of one kind.
 pub struct Lanes<W: LaneWork> {
-    shared: Arc<Shared<W>>,
+    shared: Arc<LaneState<W>>,
     keys_in_flight: KeysInFlight,
 }
 
 /// What the lanes of one kind share.
-struct Shared<W: LaneWork> {
+struct LaneState<W: LaneWork> {
     work: W,
     ports: LanePorts,
-    measures: Measures,
+    metrics: LaneMetrics,
     settings: LaneSettings,
     recent_keys: RecentKeys,
     inbox: Mutex<Inbox<Job<W>>>,
@@ -175,15 +175,15 @@ struct Shared<W: LaneWork> {
 
 struct Job<W: LaneWork> {
     command: W::Command,
-    key: Option<Key<W::Output>>,
+    key: Option<IdempotencyKey<W::Output>>,
     reply: oneshot::Sender<Result<Reply<W::Output>, AppError>>,
-    asked: Stopwatch,
+    enqueued_at: Stopwatch,
     /// The request's, for a trace.
     span: Span,
 }
 
 /// What is measured of one kind of lane; looked up once, for every command passes here.
-struct Measures {
+struct LaneMetrics {
     depth: Gauge,
     refused: Counter,
     wait: Histogram,
@@ -192,7 +192,7 @@ struct Measures {
     retries: Counter,
 }
 
-impl Measures {
+impl LaneMetrics {
     fn of(lane: &'static str) -> Self {
         Self {
             depth: metrics::gauge!("lane_depth", "lane" => lane),
@@ -208,63 +208,67 @@ impl Measures {
 impl<W: LaneWork> Lanes<W> {
     /// Lanes that do this work; they need a tokio runtime. Each batch is a task of its own, which ends by itself.
     pub fn new(work: W, settings: LaneSettings, ports: LanePorts) -> Self {
-        let (inbox, measures) = (Mutex::new(Inbox::new(settings)), Measures::of(W::NAME));
-        let shared = Shared { work, ports, measures, settings, recent_keys: RecentKeys::default(), inbox };
+        let (inbox, metrics) = (Mutex::new(Inbox::new(settings)), LaneMetrics::of(W::NAME));
+        let shared = LaneState { work, ports, metrics, settings, recent_keys: RecentKeys::default(), inbox };
         Self { shared: Arc::new(shared), keys_in_flight: KeysInFlight::default() }
     }
 
     /// Has a command decided.
     ///
-    /// Commands that have the same `alone` are never in two transactions of this instance at once: what conflicts
+    /// Commands that have the same `conflict_key` are never in two transactions of this instance at once: what conflicts
     /// without waiting for a lock meets in one batch, or comes one after the other.
     ///
     /// [`AppError::Overloaded`] at once when the inbox is full. A second command with the key of one that is still under
     /// way waits for it, and after five seconds is [`Refusal::IdempotencyInProgress`].
-    pub async fn call(
+    pub async fn submit(
         &self,
-        alone: Option<u64>,
+        conflict_key: Option<u64>,
         command: W::Command,
-        key: Option<Key<W::Output>>,
+        key: Option<IdempotencyKey<W::Output>>,
     ) -> Result<Reply<W::Output>, AppError> {
         let in_flight = key.as_ref().map(|key| self.keys_in_flight.enter(key.digest));
         let (reply, answer) = oneshot::channel();
-        let asked = Stopwatch::now();
-        let job = Job { command, key, reply, asked, span: Span::current() };
-        if !self.shared.change(|inbox| inbox.push(alone, job)) {
-            self.shared.measures.refused.increment(1);
+        let enqueued_at = Stopwatch::now();
+        let job = Job { command, key, reply, enqueued_at, span: Span::current() };
+        if !self.shared.update_inbox(|inbox| inbox.push(conflict_key, job)) {
+            self.shared.metrics.refused.increment(1);
             return Err(AppError::Overloaded);
         }
-        self.shared.measures.depth.increment(1.0);
+        self.shared.metrics.depth.increment(1.0);
         // Borrowed: the key counts as under way until its answer is here.
-        let answer = if in_flight.as_ref().is_some_and(|key| key.is_second) {
-            timeout(KEY_WAIT, answer).await.map_err(|_| Refusal::IdempotencyInProgress)?
+        let answer = if in_flight.as_ref().is_some_and(|key| key.is_duplicate) {
+            timeout(DUPLICATE_KEY_TIMEOUT, answer).await.map_err(|_| Refusal::IdempotencyInProgress)?
         } else {
             answer.await
         };
         // Outside of a request nobody wants to know.
-        let _ = TIME_IN_LANES.try_with(|time| time.set(time.get() + asked.elapsed()));
+        let _ = LANE_WAIT.try_with(|time| time.set(time.get() + enqueued_at.elapsed()));
         answer.unwrap_or(Err(AppError::Overloaded))
     }
 
     /// Has a command without a key decided.
-    pub async fn decide(&self, alone: Option<u64>, command: W::Command) -> Result<W::Output, AppError> {
-        match self.call(alone, command, None).await? {
-            Reply::Fresh(result) => Ok(result?),
-            Reply::Kept { .. } => Err(AppError::Overloaded),
+    pub async fn submit_without_key(
+        &self,
+        conflict_key: Option<u64>,
+        command: W::Command,
+    ) -> Result<W::Output, AppError> {
+        match self.submit(conflict_key, command, None).await? {
+            Reply::Unrecorded(result) => Ok(result?),
+            Reply::Recorded { .. } => Err(AppError::Overloaded),
         }
     }
 }
 
-impl<W: LaneWork> Shared<W> {
+impl<W: LaneWork> LaneState<W> {
     /// Changes the inbox, and begins a batch if that makes one due.
-    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Inbox<Job<W>>) -> T) -> T {
-        let (output, begins) = {
+    fn update_inbox<T>(self: &Arc<Self>, change: impl FnOnce(&mut Inbox<Job<W>>) -> T) -> T {
+        let (output, starts) = {
             let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-            (change(&mut inbox), inbox.begins())
+            (change(&mut inbox), inbox.try_start_batch())
         };
         // Without the lock: a runtime that ends drops the batch at once, which changes the inbox again.
-        if begins {
-            let batch = Batch { shared: Arc::clone(self), alone: None, gave_way: AtomicBool::new(false) };
+        if starts {
+            let batch = Batch { shared: Arc::clone(self), conflict_keys: None, slot_released: AtomicBool::new(false) };
             self.ports.tasks.spawn(batch.run());
         }
         output
@@ -273,78 +277,79 @@ impl<W: LaneWork> Shared<W> {
 
 /// A batch that has begun. It gives its place in the lanes up when it is dropped, whatever became of it.
 struct Batch<W: LaneWork> {
-    shared: Arc<Shared<W>>,
+    shared: Arc<LaneState<W>>,
     /// What it has for itself, once it is gathered.
-    alone: Option<HashSet<u64>>,
+    conflict_keys: Option<HashSet<u64>>,
     /// Whether it lets the next one begin.
-    gave_way: AtomicBool,
+    slot_released: AtomicBool,
 }
 
 impl<W: LaneWork> Drop for Batch<W> {
     fn drop(&mut self) {
-        if self.alone.is_none() {
+        if self.conflict_keys.is_none() {
             // Without an answer: only a runtime that ends drops a batch that early.
-            self.gather();
+            self.take_jobs();
         }
-        self.give_way();
-        let alone = self.alone.take().unwrap_or_default();
-        self.shared.change(|inbox| inbox.ends(&alone));
+        self.release_slot();
+        let conflict_keys = self.conflict_keys.take().unwrap_or_default();
+        self.shared.update_inbox(|inbox| inbox.finish_batch(&conflict_keys));
     }
 }
 
 impl<W: LaneWork> Batch<W> {
     async fn run(mut self) {
         yield_to_coalesce().await;
-        let jobs = self.gather();
+        let jobs = self.take_jobs();
         let now = Stopwatch::now();
         for job in &jobs {
-            self.shared.measures.wait.record(now - job.asked);
+            self.shared.metrics.wait.record(now - job.enqueued_at);
         }
         // Nobody waits any more for what a closed channel asked: its request timed out or was dropped.
-        let mut settled = pin!(self.settle(jobs.into_iter().filter(|job| !job.reply.is_closed()).collect()));
-        if timeout(self.shared.settings.patience, &mut settled).await.is_err() {
-            self.give_way();
-            settled.await;
+        let mut processing =
+            pin!(self.process_with_splitting(jobs.into_iter().filter(|job| !job.reply.is_closed()).collect()));
+        if timeout(self.shared.settings.slot_timeout, &mut processing).await.is_err() {
+            self.release_slot();
+            processing.await;
         }
     }
 
-    fn gather(&mut self) -> Vec<Job<W>> {
-        let (jobs, alone) = self.shared.change(Inbox::gather);
-        self.alone = Some(alone);
-        self.shared.measures.depth.decrement(count(jobs.len()));
+    fn take_jobs(&mut self) -> Vec<Job<W>> {
+        let (jobs, conflict_keys) = self.shared.update_inbox(Inbox::take_batch);
+        self.conflict_keys = Some(conflict_keys);
+        self.shared.metrics.depth.decrement(to_f64(jobs.len()));
         jobs
     }
 
     /// Lets the next batch begin.
-    fn give_way(&self) {
-        if !self.gave_way.swap(true, Ordering::Relaxed) {
-            self.shared.change(Inbox::gives_way);
+    fn release_slot(&self) {
+        if !self.slot_released.swap(true, Ordering::Relaxed) {
+            self.shared.update_inbox(Inbox::release_slot);
         }
     }
 
     /// Answers every job: in one transaction if it goes well; a group that keeps failing is split in halves until the
     /// culprit stands alone.
-    async fn settle(&self, jobs: Vec<Job<W>>) {
+    async fn process_with_splitting(&self, jobs: Vec<Job<W>>) {
         let mut groups = VecDeque::from([jobs]);
         while let Some(group) = groups.pop_front() {
-            let (group, repeats) = without_repeated_keys(group);
+            let (group, repeats) = split_duplicate_keys(group);
             if !repeats.is_empty() {
                 groups.push_front(repeats);
             }
             if group.is_empty() {
                 continue;
             }
-            match self.attempt_repeatedly(&group).instrument(span_of(&group)).await {
+            match self.attempt_with_retries(&group).instrument(span_of(&group)).await {
                 Ok(replies) => {
                     for (job, reply) in group.into_iter().zip(replies) {
                         let _ = job.reply.send(Ok(reply));
                     }
                 }
-                Err(Failure { error, lost_commit }) => {
-                    let hopeless =
+                Err(AttemptError { error, lost_commit }) => {
+                    let is_not_retryable =
                         lost_commit || matches!(error, RepositoryError::Unavailable(_) | RepositoryError::ClockSkewed);
-                    if group.len() == 1 || hopeless {
-                        fail(group, error);
+                    if group.len() == 1 || is_not_retryable {
+                        reply_error(group, error);
                     } else {
                         tracing::warn!(lane = W::NAME, jobs = group.len(), %error, "splitting a failed batch");
                         let mut first = group;
@@ -357,18 +362,18 @@ impl<W: LaneWork> Batch<W> {
         }
     }
 
-    async fn attempt_repeatedly(&self, group: &[Job<W>]) -> Result<Vec<Reply<W::Output>>, Failure> {
+    async fn attempt_with_retries(&self, group: &[Job<W>]) -> Result<Vec<Reply<W::Output>>, AttemptError> {
         let shared = &self.shared;
         let mut attempt = 1;
         loop {
             let started = Stopwatch::now();
-            let look_keys_up = attempt > 1 || shared.recent_keys.knows_any(digests(group));
-            let result = self.attempt_in_time(group, look_keys_up).await;
-            shared.measures.transaction.record(started.elapsed());
-            shared.measures.batch_size.record(count(group.len()));
+            let check_keys = attempt > 1 || shared.recent_keys.knows_any(digests(group));
+            let result = self.attempt_in_time(group, check_keys).await;
+            shared.metrics.transaction.record(started.elapsed());
+            shared.metrics.batch_size.record(to_f64(group.len()));
             let Err(failure) = result else { return result };
             let again = match failure.error {
-                RepositoryError::Contention { .. } => attempt < ATTEMPTS,
+                RepositoryError::Contention { .. } => attempt < MAX_ATTEMPTS,
                 // A connection that was lost while it lay idle shows at its first statement.
                 RepositoryError::Unavailable(_) => attempt == 1,
                 _ => false,
@@ -376,7 +381,7 @@ impl<W: LaneWork> Batch<W> {
             if failure.lost_commit || !again {
                 return Err(failure);
             }
-            shared.measures.retries.increment(1);
+            shared.metrics.retries.increment(1);
             let jitter = below(&*shared.ports.randomness, 1_000 << attempt);
             sleep(Duration::from_micros(jitter)).await;
             attempt += 1;
@@ -385,35 +390,38 @@ impl<W: LaneWork> Batch<W> {
 
     /// An attempt that ends: when the database is lost, and when it takes too long. Its connection has fallen silent then,
     /// and is closed when it is given back.
-    async fn attempt_in_time(&self, group: &[Job<W>], look_keys_up: bool) -> Result<Vec<Reply<W::Output>>, Failure> {
-        let Shared { ports, settings, .. } = &*self.shared;
+    async fn attempt_in_time(&self, group: &[Job<W>], check_keys: bool) -> Result<Vec<Reply<W::Output>>, AttemptError> {
+        let LaneState { ports, settings, .. } = &*self.shared;
         let commits = AtomicBool::new(false);
-        let attempt = AssertUnwindSafe(self.attempt(group, look_keys_up, &commits)).catch_unwind();
+        let attempt = AssertUnwindSafe(self.attempt(group, check_keys, &commits)).catch_unwind();
         let mut attempt = pin!(or_unavailable(&*ports.database, attempt));
-        let Ok(attempt) = timeout(settings.transaction, &mut attempt).await else {
+        let Ok(attempt) = timeout(settings.transaction_timeout, &mut attempt).await else {
             // Before the connection is given back, so that none of those beside it is taken unseen.
             ports.database.suspect_connections();
             let error = RepositoryError::Unavailable("a transaction took too long".into());
-            return Err(Failure { error, lost_commit: commits.load(Ordering::Relaxed) });
+            return Err(AttemptError { error, lost_commit: commits.load(Ordering::Relaxed) });
         };
         match attempt {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(RepositoryError::Storage("a decision panicked".into()).into()),
             // It may have been at its commit.
-            Err(error) => Err(Failure { error, lost_commit: true }),
+            Err(error) => Err(AttemptError { error, lost_commit: true }),
         }
     }
 
     async fn attempt(
         &self,
         group: &[Job<W>],
-        look_keys_up: bool,
+        check_keys: bool,
         commits: &AtomicBool,
-    ) -> Result<Vec<Reply<W::Output>>, Failure> {
-        let Shared { work, ports, .. } = &*self.shared;
+    ) -> Result<Vec<Reply<W::Output>>, AttemptError> {
+        let LaneState { work, ports, .. } = &*self.shared;
         let mut uow = ports.database.begin().instrument(debug_span!("begin")).await?;
-        let known =
-            if look_keys_up { known_keys(&mut *uow, group).await? } else { group.iter().map(|_| None).collect() };
+        let known = if check_keys {
+            find_recorded_answers(&mut *uow, group).await?
+        } else {
+            group.iter().map(|_| None).collect()
+        };
         let commands: Vec<_> =
             group.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(job, _)| &job.command).collect();
         let Decisions { at, results } = if commands.is_empty() {
@@ -426,22 +434,22 @@ impl<W: LaneWork> Batch<W> {
                 RepositoryError::Storage("a lane gave another number of results than of commands".into()).into()
             );
         }
-        let Answers { replies, records, unkept } = answer(group, known, results, at)?;
-        require_still_unknown(&mut *uow, &unkept).await?;
+        let Answers { replies, records, unrecorded_keys } = answer(group, known, results, at)?;
+        require_no_recorded_answer(&mut *uow, &unrecorded_keys).await?;
         if !records.is_empty() {
             uow.idempotency().insert(&records).await?;
         }
         if !commands.is_empty() {
             // It waits for the disk, not for a core.
-            self.give_way();
+            self.release_slot();
             commits.store(true, Ordering::Relaxed);
-            uow.commit().instrument(debug_span!("commit")).await.map_err(|error| Failure {
+            uow.commit().instrument(debug_span!("commit")).await.map_err(|error| AttemptError {
                 // A certification conflict is a plain no: nothing was committed.
                 lost_commit: !matches!(error, RepositoryError::Contention { .. }),
                 error,
             })?;
         }
-        let kept = group.iter().zip(&replies).filter(|(_, reply)| matches!(reply, Reply::Kept { .. }));
+        let kept = group.iter().zip(&replies).filter(|(_, reply)| matches!(reply, Reply::Recorded { .. }));
         self.shared.recent_keys.note(kept.filter_map(|(job, _)| job.digest()));
         Ok(replies)
     }
@@ -462,7 +470,7 @@ struct Answers<T> {
     replies: Vec<Reply<T>>,
     records: Vec<IdempotencyRecord>,
     /// Keys whose answers aren't recorded.
-    unkept: Vec<KeyDigest>,
+    unrecorded_keys: Vec<KeyDigest>,
 }
 
 /// Answers each job: by what is known of its key, or else by its result.
@@ -473,21 +481,22 @@ fn answer<W: LaneWork>(
     at: Instant,
 ) -> Result<Answers<W::Output>, RepositoryError> {
     let mut results = results.into_iter();
-    let mut answers = Answers { replies: Vec::with_capacity(group.len()), records: Vec::new(), unkept: Vec::new() };
+    let mut answers =
+        Answers { replies: Vec::with_capacity(group.len()), records: Vec::new(), unrecorded_keys: Vec::new() };
     for (job, known) in group.iter().zip(known) {
         let reply = match (known, &job.key) {
             (Some(record), _) => replay(job, record),
-            (None, None) => Reply::Fresh(results.next().ok_or_else(foreign_output)?),
+            (None, None) => Reply::Unrecorded(results.next().ok_or_else(foreign_output)?),
             (None, Some(key)) => {
                 let result = results.next().ok_or_else(foreign_output)?;
                 if result.as_ref().map_or_else(Refusal::is_lasting, |_| true) {
-                    let record = record(key, &result, at)?;
+                    let record = record_answer(key, &result, at)?;
                     let answer = record.answer.clone();
                     answers.records.push(record);
-                    Reply::Kept { answer, replayed: false }
+                    Reply::Recorded { answer, replayed: false }
                 } else {
-                    answers.unkept.push(key.digest);
-                    Reply::Fresh(result)
+                    answers.unrecorded_keys.push(key.digest);
+                    Reply::Unrecorded(result)
                 }
             }
         };
@@ -496,7 +505,11 @@ fn answer<W: LaneWork>(
     Ok(answers)
 }
 
-fn record<T>(key: &Key<T>, result: &Result<T, Refusal>, at: Instant) -> Result<IdempotencyRecord, RepositoryError> {
+fn record_answer<T>(
+    key: &IdempotencyKey<T>,
+    result: &Result<T, Refusal>,
+    at: Instant,
+) -> Result<IdempotencyRecord, RepositoryError> {
     Ok(IdempotencyRecord {
         digest: key.digest,
         user_id: key.user_id,
@@ -522,25 +535,25 @@ fn span_of<W: LaneWork>(group: &[Job<W>]) -> Span {
 }
 
 /// Why a batch failed.
-struct Failure {
+struct AttemptError {
     error: RepositoryError,
     /// The commit itself failed: nobody knows whether it took place, so it is not repeated.
     lost_commit: bool,
 }
 
-impl From<RepositoryError> for Failure {
+impl From<RepositoryError> for AttemptError {
     fn from(error: RepositoryError) -> Self {
         Self { error, lost_commit: false }
     }
 }
 
 /// Parts the jobs whose key another job of the group carries: they come after it.
-fn without_repeated_keys<W: LaneWork>(group: Vec<Job<W>>) -> (Vec<Job<W>>, Vec<Job<W>>) {
+fn split_duplicate_keys<W: LaneWork>(group: Vec<Job<W>>) -> (Vec<Job<W>>, Vec<Job<W>>) {
     let mut seen = HashSet::new();
     group.into_iter().partition(|job| job.key.as_ref().is_none_or(|key| seen.insert(key.digest)))
 }
 
-async fn known_keys<W: LaneWork>(
+async fn find_recorded_answers<W: LaneWork>(
     uow: &mut dyn UnitOfWork,
     group: &[Job<W>],
 ) -> Result<Vec<Option<IdempotencyRecord>>, RepositoryError> {
@@ -555,7 +568,7 @@ async fn known_keys<W: LaneWork>(
 
 /// An answer that no key keeps may be due to the very request it repeats, which had ended its token or moved its balance
 /// on when the rows were locked. Then the key has its answer by now.
-async fn require_still_unknown(uow: &mut dyn UnitOfWork, digests: &[KeyDigest]) -> Result<(), RepositoryError> {
+async fn require_no_recorded_answer(uow: &mut dyn UnitOfWork, digests: &[KeyDigest]) -> Result<(), RepositoryError> {
     if digests.is_empty() || uow.idempotency().list(digests).await?.is_empty() {
         return Ok(());
     }
@@ -565,13 +578,13 @@ async fn require_still_unknown(uow: &mut dyn UnitOfWork, digests: &[KeyDigest]) 
 
 fn replay<W: LaneWork>(job: &Job<W>, record: IdempotencyRecord) -> Reply<W::Output> {
     if job.key.as_ref().is_some_and(|key| key.fingerprint == record.fingerprint) {
-        Reply::Kept { answer: record.answer, replayed: true }
+        Reply::Recorded { answer: record.answer, replayed: true }
     } else {
-        Reply::Fresh(Err(Refusal::IdempotencyKeyReused))
+        Reply::Unrecorded(Err(Refusal::IdempotencyKeyReused))
     }
 }
 
-fn fail<W: LaneWork>(group: Vec<Job<W>>, error: RepositoryError) {
+fn reply_error<W: LaneWork>(group: Vec<Job<W>>, error: RepositoryError) {
     let error = AppError::from(error);
     for job in group {
         let _ = job.reply.send(Err(error.clone()));
@@ -579,6 +592,6 @@ fn fail<W: LaneWork>(group: Vec<Job<W>>, error: RepositoryError) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a metric of at most a few thousand")]
-fn count(number: usize) -> f64 {
+fn to_f64(number: usize) -> f64 {
     number as f64
 }

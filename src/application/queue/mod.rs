@@ -113,7 +113,11 @@ impl QueueFacade {
         let snapshot_reader = QueueSnapshotReader::new(pace_histories);
         Self {
             lanes: Lanes::new(work, settings, lane_ports.clone()),
-            presence: Lanes::new(PresenceWork, LaneSettings { lanes: 1, ..settings }, lane_ports.clone()),
+            presence: Lanes::new(
+                PresenceWork,
+                LaneSettings { max_parallel_batches: 1, ..settings },
+                lane_ports.clone(),
+            ),
             snapshots: Loader::start(snapshot_reader.clone(), &ports.database, tasks),
             snapshot_reader,
             token_rows: Loader::start(ReadTokens, &ports.database, tasks),
@@ -143,7 +147,7 @@ impl QueueFacade {
     /// The queue's row is locked while places are given out.
     pub async fn join(&self, user_id: UserId, concert_id: ConcertId) -> Result<(QueueTokenInfo, bool), AppError> {
         let command = Command::Join { user_id, concert_id };
-        match self.lanes.decide(Some(concert_id.0), command).await? {
+        match self.lanes.submit_without_key(Some(concert_id.0), command).await? {
             // What a new token was told is stored with it, and the board was read under the queue's lock.
             Outcome::Joined { token, created: true, poll_after_seconds, queue_and_pace } => {
                 let (queue, pace) = *queue_and_pace;
@@ -162,7 +166,7 @@ impl QueueFacade {
     /// Leaving again changes nothing.
     pub async fn leave(&self, claims: QueueClaims) -> Result<(), AppError> {
         let command = Command::Leave { id: claims.id, user_id: claims.user_id };
-        self.lanes.decide(Some(claims.id.concert().0), command).await.map(|_| ())
+        self.lanes.submit_without_key(Some(claims.id.concert().0), command).await.map(|_| ())
     }
 
     /// What has become of a token. Asking for an active one for the first time claims it.
@@ -248,7 +252,7 @@ impl QueueFacade {
     /// Adds the caller's place to a lane's "not yet".
     pub(crate) async fn with_position<T>(&self, reply: Reply<T>, user_id: UserId) -> Result<Reply<T>, AppError> {
         match reply {
-            Reply::Fresh(Err(refusal @ Refusal::QueueTokenNotActive { .. })) => {
+            Reply::Unrecorded(Err(refusal @ Refusal::QueueTokenNotActive { .. })) => {
                 Err(self.not_active_error(refusal, user_id).await?)
             }
             reply => Ok(reply),
@@ -272,7 +276,7 @@ impl QueueFacade {
         let now = self.ports.now();
         match token.state_at(now) {
             TokenState::Active(admission) if admission.claimed_at.is_none() => {
-                self.presence.decide(None, PresenceUpdate::Claim { id: token.id }).await?;
+                self.presence.submit_without_key(None, PresenceUpdate::Claim { id: token.id }).await?;
                 Ok(QueueToken { state: TokenState::Active(admission.claimed(now)), ..token })
             }
             _ => Ok(token),

@@ -84,7 +84,7 @@ impl QueueFacade {
             return Ok(());
         }
         let until = present_until(snapshot.queue().monotonic_now(self.ports.now()), poll_after_seconds);
-        Box::pin(self.presence.decide(None, PresenceUpdate::Present { id, user_id, until })).await
+        Box::pin(self.presence.submit_without_key(None, PresenceUpdate::Present { id, user_id, until })).await
     }
 
     /// When to ask again: sooner near the head.

@@ -18,7 +18,7 @@ use super::{
     router::BASE_PATH,
 };
 use crate::{
-    application::lane::{Key, Reply},
+    application::lane::{IdempotencyKey, Reply},
     domain::{id::UserId, idempotency::Answer, refusal::Refusal},
 };
 
@@ -78,7 +78,7 @@ impl Keyed {
         body: &Bytes,
         success: StatusCode,
         render: impl Fn(&T) -> Vec<u8> + Send + Sync + 'static,
-    ) -> HandlerResult<(Option<Key<T>>, Exchange<T>)> {
+    ) -> HandlerResult<(Option<IdempotencyKey<T>>, Exchange<T>)> {
         let exchange = Exchange { context: self.context, success, render: Arc::new(render), location: None };
         let Some(key) = self.key else { return Ok((None, exchange)) };
         let key = key.map_err(|()| key_required())?;
@@ -90,7 +90,7 @@ impl Keyed {
             .chain_update([0])
             .chain_update(&key)
             .finalize();
-        let key = Key {
+        let key = IdempotencyKey {
             digest: digest.into(),
             fingerprint: Sha256::digest(body).into(),
             user_id,
@@ -124,9 +124,11 @@ impl<T: 'static> Exchange<T> {
     /// The response to what a lane answered.
     pub fn respond(&self, reply: Reply<T>) -> HandlerResult<Response> {
         let (answer, replayed) = match reply {
-            Reply::Fresh(Ok(value)) => (Answer { status: self.success.as_u16(), body: (self.render)(&value) }, false),
-            Reply::Fresh(Err(refusal)) => return Err(refusal.into()),
-            Reply::Kept { answer, replayed } => (answer, replayed),
+            Reply::Unrecorded(Ok(value)) => {
+                (Answer { status: self.success.as_u16(), body: (self.render)(&value) }, false)
+            }
+            Reply::Unrecorded(Err(refusal)) => return Err(refusal.into()),
+            Reply::Recorded { answer, replayed } => (answer, replayed),
         };
         let is_success = answer.status == self.success.as_u16();
         let location = self.location.filter(|_| is_success).and_then(|(collection, member)| {

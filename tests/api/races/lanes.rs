@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use concert_reservation::{
     application::{
         error::AppError,
-        lane::{Decisions, Key, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
+        lane::{Decisions, IdempotencyKey, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
     },
     domain::{
         clock::Clock,
@@ -96,7 +96,13 @@ impl Bench {
     fn new(options: MySqlConnectOptions, batch_limit: usize, inbox: usize) -> Self {
         Self::with(
             options,
-            LaneSettings { lanes: 1, batch_limit, inbox, patience: Duration::MAX, transaction: Duration::MAX },
+            LaneSettings {
+                max_parallel_batches: 1,
+                batch_limit,
+                inbox_capacity: inbox,
+                slot_timeout: Duration::MAX,
+                transaction_timeout: Duration::MAX,
+            },
         )
     }
 
@@ -116,7 +122,7 @@ impl Bench {
     }
 
     async fn call(&self, command: Command) -> Result<Reply<u8>, AppError> {
-        self.lanes.call(None, command, None).await
+        self.lanes.submit(None, command, None).await
     }
 
     async fn keyed(&self, digest: KeyDigest, command: Command) -> Result<Reply<u8>, AppError> {
@@ -125,8 +131,8 @@ impl Bench {
 
     async fn keyed_by(&self, user_id: UserId, digest: KeyDigest, command: Command) -> Result<Reply<u8>, AppError> {
         let render = |result: Result<&u8, &Refusal>| Some(Answer { status: 201, body: vec![*result.unwrap()] });
-        let key = Key { digest, fingerprint: [0; 32], user_id, render: Box::new(render) };
-        self.lanes.call(None, command, Some(key)).await
+        let key = IdempotencyKey { digest, fingerprint: [0; 32], user_id, render: Box::new(render) };
+        self.lanes.submit(None, command, Some(key)).await
     }
 
     /// Runs `rest` while the lane is busy, and then lets the lane continue.
@@ -140,7 +146,7 @@ impl Bench {
             output
         };
         let (waited, output) = tokio::join!(waiting, rest);
-        assert!(matches!(waited, Ok(Reply::Fresh(Ok(0)))), "{waited:?}");
+        assert!(matches!(waited, Ok(Reply::Unrecorded(Ok(0)))), "{waited:?}");
         output
     }
 }
@@ -161,7 +167,7 @@ async fn a_command_that_panics_or_fails_does_not_fail_its_neighbours(
     for (number, reply) in (1..=20).zip(&replies) {
         match (number, reply) {
             (7 | 13, Err(AppError::Internal(_))) => {}
-            (number, Ok(Reply::Kept { answer, replayed: false })) => assert_eq!(answer.body, [number]),
+            (number, Ok(Reply::Recorded { answer, replayed: false })) => assert_eq!(answer.body, [number]),
             _ => panic!("{number}: {reply:?}"),
         }
     }
@@ -169,9 +175,9 @@ async fn a_command_that_panics_or_fails_does_not_fail_its_neighbours(
     let mut repositories = bench.app.ports().database.read().await.unwrap();
     assert_eq!(repositories.idempotency().list(&digests).await.unwrap().len(), 18);
     // The lane continues.
-    assert!(matches!(bench.call(Command::Answer(21)).await, Ok(Reply::Fresh(Ok(21)))));
+    assert!(matches!(bench.call(Command::Answer(21)).await, Ok(Reply::Unrecorded(Ok(21)))));
     assert!(matches!(bench.call(Command::Panic).await, Err(AppError::Internal(_))));
-    assert!(matches!(bench.call(Command::Answer(22)).await, Ok(Reply::Fresh(Ok(22)))));
+    assert!(matches!(bench.call(Command::Answer(22)).await, Ok(Reply::Unrecorded(Ok(22)))));
 }
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
@@ -180,7 +186,7 @@ async fn commands_beyond_the_inbox_limit_are_refused_at_once(_: MySqlPoolOptions
     let replies = bench.while_busy(|| join_all((1..=5).map(|number| bench.call(Command::Answer(number))))).await;
     for (number, reply) in (1..=5).zip(&replies) {
         match (number, reply) {
-            (1..=3, Ok(Reply::Fresh(Ok(answer)))) => assert_eq!(*answer, number),
+            (1..=3, Ok(Reply::Unrecorded(Ok(answer)))) => assert_eq!(*answer, number),
             (4..=5, Err(AppError::Overloaded)) => {}
             _ => panic!("{number}: {reply:?}"),
         }
@@ -219,8 +225,13 @@ async fn abandoned_commands_are_not_executed(_: MySqlPoolOptions, options: MySql
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn a_stuck_batch_does_not_block_the_next(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    let settings =
-        LaneSettings { lanes: 1, batch_limit: 64, inbox: 64, patience: Duration::ZERO, transaction: Duration::MAX };
+    let settings = LaneSettings {
+        max_parallel_batches: 1,
+        batch_limit: 64,
+        inbox_capacity: 64,
+        slot_timeout: Duration::ZERO,
+        transaction_timeout: Duration::MAX,
+    };
     let bench = Bench::with(options, settings);
     let stuck = bench.call(Command::Wait);
     let others = async {
@@ -231,8 +242,8 @@ async fn a_stuck_batch_does_not_block_the_next(_: MySqlPoolOptions, options: MyS
         reply
     };
     let (stuck, reply) = tokio::join!(stuck, others);
-    assert!(matches!(reply, Ok(Reply::Fresh(Ok(1)))), "{reply:?}");
-    assert!(matches!(stuck, Ok(Reply::Fresh(Ok(0)))), "{stuck:?}");
+    assert!(matches!(reply, Ok(Reply::Unrecorded(Ok(1)))), "{reply:?}");
+    assert!(matches!(stuck, Ok(Reply::Unrecorded(Ok(0)))), "{stuck:?}");
 }
 
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
@@ -274,14 +285,14 @@ async fn a_replayed_key_repeats_nothing_of_its_batch(_: MySqlPoolOptions, option
     let user_id = UserId(app.user().await.user_id());
     let bench = Bench::new(options, 8, 8);
     let first = bench.keyed_by(user_id, [1; 32], Command::Answer(1)).await;
-    assert!(matches!(first, Ok(Reply::Kept { replayed: false, .. })), "{first:?}");
+    assert!(matches!(first, Ok(Reply::Recorded { replayed: false, .. })), "{first:?}");
     bench.script.answered.lock().unwrap().clear();
     let replies = bench.while_busy(|| async {
         let replay = bench.keyed_by(user_id, [1; 32], Command::Answer(1));
         tokio::join!(replay, bench.call(Command::Answer(2)), bench.call(Command::Answer(3)))
     });
     let (replay, second, third) = replies.await;
-    assert!(matches!(replay, Ok(Reply::Kept { replayed: true, .. })), "{replay:?}");
+    assert!(matches!(replay, Ok(Reply::Recorded { replayed: true, .. })), "{replay:?}");
     assert!(second.is_ok() && third.is_ok());
     assert_eq!(*bench.script.answered.lock().unwrap(), [0, 2, 3]);
 }
@@ -292,17 +303,23 @@ async fn no_answer_is_recorded_for_the_output_of_another_command(_: MySqlPoolOpt
     let app = TestApp::start(options.clone());
     let user_id = UserId(app.user().await.user_id());
     let bench = Bench::new(options, 8, 8);
-    let key = Key { digest: [1; 32], fingerprint: [0; 32], user_id, render: Box::new(|_| None) };
-    let failed = bench.lanes.call(None, Command::Answer(1), Some(key)).await;
+    let key = IdempotencyKey { digest: [1; 32], fingerprint: [0; 32], user_id, render: Box::new(|_| None) };
+    let failed = bench.lanes.submit(None, Command::Answer(1), Some(key)).await;
     assert!(matches!(failed, Err(AppError::Internal(_))), "{failed:?}");
     let answered = bench.keyed_by(user_id, [1; 32], Command::Answer(2)).await;
-    assert!(matches!(answered, Ok(Reply::Kept { replayed: false, .. })), "{answered:?}");
+    assert!(matches!(answered, Ok(Reply::Recorded { replayed: false, .. })), "{answered:?}");
 }
 
 /// One lane behind a proxy; its time limit for transactions is a little longer than the test of a connection.
 fn bench_with_proxy(proxy: &DatabaseProxy) -> Bench {
     let transaction = Duration::from_millis(1_500);
-    let settings = LaneSettings { lanes: 1, batch_limit: 8, inbox: 8, patience: Duration::MAX, transaction };
+    let settings = LaneSettings {
+        max_parallel_batches: 1,
+        batch_limit: 8,
+        inbox_capacity: 8,
+        slot_timeout: Duration::MAX,
+        transaction_timeout: transaction,
+    };
     Bench::with(proxy.options(), settings)
 }
 
@@ -321,7 +338,7 @@ async fn a_batch_on_a_silent_connection_is_repeated_on_another(_: MySqlPoolOptio
     };
     let both = async { tokio::join!(bench.keyed_by(user_id, [1; 32], Command::Wait), silenced) };
     let (reply, ()) = timeout(HANGS, both).await.expect("the batch ends");
-    assert!(matches!(reply, Ok(Reply::Kept { replayed: false, .. })), "{reply:?}");
+    assert!(matches!(reply, Ok(Reply::Recorded { replayed: false, .. })), "{reply:?}");
     assert_eq!(*bench.script.answered.lock().unwrap(), [0, 0]);
     timeout(HANGS, proxy.until_closed(1)).await.expect("the silent connection is closed");
 }

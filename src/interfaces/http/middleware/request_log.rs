@@ -36,7 +36,7 @@ pub(super) async fn log_request(app: &App, context: RequestContext, request: Req
     };
     let span = pending.span();
     (app.join_trace)(&span, request.headers());
-    let answer = within_request(request_id, lane::timed(next.run(request)));
+    let answer = within_request(request_id, lane::with_lane_wait(next.run(request)));
     let (response, in_lanes) = answer.instrument(span.clone()).await;
     pending.answer(&response, in_lanes);
     span.record("http.response.status_code", response.status().as_u16());
