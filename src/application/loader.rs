@@ -26,11 +26,11 @@ use crate::domain::{
 const BATCH_LIMIT: usize = 1_024;
 
 /// How many reads run at once.
-const READERS: usize = 2;
+const READER_COUNT: usize = 2;
 
 /// What a loader reads.
 #[async_trait]
-pub trait Load: Send + Sync + 'static {
+pub trait BatchRead: Send + Sync + 'static {
     /// What is asked for.
     type Key: Clone + Eq + Hash + Send + Sync + 'static;
     /// What is found.
@@ -44,25 +44,30 @@ pub trait Load: Send + Sync + 'static {
     ) -> Result<HashMap<Self::Key, Self::Value>, RepositoryError>;
 }
 
-type Ask<L> = (<L as Load>::Key, oneshot::Sender<Result<Option<<L as Load>::Value>, AppError>>);
+type PendingRead<L> = (<L as BatchRead>::Key, oneshot::Sender<Result<Option<<L as BatchRead>::Value>, AppError>>);
 
 /// Reads for many at once.
-pub struct Loader<L: Load> {
-    readers: [mpsc::Sender<Ask<L>>; READERS],
+pub struct Loader<L: BatchRead> {
+    readers: [mpsc::Sender<PendingRead<L>>; READER_COUNT],
 }
 
-impl<L: Load> Loader<L> {
+impl<L: BatchRead> Loader<L> {
     /// Starts the readers. They end when this is dropped.
-    pub fn start(load: L, database: &Arc<dyn Database>, tasks: &TaskTracker) -> Self {
-        Self::start_patient(load, Duration::ZERO, database, tasks)
+    pub fn start(source: L, database: &Arc<dyn Database>, tasks: &TaskTracker) -> Self {
+        Self::start_with_delay(source, Duration::ZERO, database, tasks)
     }
 
     /// Starts readers that wait a while for others before each read: where nobody is in a hurry.
-    pub fn start_patient(load: L, patience: Duration, database: &Arc<dyn Database>, tasks: &TaskTracker) -> Self {
-        let load = Arc::new(load);
+    pub fn start_with_delay(
+        source: L,
+        coalescing_delay: Duration,
+        database: &Arc<dyn Database>,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let source = Arc::new(source);
         let readers = std::array::from_fn(|_| {
             let (sender, inbox) = mpsc::channel(8 * BATCH_LIMIT);
-            tasks.spawn(serve(Arc::clone(&load), patience, Arc::clone(database), inbox));
+            tasks.spawn(run_reader(Arc::clone(&source), coalescing_delay, Arc::clone(database), inbox));
             sender
         });
         Self { readers }
@@ -71,12 +76,12 @@ impl<L: Load> Loader<L> {
     /// Reads one key. [`AppError::Overloaded`] at once when too many are waiting.
     pub async fn get(&self, key: L::Key) -> Result<Option<L::Value>, AppError> {
         let (reply, answer) = oneshot::channel();
-        self.reader_of(&key).try_send((key, reply)).map_err(|_| AppError::Overloaded)?;
+        self.reader_for_key(&key).try_send((key, reply)).map_err(|_| AppError::Overloaded)?;
         answer.await.unwrap_or(Err(AppError::Overloaded))
     }
 
     /// All who ask for one key ask one reader, so that they share its readings.
-    fn reader_of(&self, key: &L::Key) -> &mpsc::Sender<Ask<L>> {
+    fn reader_for_key(&self, key: &L::Key) -> &mpsc::Sender<PendingRead<L>> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         let [first, second] = &self.readers;
@@ -84,31 +89,31 @@ impl<L: Load> Loader<L> {
     }
 }
 
-async fn serve<L: Load>(
-    load: Arc<L>,
-    patience: Duration,
+async fn run_reader<L: BatchRead>(
+    source: Arc<L>,
+    coalescing_delay: Duration,
     database: Arc<dyn Database>,
-    mut inbox: mpsc::Receiver<Ask<L>>,
+    mut inbox: mpsc::Receiver<PendingRead<L>>,
 ) {
-    let mut asked = Vec::new();
-    while inbox.recv_many(&mut asked, BATCH_LIMIT).await > 0 {
-        if !patience.is_zero() {
-            tokio::time::sleep(patience).await;
+    let mut pending = Vec::new();
+    while inbox.recv_many(&mut pending, BATCH_LIMIT).await > 0 {
+        if !coalescing_delay.is_zero() {
+            tokio::time::sleep(coalescing_delay).await;
         }
         yield_to_coalesce().await;
-        while asked.len() < BATCH_LIMIT
-            && let Ok(ask) = inbox.try_recv()
+        while pending.len() < BATCH_LIMIT
+            && let Ok(read) = inbox.try_recv()
         {
-            asked.push(ask);
+            pending.push(read);
         }
         let mut waiting: HashMap<L::Key, Vec<_>> = HashMap::new();
-        for (key, reply) in asked.drain(..) {
+        for (key, reply) in pending.drain(..) {
             waiting.entry(key).or_default().push(reply);
         }
         let keys: Vec<_> = waiting.keys().cloned().collect();
-        let found = match read(&*load, &*database, &keys).await {
+        let found = match read(&*source, &*database, &keys).await {
             // A connection that was lost while it lay idle shows at its first statement.
-            Err(RepositoryError::Unavailable(_)) => read(&*load, &*database, &keys).await,
+            Err(RepositoryError::Unavailable(_)) => read(&*source, &*database, &keys).await,
             result => result,
         };
         let found = found.map_err(AppError::from);
@@ -120,14 +125,14 @@ async fn serve<L: Load>(
     }
 }
 
-async fn read<L: Load>(
-    load: &L,
+async fn read<L: BatchRead>(
+    source: &L,
     database: &dyn Database,
     keys: &[L::Key],
 ) -> Result<HashMap<L::Key, L::Value>, RepositoryError> {
     let reading = async {
         let mut repositories = database.read().await?;
-        load.load(&mut *repositories, keys).await
+        source.load(&mut *repositories, keys).await
     };
     // A panic is an answer to those who asked, not the end of the reader.
     or_unavailable(database, AssertUnwindSafe(reading).catch_unwind())

@@ -26,7 +26,7 @@ use crate::{
     application::{
         Ports,
         error::AppError,
-        loader::{Load, Loader},
+        loader::{BatchRead, Loader},
     },
     domain::{
         booking::ClaimDeadline,
@@ -272,7 +272,7 @@ struct ReadClaims(Ports);
 
 #[async_trait]
 #[expect(clippy::mutable_key_type, reason = "a state is known by its address, which doesn't change")]
-impl Load for ReadClaims {
+impl BatchRead for ReadClaims {
     type Key = ByIdentity;
     type Value = Arc<SeatMap>;
 

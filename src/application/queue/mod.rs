@@ -122,7 +122,7 @@ impl QueueFacade {
             snapshot_reader,
             token_rows: Loader::start(ReadTokens, &ports.database, tasks),
             claimed_tokens: Loader::start(ReadClaimedTokens(Arc::clone(&ports.clock)), &ports.database, tasks),
-            stream_checks: Loader::start_patient(
+            stream_checks: Loader::start_with_delay(
                 ReadClaimedTokens(Arc::clone(&ports.clock)),
                 CHECK_COALESCING_DELAY,
                 &ports.database,

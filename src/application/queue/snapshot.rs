@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 
 use super::estimate::{AdmissionPace, PaceHistories};
 use crate::{
-    application::loader::Load,
+    application::loader::BatchRead,
     domain::{
         clock::{Clock, Instant},
         id::{ConcertId, QueueTokenId, UserId},
@@ -158,7 +158,7 @@ impl QueueSnapshotReader {
 }
 
 #[async_trait]
-impl Load for QueueSnapshotReader {
+impl BatchRead for QueueSnapshotReader {
     type Key = ConcertId;
     type Value = Arc<QueueSnapshot>;
 
@@ -183,7 +183,7 @@ impl Load for QueueSnapshotReader {
 pub(super) struct ReadTokens;
 
 #[async_trait]
-impl Load for ReadTokens {
+impl BatchRead for ReadTokens {
     type Key = QueueTokenId;
     type Value = QueueToken;
 
@@ -202,7 +202,7 @@ impl Load for ReadTokens {
 pub(super) struct ReadClaimedTokens(pub(super) Arc<dyn Clock>);
 
 #[async_trait]
-impl Load for ReadClaimedTokens {
+impl BatchRead for ReadClaimedTokens {
     type Key = QueueTokenId;
     type Value = UserId;
 
