@@ -51,7 +51,7 @@ impl SettlementLanes {
         let command = Command::Charge(Charge { transaction_id, user_id, amount, if_version });
         let key =
             key.map(|key| key.widen(|outcome| if let Outcome::Charged(entry) = outcome { Some(entry) } else { None }));
-        let reply = self.lanes.submit(Some(alone(user_id)), command, key).await?;
+        let reply = self.lanes.submit(Some(user_conflict_key(user_id)), command, key).await?;
         reply.narrow(|outcome| if let Outcome::Charged(entry) = outcome { Some(entry) } else { None })
     }
 
@@ -68,7 +68,7 @@ impl SettlementLanes {
         let request = PayRequest { payment_id, transaction_id, user_id, booking_id };
         let key =
             key.map(|key| key.widen(|outcome| if let Outcome::Paid(paid) = outcome { Some(&**paid) } else { None }));
-        let reply = self.lanes.submit(Some(alone(user_id)), Command::Pay { gate, request }, key).await?;
+        let reply = self.lanes.submit(Some(user_conflict_key(user_id)), Command::Pay { gate, request }, key).await?;
         reply.narrow(|outcome| if let Outcome::Paid(paid) = outcome { Some(*paid) } else { None })
     }
 
@@ -80,7 +80,7 @@ impl SettlementLanes {
         booking_id: BookingId,
         key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
-        self.change(user_id, Command::Extend { gate, user_id, booking_id }, key).await
+        self.submit_change(user_id, Command::Extend { gate, user_id, booking_id }, key).await
     }
 
     /// Gives a booking up on its user's wish.
@@ -92,7 +92,7 @@ impl SettlementLanes {
     ) -> Result<Reply<Booking>, AppError> {
         let transaction_id = self.ports.transaction_id(self.ports.now());
         let cancelled_by = CancelledBy::User;
-        self.change(user_id, Command::Cancel { user_id, booking_id, transaction_id, cancelled_by }, key).await
+        self.submit_change(user_id, Command::Cancel { user_id, booking_id, transaction_id, cancelled_by }, key).await
     }
 
     /// Gives a booking up because its performance is cancelled, and tells whether it did: a hold that has expired is
@@ -101,14 +101,14 @@ impl SettlementLanes {
         let transaction_id = self.ports.transaction_id(self.ports.now());
         let cancelled_by = CancelledBy::Promoter;
         let command = Command::Cancel { user_id, booking_id, transaction_id, cancelled_by };
-        match self.change(user_id, command, None).await? {
+        match self.submit_change(user_id, command, None).await? {
             Reply::Unrecorded(Ok(_)) | Reply::Recorded { .. } => Ok(true),
             Reply::Unrecorded(Err(Refusal::BookingNotCancellable)) => Ok(false),
             Reply::Unrecorded(Err(refusal)) => Err(refusal.into()),
         }
     }
 
-    async fn change(
+    async fn submit_change(
         &self,
         user_id: UserId,
         command: Command,
@@ -117,7 +117,7 @@ impl SettlementLanes {
         let key = key.map(|key| {
             key.widen(|outcome| if let Outcome::Changed(booking) = outcome { Some(&**booking) } else { None })
         });
-        let reply = self.lanes.submit(Some(alone(user_id)), command, key).await?;
+        let reply = self.lanes.submit(Some(user_conflict_key(user_id)), command, key).await?;
         reply.narrow(|outcome| if let Outcome::Changed(booking) = outcome { Some(*booking) } else { None })
     }
 }
@@ -138,7 +138,7 @@ enum Outcome {
 }
 
 /// One user's wallet is in one transaction at a time: it is read without a lock. The last bits of the id are chance.
-fn alone(user_id: UserId) -> u64 {
+fn user_conflict_key(user_id: UserId) -> u64 {
     user_id.0.as_u64_pair().1
 }
 
@@ -160,11 +160,11 @@ impl LaneWork for SettlementWork {
         clock: &dyn Clock,
         commands: &[&Command],
     ) -> Result<Decisions<Outcome>, RepositoryError> {
-        let state = lock(uow, &Needs::of(commands)).await?;
+        let state = lock(uow, &RowsToLock::of(commands)).await?;
         let now = state.instant(clock.now());
         let mut batch = SettlementBatch::new(now, self.policy, state);
         let results: Vec<_> = commands.iter().map(|command| decide(&mut batch, command)).collect();
-        store(&self.ports, uow, now, batch).await?;
+        store_changes(&self.ports, uow, now, batch).await?;
         let is_extension = |command: &&Command| matches!(command, Command::Extend { .. });
         let extended =
             commands.iter().zip(&results).filter(|(command, result)| is_extension(command) && result.is_ok());
@@ -196,56 +196,59 @@ fn decide(batch: &mut SettlementBatch, command: &Command) -> Result<Outcome, Ref
 
 /// What a batch has to load.
 #[derive(Debug, Default)]
-pub(crate) struct Needs {
+pub(crate) struct RowsToLock {
     pub(crate) tokens: BTreeSet<QueueTokenId>,
     pub(crate) bookings: BTreeSet<BookingId>,
     /// Which of them are given up by who holds a token: that falls back.
-    pub(crate) given_up: BTreeSet<BookingId>,
+    pub(crate) cancelled: BTreeSet<BookingId>,
     /// Users whose wallet may change.
     pub(crate) wallets: BTreeSet<UserId>,
     /// Users who pay, extend, give up or leave: what they have besides decides about that, and about their tokens.
     pub(crate) holders: BTreeSet<UserId>,
 }
 
-impl Needs {
+impl RowsToLock {
     fn of(commands: &[&Command]) -> Self {
-        let mut needs = Self::default();
+        let mut rows = Self::default();
         for command in commands {
             match command {
                 Command::Charge(charge) => {
-                    needs.wallets.insert(charge.user_id);
+                    rows.wallets.insert(charge.user_id);
                 }
                 Command::Pay { gate, request } => {
-                    needs.tokens.extend(gate.as_ref().ok());
-                    needs.bookings.insert(request.booking_id);
-                    needs.wallets.insert(request.user_id);
-                    needs.holders.insert(request.user_id);
+                    rows.tokens.extend(gate.as_ref().ok());
+                    rows.bookings.insert(request.booking_id);
+                    rows.wallets.insert(request.user_id);
+                    rows.holders.insert(request.user_id);
                 }
                 Command::Extend { gate, user_id, booking_id } => {
-                    needs.tokens.extend(gate.as_ref().ok());
-                    needs.bookings.insert(*booking_id);
-                    needs.holders.insert(*user_id);
+                    rows.tokens.extend(gate.as_ref().ok());
+                    rows.bookings.insert(*booking_id);
+                    rows.holders.insert(*user_id);
                 }
                 Command::Cancel { user_id, booking_id, .. } => {
-                    needs.bookings.insert(*booking_id);
-                    needs.given_up.insert(*booking_id);
-                    needs.wallets.insert(*user_id);
-                    needs.holders.insert(*user_id);
+                    rows.bookings.insert(*booking_id);
+                    rows.cancelled.insert(*booking_id);
+                    rows.wallets.insert(*user_id);
+                    rows.holders.insert(*user_id);
                 }
             }
         }
-        needs
+        rows
     }
 }
 
 /// Loads and locks in the global order: tokens, performances, seats, bookings; then reads the wallets.
-pub(crate) async fn lock(uow: &mut dyn UnitOfWork, needs: &Needs) -> Result<LockedSettlementState, RepositoryError> {
-    let booking_ids: Vec<_> = needs.bookings.iter().copied().collect();
-    let wallets: Vec<_> = needs.wallets.iter().copied().collect();
-    let holders: Vec<_> = needs.holders.iter().copied().collect();
+pub(crate) async fn lock(
+    uow: &mut dyn UnitOfWork,
+    rows: &RowsToLock,
+) -> Result<LockedSettlementState, RepositoryError> {
+    let booking_ids: Vec<_> = rows.bookings.iter().copied().collect();
+    let wallets: Vec<_> = rows.wallets.iter().copied().collect();
+    let holders: Vec<_> = rows.holders.iter().copied().collect();
     // What never changes about a booking tells what else to lock; the rest is read again under its lock.
     let mut bookings = uow.bookings().list(&booking_ids).await?;
-    let tokens = lock_tokens(uow, needs, &bookings).await?;
+    let tokens = lock_tokens(uow, rows, &bookings).await?;
     let performances = share_performances(uow, &bookings).await?;
     let seat_ids: Vec<SeatId> =
         bookings.iter().flat_map(Booking::seat_ids).collect::<BTreeSet<_>>().into_iter().collect();
@@ -255,26 +258,26 @@ pub(crate) async fn lock(uow: &mut dyn UnitOfWork, needs: &Needs) -> Result<Lock
     let performance_ids: Vec<_> = performances.iter().map(|performance| performance.id).collect();
     let open = uow.bookings().list_open_of_users(&holders, &performance_ids).await?;
     Ok(LockedSettlementState {
-        tokens: by_key(tokens, |token: &QueueToken| token.id),
-        bookings: by_key(bookings, |booking: &Booking| booking.id),
-        performances: by_key(performances, |performance: &Performance| performance.id),
+        tokens: index_by(tokens, |token: &QueueToken| token.id),
+        bookings: index_by(bookings, |booking: &Booking| booking.id),
+        performances: index_by(performances, |performance: &Performance| performance.id),
         claims: claims.into_iter().map(|claim| (claim.seat_id, claim.claim)).collect(),
-        wallets: by_key(wallets, |wallet| wallet.user_id),
-        open: by_user(open),
+        wallets: index_by(wallets, |wallet| wallet.user_id),
+        open: index_by_user(open),
     })
 }
 
 /// Locks the tokens presented, and those of users who give up a hold.
 async fn lock_tokens(
     uow: &mut dyn UnitOfWork,
-    needs: &Needs,
+    rows: &RowsToLock,
     bookings: &[Booking],
 ) -> Result<Vec<QueueToken>, RepositoryError> {
     let is_released =
-        |booking: &&Booking| needs.given_up.contains(&booking.id) && booking.state == BookingState::Pending;
+        |booking: &&Booking| rows.cancelled.contains(&booking.id) && booking.state == BookingState::Pending;
     let holders = bookings.iter().filter(is_released).map(|booking| (booking.user_id, booking.concert_id));
     let holders: Vec<_> = holders.collect::<BTreeSet<_>>().into_iter().collect();
-    let mut ids = needs.tokens.clone();
+    let mut ids = rows.tokens.clone();
     ids.extend(uow.queues().list_live_of(&holders).await?);
     uow.queues().lock_tokens(&ids.into_iter().collect::<Vec<_>>()).await
 }
@@ -288,7 +291,7 @@ async fn share_performances(
     uow.concerts().share_performances(&ids).await
 }
 
-fn by_user(bookings: Vec<OpenBooking>) -> HashMap<UserId, Vec<OpenBooking>> {
+fn index_by_user(bookings: Vec<OpenBooking>) -> HashMap<UserId, Vec<OpenBooking>> {
     let mut by_user: HashMap<_, Vec<_>> = HashMap::new();
     for booking in bookings {
         by_user.entry(booking.user_id).or_default().push(booking);
@@ -296,12 +299,12 @@ fn by_user(bookings: Vec<OpenBooking>) -> HashMap<UserId, Vec<OpenBooking>> {
     by_user
 }
 
-pub(crate) fn by_key<K: std::hash::Hash + Eq, T>(items: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, T> {
+pub(crate) fn index_by<K: std::hash::Hash + Eq, T>(items: Vec<T>, key: impl Fn(&T) -> K) -> HashMap<K, T> {
     items.into_iter().map(|item| (key(&item), item)).collect()
 }
 
 /// Writes what was decided, one statement a table.
-pub(crate) async fn store(
+pub(crate) async fn store_changes(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
     now: Instant,

@@ -11,7 +11,7 @@ use crate::{
     application::{
         Ports, event,
         lane::{Decisions, LaneWork},
-        settlement::by_key,
+        settlement::index_by,
     },
     domain::{
         booking::{Booking, FreeSeats, HoldBatch, HoldPolicy, HoldRequest, LockedHoldState, SeatLayout, SeatSelection},
@@ -142,8 +142,8 @@ async fn lock(uow: &mut dyn UnitOfWork, commands: &[&HoldCommand]) -> Result<Loc
     let performances = uow.concerts().share_performances(&performance_ids).await?;
     let open = uow.bookings().list_open_of_performances(&users, &performance_ids).await?;
     Ok(LockedHoldState {
-        tokens: by_key(tokens, |token| token.id),
-        performances: by_key(performances, |performance| performance.id),
+        tokens: index_by(tokens, |token| token.id),
+        performances: index_by(performances, |performance| performance.id),
         open,
         ..LockedHoldState::default()
     })

@@ -15,7 +15,7 @@ use crate::{
     application::{
         Ports, draw,
         lane::{Decisions, LaneWork},
-        settlement::{self, Needs},
+        settlement::{self, RowsToLock},
     },
     domain::{
         booking::HoldPolicy,
@@ -136,15 +136,15 @@ impl QueueWork {
             .filter(|held| holders.contains(&(held.user_id, held.concert_id)))
             .map(|held| held.booking_id)
             .collect();
-        let needs = Needs { bookings, holders: users, ..Needs::default() };
-        let state = settlement::lock(uow, &needs).await?;
+        let rows = RowsToLock { bookings, holders: users, ..RowsToLock::default() };
+        let state = settlement::lock(uow, &rows).await?;
         let mut batch = SettlementBatch::new(now, self.policy, state);
         for (user_id, concert_id) in holders {
             for booking_id in batch.holds_of(user_id, concert_id) {
                 batch.cancel_hold(user_id, booking_id);
             }
         }
-        settlement::store(&self.ports, uow, now, batch).await
+        settlement::store_changes(&self.ports, uow, now, batch).await
     }
 }
 
