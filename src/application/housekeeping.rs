@@ -50,7 +50,7 @@ impl HousekeepingFacade {
         let choices = uow.choices().delete_choices(now - TimeDelta::days(CHOICE_DAYS), BATCH).await?;
         let sessions = uow.sessions().delete_ended(now - TimeDelta::days(SESSION_DAYS), BATCH).await?;
         uow.commit().await?;
-        let more = self.events.clean().await?;
+        let more = self.events.run().await?;
         Ok(more || [keys, queue, choices, sessions].into_iter().any(|deleted| deleted >= u64::from(BATCH)))
     }
 }

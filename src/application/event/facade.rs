@@ -44,7 +44,7 @@ impl EventFacade {
     }
 
     /// Whether a webhook may not lead there. A name is judged when it is resolved, each time anew.
-    pub fn refuses(&self, url: &WebhookUrl) -> bool {
+    pub fn rejects_address(&self, url: &WebhookUrl) -> bool {
         !self.allow_private && url.is_private()
     }
 

@@ -35,7 +35,7 @@ pub(crate) async fn record(
     if events.is_empty() {
         return Ok(());
     }
-    measure(uow, &events);
+    count_after_commit(uow, &events);
     // Nobody is registered between this and the commit: who is registered later is sent none of these, who was before, all.
     if ports.has_data_platform || uow.webhooks().any_active().await? {
         let written = Arc::clone(&ports.event_written);
@@ -49,7 +49,7 @@ pub(crate) async fn record(
 
 /// Counts what the events tell of, once it is committed. Every change of a booking, a payment or a wallet has its
 /// event, so nothing is missed and nothing counted twice.
-fn measure(uow: &mut dyn UnitOfWork, events: &[Event]) {
+fn count_after_commit(uow: &mut dyn UnitOfWork, events: &[Event]) {
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut moved = Vec::new();
     for Event { fact, .. } in events {

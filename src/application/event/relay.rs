@@ -28,23 +28,23 @@ use crate::{
 const DISPATCH_BATCH: u32 = 500;
 
 /// How often it is looked for what other instances have written, and for what is due again.
-pub(super) const POLL: Duration = Duration::from_millis(500);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The longest pause after failures.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long events gather after a commit, so that a busy sale is handed out by the batch.
-const GATHER: Duration = Duration::from_millis(20);
+const COALESCING_DELAY: Duration = Duration::from_millis(20);
 
 /// How often the receivers are read.
-const RECEIVERS: Duration = Duration::from_secs(1);
+const RECEIVER_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the backlog is counted, and how far.
-const MEASURE: Duration = Duration::from_secs(5);
-const MEASURE_LIMIT: u32 = 100_000;
+const BACKLOG_INTERVAL: Duration = Duration::from_secs(5);
+const MAX_COUNTED_BACKLOG: u32 = 100_000;
 
 /// How many connections the relay uses at once, whatever the number of receivers: the others are the requests'.
-const CONNECTIONS: usize = 2;
+const MAX_CONNECTIONS: usize = 2;
 
 /// How events are sent.
 #[derive(Clone, Debug)]
@@ -68,24 +68,24 @@ pub struct EventRelay {
 impl EventRelay {
     /// Sends through `sender`.
     pub fn new(ports: Ports, sender: Arc<dyn EventSender>, settings: RelaySettings) -> Self {
-        Self { ports, sender, settings, connections: Semaphore::new(CONNECTIONS) }
+        Self { ports, sender, settings, connections: Semaphore::new(MAX_CONNECTIONS) }
     }
 
     /// Sends until `stop` is cancelled; then what is under way is finished, or given back.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut workers = Workers::new(Arc::clone(&self), stop.child_token());
-        let mut pause = POLL;
+        let mut pause = POLL_INTERVAL;
         while !stop.is_cancelled() {
-            match self.turn(&mut workers).await {
+            match self.run_tick(&mut workers).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    pause = POLL;
+                    pause = POLL_INTERVAL;
                     stop.run_until_cancelled(self.wait_for_events()).await;
                 }
                 Err(error) => {
                     metrics::counter!("job_failures_total", "name" => "relay").increment(1);
                     tracing::warn!(error = &error as &dyn std::error::Error, "events could not be handed out");
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(MAX_PAUSE);
                     stop.run_until_cancelled(sleep(pause)).await;
                 }
             }
@@ -94,12 +94,12 @@ impl EventRelay {
     }
 
     /// Hands out a batch, and sees to it that every receiver has a worker; tells whether there may be more at once.
-    async fn turn(&self, workers: &mut Workers) -> Result<bool, AppError> {
-        if is_due(&mut workers.assigned, RECEIVERS) {
-            workers.assign(self.receivers().await?);
+    async fn run_tick(&self, workers: &mut Workers) -> Result<bool, AppError> {
+        if is_due(&mut workers.assigned_at, RECEIVER_REFRESH_INTERVAL) {
+            workers.reconcile_workers(self.receivers().await?);
         }
-        if is_due(&mut workers.measured, MEASURE) {
-            self.measure().await?;
+        if is_due(&mut workers.measured_at, BACKLOG_INTERVAL) {
+            self.record_backlog().await?;
         }
         let dispatched = self.dispatch().await?;
         if dispatched > 0 {
@@ -112,14 +112,14 @@ impl EventRelay {
     pub async fn run_once(self: &Arc<Self>) -> Result<(), AppError> {
         while self.dispatch().await? > 0 {}
         for receiver in self.receivers().await? {
-            Worker::new(Arc::clone(self), receiver, Arc::default(), CancellationToken::new()).work_off().await?;
+            Worker::new(Arc::clone(self), receiver, Arc::default(), CancellationToken::new()).run_until_idle().await?;
         }
         Ok(())
     }
 
     /// Hands a batch of events out to those who are to get them, and tells how many it was.
     async fn dispatch(&self) -> Result<u32, AppError> {
-        let _permit = self.connection().await;
+        let _permit = self.acquire_connection_permit().await;
         if !self.ports.database.read().await?.outbox().has_undispatched().await? {
             return Ok(0);
         }
@@ -150,13 +150,13 @@ impl EventRelay {
     }
 
     async fn receivers(&self) -> Result<Vec<Receiver>, AppError> {
-        let _permit = self.connection().await;
+        let _permit = self.acquire_connection_permit().await;
         Ok(list_receivers(&self.settings, &mut *self.ports.database.read().await?).await?)
     }
 
-    async fn measure(&self) -> Result<(), AppError> {
-        let _permit = self.connection().await;
-        let backlog = self.ports.database.read().await?.deliveries().backlog(MEASURE_LIMIT).await?;
+    async fn record_backlog(&self) -> Result<(), AppError> {
+        let _permit = self.acquire_connection_permit().await;
+        let backlog = self.ports.database.read().await?.deliveries().backlog(MAX_COUNTED_BACKLOG).await?;
         let lag = backlog.oldest.map_or(0, |at| (self.ports.now() - at).num_milliseconds().max(0));
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and these are small")]
         {
@@ -170,18 +170,18 @@ impl EventRelay {
     /// Waits for something to do.
     async fn wait_for_events(&self) {
         tokio::select! {
-            () = self.ports.event_written.notified() => sleep(GATHER).await,
-            () = sleep(POLL) => {}
+            () = self.ports.event_written.notified() => sleep(COALESCING_DELAY).await,
+            () = sleep(POLL_INTERVAL) => {}
         }
     }
 
     /// One of the few connections that the relay may use.
-    pub(super) async fn connection(&self) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn acquire_connection_permit(&self) -> Option<SemaphorePermit<'_>> {
         self.connections.acquire().await.ok()
     }
 
     /// How much of a delay is waited.
-    pub(super) fn percent(&self) -> u8 {
+    pub(super) fn jitter_percent(&self) -> u8 {
         75 + u8::try_from(below(&*self.ports.randomness, 51)).unwrap_or(0)
     }
 }
@@ -205,7 +205,7 @@ fn is_due(last: &mut Option<Stopwatch>, every: Duration) -> bool {
 }
 
 /// A worker from outside.
-struct Running {
+struct WorkerHandle {
     wake: Arc<Notify>,
     stop: CancellationToken,
     task: AbortHandle,
@@ -215,43 +215,43 @@ struct Running {
 struct Workers {
     relay: Arc<EventRelay>,
     stop: CancellationToken,
-    running: HashMap<Destination, Running>,
+    handles: HashMap<Destination, WorkerHandle>,
     tasks: JoinSet<()>,
     /// When the receivers were read, and when the backlog was counted.
-    assigned: Option<Stopwatch>,
-    measured: Option<Stopwatch>,
+    assigned_at: Option<Stopwatch>,
+    measured_at: Option<Stopwatch>,
 }
 
 impl Workers {
     fn new(relay: Arc<EventRelay>, stop: CancellationToken) -> Self {
-        Self { relay, stop, running: HashMap::new(), tasks: JoinSet::new(), assigned: None, measured: None }
+        Self { relay, stop, handles: HashMap::new(), tasks: JoinSet::new(), assigned_at: None, measured_at: None }
     }
 
     /// Starts the workers of new receivers and of those whose worker has ended, and stops those whose receiver is no
     /// more.
-    fn assign(&mut self, receivers: Vec<Receiver>) {
-        self.running.retain(|destination, running| {
+    fn reconcile_workers(&mut self, receivers: Vec<Receiver>) {
+        self.handles.retain(|destination, handle| {
             let stays = receivers.iter().any(|receiver| receiver.destination == *destination);
             if !stays {
-                running.stop.cancel();
+                handle.stop.cancel();
             }
-            stays && !running.task.is_finished()
+            stays && !handle.task.is_finished()
         });
         for receiver in receivers {
             let (relay, stop) = (&self.relay, &self.stop);
-            self.running.entry(receiver.destination).or_insert_with(|| {
+            self.handles.entry(receiver.destination).or_insert_with(|| {
                 let (wake, stop) = (Arc::new(Notify::new()), stop.child_token());
                 let worker = Worker::new(Arc::clone(relay), receiver, Arc::clone(&wake), stop.clone());
                 let task = self.tasks.spawn(worker.run());
-                Running { wake, stop, task }
+                WorkerHandle { wake, stop, task }
             });
         }
         while self.tasks.try_join_next().is_some() {}
     }
 
     fn wake(&self) {
-        for running in self.running.values() {
-            running.wake.notify_one();
+        for handle in self.handles.values() {
+            handle.wake.notify_one();
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
 const BATCH: u32 = 500;
 
 /// How often the search begins anew: what was still to be delivered then may be by now.
-const ROUND: TimeDelta = TimeDelta::hours(1);
+const SEARCH_RESTART_INTERVAL: TimeDelta = TimeDelta::hours(1);
 
 /// Later than any delivery is due.
 const LATER: TimeDelta = TimeDelta::days(365);
@@ -36,7 +36,7 @@ pub struct EventRetention {
 
 /// Where the search for old events is.
 #[derive(Clone, Copy, Debug)]
-struct Search {
+struct RemovalCursor {
     begun_at: Instant,
     after: Option<(Instant, EventId)>,
 }
@@ -45,17 +45,17 @@ struct Search {
 pub struct EventUpkeep {
     ports: Ports,
     retention: EventRetention,
-    search: Mutex<Option<Search>>,
+    cursor: Mutex<Option<RemovalCursor>>,
 }
 
 impl EventUpkeep {
     /// Events are kept for so long, and for as long as a receiver is to be sent them.
     pub fn new(ports: Ports, retention: EventRetention) -> Self {
-        Self { ports, retention, search: Mutex::new(None) }
+        Self { ports, retention, cursor: Mutex::new(None) }
     }
 
     /// Does a batch of what is to be done; tells whether there may be more. Safe to run anywhere, any time.
-    pub async fn clean(&self) -> Result<bool, AppError> {
+    pub async fn run(&self) -> Result<bool, AppError> {
         let ended = self.end_deliveries().await?;
         let removed = self.remove_old().await?;
         Ok(ended || removed)
@@ -65,9 +65,9 @@ impl EventUpkeep {
     /// where the last one ended, so that many that are kept don't hide those behind them.
     async fn remove_old(&self) -> Result<bool, AppError> {
         let now = self.ports.now();
-        let mut search = self.search_at(now);
+        let mut cursor = self.current_cursor(now);
         let mut uow = self.ports.database.begin().await?;
-        let old = uow.outbox().claim_removable(now - self.retention.delivered, search.after, BATCH).await?;
+        let old = uow.outbox().claim_removable(now - self.retention.delivered, cursor.after, BATCH).await?;
         let ids: Vec<_> = old.iter().map(|event| event.id).collect();
         let horizon = self.retention.parked.map_or(Instant::UNIX_EPOCH, |parked| now - parked);
         let kept = uow.deliveries().list_kept(&ids, horizon).await?;
@@ -78,14 +78,16 @@ impl EventUpkeep {
             uow.outbox().remove(&ids, latest + TimeDelta::microseconds(1)).await?;
         }
         uow.commit().await?;
-        search.after = old.last().map(|event| (event.dispatched_at, event.id)).or(search.after);
-        *self.search.lock().unwrap_or_else(PoisonError::into_inner) = Some(search);
+        cursor.after = old.last().map(|event| (event.dispatched_at, event.id)).or(cursor.after);
+        *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor);
         Ok(old.len() >= BATCH as usize)
     }
 
-    fn search_at(&self, now: Instant) -> Search {
-        let search = *self.search.lock().unwrap_or_else(PoisonError::into_inner);
-        search.filter(|search| now - search.begun_at < ROUND).unwrap_or(Search { begun_at: now, after: None })
+    fn current_cursor(&self, now: Instant) -> RemovalCursor {
+        let cursor = *self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        cursor
+            .filter(|cursor| now - cursor.begun_at < SEARCH_RESTART_INTERVAL)
+            .unwrap_or(RemovalCursor { begun_at: now, after: None })
     }
 
     /// Ends what is to be sent to receivers that are no more, each in a transaction of its own.

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::relay::{EventRelay, LONGEST_PAUSE, POLL};
+use super::relay::{EventRelay, MAX_PAUSE, POLL_INTERVAL};
 use crate::{
     application::error::AppError,
     domain::{
@@ -26,37 +26,37 @@ use crate::{
 };
 
 /// How many streams are sent at once to one receiver.
-const IN_FLIGHT: usize = 32;
+const MAX_IN_FLIGHT: usize = 32;
 
 /// How long a lease lasts: the longest that a chain takes, and as much again for clocks that differ and a database that
 /// is slow.
-const LEASE: TimeDelta = TimeDelta::seconds(60);
+const LEASE_DURATION: TimeDelta = TimeDelta::seconds(60);
 
 /// For how long the next event of a chain is still begun. With the last attempt's timeout it stays within the lease.
-const CHAIN: Duration = Duration::from_secs(20);
+const CHAIN_TIME_BUDGET: Duration = Duration::from_secs(20);
 
 /// After so many failures in a row a receiver counts as down …
-const DOWN: u32 = 16;
+const FAILURES_UNTIL_DOWN: u32 = 16;
 
 /// … and is sent only so much at once, with pauses: it costs little, and is found again soon.
-const IN_FLIGHT_DOWN: usize = 2;
+const MAX_IN_FLIGHT_DOWN: usize = 2;
 const PAUSE_DOWN: Duration = Duration::from_millis(100);
 
 /// The longest that a receiver is left alone as a whole because it asked to.
-const LONGEST_REST: TimeDelta = TimeDelta::minutes(1);
+const MAX_RECEIVER_PAUSE: TimeDelta = TimeDelta::minutes(1);
 
 /// How long a worker that is told to stop waits for what it has sent.
-const FINISH: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What became of a chain.
-struct Sent {
+struct ChainResult {
     tried: Vec<(ClaimedEvent, AttemptOutcome)>,
     untried: Chain,
 }
 
 /// What a look for work came to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum ClaimResult {
     /// All that is due was claimed.
     Everything,
     /// There may be more.
@@ -70,16 +70,16 @@ pub(super) struct Worker {
     wake: Arc<Notify>,
     stop: CancellationToken,
     lease: Uuid,
-    in_flight: JoinSet<Sent>,
+    in_flight: JoinSet<ChainResult>,
     /// What is leased and not settled.
     leased: BTreeSet<EventId>,
     /// What is still to be written down.
-    sent: Vec<Sent>,
+    sent: Vec<ChainResult>,
     failures_in_row: u32,
     /// The receiver asked to be left alone until then.
-    rests_until: Option<Instant>,
+    receiver_paused_until: Option<Instant>,
     /// No claim before that.
-    paused_until: Option<Stopwatch>,
+    next_claim_at: Option<Stopwatch>,
 }
 
 impl Worker {
@@ -95,22 +95,22 @@ impl Worker {
             leased: BTreeSet::new(),
             sent: Vec::new(),
             failures_in_row: 0,
-            rests_until: None,
-            paused_until: None,
+            receiver_paused_until: None,
+            next_claim_at: None,
         }
     }
 
     /// Sends until it is told to stop.
     pub(super) async fn run(mut self) {
-        let mut pause = POLL;
+        let mut pause = POLL_INTERVAL;
         while !self.stop.is_cancelled() {
-            pause = match self.work_off().await {
-                Ok(()) => POLL,
+            pause = match self.run_until_idle().await {
+                Ok(()) => POLL_INTERVAL,
                 Err(error) => {
                     metrics::counter!("job_failures_total", "name" => "delivery").increment(1);
                     let destination = self.destination();
                     tracing::warn!(%destination, error = &error as &dyn std::error::Error, "a delivery was held up");
-                    (pause * 2).min(LONGEST_PAUSE)
+                    (pause * 2).min(MAX_PAUSE)
                 }
             };
             tokio::select! {
@@ -126,14 +126,14 @@ impl Worker {
     }
 
     /// Sends until nothing is due and nothing is under way, or until it is told to stop.
-    pub(super) async fn work_off(&mut self) -> Result<(), AppError> {
+    pub(super) async fn run_until_idle(&mut self) -> Result<(), AppError> {
         loop {
             self.settle().await?;
             let found = self.claim().await?;
-            if found == Found::Everything && self.in_flight.is_empty() {
+            if found == ClaimResult::Everything && self.in_flight.is_empty() {
                 return Ok(());
             }
-            let pause = self.paused_until.map(|until| until.saturating_duration_since(Stopwatch::now()));
+            let pause = self.next_claim_at.map(|until| until.saturating_duration_since(Stopwatch::now()));
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
                 Some(done) = self.in_flight.join_next() => {
@@ -143,7 +143,7 @@ impl Worker {
                     }
                 }
                 () = self.wake.notified() => {}
-                () = sleep(pause.filter(|pause| !pause.is_zero()).unwrap_or(POLL)) => {}
+                () = sleep(pause.filter(|pause| !pause.is_zero()).unwrap_or(POLL_INTERVAL)) => {}
             }
         }
     }
@@ -158,7 +158,7 @@ impl Worker {
                 sent.extend(done.ok());
             }
         };
-        if timeout(FINISH, all).await.is_err() {
+        if timeout(SHUTDOWN_TIMEOUT, all).await.is_err() {
             self.in_flight.shutdown().await;
         }
         self.settle().await?;
@@ -171,31 +171,31 @@ impl Worker {
     }
 
     /// How many more may be sent at once.
-    fn room(&self) -> usize {
-        let limit = if self.failures_in_row >= DOWN { IN_FLIGHT_DOWN } else { IN_FLIGHT };
+    fn free_slots(&self) -> usize {
+        let limit = if self.failures_in_row >= FAILURES_UNTIL_DOWN { MAX_IN_FLIGHT_DOWN } else { MAX_IN_FLIGHT };
         limit.saturating_sub(self.in_flight.len())
     }
 
     /// Claims what there is room for, and begins to send it.
-    async fn claim(&mut self) -> Result<Found, AppError> {
+    async fn claim(&mut self) -> Result<ClaimResult, AppError> {
         let now = self.relay.ports.now();
-        if self.rests_until.is_some_and(|until| now < until) {
-            return Ok(Found::Everything);
+        if self.receiver_paused_until.is_some_and(|until| now < until) {
+            return Ok(ClaimResult::Everything);
         }
-        let paused = self.paused_until.is_some_and(|until| Stopwatch::now() < until);
-        let room = self.room();
-        if paused || room == 0 {
-            return Ok(Found::Some);
+        let paused = self.next_claim_at.is_some_and(|until| Stopwatch::now() < until);
+        let free_slots = self.free_slots();
+        if paused || free_slots == 0 {
+            return Ok(ClaimResult::Some);
         }
-        self.paused_until = (self.failures_in_row >= DOWN).then(|| Stopwatch::now() + PAUSE_DOWN);
-        let limit = u32::try_from(room).unwrap_or(1);
+        self.next_claim_at = (self.failures_in_row >= FAILURES_UNTIL_DOWN).then(|| Stopwatch::now() + PAUSE_DOWN);
+        let limit = u32::try_from(free_slots).unwrap_or(1);
         let (looked_at, chains) = self.relay.claim(self.destination(), self.lease, limit, now).await?;
         for chain in chains {
             self.leased.extend(chain.iter().map(|claimed| claimed.event.id));
             let (relay, receiver) = (Arc::clone(&self.relay), Arc::clone(&self.receiver));
             self.in_flight.spawn(send(relay, receiver, chain, self.stop.clone()));
         }
-        Ok(if looked_at < room { Found::Everything } else { Found::Some })
+        Ok(if looked_at < free_slots { ClaimResult::Everything } else { ClaimResult::Some })
     }
 
     /// Writes down what has come of what was sent.
@@ -204,23 +204,23 @@ impl Worker {
             return Ok(());
         }
         let now = self.relay.ports.now();
-        let mut settled = Settled::default();
-        for Sent { tried, untried } in &self.sent {
+        let mut settled = DeliverySettlements::default();
+        for ChainResult { tried, untried } in &self.sent {
             // What wasn't tried follows what failed before it, or is free at once.
             let mut next = now;
             for (claimed, outcome) in tried {
-                let verdict = settled.judge(&self.relay, self.destination(), claimed, outcome, now);
+                let verdict = settled.apply_outcome(&self.relay, self.destination(), claimed, outcome, now);
                 if let NextStep::Retry { at, .. } = verdict {
                     next = at;
                 }
             }
-            settled.others.extend(untried.iter().map(|claimed| untouched(claimed, next)));
+            settled.others.extend(untried.iter().map(|claimed| unattempted_settlement(claimed, next)));
         }
         self.relay.settle(self.destination(), self.lease, &settled).await?;
-        for Sent { tried, untried } in mem::take(&mut self.sent) {
+        for ChainResult { tried, untried } in mem::take(&mut self.sent) {
             for (claimed, outcome) in &tried {
                 self.leased.remove(&claimed.event.id);
-                self.learn(outcome, now);
+                self.record_outcome(outcome, now);
             }
             for claimed in &untried {
                 self.leased.remove(&claimed.event.id);
@@ -229,15 +229,16 @@ impl Worker {
         Ok(())
     }
 
-    fn learn(&mut self, outcome: &AttemptOutcome, now: Instant) {
+    fn record_outcome(&mut self, outcome: &AttemptOutcome, now: Instant) {
         match outcome {
             AttemptOutcome::Accepted => {
                 self.failures_in_row = 0;
-                self.paused_until = None;
+                self.next_claim_at = None;
             }
             AttemptOutcome::Failed { retry_after, .. } => {
                 self.failures_in_row = self.failures_in_row.saturating_add(1);
-                self.rests_until = retry_after.map(|wish| now + wish.min(LONGEST_REST)).or(self.rests_until);
+                self.receiver_paused_until =
+                    retry_after.map(|wish| now + wish.min(MAX_RECEIVER_PAUSE)).or(self.receiver_paused_until);
             }
             AttemptOutcome::Gone => self.stop.cancel(),
         }
@@ -245,13 +246,13 @@ impl Worker {
 }
 
 /// Sends the events of a stream until one fails.
-async fn send(relay: Arc<EventRelay>, receiver: Arc<Receiver>, chain: Chain, stop: CancellationToken) -> Sent {
+async fn send(relay: Arc<EventRelay>, receiver: Arc<Receiver>, chain: Chain, stop: CancellationToken) -> ChainResult {
     let started = Stopwatch::now();
-    let mut sent = Sent { tried: Vec::new(), untried: Vec::new() };
-    let mut goes_on = true;
+    let mut sent = ChainResult { tried: Vec::new(), untried: Vec::new() };
+    let mut continues = true;
     for claimed in chain {
-        goes_on &= !stop.is_cancelled() && started.elapsed() < CHAIN;
-        if !goes_on {
+        continues &= !stop.is_cancelled() && started.elapsed() < CHAIN_TIME_BUDGET;
+        if !continues {
             sent.untried.push(claimed);
             continue;
         }
@@ -259,13 +260,13 @@ async fn send(relay: Arc<EventRelay>, receiver: Arc<Receiver>, chain: Chain, sto
         let outcome = relay.sender.send(&receiver, &claimed.event, relay.ports.now()).await;
         let kind = receiver.destination.kind();
         metrics::histogram!("event_attempt_seconds", "destination" => kind).record(began.elapsed().as_secs_f64());
-        goes_on = outcome == AttemptOutcome::Accepted;
+        continues = outcome == AttemptOutcome::Accepted;
         sent.tried.push((claimed, outcome));
     }
     sent
 }
 
-fn untouched(claimed: &ClaimedEvent, next_attempt_at: Instant) -> DeliverySettlement {
+fn unattempted_settlement(claimed: &ClaimedEvent, next_attempt_at: Instant) -> DeliverySettlement {
     DeliverySettlement {
         event_id: claimed.event.id,
         attempts: claimed.attempts,
@@ -277,15 +278,15 @@ fn untouched(claimed: &ClaimedEvent, next_attempt_at: Instant) -> DeliverySettle
 
 /// What is to be written down.
 #[derive(Default)]
-pub(super) struct Settled {
+pub(super) struct DeliverySettlements {
     pub(super) delivered: Vec<EventId>,
     pub(super) others: Vec<DeliverySettlement>,
     /// The webhook that wants no more events.
     pub(super) gone: Option<WebhookId>,
 }
 
-impl Settled {
-    fn judge(
+impl DeliverySettlements {
+    fn apply_outcome(
         &mut self,
         relay: &EventRelay,
         destination: Destination,
@@ -293,7 +294,7 @@ impl Settled {
         outcome: &AttemptOutcome,
         now: Instant,
     ) -> NextStep {
-        let verdict = relay.settings.retry.decide(claimed.attempts, outcome.clone(), now, relay.percent());
+        let verdict = relay.settings.retry.decide(claimed.attempts, outcome.clone(), now, relay.jitter_percent());
         if let (AttemptOutcome::Gone, Destination::Webhook(id)) = (outcome, destination) {
             self.gone = Some(id);
         }
@@ -342,7 +343,7 @@ impl EventRelay {
         limit: u32,
         now: Instant,
     ) -> Result<(usize, Vec<Chain>), AppError> {
-        let _permit = self.connection().await;
+        let _permit = self.acquire_connection_permit().await;
         if !self.ports.database.read().await?.deliveries().has_due(destination, now).await? {
             return Ok((0, Vec::new()));
         }
@@ -351,14 +352,19 @@ impl EventRelay {
         let looked_at = candidates.len();
         let ClaimPlan { chains, postponed } = ClaimPlan::of(candidates, now);
         let ids: Vec<_> = chains.iter().flatten().map(|claimed| claimed.event.id).collect();
-        uow.deliveries().lease(destination, &ids, lease, now + LEASE).await?;
+        uow.deliveries().lease(destination, &ids, lease, now + LEASE_DURATION).await?;
         uow.deliveries().postpone(destination, &postponed).await?;
         uow.commit().await?;
         Ok((looked_at, chains))
     }
 
-    async fn settle(&self, destination: Destination, lease: Uuid, settled: &Settled) -> Result<(), AppError> {
-        let _permit = self.connection().await;
+    async fn settle(
+        &self,
+        destination: Destination,
+        lease: Uuid,
+        settled: &DeliverySettlements,
+    ) -> Result<(), AppError> {
+        let _permit = self.acquire_connection_permit().await;
         let mut uow = self.ports.database.begin().await?;
         uow.deliveries().settle_delivered(destination, lease, &settled.delivered).await?;
         for settlement in &settled.others {
@@ -375,7 +381,7 @@ impl EventRelay {
             return Ok(());
         }
         let now = self.ports.now();
-        let _permit = self.connection().await;
+        let _permit = self.acquire_connection_permit().await;
         let mut uow = self.ports.database.begin().await?;
         uow.deliveries().release(destination, lease, ids, now).await?;
         Ok(uow.commit().await?)

@@ -203,7 +203,7 @@ async fn create_webhook(
     body: AdminBody<CreateWebhookRequest>,
 ) -> HandlerResult<impl IntoResponse> {
     let CreateWebhookRequest { url, types } = body.value;
-    if app.events.refuses(&url) {
+    if app.events.rejects_address(&url) {
         let error = FieldError::pointer("/url", "must not lead to this machine or into a private network");
         return Err(Problem::validation(&[error]));
     }
