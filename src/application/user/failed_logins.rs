@@ -16,26 +16,26 @@ const WINDOW: TimeDelta = TimeDelta::hours(1);
 /// Counts failed logins by credential: an e-mail address with the password hash that the attempts are verified against.
 ///
 /// An attempt is counted before its password is hashed, and taken back unless the password is wrong. So attempts that
-/// run at the same time are all counted, and the debt of an account never exceeds an hour. The count falls evenly, by
+/// run at the same time are all counted, and the penalty of an account never exceeds an hour. The count falls evenly, by
 /// the limit in an hour. A new password hash begins a new count, on every instance. Each instance counts by itself.
 pub(super) struct FailedLoginLimiter {
     /// An hour; 0 for any number.
     limit: u32,
     /// By digest: an address that a client made up may be long, and isn't kept.
-    debts: Mutex<HashMap<Credential, Debt>>,
+    penalties: Mutex<HashMap<Credential, Penalty>>,
 }
 
 type Credential = [u8; 32];
 
 /// As of an instant.
 #[derive(Clone, Copy)]
-struct Debt {
+struct Penalty {
     /// How long until all failures are forgotten.
     left: TimeDelta,
     at: Instant,
 }
 
-impl Debt {
+impl Penalty {
     fn left(self, now: Instant) -> TimeDelta {
         // A clock that was set back forgives nothing, and adds nothing.
         (self.left - (now - self.at).max(TimeDelta::zero())).max(TimeDelta::zero())
@@ -59,16 +59,16 @@ impl Attempt<'_> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let Some((credential, each)) = self.reserved else { return };
-        if let Some(debt) = self.limiter.lock().get_mut(&credential) {
-            debt.left -= each;
+        let Some((credential, penalty_per_failure)) = self.reserved else { return };
+        if let Some(penalty) = self.limiter.lock().get_mut(&credential) {
+            penalty.left -= penalty_per_failure;
         }
     }
 }
 
 impl FailedLoginLimiter {
     pub(super) fn new(limit: u32) -> Self {
-        Self { limit, debts: Mutex::default() }
+        Self { limit, penalties: Mutex::default() }
     }
 
     /// Counts an attempt, or refuses it with [`AppError::TooOften`] when the credential has no room for a failure.
@@ -78,31 +78,33 @@ impl FailedLoginLimiter {
         password_hash: Option<&str>,
         now: Instant,
     ) -> Result<Attempt<'_>, AppError> {
-        let Some(each) = self.each() else { return Ok(Attempt { limiter: self, reserved: None }) };
+        let Some(penalty_per_failure) = self.penalty_per_failure() else {
+            return Ok(Attempt { limiter: self, reserved: None });
+        };
         let credential = digest(email_key, password_hash);
-        let mut debts = self.lock();
-        let debt = debts.entry(credential).or_insert(Debt { left: TimeDelta::zero(), at: now });
-        let excess = debt.left(now) + each - WINDOW;
+        let mut penalties = self.lock();
+        let penalty = penalties.entry(credential).or_insert(Penalty { left: TimeDelta::zero(), at: now });
+        let excess = penalty.left(now) + penalty_per_failure - WINDOW;
         if excess > TimeDelta::zero() {
             let seconds = u64::try_from(excess.num_milliseconds()).unwrap_or(0).div_ceil(1_000).max(1);
             return Err(AppError::TooOften { retry_after_seconds: u32::try_from(seconds).unwrap_or(u32::MAX) });
         }
-        *debt = Debt { left: debt.left(now) + each, at: now.max(debt.at) };
-        Ok(Attempt { limiter: self, reserved: Some((credential, each)) })
+        *penalty = Penalty { left: penalty.left(now) + penalty_per_failure, at: now.max(penalty.at) };
+        Ok(Attempt { limiter: self, reserved: Some((credential, penalty_per_failure)) })
     }
 
-    /// Forgets credentials without debt: to be called every few seconds.
-    pub(super) fn forget(&self, now: Instant) {
-        self.lock().retain(|_, debt| debt.left(now) > TimeDelta::zero());
+    /// Forgets credentials without penalty: to be called every few seconds.
+    pub(super) fn remove_expired(&self, now: Instant) {
+        self.lock().retain(|_, penalty| penalty.left(now) > TimeDelta::zero());
     }
 
     /// How long one failure counts.
-    fn each(&self) -> Option<TimeDelta> {
+    fn penalty_per_failure(&self) -> Option<TimeDelta> {
         WINDOW.checked_div(i32::try_from(self.limit).unwrap_or(i32::MAX))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Credential, Debt>> {
-        self.debts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Credential, Penalty>> {
+        self.penalties.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,9 +167,9 @@ mod tests {
         let start = Instant::default();
         limiter.reserve("a", HASH, start).unwrap().fail();
         drop(limiter.reserve("b", HASH, start).unwrap());
-        limiter.forget(start + TimeDelta::minutes(29));
+        limiter.remove_expired(start + TimeDelta::minutes(29));
         assert_eq!(limiter.lock().len(), 1);
-        limiter.forget(start + TimeDelta::minutes(30));
+        limiter.remove_expired(start + TimeDelta::minutes(30));
         assert_eq!(limiter.lock().len(), 0);
         let off = FailedLoginLimiter::new(0);
         off.reserve("a", HASH, start).unwrap().fail();

@@ -20,13 +20,13 @@ pub(super) struct Hashing {
     hasher: Arc<dyn PasswordHasher>,
     queue: Arc<FairQueue>,
     /// Of no account: an unknown address is verified against it.
-    dummy: String,
+    dummy_hash: String,
 }
 
 impl Hashing {
     pub(super) fn new(hasher: Arc<dyn PasswordHasher>, threads: usize) -> Result<Self, HashingFailed> {
-        let dummy = hasher.hash("the password of nobody")?;
-        Ok(Self { hasher, queue: FairQueue::new(threads.max(1), MAX_WAITING), dummy })
+        let dummy_hash = hasher.hash("the dummy password")?;
+        Ok(Self { hasher, queue: FairQueue::new(threads.max(1), MAX_WAITING), dummy_hash })
     }
 
     /// Hashes. [`AppError::Overloaded`] when too many requests are waiting.
@@ -42,7 +42,7 @@ impl Hashing {
         client: IpAddr,
     ) -> Result<bool, AppError> {
         let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.dummy.clone());
+        let hash = hash.unwrap_or_else(|| self.dummy_hash.clone());
         let right = self.run(client, move |hasher| hasher.verify(&password, &hash)).await?;
         Ok(right && known)
     }
@@ -99,7 +99,7 @@ mod tests {
 
     /// One works and 1,024 wait, so the next is turned away at once; when the gate opens, all who waited are served.
     #[tokio::test]
-    async fn who_comes_when_too_many_wait_is_turned_away_at_once() {
+    async fn requests_beyond_the_hashing_queue_are_refused_at_once() {
         let (go, hashing) = gated();
         let verify = || {
             let hashing = Arc::clone(&hashing);
@@ -116,9 +116,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_has_the_dummys_password() {
+    async fn the_dummy_password_never_verifies() {
         let (go, hashing) = gated();
         go.send(()).unwrap();
-        assert!(!hashing.verify("the password of nobody".to_owned(), None, CLIENT).await.unwrap());
+        assert!(!hashing.verify("the dummy password".to_owned(), None, CLIENT).await.unwrap());
     }
 }

@@ -17,7 +17,7 @@ use std::{
 
 use chrono::TimeDelta;
 
-use self::{failed_logins::FailedLoginLimiter, hashing::Hashing, refresh::Issue, sessions::Revocations};
+use self::{failed_logins::FailedLoginLimiter, hashing::Hashing, refresh::TokenParts, sessions::RevocationCache};
 use super::{Ports, error::AppError, retry::retry_on_contention};
 use crate::domain::{
     clock::Instant,
@@ -122,7 +122,7 @@ pub struct UserFacade {
     hashing: Hashing,
     failed_logins: FailedLoginLimiter,
     settings: SessionSettings,
-    revocations: Revocations,
+    revocations: RevocationCache,
 }
 
 impl UserFacade {
@@ -136,7 +136,7 @@ impl UserFacade {
         settings: SessionSettings,
     ) -> Result<Self, HashingFailed> {
         let hashing = Hashing::new(hasher, hashing_threads)?;
-        let revocations = Revocations::new(authentication);
+        let revocations = RevocationCache::new(authentication);
         let failed_logins = FailedLoginLimiter::new(settings.failed_logins_per_account);
         Ok(Self { ports, hashing, failed_logins, settings, revocations })
     }
@@ -225,7 +225,8 @@ impl UserFacade {
         let mut nonce = [0; 32];
         self.ports.randomness.fill(&mut nonce);
         let key = self.ports.signer.current_key();
-        let tokens = self.store(&mut *uow, Issue { user: &user, session: &session, nonce, key, at: now }).await?;
+        let tokens =
+            self.issue_tokens(&mut *uow, TokenParts { user: &user, session: &session, nonce, key, at: now }).await?;
         uow.commit().await?;
         Ok(tokens)
     }
@@ -259,7 +260,7 @@ impl UserFacade {
 
     /// Forgets failed logins that no longer count: to be called every few seconds.
     pub fn forget_failed_logins(&self) {
-        self.failed_logins.forget(self.ports.now());
+        self.failed_logins.remove_expired(self.ports.now());
     }
 
     /// Hears of logins that other instances have ended: to be called several times a second.

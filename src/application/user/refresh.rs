@@ -23,10 +23,10 @@ use crate::{
 
 /// How much longer a used token is kept than it may be used again: longer than clocks of instances differ and
 /// transactions wait.
-const MARGIN: TimeDelta = TimeDelta::minutes(1);
+const CLOCK_SKEW_MARGIN: TimeDelta = TimeDelta::minutes(1);
 
 /// What the presentation of a refresh token is.
-enum Use {
+enum TokenUse {
     First,
     /// Of a token that was used at this instant and exchanged for one that this key signed.
     Repeated(Instant, u32),
@@ -36,7 +36,7 @@ enum Use {
 
 /// What new tokens are made of: the same tokens whenever it is the same.
 #[derive(Clone, Copy)]
-pub(super) struct Issue<'a> {
+pub(super) struct TokenParts<'a> {
     pub(super) user: &'a User,
     pub(super) session: &'a Session,
     pub(super) nonce: [u8; 32],
@@ -74,24 +74,24 @@ impl UserFacade {
             return Err(INVALID.into());
         }
         match self.classify(token.as_ref(), now) {
-            Use::First if token.is_some_and(|token| token.expires_at <= now) => Err(INVALID.into()),
-            Use::First => {
+            TokenUse::First if token.is_some_and(|token| token.expires_at <= now) => Err(INVALID.into()),
+            TokenUse::First => {
                 let user = uow.users().find(session.user_id).await?.ok_or(INVALID)?;
                 let (nonce, key) = (successor(text), self.ports.signer.current_key());
-                let issue = Issue { user: &user, session: &session, nonce, key, at: now };
+                let parts = TokenParts { user: &user, session: &session, nonce, key, at: now };
                 uow.sessions().mark_used(&digest, now, key).await?;
-                uow.sessions().delete_used(session.id, now - self.settings.refresh_reuse() - MARGIN).await?;
-                let tokens = self.store(&mut *uow, issue).await?;
+                uow.sessions().delete_used(session.id, now - self.settings.refresh_reuse() - CLOCK_SKEW_MARGIN).await?;
+                let tokens = self.issue_tokens(&mut *uow, parts).await?;
                 uow.commit().await?;
                 Ok(tokens)
             }
-            Use::Repeated(at, key) => {
+            TokenUse::Repeated(at, key) => {
                 let user = uow.users().find(session.user_id).await?.ok_or(INVALID)?;
                 let (tokens, _) =
-                    self.tokens(Issue { user: &user, session: &session, nonce: successor(text), key, at })?;
+                    self.make_tokens(TokenParts { user: &user, session: &session, nonce: successor(text), key, at })?;
                 Ok(tokens)
             }
-            Use::Copied => {
+            TokenUse::Copied => {
                 self.revoke(uow, session.id, now).await?;
                 tracing::warn!(user = %session.user_id, session = %session.id, "a refresh token was used twice");
                 Err(INVALID.into())
@@ -99,27 +99,31 @@ impl UserFacade {
         }
     }
 
-    fn classify(&self, token: Option<&RefreshToken>, now: Instant) -> Use {
+    fn classify(&self, token: Option<&RefreshToken>, now: Instant) -> TokenUse {
         match token {
-            None => Use::Copied,
-            Some(RefreshToken { used_at: None, .. }) => Use::First,
+            None => TokenUse::Copied,
+            Some(RefreshToken { used_at: None, .. }) => TokenUse::First,
             Some(RefreshToken { used_at: Some(used_at), successor_key, .. }) => match successor_key {
-                Some(key) if now < *used_at + self.settings.refresh_reuse() => Use::Repeated(*used_at, *key),
-                _ => Use::Copied,
+                Some(key) if now < *used_at + self.settings.refresh_reuse() => TokenUse::Repeated(*used_at, *key),
+                _ => TokenUse::Copied,
             },
         }
     }
 
     /// Makes tokens and stores the refresh token.
-    pub(super) async fn store(&self, uow: &mut dyn UnitOfWork, issue: Issue<'_>) -> Result<TokensInfo, AppError> {
-        let (tokens, refresh_token) = self.tokens(issue)?;
+    pub(super) async fn issue_tokens(
+        &self,
+        uow: &mut dyn UnitOfWork,
+        parts: TokenParts<'_>,
+    ) -> Result<TokensInfo, AppError> {
+        let (tokens, refresh_token) = self.make_tokens(parts)?;
         uow.sessions().insert_refresh_token(&refresh_token).await?;
         Ok(tokens)
     }
 
     /// Makes tokens: none works longer than their session. [`Refusal::InvalidRefreshToken`] if the key was withdrawn.
-    fn tokens(&self, issue: Issue<'_>) -> Result<(TokensInfo, RefreshToken), Refusal> {
-        let Issue { user, session, nonce, key, at } = issue;
+    fn make_tokens(&self, parts: TokenParts<'_>) -> Result<(TokensInfo, RefreshToken), Refusal> {
+        let TokenParts { user, session, nonce, key, at } = parts;
         let claims = RefreshClaims { session_id: session.id, nonce };
         let text = self.ports.signer.refresh_token(&claims, key).ok_or(Refusal::InvalidRefreshToken)?;
         let session_end = self.settings.session_end(session);

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long a reading may take on the connection that is its own. Then it is tried on another one.
-const PATIENCE: Duration = Duration::from_secs(1);
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// From which age on the last reading is too old. Event streams end within a second of a login, and find out a little
 /// later than requests do.
@@ -27,49 +27,49 @@ const MAX_AGE: TimeDelta = TimeDelta::milliseconds(500);
 /// How far a reading goes back behind the one before. A login's end carries the time of the instance that ended it,
 /// taken before its transaction began: that instance's clock may be some seconds behind, and the transaction may have
 /// waited for locks.
-const OVERLAP: TimeDelta = TimeDelta::seconds(30);
+const CLOCK_SKEW_MARGIN: TimeDelta = TimeDelta::seconds(30);
 
 /// How often what has become useless is forgotten.
-const FORGET_EVERY: TimeDelta = TimeDelta::minutes(1);
+const CLEANUP_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
 /// The ended logins whose access tokens haven't expired by themselves.
-pub(super) struct Revocations {
-    known: Known,
+pub(super) struct RevocationCache {
+    revoked: RevokedLogins,
     /// For this alone, so that no other work keeps requests from being authenticated.
     database: Arc<dyn Database>,
     /// One reading at a time.
-    reading: tokio::sync::Mutex<Reading>,
+    reading: tokio::sync::Mutex<SharedReadState>,
     begun: AtomicU64,
 }
 
 /// How the last reading ended.
-struct Reading {
+struct SharedReadState {
     number: u64,
     outcome: Result<(), AppError>,
 }
 
-impl Revocations {
+impl RevocationCache {
     /// Nothing is known yet.
     pub(super) fn new(database: Arc<dyn Database>) -> Self {
         Self {
-            known: Known::default(),
+            revoked: RevokedLogins::default(),
             database,
-            reading: tokio::sync::Mutex::new(Reading { number: 0, outcome: Ok(()) }),
+            reading: tokio::sync::Mutex::new(SharedReadState { number: 0, outcome: Ok(()) }),
             begun: AtomicU64::new(0),
         }
     }
 
     /// Notes logins that this instance has ended.
     pub(super) fn insert(&self, ids: &[SessionId], now: Instant) {
-        self.known.insert(ids, now);
+        self.revoked.insert(ids, now);
     }
 
     /// Whether a login was ended, as of a second ago at most. [`AppError::Unavailable`] when that can't be told.
     pub(super) async fn contains(&self, ports: &Ports, id: SessionId) -> Result<bool, AppError> {
-        if !self.known.is_fresh(ports.now()) {
+        if !self.revoked.is_fresh(ports.now()) {
             self.read(ports).await?;
         }
-        Ok(self.known.contains(id))
+        Ok(self.revoked.contains(id))
     }
 
     /// Reads what was ended lately.
@@ -84,19 +84,19 @@ impl Revocations {
         }
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let outcome = self.read_now(ports).await.map_err(|error| AppError::Unavailable(Arc::new(error)));
-        *reading = Reading { number, outcome: outcome.clone() };
+        *reading = SharedReadState { number, outcome: outcome.clone() };
         outcome
     }
 
     async fn read_now(&self, ports: &Ports) -> Result<(), RepositoryError> {
         let now = ports.now();
-        let since = self.known.since(now);
-        let ids = match timeout(PATIENCE, list(&self.database, since)).await {
+        let since = self.revoked.since(now);
+        let ids = match timeout(READ_TIMEOUT, list(&self.database, since)).await {
             Ok(ids) => ids?,
             // That connection hangs, while others may work.
             Err(_) => list(&ports.database, since).await?,
         };
-        self.known.learn(&ids, now);
+        self.revoked.merge(&ids, now);
         Ok(())
     }
 }
@@ -112,7 +112,7 @@ fn lifetime() -> TimeDelta {
 
 /// What is known, and since when.
 #[derive(Default)]
-struct Known {
+struct RevokedLogins {
     /// With the time each was first heard of here.
     revoked: RwLock<HashMap<SessionId, Instant>>,
     times: Mutex<Times>,
@@ -121,10 +121,10 @@ struct Known {
 #[derive(Clone, Copy, Default)]
 struct Times {
     read_at: Option<Instant>,
-    forgot_at: Option<Instant>,
+    cleaned_at: Option<Instant>,
 }
 
-impl Known {
+impl RevokedLogins {
     fn times(&self) -> Times {
         *self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,8 +137,8 @@ impl Known {
     /// From when on to read.
     fn since(&self, now: Instant) -> Instant {
         match self.times().read_at {
-            None => now - lifetime() - OVERLAP,
-            Some(read_at) => read_at.min(now) - OVERLAP,
+            None => now - lifetime() - CLOCK_SKEW_MARGIN,
+            Some(read_at) => read_at.min(now) - CLOCK_SKEW_MARGIN,
         }
     }
 
@@ -154,17 +154,17 @@ impl Known {
     }
 
     /// Takes in what was read at `now`; forgets, once a minute, logins whose last access token has expired.
-    fn learn(&self, ids: &[SessionId], now: Instant) {
+    fn merge(&self, ids: &[SessionId], now: Instant) {
         if !ids.is_empty() {
             self.insert(ids, now);
         }
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times.read_at = Some(now);
-        if times.forgot_at.is_none_or(|forgot_at| (now - forgot_at).abs() >= FORGET_EVERY) {
-            times.forgot_at = Some(now);
-            let horizon = now - lifetime() - OVERLAP;
+        if times.cleaned_at.is_none_or(|cleaned_at| (now - cleaned_at).abs() >= CLEANUP_INTERVAL) {
+            times.cleaned_at = Some(now);
+            let horizon = now - lifetime() - CLOCK_SKEW_MARGIN;
             let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
-            revoked.retain(|_, heard_at| *heard_at >= horizon);
+            revoked.retain(|_, learned_at| *learned_at >= horizon);
         }
     }
 }
@@ -181,35 +181,35 @@ mod tests {
 
     #[test]
     fn the_first_reading_goes_back_a_tokens_life_and_later_ones_a_little() {
-        let known = Known::default();
+        let revoked = RevokedLogins::default();
         let now = Instant::default();
-        assert_eq!(known.since(now), now - lifetime() - OVERLAP);
-        known.learn(&[], now);
-        assert_eq!(known.since(now + lifetime()), now - OVERLAP);
-        assert_eq!(known.since(now - lifetime()), now - lifetime() - OVERLAP);
+        assert_eq!(revoked.since(now), now - lifetime() - CLOCK_SKEW_MARGIN);
+        revoked.merge(&[], now);
+        assert_eq!(revoked.since(now + lifetime()), now - CLOCK_SKEW_MARGIN);
+        assert_eq!(revoked.since(now - lifetime()), now - lifetime() - CLOCK_SKEW_MARGIN);
     }
 
     #[test]
     fn a_reading_is_fresh_for_half_a_second_either_way() {
-        let known = Known::default();
+        let revoked = RevokedLogins::default();
         let now = Instant::default();
-        assert!(!known.is_fresh(now));
-        known.learn(&[], now);
+        assert!(!revoked.is_fresh(now));
+        revoked.merge(&[], now);
         for (offset, fresh) in [(0, true), (499, true), (500, false), (-499, true), (-500, false)] {
-            assert_eq!(known.is_fresh(now + TimeDelta::milliseconds(offset)), fresh, "{offset}");
+            assert_eq!(revoked.is_fresh(now + TimeDelta::milliseconds(offset)), fresh, "{offset}");
         }
     }
 
     /// Logins are forgotten once no access token of theirs can be alive, whichever way they were heard of.
     #[test]
     fn ended_logins_are_kept_as_long_as_a_token_lives() {
-        let known = Known::default();
+        let revoked = RevokedLogins::default();
         let now = Instant::default();
-        known.insert(&[id(1)], now);
-        known.learn(&[id(1), id(2)], now + TimeDelta::seconds(1));
-        known.learn(&[], now + lifetime() + OVERLAP);
-        assert!(known.contains(id(1)) && known.contains(id(2)) && !known.contains(id(3)));
-        known.learn(&[], now + lifetime() + OVERLAP + FORGET_EVERY);
-        assert!(!known.contains(id(1)) && !known.contains(id(2)));
+        revoked.insert(&[id(1)], now);
+        revoked.merge(&[id(1), id(2)], now + TimeDelta::seconds(1));
+        revoked.merge(&[], now + lifetime() + CLOCK_SKEW_MARGIN);
+        assert!(revoked.contains(id(1)) && revoked.contains(id(2)) && !revoked.contains(id(3)));
+        revoked.merge(&[], now + lifetime() + CLOCK_SKEW_MARGIN + CLEANUP_INTERVAL);
+        assert!(!revoked.contains(id(1)) && !revoked.contains(id(2)));
     }
 }
