@@ -1,6 +1,6 @@
-//! The lanes of everything that moves points or changes a booking: charge, pay, extend, cancel.
+//! The settlement lanes: commands that move points or change a booking (charge, pay, extend, cancel).
 //!
-//! One user's wallet and bookings meet in one transaction, or come one after the other.
+//! Commands of one user share a transaction or run one after the other.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ use super::{
     Ports,
     error::AppError,
     event,
-    lane::{Decisions, IdempotencyKey, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
+    lane::{Decision, Decisions, IdempotencyKey, LanePorts, LaneSettings, LaneWork, Lanes, Reply, ReplyTo},
 };
 use crate::domain::{
     booking::{Booking, BookingState, HoldPolicy, OpenBooking},
@@ -33,7 +33,7 @@ pub struct SettlementLanes {
 }
 
 impl SettlementLanes {
-    /// Lanes on these ports.
+    /// Lanes that settle on these ports.
     pub fn new(ports: Ports, policy: HoldPolicy, settings: LaneSettings, lane_ports: &LanePorts) -> Self {
         let work = SettlementWork { ports: ports.clone(), policy };
         Self { lanes: Lanes::new(work, settings, lane_ports.clone()), ports }
@@ -48,14 +48,11 @@ impl SettlementLanes {
         key: Option<IdempotencyKey<LedgerEntry>>,
     ) -> Result<Reply<LedgerEntry>, AppError> {
         let transaction_id = self.ports.transaction_id(self.ports.now());
-        let command = Command::Charge(Charge { transaction_id, user_id, amount, if_version });
-        let key =
-            key.map(|key| key.widen(|outcome| if let Outcome::Charged(entry) = outcome { Some(entry) } else { None }));
-        let reply = self.lanes.submit(Some(user_conflict_key(user_id)), command, key).await?;
-        reply.narrow(|outcome| if let Outcome::Charged(entry) = outcome { Some(entry) } else { None })
+        let charge = Charge { transaction_id, user_id, amount, if_version };
+        self.submit(user_id, key, |reply| Command::Charge { charge, reply }).await
     }
 
-    /// Pays for a booking, if the gate let the token through.
+    /// Pays for a booking, if the gate admitted the token.
     pub async fn pay(
         &self,
         user_id: UserId,
@@ -66,13 +63,10 @@ impl SettlementLanes {
         let now = self.ports.now();
         let (payment_id, transaction_id) = (self.ports.payment_id(now), self.ports.transaction_id(now));
         let request = PayRequest { payment_id, transaction_id, user_id, booking_id };
-        let key =
-            key.map(|key| key.widen(|outcome| if let Outcome::Paid(paid) = outcome { Some(&**paid) } else { None }));
-        let reply = self.lanes.submit(Some(user_conflict_key(user_id)), Command::Pay { gate, request }, key).await?;
-        reply.narrow(|outcome| if let Outcome::Paid(paid) = outcome { Some(*paid) } else { None })
+        self.submit(user_id, key, |reply| Command::Pay { gate, request, reply }).await
     }
 
-    /// Holds a booking longer, if the gate let the token through.
+    /// Extends a hold, if the gate admitted the token.
     pub async fn extend(
         &self,
         user_id: UserId,
@@ -80,64 +74,79 @@ impl SettlementLanes {
         booking_id: BookingId,
         key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
-        self.submit_change(user_id, Command::Extend { gate, user_id, booking_id }, key).await
+        self.submit(user_id, key, |reply| Command::Extend { gate, user_id, booking_id, reply }).await
     }
 
-    /// Gives a booking up on its user's wish.
+    /// Cancels a booking for its user.
     pub async fn cancel(
         &self,
         user_id: UserId,
         booking_id: BookingId,
         key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
-        let transaction_id = self.ports.transaction_id(self.ports.now());
-        let cancelled_by = CancelledBy::User;
-        self.submit_change(user_id, Command::Cancel { user_id, booking_id, transaction_id, cancelled_by }, key).await
+        self.submit_cancellation(user_id, booking_id, CancelledBy::User, key).await
     }
 
-    /// Gives a booking up because its performance is cancelled, and tells whether it did: a hold that has expired is
-    /// left to be written down as such.
+    /// Cancels a booking of a cancelled performance. Returns whether it did: an expired hold is left to the job that
+    /// expires holds.
     pub async fn cancel_by_promoter(&self, booking_id: BookingId, user_id: UserId) -> Result<bool, AppError> {
-        let transaction_id = self.ports.transaction_id(self.ports.now());
-        let cancelled_by = CancelledBy::Promoter;
-        let command = Command::Cancel { user_id, booking_id, transaction_id, cancelled_by };
-        match self.submit_change(user_id, command, None).await? {
+        match self.submit_cancellation(user_id, booking_id, CancelledBy::Promoter, None).await? {
             Reply::Unrecorded(Ok(_)) | Reply::Recorded { .. } => Ok(true),
             Reply::Unrecorded(Err(Refusal::BookingNotCancellable)) => Ok(false),
             Reply::Unrecorded(Err(refusal)) => Err(refusal.into()),
         }
     }
 
-    async fn submit_change(
+    async fn submit_cancellation(
         &self,
         user_id: UserId,
-        command: Command,
+        booking_id: BookingId,
+        cancelled_by: CancelledBy,
         key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
-        let key = key.map(|key| {
-            key.widen(|outcome| if let Outcome::Changed(booking) = outcome { Some(&**booking) } else { None })
-        });
-        let reply = self.lanes.submit(Some(user_conflict_key(user_id)), command, key).await?;
-        reply.narrow(|outcome| if let Outcome::Changed(booking) = outcome { Some(*booking) } else { None })
+        let transaction_id = self.ports.transaction_id(self.ports.now());
+        self.submit(user_id, key, |reply| Command::Cancel { user_id, booking_id, transaction_id, cancelled_by, reply })
+            .await
+    }
+
+    async fn submit<T: Send + 'static>(
+        &self,
+        user_id: UserId,
+        key: Option<IdempotencyKey<T>>,
+        command: impl FnOnce(ReplyTo<T>) -> Command,
+    ) -> Result<Reply<T>, AppError> {
+        self.lanes.submit(Some(user_conflict_key(user_id)), key, command).await
     }
 }
 
-#[derive(Debug)]
+/// A command of the lanes. `gate` is the gate's verdict on the queue token.
 enum Command {
-    Charge(Charge),
-    Pay { gate: Result<QueueTokenId, Refusal>, request: PayRequest },
-    Extend { gate: Result<QueueTokenId, Refusal>, user_id: UserId, booking_id: BookingId },
-    Cancel { user_id: UserId, booking_id: BookingId, transaction_id: TransactionId, cancelled_by: CancelledBy },
+    Charge {
+        charge: Charge,
+        reply: ReplyTo<LedgerEntry>,
+    },
+    Pay {
+        gate: Result<QueueTokenId, Refusal>,
+        request: PayRequest,
+        reply: ReplyTo<Paid>,
+    },
+    Extend {
+        gate: Result<QueueTokenId, Refusal>,
+        user_id: UserId,
+        booking_id: BookingId,
+        reply: ReplyTo<Booking>,
+    },
+    Cancel {
+        user_id: UserId,
+        booking_id: BookingId,
+        transaction_id: TransactionId,
+        cancelled_by: CancelledBy,
+        reply: ReplyTo<Booking>,
+    },
 }
 
-#[derive(Debug)]
-enum Outcome {
-    Charged(LedgerEntry),
-    Paid(Box<Paid>),
-    Changed(Box<Booking>),
-}
-
-/// One user's wallet is in one transaction at a time: it is read without a lock. The last bits of the id are chance.
+/// A user's wallet is changed by one transaction at a time, since it is read without a lock. The last bits of the id are
+/// random.
 fn user_conflict_key(user_id: UserId) -> u64 {
     user_id.0.as_u64_pair().1
 }
@@ -150,7 +159,6 @@ struct SettlementWork {
 #[async_trait]
 impl LaneWork for SettlementWork {
     type Command = Command;
-    type Output = Outcome;
 
     const NAME: &'static str = "settlement";
 
@@ -159,51 +167,48 @@ impl LaneWork for SettlementWork {
         uow: &mut dyn UnitOfWork,
         clock: &dyn Clock,
         commands: &[&Command],
-    ) -> Result<Decisions<Outcome>, RepositoryError> {
+    ) -> Result<Decisions, RepositoryError> {
         let state = lock(uow, &RowsToLock::of(commands)).await?;
         let now = state.instant(clock.now());
         let mut batch = SettlementBatch::new(now, self.policy, state);
-        let results: Vec<_> = commands.iter().map(|command| decide(&mut batch, command)).collect();
+        let mut extensions = 0;
+        let decisions = commands.iter().map(|command| decide(&mut batch, command, &mut extensions)).collect();
         store_changes(&self.ports, uow, now, batch).await?;
-        let is_extension = |command: &&Command| matches!(command, Command::Extend { .. });
-        let extended =
-            commands.iter().zip(&results).filter(|(command, result)| is_extension(command) && result.is_ok());
-        let extended = extended.count() as u64;
-        // The one change that has no event.
+        // An extension is the only change of a booking without an event, so it is counted here.
         uow.after_commit(Box::new(move || {
-            metrics::counter!("bookings_total", "change" => "extended").increment(extended);
+            metrics::counter!("bookings_total", "change" => "extended").increment(extensions);
         }));
-        Ok(Decisions { at: now, results })
+        Ok(Decisions { at: now, decisions })
     }
 }
 
-fn decide(batch: &mut SettlementBatch, command: &Command) -> Result<Outcome, Refusal> {
+fn decide(batch: &mut SettlementBatch, command: &Command, extensions: &mut u64) -> Decision {
     match command {
-        Command::Charge(charge) => batch.charge(charge).map(Outcome::Charged),
-        Command::Pay { gate, request } => {
-            let queue_token = gate.clone()?;
-            batch.pay(request, queue_token).map(|paid| Outcome::Paid(Box::new(paid)))
+        Command::Charge { charge, reply } => reply.decide(batch.charge(charge)),
+        Command::Pay { gate, request, reply } => {
+            reply.decide(gate.clone().and_then(|queue_token| batch.pay(request, queue_token)))
         }
-        Command::Extend { gate, user_id, booking_id } => {
-            let queue_token = gate.clone()?;
-            batch.extend(*user_id, queue_token, *booking_id).map(|booking| Outcome::Changed(Box::new(booking)))
+        Command::Extend { gate, user_id, booking_id, reply } => {
+            let result = gate.clone().and_then(|queue_token| batch.extend(*user_id, queue_token, *booking_id));
+            *extensions += u64::from(result.is_ok());
+            reply.decide(result)
         }
-        Command::Cancel { user_id, booking_id, transaction_id, cancelled_by } => batch
-            .cancel(*user_id, *booking_id, *transaction_id, *cancelled_by)
-            .map(|booking| Outcome::Changed(Box::new(booking))),
+        Command::Cancel { user_id, booking_id, transaction_id, cancelled_by, reply } => {
+            reply.decide(batch.cancel(*user_id, *booking_id, *transaction_id, *cancelled_by))
+        }
     }
 }
 
-/// What a batch has to load.
+/// The rows that a batch locks or reads.
 #[derive(Debug, Default)]
 pub(crate) struct RowsToLock {
     pub(crate) tokens: BTreeSet<QueueTokenId>,
     pub(crate) bookings: BTreeSet<BookingId>,
-    /// Which of them are given up by who holds a token: that falls back.
+    /// Bookings to cancel: cancelling a hold changes its user's queue token too.
     pub(crate) cancelled: BTreeSet<BookingId>,
-    /// Users whose wallet may change.
+    /// Users whose wallets may change.
     pub(crate) wallets: BTreeSet<UserId>,
-    /// Users who pay, extend, give up or leave: what they have besides decides about that, and about their tokens.
+    /// Users who pay, extend, cancel or leave: their other bookings count for the decision, and for their tokens.
     pub(crate) holders: BTreeSet<UserId>,
 }
 
@@ -212,16 +217,16 @@ impl RowsToLock {
         let mut rows = Self::default();
         for command in commands {
             match command {
-                Command::Charge(charge) => {
+                Command::Charge { charge, .. } => {
                     rows.wallets.insert(charge.user_id);
                 }
-                Command::Pay { gate, request } => {
+                Command::Pay { gate, request, .. } => {
                     rows.tokens.extend(gate.as_ref().ok());
                     rows.bookings.insert(request.booking_id);
                     rows.wallets.insert(request.user_id);
                     rows.holders.insert(request.user_id);
                 }
-                Command::Extend { gate, user_id, booking_id } => {
+                Command::Extend { gate, user_id, booking_id, .. } => {
                     rows.tokens.extend(gate.as_ref().ok());
                     rows.bookings.insert(*booking_id);
                     rows.holders.insert(*user_id);
@@ -246,7 +251,7 @@ pub(crate) async fn lock(
     let booking_ids: Vec<_> = rows.bookings.iter().copied().collect();
     let wallets: Vec<_> = rows.wallets.iter().copied().collect();
     let holders: Vec<_> = rows.holders.iter().copied().collect();
-    // What never changes about a booking tells what else to lock; the rest is read again under its lock.
+    // A booking's constant fields determine the other rows to lock. Its other fields are read again under its lock.
     let mut bookings = uow.bookings().list(&booking_ids).await?;
     let tokens = lock_tokens(uow, rows, &bookings).await?;
     let performances = share_performances(uow, &bookings).await?;
@@ -267,7 +272,7 @@ pub(crate) async fn lock(
     })
 }
 
-/// Locks the tokens presented, and those of users who give up a hold.
+/// Locks the tokens of the requests, and the live tokens of users whose holds are cancelled.
 async fn lock_tokens(
     uow: &mut dyn UnitOfWork,
     rows: &RowsToLock,
@@ -303,7 +308,7 @@ pub(crate) fn index_by<K: std::hash::Hash + Eq, T>(items: Vec<T>, key: impl Fn(&
     items.into_iter().map(|item| (key(&item), item)).collect()
 }
 
-/// Writes what was decided, one statement a table.
+/// Stores the changes, with one statement for each table and kind of change.
 pub(crate) async fn store_changes(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use crate::{
     application::{
         Ports, event,
-        lane::{Decisions, LaneWork},
+        lane::{Decisions, LaneWork, ReplyTo},
         settlement::index_by,
     },
     domain::{
@@ -34,6 +34,7 @@ pub(super) struct HoldCommand {
     pub(super) request: HoldRequest,
     /// The layout to choose seats by: for a wish that names none.
     pub(super) layout: Option<Arc<SeatLayout>>,
+    pub(super) reply: ReplyTo<Booking>,
 }
 
 /// Gives seats under the locks of tokens, performances and seats.
@@ -51,7 +52,6 @@ impl HoldWork {
 #[async_trait]
 impl LaneWork for HoldWork {
     type Command = HoldCommand;
-    type Output = Booking;
 
     const NAME: &'static str = "hold";
 
@@ -60,7 +60,7 @@ impl LaneWork for HoldWork {
         uow: &mut dyn UnitOfWork,
         clock: &dyn Clock,
         commands: &[&HoldCommand],
-    ) -> Result<Decisions<Booking>, RepositoryError> {
+    ) -> Result<Decisions, RepositoryError> {
         let mut state = lock(uow, commands).await?;
         let mut results = self.refuse(&state, clock, commands);
         let allowed: Vec<_> = commands
@@ -87,7 +87,8 @@ impl LaneWork for HoldWork {
         self.store(uow, at, &batch).await?;
         let mut decided = decided.into_iter();
         results.iter_mut().filter(|result| result.is_none()).for_each(|result| *result = decided.next());
-        Ok(Decisions { at, results: results.into_iter().flatten().collect() })
+        let decisions = commands.iter().zip(results.into_iter().flatten());
+        Ok(Decisions { at, decisions: decisions.map(|(command, result)| command.reply.decide(result)).collect() })
     }
 }
 

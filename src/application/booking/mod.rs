@@ -84,7 +84,8 @@ impl BookingFacade {
         let booking_id = self.ports.booking_id(self.ports.now());
         let alone = alone(performance_id, &selection);
         let request = HoldRequest { booking_id, user_id, performance_id, selection };
-        let reply = self.holds.submit(alone, HoldCommand { gate, request, layout }, key).await?;
+        let command = |reply| HoldCommand { gate, request, layout, reply };
+        let reply = self.holds.submit(alone, key, command).await?;
         self.queue.with_position(reply, user_id).await
     }
 

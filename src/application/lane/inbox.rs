@@ -1,27 +1,27 @@
-//! What waits for the lanes of one kind, and what is under way there.
+//! The inbox of one kind of lane: the commands that wait, and the state of its batches.
 
 use std::collections::{HashSet, VecDeque};
 
-use super::LaneSettings;
+use super::work::LaneSettings;
 
-/// How many must wait for a transaction to begin beside another one of its kind. With fewer, what a transaction takes
-/// whatever its size weighs more than what runs side by side: they wait, and make the next batch larger.
+/// How many commands must wait for a batch to start beside a running one. With fewer, a transaction's fixed cost outweighs
+/// the gain of concurrency, so they wait and make the next batch larger.
 const PARALLEL_BATCH_THRESHOLD: usize = 16;
 
-/// Plain data: whoever owns it sees to it that one changes it at a time, and does what it says.
+/// Plain data: its owner serializes the changes and runs the batches.
 pub(super) struct Inbox<T> {
     settings: LaneSettings,
-    /// In order of arrival, each with what it must have for itself.
+    /// Oldest first, each with its conflict key.
     waiting: VecDeque<(Option<u64>, T)>,
-    /// What the batches under way have for themselves.
+    /// The conflict keys of unfinished batches.
     active_conflict_keys: HashSet<u64>,
-    /// How many of the waiting want nothing that is taken.
+    /// How many of the waiting items have no active conflict key.
     ready_count: usize,
-    /// Whether a batch has begun and takes whoever comes along.
+    /// Whether a batch has started and not yet taken its items: items that arrive meanwhile join it.
     has_forming_batch: bool,
-    /// Batches that have begun, and haven't given way.
+    /// Batches that have started and not released their slot.
     running_batches: usize,
-    /// Batches that have begun, and haven't ended.
+    /// Batches that have started and not finished.
     unfinished_batches: usize,
 }
 
@@ -38,7 +38,7 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Takes one more in; tells whether there was room.
+    /// Adds an item, unless the inbox is full. Returns whether it was added.
     pub(super) fn push(&mut self, conflict_key: Option<u64>, item: T) -> bool {
         let has_room = self.waiting.len() < self.settings.inbox_capacity;
         if has_room {
@@ -48,8 +48,8 @@ impl<T> Inbox<T> {
         has_room
     }
 
-    /// Whether a batch is to begin now. It has begun then: [`take_batch`](Self::take_batch), [`release_slot`](Self::release_slot) and
-    /// [`finish_batch`](Self::finish_batch) are to follow.
+    /// Starts a batch if one is due, and returns whether it did. Then [`take_batch`](Self::take_batch),
+    /// [`release_slot`](Self::release_slot) and [`finish_batch`](Self::finish_batch) have to follow.
     pub(super) fn try_start_batch(&mut self) -> bool {
         let LaneSettings { max_parallel_batches, batch_limit, .. } = self.settings;
         let threshold = if self.running_batches == 0 { 1 } else { PARALLEL_BATCH_THRESHOLD.min(batch_limit) };
@@ -65,7 +65,8 @@ impl<T> Inbox<T> {
         starts
     }
 
-    /// Takes out a batch, and what it has for itself until it ends. Of those who want the same, the first comes first.
+    /// Removes the items of a batch, and returns them with their conflict keys, which are active until the batch finishes.
+    /// Items with the same conflict key stay in order of arrival.
     pub(super) fn take_batch(&mut self) -> (Vec<T>, HashSet<u64>) {
         self.has_forming_batch = false;
         let (mut batch, mut conflict_keys) = (Vec::new(), HashSet::new());
@@ -82,12 +83,12 @@ impl<T> Inbox<T> {
         (batch, conflict_keys)
     }
 
-    /// A batch needs no core for now: the next one may begin.
+    /// Lets the next batch start: this one needs no core for now.
     pub(super) fn release_slot(&mut self) {
         self.running_batches -= 1;
     }
 
-    /// A batch has ended, after its commit or instead of it, with what it had for itself.
+    /// Finishes a batch, after its commit or without one.
     pub(super) fn finish_batch(&mut self, conflict_keys: &HashSet<u64>) {
         self.unfinished_batches -= 1;
         self.active_conflict_keys.retain(|key| !conflict_keys.contains(key));
@@ -126,11 +127,11 @@ mod tests {
     #[test]
     fn commands_that_arrive_while_a_batch_forms_join_it() {
         let mut inbox = inbox(2, 3, 9);
-        assert!(!inbox.try_start_batch(), "for nobody");
+        assert!(!inbox.try_start_batch(), "nothing waits");
         fill(&mut inbox, 0..1, None);
         assert!(inbox.try_start_batch());
         fill(&mut inbox, 1..4, None);
-        assert!(!inbox.try_start_batch(), "one gathers");
+        assert!(!inbox.try_start_batch(), "a batch is forming");
         assert_eq!(inbox.take_batch().0, [0, 1, 2]);
     }
 
@@ -141,17 +142,17 @@ mod tests {
         assert!(inbox.try_start_batch());
         inbox.take_batch();
         fill(&mut inbox, 1..PARALLEL_BATCH_THRESHOLD, None);
-        assert!(!inbox.try_start_batch(), "one less than a crowd");
+        assert!(!inbox.try_start_batch(), "one below the threshold");
         inbox.release_slot();
         assert!(inbox.try_start_batch());
         assert_eq!(inbox.take_batch().0.len(), PARALLEL_BATCH_THRESHOLD - 1);
         fill(&mut inbox, 0..PARALLEL_BATCH_THRESHOLD, None);
-        assert!(inbox.try_start_batch(), "a crowd");
+        assert!(inbox.try_start_batch(), "at the threshold");
         inbox.take_batch();
         fill(&mut inbox, 0..PARALLEL_BATCH_THRESHOLD, None);
-        assert!(!inbox.try_start_batch(), "two work");
+        assert!(!inbox.try_start_batch(), "two are running");
         inbox.release_slot();
-        assert!(!inbox.try_start_batch(), "three haven't ended");
+        assert!(!inbox.try_start_batch(), "three are unfinished");
         inbox.finish_batch(&HashSet::new());
         assert!(inbox.try_start_batch());
     }
@@ -164,7 +165,7 @@ mod tests {
             assert!(inbox.try_start_batch());
             assert_eq!(inbox.take_batch().0, [number]);
         }
-        assert!(!inbox.try_start_batch(), "two work");
+        assert!(!inbox.try_start_batch(), "two are running");
     }
 
     #[test]
@@ -179,10 +180,10 @@ mod tests {
         inbox.release_slot();
         assert!(inbox.try_start_batch());
         let (batch, second) = inbox.take_batch();
-        assert_eq!(batch, [3], "of those, only one may go");
+        assert_eq!(batch, [3], "the other ones conflict with the first batch");
         inbox.release_slot();
         inbox.finish_batch(&second);
-        assert!(!inbox.try_start_batch(), "the first hasn't ended");
+        assert!(!inbox.try_start_batch(), "the first is unfinished");
         inbox.finish_batch(&first);
         assert!(inbox.try_start_batch());
         assert_eq!(inbox.take_batch().0, [2, 4], "in order of arrival");

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     application::{
         Ports, draw,
-        lane::{Decisions, LaneWork},
+        lane::{Decisions, LaneWork, ReplyTo},
         settlement::{self, RowsToLock},
     },
     domain::{
@@ -33,12 +33,11 @@ use crate::{
 };
 
 /// What can be asked of a queue.
-#[derive(Debug)]
 pub(super) enum Command {
     /// To be in it.
-    Join { user_id: UserId, concert_id: ConcertId },
+    Join { user_id: UserId, concert_id: ConcertId, reply: ReplyTo<Joined> },
     /// To be out of it.
-    Leave { id: QueueTokenId, user_id: UserId },
+    Leave { id: QueueTokenId, user_id: UserId, reply: ReplyTo<()> },
 }
 
 impl Command {
@@ -50,19 +49,15 @@ impl Command {
     }
 }
 
-/// What a queue answers.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// A place: a new one, or the one that was there, and the queue and its pace as they were then. Who is new to the
-    /// line is told when to ask; the token is stored with it.
-    Joined {
-        token: QueueToken,
-        created: bool,
-        poll_after_seconds: Option<u32>,
-        queue_and_pace: Box<(Queue, AdmissionPace)>,
-    },
-    /// Out.
-    Left,
+/// The token of a user who joined, and its queue at the instant of the decision.
+pub(super) struct Joined {
+    pub(super) token: QueueToken,
+    /// Whether the token is new; else the user had it before.
+    pub(super) created: bool,
+    /// The interval until the first poll, stored with a new token.
+    pub(super) poll_after_seconds: Option<u32>,
+    pub(super) queue: Queue,
+    pub(super) pace: AdmissionPace,
 }
 
 /// Gives out places under the locks of the queues concerned.
@@ -81,7 +76,6 @@ impl QueueWork {
 #[async_trait]
 impl LaneWork for QueueWork {
     type Command = Command;
-    type Output = Outcome;
 
     const NAME: &'static str = "queue";
 
@@ -90,31 +84,32 @@ impl LaneWork for QueueWork {
         uow: &mut dyn UnitOfWork,
         clock: &dyn Clock,
         commands: &[&Command],
-    ) -> Result<Decisions<Outcome>, RepositoryError> {
+    ) -> Result<Decisions, RepositoryError> {
         let (now, mut locked_queues) =
             lock_queues_and_tokens(&self.ports, uow, &self.pace_histories, clock, commands).await?;
         let accounts = lock_joining_accounts(uow, commands).await?;
-        let results: Vec<_> = commands
-            .iter()
-            .map(|command| {
-                match (command, locked_queues.get_mut(&command.concert_id())) {
-                    (Command::Join { user_id, .. }, Some(locked_queue)) => {
-                        locked_queue.join(*user_id, &accounts, &self.ports, now)
-                    }
-                    (Command::Leave { id, user_id }, Some(locked_queue)) => locked_queue.leave(*id, *user_id, now),
-                    (Command::Join { .. }, None) => Err(Refusal::ConcertNotFound),
+        let decide = |command: &&Command| {
+            let locked_queue = locked_queues.get_mut(&command.concert_id());
+            match command {
+                Command::Join { user_id, reply, .. } => reply.decide(match locked_queue {
+                    Some(locked_queue) => locked_queue.join(*user_id, &accounts, &self.ports, now),
+                    None => Err(Refusal::ConcertNotFound),
+                }),
+                Command::Leave { id, user_id, reply } => reply.decide(match locked_queue {
+                    Some(locked_queue) => locked_queue.leave(*id, *user_id, now),
                     // The concert was deleted, and every place in its queue with it.
-                    (Command::Leave { .. }, None) => Ok(Outcome::Left),
-                }
-            })
-            .collect();
+                    None => Ok(()),
+                }),
+            }
+        };
+        let decisions = commands.iter().map(decide).collect();
         let holders =
             locked_queues.values().flat_map(|locked_queue| locked_queue.leaving_active_users.iter().copied()).collect();
         for locked_queue in locked_queues.into_values() {
             store(uow, locked_queue, now).await?;
         }
         self.cancel_holds(uow, now, holders).await?;
-        Ok(Decisions { at: now, results })
+        Ok(Decisions { at: now, decisions })
     }
 }
 
@@ -179,7 +174,7 @@ impl LockedQueue {
         accounts: &HashSet<UserId>,
         ports: &Ports,
         now: Instant,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Joined, Refusal> {
         let now = self.queue.monotonic_now(now);
         if self.queue.is_over(now) {
             return Err(Refusal::SalesClosed);
@@ -239,20 +234,15 @@ impl LockedQueue {
         Ok(token)
     }
 
-    fn joined(&self, token: QueueToken, created: bool, poll_after_seconds: Option<u32>) -> Outcome {
-        Outcome::Joined {
-            token,
-            created,
-            poll_after_seconds,
-            queue_and_pace: Box::new((self.queue.clone(), self.pace)),
-        }
+    fn joined(&self, token: QueueToken, created: bool, poll_after_seconds: Option<u32>) -> Joined {
+        Joined { token, created, poll_after_seconds, queue: self.queue.clone(), pace: self.pace }
     }
 
-    fn leave(&mut self, id: QueueTokenId, user_id: UserId, now: Instant) -> Result<Outcome, Refusal> {
+    fn leave(&mut self, id: QueueTokenId, user_id: UserId, now: Instant) -> Result<(), Refusal> {
         let token =
             self.tokens.get(&id).filter(|token| token.user_id == user_id).copied().ok_or(Refusal::QueueTokenInvalid)?;
         let was = match token.state_at(now) {
-            TokenState::Ended(_) => return Ok(Outcome::Left),
+            TokenState::Ended(_) => return Ok(()),
             TokenState::Waiting => {
                 self.queue.departed_count += 1;
                 "waiting"
@@ -270,7 +260,7 @@ impl LockedQueue {
         if token.place.is_none() && self.queue.awaits_draw(self.queue.monotonic_now(now)) {
             self.left_before_draw.insert(user_id, token);
         }
-        Ok(Outcome::Left)
+        Ok(())
     }
 
     fn update_token(&mut self, token: QueueToken) {

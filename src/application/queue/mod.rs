@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     estimate::PaceHistories,
-    lane::{Command, Outcome, QueueWork},
+    lane::{Command, Joined, QueueWork},
     presence::{PresenceUpdate, PresenceWork},
     snapshot::{QueueSnapshotReader, ReadClaimedTokens, ReadTokens},
     stream::QueueFeeds,
@@ -146,27 +146,25 @@ impl QueueFacade {
     ///
     /// The queue's row is locked while places are given out.
     pub async fn join(&self, user_id: UserId, concert_id: ConcertId) -> Result<(QueueTokenInfo, bool), AppError> {
-        let command = Command::Join { user_id, concert_id };
-        match self.lanes.submit_without_key(Some(concert_id.0), command).await? {
-            // What a new token was told is stored with it, and the board was read under the queue's lock.
-            Outcome::Joined { token, created: true, poll_after_seconds, queue_and_pace } => {
-                let (queue, pace) = *queue_and_pace;
-                let info = match self.snapshot_reader.of(queue, pace) {
-                    Some(snapshot) => self.info_on(Some(&snapshot), &token, poll_after_seconds).await?,
-                    None => self.info_of(&token, poll_after_seconds).await?,
-                };
-                Ok((info, true))
-            }
-            Outcome::Joined { token, created: false, .. } => Ok((self.info_of(&token, None).await?, false)),
-            Outcome::Left => Err(AppError::Overloaded),
+        let command = |reply| Command::Join { user_id, concert_id, reply };
+        let joined = self.lanes.submit_without_key(Some(concert_id.0), command).await?;
+        let Joined { token, created, poll_after_seconds, queue, pace } = joined;
+        if !created {
+            return Ok((self.info_of(&token, None).await?, false));
         }
+        // What a new token was told is stored with it, and the board was read under the queue's lock.
+        let info = match self.snapshot_reader.of(queue, pace) {
+            Some(snapshot) => self.info_on(Some(&snapshot), &token, poll_after_seconds).await?,
+            None => self.info_of(&token, poll_after_seconds).await?,
+        };
+        Ok((info, true))
     }
 
     /// Leaves the queue: the place or slot is free at once, and the user's holds for the concert are cancelled.
     /// Leaving again changes nothing.
     pub async fn leave(&self, claims: QueueClaims) -> Result<(), AppError> {
-        let command = Command::Leave { id: claims.id, user_id: claims.user_id };
-        self.lanes.submit_without_key(Some(claims.id.concert().0), command).await.map(|_| ())
+        let command = |reply| Command::Leave { id: claims.id, user_id: claims.user_id, reply };
+        self.lanes.submit_without_key(Some(claims.id.concert().0), command).await
     }
 
     /// What has become of a token. Asking for an active one for the first time claims it.
@@ -276,7 +274,8 @@ impl QueueFacade {
         let now = self.ports.now();
         match token.state_at(now) {
             TokenState::Active(admission) if admission.claimed_at.is_none() => {
-                self.presence.submit_without_key(None, PresenceUpdate::Claim { id: token.id }).await?;
+                let update = PresenceUpdate::Claim { id: token.id };
+                self.presence.submit_without_key(None, |reply| (update, reply)).await?;
                 Ok(QueueToken { state: TokenState::Active(admission.claimed(now)), ..token })
             }
             _ => Ok(token),

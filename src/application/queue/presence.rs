@@ -8,7 +8,7 @@ use super::{QueueFacade, QueueSnapshot};
 use crate::{
     application::{
         error::AppError,
-        lane::{Decisions, LaneWork},
+        lane::{Decisions, LaneWork, ReplyTo},
     },
     domain::{
         clock::{Clock, Instant},
@@ -33,8 +33,7 @@ pub(super) struct PresenceWork;
 
 #[async_trait]
 impl LaneWork for PresenceWork {
-    type Command = PresenceUpdate;
-    type Output = ();
+    type Command = (PresenceUpdate, ReplyTo<()>);
 
     const NAME: &'static str = "presence";
 
@@ -42,12 +41,12 @@ impl LaneWork for PresenceWork {
         &self,
         uow: &mut dyn UnitOfWork,
         clock: &dyn Clock,
-        commands: &[&PresenceUpdate],
-    ) -> Result<Decisions<()>, RepositoryError> {
+        commands: &[&Self::Command],
+    ) -> Result<Decisions, RepositoryError> {
         let mut claims = BTreeSet::new();
         let mut presence = BTreeMap::new();
-        for sign in commands {
-            match **sign {
+        for (update, _) in commands {
+            match *update {
                 PresenceUpdate::Claim { id } => {
                     claims.insert(id);
                 }
@@ -65,7 +64,7 @@ impl LaneWork for PresenceWork {
         uow.queues().claim_tokens(&claims.into_iter().collect::<Vec<_>>(), at).await?;
         let presence: Vec<_> = presence.into_iter().map(|(id, (user_id, until))| (id, user_id, until)).collect();
         uow.queues().update_presence(&presence).await?;
-        Ok(Decisions { at, results: commands.iter().map(|_| Ok(())).collect() })
+        Ok(Decisions { at, decisions: commands.iter().map(|(_, reply)| reply.decide(Ok(()))).collect() })
     }
 }
 
@@ -84,7 +83,8 @@ impl QueueFacade {
             return Ok(());
         }
         let until = present_until(snapshot.queue().monotonic_now(self.ports.now()), poll_after_seconds);
-        Box::pin(self.presence.submit_without_key(None, PresenceUpdate::Present { id, user_id, until })).await
+        let update = PresenceUpdate::Present { id, user_id, until };
+        Box::pin(self.presence.submit_without_key(None, |reply| (update, reply))).await
     }
 
     /// When to ask again: sooner near the head.

@@ -94,10 +94,7 @@ impl Keyed {
             digest: digest.into(),
             fingerprint: Sha256::digest(body).into(),
             user_id,
-            render: {
-                let render = exchange.renderer();
-                Box::new(move |result| Some(render(result)))
-            },
+            render: Box::new(exchange.renderer()),
         };
         Ok((Some(key), exchange))
     }

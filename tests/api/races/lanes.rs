@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use concert_reservation::{
     application::{
         error::AppError,
-        lane::{Decisions, IdempotencyKey, LanePorts, LaneSettings, LaneWork, Lanes, Reply},
+        lane::{Decisions, IdempotencyKey, LanePorts, LaneSettings, LaneWork, Lanes, Reply, ReplyTo},
     },
     domain::{
         clock::Clock,
@@ -42,6 +42,8 @@ enum Command {
     Wait,
     Panic,
     Fail,
+    /// Gets no decision.
+    Forget,
 }
 
 #[derive(Clone)]
@@ -54,8 +56,7 @@ struct Script {
 
 #[async_trait]
 impl LaneWork for Script {
-    type Command = Command;
-    type Output = u8;
+    type Command = (Command, ReplyTo<u8>);
 
     const NAME: &'static str = "script";
 
@@ -63,23 +64,26 @@ impl LaneWork for Script {
         &self,
         _: &mut dyn UnitOfWork,
         clock: &dyn Clock,
-        commands: &[&Command],
-    ) -> Result<Decisions<u8>, RepositoryError> {
-        let mut results = Vec::new();
-        for command in commands {
-            results.push(match command {
-                Command::Answer(number) => Ok(*number),
+        commands: &[&Self::Command],
+    ) -> Result<Decisions, RepositoryError> {
+        let (mut answers, mut decisions) = (Vec::new(), Vec::new());
+        for (command, reply) in commands {
+            let answer = match command {
+                Command::Answer(number) => *number,
                 Command::Wait => {
                     self.begun.add_permits(1);
                     self.gate.acquire().await.unwrap().forget();
-                    Ok(0)
+                    0
                 }
                 Command::Panic => panic!("a command that the test made panic"),
                 Command::Fail => return Err(RepositoryError::Storage("a command that the test made fail".into())),
-            });
+                Command::Forget => continue,
+            };
+            answers.push(answer);
+            decisions.push(reply.decide(Ok(answer)));
         }
-        self.answered.lock().unwrap().extend(results.iter().flatten());
-        Ok(Decisions { at: clock.now(), results })
+        self.answered.lock().unwrap().extend(answers);
+        Ok(Decisions { at: clock.now(), decisions })
     }
 }
 
@@ -122,7 +126,7 @@ impl Bench {
     }
 
     async fn call(&self, command: Command) -> Result<Reply<u8>, AppError> {
-        self.lanes.submit(None, command, None).await
+        self.lanes.submit(None, None, |reply| (command, reply)).await
     }
 
     async fn keyed(&self, digest: KeyDigest, command: Command) -> Result<Reply<u8>, AppError> {
@@ -130,9 +134,9 @@ impl Bench {
     }
 
     async fn keyed_by(&self, user_id: UserId, digest: KeyDigest, command: Command) -> Result<Reply<u8>, AppError> {
-        let render = |result: Result<&u8, &Refusal>| Some(Answer { status: 201, body: vec![*result.unwrap()] });
+        let render = |result: Result<&u8, &Refusal>| Answer { status: 201, body: vec![*result.unwrap()] };
         let key = IdempotencyKey { digest, fingerprint: [0; 32], user_id, render: Box::new(render) };
-        self.lanes.submit(None, command, Some(key)).await
+        self.lanes.submit(None, Some(key), |reply| (command, reply)).await
     }
 
     /// Runs `rest` while the lane is busy, and then lets the lane continue.
@@ -297,14 +301,13 @@ async fn a_replayed_key_repeats_nothing_of_its_batch(_: MySqlPoolOptions, option
     assert_eq!(*bench.script.answered.lock().unwrap(), [0, 2, 3]);
 }
 
-/// A key whose answer can't be rendered, since the output is another command's: an error, and nothing is recorded.
+/// A lane that leaves a command undecided has a defect: the command fails, and nothing is recorded under its key.
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
-async fn no_answer_is_recorded_for_the_output_of_another_command(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn nothing_is_recorded_for_a_command_without_a_decision(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let user_id = UserId(app.user().await.user_id());
     let bench = Bench::new(options, 8, 8);
-    let key = IdempotencyKey { digest: [1; 32], fingerprint: [0; 32], user_id, render: Box::new(|_| None) };
-    let failed = bench.lanes.submit(None, Command::Answer(1), Some(key)).await;
+    let failed = bench.keyed_by(user_id, [1; 32], Command::Forget).await;
     assert!(matches!(failed, Err(AppError::Internal(_))), "{failed:?}");
     let answered = bench.keyed_by(user_id, [1; 32], Command::Answer(2)).await;
     assert!(matches!(answered, Ok(Reply::Recorded { replayed: false, .. })), "{answered:?}");
