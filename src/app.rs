@@ -16,7 +16,7 @@ use crate::{
         booking::BookingFacade,
         changes::ChangeCounter,
         concert::{CatalogueSettings, ConcertFacade},
-        event::{EventFacade, EventRelay, EventUpkeep, RelaySettings},
+        event::{EventFacade, EventRelay, EventUpkeep, Receivers},
         housekeeping::HousekeepingFacade,
         lane::{LanePorts, LaneSettings},
         payment::PaymentFacade,
@@ -29,7 +29,7 @@ use crate::{
     demo,
     domain::{
         clock::{Clock, ClockCheck},
-        event::RetryPolicy,
+        event::{Receiver, RetryPolicy},
         randomness::Randomness,
         unit_of_work::Database,
     },
@@ -119,6 +119,8 @@ impl App {
         let randomness: Arc<dyn Randomness> = Arc::new(OsRandomness);
         let signer = HmacTokenSigner::new(&config.token_secrets.0).context("TOKEN_SECRET")?;
         let seeds = AeadSeedVault::new(&config.token_secrets.0, Arc::clone(&randomness)).context("TOKEN_SECRET")?;
+        let data_platform = config.data_platform_url.clone();
+        let data_platform = data_platform.map(|url| Receiver::data_platform(url, config.data_platform_secret.clone()));
         let ports = Ports {
             database: database(&request_pool, "requests"),
             back_office: database(&back_office_pool, "back_office"),
@@ -127,7 +129,7 @@ impl App {
             randomness: Arc::clone(&randomness),
             signer: Arc::new(signer),
             seeds: Arc::new(seeds),
-            has_data_platform: config.data_platform_url.is_some(),
+            receivers: Receivers::new(data_platform),
             event_written: Arc::default(),
             seat_change_counter: ChangeCounter::default(),
         };
@@ -264,12 +266,8 @@ impl App {
 fn build_relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
     let sender =
         HttpEventSender::new(config.webhook_allow_private).context("setting up TLS for the sending of events")?;
-    let settings = RelaySettings {
-        data_platform: config.data_platform_url.clone(),
-        data_platform_secret: config.data_platform_secret.clone(),
-        retry: RetryPolicy { max_attempts: config.event_attempts },
-    };
-    Ok(EventRelay::new(ports.clone(), Arc::new(sender), settings))
+    let retry = RetryPolicy { max_attempts: config.event_attempts };
+    Ok(EventRelay::new(ports.clone(), Arc::new(sender), retry))
 }
 
 fn build_facades(

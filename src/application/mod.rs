@@ -1,8 +1,14 @@
-//! Use cases: one facade method each, one transaction each.
+//! Use cases: each is one facade method with one transaction.
 //!
-//! Facades read the clock once, open the transaction, let the domain decide, store, and commit; nothing but the
-//! database is awaited in between. Writes that many people do at once go through [lanes](lane). Nothing here knows of
+//! A facade reads the clock once, begins the transaction, lets the domain decide, stores and commits. Between these steps
+//! it awaits nothing but the database. Writes of which many are concurrent go through [lanes](lane). Nothing here knows
 //! HTTP or SQL.
+//!
+//! # Errors
+//!
+//! Every use case can fail with [`Unavailable`](error::AppError::Unavailable),
+//! [`ClockSkewed`](error::AppError::ClockSkewed) or [`Internal`](error::AppError::Internal), and one that writes with
+//! [`Contention`](error::AppError::Contention). The section `# Errors` of a method lists the failures beyond these.
 
 pub mod audit;
 pub mod booking;
@@ -26,7 +32,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use self::changes::ChangeCounter;
+use self::{changes::ChangeCounter, event::Receivers};
 use crate::domain::{
     clock::{Clock, ClockCheck, Instant},
     id::{BookingId, EventId, PaymentId, TransactionId},
@@ -36,10 +42,11 @@ use crate::domain::{
     unit_of_work::Database,
 };
 
-/// How often everybody else goes first before something is done for all who ask.
+/// How often a batch or a shared read yields before it starts.
 const YIELDS_TO_COALESCE: usize = 4;
 
-/// Lets everybody else go first: whoever is about to ask then comes along. It costs no time where there is nobody.
+/// Lets other tasks run first, so that requests which are about to arrive join the batch. It takes no time if no task is
+/// ready.
 async fn yield_to_coalesce() {
     for _ in 0..YIELDS_TO_COALESCE {
         tokio::task::yield_now().await;
@@ -49,37 +56,37 @@ async fn yield_to_coalesce() {
 /// The ports that every use case may need.
 #[derive(Clone)]
 pub struct Ports {
-    /// For single requests.
+    /// The connection pool of single requests.
     pub database: Arc<dyn Database>,
-    /// The same, for administrators and for what recurs: with connections of its own, so that neither side can keep
-    /// the other waiting.
+    /// The connection pool of administrators and recurring jobs. Two pools keep either side from delaying the other
+    /// (bulkhead).
     pub back_office: Arc<dyn Database>,
-    /// Tells the time.
+    /// The instant of decisions.
     pub clock: Arc<dyn Clock>,
-    /// Whether what it tells may be decided by.
+    /// Whether the clock agrees with the database's, so that its instants may be used for decisions.
     pub clock_check: Arc<ClockCheck>,
-    /// Gives chance.
+    /// Ids, jitter and nonces.
     pub randomness: Arc<dyn Randomness>,
-    /// Signs and reads tokens.
+    /// Signs and verifies tokens.
     pub signer: Arc<dyn TokenSigner>,
-    /// Seals the seeds of draws to come.
+    /// Seals the seeds of draws until they are made.
     pub seeds: Arc<dyn SeedVault>,
-    /// Whether there is a data platform, to which every event goes.
-    pub has_data_platform: bool,
-    /// Notified of each commit of this instance that wrote events somebody is to be sent.
+    /// The receivers of events.
+    pub receivers: Receivers,
+    /// Notified after each commit of this instance that recorded events with receivers.
     pub event_written: Arc<Notify>,
-    /// Each commit of this instance that changed what seats are.
+    /// Counts the commits of this instance that changed the status of a seat.
     pub seat_change_counter: ChangeCounter,
 }
 
 impl Ports {
-    /// The ports of somebody who works in the back office alone.
+    /// These ports with the back office's connection pool alone.
     #[must_use]
     pub fn for_back_office(&self) -> Self {
         Self { database: Arc::clone(&self.back_office), ..self.clone() }
     }
 
-    /// The present instant.
+    /// The current instant.
     pub fn now(&self) -> Instant {
         self.clock.now()
     }

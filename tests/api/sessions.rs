@@ -11,6 +11,7 @@ use concert_reservation::{
         Ports,
         changes::ChangeCounter,
         error::AppError,
+        event::Receivers,
         user::{SessionSettings, TokensInfo, UserFacade},
     },
     domain::{
@@ -62,7 +63,7 @@ impl World {
                 AeadSeedVault::new(&["a secret of more than 32 characters".to_owned()], Arc::new(OsRandomness))
                     .unwrap(),
             ),
-            has_data_platform: false,
+            receivers: Receivers::new(None),
             event_written: Arc::default(),
             seat_change_counter: ChangeCounter::default(),
         };

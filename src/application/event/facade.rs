@@ -1,4 +1,4 @@
-//! What an administrator does about events: looking after their deliveries, and registering webhooks.
+//! The administrators' use cases of events: deliveries and webhooks.
 
 use crate::{
     application::{Ports, error::AppError, retry::retry_on_contention},
@@ -11,26 +11,33 @@ use crate::{
     },
 };
 
-/// Use cases of deliveries and webhooks.
+/// The use cases of deliveries and webhooks.
 pub struct EventFacade {
     ports: Ports,
     allow_private: bool,
 }
 
 impl EventFacade {
-    /// Webhooks may lead into private networks only if `allow_private`.
+    /// A facade that accepts webhooks in private networks only if `allow_private`.
     pub fn new(ports: Ports, allow_private: bool) -> Self {
         Self { ports, allow_private }
     }
 
-    /// Deliveries, newest event first.
+    /// A page of deliveries, newest event first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn list_deliveries(&self, filter: &DeliveryFilter) -> Result<Page<DeliveryRecord>, AppError> {
         let mut repositories = self.ports.database.read().await?;
         Ok(repositories.deliveries().list(filter).await?)
     }
 
-    /// Sends an event once more to each destination that it has gone to, as long as that is still there; or
-    /// `EventNotFound`.
+    /// Delivers an event again to each of its destinations that still has a receiver.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::EventNotFound`].
     pub async fn redeliver(&self, id: EventId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
@@ -43,12 +50,17 @@ impl EventFacade {
         Ok(())
     }
 
-    /// Whether a webhook may not lead there. A name is judged when it is resolved, each time anew.
+    /// Whether a webhook's address is private, and private ones aren't allowed. A host name passes: the sender checks its
+    /// addresses each time it resolves the name.
     pub fn rejects_address(&self, url: &WebhookUrl) -> bool {
         !self.allow_private && url.is_private()
     }
 
-    /// Registers a receiver of the events that are committed from now on.
+    /// Registers a receiver. It gets every event that is recorded after the registration.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn create_webhook(&self, url: WebhookUrl, types: EventTypes) -> Result<Webhook, AppError> {
         let created_at = self.ports.now();
         let randomness = &*self.ports.randomness;
@@ -65,13 +77,21 @@ impl EventFacade {
         Ok(uow.commit().await?)
     }
 
-    /// The webhooks, oldest first.
+    /// A page of webhooks, oldest first: at most `limit` after `after`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn list_webhooks(&self, after: Option<WebhookId>, limit: u32) -> Result<Page<Webhook>, AppError> {
         let mut repositories = self.ports.database.read().await?;
         Ok(repositories.webhooks().list(after, limit).await?)
     }
 
-    /// Ends a webhook, or `WebhookNotFound`. What it hasn't received is parked, and removed with the events of its time.
+    /// Deletes a webhook. Its pending deliveries are parked, and removed together with their events.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::WebhookNotFound`].
     pub async fn delete_webhook(&self, id: WebhookId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;

@@ -1,4 +1,4 @@
-//! Writing events with the change they tell of.
+//! Recording events in the transaction of the change.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::domain::{
     unit_of_work::UnitOfWork,
 };
 
-/// Stores facts, and one `seats.changed` for each performance whose seats changed.
+/// Records facts as events, with one `seats.changed` event for each performance whose seats changed.
 pub(crate) async fn record(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
@@ -36,19 +36,19 @@ pub(crate) async fn record(
         return Ok(());
     }
     count_after_commit(uow, &events);
-    // Nobody is registered between this and the commit: who is registered later is sent none of these, who was before, all.
-    if ports.has_data_platform || uow.webhooks().any_active().await? {
+    // No receiver is added between this answer and the commit, so each one gets all of these events or none.
+    if ports.receivers.may_have_any(uow).await? {
         let written = Arc::clone(&ports.event_written);
         uow.after_commit(Box::new(move || written.notify_one()));
         uow.outbox().insert(&events, None).await
     } else {
-        // There is nobody whom the relay could hand them to: to have it find that out is a second write for each.
+        // Recorded as dispatched: without receivers the relay's write for each event would be for nothing.
         uow.outbox().insert(&events, Some(now)).await
     }
 }
 
-/// Counts what the events tell of, once it is committed. Every change of a booking, a payment or a wallet has its
-/// event, so nothing is missed and nothing counted twice.
+/// Counts bookings, payments and points after the commit. Each of their changes has one event (but for an extension of a
+/// hold), so each is counted once.
 fn count_after_commit(uow: &mut dyn UnitOfWork, events: &[Event]) {
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut moved = Vec::new();

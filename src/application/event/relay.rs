@@ -1,79 +1,57 @@
-//! The relay: hands events out to their destinations, and sends them.
+//! The relay: dispatches events to their destinations, and runs the workers that deliver them.
 //!
-//! Every instance has one, and they share the work through the database alone. Handing out writes one delivery per
-//! event and destination, away from the transaction of the change: a sale costs nothing more, however many receivers
-//! there are. Each destination has a worker of its own ([`worker`](super::worker)), so none waits for another.
+//! Each instance has a relay, and relays share the work through the database alone. Dispatching writes one delivery per
+//! event and destination. It happens after the transaction of the change, so the cost of a sale doesn't depend on the
+//! number of receivers. Each receiver has its own [worker](super::worker), so a slow one delays no other.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Notify, Semaphore, SemaphorePermit},
+    sync::Notify,
     task::{AbortHandle, JoinSet},
     time::{Instant as Stopwatch, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::worker::Worker;
+use super::{
+    deliveries::Deliveries,
+    pause::{POLL_INTERVAL, after_failure},
+    worker::Worker,
+};
 use crate::{
     application::{Ports, error::AppError},
-    domain::{
-        event::{Destination, EventSender, NewDelivery, Receiver, RetryPolicy, SigningSecret, Undispatched},
-        randomness::below,
-        repository_error::RepositoryError,
-        unit_of_work::Repositories,
-    },
+    domain::event::{Destination, EventSender, NewDelivery, Receiver, RetryPolicy, Undispatched},
 };
 
-/// How many events are handed out in one transaction.
+/// The most events that one transaction dispatches.
 const DISPATCH_BATCH: u32 = 500;
 
-/// How often it is looked for what other instances have written, and for what is due again.
-pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(500);
-
-/// The longest pause after failures.
-pub(super) const MAX_PAUSE: Duration = Duration::from_secs(5);
-
-/// How long events gather after a commit, so that a busy sale is handed out by the batch.
+/// How long the relay waits after a commit, so that a busy sale's events are dispatched in batches.
 const COALESCING_DELAY: Duration = Duration::from_millis(20);
 
-/// How often the receivers are read.
+/// How often the relay reads the receivers.
 const RECEIVER_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the backlog is counted, and how far.
+/// How often the relay counts the backlog, and the most deliveries that it counts.
 const BACKLOG_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_COUNTED_BACKLOG: u32 = 100_000;
 
-/// How many connections the relay uses at once, whatever the number of receivers: the others are the requests'.
-const MAX_CONNECTIONS: usize = 2;
-
-/// How events are sent.
-#[derive(Clone, Debug)]
-pub struct RelaySettings {
-    /// Where the data platform listens, if there is one.
-    pub data_platform: Option<String>,
-    /// What its events are signed with, if they are.
-    pub data_platform_secret: Option<SigningSecret>,
-    /// How often an event is tried.
-    pub retry: RetryPolicy,
-}
-
-/// Use cases of sending events.
+/// Dispatches and delivers events.
 pub struct EventRelay {
-    pub(super) ports: Ports,
-    pub(super) sender: Arc<dyn EventSender>,
-    pub(super) settings: RelaySettings,
-    connections: Semaphore,
+    ports: Ports,
+    deliveries: Arc<Deliveries>,
 }
 
 impl EventRelay {
-    /// Sends through `sender`.
-    pub fn new(ports: Ports, sender: Arc<dyn EventSender>, settings: RelaySettings) -> Self {
-        Self { ports, sender, settings, connections: Semaphore::new(MAX_CONNECTIONS) }
+    /// A relay that sends through `sender`.
+    pub fn new(ports: Ports, sender: Arc<dyn EventSender>, retry: RetryPolicy) -> Self {
+        Self { deliveries: Arc::new(Deliveries::new(ports.clone(), sender, retry)), ports }
     }
 
-    /// Sends until `stop` is cancelled; then what is under way is finished, or given back.
+    /// Dispatches and delivers events until `stop` is cancelled. Then requests in flight finish or their leases are
+    /// released.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut workers = Workers::new(Arc::clone(&self), stop.child_token());
+        let mut workers = Workers::new(Arc::clone(&self.deliveries), stop.child_token());
         let mut pause = POLL_INTERVAL;
         while !stop.is_cancelled() {
             match self.run_tick(&mut workers).await {
@@ -84,8 +62,8 @@ impl EventRelay {
                 }
                 Err(error) => {
                     metrics::counter!("job_failures_total", "name" => "relay").increment(1);
-                    tracing::warn!(error = &error as &dyn std::error::Error, "events could not be handed out");
-                    pause = (pause * 2).min(MAX_PAUSE);
+                    tracing::warn!(error = &error as &dyn std::error::Error, "events could not be dispatched");
+                    pause = after_failure(pause);
                     stop.run_until_cancelled(sleep(pause)).await;
                 }
             }
@@ -93,7 +71,7 @@ impl EventRelay {
         workers.finish().await;
     }
 
-    /// Hands out a batch, and sees to it that every receiver has a worker; tells whether there may be more at once.
+    /// Dispatches a batch, and starts and stops workers. Returns whether more events may be undispatched.
     async fn run_tick(&self, workers: &mut Workers) -> Result<bool, AppError> {
         if is_due(&mut workers.assigned_at, RECEIVER_REFRESH_INTERVAL) {
             workers.reconcile_workers(self.receivers().await?);
@@ -108,26 +86,31 @@ impl EventRelay {
         Ok(dispatched >= DISPATCH_BATCH)
     }
 
-    /// Hands out and sends everything that is due, and waits for what comes of it.
-    pub async fn run_once(self: &Arc<Self>) -> Result<(), AppError> {
+    /// Dispatches every event, attempts every delivery that is due, and waits for the outcomes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone: a failed delivery is no error.
+    pub async fn run_once(&self) -> Result<(), AppError> {
         while self.dispatch().await? > 0 {}
         for receiver in self.receivers().await? {
-            Worker::new(Arc::clone(self), receiver, Arc::default(), CancellationToken::new()).run_until_idle().await?;
+            let deliveries = Arc::clone(&self.deliveries);
+            Worker::new(deliveries, receiver, Arc::default(), CancellationToken::new()).run_until_idle().await?;
         }
         Ok(())
     }
 
-    /// Hands a batch of events out to those who are to get them, and tells how many it was.
+    /// Dispatches a batch of events to their receivers. Returns the number of events.
     async fn dispatch(&self) -> Result<u32, AppError> {
-        let _permit = self.acquire_connection_permit().await;
+        let _permit = self.deliveries.acquire_connection_permit().await;
         if !self.ports.database.read().await?.outbox().has_undispatched().await? {
             return Ok(0);
         }
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
         let events = uow.outbox().claim_undispatched(DISPATCH_BATCH).await?;
-        // Read after the events: whoever was registered before one was written gets it.
-        let receivers = list_receivers(&self.settings, &mut *uow).await?;
+        // Read after the events, so that the receivers include every one that was registered before an event.
+        let receivers = self.ports.receivers.list(&mut *uow).await?;
         let delivery = |receiver: &Receiver, event: &Undispatched| NewDelivery {
             event_id: event.id,
             destination: receiver.destination,
@@ -150,12 +133,12 @@ impl EventRelay {
     }
 
     async fn receivers(&self) -> Result<Vec<Receiver>, AppError> {
-        let _permit = self.acquire_connection_permit().await;
-        Ok(list_receivers(&self.settings, &mut *self.ports.database.read().await?).await?)
+        let _permit = self.deliveries.acquire_connection_permit().await;
+        Ok(self.ports.receivers.list(&mut *self.ports.database.read().await?).await?)
     }
 
     async fn record_backlog(&self) -> Result<(), AppError> {
-        let _permit = self.acquire_connection_permit().await;
+        let _permit = self.deliveries.acquire_connection_permit().await;
         let backlog = self.ports.database.read().await?.deliveries().backlog(MAX_COUNTED_BACKLOG).await?;
         let lag = backlog.oldest.map_or(0, |at| (self.ports.now() - at).num_milliseconds().max(0));
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and these are small")]
@@ -167,33 +150,13 @@ impl EventRelay {
         Ok(())
     }
 
-    /// Waits for something to do.
+    /// Waits until events may be undispatched.
     async fn wait_for_events(&self) {
         tokio::select! {
             () = self.ports.event_written.notified() => sleep(COALESCING_DELAY).await,
             () = sleep(POLL_INTERVAL) => {}
         }
     }
-
-    /// One of the few connections that the relay may use.
-    pub(super) async fn acquire_connection_permit(&self) -> Option<SemaphorePermit<'_>> {
-        self.connections.acquire().await.ok()
-    }
-
-    /// How much of a delay is waited.
-    pub(super) fn jitter_percent(&self) -> u8 {
-        75 + u8::try_from(below(&*self.ports.randomness, 51)).unwrap_or(0)
-    }
-}
-
-async fn list_receivers(
-    settings: &RelaySettings,
-    repositories: &mut (impl Repositories + ?Sized),
-) -> Result<Vec<Receiver>, RepositoryError> {
-    let webhooks = repositories.webhooks().list_active().await?.into_iter().map(Receiver::from);
-    let secret = &settings.data_platform_secret;
-    let platform = settings.data_platform.iter().map(|url| Receiver::data_platform(url.clone(), secret.clone()));
-    Ok(platform.chain(webhooks).collect())
 }
 
 fn is_due(last: &mut Option<Stopwatch>, every: Duration) -> bool {
@@ -204,7 +167,7 @@ fn is_due(last: &mut Option<Stopwatch>, every: Duration) -> bool {
     due
 }
 
-/// A worker from outside.
+/// The relay's handle to a running worker.
 struct WorkerHandle {
     wake: Arc<Notify>,
     stop: CancellationToken,
@@ -213,22 +176,22 @@ struct WorkerHandle {
 
 /// The workers of one instance.
 struct Workers {
-    relay: Arc<EventRelay>,
+    deliveries: Arc<Deliveries>,
     stop: CancellationToken,
     handles: HashMap<Destination, WorkerHandle>,
     tasks: JoinSet<()>,
-    /// When the receivers were read, and when the backlog was counted.
+    /// The last reading of the receivers.
     assigned_at: Option<Stopwatch>,
+    /// The last count of the backlog.
     measured_at: Option<Stopwatch>,
 }
 
 impl Workers {
-    fn new(relay: Arc<EventRelay>, stop: CancellationToken) -> Self {
-        Self { relay, stop, handles: HashMap::new(), tasks: JoinSet::new(), assigned_at: None, measured_at: None }
+    fn new(deliveries: Arc<Deliveries>, stop: CancellationToken) -> Self {
+        Self { deliveries, stop, handles: HashMap::new(), tasks: JoinSet::new(), assigned_at: None, measured_at: None }
     }
 
-    /// Starts the workers of new receivers and of those whose worker has ended, and stops those whose receiver is no
-    /// more.
+    /// Starts a worker for each receiver without one, and stops the workers whose receiver is gone.
     fn reconcile_workers(&mut self, receivers: Vec<Receiver>) {
         self.handles.retain(|destination, handle| {
             let stays = receivers.iter().any(|receiver| receiver.destination == *destination);
@@ -238,10 +201,10 @@ impl Workers {
             stays && !handle.task.is_finished()
         });
         for receiver in receivers {
-            let (relay, stop) = (&self.relay, &self.stop);
+            let (deliveries, stop) = (&self.deliveries, &self.stop);
             self.handles.entry(receiver.destination).or_insert_with(|| {
                 let (wake, stop) = (Arc::new(Notify::new()), stop.child_token());
-                let worker = Worker::new(Arc::clone(relay), receiver, Arc::clone(&wake), stop.clone());
+                let worker = Worker::new(Arc::clone(deliveries), receiver, Arc::clone(&wake), stop.clone());
                 let task = self.tasks.spawn(worker.run());
                 WorkerHandle { wake, stop, task }
             });

@@ -1,4 +1,4 @@
-//! Tidying up after events: removing those that every receiver has, and ending deliveries whose receiver has ended.
+//! Upkeep of events: removes events that every receiver has, and parks deliveries whose receiver is gone.
 
 use std::{
     collections::HashSet,
@@ -16,32 +16,32 @@ use crate::{
     },
 };
 
-/// How many events one transaction removes or parks.
+/// The most events that one transaction removes or parks.
 const BATCH: u32 = 500;
 
-/// How often the search begins anew: what was still to be delivered then may be by now.
+/// How often the search for removable events restarts: events that were pending then may be delivered now.
 const SEARCH_RESTART_INTERVAL: TimeDelta = TimeDelta::hours(1);
 
-/// Later than any delivery is due.
+/// A time by which every pending delivery is due.
 const LATER: TimeDelta = TimeDelta::days(365);
 
 /// How long events are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct EventRetention {
-    /// After they were handed out, once every receiver has them; what a webhook didn't get, after the webhook has ended.
+    /// After the dispatch, once every receiver has the event. Undelivered events of a webhook: after the webhook ended.
     pub delivered: TimeDelta,
-    /// After they happened, if a receiver's attempts are used up; `None`: for ever.
+    /// After the event, if a delivery of it is parked; `None`: for ever.
     pub parked: Option<TimeDelta>,
 }
 
-/// Where the search for old events is.
+/// The position of the search for removable events.
 #[derive(Clone, Copy, Debug)]
 struct RemovalCursor {
     begun_at: Instant,
     after: Option<(Instant, EventId)>,
 }
 
-/// The clean-up of events.
+/// The upkeep of events.
 pub struct EventUpkeep {
     ports: Ports,
     retention: EventRetention,
@@ -49,20 +49,24 @@ pub struct EventUpkeep {
 }
 
 impl EventUpkeep {
-    /// Events are kept for so long, and for as long as a receiver is to be sent them.
+    /// Upkeep that keeps events for these times, and pending events in any case.
     pub fn new(ports: Ports, retention: EventRetention) -> Self {
         Self { ports, retention, cursor: Mutex::new(None) }
     }
 
-    /// Does a batch of what is to be done; tells whether there may be more. Safe to run anywhere, any time.
+    /// Removes and parks a batch each. Returns whether more may be left. Any number of instances may run it concurrently.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn run(&self) -> Result<bool, AppError> {
         let ended = self.end_deliveries().await?;
         let removed = self.remove_old().await?;
         Ok(ended || removed)
     }
 
-    /// Looks at a batch of old events and removes those that every receiver has, or was given up for long ago. It goes on
-    /// where the last one ended, so that many that are kept don't hide those behind them.
+    /// Looks at a batch of old events, and removes those that are delivered everywhere or were parked long ago. The next
+    /// batch continues after this one, so a large number of kept events doesn't hide removable ones.
     async fn remove_old(&self) -> Result<bool, AppError> {
         let now = self.ports.now();
         let mut cursor = self.current_cursor(now);
@@ -90,11 +94,11 @@ impl EventUpkeep {
             .unwrap_or(RemovalCursor { begun_at: now, after: None })
     }
 
-    /// Ends what is to be sent to receivers that are no more, each in a transaction of its own.
+    /// Parks the pending deliveries of receivers that are gone, in one transaction each.
     async fn end_deliveries(&self) -> Result<bool, AppError> {
         let mut more = false;
-        if !self.ports.has_data_platform {
-            more |= self.park_for_want_of_a_platform().await?;
+        for destination in self.ports.receivers.unconfigured() {
+            more |= self.park_unconfigured(destination).await?;
         }
         let ended = self.ports.database.read().await?.webhooks().list_ended().await?;
         for (id, ended_at) in ended {
@@ -103,18 +107,18 @@ impl EventUpkeep {
         Ok(more)
     }
 
-    /// What no instance has tried to send to the data platform for long: it isn't configured any more.
-    async fn park_for_want_of_a_platform(&self) -> Result<bool, AppError> {
+    /// Parks deliveries that no instance has attempted for a long time: no configuration names the destination.
+    async fn park_unconfigured(&self, destination: Destination) -> Result<bool, AppError> {
         let horizon = self.ports.now() - self.retention.delivered;
         let mut uow = self.ports.database.begin().await?;
-        let reason = "there is no data platform any more";
-        let parked = uow.deliveries().park(Destination::DataPlatform, horizon, reason, BATCH).await?;
+        let reason = format!("{destination} is not configured any more");
+        let parked = uow.deliveries().park(destination, horizon, &reason, BATCH).await?;
         uow.commit().await?;
         Ok(parked >= u64::from(BATCH))
     }
 
-    /// What a webhook that has ended didn't get is parked, so that it is seen and not waited for, and removed after the
-    /// time for which events are kept: so it keeps none of them longer.
+    /// Parks the pending deliveries of a webhook that ended, so that administrators see them and no event waits for them.
+    /// Removes them after the retention, so that they keep no event longer.
     async fn end_deliveries_of(&self, id: WebhookId, ended_at: Instant) -> Result<bool, AppError> {
         let now = self.ports.now();
         let destination = Destination::Webhook(id);

@@ -1,7 +1,7 @@
-//! Sending to one receiver: a bounded number of events at once, each booking's in order.
+//! The worker of one receiver: sends a bounded number of events concurrently, and the events of a booking in order.
 //!
-//! Claiming gives this worker a lease in a short transaction, sending happens outside of any, and what came of it is
-//! written in another. Whoever is killed in between leaves leases that run out; then somebody else sends once more.
+//! A short transaction leases deliveries to the worker, the worker sends them outside of any transaction, and another
+//! one settles the outcomes. The leases of a killed instance expire, and then another worker sends the events again.
 
 use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 
@@ -14,79 +14,83 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::relay::{EventRelay, MAX_PAUSE, POLL_INTERVAL};
+use super::{
+    deliveries::{Deliveries, DeliverySettlements},
+    pause::{POLL_INTERVAL, after_failure},
+};
 use crate::{
     application::error::AppError,
     domain::{
         clock::Instant,
-        event::{AttemptOutcome, Chain, ClaimPlan, ClaimedEvent, DeliverySettlement, Destination, NextStep, Receiver},
-        id::{EventId, WebhookId},
+        event::{AttemptOutcome, Chain, ClaimedEvent, Destination, NextStep, Receiver},
+        id::EventId,
         randomness::new_uuid,
     },
 };
 
-/// How many streams are sent at once to one receiver.
+/// The most streams that are sent concurrently to one receiver.
 const MAX_IN_FLIGHT: usize = 32;
 
-/// How long a lease lasts: the longest that a chain takes, and as much again for clocks that differ and a database that
-/// is slow.
-const LEASE_DURATION: TimeDelta = TimeDelta::seconds(60);
-
-/// For how long the next event of a chain is still begun. With the last attempt's timeout it stays within the lease.
+/// For how long a chain goes on to its next event. With the timeout of the last attempt it stays within the lease.
 const CHAIN_TIME_BUDGET: Duration = Duration::from_secs(20);
 
-/// After so many failures in a row a receiver counts as down …
+/// A receiver counts as down after this many failures in a row.
 const FAILURES_UNTIL_DOWN: u32 = 16;
 
-/// … and is sent only so much at once, with pauses: it costs little, and is found again soon.
+/// The most streams for a receiver that is down, with pauses: that costs little, and finds out soon that it is back.
 const MAX_IN_FLIGHT_DOWN: usize = 2;
 const PAUSE_DOWN: Duration = Duration::from_millis(100);
 
-/// The longest that a receiver is left alone as a whole because it asked to.
+/// The longest pause of all deliveries that a receiver's `Retry-After` causes.
 const MAX_RECEIVER_PAUSE: TimeDelta = TimeDelta::minutes(1);
 
-/// How long a worker that is told to stop waits for what it has sent.
+/// How long a worker that stops waits for the requests it has sent.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What became of a chain.
+/// The outcomes of a chain.
 struct ChainResult {
     tried: Vec<(ClaimedEvent, AttemptOutcome)>,
     untried: Chain,
 }
 
-/// What a look for work came to.
+/// The result of claiming.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ClaimResult {
-    /// All that is due was claimed.
+    /// Every due delivery is claimed.
     Everything,
-    /// There may be more.
+    /// More deliveries may be due.
     Some,
 }
 
 /// Sends to one receiver.
 pub(super) struct Worker {
-    relay: Arc<EventRelay>,
+    deliveries: Arc<Deliveries>,
     receiver: Arc<Receiver>,
     wake: Arc<Notify>,
     stop: CancellationToken,
     lease: Uuid,
     in_flight: JoinSet<ChainResult>,
-    /// What is leased and not settled.
+    /// Leased and not yet settled.
     leased: BTreeSet<EventId>,
-    /// What is still to be written down.
+    /// Outcomes that aren't settled yet.
     sent: Vec<ChainResult>,
     failures_in_row: u32,
-    /// The receiver asked to be left alone until then.
+    /// The end of the pause that the receiver's `Retry-After` asked for.
     receiver_paused_until: Option<Instant>,
-    /// No claim before that.
+    /// The earliest instant of the next claim, for a receiver that is down.
     next_claim_at: Option<Stopwatch>,
 }
 
 impl Worker {
-    pub(super) fn new(relay: Arc<EventRelay>, receiver: Receiver, wake: Arc<Notify>, stop: CancellationToken) -> Self {
-        let lease = new_uuid(&*relay.ports.randomness, relay.ports.now());
+    pub(super) fn new(
+        deliveries: Arc<Deliveries>,
+        receiver: Receiver,
+        wake: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Self {
+        let lease = new_uuid(&*deliveries.ports.randomness, deliveries.ports.now());
         Self {
-            relay,
+            deliveries,
             receiver: Arc::new(receiver),
             wake,
             stop,
@@ -100,7 +104,7 @@ impl Worker {
         }
     }
 
-    /// Sends until it is told to stop.
+    /// Sends until `stop` is cancelled.
     pub(super) async fn run(mut self) {
         let mut pause = POLL_INTERVAL;
         while !self.stop.is_cancelled() {
@@ -109,8 +113,8 @@ impl Worker {
                 Err(error) => {
                     metrics::counter!("job_failures_total", "name" => "delivery").increment(1);
                     let destination = self.destination();
-                    tracing::warn!(%destination, error = &error as &dyn std::error::Error, "a delivery was held up");
-                    (pause * 2).min(MAX_PAUSE)
+                    tracing::warn!(%destination, error = &error as &dyn std::error::Error, "deliveries are delayed");
+                    after_failure(pause)
                 }
             };
             tokio::select! {
@@ -121,11 +125,11 @@ impl Worker {
         }
         if let Err(error) = self.finish().await {
             let destination = self.destination();
-            tracing::warn!(%destination, error = &error as &dyn std::error::Error, "leases are left to run out");
+            tracing::warn!(%destination, error = &error as &dyn std::error::Error, "leases are left to expire");
         }
     }
 
-    /// Sends until nothing is due and nothing is under way, or until it is told to stop.
+    /// Sends until no delivery is due and none is in flight, or until `stop` is cancelled.
     pub(super) async fn run_until_idle(&mut self) -> Result<(), AppError> {
         loop {
             self.settle().await?;
@@ -148,8 +152,8 @@ impl Worker {
         }
     }
 
-    /// Waits a little for what is under way, and gives the rest back: it may then arrive twice, which receivers know
-    /// from its id.
+    /// Waits a little for the requests in flight, and releases the other leases. An event in flight may arrive twice;
+    /// receivers recognise it by its id.
     async fn finish(&mut self) -> Result<(), AppError> {
         let in_flight = &mut self.in_flight;
         let sent = &mut self.sent;
@@ -163,22 +167,22 @@ impl Worker {
         }
         self.settle().await?;
         let rest: Vec<_> = mem::take(&mut self.leased).into_iter().collect();
-        self.relay.release(self.destination(), self.lease, &rest).await
+        self.deliveries.release(self.destination(), self.lease, &rest).await
     }
 
     fn destination(&self) -> Destination {
         self.receiver.destination
     }
 
-    /// How many more may be sent at once.
+    /// How many more streams may be sent now.
     fn free_slots(&self) -> usize {
         let limit = if self.failures_in_row >= FAILURES_UNTIL_DOWN { MAX_IN_FLIGHT_DOWN } else { MAX_IN_FLIGHT };
         limit.saturating_sub(self.in_flight.len())
     }
 
-    /// Claims what there is room for, and begins to send it.
+    /// Claims deliveries for the free slots, and starts to send them.
     async fn claim(&mut self) -> Result<ClaimResult, AppError> {
-        let now = self.relay.ports.now();
+        let now = self.deliveries.ports.now();
         if self.receiver_paused_until.is_some_and(|until| now < until) {
             return Ok(ClaimResult::Everything);
         }
@@ -189,34 +193,34 @@ impl Worker {
         }
         self.next_claim_at = (self.failures_in_row >= FAILURES_UNTIL_DOWN).then(|| Stopwatch::now() + PAUSE_DOWN);
         let limit = u32::try_from(free_slots).unwrap_or(1);
-        let (looked_at, chains) = self.relay.claim(self.destination(), self.lease, limit, now).await?;
+        let (looked_at, chains) = self.deliveries.claim(self.destination(), self.lease, limit, now).await?;
         for chain in chains {
             self.leased.extend(chain.iter().map(|claimed| claimed.event.id));
-            let (relay, receiver) = (Arc::clone(&self.relay), Arc::clone(&self.receiver));
-            self.in_flight.spawn(send(relay, receiver, chain, self.stop.clone()));
+            let (deliveries, receiver) = (Arc::clone(&self.deliveries), Arc::clone(&self.receiver));
+            self.in_flight.spawn(send(deliveries, receiver, chain, self.stop.clone()));
         }
         Ok(if looked_at < free_slots { ClaimResult::Everything } else { ClaimResult::Some })
     }
 
-    /// Writes down what has come of what was sent.
+    /// Settles the outcomes.
     async fn settle(&mut self) -> Result<(), AppError> {
         if self.sent.is_empty() {
             return Ok(());
         }
-        let now = self.relay.ports.now();
-        let mut settled = DeliverySettlements::default();
+        let now = self.deliveries.ports.now();
+        let mut settlements = DeliverySettlements::default();
         for ChainResult { tried, untried } in &self.sent {
-            // What wasn't tried follows what failed before it, or is free at once.
+            // The rest of a chain follows the attempt that failed, or is due at once.
             let mut next = now;
             for (claimed, outcome) in tried {
-                let verdict = settled.apply_outcome(&self.relay, self.destination(), claimed, outcome, now);
-                if let NextStep::Retry { at, .. } = verdict {
+                let next_step = settlements.apply_outcome(&self.deliveries, self.destination(), claimed, outcome, now);
+                if let NextStep::Retry { at, .. } = next_step {
                     next = at;
                 }
             }
-            settled.others.extend(untried.iter().map(|claimed| unattempted_settlement(claimed, next)));
+            untried.iter().for_each(|claimed| settlements.add_unattempted(claimed, next));
         }
-        self.relay.settle(self.destination(), self.lease, &settled).await?;
+        self.deliveries.settle(self.destination(), self.lease, &settlements).await?;
         for ChainResult { tried, untried } in mem::take(&mut self.sent) {
             for (claimed, outcome) in &tried {
                 self.leased.remove(&claimed.event.id);
@@ -238,7 +242,7 @@ impl Worker {
             AttemptOutcome::Failed { retry_after, .. } => {
                 self.failures_in_row = self.failures_in_row.saturating_add(1);
                 self.receiver_paused_until =
-                    retry_after.map(|wish| now + wish.min(MAX_RECEIVER_PAUSE)).or(self.receiver_paused_until);
+                    retry_after.map(|pause| now + pause.min(MAX_RECEIVER_PAUSE)).or(self.receiver_paused_until);
             }
             AttemptOutcome::Gone => self.stop.cancel(),
         }
@@ -246,7 +250,12 @@ impl Worker {
 }
 
 /// Sends the events of a stream until one fails.
-async fn send(relay: Arc<EventRelay>, receiver: Arc<Receiver>, chain: Chain, stop: CancellationToken) -> ChainResult {
+async fn send(
+    deliveries: Arc<Deliveries>,
+    receiver: Arc<Receiver>,
+    chain: Chain,
+    stop: CancellationToken,
+) -> ChainResult {
     let started = Stopwatch::now();
     let mut sent = ChainResult { tried: Vec::new(), untried: Vec::new() };
     let mut continues = true;
@@ -257,133 +266,11 @@ async fn send(relay: Arc<EventRelay>, receiver: Arc<Receiver>, chain: Chain, sto
             continue;
         }
         let began = Stopwatch::now();
-        let outcome = relay.sender.send(&receiver, &claimed.event, relay.ports.now()).await;
+        let outcome = deliveries.sender.send(&receiver, &claimed.event, deliveries.ports.now()).await;
         let kind = receiver.destination.kind();
         metrics::histogram!("event_attempt_seconds", "destination" => kind).record(began.elapsed().as_secs_f64());
         continues = outcome == AttemptOutcome::Accepted;
         sent.tried.push((claimed, outcome));
     }
     sent
-}
-
-fn unattempted_settlement(claimed: &ClaimedEvent, next_attempt_at: Instant) -> DeliverySettlement {
-    DeliverySettlement {
-        event_id: claimed.event.id,
-        attempts: claimed.attempts,
-        is_parked: false,
-        next_attempt_at,
-        error: None,
-    }
-}
-
-/// What is to be written down.
-#[derive(Default)]
-pub(super) struct DeliverySettlements {
-    pub(super) delivered: Vec<EventId>,
-    pub(super) others: Vec<DeliverySettlement>,
-    /// The webhook that wants no more events.
-    pub(super) gone: Option<WebhookId>,
-}
-
-impl DeliverySettlements {
-    fn apply_outcome(
-        &mut self,
-        relay: &EventRelay,
-        destination: Destination,
-        claimed: &ClaimedEvent,
-        outcome: &AttemptOutcome,
-        now: Instant,
-    ) -> NextStep {
-        let verdict = relay.settings.retry.decide(claimed.attempts, outcome.clone(), now, relay.jitter_percent());
-        if let (AttemptOutcome::Gone, Destination::Webhook(id)) = (outcome, destination) {
-            self.gone = Some(id);
-        }
-        let event_id = claimed.event.id;
-        let attempts = claimed.attempts.saturating_add(1);
-        let word = match &verdict {
-            NextStep::Delivered => {
-                self.delivered.push(event_id);
-                "delivered"
-            }
-            NextStep::Retry { at, error } => {
-                let error = Some(error.clone());
-                self.others.push(DeliverySettlement {
-                    event_id,
-                    attempts,
-                    is_parked: false,
-                    next_attempt_at: *at,
-                    error,
-                });
-                "failed"
-            }
-            NextStep::Parked { error } => {
-                tracing::warn!(event_id = %event_id, %destination, %error, "an event is parked");
-                let error = Some(error.clone());
-                self.others.push(DeliverySettlement {
-                    event_id,
-                    attempts,
-                    is_parked: true,
-                    next_attempt_at: now,
-                    error,
-                });
-                "parked"
-            }
-        };
-        metrics::counter!("event_attempts_total", "destination" => destination.kind(), "outcome" => word).increment(1);
-        verdict
-    }
-}
-
-impl EventRelay {
-    /// Leases what is due; tells how many deliveries were looked at, and what is to be sent.
-    async fn claim(
-        &self,
-        destination: Destination,
-        lease: Uuid,
-        limit: u32,
-        now: Instant,
-    ) -> Result<(usize, Vec<Chain>), AppError> {
-        let _permit = self.acquire_connection_permit().await;
-        if !self.ports.database.read().await?.deliveries().has_due(destination, now).await? {
-            return Ok((0, Vec::new()));
-        }
-        let mut uow = self.ports.database.begin().await?;
-        let candidates = uow.deliveries().claim_due(destination, now, limit).await?;
-        let looked_at = candidates.len();
-        let ClaimPlan { chains, postponed } = ClaimPlan::of(candidates, now);
-        let ids: Vec<_> = chains.iter().flatten().map(|claimed| claimed.event.id).collect();
-        uow.deliveries().lease(destination, &ids, lease, now + LEASE_DURATION).await?;
-        uow.deliveries().postpone(destination, &postponed).await?;
-        uow.commit().await?;
-        Ok((looked_at, chains))
-    }
-
-    async fn settle(
-        &self,
-        destination: Destination,
-        lease: Uuid,
-        settled: &DeliverySettlements,
-    ) -> Result<(), AppError> {
-        let _permit = self.acquire_connection_permit().await;
-        let mut uow = self.ports.database.begin().await?;
-        uow.deliveries().settle_delivered(destination, lease, &settled.delivered).await?;
-        for settlement in &settled.others {
-            uow.deliveries().settle(destination, lease, settlement).await?;
-        }
-        if let Some(id) = settled.gone {
-            uow.webhooks().disable(id, self.ports.now()).await?;
-        }
-        Ok(uow.commit().await?)
-    }
-
-    async fn release(&self, destination: Destination, lease: Uuid, ids: &[EventId]) -> Result<(), AppError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let now = self.ports.now();
-        let _permit = self.acquire_connection_permit().await;
-        let mut uow = self.ports.database.begin().await?;
-        uow.deliveries().release(destination, lease, ids, now).await?;
-        Ok(uow.commit().await?)
-    }
 }

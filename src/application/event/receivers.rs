@@ -1,0 +1,103 @@
+//! The receivers of events: whether there is any, and which.
+//!
+//! Both answers come from one list of sources, so an event is never recorded as one without receivers while the relay
+//! would find some. A new kind of destination is a new [`ReceiverSource`] in [`Receivers::new`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    event::{Destination, Receiver},
+    repository_error::RepositoryError,
+    unit_of_work::Repositories,
+};
+
+/// One kind of destination, with its receivers.
+#[async_trait]
+trait ReceiverSource: Send + Sync {
+    /// Every receiver of this kind.
+    async fn list(&self, repositories: &mut dyn Repositories) -> Result<Vec<Receiver>, RepositoryError>;
+
+    /// Whether an event of the current transaction may have a receiver of this kind. After `false`, no receiver is added
+    /// until the transaction ends.
+    ///
+    /// `true` loses nothing: it costs a dispatch that may find no receiver.
+    async fn may_have_any(&self, _: &mut dyn Repositories) -> Result<bool, RepositoryError> {
+        Ok(true)
+    }
+
+    /// The destination for which the configuration has no receiver any more.
+    fn unconfigured(&self) -> Option<Destination> {
+        None
+    }
+}
+
+/// Every receiver of events.
+#[derive(Clone)]
+pub struct Receivers(Arc<[Box<dyn ReceiverSource>]>);
+
+impl Receivers {
+    /// The registered webhooks, and the data platform if one is configured.
+    pub fn new(data_platform: Option<Receiver>) -> Self {
+        let sources: [Box<dyn ReceiverSource>; 2] = [Box::new(DataPlatform(data_platform)), Box::new(Webhooks)];
+        Self(Arc::new(sources))
+    }
+
+    /// Whether an event of the current transaction may have a receiver. After `false`, no receiver is added until the
+    /// transaction ends.
+    pub(super) async fn may_have_any(&self, repositories: &mut dyn Repositories) -> Result<bool, RepositoryError> {
+        for source in &*self.0 {
+            if source.may_have_any(repositories).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Every receiver.
+    pub(super) async fn list(&self, repositories: &mut dyn Repositories) -> Result<Vec<Receiver>, RepositoryError> {
+        let mut receivers = Vec::new();
+        for source in &*self.0 {
+            receivers.extend(source.list(repositories).await?);
+        }
+        Ok(receivers)
+    }
+
+    /// Destinations that may have pending deliveries and for which the configuration has no receiver any more.
+    pub(super) fn unconfigured(&self) -> impl Iterator<Item = Destination> {
+        self.0.iter().filter_map(|source| source.unconfigured())
+    }
+}
+
+/// The data platform, which gets every event; `None` if it isn't configured.
+struct DataPlatform(Option<Receiver>);
+
+#[async_trait]
+impl ReceiverSource for DataPlatform {
+    async fn list(&self, _: &mut dyn Repositories) -> Result<Vec<Receiver>, RepositoryError> {
+        Ok(self.0.iter().cloned().collect())
+    }
+
+    async fn may_have_any(&self, _: &mut dyn Repositories) -> Result<bool, RepositoryError> {
+        Ok(self.0.is_some())
+    }
+
+    fn unconfigured(&self) -> Option<Destination> {
+        self.0.is_none().then_some(Destination::DataPlatform)
+    }
+}
+
+/// The webhooks that administrators registered.
+struct Webhooks;
+
+#[async_trait]
+impl ReceiverSource for Webhooks {
+    async fn list(&self, repositories: &mut dyn Repositories) -> Result<Vec<Receiver>, RepositoryError> {
+        Ok(repositories.webhooks().list_active().await?.into_iter().map(Receiver::from).collect())
+    }
+
+    async fn may_have_any(&self, repositories: &mut dyn Repositories) -> Result<bool, RepositoryError> {
+        repositories.webhooks().any_active().await
+    }
+}
