@@ -1,6 +1,6 @@
-//! Deleting an account.
+//! The deletion of an account.
 
-use super::UserFacade;
+use super::facade::UserFacade;
 use crate::{
     application::{Ports, draw, error::AppError},
     domain::{
@@ -14,18 +14,19 @@ use crate::{
 };
 
 impl UserFacade {
-    /// Deletes an account: its sessions end, its tokens leave every queue, its wallet closes, and personal data is
+    /// Deletes an account: its logins are revoked, its tokens leave every queue, its wallet closes, and personal data is
     /// erased. Bookings, payments and the ledger stay.
     ///
     /// # Errors
     ///
-    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::Unauthenticated`] when it has been deleted.
+    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::Unauthenticated`] when the account is deleted already;
+    /// [`AppError::Contention`] when the user keeps joining queues meanwhile.
     ///
     /// # Concurrency
     ///
-    /// Locks the queues its user stands in, then the tokens, the account, its wallet and its sessions. Seats are booked
-    /// under the lock of an active token, so nothing can be booked once these have ended. A charge that runs at the same
-    /// time is written before the wallet closes, or is refused.
+    /// Locks the queues of the user's tokens, then the tokens, the account, its wallet and its sessions. A booking needs the
+    /// lock of an active token, so none can follow once the tokens have ended. A concurrent charge is stored before the
+    /// wallet closes, or is refused.
     pub async fn delete_account(&self, user_id: UserId) -> Result<(), AppError> {
         self.retry(|| self.try_delete_account(user_id)).await
     }
@@ -48,7 +49,7 @@ impl UserFacade {
     }
 }
 
-/// Ends the user's tokens in these concerts' queues; lost as a race when the user has joined another one meanwhile.
+/// Ends the user's tokens in the queues of these concerts. Contention when the user has joined another queue meanwhile.
 async fn leave_queues(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
@@ -56,7 +57,7 @@ async fn leave_queues(
     concerts: &[ConcertId],
     now: Instant,
 ) -> Result<(), RepositoryError> {
-    // The queue of a deleted concert is left out: nobody waits in it for anything.
+    // The queue of a deleted concert is left out: its tokens wait for nothing.
     let mut queues = if concerts.is_empty() { Vec::new() } else { uow.queues().lock_queues(concerts).await? };
     for queue in &mut queues {
         draw::make_draw_if_due(ports, uow, queue, now).await?;

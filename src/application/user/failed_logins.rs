@@ -1,4 +1,4 @@
-//! How many wrong passwords an account takes, from any address.
+//! Login throttling: the limit of wrong passwords for an account, from any address.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{application::error::AppError, domain::clock::Instant};
 
-/// How long failures are remembered at most, and so how long an account can be locked at most.
+/// The longest time for which failures count, and so the longest delay of the next attempt.
 const WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// Counts failed logins by credential: an e-mail address with the password hash that the attempts are verified against.
@@ -19,25 +19,25 @@ const WINDOW: TimeDelta = TimeDelta::hours(1);
 /// run at the same time are all counted, and the penalty of an account never exceeds an hour. The count falls evenly, by
 /// the limit in an hour. A new password hash begins a new count, on every instance. Each instance counts by itself.
 pub(super) struct FailedLoginLimiter {
-    /// An hour; 0 for any number.
+    /// Failures in an hour; 0 for no limit.
     limit: u32,
-    /// By digest: an address that a client made up may be long, and isn't kept.
+    /// By digest, since an address that a client made up may be long.
     penalties: Mutex<HashMap<Credential, Penalty>>,
 }
 
 type Credential = [u8; 32];
 
-/// As of an instant.
+/// The penalty of a credential as of an instant.
 #[derive(Clone, Copy)]
 struct Penalty {
-    /// How long until all failures are forgotten.
+    /// The time until no failure counts any more.
     left: TimeDelta,
     at: Instant,
 }
 
 impl Penalty {
     fn left(self, now: Instant) -> TimeDelta {
-        // A clock that was set back forgives nothing, and adds nothing.
+        // A clock that was set back doesn't change the penalty.
         (self.left - (now - self.at).max(TimeDelta::zero())).max(TimeDelta::zero())
     }
 }
@@ -93,12 +93,12 @@ impl FailedLoginLimiter {
         Ok(Attempt { limiter: self, reserved: Some((credential, penalty_per_failure)) })
     }
 
-    /// Forgets credentials without penalty: to be called every few seconds.
+    /// Removes credentials without penalty. To be called every few seconds.
     pub(super) fn remove_expired(&self, now: Instant) {
         self.lock().retain(|_, penalty| penalty.left(now) > TimeDelta::zero());
     }
 
-    /// How long one failure counts.
+    /// The time for which one failure counts.
     fn penalty_per_failure(&self) -> Option<TimeDelta> {
         WINDOW.checked_div(i32::try_from(self.limit).unwrap_or(i32::MAX))
     }
@@ -119,7 +119,7 @@ mod tests {
 
     const HASH: Option<&str> = Some("a hash");
 
-    /// How long the next attempt must wait; it isn't counted.
+    /// The delay of the next attempt, in seconds. The attempt isn't counted.
     fn wait(limiter: &FailedLoginLimiter, now: Instant) -> u32 {
         match limiter.reserve("a", HASH, now) {
             Ok(_) => 0,
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_takes_so_many_wrong_passwords_and_then_one_at_a_time() {
+    fn an_account_accepts_the_limit_of_wrong_passwords_and_then_one_at_a_time() {
         let limiter = FailedLoginLimiter::new(4);
         let start = Instant::default();
         for _ in 0..4 {
@@ -151,7 +151,7 @@ mod tests {
         let start = Instant::default();
         let mut attempts: Vec<_> = (0..4).map(|_| limiter.reserve("a", HASH, start).unwrap()).collect();
         assert_eq!(wait(&limiter, start), 15 * 60);
-        // One had the right password, or was given up.
+        // One had the right password, or its request was dropped.
         drop(attempts.pop());
         assert_eq!(wait(&limiter, start), 0);
         for attempt in attempts {

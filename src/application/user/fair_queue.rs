@@ -1,4 +1,4 @@
-//! A bounded queue that serves clients in turn.
+//! A bounded queue that serves clients round-robin.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::application::error::AppError;
 
-/// Hands out a few permits: one to each waiting client in turn, so that one client delays another by one turn at most.
+/// Grants a few permits: one to each waiting client in turn, so that one client delays another by one turn at most.
 ///
 /// A client may fill the queue as long as no other needs it. Beyond that the newest request of the client with the most
 /// waiting requests makes room.
@@ -22,15 +22,15 @@ pub(super) struct FairQueue {
 struct State {
     free: usize,
     waiting: usize,
-    /// Oldest first; without clients that don't wait.
+    /// The requests of each waiting client, oldest first.
     requests: HashMap<IpAddr, VecDeque<oneshot::Sender<Permit>>>,
-    /// Every client that waits, once.
+    /// Every waiting client, once.
     turns: VecDeque<IpAddr>,
 }
 
-/// The right to work; dropping it gives the next client its turn.
+/// The right to work. Dropping it gives the next client its turn.
 pub(super) struct Permit {
-    /// `None` for one that was passed on.
+    /// `None` once the permit is passed on.
     queue: Option<Arc<FairQueue>>,
 }
 
@@ -43,7 +43,7 @@ impl Drop for Permit {
 }
 
 impl FairQueue {
-    /// With so many permits, and room for so many requests that wait.
+    /// A queue with this number of permits, in which at most `max_waiting` requests wait.
     pub(super) fn new(permits: usize, max_waiting: usize) -> Arc<Self> {
         let state = State { free: permits, waiting: 0, requests: HashMap::new(), turns: VecDeque::new() };
         Arc::new(Self { max_waiting, state: Mutex::new(state) })
@@ -70,7 +70,7 @@ impl FairQueue {
         while let Some(request) = state.pop() {
             match request.send(Permit { queue: Some(Arc::clone(self)) }) {
                 Ok(()) => return,
-                // This request was given up: the next one gets the permit.
+                // The request was dropped: the next one gets the permit.
                 Err(mut permit) => drop(permit.queue.take()),
             }
         }
@@ -108,8 +108,8 @@ impl State {
         request
     }
 
-    /// Removes requests that were given up. If there are none, the client with the most requests loses its newest one,
-    /// unless that is this client itself or has hardly more.
+    /// Removes dropped requests. If there are none, the client with the most requests loses its newest one, unless it is
+    /// this client or has at most one request more.
     fn make_room(&mut self, client: IpAddr) -> Result<(), AppError> {
         self.requests.values_mut().for_each(|requests| requests.retain(|request| !request.is_closed()));
         self.requests.retain(|_, requests| !requests.is_empty());
@@ -122,7 +122,7 @@ impl State {
         let own = self.requests.get(&client).map_or(0, VecDeque::len);
         let longest = self.requests.values_mut().max_by_key(|requests| requests.len());
         let longest = longest.filter(|requests| requests.len() > own + 1).ok_or(AppError::Overloaded)?;
-        // Dropping the sender tells the request.
+        // Dropping the sender ends the request.
         longest.pop_back();
         self.waiting -= 1;
         Ok(())
@@ -143,7 +143,7 @@ mod tests {
         [192, 0, 2, number].into()
     }
 
-    /// A request that has begun to wait.
+    /// A request that waits.
     fn wait(queue: &Arc<FairQueue>, number: u8) -> Turn {
         let queue = Arc::clone(queue);
         let mut turn: Turn = Box::pin(async move { queue.acquire(client(number)).await });
@@ -192,16 +192,16 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_were_given_up_take_no_turn_and_no_room() {
+    fn dropped_requests_take_no_turn_and_no_room() {
         let queue = FairQueue::new(1, 2);
         let working = begin(&queue, 1);
         drop((wait(&queue, 1), wait(&queue, 1)));
-        let given_up = wait(&queue, 2);
+        let dropped = wait(&queue, 2);
         let mut last = wait(&queue, 3);
-        drop(given_up);
+        drop(dropped);
         drop(working);
         let permit = (&mut last).now_or_never().unwrap().unwrap();
-        // A permit that nobody took goes back.
+        // A granted permit that isn't taken goes back.
         let unseen = wait(&queue, 1);
         drop(permit);
         drop(unseen);

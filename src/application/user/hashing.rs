@@ -1,4 +1,4 @@
-//! Hashing passwords on threads of their own.
+//! Password hashing on dedicated threads.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -10,16 +10,16 @@ use crate::{
     domain::user::{HashingFailed, PasswordHasher},
 };
 
-/// How many requests may wait for a thread.
+/// The most requests that wait for a thread.
 const MAX_WAITING: usize = 1_024;
 
-/// Runs a hasher on a few threads at once. One hash takes a core for tens of milliseconds and 19 MiB all the while, so
-/// more of them at once would only be slower, and a flood of logins would exhaust the memory. Clients get threads in
+/// Runs a hasher on a bounded number of threads. One hash occupies a core for tens of milliseconds and 19 MiB of memory:
+/// more concurrent ones would only be slower, and a flood of logins would exhaust the memory. Clients get threads in
 /// turn, so a flood from one address delays the logins of others by one hash.
 pub(super) struct Hashing {
     hasher: Arc<dyn PasswordHasher>,
     queue: Arc<FairQueue>,
-    /// Of no account: an unknown address is verified against it.
+    /// The hash of no account, against which the password for an unknown address is verified.
     dummy_hash: String,
 }
 
@@ -29,12 +29,12 @@ impl Hashing {
         Ok(Self { hasher, queue: FairQueue::new(threads.max(1), MAX_WAITING), dummy_hash })
     }
 
-    /// Hashes. [`AppError::Overloaded`] when too many requests are waiting.
+    /// Hashes a password. [`AppError::Overloaded`] when too many requests wait.
     pub(super) async fn hash(&self, password: String, client: IpAddr) -> Result<String, AppError> {
         self.run(client, move |hasher| hasher.hash(&password)).await?.map_err(AppError::internal)
     }
 
-    /// Whether the password belongs to the hash; without a hash the answer no takes as long.
+    /// Whether the password belongs to the hash. Without a hash it doesn't, and finding out takes as long.
     pub(super) async fn verify(
         &self,
         password: String,
@@ -56,7 +56,7 @@ impl Hashing {
         let hasher = Arc::clone(&self.hasher);
         let result = spawn_blocking(move || {
             let result = work(&*hasher);
-            // Given back here and not by the caller: a caller who gives up doesn't stop the thread.
+            // Released here and not by the caller: a caller that stops waiting doesn't stop the thread.
             drop(permit);
             result
         });
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// Verifies when it is told to.
+    /// Verifies a password when the test sends a signal.
     struct Gated(Mutex<mpsc::Receiver<()>>);
 
     impl PasswordHasher for Gated {
@@ -97,7 +97,7 @@ mod tests {
         (go, Arc::new(Hashing::new(Arc::new(Gated(Mutex::new(gate))), 1).unwrap()))
     }
 
-    /// One works and 1,024 wait, so the next is turned away at once; when the gate opens, all who waited are served.
+    /// One request is hashing and 1,024 wait, so the next is refused at once. When the gate opens, all that wait are served.
     #[tokio::test]
     async fn requests_beyond_the_hashing_queue_are_refused_at_once() {
         let (go, hashing) = gated();
@@ -106,7 +106,7 @@ mod tests {
             Box::pin(async move { hashing.verify("x".to_owned(), Some("hash of x".to_owned()), CLIENT).await })
         };
         let mut waiting = join_all((0..=MAX_WAITING).map(|_| verify()));
-        // All of them have asked once.
+        // Each request was polled once.
         assert!(unconstrained(&mut waiting).now_or_never().is_none());
         assert!(matches!(verify().await, Err(AppError::Overloaded)));
         for _ in 0..=MAX_WAITING {

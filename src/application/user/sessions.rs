@@ -1,4 +1,4 @@
-//! Which logins were ended: known to every instance within a second, and asked of memory at each request.
+//! Revoked logins: every instance learns of them within a second, and each request looks them up in memory.
 
 use std::{
     collections::HashMap,
@@ -12,59 +12,60 @@ use std::{
 use chrono::TimeDelta;
 use tokio::time::timeout;
 
+use super::settings::MAX_ACCESS_TOKEN_SECONDS;
 use crate::{
-    application::{Ports, error::AppError, user::MAX_ACCESS_TOKEN_SECONDS},
+    application::{Ports, error::AppError},
     domain::{clock::Instant, id::SessionId, repository_error::RepositoryError, unit_of_work::Database},
 };
 
-/// How long a reading may take on the connection that is its own. Then it is tried on another one.
+/// The time limit of a reading on its dedicated connection. Then the reading is repeated on another one.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// From which age on the last reading is too old. Event streams end within a second of a login, and find out a little
-/// later than requests do.
+/// The age from which the last reading is too old. It leaves half a second for event streams, which check their login
+/// less often than requests do and end within a second of its revocation.
 const MAX_AGE: TimeDelta = TimeDelta::milliseconds(500);
 
-/// How far a reading goes back behind the one before. A login's end carries the time of the instance that ended it,
-/// taken before its transaction began: that instance's clock may be some seconds behind, and the transaction may have
-/// waited for locks.
+/// How far a reading goes back behind the reading before it. A revocation has the time at which its transaction started,
+/// by the clock of its instance: that clock may be some seconds slow, and the transaction may have waited for locks.
 const CLOCK_SKEW_MARGIN: TimeDelta = TimeDelta::seconds(30);
 
-/// How often what has become useless is forgotten.
+/// How often expired entries are removed.
 const CLEANUP_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
-/// The ended logins whose access tokens haven't expired by themselves.
+/// The revoked logins whose access tokens haven't expired.
 pub(super) struct RevocationCache {
     revoked: RevokedLogins,
-    /// For this alone, so that no other work keeps requests from being authenticated.
+    /// A pool of its own, so that no other work delays authentication.
     database: Arc<dyn Database>,
-    /// One reading at a time.
+    /// Serializes the readings.
     reading: tokio::sync::Mutex<SharedReadState>,
-    begun: AtomicU64,
+    /// The number of the latest reading that has started.
+    started: AtomicU64,
 }
 
-/// How the last reading ended.
+/// The outcome of the last reading.
 struct SharedReadState {
     number: u64,
     outcome: Result<(), AppError>,
 }
 
 impl RevocationCache {
-    /// Nothing is known yet.
+    /// An empty cache.
     pub(super) fn new(database: Arc<dyn Database>) -> Self {
         Self {
             revoked: RevokedLogins::default(),
             database,
             reading: tokio::sync::Mutex::new(SharedReadState { number: 0, outcome: Ok(()) }),
-            begun: AtomicU64::new(0),
+            started: AtomicU64::new(0),
         }
     }
 
-    /// Notes logins that this instance has ended.
+    /// Adds logins that this instance has revoked.
     pub(super) fn insert(&self, ids: &[SessionId], now: Instant) {
         self.revoked.insert(ids, now);
     }
 
-    /// Whether a login was ended, as of a second ago at most. [`AppError::Unavailable`] when that can't be told.
+    /// Whether a login was revoked, as of a second ago at most. [`AppError::Unavailable`] when that is unknown.
     pub(super) async fn contains(&self, ports: &Ports, id: SessionId) -> Result<bool, AppError> {
         if !self.revoked.is_fresh(ports.now()) {
             self.read(ports).await?;
@@ -72,17 +73,17 @@ impl RevocationCache {
         Ok(self.revoked.contains(id))
     }
 
-    /// Reads what was ended lately.
+    /// Reads the latest revocations (single-flight).
     ///
-    /// Whoever asks during a reading waits for the next one, which then serves all of them, and so does its failure:
-    /// while the database is away nobody stands in line to find out once more.
+    /// Requests that arrive during a reading wait for the next one, which serves all of them. They share its failure too, so
+    /// an unavailable database is tried once and not once for each request.
     pub(super) async fn read(&self, ports: &Ports) -> Result<(), AppError> {
-        let begun_before = self.begun.load(Ordering::SeqCst);
+        let started_before = self.started.load(Ordering::SeqCst);
         let mut reading = self.reading.lock().await;
-        if reading.number > begun_before {
+        if reading.number > started_before {
             return reading.outcome.clone();
         }
-        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
         let outcome = self.read_now(ports).await.map_err(|error| AppError::Unavailable(Arc::new(error)));
         *reading = SharedReadState { number, outcome: outcome.clone() };
         outcome
@@ -93,7 +94,7 @@ impl RevocationCache {
         let since = self.revoked.since(now);
         let ids = match timeout(READ_TIMEOUT, list(&self.database, since)).await {
             Ok(ids) => ids?,
-            // That connection hangs, while others may work.
+            // The dedicated connection hangs, while others may work.
             Err(_) => list(&ports.database, since).await?,
         };
         self.revoked.merge(&ids, now);
@@ -105,15 +106,15 @@ async fn list(database: &Arc<dyn Database>, since: Instant) -> Result<Vec<Sessio
     database.read().await?.sessions().list_revoked(since).await
 }
 
-/// How long an ended session must be known: as long as any access token can live that was ever issued for it.
+/// How long a revoked login is remembered: the longest lifetime of an access token.
 fn lifetime() -> TimeDelta {
     TimeDelta::seconds(i64::from(MAX_ACCESS_TOKEN_SECONDS))
 }
 
-/// What is known, and since when.
+/// The set of revoked logins, with the times of its upkeep.
 #[derive(Default)]
 struct RevokedLogins {
-    /// With the time each was first heard of here.
+    /// Each with the time at which this instance learned of it.
     revoked: RwLock<HashMap<SessionId, Instant>>,
     times: Mutex<Times>,
 }
@@ -129,12 +130,12 @@ impl RevokedLogins {
         *self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A clock that was set back counts like one that went on.
+    /// Whether the last reading is recent. A clock that was set back counts like one that went on.
     fn is_fresh(&self, now: Instant) -> bool {
         self.times().read_at.is_some_and(|read_at| (now - read_at).abs() < MAX_AGE)
     }
 
-    /// From when on to read.
+    /// The time from which revocations are to be read.
     fn since(&self, now: Instant) -> Instant {
         match self.times().read_at {
             None => now - lifetime() - CLOCK_SKEW_MARGIN,
@@ -153,7 +154,7 @@ impl RevokedLogins {
         }
     }
 
-    /// Takes in what was read at `now`; forgets, once a minute, logins whose last access token has expired.
+    /// Adds the logins that were read at `now`. Removes, once a minute, logins whose last access token has expired.
     fn merge(&self, ids: &[SessionId], now: Instant) {
         if !ids.is_empty() {
             self.insert(ids, now);
@@ -200,9 +201,9 @@ mod tests {
         }
     }
 
-    /// Logins are forgotten once no access token of theirs can be alive, whichever way they were heard of.
+    /// A login is removed once none of its access tokens can be valid, whichever way the instance learned of it.
     #[test]
-    fn ended_logins_are_kept_as_long_as_a_token_lives() {
+    fn revoked_logins_are_kept_as_long_as_a_token_lives() {
         let revoked = RevokedLogins::default();
         let now = Instant::default();
         revoked.insert(&[id(1)], now);

@@ -1,0 +1,262 @@
+//! The use cases of accounts and logins.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use super::{
+    failed_logins::FailedLoginLimiter,
+    hashing::Hashing,
+    sessions::RevocationCache,
+    settings::SessionSettings,
+    tokens::{TokenParts, TokensInfo, issue_tokens},
+};
+use crate::{
+    application::{Ports, error::AppError, retry::retry_on_contention},
+    domain::{
+        clock::Instant,
+        id::{SessionId, UserId},
+        randomness::new_uuid,
+        refusal::Refusal,
+        repository_error::RepositoryError,
+        text::{Email, Name},
+        token::AccessClaims,
+        unit_of_work::{Database, UnitOfWork},
+        user::{HashingFailed, Password, PasswordHasher, Role, Session, User},
+    },
+};
+
+/// The account of a user, without the password hash.
+#[derive(Clone, Debug)]
+pub struct ProfileInfo {
+    /// The user's id.
+    pub id: UserId,
+    /// The e-mail address as the user typed it.
+    pub email: Email,
+    /// The display name.
+    pub name: Name,
+    /// The permissions.
+    pub role: Role,
+    /// The instant of the sign-up.
+    pub created_at: Instant,
+}
+
+impl From<User> for ProfileInfo {
+    fn from(user: User) -> Self {
+        let User { id, email, name, role, created_at, password_hash: _ } = user;
+        Self { id, email, name, role, created_at }
+    }
+}
+
+/// The use cases of accounts and logins.
+pub struct UserFacade {
+    pub(super) ports: Ports,
+    hashing: Hashing,
+    failed_logins: FailedLoginLimiter,
+    pub(super) settings: SessionSettings,
+    pub(super) revocations: RevocationCache,
+}
+
+impl UserFacade {
+    /// Reads revoked logins through `authentication`, which nothing else uses. Hashes passwords on at most
+    /// `hashing_threads` threads: the number of cores.
+    ///
+    /// # Errors
+    ///
+    /// [`HashingFailed`] when the dummy password can't be hashed.
+    pub fn new(
+        ports: Ports,
+        authentication: Arc<dyn Database>,
+        hasher: Arc<dyn PasswordHasher>,
+        hashing_threads: usize,
+        settings: SessionSettings,
+    ) -> Result<Self, HashingFailed> {
+        let hashing = Hashing::new(hasher, hashing_threads)?;
+        let revocations = RevocationCache::new(authentication);
+        let failed_logins = FailedLoginLimiter::new(settings.failed_logins_per_account);
+        Ok(Self { ports, hashing, failed_logins, settings, revocations })
+    }
+
+    /// Creates an account for a client at this address.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::EmailTaken`]; [`AppError::Overloaded`] when too many passwords wait to be hashed.
+    pub async fn sign_up(
+        &self,
+        email: Email,
+        password: Password,
+        name: Name,
+        client: IpAddr,
+    ) -> Result<ProfileInfo, AppError> {
+        let password_hash = self.hashing.hash(password.as_str().to_owned(), client).await?;
+        self.create(email, password_hash, name, Role::User).await
+    }
+
+    /// Creates an administrator's account. Only operators can: no route leads here.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::EmailTaken`].
+    pub async fn create_admin(&self, email: Email, password: Password, name: Name) -> Result<ProfileInfo, AppError> {
+        let password_hash = self.hashing.hash(password.as_str().to_owned(), Ipv4Addr::LOCALHOST.into()).await?;
+        self.create(email, password_hash, name, Role::Admin).await
+    }
+
+    async fn create(
+        &self,
+        email: Email,
+        password_hash: String,
+        name: Name,
+        role: Role,
+    ) -> Result<ProfileInfo, AppError> {
+        let now = self.ports.now();
+        let id = UserId(new_uuid(&*self.ports.randomness, now));
+        let user = User { id, email, name, role, password_hash, created_at: now };
+        self.retry(|| self.try_create(&user)).await?;
+        Ok(user.into())
+    }
+
+    async fn try_create(&self, user: &User) -> Result<(), AppError> {
+        let mut uow = self.ports.database.begin().await?;
+        match uow.users().insert(user).await {
+            // The id is new, so the address isn't unique.
+            Err(RepositoryError::NotUnique { .. }) => return Err(Refusal::EmailTaken.into()),
+            result => result?,
+        }
+        Ok(uow.commit().await?)
+    }
+
+    /// Starts a session for a client at this address. Refusing an unknown e-mail address takes as long as refusing a wrong
+    /// password. An attempt counts as failed until its password is verified, so concurrent attempts don't exceed the
+    /// limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::InvalidCredentials`]; [`AppError::TooOften`] when the account had too many wrong passwords;
+    /// [`AppError::Overloaded`] when too many passwords wait to be verified.
+    pub async fn log_in(&self, email: &Email, password: String, client: IpAddr) -> Result<TokensInfo, AppError> {
+        let key = email.key();
+        let user = self.ports.database.read().await?.users().find_by_email(&key).await?;
+        let hash = user.as_ref().map(|user| user.password_hash.clone());
+        let attempt = self.failed_logins.reserve(&key, hash.as_deref(), self.ports.now())?;
+        let right = self.hashing.verify(password, hash, client).await?;
+        let Some(user) = user.filter(|_| right) else {
+            attempt.fail();
+            return Err(Refusal::InvalidCredentials.into());
+        };
+        drop(attempt);
+        self.retry(|| self.try_log_in(user.id)).await
+    }
+
+    async fn try_log_in(&self, user_id: UserId) -> Result<TokensInfo, AppError> {
+        let now = self.ports.now();
+        let session_id = SessionId(new_uuid(&*self.ports.randomness, now));
+        let mut uow = self.ports.database.begin().await?;
+        // Locked, so that a concurrent deletion of the account revokes this session or prevents it.
+        let user = uow.users().lock(user_id).await?.ok_or(Refusal::InvalidCredentials)?;
+        // Storing the refresh token moves the end.
+        let session = Session { id: session_id, user_id, created_at: now, expires_at: now, revoked_at: None };
+        uow.sessions().insert(&session).await?;
+        let mut nonce = [0; 32];
+        self.ports.randomness.fill(&mut nonce);
+        let key = self.ports.signer.current_key();
+        let parts = TokenParts { user: &user, session: &session, nonce, key, at: now };
+        let tokens = issue_tokens(&mut *uow, &*self.ports.signer, self.settings, parts).await?;
+        uow.commit().await?;
+        Ok(tokens)
+    }
+
+    /// Revokes a login: its tokens stop working, on this instance at once and on other instances within a second.
+    /// Repeating it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
+    pub async fn log_out(&self, session_id: SessionId) -> Result<(), AppError> {
+        self.retry(|| async {
+            let now = self.ports.now();
+            let uow = self.ports.database.begin().await?;
+            self.revoke(uow, session_id, now).await
+        })
+        .await
+    }
+
+    /// Authenticates an access token: this server signed it, it hasn't expired, and its login isn't revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unauthenticated`]; [`AppError::Unavailable`] when the last reading of revoked logins is too old and the
+    /// database doesn't answer.
+    pub async fn authenticate(&self, token: &str) -> Result<AccessClaims, AppError> {
+        let claims = self.ports.signer.read_access_token(token).ok_or(Refusal::Unauthenticated)?;
+        let is_alive = self.ports.now() < claims.expires_at;
+        if is_alive && !self.revocations.contains(&self.ports, claims.session_id).await? {
+            Ok(claims)
+        } else {
+            Err(Refusal::Unauthenticated.into())
+        }
+    }
+
+    /// Removes failed logins that no longer count. To be called every few seconds.
+    pub fn forget_failed_logins(&self) {
+        self.failed_logins.remove_expired(self.ports.now());
+    }
+
+    /// Reads the logins that other instances have revoked. To be called several times a second.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Unavailable`].
+    pub async fn refresh_revocations(&self) -> Result<(), AppError> {
+        self.revocations.read(&self.ports).await
+    }
+
+    /// The account of a user.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unauthenticated`] when the account is deleted.
+    pub async fn profile(&self, user_id: UserId) -> Result<ProfileInfo, AppError> {
+        let user = self.ports.database.read().await?.users().find(user_id).await?;
+        Ok(user.ok_or(Refusal::Unauthenticated)?.into())
+    }
+
+    /// Changes the display name of an account.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unauthenticated`] when the account is deleted.
+    pub async fn rename(&self, user_id: UserId, name: Name) -> Result<ProfileInfo, AppError> {
+        self.retry(|| self.try_rename(user_id, &name)).await
+    }
+
+    async fn try_rename(&self, user_id: UserId, name: &Name) -> Result<ProfileInfo, AppError> {
+        let mut uow = self.ports.database.begin().await?;
+        let user = uow.users().lock(user_id).await?.ok_or(Refusal::Unauthenticated)?;
+        uow.users().update_name(user_id, name).await?;
+        uow.commit().await?;
+        Ok(User { name: name.clone(), ..user }.into())
+    }
+
+    pub(super) async fn retry<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, AppError>
+    where
+        F: Future<Output = Result<T, AppError>>,
+    {
+        retry_on_contention(&*self.ports.randomness, attempt).await
+    }
+
+    /// Revokes one login and commits.
+    pub(super) async fn revoke(
+        &self,
+        mut uow: Box<dyn UnitOfWork>,
+        id: SessionId,
+        now: Instant,
+    ) -> Result<(), AppError> {
+        uow.sessions().revoke(id, now).await?;
+        uow.commit().await?;
+        self.revocations.insert(&[id], now);
+        Ok(())
+    }
+}
