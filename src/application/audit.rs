@@ -1,4 +1,4 @@
-//! Checking the invariants.
+//! The audit of the invariants.
 
 use std::time::Duration;
 
@@ -7,51 +7,55 @@ use tokio::{sync::Mutex, time::timeout};
 use super::{Ports, error::AppError};
 use crate::domain::{audit::Invariant, clock::Instant};
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Clone, Debug)]
 pub struct AuditReport {
-    /// The instant it was made for.
+    /// The instant for which the invariants were checked.
     pub checked_at: Instant,
-    /// Each invariant with its violations.
+    /// Every invariant with the number of its violations.
     pub invariants: Vec<Invariant>,
 }
 
 impl AuditReport {
-    /// Whether nothing was found.
+    /// Whether every invariant holds.
     pub fn is_ok(&self) -> bool {
         self.invariants.iter().all(|invariant| invariant.violations == 0)
     }
 }
 
-/// The audit.
+/// Checks the invariants.
 pub struct AuditFacade {
     ports: Ports,
     seat_limit: u32,
-    /// One audit at a time: each keeps a connection busy and reads everything there is.
+    /// One audit at a time: it occupies a connection and reads the whole database.
     turn: Mutex<()>,
 }
 
-/// How much longer the database goes on than an audit is waited for: so much that the wait ends first.
+/// How much longer the statements may take than the caller waits, so that the caller's limit ends first.
 const STATEMENT_MARGIN: Duration = Duration::from_secs(1);
 
 impl AuditFacade {
-    /// Reads through these ports; a user may have `seat_limit` seats of a performance.
+    /// An audit by which a user may have at most `seat_limit` live seats of a performance.
     pub fn new(ports: Ports, seat_limit: u32) -> Self {
         Self { ports, seat_limit, turn: Mutex::new(()) }
     }
 
-    /// Checks every invariant in one consistent snapshot of the database, however long it takes.
+    /// Checks every invariant in one consistent snapshot of the database, without a time limit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn check(&self) -> Result<AuditReport, AppError> {
         self.run(None).await
     }
 
-    /// The same within a limit, waiting for an audit that runs already included.
+    /// Checks every invariant within a time limit, which includes the wait for an audit that runs already.
     ///
     /// # Errors
     ///
-    /// [`AppError::Overloaded`] when the limit is over.
+    /// [`AppError::TimedOut`] when the limit is over.
     pub async fn check_within(&self, limit: Duration) -> Result<AuditReport, AppError> {
-        timeout(limit, self.run(Some(limit + STATEMENT_MARGIN))).await.unwrap_or(Err(AppError::Overloaded))
+        timeout(limit, self.run(Some(limit + STATEMENT_MARGIN))).await.unwrap_or(Err(AppError::TimedOut))
     }
 
     async fn run(&self, limit: Option<Duration>) -> Result<AuditReport, AppError> {

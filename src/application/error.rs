@@ -1,39 +1,46 @@
-//! How a use case can fail.
+//! The failures of use cases.
 
 use std::sync::Arc;
 
 use crate::domain::{refusal::Refusal, repository_error::RepositoryError};
 
-/// Why a use case didn't do what was asked. Cheap to copy: a failed batch tells all who were in it.
+/// The failure of a use case. Cheap to clone, since every command of a failed batch gets it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppError {
-    /// A rule's no.
+    /// A rule of the domain refuses the request.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A gated use case before the caller's turn.
+    /// The use case is gated, and the caller's queue token isn't active yet.
     #[error("It is not your turn yet.")]
     NotYourTurn {
-        /// The place from the head of the line; `None` before it is drawn.
+        /// The number of places up to the queue's head; `None` before the draw.
         position: Option<u32>,
-        /// When to ask again.
+        /// The recommended interval until the next poll.
         poll_after_seconds: u32,
     },
-    /// More work than can be queued, or a race lost too often: worth trying again soon.
-    #[error("too much to do at once")]
+    /// A bounded queue is full or a concurrency limit is reached. Nothing was done, and a later attempt may succeed.
+    #[error("too many requests are waiting")]
     Overloaded,
-    /// Something that may be tried only so often.
+    /// The transaction met others in every attempt: deadlocks, lock timeouts, or rows that others had changed meanwhile.
+    /// Nothing was written, and a later attempt may succeed.
+    #[error("the transaction kept conflicting with others")]
+    Contention,
+    /// The work took longer than its time limit.
+    #[error("the time limit is over")]
+    TimedOut,
+    /// The action is limited to a number of attempts per time.
     #[error("tried too often")]
     TooOften {
-        /// When it may be tried again.
+        /// The time until the next attempt is allowed.
         retry_after_seconds: u32,
     },
-    /// The database can't be reached.
+    /// The database can't be reached, or a commit's outcome is unknown.
     #[error("the database is unavailable")]
     Unavailable(#[source] Arc<RepositoryError>),
-    /// This instance's clock is too far from the database's to decide anything by it.
+    /// This instance's clock differs too much from the database's for decisions.
     #[error("this instance's clock is too far from the database's")]
     ClockSkewed,
-    /// A defect.
+    /// A defect, or corrupt data.
     #[error("an unexpected failure")]
     Internal(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
@@ -48,7 +55,7 @@ impl AppError {
 impl From<RepositoryError> for AppError {
     fn from(error: RepositoryError) -> Self {
         match error {
-            RepositoryError::Contention { .. } => Self::Overloaded,
+            RepositoryError::Contention { .. } => Self::Contention,
             RepositoryError::Unavailable(_) => Self::Unavailable(Arc::new(error)),
             RepositoryError::ClockSkewed => Self::ClockSkewed,
             RepositoryError::NotUnique { .. } | RepositoryError::Corrupt(_) | RepositoryError::Storage(_) => {

@@ -1,7 +1,7 @@
-//! Shared reads: one query for everybody who asks meanwhile.
+//! Shared reads: one query for all concurrent requests.
 //!
-//! A read begins after it was asked for, so nobody gets anything stale; whoever asks while a read runs shares the next
-//! one. Under load the database sees a few reads at a time, however many people ask.
+//! A read starts after every request that it serves, so its answer is never stale. Requests that arrive during a read
+//! share the next one. Under load the database runs a few reads at a time, however many requests there are.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,10 @@ use std::{
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 use tokio_util::task::TaskTracker;
 
 use super::{database_loss::or_unavailable, error::AppError, yield_to_coalesce};
@@ -22,21 +25,21 @@ use crate::domain::{
     unit_of_work::{Database, Repositories},
 };
 
-/// The most keys in one read.
+/// The most requests that one read serves.
 const BATCH_LIMIT: usize = 1_024;
 
-/// How many reads run at once.
+/// The number of readers, and so of concurrent reads.
 const READER_COUNT: usize = 2;
 
-/// What a loader reads.
+/// The read that a loader runs for a batch of keys.
 #[async_trait]
 pub trait BatchRead: Send + Sync + 'static {
-    /// What is asked for.
+    /// The key of a value.
     type Key: Clone + Eq + Hash + Send + Sync + 'static;
-    /// What is found.
+    /// The value of a key.
     type Value: Clone + Send + Sync + 'static;
 
-    /// Reads these keys, each once; those that aren't there are left out. Two readings of one key never overlap.
+    /// Reads the values of distinct keys; absent ones are left out. Two reads of one key never overlap.
     async fn load(
         &self,
         repositories: &mut dyn Repositories,
@@ -46,18 +49,18 @@ pub trait BatchRead: Send + Sync + 'static {
 
 type PendingRead<L> = (<L as BatchRead>::Key, oneshot::Sender<Result<Option<<L as BatchRead>::Value>, AppError>>);
 
-/// Reads for many at once.
+/// Serves concurrent requests with shared reads.
 pub struct Loader<L: BatchRead> {
     readers: [mpsc::Sender<PendingRead<L>>; READER_COUNT],
 }
 
 impl<L: BatchRead> Loader<L> {
-    /// Starts the readers. They end when this is dropped.
+    /// Starts the readers. They end when the loader is dropped.
     pub fn start(source: L, database: &Arc<dyn Database>, tasks: &TaskTracker) -> Self {
         Self::start_with_delay(source, Duration::ZERO, database, tasks)
     }
 
-    /// Starts readers that wait a while for others before each read: where nobody is in a hurry.
+    /// Starts readers that wait before each read, so that more requests share it: for callers without hurry.
     pub fn start_with_delay(
         source: L,
         coalescing_delay: Duration,
@@ -73,14 +76,21 @@ impl<L: BatchRead> Loader<L> {
         Self { readers }
     }
 
-    /// Reads one key. [`AppError::Overloaded`] at once when too many are waiting.
+    /// Reads the value of one key; `None` if it is absent.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Overloaded`] at once when too many requests wait; the failure of the read.
     pub async fn get(&self, key: L::Key) -> Result<Option<L::Value>, AppError> {
         let (reply, answer) = oneshot::channel();
-        self.reader_for_key(&key).try_send((key, reply)).map_err(|_| AppError::Overloaded)?;
-        answer.await.unwrap_or(Err(AppError::Overloaded))
+        self.reader_for_key(&key).try_send((key, reply)).map_err(|error| match error {
+            TrySendError::Full(_) => AppError::Overloaded,
+            TrySendError::Closed(_) => AppError::internal(ReaderEnded),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(AppError::internal(ReaderEnded)))
     }
 
-    /// All who ask for one key ask one reader, so that they share its readings.
+    /// The same reader for all requests of a key, so that they share its reads.
     fn reader_for_key(&self, key: &L::Key) -> &mpsc::Sender<PendingRead<L>> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
@@ -88,6 +98,11 @@ impl<L: BatchRead> Loader<L> {
         if hasher.finish().is_multiple_of(2) { first } else { second }
     }
 }
+
+/// A reader ended before its loader.
+#[derive(Debug, thiserror::Error)]
+#[error("a shared read has ended without an answer")]
+struct ReaderEnded;
 
 async fn run_reader<L: BatchRead>(
     source: Arc<L>,
@@ -112,7 +127,7 @@ async fn run_reader<L: BatchRead>(
         }
         let keys: Vec<_> = waiting.keys().cloned().collect();
         let found = match read(&*source, &*database, &keys).await {
-            // A connection that was lost while it lay idle shows at its first statement.
+            // The first statement finds out that a connection was lost while it was idle.
             Err(RepositoryError::Unavailable(_)) => read(&*source, &*database, &keys).await,
             result => result,
         };
@@ -134,7 +149,7 @@ async fn read<L: BatchRead>(
         let mut repositories = database.read().await?;
         source.load(&mut *repositories, keys).await
     };
-    // A panic is an answer to those who asked, not the end of the reader.
+    // A panic fails the requests of this read, and the reader goes on.
     or_unavailable(database, AssertUnwindSafe(reading).catch_unwind())
         .await?
         .unwrap_or_else(|_| Err(RepositoryError::Storage("a shared read panicked".into())))

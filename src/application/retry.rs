@@ -1,4 +1,4 @@
-//! Repeating a transaction that lost a race.
+//! Retries of transactions outside of lanes.
 
 use std::time::Duration;
 
@@ -7,25 +7,28 @@ use tokio::time::sleep;
 use super::error::AppError;
 use crate::domain::randomness::{Randomness, below};
 
-/// How often a transaction is tried.
+/// The most attempts of one transaction.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Tries a whole transaction up to three times, as long as it loses races.
+/// Attempts a whole transaction up to three times, as long as it meets contention.
 ///
-/// An attempt reads the clock, begins, and commits; it awaits nothing but the database, so [`AppError::Overloaded`]
-/// from it means a lost race (a deadlock, a lock not had in time, a version that moved on) and that nothing was
-/// written. Any other failure is final: after a lost connection nobody knows whether the commit took place.
+/// An attempt reads the clock, begins, and commits. After [`AppError::Contention`] nothing is written, so the attempt can
+/// be repeated. Any other failure is final: after a lost connection the outcome of the commit is unknown.
+///
+/// # Errors
+///
+/// The error of the last attempt.
 pub async fn retry_on_contention<T, F>(randomness: &dyn Randomness, attempt: impl Fn() -> F) -> Result<T, AppError>
 where
     F: Future<Output = Result<T, AppError>>,
 {
     for number in 1..MAX_ATTEMPTS {
         match attempt().await {
-            Err(AppError::Overloaded) => {}
+            Err(AppError::Contention) => {}
             result => return result,
         }
         metrics::counter!("transaction_retries_total").increment(1);
-        // Those who collided must not meet again.
+        // Transactions that collided must not meet again.
         let jitter = below(randomness, 10_000 << number);
         sleep(Duration::from_micros(jitter)).await;
     }
@@ -47,7 +50,7 @@ mod tests {
         }
     }
 
-    /// Runs an attempt that loses `races` races before it ends with `end`; tells how often it was tried, too.
+    /// Runs an attempt that meets contention `races` times before it ends with `end`. Returns the number of attempts, too.
     async fn run(races: u32, end: Result<u8, AppError>) -> (u32, Result<u8, AppError>) {
         let tried = Cell::new(0);
         let result = retry_on_contention(&ZeroRandomness, || {
@@ -61,10 +64,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lost_races_are_repeated_a_few_times_and_nothing_else_is() {
+    async fn contention_is_retried_up_to_the_limit_and_other_failures_are_not() {
         assert!(matches!(run(0, Ok(7)).await, (1, Ok(7))));
         assert!(matches!(run(2, Ok(7)).await, (3, Ok(7))));
-        assert!(matches!(run(3, Ok(7)).await, (3, Err(AppError::Overloaded))));
+        assert!(matches!(run(3, Ok(7)).await, (3, Err(AppError::Contention))));
         assert!(matches!(run(0, Err(Refusal::EmailTaken.into())).await, (1, Err(AppError::Refused(_)))));
         let lost = RepositoryError::Unavailable("gone".into());
         assert!(matches!(run(0, Err(lost.into())).await, (1, Err(AppError::Unavailable(_)))));

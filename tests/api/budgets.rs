@@ -144,7 +144,7 @@ async fn an_instance_runs_one_audit_at_a_time_within_a_time_limit(_: MySqlPoolOp
     sqlx::raw_sql("LOCK TABLES bookings WRITE").execute(&mut other).await.unwrap();
     let limit = Duration::from_millis(100);
     let (one, next) = tokio::join!(audit.check_within(limit), audit.check_within(limit));
-    assert!(matches!((one, next), (Err(AppError::Overloaded), Err(AppError::Overloaded))));
+    assert!(matches!((one, next), (Err(AppError::TimedOut), Err(AppError::TimedOut))));
     // The abandoned audit still has its connection; the other one of two is free.
     app.ports().back_office.read().await.unwrap().users().find_by_email("x").await.unwrap();
     sqlx::raw_sql("UNLOCK TABLES").execute(&mut other).await.unwrap();

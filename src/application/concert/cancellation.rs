@@ -115,8 +115,9 @@ impl ConcertFacade {
         for (error, count) in failures {
             tracing::info!(performance_id = id.0, count, error, "left bookings of a cancelled performance for later");
         }
-        let busy =
-            |result: &Result<bool, AppError>| matches!(result, Err(AppError::Overloaded | AppError::Unavailable(_)));
+        let busy = |result: &Result<bool, AppError>| {
+            matches!(result, Err(AppError::Overloaded | AppError::Contention | AppError::Unavailable(_)))
+        };
         let has_more = open.len() == BATCH as usize && !results.iter().any(busy);
         Ok(Batch {
             settled: results.iter().filter(|result| matches!(result, Ok(true))).count(),

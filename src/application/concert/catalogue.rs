@@ -88,7 +88,7 @@ impl Catalogue {
     /// [`AppError::Overloaded`] at once when too many wait.
     async fn with_reader_slot<T>(&self, read: impl Future<Output = Result<T, AppError>>) -> Result<T, AppError> {
         let _waiting_slot = self.waiting_readers.try_acquire().map_err(|_| AppError::Overloaded)?;
-        let _reader_slot = self.readers.acquire().await.map_err(|_| AppError::Overloaded)?;
+        let _reader_slot = self.readers.acquire().await.map_err(AppError::internal)?;
         read.await
     }
 }

@@ -170,7 +170,7 @@ impl DrawPages {
     }
 
     async fn read(&self, id: ConcertId, read: u32) -> Result<Page, AppError> {
-        let _turn = self.readers.acquire().await.map_err(|_| AppError::Overloaded)?;
+        let _turn = self.readers.acquire().await.map_err(AppError::internal)?;
         let mut repositories = self.ports.database.read().await?;
         Ok(Arc::new(repositories.draws().list_drawn(id, read, ENTRANTS_PER_PAGE).await?))
     }

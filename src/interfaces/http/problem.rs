@@ -242,7 +242,7 @@ impl From<AppError> for Problem {
                     .with("position", position.into())
                     .with("pollAfterSeconds", poll_after_seconds.into())
             }
-            AppError::Overloaded => {
+            AppError::Overloaded | AppError::Contention | AppError::TimedOut => {
                 Self::new(Code::OVERLOADED, "The server has more to do than it can take on: try again shortly.")
             }
             AppError::ClockSkewed => Self::clock_skewed(),

@@ -124,7 +124,7 @@ impl Jobs {
             let result = timeout(LONGEST_RUN, or_unavailable(&*self.app.database, job(self.app.clone()))).await;
             let result = result.unwrap_or_else(|_| {
                 self.app.database.suspect_connections();
-                Ok(Err(AppError::Overloaded))
+                Ok(Err(AppError::TimedOut))
             });
             let result = result.unwrap_or_else(|error| Err(error.into()));
             metrics::histogram!("job_run_seconds", "name" => name).record(started.elapsed().as_secs_f64());
