@@ -1,4 +1,4 @@
-//! Counting what this process changes: what was read before a change isn't given to anybody after it.
+//! Counters of changes, by which caches find out that an entry was read before a change of this process.
 
 use std::sync::{
     Arc,
@@ -10,12 +10,12 @@ use std::sync::{
 pub struct ChangeCounter(Arc<AtomicU64>);
 
 impl ChangeCounter {
-    /// To be called after each commit.
+    /// Counts a change. To be called after each commit.
     pub(crate) fn increment(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How many there were: to be asked before a reading begins.
+    /// The number of changes so far. To be read before a cached value is read from the database.
     pub(crate) fn current(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }

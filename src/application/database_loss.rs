@@ -1,12 +1,16 @@
-//! Giving up on a database that no longer answers.
+//! Giving up work on a database that has stopped answering.
 
 use super::error::AppError;
 use crate::domain::{repository_error::RepositoryError, unit_of_work::Database};
 
-/// Waits for work on the database, until that is [lost](Database::wait_until_lost).
+/// Runs work on the database until it ends or the database is [lost](Database::wait_until_lost).
 ///
-/// A statement that was sent may never be answered: its server hangs, or the way there is cut. Work that is given up
-/// may have been done all the same, as after any lost connection.
+/// A statement may never be answered: its server hangs, or the network is cut. Work that is given up may have taken
+/// effect, as after any lost connection.
+///
+/// # Errors
+///
+/// [`RepositoryError::Unavailable`] when the database is lost first.
 pub async fn or_unavailable<T>(database: &dyn Database, work: impl Future<Output = T>) -> Result<T, RepositoryError> {
     tokio::select! {
         biased;
@@ -20,7 +24,7 @@ fn database_lost_error() -> RepositoryError {
 }
 
 impl AppError {
-    /// What a use case that was given up for it would have failed with.
+    /// The failure of a use case that is given up because the database is lost.
     pub fn database_lost() -> Self {
         database_lost_error().into()
     }

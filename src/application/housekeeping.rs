@@ -1,46 +1,50 @@
-//! Removing what nobody needs any more, a bounded batch at a time.
+//! Housekeeping: removes rows after their retention, in bounded batches.
 
 use chrono::TimeDelta;
 
 use super::{Ports, draw, error::AppError, event::EventUpkeep};
 use crate::domain::{clock::Instant, repository_error::RepositoryError, unit_of_work::UnitOfWork};
 
-/// How many rows one batch removes.
+/// The most rows of a table that one batch removes.
 const BATCH: u32 = 500;
 
-/// How long an idempotency key is kept: the contract's day, and one more for clients that retry late.
+/// The retention of idempotency keys: the contract's day, and one more for late retries.
 const KEY_DAYS: i64 = 2;
 
-/// How long an ended login is kept, so that late use of its refresh token is still seen for what it is.
+/// The retention of ended logins, so that late use of a refresh token is still recognised as such.
 const SESSION_DAYS: i64 = 7;
 
-/// How long an ended queue token is kept unless something else is configured.
+/// The default retention of ended queue tokens.
 const QUEUE_TOKEN_DAYS: i64 = 30;
 
-/// How long after its performance the lock on choosing seats is kept: nobody chooses any more.
+/// The retention of a performance's choice lock after the performance.
 const CHOICE_DAYS: i64 = 1;
 
-/// The clean-up.
+/// Removes old rows.
 pub struct HousekeepingFacade {
     ports: Ports,
     events: EventUpkeep,
-    /// How long an ended queue token is kept, and the record of an admission.
+    /// The retention of ended queue tokens and of admission records.
     queue_token_retention: TimeDelta,
 }
 
 impl HousekeepingFacade {
-    /// Works through these ports, and leaves old events to `events`.
+    /// Housekeeping that leaves events to `events`.
     pub fn new(ports: Ports, events: EventUpkeep) -> Self {
         Self { ports, events, queue_token_retention: TimeDelta::days(QUEUE_TOKEN_DAYS) }
     }
 
-    /// The same, keeping ended queue tokens for so long.
+    /// The same with another retention of ended queue tokens.
     #[must_use]
     pub fn keeping_queue_tokens(self, queue_token_retention: TimeDelta) -> Self {
         Self { queue_token_retention, ..self }
     }
 
-    /// Removes a batch of what is old; tells whether there may be more. Safe to run anywhere, any time.
+    /// Removes a batch. Returns whether more may be left. Any number of instances may run it concurrently.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn clean(&self) -> Result<bool, AppError> {
         draw::seal_seeds(&self.ports).await?;
         let now = self.ports.now();
@@ -55,8 +59,8 @@ impl HousekeepingFacade {
     }
 }
 
-/// Removes admissions from before `horizon`, and when none is left the tokens that ended before it: the audit compares
-/// each admission with its tokens.
+/// Removes admission records from before `horizon`, and once none is left the tokens that ended before it: the audit
+/// compares each admission with its tokens.
 async fn clean_queue(uow: &mut dyn UnitOfWork, horizon: Instant) -> Result<u64, RepositoryError> {
     let admissions = uow.queues().delete_admissions(horizon, BATCH).await?;
     if admissions >= u64::from(BATCH) {

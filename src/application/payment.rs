@@ -1,4 +1,4 @@
-//! Paying for bookings.
+//! The use cases of payments.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::domain::{
     settlement::Paid,
 };
 
-/// Use cases of payments.
+/// The use cases of payments.
 pub struct PaymentFacade {
     ports: Ports,
     lanes: Arc<SettlementLanes>,
@@ -25,12 +25,22 @@ pub struct PaymentFacade {
 }
 
 impl PaymentFacade {
-    /// Payments go through the settlement lanes.
+    /// A facade whose payments go through the settlement lanes.
     pub fn new(ports: Ports, lanes: Arc<SettlementLanes>, queue: Arc<QueueFacade>) -> Self {
         Self { ports, lanes, queue }
     }
 
-    /// Pays for a held booking with the caller's points: all of it changes in one transaction, or nothing does.
+    /// Pays for a hold with the user's points. Booking, seats, wallet and queue token change in one transaction.
+    ///
+    /// With a key, repeating the request has one effect.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::NotYourTurn`] when the queue token isn't active yet; [`Refusal::QueueTokenInvalid`],
+    /// [`Refusal::QueueTokenExpired`], [`Refusal::QueueTokenWrongConcert`]; [`Refusal::BookingNotFound`],
+    /// [`Refusal::BookingNotPayable`], [`Refusal::HoldExpired`], [`Refusal::SeatLimitExceeded`];
+    /// [`Refusal::InsufficientPoints`]; the gate's refusal; those of a [command](super::lane::Lanes::submit). The reply
+    /// holds the refusals of the decision.
     pub async fn pay(
         &self,
         user_id: UserId,
@@ -42,13 +52,21 @@ impl PaymentFacade {
         self.queue.with_position(reply, user_id).await
     }
 
-    /// A payment of the user's.
+    /// A payment of the user.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PaymentNotFound`] when the user has no such payment.
     pub async fn payment(&self, user_id: UserId, id: PaymentId) -> Result<Payment, AppError> {
         let mut repositories = self.ports.database.read().await?;
         Ok(repositories.payments().find(user_id, id).await?.ok_or(Refusal::PaymentNotFound)?)
     }
 
-    /// The user's payments, newest first, older than `before`.
+    /// The payments of the user, newest first: at most `limit` that are older than `before`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn payments(
         &self,
         user_id: UserId,

@@ -1,4 +1,4 @@
-//! Wallets: the prepaid balance and its ledger.
+//! The use cases of wallets: the prepaid balance and its ledger.
 
 use std::sync::Arc;
 
@@ -15,26 +15,34 @@ use crate::domain::{
     points::Points,
 };
 
-/// Use cases of points.
+/// The use cases of wallets.
 pub struct PointFacade {
     ports: Ports,
     lanes: Arc<SettlementLanes>,
 }
 
 impl PointFacade {
-    /// Charges go through the settlement lanes.
+    /// A facade whose charges go through the settlement lanes.
     pub fn new(ports: Ports, lanes: Arc<SettlementLanes>) -> Self {
         Self { ports, lanes }
     }
 
-    /// A user's balance.
+    /// The wallet of a user; an empty one before the first charge.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn balance(&self, user_id: UserId) -> Result<Wallet, AppError> {
         let mut repositories = self.ports.database.read().await?;
         let wallet = repositories.wallets().list(&[user_id]).await?.pop();
         Ok(wallet.unwrap_or_else(|| Wallet::empty(user_id)))
     }
 
-    /// The changes of a user's balance, newest first, below version `before`.
+    /// The ledger of a user, newest entry first: at most `limit` entries with a version below `before`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn transactions(
         &self,
         user_id: UserId,
@@ -45,7 +53,19 @@ impl PointFacade {
         Ok(repositories.wallets().list_entries(user_id, before, limit).await?)
     }
 
-    /// Adds points; with versions, only if the balance still has one of them.
+    /// Adds points to a wallet. With `if_version`, only if the wallet's version is one of these.
+    ///
+    /// With a key, repeating the request has one effect.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PreconditionFailed`] when the version is another one; [`Refusal::BalanceLimitExceeded`];
+    /// [`Refusal::Unauthenticated`] when the account is deleted; those of a [command](super::lane::Lanes::submit). The
+    /// reply holds the refusals of the decision.
+    ///
+    /// [`Refusal::PreconditionFailed`]: crate::domain::refusal::Refusal::PreconditionFailed
+    /// [`Refusal::BalanceLimitExceeded`]: crate::domain::refusal::Refusal::BalanceLimitExceeded
+    /// [`Refusal::Unauthenticated`]: crate::domain::refusal::Refusal::Unauthenticated
     pub async fn charge(
         &self,
         user_id: UserId,
