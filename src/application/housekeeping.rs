@@ -62,9 +62,9 @@ impl HousekeepingFacade {
 /// Removes admission records from before `horizon`, and once none is left the tokens that ended before it: the audit
 /// compares each admission with its tokens.
 async fn clean_queue(uow: &mut dyn UnitOfWork, horizon: Instant) -> Result<u64, RepositoryError> {
-    let admissions = uow.queues().delete_admissions(horizon, BATCH).await?;
+    let admissions = uow.admissions().delete_admissions(horizon, BATCH).await?;
     if admissions >= u64::from(BATCH) {
         return Ok(admissions);
     }
-    uow.queues().delete_ended_tokens(horizon, BATCH).await
+    uow.queue_tokens().delete_ended_tokens(horizon, BATCH).await
 }

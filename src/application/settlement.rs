@@ -257,7 +257,7 @@ pub(crate) async fn lock(
     let performances = share_performances(uow, &bookings).await?;
     let seat_ids: Vec<SeatId> =
         bookings.iter().flat_map(Booking::seat_ids).collect::<BTreeSet<_>>().into_iter().collect();
-    let claims = uow.bookings().lock_claims(&seat_ids).await?;
+    let claims = uow.seat_claims().lock_claims(&seat_ids).await?;
     uow.bookings().lock(&mut bookings).await?;
     let wallets = uow.wallets().list(&wallets).await?;
     let performance_ids: Vec<_> = performances.iter().map(|performance| performance.id).collect();
@@ -283,8 +283,8 @@ async fn lock_tokens(
     let holders = bookings.iter().filter(is_released).map(|booking| (booking.user_id, booking.concert_id));
     let holders: Vec<_> = holders.collect::<BTreeSet<_>>().into_iter().collect();
     let mut ids = rows.tokens.clone();
-    ids.extend(uow.queues().list_live_of(&holders).await?);
-    uow.queues().lock_tokens(&ids.into_iter().collect::<Vec<_>>()).await
+    ids.extend(uow.queue_tokens().list_live_of(&holders).await?);
+    uow.queue_tokens().lock_tokens(&ids.into_iter().collect::<Vec<_>>()).await
 }
 
 async fn share_performances(
@@ -319,8 +319,8 @@ pub(crate) async fn store_changes(
     uow.payments().insert(&changes.payments).await?;
     uow.payments().refund(&changes.refunded_payments, now).await?;
     uow.bookings().update(&bookings).await?;
-    uow.bookings().update_claims(&bookings, now).await?;
+    uow.seat_claims().update_claims(&bookings, now).await?;
     uow.wallets().apply(&changes.ledger_entries).await?;
-    uow.queues().update_tokens(&tokens, now).await?;
+    uow.queue_tokens().update_tokens(&tokens, now).await?;
     event::record(ports, uow, now, changes.facts, changes.seat_changes).await
 }

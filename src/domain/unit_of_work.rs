@@ -4,13 +4,13 @@ use async_trait::async_trait;
 
 use super::{
     audit::AuditRepository,
-    booking::{BookingRepository, ChoiceRepository},
+    booking::{BookingRepository, ChoiceRepository, SeatClaimRepository},
     concert::ConcertRepository,
     event::{DeliveryRepository, OutboxRepository, WebhookRepository},
     idempotency::IdempotencyRepository,
     payment::PaymentRepository,
     point::WalletRepository,
-    queue::{DrawRepository, QueueRepository},
+    queue::{AdmissionRepository, DrawRepository, QueueRepository, QueueTokenRepository},
     repository_error::RepositoryError,
     user::{SessionRepository, UserRepository},
 };
@@ -23,12 +23,18 @@ pub trait Repositories: Send {
     fn sessions(&mut self) -> &mut dyn SessionRepository;
     /// Venues, concerts, performances and seats.
     fn concerts(&mut self) -> &mut dyn ConcertRepository;
-    /// Waiting queues and their tokens.
+    /// Waiting queues.
     fn queues(&mut self) -> &mut dyn QueueRepository;
+    /// The tokens of waiting queues.
+    fn queue_tokens(&mut self) -> &mut dyn QueueTokenRepository;
+    /// The record of admissions.
+    fn admissions(&mut self) -> &mut dyn AdmissionRepository;
     /// The draws of waiting queues.
     fn draws(&mut self) -> &mut dyn DrawRepository;
-    /// Bookings and the claims on seats.
+    /// Bookings.
     fn bookings(&mut self) -> &mut dyn BookingRepository;
+    /// The claims on seats.
+    fn seat_claims(&mut self) -> &mut dyn SeatClaimRepository;
     /// The locks and reads of best-available selection.
     fn choices(&mut self) -> &mut dyn ChoiceRepository;
     /// Wallets and their ledgers.

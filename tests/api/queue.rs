@@ -569,9 +569,9 @@ async fn a_poll_of_a_waiting_token_reads_no_row(_: MySqlPoolOptions, options: My
     let before = poll(&line[2]).await;
     let claims = app.ports().signer.read_queue_token(line[2].queue_token()).unwrap();
     let mut uow = app.ports().database.begin().await.unwrap();
-    let mut token = uow.queues().lock_tokens(&[claims.id]).await.unwrap().remove(0);
+    let mut token = uow.queue_tokens().lock_tokens(&[claims.id]).await.unwrap().remove(0);
     token.state = TokenState::Ended(EndReason::Completed);
-    uow.queues().update_tokens(&[token], app.now()).await.unwrap();
+    uow.queue_tokens().update_tokens(&[token], app.now()).await.unwrap();
     uow.commit().await.unwrap();
     for instance in 0..2 {
         let after = poll(&app.at_instance(&line[2], instance)).await;

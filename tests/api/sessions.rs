@@ -220,7 +220,7 @@ async fn a_deleted_account_leaves_its_queues_and_cannot_log_in(pool: MySqlPool) 
     assert_ne!(sign_up(&users, "jin@example.org").await, id);
 
     let mut uow = world.database.begin().await.unwrap();
-    assert!(uow.queues().list_live_concerts_of(id).await.unwrap().is_empty());
+    assert!(uow.queue_tokens().list_live_concerts_of(id).await.unwrap().is_empty());
     let queue = uow.queues().find_queue(concert).await.unwrap().unwrap();
     assert_eq!(queue.departed_count, 1);
     let (status,): (String,) = sqlx::query_as("SELECT status FROM queue_tokens").fetch_one(&pool).await.unwrap();
@@ -238,7 +238,7 @@ async fn an_account_with_a_live_booking_is_not_deleted(pool: MySqlPool) {
 
     assert_eq!(refusal(users.delete_account(id).await), Refusal::UserHasLiveBookings);
     let mut uow = world.database.begin().await.unwrap();
-    assert_eq!(uow.queues().list_live_concerts_of(id).await.unwrap(), [concert]);
+    assert_eq!(uow.queue_tokens().list_live_concerts_of(id).await.unwrap(), [concert]);
     drop(uow);
     world.clock.advance(TimeDelta::minutes(5));
     users.delete_account(id).await.unwrap();
@@ -254,7 +254,7 @@ async fn queue_with(world: &World, user_id: UserId) -> ConcertId {
     let mut queue = Queue::new(concert, now);
     let token = queue.issue(user_id, 1, now).unwrap();
     uow.queues().insert_queue(&queue).await.unwrap();
-    uow.queues().insert_tokens(&[token]).await.unwrap();
+    uow.queue_tokens().insert_tokens(&[token]).await.unwrap();
     uow.commit().await.unwrap();
     concert
 }

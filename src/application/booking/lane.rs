@@ -114,9 +114,9 @@ impl HoldWork {
             return Ok(());
         }
         uow.bookings().insert(bookings).await?;
-        uow.bookings().delete_expired_claims(batch.replaced_claims(), now).await?;
-        uow.bookings().insert_claims(bookings, now).await?;
-        uow.queues().update_tokens(&batch.changed_tokens(), now).await?;
+        uow.seat_claims().delete_expired_claims(batch.replaced_claims(), now).await?;
+        uow.seat_claims().insert_claims(bookings, now).await?;
+        uow.queue_tokens().update_tokens(&batch.changed_tokens(), now).await?;
         let facts = bookings.iter().cloned().map(Fact::BookingHeld).collect();
         let seats = bookings
             .iter()
@@ -139,7 +139,7 @@ async fn lock(uow: &mut dyn UnitOfWork, commands: &[&HoldCommand]) -> Result<Loc
     }
     let (token_ids, users) = (Vec::from_iter(token_ids), Vec::from_iter(users));
     let performance_ids = Vec::from_iter(performance_ids);
-    let tokens = uow.queues().lock_tokens(&token_ids).await?;
+    let tokens = uow.queue_tokens().lock_tokens(&token_ids).await?;
     let performances = uow.concerts().share_performances(&performance_ids).await?;
     let open = uow.bookings().list_open_of_performances(&users, &performance_ids).await?;
     Ok(LockedHoldState {
@@ -179,7 +179,7 @@ async fn lock_seats(
     seats: &BTreeSet<(SeatId, PerformanceId)>,
 ) -> Result<(), RepositoryError> {
     let seats: Vec<_> = seats.iter().copied().collect();
-    for (seat, claim) in uow.bookings().lock_seats(&seats).await? {
+    for (seat, claim) in uow.seat_claims().lock_seats(&seats).await? {
         state.claims.extend(claim.map(|claim| (seat.id, claim)));
         state.seats.insert(seat.id, seat);
     }
@@ -225,7 +225,7 @@ async fn choose(
             }
             locked.extend(claimed);
             let ids: Vec<_> = locked.iter().copied().collect();
-            let claims = uow.bookings().list_claims(&ids).await?;
+            let claims = uow.seat_claims().list_claims(&ids).await?;
             state.claims = claims.into_iter().map(|claim| (claim.seat_id, claim.claim)).collect();
         }
         let now = state.instant(clock.now());

@@ -167,7 +167,7 @@ impl BookingFacade {
         }
         uow.bookings().update(&expired).await?;
         let seats: Vec<_> = expired.iter().flat_map(Booking::seat_ids).collect();
-        let claims = uow.bookings().list_claims(&seats).await?;
+        let claims = uow.seat_claims().list_claims(&seats).await?;
         // Seats that somebody else has taken since are not free.
         let free = expired.iter().flat_map(|booking| {
             let mine = |seat: &SeatId| {

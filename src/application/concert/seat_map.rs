@@ -285,7 +285,7 @@ impl BatchRead for ReadClaims {
         for ByIdentity(state) in keys {
             let (changes, now) = (self.0.seat_change_counter.current(), self.0.now());
             let since = state.read_from(now);
-            let claims = repositories.bookings().list_claim_deadlines(state.performance_id(), since).await?;
+            let claims = repositories.seat_claims().list_claim_deadlines(state.performance_id(), since).await?;
             let map = state.apply_claims(&claims, since, now);
             state.record_change_count(changes);
             maps.insert(ByIdentity(Arc::clone(state)), map);

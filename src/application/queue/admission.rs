@@ -124,7 +124,7 @@ impl QueueFacade {
         let Some(mut queue) = uow.queues().lock_queue(concert_id).await? else { return Ok(Outcome::default()) };
         let now = queue.monotonic_now(self.ports.now());
         let before = queue.clone();
-        let mut expired = uow.queues().expire_lapsed(concert_id, now, ADMISSION_BATCH).await?;
+        let mut expired = uow.queue_tokens().expire_lapsed(concert_id, now, ADMISSION_BATCH).await?;
         let mut more = expired == u64::from(ADMISSION_BATCH);
         let mut changed = draw::make_draw_if_due(&self.ports, &mut *uow, &mut queue, now).await?;
         if let Some(order) = self.draw_orders.get(concert_id) {
@@ -138,7 +138,7 @@ impl QueueFacade {
         } else {
             next = admit_next(&mut *uow, &mut queue, now).await?;
         }
-        if next.is_empty() && !uow.queues().has_live(concert_id).await? {
+        if next.is_empty() && !uow.queue_tokens().has_live(concert_id).await? {
             queue.ended_number = queue.last_number;
         }
         changed |= expired > 0 || !next.is_empty() || queue.head != before.head;
@@ -191,12 +191,12 @@ async fn admit_next(
 ) -> Result<Vec<QueueToken>, RepositoryError> {
     let (budget, active) = budget(uow, queue, now).await?;
     let next = select_next(uow, queue, budget, now).await?;
-    uow.queues().update_tokens(&next, now).await?;
+    uow.queue_tokens().update_tokens(&next, now).await?;
     let admitted = u32::try_from(next.len()).unwrap_or(u32::MAX);
     if admitted > 0 {
         let (concert_id, settings) = (queue.concert_id, queue.settings);
         let record = AdmissionRecord { concert_id, admitted_at: now, admitted, active: active + admitted, settings };
-        uow.queues().insert_admission(&record).await?;
+        uow.admissions().insert_admission(&record).await?;
     }
     Ok(next)
 }
@@ -206,7 +206,7 @@ async fn admit_next(
 async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> Result<u32, RepositoryError> {
     // Nobody's position is read from the places any more.
     queue.advance_head(queue.last_place);
-    let mut tokens = uow.queues().claim_live(queue.concert_id, ADMISSION_BATCH).await?;
+    let mut tokens = uow.queue_tokens().claim_live(queue.concert_id, ADMISSION_BATCH).await?;
     let active = tokens.iter().filter(|token| matches!(token.state, TokenState::Active(_)));
     let users: Vec<_> = active.map(|token| token.user_id).collect();
     let held = uow.bookings().list_holds_of_users(&users, now).await?;
@@ -216,7 +216,7 @@ async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> 
     for token in &mut tokens {
         *token = QueueToken { state: TokenState::Ended(EndReason::Expired), ..queue.remove_entrant(*token) };
     }
-    uow.queues().update_tokens(&tokens, now).await?;
+    uow.queue_tokens().update_tokens(&tokens, now).await?;
     Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
 }
 
@@ -225,11 +225,11 @@ async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> 
 async fn budget(uow: &mut dyn UnitOfWork, queue: &Queue, now: Instant) -> Result<(u32, u32), RepositoryError> {
     // Every window that holds the present: with what was recorded ahead of it, too.
     let interval = queue.settings.admit_interval();
-    let recently = uow.queues().count_admitted(queue.concert_id, now - interval, now + interval).await?;
+    let recently = uow.admissions().count_admitted(queue.concert_id, now - interval, now + interval).await?;
     if admission_budget(queue, 0, recently, now) == 0 {
         return Ok((0, 0));
     }
-    let active = uow.queues().count_active(queue.concert_id).await?;
+    let active = uow.queue_tokens().count_active(queue.concert_id).await?;
     Ok((admission_budget(queue, active, recently, now), active))
 }
 

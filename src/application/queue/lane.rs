@@ -129,7 +129,7 @@ impl QueueWork {
         let bookings = held
             .into_iter()
             .filter(|held| holders.contains(&(held.user_id, held.concert_id)))
-            .map(|held| held.booking_id)
+            .map(|held| held.id)
             .collect();
         let rows = RowsToLock { bookings, holders: users, ..RowsToLock::default() };
         let state = settlement::lock(uow, &rows).await?;
@@ -294,10 +294,10 @@ async fn lock_queues_and_tokens(
         let pace = pace_histories.observe(&queue);
         let places_assigned = draw::make_draw_if_due(ports, uow, &mut queue, now).await?;
         let or_departed = queue.awaits_draw(queue.monotonic_now(now));
-        let joining_tokens = uow.queues().lock_tokens_of_joining(queue.concert_id, &joining, or_departed).await?;
+        let joining_tokens = uow.queue_tokens().lock_tokens_of_joining(queue.concert_id, &joining, or_departed).await?;
         let (left_before_draw, live): (Vec<_>, Vec<_>) =
             joining_tokens.into_iter().partition(|token| matches!(token.state, TokenState::Ended(_)));
-        let leaving = uow.queues().lock_tokens(&leaving).await?;
+        let leaving = uow.queue_tokens().lock_tokens(&leaving).await?;
         let is_open = queue.settings.admits_at_once(queue.monotonic_now(now));
         let OpenSaleCapacity { active, occupied, expired } = if is_open {
             read_capacity(uow, &mut queue, joining.len(), now).await?
@@ -366,10 +366,10 @@ async fn read_capacity(
         return Ok(OpenSaleCapacity { active: queue.live_bound, occupied: queue.live_bound, expired: 0 });
     }
     // What has lapsed leaves its room to those who come now.
-    let expired = uow.queues().expire_lapsed(id, now, ADMISSION_BATCH).await?;
-    let active = uow.queues().count_active(id).await?;
-    let occupied = active.saturating_add(uow.queues().count_present(id, now, limit).await?);
-    let waiting = uow.queues().count_waiting(id, limit).await?;
+    let expired = uow.queue_tokens().expire_lapsed(id, now, ADMISSION_BATCH).await?;
+    let active = uow.queue_tokens().count_active(id).await?;
+    let occupied = active.saturating_add(uow.queue_tokens().count_present(id, now, limit).await?);
+    let waiting = uow.queue_tokens().count_waiting(id, limit).await?;
     queue.live_bound =
         if waiting < limit { active.saturating_add(waiting).saturating_add(queue.unplaced_count()) } else { u32::MAX };
     Ok(OpenSaleCapacity { active, occupied: occupied.saturating_add(queue.presumed_present_count(now)), expired })
@@ -387,8 +387,8 @@ async fn store(uow: &mut dyn UnitOfWork, mut locked_queue: LockedQueue, now: Ins
         return Ok(());
     }
     // A lapsed token ends before its user's next one begins: a user has one live token.
-    uow.queues().update_tokens(&pick(&changed), now).await?;
-    uow.queues().insert_tokens(&pick(&locked_queue.issued)).await?;
+    uow.queue_tokens().update_tokens(&pick(&changed), now).await?;
+    uow.queue_tokens().insert_tokens(&pick(&locked_queue.issued)).await?;
     uow.queues().update_queue(&locked_queue.queue).await?;
     if locked_queue.admitted > 0 {
         let record = AdmissionRecord {
@@ -398,7 +398,7 @@ async fn store(uow: &mut dyn UnitOfWork, mut locked_queue: LockedQueue, now: Ins
             active: locked_queue.active,
             settings: locked_queue.queue.settings,
         };
-        uow.queues().insert_admission(&record).await?;
+        uow.admissions().insert_admission(&record).await?;
     }
     Ok(())
 }

@@ -58,12 +58,12 @@ impl LaneWork for PresenceWork {
         if !claims.is_empty() && !presence.is_empty() {
             // Two statements take these locks; all of them are taken in ascending order first.
             let ids: BTreeSet<_> = claims.iter().chain(presence.keys()).copied().collect();
-            uow.queues().lock_tokens(&ids.into_iter().collect::<Vec<_>>()).await?;
+            uow.queue_tokens().lock_tokens(&ids.into_iter().collect::<Vec<_>>()).await?;
         }
         let at = clock.now();
-        uow.queues().claim_tokens(&claims.into_iter().collect::<Vec<_>>(), at).await?;
+        uow.queue_tokens().claim_tokens(&claims.into_iter().collect::<Vec<_>>(), at).await?;
         let presence: Vec<_> = presence.into_iter().map(|(id, (user_id, until))| (id, user_id, until)).collect();
-        uow.queues().update_presence(&presence).await?;
+        uow.queue_tokens().update_presence(&presence).await?;
         Ok(Decisions { at, decisions: commands.iter().map(|(_, reply)| reply.decide(Ok(()))).collect() })
     }
 }

@@ -26,8 +26,10 @@ pub(super) async fn select_next(
     if wanted == 0 {
         return Ok(Vec::new());
     }
-    let mut chosen =
-        uow.queues().list_present_before_head(queue.concert_id, queue.head, now, budget.min(ADMISSION_BATCH)).await?;
+    let mut chosen = uow
+        .queue_tokens()
+        .list_present_before_head(queue.concert_id, queue.head, now, budget.min(ADMISSION_BATCH))
+        .await?;
     // While a draw's places are being written, nobody behind them goes first.
     let last = queue.last_admissible_place();
     let mut places_left = PLACES_PER_TICK;
@@ -36,7 +38,7 @@ pub(super) async fn select_next(
         // Twice as many as are wanted: half of a crowd may have gone.
         let missing = u32::try_from(wanted - chosen.len()).unwrap_or(ADMISSION_BATCH);
         let limit = (2 * missing).max(64).min(places_left);
-        let waiting = uow.queues().list_waiting(queue.concert_id, queue.head, limit).await?;
+        let waiting = uow.queue_tokens().list_waiting(queue.concert_id, queue.head, limit).await?;
         let is_exhausted = u32::try_from(waiting.len()).is_ok_and(|found| found < limit);
         for token in waiting {
             if chosen.len() == wanted || token.place.is_none_or(|place| place > last) {
@@ -57,7 +59,7 @@ pub(super) async fn select_next(
     uow.after_commit(Box::new(move || metrics::counter!("queue_passed_over_total").increment(passed_over)));
     // By id, as everybody locks tokens: those who write presence have no lock of the queue.
     let ids: Vec<_> = chosen.iter().map(|token| token.id).collect();
-    let mut next = uow.queues().lock_tokens(&ids).await?;
+    let mut next = uow.queue_tokens().lock_tokens(&ids).await?;
     next.retain(|token| token.state == TokenState::Waiting);
     next.sort_unstable_by_key(|token| token.place);
     for token in &mut next {

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         clock::{Clock, Instant},
         id::{ConcertId, QueueTokenId, UserId},
-        queue::{EstimatedWait, Queue, QueueRepository, QueueToken},
+        queue::{EstimatedWait, Queue, QueueToken, QueueTokenRepository},
         repository_error::RepositoryError,
         unit_of_work::Repositories,
     },
@@ -131,7 +131,7 @@ impl QueueSnapshotReader {
     /// Each was left under the queue's lock, at an instant no earlier than the queue's time as it was before.
     async fn departures(
         &self,
-        queues: &mut dyn QueueRepository,
+        tokens: &mut dyn QueueTokenRepository,
         queue: &Queue,
     ) -> Result<Arc<RoaringBitmap>, RepositoryError> {
         if let Some(places) = self.cached_departures(queue) {
@@ -141,10 +141,10 @@ impl QueueSnapshotReader {
         let places = match cached {
             Some(cached) => {
                 let mut places = Arc::unwrap_or_clone(cached.places);
-                places.extend(queues.list_departed_since(queue.concert_id, cached.since).await?);
+                places.extend(tokens.list_departed_since(queue.concert_id, cached.since).await?);
                 places
             }
-            None => queues.list_departed(queue.concert_id).await?.into_iter().collect(),
+            None => tokens.list_departed(queue.concert_id).await?.into_iter().collect(),
         };
         let places = Arc::new(places);
         let read = DepartureCache {
@@ -170,7 +170,7 @@ impl BatchRead for QueueSnapshotReader {
         let mut snapshots = HashMap::new();
         for id in keys {
             let Some(queue) = repositories.queues().find_queue(*id).await? else { continue };
-            let departed = self.departures(repositories.queues(), &queue).await?;
+            let departed = self.departures(repositories.queue_tokens(), &queue).await?;
             let pace = self.pace_histories.observe(&queue);
             snapshots.insert(*id, Arc::new(QueueSnapshot::new(queue, departed, pace)));
         }
@@ -192,7 +192,7 @@ impl BatchRead for ReadTokens {
         repositories: &mut dyn Repositories,
         keys: &[QueueTokenId],
     ) -> Result<HashMap<QueueTokenId, QueueToken>, RepositoryError> {
-        let tokens = repositories.queues().list_tokens(keys).await?;
+        let tokens = repositories.queue_tokens().list_tokens(keys).await?;
         Ok(tokens.into_iter().map(|token| (token.id, token)).collect())
     }
 }
@@ -211,7 +211,7 @@ impl BatchRead for ReadClaimedTokens {
         repositories: &mut dyn Repositories,
         keys: &[QueueTokenId],
     ) -> Result<HashMap<QueueTokenId, UserId>, RepositoryError> {
-        let used = repositories.queues().list_claimed_active(keys, self.0.now()).await?;
+        let used = repositories.queue_tokens().list_claimed_active(keys, self.0.now()).await?;
         Ok(used.into_iter().collect())
     }
 }

@@ -34,7 +34,7 @@ impl UserFacade {
     async fn try_delete_account(&self, user_id: UserId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
-        let concerts = uow.queues().list_live_concerts_of(user_id).await?;
+        let concerts = uow.queue_tokens().list_live_concerts_of(user_id).await?;
         leave_queues(&self.ports, &mut *uow, user_id, &concerts, now).await?;
         uow.users().lock(user_id).await?.ok_or(Refusal::Unauthenticated)?;
         if uow.bookings().user_has_live(user_id, now).await? {
@@ -64,7 +64,7 @@ async fn leave_queues(
     }
     // Who has left is found by when: in none of these queues is that before its last decision.
     let now = queues.iter().fold(now, |now, queue| queue.monotonic_now(now));
-    let mut tokens = uow.queues().lock_tokens_of(user_id).await?;
+    let mut tokens = uow.queue_tokens().lock_tokens_of(user_id).await?;
     for token in &mut tokens {
         let concert = token.id.concert();
         if !concerts.contains(&concert) {
@@ -80,7 +80,7 @@ async fn leave_queues(
             ended @ TokenState::Ended(_) => ended,
         };
     }
-    uow.queues().update_tokens(&tokens, now).await?;
+    uow.queue_tokens().update_tokens(&tokens, now).await?;
     for queue in &queues {
         uow.queues().update_queue(queue).await?;
     }

@@ -14,6 +14,8 @@ mod service;
 pub use best_available::{BestAvailable, Shortage};
 pub use model::{BookedSeat, Booking, BookingState, Claim, HoldPolicy, OpenBooking};
 pub(crate) use model::{instant_after, live_seats};
-pub use repository::{BookingFilter, BookingRepository, ChoiceRepository, ClaimDeadline, HeldBooking, SeatClaim};
+pub use repository::{
+    BookingFilter, BookingRepository, ChoiceRepository, ClaimDeadline, SeatClaim, SeatClaimRepository,
+};
 pub use seat_layout::{FreeSeats, SeatLayout};
 pub use service::{HoldBatch, HoldRequest, LockedHoldState, SeatSelection};

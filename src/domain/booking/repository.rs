@@ -20,19 +20,6 @@ pub struct SeatClaim {
     pub claim: Claim,
 }
 
-/// A booking that is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldBooking {
-    /// The user that holds it.
-    pub user_id: UserId,
-    /// The concert of its performance.
-    pub concert_id: ConcertId,
-    /// Identifies the booking.
-    pub booking_id: BookingId,
-    /// The deadline of the hold.
-    pub held_until: Instant,
-}
-
 /// The part of a claim that a seat map needs; it doesn't tell the booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimDeadline {
@@ -66,10 +53,9 @@ pub struct BookingFilter {
     pub limit: u32,
 }
 
-/// Stores and locks bookings and seat claims.
+/// Stores and locks bookings.
 ///
-/// Lock order: seats by ascending id (see [`ConcertRepository`](crate::domain::concert::ConcertRepository)) before
-/// bookings. Claims are decided and written under the lock of their seat; reads for display take no lock.
+/// Lock order: bookings after the seats that they claim, see [`SeatClaimRepository`].
 #[async_trait]
 pub trait BookingRepository: Send {
     /// Inserts pending bookings with their seats.
@@ -106,7 +92,7 @@ pub trait BookingRepository: Send {
         &mut self,
         user_ids: &[UserId],
         now: Instant,
-    ) -> Result<Vec<HeldBooking>, RepositoryError>;
+    ) -> Result<Vec<OpenBooking>, RepositoryError>;
 
     /// Whether a user has a live booking at `now`: held, or confirmed for a performance that hasn't ended. Takes no
     /// lock.
@@ -134,7 +120,14 @@ pub trait BookingRepository: Send {
     /// Writes state, deadline and extension of locked bookings. [`RepositoryError::Contention`] if one no longer
     /// exists.
     async fn update(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError>;
+}
 
+/// Stores and locks the claims of bookings on seats.
+///
+/// Lock order: seats by ascending id, after [performances](crate::domain::concert::ConcertRepository) and before
+/// bookings. Claims are decided and written under the lock of their seat; reads for display take no lock.
+#[async_trait]
+pub trait SeatClaimRepository: Send {
     /// Locks seats by ascending id, and returns the existing ones with their claims, live or expired. A seat of another
     /// performance than the one given with it is neither locked nor returned.
     async fn lock_seats(

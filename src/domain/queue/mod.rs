@@ -19,7 +19,10 @@ pub use model::Queue;
 pub use polling::{
     AdmissionRate, MAX_POLL_SECONDS, configured_rate, lookahead, poll_after, poll_after_opening, present_until,
 };
-pub use repository::{AdmissionRecord, DrawRepository, LiveCounts, OccupiedQueue, QueueRepository, TickReason};
+pub use repository::{
+    AdmissionRecord, AdmissionRepository, DrawRepository, LiveCounts, OccupiedQueue, QueueRepository,
+    QueueTokenRepository, TickReason,
+};
 pub use seed::{Commitment, DRAW_ALGORITHM, Drawn, Entrant, SealedSeed, Seed, SeedVault};
 pub use service::{admission_budget, require_active, require_booking};
 pub use settings::{QueueMode, QueueSettings};

@@ -53,9 +53,9 @@ pub struct OccupiedQueue {
     pub due: Option<TickReason>,
 }
 
-/// Stores queues and their tokens.
+/// Stores queues.
 ///
-/// Lock order: a queue before its tokens, tokens by ascending id, tokens before bookings.
+/// Lock order: a queue before its tokens.
 #[async_trait]
 pub trait QueueRepository: Send {
     /// Inserts the queue of a new concert.
@@ -83,7 +83,13 @@ pub trait QueueRepository: Send {
 
     /// The counts of a queue at `now`. Takes no lock.
     async fn live_counts(&mut self, id: ConcertId, now: Instant) -> Result<LiveCounts, RepositoryError>;
+}
 
+/// Stores the tokens of queues.
+///
+/// Lock order: tokens by ascending id, after their queue and before bookings.
+#[async_trait]
+pub trait QueueTokenRepository: Send {
     /// The places of all users who left, waiting or active, ascending. Takes no lock.
     async fn list_departed(&mut self, id: ConcertId) -> Result<Vec<u32>, RepositoryError>;
 
@@ -98,15 +104,6 @@ pub trait QueueRepository: Send {
 
     /// The number of waiting tokens, present or not, counted up to `limit`.
     async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError>;
-
-    /// The number of tokens admitted after `since` and before `until`. Records of a wrong clock lie after `until`.
-    async fn count_admitted(&mut self, id: ConcertId, since: Instant, until: Instant) -> Result<u32, RepositoryError>;
-
-    /// Inserts the record of an admission.
-    async fn insert_admission(&mut self, record: &AdmissionRecord) -> Result<(), RepositoryError>;
-
-    /// Deletes at most `limit` admission records from before `horizon`, and returns the number of deleted rows.
-    async fn delete_admissions(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
     /// Deletes at most `limit` tokens that ended before `horizon`, and returns the number of deleted rows. Tokens stay
     /// while positions or a draw's entrants depend on them.
@@ -185,6 +182,19 @@ pub trait QueueRepository: Send {
 
     /// Marks active, unclaimed tokens as claimed at `now`, unless their deadline has passed.
     async fn claim_tokens(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<(), RepositoryError>;
+}
+
+/// Stores the record of admissions, from which the rate of a queue is counted.
+#[async_trait]
+pub trait AdmissionRepository: Send {
+    /// The number of tokens admitted after `since` and before `until`. Records of a wrong clock lie after `until`.
+    async fn count_admitted(&mut self, id: ConcertId, since: Instant, until: Instant) -> Result<u32, RepositoryError>;
+
+    /// Inserts the record of an admission.
+    async fn insert_admission(&mut self, record: &AdmissionRecord) -> Result<(), RepositoryError>;
+
+    /// Deletes at most `limit` admission records from before `horizon`, and returns the number of deleted rows.
+    async fn delete_admissions(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 }
 
 /// Reads the entrants of a draw, and writes its result.

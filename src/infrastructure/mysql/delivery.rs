@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use super::{error::corrupt, sql, unit_of_work::Session};
+use super::{error::corrupt, rows_by_id::BindAll, sql, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
     event::{
@@ -142,7 +142,7 @@ impl Session {
             sql::placeholder_list(ids.len())
         );
         let query = sqlx::query_as::<_, EventRow>(AssertSqlSafe(text));
-        let rows = ids.into_iter().fold(query, sqlx::query::QueryAs::bind).fetch_all(self.connection()).await?;
+        let rows = query.bind_all(ids).fetch_all(self.connection()).await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
@@ -158,7 +158,7 @@ impl Session {
             sql::placeholder_list(ended.len())
         );
         let query = sqlx::query_scalar(AssertSqlSafe(text));
-        let query = ended.into_iter().fold(query, sqlx::query::QueryScalar::bind);
+        let query = query.bind_all(ended);
         Ok(query.bind(limit).fetch_one(self.connection()).await?)
     }
 
@@ -179,7 +179,7 @@ impl Session {
             sql::placeholder_list(ids.len())
         );
         let query = sqlx::query_as::<_, EarlierRow>(AssertSqlSafe(text)).bind(destination.to_string());
-        let rows = ids.into_iter().fold(query, sqlx::query::QueryAs::bind).fetch_all(self.connection()).await?;
+        let rows = query.bind_all(ids).fetch_all(self.connection()).await?;
         let mut earlier: HashMap<Uuid, Vec<Predecessor>> = HashMap::new();
         for row in rows {
             let standing = match (row.next_attempt_at, row.lease) {
@@ -252,17 +252,16 @@ impl DeliveryRepository for Session {
         lease: Uuid,
         until: Instant,
     ) -> Result<(), RepositoryError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let ids = sql::padded(ids.iter().map(|id| id.0));
         // Primary key; the rows are locked.
-        let text = format!(
-            "UPDATE event_deliveries SET lease = ?, next_attempt_at = ? WHERE destination = ? AND event_id IN {}",
-            sql::placeholder_list(ids.len())
-        );
-        let query = sqlx::query(AssertSqlSafe(text)).bind(lease).bind(until).bind(destination.to_string());
-        ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
+        let text = |ids: &str| {
+            format!(
+                "UPDATE event_deliveries SET lease = ?, next_attempt_at = ? WHERE destination = ? AND event_id IN {ids}"
+            )
+        };
+        self.write_by_id(ids.iter().map(|id| id.0), text, |query, ids| {
+            query.bind(lease).bind(until).bind(destination.to_string()).bind_all(ids)
+        })
+        .await?;
         Ok(())
     }
 
@@ -284,18 +283,17 @@ impl DeliveryRepository for Session {
         lease: Uuid,
         ids: &[EventId],
     ) -> Result<(), RepositoryError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let ids = sql::padded(ids.iter().map(|id| id.0));
         // Primary key. What another has by now is the other's to settle.
-        let text = format!(
-            "UPDATE event_deliveries SET status = 'DELIVERED', attempts = attempts + 1, last_error = NULL, \
-             lease = NULL WHERE destination = ? AND lease = ? AND status = 'PENDING' AND event_id IN {}",
-            sql::placeholder_list(ids.len())
-        );
-        let query = sqlx::query(AssertSqlSafe(text)).bind(destination.to_string()).bind(lease);
-        ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
+        let text = |ids: &str| {
+            format!(
+                "UPDATE event_deliveries SET status = 'DELIVERED', attempts = attempts + 1, last_error = NULL, \
+                 lease = NULL WHERE destination = ? AND lease = ? AND status = 'PENDING' AND event_id IN {ids}"
+            )
+        };
+        self.write_by_id(ids.iter().map(|id| id.0), text, |query, ids| {
+            query.bind(destination.to_string()).bind(lease).bind_all(ids)
+        })
+        .await?;
         Ok(())
     }
 
@@ -325,18 +323,17 @@ impl DeliveryRepository for Session {
         ids: &[EventId],
         now: Instant,
     ) -> Result<(), RepositoryError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let ids = sql::padded(ids.iter().map(|id| id.0));
         // Primary key. What another has by now is the other's.
-        let text = format!(
-            "UPDATE event_deliveries SET lease = NULL, next_attempt_at = ? \
-             WHERE destination = ? AND lease = ? AND status = 'PENDING' AND event_id IN {}",
-            sql::placeholder_list(ids.len())
-        );
-        let query = sqlx::query(AssertSqlSafe(text)).bind(now).bind(destination.to_string()).bind(lease);
-        ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
+        let text = |ids: &str| {
+            format!(
+                "UPDATE event_deliveries SET lease = NULL, next_attempt_at = ? \
+                 WHERE destination = ? AND lease = ? AND status = 'PENDING' AND event_id IN {ids}"
+            )
+        };
+        self.write_by_id(ids.iter().map(|id| id.0), text, |query, ids| {
+            query.bind(now).bind(destination.to_string()).bind(lease).bind_all(ids)
+        })
+        .await?;
         Ok(())
     }
 
@@ -352,7 +349,7 @@ impl DeliveryRepository for Session {
             sql::placeholder_list(ids.len())
         );
         let query = sqlx::query_scalar::<_, Uuid>(AssertSqlSafe(text));
-        let query = ids.into_iter().fold(query, sqlx::query::QueryScalar::bind).bind(horizon);
+        let query = query.bind_all(ids).bind(horizon);
         Ok(query.fetch_all(self.connection()).await?.into_iter().map(EventId).collect())
     }
 

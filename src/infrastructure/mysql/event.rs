@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{sql, unit_of_work::Session};
+use super::{rows_by_id::BindAll, sql, unit_of_work::Session};
 use crate::domain::{
     booking::Booking,
     clock::Instant,
@@ -163,15 +163,13 @@ impl OutboxRepository for Session {
     }
 
     async fn mark_dispatched(&mut self, ids: &[EventId], now: Instant) -> Result<(), RepositoryError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let ids = sql::padded(ids.iter().map(|id| id.0));
         // Primary key; the rows are locked already.
-        let text =
-            format!("UPDATE outbox_events SET dispatched_at = ? WHERE id IN {}", sql::placeholder_list(ids.len()));
-        let query = sqlx::query(AssertSqlSafe(text)).bind(now);
-        ids.into_iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
+        self.write_by_id(
+            ids.iter().map(|id| id.0),
+            |ids| format!("UPDATE outbox_events SET dispatched_at = ? WHERE id IN {ids}"),
+            |query, ids| query.bind(now).bind_all(ids),
+        )
+        .await?;
         Ok(())
     }
 
@@ -198,12 +196,14 @@ impl OutboxRepository for Session {
         if ids.is_empty() {
             return Ok(());
         }
-        let ids = sql::padded(ids.iter().map(|id| id.0));
         // Primary keys; the events are locked, and nothing brings a delivery back without that lock.
         for (table, key) in [("event_deliveries", "event_id"), ("outbox_events", "id")] {
-            let text = format!("DELETE FROM {table} WHERE {key} IN {}", sql::placeholder_list(ids.len()));
-            let query = sqlx::query(AssertSqlSafe(text));
-            ids.iter().fold(query, sqlx::query::Query::bind).execute(self.connection()).await?;
+            self.write_by_id(
+                ids.iter().map(|id| id.0),
+                |ids| format!("DELETE FROM {table} WHERE {key} IN {ids}"),
+                |query, ids| query.bind_all(ids),
+            )
+            .await?;
         }
         sqlx::query(MOVE_HORIZON).bind(horizon).execute(self.connection()).await?;
         Ok(())

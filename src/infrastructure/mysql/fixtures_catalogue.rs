@@ -110,7 +110,7 @@ impl Sale {
 pub(super) async fn hold(database: &MySqlDatabase, bookings: &[Booking]) {
     let mut uow = database.begin().await.unwrap();
     uow.bookings().insert(bookings).await.unwrap();
-    uow.bookings().insert_claims(bookings, at(0)).await.unwrap();
+    uow.seat_claims().insert_claims(bookings, at(0)).await.unwrap();
     uow.commit().await.unwrap();
 }
 
@@ -134,7 +134,7 @@ pub(super) async fn payment(pool: &MySqlPool, booking: &Booking, paid_at: Instan
 /// Writes the present state of bookings and of their claims.
 pub(super) async fn write(uow: &mut Box<dyn UnitOfWork>, bookings: &[Booking], now: Instant) {
     uow.bookings().update(bookings).await.unwrap();
-    uow.bookings().update_claims(bookings, now).await.unwrap();
+    uow.seat_claims().update_claims(bookings, now).await.unwrap();
 }
 
 /// Whether another transaction has locked this row.

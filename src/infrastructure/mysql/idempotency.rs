@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{error::corrupt, sql, unit_of_work::Session};
+use super::{error::corrupt, rows_by_id::BindAll, sql, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
     id::UserId,
@@ -50,10 +50,8 @@ impl IdempotencyRepository for Session {
             "SELECT digest, user_id, fingerprint, status, body, created_at FROM idempotency_keys WHERE digest IN {}",
             sql::placeholder_list(digests.len())
         );
-        let mut query = sqlx::query_as::<_, IdempotencyRow>(AssertSqlSafe(text));
-        for digest in digests {
-            query = query.bind(digest.as_slice());
-        }
+        let query = sqlx::query_as::<_, IdempotencyRow>(AssertSqlSafe(text));
+        let query = query.bind_all(digests.into_iter().map(|digest| digest.as_slice()));
         let rows = query.fetch_all(self.connection()).await?;
         rows.into_iter().map(IdempotencyRecord::try_from).collect()
     }

@@ -5,11 +5,9 @@
 
 mod audit;
 mod booking;
-mod booking_rows;
 mod concert;
 mod connection_loss;
 mod delivery;
-mod draw;
 mod error;
 mod event;
 #[cfg(test)]
@@ -22,9 +20,7 @@ mod migration;
 mod payment;
 mod point;
 mod queue;
-mod queue_occupied;
-mod queue_rows;
-mod seat_choice;
+mod rows_by_id;
 mod session;
 mod sql;
 mod statements;

@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{error::corrupt, sql, unit_of_work::Session};
+use super::{error::corrupt, rows_by_id::BindAll, sql, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
     id::{BookingId, PaymentId, UserId},
@@ -82,22 +82,16 @@ impl PaymentRepository for Session {
     }
 
     async fn refund(&mut self, ids: &[PaymentId], now: Instant) -> Result<(), RepositoryError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let padded = sql::padded(ids);
         // By the primary key even while the table is small enough to be scanned: a scan would lock what others pay.
-        let text = format!(
-            "UPDATE payments FORCE INDEX (PRIMARY) SET status = 'REFUNDED', refunded_at = ? \
-             WHERE status = 'COMPLETED' AND id IN {}",
-            sql::placeholder_list(padded.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text)).bind(now);
-        for id in padded {
-            query = query.bind(id.0);
-        }
-        let done = query.execute(self.connection()).await?;
-        if done.rows_affected() == ids.len() as u64 { Ok(()) } else { Err(RepositoryError::stale("a payment")) }
+        let text = |ids: &str| {
+            format!(
+                "UPDATE payments FORCE INDEX (PRIMARY) SET status = 'REFUNDED', refunded_at = ? \
+                 WHERE status = 'COMPLETED' AND id IN {ids}"
+            )
+        };
+        let found =
+            self.write_by_id(ids.iter().map(|id| id.0), text, |query, ids| query.bind(now).bind_all(ids)).await?;
+        if found == ids.len() as u64 { Ok(()) } else { Err(RepositoryError::stale("a payment")) }
     }
 
     async fn find(&mut self, user_id: UserId, id: PaymentId) -> Result<Option<Payment>, RepositoryError> {

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{error::corrupt, sql, unit_of_work::Session};
+use super::{error::corrupt, rows_by_id::BindAll, sql, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
     id::{BookingId, PaymentId, TransactionId, UserId},
@@ -174,7 +174,7 @@ impl Session {
 
     /// Moves wallets that each have the same number of new entries to the last of them.
     async fn move_wallets(&mut self, step: Step, last_entries: &[TransactionId]) -> Result<(), RepositoryError> {
-        let ids = sql::padded(last_entries);
+        let ids = sql::padded(last_entries.iter().map(|id| id.0));
         // From the entries to their wallets, each by its primary key. Left to itself the optimizer begins with the
         // wallets, or scans either table, while they are small: it would wait for rows of other transactions.
         let open = if step.needs_open { " AND w.closed_at IS NULL" } else { "" };
@@ -185,10 +185,7 @@ impl Session {
              WHERE t.id IN {}{open}",
             sql::placeholder_list(ids.len())
         );
-        let mut query = sqlx::query(AssertSqlSafe(text)).bind(step.entries);
-        for id in ids {
-            query = query.bind(id.0);
-        }
+        let query = sqlx::query(AssertSqlSafe(text)).bind(step.entries).bind_all(ids);
         let done = query.execute(self.connection()).await?;
         if done.rows_affected() == last_entries.len() as u64 { Ok(()) } else { Err(RepositoryError::stale("a wallet")) }
     }
@@ -200,15 +197,12 @@ impl WalletRepository for Session {
         if user_ids.is_empty() {
             return Ok(vec![]);
         }
-        let ids = sql::padded(user_ids);
+        let ids = sql::padded(user_ids.iter().map(|id| id.0));
         let text = format!(
             "SELECT user_id, balance, version, updated_at, closed_at FROM point_wallets WHERE user_id IN {}",
             sql::placeholder_list(ids.len())
         );
-        let mut query = sqlx::query_as::<_, WalletRow>(AssertSqlSafe(text));
-        for id in ids {
-            query = query.bind(id.0);
-        }
+        let query = sqlx::query_as::<_, WalletRow>(AssertSqlSafe(text)).bind_all(ids);
         let rows = query.fetch_all(self.connection()).await?;
         rows.into_iter().map(Wallet::try_from).collect()
     }

@@ -1,10 +1,9 @@
 //! Logins and their refresh tokens.
 
 use async_trait::async_trait;
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{sql, unit_of_work::Session};
+use super::{rows_by_id::BindAll, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
     id::{SessionId, UserId},
@@ -155,20 +154,13 @@ impl SessionRepository for Session {
 
     async fn revoke_all(&mut self, user_id: UserId, now: Instant) -> Result<Vec<SessionId>, RepositoryError> {
         let ids: Vec<Uuid> = sqlx::query_scalar(LOCK_LIVE).bind(user_id.0).fetch_all(self.connection()).await?;
-        if ids.is_empty() {
-            return Ok(vec![]);
-        }
-        // By id, so that a login made meanwhile isn't ended without being told of.
-        let padded = sql::padded(ids.iter().copied());
-        let text = format!(
-            "UPDATE sessions FORCE INDEX (PRIMARY) SET revoked_at = ? WHERE id IN {}",
-            sql::placeholder_list(padded.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(text)).bind(now);
-        for id in padded {
-            query = query.bind(id);
-        }
-        query.execute(self.connection()).await?;
+        // By id, so that a login made meanwhile isn't ended without being reported.
+        self.write_by_id(
+            ids.iter().copied(),
+            |ids| format!("UPDATE sessions FORCE INDEX (PRIMARY) SET revoked_at = ? WHERE id IN {ids}"),
+            |query, ids| query.bind(now).bind_all(ids),
+        )
+        .await?;
         Ok(ids.into_iter().map(SessionId).collect())
     }
 
@@ -180,22 +172,22 @@ impl SessionRepository for Session {
     async fn delete_ended(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
         let ids: Vec<Uuid> =
             sqlx::query_scalar(CLAIM_ENDED).bind(horizon).bind(limit).fetch_all(self.connection()).await?;
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        let ids = sql::padded(ids);
         let most_tokens = 2 * u64::from(limit);
         // The foreign key's index. A former version kept every token, so a session may have very many.
-        let text =
-            format!("DELETE FROM refresh_tokens WHERE session_id IN {} LIMIT ?", sql::placeholder_list(ids.len()));
-        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        let tokens = query.bind(most_tokens).execute(self.connection()).await?.rows_affected();
+        let tokens = self
+            .write_by_id(
+                ids.iter().copied(),
+                |ids| format!("DELETE FROM refresh_tokens WHERE session_id IN {ids} LIMIT ?"),
+                |query, ids| query.bind_all(ids).bind(most_tokens),
+            )
+            .await?;
         if tokens == most_tokens {
             return Ok(tokens);
         }
-        let text = format!("DELETE FROM sessions WHERE id IN {}", sql::placeholder_list(ids.len()));
-        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        Ok(tokens + query.execute(self.connection()).await?.rows_affected())
+        let sessions = self
+            .write_by_id(ids, |ids| format!("DELETE FROM sessions WHERE id IN {ids}"), |query, ids| query.bind_all(ids))
+            .await?;
+        Ok(tokens + sessions)
     }
 }
 

@@ -7,7 +7,8 @@ use std::{
 
 use chrono::NaiveDateTime;
 
-use crate::domain::clock::Instant;
+use super::error::corrupt;
+use crate::domain::{clock::Instant, repository_error::RepositoryError};
 
 /// `(?,?,?)`: a list for `IN`. Bind as many values as [`padded`] gives.
 pub(super) fn placeholder_list(len: usize) -> String {
@@ -76,6 +77,11 @@ pub(super) fn placeholder_rows(columns: usize, rows: usize) -> String {
         let _ = write!(text, ",{row}");
     }
     text
+}
+
+/// A count as the database gives it.
+pub(super) fn to_row_count(value: i64) -> Result<u32, RepositoryError> {
+    u32::try_from(value).map_err(|_| corrupt("a count", value))
 }
 
 /// Whether a connection to the database was encrypted.

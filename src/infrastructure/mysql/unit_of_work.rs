@@ -14,14 +14,14 @@ use tokio::{runtime::Handle, time::sleep};
 use super::{MIGRATOR, connection_loss, error::lacks_table, health_probe::HealthProbe};
 use crate::domain::{
     audit::AuditRepository,
-    booking::{BookingRepository, ChoiceRepository},
+    booking::{BookingRepository, ChoiceRepository, SeatClaimRepository},
     clock::ClockCheck,
     concert::ConcertRepository,
     event::{DeliveryRepository, OutboxRepository, WebhookRepository},
     idempotency::IdempotencyRepository,
     payment::PaymentRepository,
     point::WalletRepository,
-    queue::{DrawRepository, QueueRepository},
+    queue::{AdmissionRepository, DrawRepository, QueueRepository, QueueTokenRepository},
     repository_error::RepositoryError,
     unit_of_work::{AfterCommit, Database, Repositories, UnitOfWork},
     user::{SessionRepository, UserRepository},
@@ -226,11 +226,23 @@ impl Repositories for Session {
         self
     }
 
+    fn queue_tokens(&mut self) -> &mut dyn QueueTokenRepository {
+        self
+    }
+
+    fn admissions(&mut self) -> &mut dyn AdmissionRepository {
+        self
+    }
+
     fn draws(&mut self) -> &mut dyn DrawRepository {
         self
     }
 
     fn bookings(&mut self) -> &mut dyn BookingRepository {
+        self
+    }
+
+    fn seat_claims(&mut self) -> &mut dyn SeatClaimRepository {
         self
     }
 

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{
     error::corrupt,
+    rows_by_id::BindAll,
     sql::{padded, placeholder_list},
     unit_of_work::Session,
 };
@@ -104,7 +105,7 @@ impl UserRepository for Session {
              LOCK IN SHARE MODE",
             placeholder_list(ids.len())
         );
-        let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
+        let query = sqlx::query_scalar(AssertSqlSafe(text)).bind_all(ids);
         let found: Vec<Uuid> = query.fetch_all(self.connection()).await?;
         Ok(found.into_iter().map(UserId).collect())
     }

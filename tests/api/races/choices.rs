@@ -257,7 +257,7 @@ async fn a_selected_seat_that_is_taken_is_replaced_by_the_next_best(servers: Ser
     let performance_id = sale.performance_id;
     let middle = sale.seats[2];
     let mut lock = app.ports().database.begin().await.unwrap();
-    lock.bookings().lock_seats(&[(SeatId(middle), PerformanceId(sale.performance_id))]).await.unwrap();
+    lock.seat_claims().lock_seats(&[(SeatId(middle), PerformanceId(sale.performance_id))]).await.unwrap();
     let (first, second) = (app.buyer(&sale).await, app.buyer(&sale).await);
     let release = {
         let tables = servers.tables().await;

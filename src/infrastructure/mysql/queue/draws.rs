@@ -5,9 +5,12 @@ use futures::TryStreamExt;
 use sqlx::AssertSqlSafe;
 
 use super::{
-    queue_rows::{digest, to_row_count},
-    sql::{padded, placeholder_list},
-    unit_of_work::Session,
+    super::{
+        rows_by_id::BindAll,
+        sql::{padded, placeholder_list, to_row_count},
+        unit_of_work::Session,
+    },
+    rows::digest,
 };
 use crate::domain::{
     clock::Instant,
@@ -125,8 +128,7 @@ impl DrawRepository for Session {
                 list.trim_matches(['(', ')'])
             );
             let query = sqlx::query(AssertSqlSafe(text)).bind(before);
-            let query = padded.iter().fold(query, |query, id| query.bind(*id)).bind(now);
-            let query = padded.iter().fold(query, |query, id| query.bind(*id));
+            let query = query.bind_all(padded.iter().copied()).bind(now).bind_all(padded);
             if query.execute(self.connection()).await?.rows_affected() != drawn.len() as u64 {
                 return Err(RepositoryError::stale("an entrant"));
             }

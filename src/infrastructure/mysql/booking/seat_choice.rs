@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
-use super::{
+use super::super::{
+    rows_by_id::BindAll,
     sql::{IDS_PER_STATEMENT, padded, placeholder_list},
     unit_of_work::Session,
 };
@@ -41,13 +42,12 @@ impl ChoiceRepository for Session {
         .bind(limit)
         .fetch_all(self.connection())
         .await?;
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        let ids = padded(ids);
-        let text = format!("DELETE FROM seat_choices WHERE performance_id IN {}", placeholder_list(ids.len()));
-        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        Ok(query.execute(self.connection()).await?.rows_affected())
+        self.write_by_id(
+            ids,
+            |ids| format!("DELETE FROM seat_choices WHERE performance_id IN {ids}"),
+            |query, ids| query.bind_all(ids),
+        )
+        .await
     }
 
     async fn list_taken_seats(
@@ -76,7 +76,7 @@ impl ChoiceRepository for Session {
                 "SELECT id FROM seats FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id FOR UPDATE SKIP LOCKED",
                 placeholder_list(ids.len())
             );
-            let query = ids.iter().fold(sqlx::query_scalar(AssertSqlSafe(text)), |query, id| query.bind(*id));
+            let query = sqlx::query_scalar(AssertSqlSafe(text)).bind_all(ids);
             let ids: Vec<u64> = query.fetch_all(self.connection()).await?;
             claimed.extend(ids.into_iter().map(SeatId));
         }
@@ -88,7 +88,7 @@ impl ChoiceRepository for Session {
 mod tests {
     use sqlx::MySqlPool;
 
-    use super::super::fixtures_catalogue::{at, database, hold, is_locked, payment, sale, user, write};
+    use super::super::super::fixtures_catalogue::{at, database, hold, is_locked, payment, sale, user, write};
     use crate::domain::{booking::BookingState, unit_of_work::Database};
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
@@ -103,7 +103,7 @@ mod tests {
             first.choices().lock_choices(&ids).await.unwrap();
             let mut second = database.begin().await.unwrap();
             second.concerts().share_performances(&ids).await.unwrap();
-            second.bookings().lock_seats(&[(sale.seats[0].id, sale.performance_id)]).await.unwrap();
+            second.seat_claims().lock_seats(&[(sale.seats[0].id, sale.performance_id)]).await.unwrap();
             let mut waiting = Box::pin(async move {
                 second.choices().lock_choices(&ids).await.unwrap();
                 second.commit().await.unwrap();
@@ -143,7 +143,7 @@ mod tests {
         let sale = sale(&database).await;
         let [first, second, third] = [0, 1, 2].map(|seat| sale.seats[seat].id);
         let mut other = database.begin().await.unwrap();
-        other.bookings().lock_seats(&[(second, sale.performance_id)]).await.unwrap();
+        other.seat_claims().lock_seats(&[(second, sale.performance_id)]).await.unwrap();
         let mut uow = database.begin().await.unwrap();
         assert_eq!(uow.choices().claim_seats(&[third, second, first]).await.unwrap(), [first, third]);
         assert_eq!(uow.choices().claim_seats(&[]).await.unwrap(), []);

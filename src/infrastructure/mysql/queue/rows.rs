@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::error::corrupt;
+use super::super::error::corrupt;
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
@@ -195,8 +195,4 @@ impl TokenRow {
 
 pub(super) fn tokens(rows: Vec<TokenRow>) -> Result<Vec<QueueToken>, RepositoryError> {
     rows.into_iter().map(QueueToken::try_from).collect()
-}
-
-pub(super) fn to_row_count(value: i64) -> Result<u32, RepositoryError> {
-    u32::try_from(value).map_err(|_| corrupt("a count", value))
 }

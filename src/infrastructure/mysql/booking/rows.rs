@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{concert::SeatRow, error::corrupt};
+use super::super::{concert::SeatRow, error::corrupt};
 use crate::domain::{
     booking::{BookedSeat, Booking, BookingState, Claim, OpenBooking, SeatClaim},
     clock::Instant,

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use chrono::TimeDelta;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{
-    queue_rows::to_row_count,
-    sql::{padded, placeholder_list},
+use super::super::{
+    sql::{padded, to_row_count},
     unit_of_work::Session,
 };
 use crate::domain::{
@@ -172,29 +171,6 @@ impl Session {
         let lines = queues.into_iter().filter(|(.., has_line)| *has_line);
         Ok((active, lines.map(|(id, ..)| ConcertId(id)).collect()))
     }
-
-    /// Removes ended tokens, the oldest first. A place that was left and that the head hasn't reached still counts for
-    /// those behind it, and who took part in a draw is read from the tokens until all of its places are written.
-    pub(super) async fn remove_ended_tokens(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
-        let ids: Vec<u64> = sqlx::query_scalar(
-            "SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_ended) \
-             STRAIGHT_JOIN queues q ON q.concert_id = t.concert_id \
-             WHERE t.ended_at < ? AND (t.place IS NULL OR t.place <= q.head) \
-             AND ((q.sales_open_at IS NULL OR q.drawn_at IS NOT NULL) \
-             AND COALESCE(q.draw_placed >= q.entrant_count, TRUE)) ORDER BY t.ended_at LIMIT ?",
-        )
-        .bind(horizon)
-        .bind(limit)
-        .fetch_all(self.connection())
-        .await?;
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        let ids = padded(ids);
-        let text = format!("DELETE FROM queue_tokens WHERE id IN {} AND ended_at < ?", placeholder_list(ids.len()));
-        let query = ids.iter().fold(sqlx::query(AssertSqlSafe(text)), |query, id| query.bind(*id));
-        Ok(query.bind(horizon).execute(self.connection()).await?.rows_affected())
-    }
 }
 
 #[cfg(test)]
@@ -202,10 +178,16 @@ mod tests {
     use sqlx::{Connection, MySqlConnection, MySqlPool};
 
     use super::{
-        super::fixtures_catalogue::{at, database, user},
+        super::{
+            super::fixtures_catalogue::{at, database, sale, user},
+            test_tokens::{active, ended, join},
+        },
         *,
     };
-    use crate::domain::unit_of_work::Database;
+    use crate::domain::{
+        queue::{EndReason, QueueToken, TokenState},
+        unit_of_work::{Database, UnitOfWork},
+    };
 
     /// Queues by SQL, from this concert on, each with one token of user 1 in this status.
     async fn queues(pool: &MySqlPool, first: u32, count: u32, status: &str) {
@@ -293,8 +275,83 @@ mod tests {
             .await
             .unwrap();
         let mut uow = database(&pool).begin().await.unwrap();
-        assert_eq!(uow.queues().delete_ended_tokens(at(5), 9).await.unwrap(), 1, "100, which is past the head");
-        assert_eq!(uow.queues().delete_ended_tokens(at(6), 9).await.unwrap(), 1, "101");
-        assert_eq!(uow.queues().delete_ended_tokens(at(6), 9).await.unwrap(), 0);
+        assert_eq!(uow.queue_tokens().delete_ended_tokens(at(5), 9).await.unwrap(), 1, "100, which is past the head");
+        assert_eq!(uow.queue_tokens().delete_ended_tokens(at(6), 9).await.unwrap(), 1, "101");
+        assert_eq!(uow.queue_tokens().delete_ended_tokens(at(6), 9).await.unwrap(), 0);
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_queue_is_due_when_there_is_something_to_do(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let id = sale.concert_id;
+        let mut uow = database.begin().await.unwrap();
+        let due = async |uow: &mut dyn UnitOfWork, seconds| {
+            let occupied = uow.queues().list_occupied(at(seconds)).await.unwrap();
+            occupied.into_iter().map(|queue| (queue.concert_id, queue.due)).next()
+        };
+        assert_eq!(due(&mut *uow, 0).await, None);
+        let token = join(&pool, &mut *uow, id, 1).await[0];
+        assert_eq!(due(&mut *uow, 0).await, Some((id, Some(TickReason::Admission))));
+
+        let mut queue = uow.queues().find_queue(id).await.unwrap().unwrap();
+        // Passed over, and back until 9.
+        queue.head = 1;
+        uow.queues().update_queue(&queue).await.unwrap();
+        assert_eq!(due(&mut *uow, 0).await, Some((id, None)));
+        uow.queue_tokens().update_presence(&[(token.id, token.user_id, at(9))]).await.unwrap();
+        assert_eq!(due(&mut *uow, 8).await, Some((id, Some(TickReason::Admission))));
+        assert_eq!(due(&mut *uow, 9).await, Some((id, None)));
+
+        queue.settings.mode = QueueMode::Paused;
+        uow.queues().update_queue(&queue).await.unwrap();
+        assert_eq!(due(&mut *uow, 8).await, Some((id, None)));
+        uow.queue_tokens().update_tokens(&[active(token, 60)], at(0)).await.unwrap();
+        assert_eq!(due(&mut *uow, 59).await, Some((id, None)));
+        assert_eq!(due(&mut *uow, 60).await, Some((id, Some(TickReason::Admission))));
+
+        queue.settings.sales_open_at = Some(at(5));
+        uow.queues().update_queue(&queue).await.unwrap();
+        let scheduled = QueueToken { state: TokenState::Scheduled, place: None, ..token };
+        uow.queue_tokens().update_tokens(&[scheduled], at(0)).await.unwrap();
+        assert_eq!(due(&mut *uow, 4).await, Some((id, None)));
+        assert_eq!(due(&mut *uow, 5).await, Some((id, Some(TickReason::Admission))));
+    }
+
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_queue_ends_with_its_concert_and_is_looked_at_no_more(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let id = sale.concert_id;
+        let mut uow = database.begin().await.unwrap();
+        let tokens = join(&pool, &mut *uow, id, 2).await;
+        let due = async |uow: &mut dyn UnitOfWork, seconds| {
+            uow.queues().list_occupied(at(seconds)).await.unwrap().into_iter().next().map(|queue| queue.due)
+        };
+        assert_eq!(due(&mut *uow, 86_399).await, Some(Some(TickReason::Admission)));
+        assert_eq!(due(&mut *uow, 86_400).await, Some(Some(TickReason::End)));
+        let mut queue = uow.queues().lock_queue(id).await.unwrap().unwrap();
+        assert_eq!(queue.ends_at, Some(at(86_400)));
+        // Without a performance that isn't cancelled, the last of those that are is what counts.
+        uow.concerts().cancel_performance(sale.performance_id, at(1)).await.unwrap();
+        assert_eq!(due(&mut *uow, 86_400).await, Some(Some(TickReason::End)));
+        uow.concerts().delete_concert(id, at(1)).await.unwrap();
+        assert_eq!(due(&mut *uow, 1).await, Some(Some(TickReason::End)));
+        assert!(uow.queues().find_queue(id).await.unwrap().is_none());
+        assert_eq!(uow.queues().lock_queue(id).await.unwrap().unwrap().ends_at, Some(at(1)));
+
+        assert_eq!(uow.queue_tokens().claim_live(id, 1).await.unwrap(), tokens[..1]);
+        uow.queue_tokens().update_tokens(&[ended(tokens[0], EndReason::Expired)], at(2)).await.unwrap();
+        assert!(uow.queue_tokens().has_live(id).await.unwrap());
+        uow.queue_tokens().update_tokens(&[ended(tokens[1], EndReason::Left)], at(2)).await.unwrap();
+        assert!(!uow.queue_tokens().has_live(id).await.unwrap());
+        assert_eq!(due(&mut *uow, 1).await, Some(Some(TickReason::End)), "it is still to be written down");
+        queue.ended_number = queue.last_number;
+        uow.queues().update_queue(&queue).await.unwrap();
+        assert_eq!(due(&mut *uow, 1).await, None);
+        // A version of the server that doesn't know of it gives out another token.
+        queue.last_number += 1;
+        uow.queues().update_queue(&queue).await.unwrap();
+        assert!(due(&mut *uow, 1).await.is_some());
     }
 }

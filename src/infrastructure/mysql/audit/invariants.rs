@@ -1,0 +1,240 @@
+//! The invariants of the contract, and the statements that count the rows that violate them.
+
+/// An invariant of the contract and what tells of its violations.
+pub(super) struct Check {
+    pub(super) number: u8,
+    pub(super) name: &'static str,
+    /// Each counts rows. Every `?` is the instant of the audit.
+    pub(super) counts: &'static [&'static str],
+}
+
+/// The invariant of the seat limit, which an operator sets: its number and name.
+pub(super) const SEAT_LIMIT: (u8, &str) =
+    (9, "A user has no more seats of a performance in live bookings than the limit allows");
+
+/// The invariant of which one part takes more than counting.
+pub(super) const ADMISSION_INVARIANT: u8 = 6;
+
+pub(super) const CHECKS: [Check; 8] = [
+    Check {
+        number: 1,
+        name: "A seat belongs to at most one live booking",
+        counts: &[TWO_LIVE_BOOKINGS, LIVE_WITHOUT_CLAIM],
+    },
+    Check {
+        number: 2,
+        name: "A balance equals the sum of its ledger, whose chain has no gap",
+        counts: &[BALANCE_AND_LEDGER, LEDGER_WITHOUT_WALLET, BROKEN_CHAIN],
+    },
+    Check {
+        number: 3,
+        name: "A booking is confirmed if it is paid exactly, and refunded if the points are back",
+        counts: &[CONFIRMED_UNPAID, REFUNDED_UNPAID, PAYMENT_AND_BOOKING, PAYMENT_WITHOUT_ENTRY, ENTRY_AND_PAYMENT],
+    },
+    Check {
+        number: 4,
+        name: "A seat is sold if and only if a confirmed booking holds it",
+        counts: &[SOLD_UNCONFIRMED, CONFIRMED_UNSOLD],
+    },
+    Check {
+        number: 5,
+        name: "Every change of a booking or payment has exactly one event of its kind",
+        counts: &[
+            CHANGE_WITHOUT_EVENT,
+            EVENT_WITHOUT_CHANGE,
+            REPEATED_EVENT,
+            CHARGE_WITHOUT_EVENT,
+            EVENT_WITHOUT_CHARGE,
+            REPEATED_CHARGE,
+        ],
+    },
+    Check {
+        number: ADMISSION_INVARIANT,
+        name: "Nobody is admitted beyond the limits, and a user has one live token per concert",
+        counts: &[
+            TOO_MANY_ACTIVE,
+            MORE_ACTIVE_THAN_ADMITTED,
+            ADMISSIONS_AND_TOKENS,
+            TOKEN_WITHOUT_ADMISSION,
+            TWO_LIVE_TOKENS,
+        ],
+    },
+    // That a key has one effect shows in no row: its record is written in the transaction of the effect, its digest is
+    // the primary key, and nothing links an effect to a key. What can be seen is that every answer is one to repeat.
+    Check { number: 7, name: "An idempotency key keeps an answer that can be repeated", counts: &[UNFIT_ANSWER] },
+    // What is available is counted from seats and claims whenever it is asked for, so it can be wrong only if those
+    // do not fit together.
+    Check {
+        number: 8,
+        name: "Available seats are the seats of the performance without a claim",
+        counts: &[TOTAL_AND_SEATS, MISPLACED_CLAIM, BOOKING_AND_SEATS, MISPLACED_SEAT],
+    },
+];
+
+/// The limit may be lowered between seasons: what has ended (6 hours after it began) isn't counted any more.
+pub(super) const SEATS_BEYOND_LIMIT: &str = "SELECT COUNT(*) FROM (SELECT b.user_id FROM bookings b \
+     JOIN performances p ON p.id = b.performance_id \
+     WHERE (b.status = 'CONFIRMED' AND p.starts_at > ?) OR (b.status = 'PENDING' AND b.held_until > ?) \
+     GROUP BY b.user_id, b.performance_id HAVING SUM(b.seat_count) > ?) users";
+
+/// The latest instant that anything was decided at: an audit whose clock is behind those of the servers would take a
+/// hold for live whose seat another instance has rightly given on.
+pub(super) const LATEST_INSTANT: &str = "SELECT MAX(latest.at) FROM (SELECT MAX(created_at) AS at FROM bookings UNION ALL \
+     SELECT MAX(changed_at) FROM seat_claims UNION ALL SELECT MAX(decided_at) FROM queues) latest";
+
+const TWO_LIVE_BOOKINGS: &str = "SELECT COUNT(*) FROM (SELECT bs.seat_id FROM bookings b \
+     JOIN booking_seats bs ON bs.booking_id = b.id \
+     WHERE b.status = 'CONFIRMED' OR (b.status = 'PENDING' AND b.held_until > ?) \
+     GROUP BY bs.seat_id HAVING COUNT(*) > 1) seats";
+
+const LIVE_WITHOUT_CLAIM: &str = "SELECT COUNT(*) FROM bookings b JOIN booking_seats bs ON bs.booking_id = b.id \
+     LEFT JOIN seat_claims c ON c.seat_id = bs.seat_id AND c.booking_id = b.id \
+     WHERE (b.status = 'CONFIRMED' AND c.seat_id IS NULL) \
+     OR (b.status = 'PENDING' AND b.held_until > ? AND (c.held_until IS NULL OR c.held_until <> b.held_until))";
+
+const BALANCE_AND_LEDGER: &str = "SELECT COUNT(*) FROM point_wallets w \
+     LEFT JOIN (SELECT user_id, SUM(amount) AS total, MAX(version) AS version, COUNT(*) AS entries \
+     FROM point_transactions GROUP BY user_id) t ON t.user_id = w.user_id \
+     WHERE w.balance < 0 OR w.balance <> COALESCE(t.total, 0) OR w.version <> COALESCE(t.version, 0) \
+     OR w.version <> COALESCE(t.entries, 0)";
+
+const LEDGER_WITHOUT_WALLET: &str = "SELECT COUNT(*) FROM point_transactions t \
+     LEFT JOIN point_wallets w ON w.user_id = t.user_id WHERE w.user_id IS NULL";
+
+const BROKEN_CHAIN: &str = "SELECT COUNT(*) FROM (SELECT version, amount, balance_after, \
+     LAG(version) OVER (PARTITION BY user_id ORDER BY version) AS version_before, \
+     LAG(balance_after) OVER (PARTITION BY user_id ORDER BY version) AS balance_before \
+     FROM point_transactions) chain WHERE balance_after < 0 OR version <> COALESCE(version_before, 0) + 1 \
+     OR balance_after <> COALESCE(balance_before, 0) + amount";
+
+const CONFIRMED_UNPAID: &str = "SELECT COUNT(*) FROM bookings b LEFT JOIN payments p ON p.id = b.payment_id \
+     AND p.booking_id = b.id AND p.user_id = b.user_id AND p.amount = b.total_price AND p.status = 'COMPLETED' \
+     WHERE b.status = 'CONFIRMED' AND p.id IS NULL";
+
+const REFUNDED_UNPAID: &str = "SELECT COUNT(*) FROM bookings b LEFT JOIN payments p ON p.id = b.payment_id \
+     AND p.booking_id = b.id AND p.user_id = b.user_id AND p.amount = b.total_price AND p.status = 'REFUNDED' \
+     LEFT JOIN point_transactions t ON t.payment_id = p.id AND t.type = 'REFUND' AND t.booking_id = b.id \
+     AND t.user_id = b.user_id AND t.amount = p.amount WHERE b.status = 'REFUNDED' AND t.id IS NULL";
+
+const PAYMENT_AND_BOOKING: &str = "SELECT COUNT(*) FROM payments p LEFT JOIN bookings b ON b.id = p.booking_id \
+     AND b.payment_id = p.id AND b.status = IF(p.status = 'COMPLETED', 'CONFIRMED', 'REFUNDED') WHERE b.id IS NULL";
+
+const PAYMENT_WITHOUT_ENTRY: &str = "SELECT COUNT(*) FROM payments p LEFT JOIN point_transactions t \
+     ON t.payment_id = p.id AND t.type = 'PAYMENT' AND t.booking_id = p.booking_id AND t.user_id = p.user_id \
+     AND t.amount = -p.amount WHERE t.id IS NULL";
+
+const ENTRY_AND_PAYMENT: &str = "SELECT COUNT(*) FROM point_transactions t JOIN payments p ON p.id = t.payment_id \
+     WHERE t.booking_id <> p.booking_id OR t.user_id <> p.user_id \
+     OR (t.type = 'REFUND' AND p.status <> 'REFUNDED')";
+
+const SOLD_UNCONFIRMED: &str = "SELECT COUNT(*) FROM seat_claims c LEFT JOIN bookings b ON b.id = c.booking_id \
+     AND b.status = 'CONFIRMED' AND b.payment_id = c.payment_id WHERE c.held_until IS NULL AND b.id IS NULL";
+
+const CONFIRMED_UNSOLD: &str = "SELECT COUNT(*) FROM bookings b JOIN booking_seats bs ON bs.booking_id = b.id \
+     LEFT JOIN seat_claims c ON c.seat_id = bs.seat_id AND c.booking_id = b.id AND c.held_until IS NULL \
+     WHERE b.status = 'CONFIRMED' AND c.seat_id IS NULL";
+
+/// Which events a booking has had, by its status.
+macro_rules! expected_events {
+    () => {
+        "(SELECT 'PENDING' AS status, 'booking.held' AS type \
+         UNION ALL SELECT 'CONFIRMED', 'booking.held' UNION ALL SELECT 'CONFIRMED', 'booking.confirmed' \
+         UNION ALL SELECT 'CONFIRMED', 'payment.completed' \
+         UNION ALL SELECT 'CANCELLED', 'booking.held' UNION ALL SELECT 'CANCELLED', 'booking.cancelled' \
+         UNION ALL SELECT 'EXPIRED', 'booking.held' UNION ALL SELECT 'EXPIRED', 'booking.expired' \
+         UNION ALL SELECT 'REFUNDED', 'booking.held' UNION ALL SELECT 'REFUNDED', 'booking.confirmed' \
+         UNION ALL SELECT 'REFUNDED', 'payment.completed' UNION ALL SELECT 'REFUNDED', 'booking.refunded' \
+         UNION ALL SELECT 'REFUNDED', 'payment.refunded') expected"
+    };
+}
+
+/// Events from before this may have been removed, because everybody had them: no change of that time is asked for its.
+macro_rules! kept_since {
+    () => {
+        "COALESCE((SELECT MAX(removed_before) FROM outbox_horizon), '1000-01-01')"
+    };
+}
+
+const CHANGE_WITHOUT_EVENT: &str = concat!(
+    "SELECT COUNT(*) FROM bookings b JOIN ",
+    expected_events!(),
+    " ON expected.status = b.status LEFT JOIN outbox_events e ON e.stream_id = b.id AND e.type = expected.type ",
+    "WHERE e.id IS NULL AND CASE expected.type WHEN 'booking.held' THEN b.created_at ",
+    "WHEN 'booking.expired' THEN b.held_until WHEN 'booking.cancelled' THEN b.cancelled_at ",
+    "WHEN 'booking.refunded' THEN b.cancelled_at WHEN 'payment.refunded' THEN b.cancelled_at ",
+    "ELSE b.confirmed_at END >= ",
+    kept_since!()
+);
+
+const EVENT_WITHOUT_CHANGE: &str = concat!(
+    "SELECT COUNT(*) FROM outbox_events e LEFT JOIN bookings b ON b.id = e.stream_id LEFT JOIN ",
+    expected_events!(),
+    " ON expected.status = b.status AND expected.type = e.type ",
+    "WHERE (e.type LIKE 'booking.%' OR e.type LIKE 'payment.%') AND expected.type IS NULL"
+);
+
+const REPEATED_EVENT: &str = "SELECT COUNT(*) FROM (SELECT stream_id FROM outbox_events \
+     WHERE type LIKE 'booking.%' OR type LIKE 'payment.%' GROUP BY stream_id, type HAVING COUNT(*) > 1) repeated";
+
+/// By counting, since a search for each entry's event would have no index to use: those found from their event are
+/// fewer than there are.
+const CHARGE_WITHOUT_EVENT: &str = concat!(
+    "SELECT (SELECT COUNT(*) FROM point_transactions WHERE type = 'CHARGE' AND created_at >= ",
+    kept_since!(),
+    ") - (SELECT COUNT(DISTINCT t.id) FROM outbox_events e JOIN point_transactions t ",
+    "ON t.id = UNHEX(REPLACE(e.subject, '-', '')) AND t.type = 'CHARGE' ",
+    "WHERE e.type = 'points.charged' AND t.created_at >= ",
+    kept_since!(),
+    ")"
+);
+
+const EVENT_WITHOUT_CHARGE: &str = "SELECT COUNT(*) FROM outbox_events e LEFT JOIN point_transactions t \
+     ON t.id = UNHEX(REPLACE(e.subject, '-', '')) AND t.type = 'CHARGE' \
+     WHERE e.type = 'points.charged' AND t.id IS NULL";
+
+const REPEATED_CHARGE: &str = "SELECT COUNT(*) FROM (SELECT subject FROM outbox_events \
+     WHERE type = 'points.charged' GROUP BY subject HAVING COUNT(*) > 1) repeated";
+
+/// The limit may be lowered while people are active: what counts is the limit in force when somebody was admitted.
+const TOO_MANY_ACTIVE: &str = "SELECT COUNT(*) FROM queue_admissions WHERE active > max_active";
+
+/// Between two admissions the active only become fewer.
+const MORE_ACTIVE_THAN_ADMITTED: &str = "SELECT COUNT(*) FROM (SELECT concert_id, COUNT(*) AS active FROM queue_tokens \
+     WHERE status = 'ACTIVE' AND lapses_at > ? GROUP BY concert_id) t \
+     JOIN (SELECT concert_id, MAX(admitted_at) AS admitted_at FROM queue_admissions GROUP BY concert_id) latest \
+     ON latest.concert_id = t.concert_id JOIN queue_admissions a \
+     ON a.concert_id = latest.concert_id AND a.admitted_at = latest.admitted_at WHERE t.active > a.active";
+
+/// In order, so that a window slides over them: in SQL, with a length that differs from row to row, it would be
+/// counted anew for each row.
+pub(super) const ADMISSIONS: &str = "SELECT concert_id, admitted_at, admitted, mode, admit_count, admit_interval_seconds \
+     FROM queue_admissions ORDER BY concert_id, admitted_at";
+
+const ADMISSIONS_AND_TOKENS: &str = "SELECT COUNT(*) FROM queue_admissions a \
+     LEFT JOIN (SELECT concert_id, admitted_at, COUNT(*) AS admitted FROM queue_tokens \
+     WHERE admitted_at IS NOT NULL GROUP BY concert_id, admitted_at) t \
+     ON t.concert_id = a.concert_id AND t.admitted_at = a.admitted_at WHERE COALESCE(t.admitted, 0) <> a.admitted";
+
+/// Older records of admissions have been deleted.
+const TOKEN_WITHOUT_ADMISSION: &str = "SELECT COUNT(*) FROM queue_tokens t LEFT JOIN queue_admissions a \
+     ON a.concert_id = t.concert_id AND a.admitted_at = t.admitted_at \
+     WHERE t.admitted_at >= (SELECT MIN(admitted_at) FROM queue_admissions) AND a.concert_id IS NULL";
+
+const TWO_LIVE_TOKENS: &str = "SELECT COUNT(*) FROM (SELECT concert_id, user_id FROM queue_tokens \
+     WHERE status IN ('SCHEDULED', 'WAITING', 'ACTIVE') GROUP BY concert_id, user_id HAVING COUNT(*) > 1) users";
+
+const UNFIT_ANSWER: &str = "SELECT COUNT(*) FROM idempotency_keys WHERE LENGTH(body) = 0 \
+     OR NOT (status BETWEEN 200 AND 299 OR status IN (402, 404, 409, 410))";
+
+const TOTAL_AND_SEATS: &str = "SELECT COUNT(*) FROM performances p LEFT JOIN (SELECT performance_id, COUNT(*) AS seats \
+     FROM seats GROUP BY performance_id) s ON s.performance_id = p.id WHERE p.total_seats <> COALESCE(s.seats, 0)";
+
+const MISPLACED_CLAIM: &str = "SELECT COUNT(*) FROM seat_claims c LEFT JOIN seats s ON s.id = c.seat_id \
+     AND s.performance_id = c.performance_id WHERE s.id IS NULL";
+
+const BOOKING_AND_SEATS: &str = "SELECT COUNT(*) FROM bookings b LEFT JOIN (SELECT booking_id, COUNT(*) AS seats, \
+     SUM(price) AS price FROM booking_seats GROUP BY booking_id) bs ON bs.booking_id = b.id \
+     WHERE b.seat_count <> COALESCE(bs.seats, 0) OR b.total_price <> COALESCE(bs.price, 0)";
+
+const MISPLACED_SEAT: &str = "SELECT COUNT(*) FROM bookings b JOIN booking_seats bs ON bs.booking_id = b.id \
+     JOIN seats s ON s.id = bs.seat_id WHERE s.performance_id <> b.performance_id";

@@ -1,0 +1,78 @@
+//! The changes of bookings, sorted by the statements that write them.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::super::sql::IDS_PER_STATEMENT;
+use crate::domain::{
+    booking::{Booking, BookingState},
+    clock::Instant,
+    repository_error::RepositoryError,
+};
+
+/// Refuses a write that found fewer rows than it changes: a row isn't as it was read.
+pub(super) fn require_rows(found: u64, expected: usize, what: &'static str) -> Result<(), RepositoryError> {
+    if usize::try_from(found) == Ok(expected) { Ok(()) } else { Err(RepositoryError::stale(what)) }
+}
+
+/// Bookings sorted by what is to be written of them.
+#[derive(Default)]
+pub(super) struct BookingChanges<'a> {
+    pub(super) held_longer: Vec<&'a Booking>,
+    pub(super) confirmed: Vec<&'a Booking>,
+    pub(super) expired: Vec<&'a Booking>,
+    /// All of a call have one instant; should they not, each instant is its own statement.
+    pub(super) cancelled: BTreeMap<Instant, Vec<&'a Booking>>,
+    pub(super) refunded: BTreeMap<Instant, Vec<&'a Booking>>,
+}
+
+impl<'a> BookingChanges<'a> {
+    pub(super) fn of(bookings: &'a [Booking]) -> Self {
+        let mut changes = Self::default();
+        for booking in bookings {
+            match booking.state {
+                // A pending booking changes in one way only: it is held longer.
+                BookingState::Pending => changes.held_longer.push(booking),
+                BookingState::Confirmed { .. } => changes.confirmed.push(booking),
+                BookingState::Expired => changes.expired.push(booking),
+                BookingState::Cancelled { at } => changes.cancelled.entry(at).or_default().push(booking),
+                BookingState::Refunded { at, .. } => changes.refunded.entry(at).or_default().push(booking),
+            }
+        }
+        changes
+    }
+}
+
+pub(super) fn booking_ids(bookings: &[&Booking]) -> impl Iterator<Item = Uuid> {
+    bookings.iter().map(|booking| booking.id.0)
+}
+
+pub(super) fn seat_ids(bookings: &[&Booking]) -> impl Iterator<Item = u64> {
+    bookings.iter().flat_map(|booking| booking.seat_ids()).map(|id| id.0)
+}
+
+/// How many claims bookings have: a seat that two of them claim counts twice, and so is found out.
+pub(super) fn seat_count(bookings: &[&Booking]) -> usize {
+    bookings.iter().map(|booking| booking.seats.len()).sum()
+}
+
+/// The bookings in portions whose seats one statement can name.
+pub(super) fn portions<'a, 'b>(bookings: &'b [&'a Booking]) -> Vec<&'b [&'a Booking]> {
+    let (mut portions, mut start, mut seats) = (Vec::new(), 0, 0);
+    for (index, booking) in bookings.iter().enumerate() {
+        if seats + booking.seats.len() > IDS_PER_STATEMENT {
+            portions.push(&bookings[start..index]);
+            (start, seats) = (index, 0);
+        }
+        seats += booking.seats.len();
+    }
+    portions.push(&bookings[start..]);
+    portions.retain(|portion| !portion.is_empty());
+    portions
+}
+
+/// `CASE column WHEN ? THEN ? … END`, for values that differ from row to row: bind each id and its value.
+pub(super) fn case_expression(column: &str, len: usize) -> String {
+    format!("CASE {column}{} END", " WHEN ? THEN ?".repeat(len))
+}

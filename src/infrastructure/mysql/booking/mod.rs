@@ -1,0 +1,15 @@
+//! SQL of bookings, of the claims on seats, and of choosing seats.
+//!
+//! `rows.rs` makes domain values of rows; `changes.rs` sorts changed bookings by the statements that write them.
+
+mod bookings;
+mod changes;
+mod claims;
+mod rows;
+mod seat_choice;
+mod state_writes;
+#[cfg(test)]
+mod tests;
+
+/// How many seats one statement stores: two of each command of a full batch, and more.
+const SEATS_PER_STATEMENT: usize = 512;

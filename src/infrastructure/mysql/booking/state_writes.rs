@@ -1,0 +1,81 @@
+//! Writes of the states of bookings.
+
+use sqlx::AssertSqlSafe;
+
+use super::{
+    super::{
+        rows_by_id::BindAll,
+        sql::{padded, placeholder_list},
+        unit_of_work::Session,
+    },
+    changes::{booking_ids, case_expression, require_rows},
+};
+use crate::domain::{booking::Booking, clock::Instant, repository_error::RepositoryError};
+
+impl Session {
+    /// Writes the deadlines of extended holds that are pending in the table, and gives their number: also those that
+    /// were extended and paid or given up in one transaction, not those that were extended earlier.
+    pub(super) async fn write_extensions(&mut self, bookings: &[&Booking]) -> Result<u64, RepositoryError> {
+        if bookings.is_empty() {
+            return Ok(0);
+        }
+        let deadlines = padded(bookings.iter().map(|booking| (booking.id.0, booking.held_until)));
+        let text = format!(
+            "UPDATE bookings FORCE INDEX (PRIMARY) SET extended = TRUE, held_until = {} \
+             WHERE id IN {} AND status = 'PENDING'",
+            case_expression("id", deadlines.len()),
+            placeholder_list(deadlines.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(text));
+        let query = deadlines.iter().fold(query, |query, (id, deadline)| query.bind(*id).bind(*deadline));
+        let query = query.bind_all(deadlines.into_iter().map(|(id, _)| id));
+        Ok(query.execute(self.connection()).await?.rows_affected())
+    }
+
+    pub(super) async fn write_confirmed(&mut self, bookings: &[&Booking]) -> Result<(), RepositoryError> {
+        let text = |ids: &str| {
+            format!(
+                "UPDATE bookings b FORCE INDEX (PRIMARY) STRAIGHT_JOIN payments p ON p.booking_id = b.id \
+                 SET b.status = 'CONFIRMED', b.payment_id = p.id, b.confirmed_at = p.paid_at \
+                 WHERE b.id IN {ids} AND b.status = 'PENDING'"
+            )
+        };
+        let found = self.write_by_id(booking_ids(bookings), text, |query, ids| query.bind_all(ids)).await?;
+        require_rows(found, bookings.len(), "a booking")
+    }
+
+    pub(super) async fn write_expired(&mut self, bookings: &[&Booking]) -> Result<(), RepositoryError> {
+        let text = |ids: &str| {
+            format!(
+                "UPDATE bookings FORCE INDEX (PRIMARY) SET status = 'EXPIRED' WHERE id IN {ids} AND status = 'PENDING'"
+            )
+        };
+        let found = self.write_by_id(booking_ids(bookings), text, |query, ids| query.bind_all(ids)).await?;
+        require_rows(found, bookings.len(), "a booking")
+    }
+
+    pub(super) async fn write_cancelled(&mut self, bookings: &[&Booking], at: Instant) -> Result<(), RepositoryError> {
+        let text = |ids: &str| {
+            format!(
+                "UPDATE bookings FORCE INDEX (PRIMARY) SET status = 'CANCELLED', cancelled_at = ? \
+                 WHERE id IN {ids} AND status = 'PENDING'"
+            )
+        };
+        let found = self.write_by_id(booking_ids(bookings), text, |query, ids| query.bind(at).bind_all(ids)).await?;
+        require_rows(found, bookings.len(), "a booking")
+    }
+
+    /// A booking that is paid and refunded in one transaction is still pending in the table; its payment is stored, as
+    /// that of every confirmed one.
+    pub(super) async fn write_refunded(&mut self, bookings: &[&Booking], at: Instant) -> Result<(), RepositoryError> {
+        let text = |ids: &str| {
+            format!(
+                "UPDATE bookings b FORCE INDEX (PRIMARY) STRAIGHT_JOIN payments p ON p.booking_id = b.id \
+                 SET b.status = 'REFUNDED', b.payment_id = p.id, b.confirmed_at = p.paid_at, b.cancelled_at = ? \
+                 WHERE b.id IN {ids} AND b.status IN ('PENDING', 'CONFIRMED')"
+            )
+        };
+        let found = self.write_by_id(booking_ids(bookings), text, |query, ids| query.bind(at).bind_all(ids)).await?;
+        require_rows(found, bookings.len(), "a booking")
+    }
+}

@@ -1,0 +1,9 @@
+//! SQL of venues, concerts, performances and seats.
+
+mod concerts;
+mod rows;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub(super) use rows::SeatRow;

@@ -1,0 +1,108 @@
+//! The search for concerts: by words, category and dates, in the order of their next or first performance.
+
+use chrono::NaiveDateTime;
+use sqlx::{MySql, QueryBuilder};
+
+use super::{super::sql::datetime, rows::CONCERT};
+use crate::domain::{clock::Instant, concert::ConcertFilter};
+
+/// A `LIKE` pattern, to be used with `ESCAPE '!'`, for texts that contain `part`. The escape character is not the
+/// backslash, whose meaning depends on the server's SQL mode.
+fn containing(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in part.chars() {
+        if matches!(character, '!' | '%' | '_') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// Concerts by dates, past ones included, in the order of their first performance; without dates what is to come.
+pub(super) fn concerts_query(filter: &ConcertFilter, now: Instant) -> QueryBuilder<MySql> {
+    if filter.from.is_none() && filter.to.is_none() {
+        return upcoming_query(filter, datetime(now));
+    }
+    let mut query = QueryBuilder::new(CONCERT);
+    query.push(" WHERE c.deleted_at IS NULL");
+    push_words(&mut query, filter);
+    push_dates(&mut query, filter.from.map(datetime), filter.to.map(datetime));
+    push_page(&mut query, filter, "c.listed_at", "c.id");
+    query
+}
+
+/// Only concerts with a performance in `from..to`, by what their own rows say of the first and the last one:
+/// `ix_concerts_last` or `ix_concerts_listed`, whichever leaves less to read. With both bounds the performance may be
+/// neither of them: it is looked for in `ix_performances_concert`, one concert at a time, and no further than the page;
+/// an `EXISTS` would be turned into a list of all performances between the two.
+fn push_dates(query: &mut QueryBuilder<MySql>, from: Option<NaiveDateTime>, to: Option<NaiveDateTime>) {
+    if let Some(from) = from {
+        query.push(" AND c.last_performance_at >= ").push_bind(from);
+    }
+    if let Some(to) = to {
+        // Those without a performance are listed at the end of time, which isn't late enough for every `to`.
+        query.push(" AND c.listed_at < ").push_bind(to).push(" AND c.first_performance_at IS NOT NULL");
+    }
+    if let (Some(from), Some(to)) = (from, to) {
+        query.push(
+            " AND (SELECT p.id FROM performances p FORCE INDEX (ix_performances_concert) \
+             WHERE p.concert_id = c.id AND p.cancelled_at IS NULL",
+        );
+        query.push(" AND p.starts_at >= ").push_bind(from).push(" AND p.starts_at < ").push_bind(to);
+        query.push(" LIMIT 1) IS NOT NULL");
+    }
+}
+
+/// Concerts in the order of the next performance that hasn't begun, then those without a performance.
+///
+/// Those whose first performance is to come are read in the order of `ix_concerts_listed`, no further than the page. Those
+/// that have begun and go on are few at any time: `ix_concerts_last` finds them, and `ix_performances_concert` the next
+/// performance of each.
+fn upcoming_query(filter: &ConcertFilter, now: NaiveDateTime) -> QueryBuilder<MySql> {
+    let mut query = QueryBuilder::new("(");
+    query.push(CONCERT).push(" WHERE c.deleted_at IS NULL AND c.listed_at > ").push_bind(now);
+    push_words(&mut query, filter);
+    push_page(&mut query, filter, "c.listed_at", "c.id");
+    query.push(
+        ") UNION ALL (SELECT id, title, artist, category, description, first_performance_at, last_performance_at, \
+         min_price, max_price, next_at AS listed_at FROM (SELECT c.id, c.title, c.artist, c.category, c.description, \
+         c.first_performance_at, c.last_performance_at, c.min_price, c.max_price, \
+         (SELECT p.starts_at FROM performances p FORCE INDEX (ix_performances_concert) \
+         WHERE p.concert_id = c.id AND p.cancelled_at IS NULL AND p.starts_at > ",
+    );
+    query.push_bind(now).push(" ORDER BY p.starts_at LIMIT 1) AS next_at FROM concerts c WHERE c.deleted_at IS NULL");
+    query.push(" AND c.listed_at <= ").push_bind(now).push(" AND c.last_performance_at > ").push_bind(now);
+    push_words(&mut query, filter);
+    query.push(") running WHERE next_at IS NOT NULL");
+    push_page(&mut query, filter, "next_at", "id");
+    query.push(") ORDER BY listed_at, id LIMIT ").push_bind(one_more(filter.limit));
+    query
+}
+
+fn push_words(query: &mut QueryBuilder<MySql>, filter: &ConcertFilter) {
+    if let Some(category) = &filter.category {
+        query.push(" AND c.category = ").push_bind(category.clone());
+    }
+    if let Some(part) = &filter.query {
+        let pattern = containing(part);
+        query.push(" AND (c.title LIKE ").push_bind(pattern.clone()).push(" ESCAPE '!'");
+        query.push(" OR c.artist LIKE ").push_bind(pattern).push(" ESCAPE '!')");
+    }
+}
+
+/// The next page behind `after`, in the order of these two columns.
+fn push_page(query: &mut QueryBuilder<MySql>, filter: &ConcertFilter, at: &'static str, id: &'static str) {
+    if let Some((listed_at, concert_id)) = filter.after {
+        query.push(" AND (").push(at).push(" > ").push_bind(datetime(listed_at));
+        query.push(" OR (").push(at).push(" = ").push_bind(datetime(listed_at));
+        query.push(" AND ").push(id).push(" > ").push_bind(concert_id.0).push("))");
+    }
+    query.push(" ORDER BY ").push(at).push(", ").push(id).push(" LIMIT ").push_bind(one_more(filter.limit));
+}
+
+/// One row more than a page has tells whether another page follows.
+pub(super) fn one_more(limit: u32) -> u32 {
+    limit.saturating_add(1)
+}
