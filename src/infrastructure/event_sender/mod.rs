@@ -11,7 +11,10 @@ use reqwest::{Client, ClientBuilder, Response, StatusCode, header, redirect};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use self::{resolver::PublicResolver, signature::sign};
+use self::{
+    resolver::{PRIVATE_ADDRESS_ERROR, PublicResolver},
+    signature::sign,
+};
 use crate::domain::{
     clock::Instant,
     event::{AttemptOutcome, Destination, EventSender, Receiver, RecordedEvent, WebhookUrl},
@@ -27,9 +30,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What every event says it comes from.
 const SOURCE: &str = "/concert-reservation";
-
-/// Why a webhook isn't sent anything there.
-const PRIVATE_ADDRESS_ERROR: &str = "the address is not on the public internet";
 
 /// Sends events over HTTP.
 #[derive(Debug)]

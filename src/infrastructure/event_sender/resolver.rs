@@ -6,6 +6,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::domain::event::is_public;
 
+/// The error of a delivery to a webhook without a public address.
+pub(super) const PRIVATE_ADDRESS_ERROR: &str = "the address is not on the public internet";
+
 /// Gives the public addresses of a name alone. The connection is made to what was given here, so a name that is resolved
 /// anew to something else gains nothing.
 #[derive(Debug)]
@@ -17,7 +20,7 @@ impl Resolve for PublicResolver {
             let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let public: Vec<_> = addresses.iter().copied().filter(|address| is_public(address.ip())).collect();
             if public.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, super::PRIVATE_ADDRESS_ERROR).into());
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, PRIVATE_ADDRESS_ERROR).into());
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })
@@ -31,6 +34,6 @@ mod tests {
     #[tokio::test]
     async fn a_name_of_this_machine_has_no_public_address() {
         let error = PublicResolver.resolve("localhost".parse().unwrap()).await.err().unwrap();
-        assert_eq!(error.to_string(), super::super::PRIVATE_ADDRESS_ERROR);
+        assert_eq!(error.to_string(), PRIVATE_ADDRESS_ERROR);
     }
 }
