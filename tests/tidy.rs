@@ -46,6 +46,7 @@ const LAYERS: [Layer; 4] = [
         crates: &[
             "async_trait",
             "chrono",
+            "hex",
             "hmac",
             "proptest",
             "rust_decimal",

@@ -26,9 +26,11 @@ macro_rules! hex_type {
                 Self(bytes)
             }
 
-            /// Parses 64 lower-case hex digits.
+            /// Parses 64 lower-case hex digits, so that each value has one text.
             pub fn from_hex(text: &str) -> Option<Self> {
-                bytes(text).map(Self)
+                let mut bytes = [0; 32];
+                hex::decode_to_slice(text, &mut bytes).ok()?;
+                (!text.bytes().any(|digit| digit.is_ascii_uppercase())).then_some(Self(bytes))
             }
 
             /// The bytes.
@@ -38,7 +40,7 @@ macro_rules! hex_type {
 
             /// The bytes as 64 lower-case hex digits.
             pub fn hex(&self) -> String {
-                hex(&self.0)
+                hex::encode(self.0)
             }
         }
     };
@@ -94,32 +96,6 @@ impl Entrant {
     }
 }
 
-/// Formats lower-case hex digits.
-fn hex(bytes: &[u8; 32]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    let mut text = String::with_capacity(64);
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(*byte));
-    }
-    text
-}
-
-/// Parses lower-case hex digits alone, so that each value has one text.
-fn bytes(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 || digits.iter().any(u8::is_ascii_uppercase) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        let digit = |index: usize| pair.get(index).and_then(|digit| char::from(*digit).to_digit(16));
-        *byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;
-    }
-    Some(bytes)
-}
-
 /// A token with its identity in the draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drawn {
@@ -167,7 +143,10 @@ mod tests {
         assert_eq!(seed.commitment().hex(), "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd");
         let entrant = Entrant::of("abc");
         assert_eq!(entrant.hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(hex(&seed.rank(&entrant)), "4632ec1a59eabb3ab887302285075d12cd1cc5addf71cd432adcfde274b74f3b");
+        assert_eq!(
+            hex::encode(seed.rank(&entrant)),
+            "4632ec1a59eabb3ab887302285075d12cd1cc5addf71cd432adcfde274b74f3b"
+        );
     }
 
     #[test]
