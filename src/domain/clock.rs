@@ -125,20 +125,20 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_is_right_within_five_seconds_of_the_databases() {
+    fn a_clock_is_right_within_five_seconds_of_the_databases_clock() {
         for (ahead, is_right) in [(-5_001, false), (-4_000, true), (4_999, true), (5_999, false)] {
             let check = ClockCheck::new(Arc::new(FarClock(TimeDelta::milliseconds(ahead))));
-            assert!(check.is_right(), "nothing is known yet");
+            assert!(check.is_right(), "without a reading");
             check.record_reading(Instant::default(), Stopwatch::now());
             assert_eq!(check.is_right(), is_right, "{ahead} ms ahead");
         }
         let check = ClockCheck::new(Arc::new(ManualClock::at(Instant::default() + TimeDelta::days(9))));
         check.record_reading(Instant::default(), Stopwatch::now());
-        assert!(check.is_right(), "a test's clock is compared with nothing");
+        assert!(check.is_right(), "a manual clock isn't compared");
     }
 
     #[test]
-    fn a_decision_follows_the_one_before_unless_that_is_too_far_ahead() {
+    fn a_decision_is_not_before_an_earlier_one_within_the_tolerance() {
         let now = Instant::default();
         let seconds = |seconds| now + TimeDelta::seconds(seconds);
         assert_eq!(not_before(now, seconds(-3)), now);

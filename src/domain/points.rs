@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_are_what_their_names_say() {
+    fn the_limits_have_their_documented_values() {
         assert_eq!(Points::MAX_BALANCE.to_string(), "999999999999.99");
         assert_eq!(Points::MAX_CHARGE.to_string(), "10000000");
         assert_eq!(Points::MAX_PRICE.to_string(), "9999999999.99");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_contracts_decimals_and_nothing_else() {
+    fn only_decimals_of_the_documented_form_are_parsed() {
         for text in ["0", "0.5", "1", "50000", "50000.50", "9999999999999.99"] {
             assert!(text.parse::<Points>().is_ok(), "{text}");
         }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_whole_amounts_plainly_and_others_with_two_places() {
+    fn whole_amounts_are_formatted_without_decimals() {
         assert_eq!(points("50000").to_string(), "50000");
         assert_eq!(points("50000.00").to_string(), "50000");
         assert_eq!(points("50000.5").to_string(), "50000.50");
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn never_becomes_negative_nor_too_large() {
+    fn amounts_stay_within_their_bounds() {
         assert_eq!(points("1").minus(points("1.01")), None);
         assert_eq!(points("1").minus(points("1")), Some(Points::ZERO));
         assert_eq!(points("9999999999999.99").plus(points("0.01")), None);

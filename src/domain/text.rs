@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_the_same_is_the_same() {
+    fn equal_looking_texts_are_equal() {
         assert_eq!(Name::new("Zoe\u{308}"), Name::new("Zo\u{eb}"));
         assert_eq!(Email::new("zoe\u{308}@example.org").unwrap().key(), "zo\u{eb}@example.org");
         assert_eq!(search_term("  Cafe\u{301} ").unwrap(), "Caf\u{e9}");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_compared_without_case() {
+    fn email_addresses_are_compared_ignoring_case() {
         let one = Email::new("Jin@Example.org").unwrap();
         assert_eq!(one.as_str(), "Jin@Example.org");
         assert_eq!(one.key(), Email::new("jin@example.ORG").unwrap().key());

@@ -127,7 +127,7 @@ impl FreeSeats {
                 for start in run.start..=run.end - quantity {
                     let seats = start..start + quantity;
                     let cost = [isolated_seats(run, &seats), u32::from(row.rank), distance_from_centre(row, &seats)];
-                    if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                    if best.as_ref().is_none_or(|(lowest_cost, _)| cost < *lowest_cost) {
                         best = Some((cost, SeatBlock { row: index, seats }));
                     }
                 }
@@ -148,7 +148,7 @@ impl FreeSeats {
         for ((section, rows), _) in sections.iter().zip(&isolated).filter(|(_, isolated)| **isolated == Some(fewest)) {
             for depth in 1..=rows.len() {
                 // Each further row is at least one rank deeper.
-                if best.as_ref().is_some_and(|([apart, ..], _)| depth - 1 > *apart) {
+                if best.as_ref().is_some_and(|([size, ..], _)| depth - 1 > *size) {
                     break;
                 }
                 for rows in rows.windows(depth) {
@@ -200,16 +200,16 @@ impl FreeSeats {
         for low in (0..numbers.len()).filter(|low| *low == 0 || numbers[low - 1] < numbers[*low]) {
             high = high.max(low);
             // A rectangle as large as the best one is no better if it is further from the front.
-            let limit = best.as_ref().map(|([apart, row, ..], _)| apart + usize::from(front <= *row));
+            let limit = best.as_ref().map(|([size, row, ..], _)| size + usize::from(front <= *row));
             let is_small = |high: usize| limit.is_none_or(|limit| depth + numbers[high] - numbers[low] < limit);
             while high < numbers.len() && is_small(high) && !suffices(low, high) {
                 high += 1;
             }
             if high < numbers.len() && is_small(high) {
                 let (lowest, highest) = (numbers[low], numbers[high]);
-                let key = [depth + highest - lowest, front, middle.abs_diff(lowest + highest), section, lowest];
-                if best.as_ref().is_none_or(|(least, _)| key < *least) {
-                    *best = Some((key, SeatRectangle { rows, numbers: lowest..highest + 1 }));
+                let cost = [depth + highest - lowest, front, middle.abs_diff(lowest + highest), section, lowest];
+                if best.as_ref().is_none_or(|(lowest_cost, _)| cost < *lowest_cost) {
+                    *best = Some((cost, SeatRectangle { rows, numbers: lowest..highest + 1 }));
                 }
             }
         }
@@ -291,7 +291,7 @@ fn select_from_runs(
             for (count, (cost, block)) in (1..=total).zip(&options) {
                 let Some((before, blocks)) = &ways[total - count] else { continue };
                 let cost = std::array::from_fn(|index| before[index] + cost[index]);
-                if ways[total].as_ref().is_none_or(|(least, _)| cost < *least) {
+                if ways[total].as_ref().is_none_or(|(lowest_cost, _)| cost < *lowest_cost) {
                     ways[total] = Some((cost, [blocks.as_slice(), std::slice::from_ref(block)].concat()));
                 }
             }

@@ -146,7 +146,7 @@ proptest! {
 
     /// In particular, no seat is isolated if another selection of the same kind isolates none.
     #[test]
-    fn no_other_choice_is_better(case in case()) {
+    fn the_selection_has_the_lowest_cost(case in case()) {
         let matching = case.seats.iter().filter(|seat| case.matches(seat)).count();
         match case.free().choose(&case.request) {
             Ok(ids) => {
@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_house_gives_the_same_answer(case in case()) {
+    fn the_selection_is_deterministic(case in case()) {
         let mut other = case.clone();
         other.seats.reverse();
         other.taken.reverse();
@@ -173,7 +173,7 @@ proptest! {
 
     /// As long as seats are free, a request for as many gets them, down to the last seat.
     #[test]
-    fn every_seat_is_sold_in_the_end(shapes in shapes(), quantities in prop::collection::vec(1_u32..=4, 14)) {
+    fn repeated_selections_sell_every_seat(shapes in shapes(), quantities in prop::collection::vec(1_u32..=4, 14)) {
         let seats = seats(&shapes);
         let mut free = FreeSeats::excluding(Arc::new(SeatLayout::new(seats.clone())), &[]);
         let mut sold = BTreeSet::new();
@@ -195,7 +195,7 @@ proptest! {
 }
 
 #[test]
-fn a_seat_of_the_house_is_the_one_that_was_laid_out() {
+fn a_layout_returns_the_seats_it_was_built_from() {
     let seats = seats(&[(2, 3), (1, 2)]);
     let layout = SeatLayout::new(seats.clone());
     for seat in &seats {

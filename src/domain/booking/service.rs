@@ -119,6 +119,13 @@ impl HoldBatch {
     }
 
     /// Holds the requested seats, all or none. Later requests of the batch find them taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::QueueTokenInvalid`], [`Refusal::QueueTokenNotActive`], [`Refusal::QueueTokenExpired`],
+    /// [`Refusal::QueueTokenWrongConcert`], [`Refusal::PerformanceNotFound`], [`Refusal::SalesClosed`],
+    /// [`Refusal::SeatLimitExceeded`], [`Refusal::SeatNotFound`], [`Refusal::SeatsUnavailable`],
+    /// [`Refusal::TooFewSeats`].
     pub fn hold(&mut self, request: &HoldRequest, queue_token: QueueTokenId) -> Result<Booking, Refusal> {
         let (token, admission, concert_id) =
             self.state.require_allowed(self.now, &self.policy, request, queue_token)?;
@@ -313,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_request_of_the_same_batch_finds_the_seats_taken_and_takes_none() {
+    fn a_later_hold_of_a_batch_is_refused_seats_of_an_earlier_one() {
         let mut batch = batch();
         let booking = hold(&mut batch, 1, &[2, 1]).unwrap();
         assert_eq!(booking.total.to_string(), "21");
@@ -326,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_earlier_holds_of_the_same_batch() {
+    fn the_seat_limit_counts_earlier_holds_of_the_batch() {
         let mut batch = batch();
         assert!(hold(&mut batch, 1, &[1, 2, 3]).is_ok());
         assert_eq!(hold(&mut batch, 1, &[4, 5]), Err(Refusal::SeatLimitExceeded { limit: 4, live: 3 }));
@@ -334,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_claims_are_no_obstacle_and_sold_ones_are() {
+    fn expired_claims_are_replaced_and_sold_seats_are_refused() {
         let mut batch = batch();
         let booking_id = BookingId(Uuid::max());
         batch.state.claims.insert(SeatId(1), Claim { booking_id, held_until: Some(now()) });
@@ -345,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn seats_of_another_performance_and_begun_performances_are_refused() {
+    fn seats_of_another_performance_and_started_performances_are_refused() {
         let mut batch = batch();
         assert_eq!(hold(&mut batch, 1, &[11]), Err(Refusal::SeatNotFound));
         batch.now += TimeDelta::days(1);
@@ -370,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_seats_are_those_that_nobody_before_in_the_batch_has_taken() {
+    fn best_available_seats_exclude_earlier_holds_of_the_batch() {
         let mut batch = batch_with_layout(&[1, 2]);
         assert_eq!(hold_best(&mut batch, 1, 2), Ok(vec![5, 6]));
         assert!(hold(&mut batch, 2, &[7, 8]).is_ok());
@@ -382,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_comes_before_the_choice_and_a_shortage_is_told_in_words() {
+    fn the_seat_limit_precedes_selection_and_a_shortage_is_explained() {
         let mut batch = batch_with_layout(&[1, 2, 3, 5, 6, 7, 8, 9]);
         assert_eq!(hold_best(&mut batch, 1, 5), Err(Refusal::SeatLimitExceeded { limit: 4, live: 0 }));
         let refusal = hold_best(&mut batch, 1, 3).unwrap_err();

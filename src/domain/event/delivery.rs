@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn the_events_of_a_booking_make_one_chain_in_their_order() {
+    fn events_of_one_booking_form_one_ordered_chain() {
         let due = PredecessorState::ScheduledAt(now());
         let plan = ClaimPlan::of(
             vec![candidate(3, &[(1, due), (2, due)]), candidate(1, &[]), candidate(2, &[(1, due)])],
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_grow_and_the_first_three_retries_come_within_half_a_minute() {
+    fn backoff_grows_and_three_retries_fit_into_half_a_minute() {
         let policy = RetryPolicy { max_attempts: 12 };
         let failed = || AttemptOutcome::Failed { error: "500".to_owned(), retry_after: None };
         let mut at = now();
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_asks_for_time_gets_it_within_bounds() {
+    fn a_requested_pause_is_respected_up_to_an_hour() {
         let decide = |seconds| {
             let outcome =
                 AttemptOutcome::Failed { error: String::new(), retry_after: Some(TimeDelta::seconds(seconds)) };
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_is_gone_gets_no_second_attempt() {
+    fn a_410_answer_parks_the_delivery() {
         assert!(matches!(
             (RetryPolicy { max_attempts: 5 }).decide(0, AttemptOutcome::Gone, now(), 100),
             NextStep::Parked { .. }
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_is_read_back_from_its_name() {
+    fn a_destination_parses_from_its_text() {
         for destination in [Destination::DataPlatform, Destination::Webhook(WebhookId(STREAM))] {
             assert_eq!(destination.to_string().parse::<Destination>().unwrap(), destination);
         }

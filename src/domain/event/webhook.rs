@@ -111,11 +111,11 @@ impl EventTypes {
 
     /// Whether this type is subscribed.
     pub fn contains(&self, kind: &str) -> bool {
-        self.0.iter().any(|known| known == kind)
+        self.0.iter().any(|subscribed| subscribed == kind)
     }
 
     /// The event type with this name, if this version knows it.
-    pub fn known(name: &str) -> Option<&'static str> {
+    pub fn find_kind(name: &str) -> Option<&'static str> {
         KINDS.into_iter().find(|kind| *kind == name)
     }
 
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_http_and_hold_no_credentials() {
+    fn webhook_urls_are_http_without_credentials() {
         for text in ["https://example.org/events?a=b", " http://example.org:8080 ", "http://10.0.0.1/"] {
             assert!(WebhookUrl::new(text).is_ok(), "{text}");
         }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_says_so_is_private_however_it_is_written() {
+    fn private_hosts_are_recognized_in_any_notation() {
         for host in [
             "127.0.0.1",
             "0x7f.1",
@@ -199,11 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn types_are_listed_in_one_order_and_once() {
+    fn event_types_are_sorted_and_deduplicated() {
         let types = EventTypes::new(&["points.charged", "booking.held", "points.charged"]).unwrap();
         assert_eq!(types.as_slice(), ["booking.held", "points.charged"]);
         assert!(types.contains("booking.held") && !types.contains("booking"));
         assert_eq!(EventTypes::new(&[]), None);
-        assert_eq!((EventTypes::known("booking.held"), EventTypes::known("booking")), (Some("booking.held"), None));
+        assert_eq!(
+            (EventTypes::find_kind("booking.held"), EventTypes::find_kind("booking")),
+            (Some("booking.held"), None)
+        );
     }
 }

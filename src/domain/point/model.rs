@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wallet_pays_what_it_has_and_not_a_hundredth_more() {
+    fn a_wallet_pays_up_to_its_balance() {
         let now = Instant::default();
         let mut wallet = Wallet::empty(UserId(Uuid::nil()));
         let charge = wallet.change(ID, LedgerKind::Charge, points("10"), now).unwrap();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_wallet_takes_refunds_alone() {
+    fn a_closed_wallet_accepts_refunds_alone() {
         let now = Instant::default();
         let mut wallet = Wallet { closed_at: Some(now), ..Wallet::empty(UserId(Uuid::nil())) };
         let (payment, booking) = (PaymentId(Uuid::nil()), BookingId(Uuid::nil()));

@@ -14,7 +14,9 @@ impl Queue {
             // An older version allowed to move an opening after its draw. Such an opening is still to come, and `None`
             // removes it.
             (None, current) => current.filter(|opening| *opening <= self.last_decision_at),
-            (Some(asked), Some(current)) if asked.timestamp_millis() == current.timestamp_millis() => Some(current),
+            (Some(requested), Some(current)) if requested.timestamp_millis() == current.timestamp_millis() => {
+                Some(current)
+            }
             (Some(_), _) => return Err(Refusal::SalesAlreadyOpen),
         };
         if self.draw.is_none() && sales_open_at.is_some() {
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_stays_when_the_opening_moves() {
+    fn moving_the_opening_keeps_the_seed() {
         let mut queue = queue();
         assert_eq!(queue.draw, Some(draw(1)));
         for sales_open_at in [Some(opening() + TimeDelta::hours(1)), None, Some(opening())] {
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draw_reserves_the_places_behind_those_given_out() {
+    fn a_draw_reserves_the_places_after_the_last_assigned_one() {
         let mut queue = queue();
         queue.last_place = 4;
         scheduled(&mut queue, 1);
@@ -169,18 +171,22 @@ mod tests {
                 let settings = QueueSettings { sales_open_at: Some(moved), max_active: 7, ..queue.settings };
                 assert_eq!(queue.set(settings, || draw(2)), Err(Refusal::SalesAlreadyOpen));
             }
-            assert_eq!(queue.settings.max_active, QueueSettings::default().max_active, "all of it is refused");
+            assert_eq!(
+                queue.settings.max_active,
+                QueueSettings::default().max_active,
+                "no setting of a refused change applies"
+            );
         }
     }
 
     #[test]
-    fn a_token_that_was_left_before_the_draw_is_revived_as_it_was() {
+    fn a_token_left_before_the_draw_is_revived_unchanged() {
         let mut queue = queue();
         let token = scheduled(&mut queue, 1);
         let left = QueueToken { state: TokenState::Ended(EndReason::Left), ..queue.remove_entrant(token) };
         let back = queue.revive(left, opening());
         assert_eq!(back, QueueToken { entrant: None, ..token });
-        assert_eq!(back.claims(), token.claims(), "its text is the same");
+        assert_eq!(back.claims(), token.claims(), "the token's text stays");
     }
 
     #[test]
@@ -189,6 +195,6 @@ mod tests {
         let early = scheduled(&mut queue, 1);
         assert_eq!(queue.remove_entrant(early).entrant, None);
         make(&mut queue, 1);
-        assert_eq!(queue.remove_entrant(early), early, "drawn, though it has no place yet");
+        assert_eq!(queue.remove_entrant(early), early, "an entrant of the draw without a place stays one");
     }
 }

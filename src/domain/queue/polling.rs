@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_grows_with_the_distance_and_stays_within_its_bounds() {
+    fn the_poll_interval_grows_with_the_position_within_its_bounds() {
         for settings in all_settings() {
             let shortest = if settings.mode == QueueMode::Paused { 10 } else { 2 };
             let mut before = 0;
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_people_ask_a_bounded_number_of_times_a_second() {
+    fn a_million_waiting_users_poll_at_a_bounded_rate() {
         let rate = |settings: &QueueSettings, shortest: bool| -> f64 {
             (1..=1_000_000)
                 .map(|position| {

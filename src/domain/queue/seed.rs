@@ -138,7 +138,7 @@ mod tests {
 
     /// Computed with sha256sum and openssl, as docs/draw.md describes.
     #[test]
-    fn commitment_entrant_and_rank_are_what_other_tools_say() {
+    fn commitment_entrant_and_rank_match_other_tools() {
         let seed = Seed::from_hex("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f").unwrap();
         assert_eq!(seed.commitment().hex(), "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd");
         let entrant = Entrant::of("abc");
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn hex_digits_have_one_form() {
+    fn only_lower_case_hex_digits_are_parsed() {
         let text = "0f".repeat(32);
         assert_eq!(Entrant::from_hex(&text).unwrap().hex(), text);
         assert_eq!(Seed::from_hex(&text).unwrap().hex(), text);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_shows_a_seed_by_accident() {
+    fn debug_output_hides_the_seed() {
         assert_eq!(format!("{:?}", Seed([7; 32])), "Seed(…)");
     }
 }

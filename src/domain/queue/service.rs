@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_prolongs_a_life_and_not_the_time_for_new_holds() {
+    fn holds_extend_a_tokens_lifetime_but_not_the_time_for_new_holds() {
         let start = Instant::default();
         let after = |seconds| start + TimeDelta::seconds(seconds);
         let mut queue = queue(QueueSettings::default());
@@ -115,11 +115,11 @@ mod tests {
         queue.ends_at = Some(now + TimeDelta::seconds(1));
         assert!(!queue.is_over(now) && queue.is_over(now + TimeDelta::seconds(1)));
         queue.last_decision_at = now + TimeDelta::seconds(1);
-        assert!(queue.is_over(now), "time in a queue doesn't run backwards");
+        assert!(queue.is_over(now), "queue time never runs backwards");
     }
 
     #[test]
-    fn places_are_dense_and_scheduled_tokens_have_none() {
+    fn places_have_no_gaps_and_scheduled_tokens_have_none() {
         let now = Instant::default();
         let mut queue = queue(QueueSettings::default());
         let user = UserId(Uuid::nil());

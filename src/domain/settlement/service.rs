@@ -71,6 +71,11 @@ impl SettlementBatch {
     }
 
     /// Adds points to a wallet.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PreconditionFailed`], [`Refusal::BalanceLimitExceeded`], or [`Refusal::Unauthenticated`] for the wallet
+    /// of a deleted account.
     pub fn charge(&mut self, charge: &Charge) -> Result<LedgerEntry, Refusal> {
         let wallet = self.wallet(charge.user_id);
         if charge.if_version.as_ref().is_some_and(|versions| !versions.contains(&wallet.version)) {
@@ -87,6 +92,13 @@ impl SettlementBatch {
     }
 
     /// Pays for a booking: points, payment, booking, seats and token change together, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::QueueTokenInvalid`], [`Refusal::QueueTokenNotActive`], [`Refusal::QueueTokenExpired`],
+    /// [`Refusal::QueueTokenWrongConcert`], [`Refusal::BookingNotFound`], [`Refusal::BookingNotPayable`],
+    /// [`Refusal::HoldExpired`], [`Refusal::SeatLimitExceeded`], [`Refusal::InsufficientPoints`], or
+    /// [`Refusal::Unauthenticated`] for the wallet of a deleted account.
     pub fn pay(&mut self, request: &PayRequest, queue_token: QueueTokenId) -> Result<Paid, Refusal> {
         let (token, admission) = self.require_active_token(request.user_id, queue_token)?;
         let mut booking = self.find_payable_hold(request.user_id, request.booking_id, &token)?;
@@ -110,6 +122,10 @@ impl SettlementBatch {
     }
 
     /// Extends a hold, once. Its queue token lives as long.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::HoldAlreadyExtended`], and those of [`pay`](Self::pay) that don't concern points.
     pub fn extend(
         &mut self,
         user_id: UserId,
@@ -133,6 +149,11 @@ impl SettlementBatch {
 
     /// Cancels a booking: its seats become available, and the points of a paid one are returned. The user's queue token
     /// gets its own deadline back. Repeating it has no effect.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::BookingNotFound`], [`Refusal::BookingNotCancellable`], [`Refusal::RefundWindowClosed`], or
+    /// [`Refusal::BalanceLimitExceeded`] if the refund exceeds the largest amount.
     pub fn cancel(
         &mut self,
         user_id: UserId,
@@ -295,7 +316,7 @@ impl SettlementBatch {
     /// Updates the state that later commands of the batch count.
     fn update_open_booking(&mut self, booking: &Booking) {
         if let Some(open) = self.state.open.get_mut(&booking.user_id) {
-            open.retain(|known| known.id != booking.id);
+            open.retain(|other| other.id != booking.id);
             if matches!(booking.state, BookingState::Pending | BookingState::Confirmed { .. }) {
                 open.push(OpenBooking::from(booking));
             }

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_count_and_not_bytes() {
+    fn password_length_is_counted_in_characters() {
         assert!(Password::new(&"가".repeat(10)).is_ok());
         assert!(Password::new(&"가".repeat(128)).is_ok());
         assert_eq!(Password::new("  spaces  ").unwrap().as_str(), "  spaces  ");
@@ -62,12 +62,12 @@ mod tests {
     }
 
     #[test]
-    fn keyboards_that_compose_and_those_that_do_not_give_the_same_password() {
+    fn composed_and_decomposed_characters_give_the_same_password() {
         assert!(Password::new("re\u{301}my re\u{301}my") == Password::new("r\u{e9}my r\u{e9}my"));
     }
 
     #[test]
-    fn a_password_is_not_printed() {
+    fn debug_output_hides_the_password() {
         assert!(!format!("{:?}", Password::new("correct horse").unwrap()).contains("horse"));
     }
 }

@@ -99,7 +99,7 @@ impl FromBody for CreateWebhookRequest {
         let url = object.required("url").and_then(|field| field.parse(WebhookUrl::new));
         let types = object.required("types").and_then(|field| {
             let known =
-                |text: &str| EventTypes::known(text).ok_or_else(|| format!("must be one of {}", KINDS.join(", ")));
+                |text: &str| EventTypes::find_kind(text).ok_or_else(|| format!("must be one of {}", KINDS.join(", ")));
             field.list(1..=KINDS.len(), |item| item.parse(known))
         });
         Some(Self { url: url?, types: EventTypes::new(&types?)? })
