@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How often one transaction chooses seats before it gives up its locks and begins anew.
-const CHOICES: u32 = 4;
+const MAX_CHOICE_ATTEMPTS: u32 = 4;
 
 /// A wish, and whether the gate let its token through.
 pub(super) struct HoldCommand {
@@ -81,7 +81,7 @@ impl LaneWork for HoldWork {
             lock_seats(uow, &mut state, &selections.named).await?;
             state.instant(clock.now())
         } else {
-            choose(uow, clock, &selections, &mut state, |state, now| decide(state, now).0).await?
+            choose_and_lock_seats(uow, clock, &selections, &mut state, |state, now| decide(state, now).0).await?
         };
         let (batch, decided) = decide(state, at);
         self.store(uow, at, &batch).await?;
@@ -192,7 +192,7 @@ async fn lock_seats(
 /// Nobody else chooses seats of these performances meanwhile. Seats that are chosen later don't come in ascending
 /// order any more: they are locked without waiting, and where one can't be, the batch begins anew. Returns the instant
 /// that the choice stands at.
-async fn choose(
+async fn choose_and_lock_seats(
     uow: &mut dyn UnitOfWork,
     clock: &dyn Clock,
     selections: &Selections,
@@ -202,8 +202,8 @@ async fn choose(
     let performances: Vec<_> = selections.layouts.keys().copied().collect();
     uow.choices().lock_choices(&performances).await?;
     // What was asked for may not be there, or be another performance's.
-    let (mut asked, mut locked) = (BTreeSet::new(), BTreeSet::new());
-    for attempt in 0..CHOICES {
+    let (mut requested, mut locked) = (BTreeSet::new(), BTreeSet::new());
+    for attempt in 0..MAX_CHOICE_ATTEMPTS {
         let now = state.instant(clock.now());
         state.claims = HashMap::new();
         for (id, layout) in &selections.layouts {
@@ -212,8 +212,8 @@ async fn choose(
         }
         let chosen = decide(state.clone(), now);
         let chosen = chosen.bookings().iter().flat_map(seats_of).chain(selections.named.iter().copied());
-        let missing: BTreeSet<_> = chosen.filter(|(seat, _)| !asked.contains(seat)).collect();
-        asked.extend(missing.iter().map(|(seat, _)| *seat));
+        let missing: BTreeSet<_> = chosen.filter(|(seat, _)| !requested.contains(seat)).collect();
+        requested.extend(missing.iter().map(|(seat, _)| *seat));
         if attempt == 0 {
             lock_seats(uow, state, &missing).await?;
             locked = state.seats.keys().copied().collect();
@@ -229,7 +229,7 @@ async fn choose(
             state.claims = claims.into_iter().map(|claim| (claim.seat_id, claim.claim)).collect();
         }
         let now = state.instant(clock.now());
-        if still_free(state, &locked, now) {
+        if choice_still_holds(state, &locked, now) {
             return Ok(now);
         }
         metrics::counter!("seat_choices_repeated_total").increment(1);
@@ -242,7 +242,7 @@ fn seats_of(booking: &Booking) -> impl Iterator<Item = (SeatId, PerformanceId)> 
 }
 
 /// Whether what was chosen by is true of the seats that are locked now.
-fn still_free(state: &LockedHoldState, locked: &BTreeSet<SeatId>, now: Instant) -> bool {
+fn choice_still_holds(state: &LockedHoldState, locked: &BTreeSet<SeatId>, now: Instant) -> bool {
     let is_free =
         |seat: &SeatId| state.claims.get(seat).is_none_or(|claim| claim.status_at(now) == SeatStatus::Available);
     let is_known =

@@ -1,13 +1,13 @@
 //! Holding seats, and what becomes of a booking.
 
-mod houses;
 mod lane;
+mod layout_cache;
 
 use std::sync::Arc;
 
 use self::{
-    houses::Houses,
     lane::{HoldCommand, HoldWork},
+    layout_cache::SeatLayoutCache,
 };
 use super::{
     Ports,
@@ -42,7 +42,7 @@ pub struct HoldSeats {
 /// Use cases of bookings.
 pub struct BookingFacade {
     ports: Ports,
-    houses: Houses,
+    layouts: SeatLayoutCache,
     holds: Lanes<HoldWork>,
     settlements: Arc<SettlementLanes>,
     queue: Arc<QueueFacade>,
@@ -59,8 +59,8 @@ impl BookingFacade {
         queue: Arc<QueueFacade>,
     ) -> Self {
         let holds = Lanes::new(HoldWork::new(ports.clone(), policy), settings, lane_ports.clone());
-        let houses = Houses::new(Arc::clone(&ports.database));
-        Self { ports, houses, holds, settlements, queue }
+        let layouts = SeatLayoutCache::new(Arc::clone(&ports.database));
+        Self { ports, layouts, holds, settlements, queue }
     }
 
     /// Holds seats, all or none, until the hold time runs out. The user's queue token lives as long at least.
@@ -82,10 +82,10 @@ impl BookingFacade {
             (_, gate) => (gate, None),
         };
         let booking_id = self.ports.booking_id(self.ports.now());
-        let alone = alone(performance_id, &selection);
+        let conflict_key = choice_conflict_key(performance_id, &selection);
         let request = HoldRequest { booking_id, user_id, performance_id, selection };
         let command = |reply| HoldCommand { gate, request, layout, reply };
-        let reply = self.holds.submit(alone, key, command).await?;
+        let reply = self.holds.submit(conflict_key, key, command).await?;
         self.queue.with_position(reply, user_id).await
     }
 
@@ -98,15 +98,15 @@ impl BookingFacade {
         user_id: UserId,
         token: QueueTokenId,
     ) -> Result<Option<Arc<SeatLayout>>, AppError> {
-        if let Some(layout) = self.houses.known(id).await {
+        if let Some(layout) = self.layouts.cached(id).await {
             return Ok(Some(layout));
         }
         self.queue.check_active(token, user_id).await?;
-        let Some(concert_id) = self.houses.concert_of(id).await? else { return Ok(None) };
+        let Some(concert_id) = self.layouts.concert_of(id).await? else { return Ok(None) };
         if concert_id != token.concert() {
             return Err(Refusal::QueueTokenWrongConcert.into());
         }
-        self.houses.get(id).await
+        self.layouts.get(id).await
     }
 
     /// Holds a booking longer, once.
@@ -170,10 +170,10 @@ impl BookingFacade {
         let claims = uow.seat_claims().list_claims(&seats).await?;
         // Seats that somebody else has taken since are not free.
         let free = expired.iter().flat_map(|booking| {
-            let mine = |seat: &SeatId| {
+            let belongs_to_booking = |seat: &SeatId| {
                 claims.iter().any(|claim| claim.seat_id == *seat && claim.claim.booking_id == booking.id)
             };
-            let seats: Vec<_> = booking.seat_ids().filter(mine).collect();
+            let seats: Vec<_> = booking.seat_ids().filter(belongs_to_booking).collect();
             seats.into_iter().map(|seat| (booking.performance_id, seat, SeatStatus::Available))
         });
         let free: Vec<_> = free.collect();
@@ -187,7 +187,7 @@ impl BookingFacade {
 
 /// Whoever wants the same seats waits for their locks, and finds them taken. Choices of one performance come one after the
 /// other anyway.
-fn alone(performance_id: PerformanceId, selection: &SeatSelection) -> Option<u64> {
+fn choice_conflict_key(performance_id: PerformanceId, selection: &SeatSelection) -> Option<u64> {
     match selection {
         SeatSelection::Seats(_) => None,
         SeatSelection::Best(_) => Some(performance_id.0),

@@ -15,25 +15,25 @@ use crate::{
 };
 
 /// The most seats of all layouts that are kept: some 100 MB.
-const SEATS: u64 = 2_000_000;
+const MAX_CACHED_SEATS: u64 = 2_000_000;
 
 /// Knows the layouts of performances.
-pub(super) struct Houses {
+pub(super) struct SeatLayoutCache {
     database: Arc<dyn Database>,
-    known: Cache<PerformanceId, Arc<SeatLayout>>,
+    cached: Cache<PerformanceId, Arc<SeatLayout>>,
 }
 
-impl Houses {
+impl SeatLayoutCache {
     /// Starts with none.
     pub(super) fn new(database: Arc<dyn Database>) -> Self {
         let weight =
             |_: &PerformanceId, layout: &Arc<SeatLayout>| u32::try_from(layout.seat_count()).unwrap_or(u32::MAX);
-        Self { database, known: Cache::builder().max_capacity(SEATS).weigher(weight).build() }
+        Self { database, cached: Cache::builder().max_capacity(MAX_CACHED_SEATS).weigher(weight).build() }
     }
 
     /// The layout of a performance, if it was read before.
-    pub(super) async fn known(&self, id: PerformanceId) -> Option<Arc<SeatLayout>> {
-        self.known.get(&id).await
+    pub(super) async fn cached(&self, id: PerformanceId) -> Option<Arc<SeatLayout>> {
+        self.cached.get(&id).await
     }
 
     /// The concert of a performance; `None` if there is no such performance.
@@ -44,7 +44,7 @@ impl Houses {
 
     /// The layout of a performance; `None` if there is no such performance. It is read once for all who ask meanwhile.
     pub(super) async fn get(&self, id: PerformanceId) -> Result<Option<Arc<SeatLayout>>, AppError> {
-        let layout = self.known.try_get_with(id, self.read(id)).await;
+        let layout = self.cached.try_get_with(id, self.read(id)).await;
         match layout.map_err(Arc::unwrap_or_clone) {
             Ok(layout) => Ok(Some(layout)),
             Err(AppError::Refused(Refusal::PerformanceNotFound)) => Ok(None),
