@@ -1,4 +1,4 @@
-//! The lanes in which seats are held.
+//! The work of the hold lanes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,19 +25,19 @@ use crate::{
     },
 };
 
-/// How often one transaction chooses seats before it gives up its locks and begins anew.
+/// The most choices of one transaction. Then it is rolled back and repeated.
 const MAX_CHOICE_ATTEMPTS: u32 = 4;
 
-/// A wish, and whether the gate let its token through.
+/// A request for seats, with the gate's verdict on its token.
 pub(super) struct HoldCommand {
     pub(super) gate: Result<QueueTokenId, Refusal>,
     pub(super) request: HoldRequest,
-    /// The layout to choose seats by: for a wish that names none.
+    /// The layout to choose seats by, if the request names none.
     pub(super) layout: Option<Arc<SeatLayout>>,
     pub(super) reply: ReplyTo<Booking>,
 }
 
-/// Gives seats under the locks of tokens, performances and seats.
+/// Holds seats under the locks of tokens, performances and seats.
 pub(super) struct HoldWork {
     ports: Ports,
     policy: HoldPolicy,
@@ -93,7 +93,7 @@ impl LaneWork for HoldWork {
 }
 
 impl HoldWork {
-    /// Refuses what can be refused before any seat is locked: nobody waits for a seat that can't be had.
+    /// Refuses the commands that can be refused before any seat is locked, so that they wait for no seat.
     fn refuse(
         &self,
         state: &LockedHoldState,
@@ -126,7 +126,7 @@ impl HoldWork {
     }
 }
 
-/// Loads and locks, in the global order, what comes before seats: tokens, then performances (shared).
+/// Loads and locks the rows that come before seats in the global order: tokens, then performances (shared).
 async fn lock(uow: &mut dyn UnitOfWork, commands: &[&HoldCommand]) -> Result<LockedHoldState, RepositoryError> {
     let mut token_ids = BTreeSet::new();
     let mut users = BTreeSet::new();
@@ -150,11 +150,11 @@ async fn lock(uow: &mut dyn UnitOfWork, commands: &[&HoldCommand]) -> Result<Loc
     })
 }
 
-/// What the requests that weren't refused wish for.
+/// The selections of the commands that aren't refused.
 struct Selections {
-    /// The seats that are named, and the performances they are named for.
+    /// The named seats, each with the performance of its request.
     named: BTreeSet<(SeatId, PerformanceId)>,
-    /// The layouts of performances whose best seats are wished for.
+    /// The layouts of performances whose best seats are requested.
     layouts: BTreeMap<PerformanceId, Arc<SeatLayout>>,
 }
 
@@ -172,7 +172,7 @@ impl Selections {
     }
 }
 
-/// Locks seats by ascending id, with the claims on them; those of another performance than named are left out.
+/// Locks seats by ascending id, with their claims. Seats of another performance than the request's are left out.
 async fn lock_seats(
     uow: &mut dyn UnitOfWork,
     state: &mut LockedHoldState,
@@ -186,12 +186,12 @@ async fn lock_seats(
     Ok(())
 }
 
-/// Finds out which seats the batch will take, by deciding it without their locks, and locks them with those that are
-/// named. The choice stands if none of these seats has changed hands until it was locked; else it is made again.
+/// Chooses the seats of the batch by deciding it without their locks, and locks them together with the named seats. The
+/// choice holds if none of these seats was claimed before it was locked; else it is repeated.
 ///
-/// Nobody else chooses seats of these performances meanwhile. Seats that are chosen later don't come in ascending
-/// order any more: they are locked without waiting, and where one can't be, the batch begins anew. Returns the instant
-/// that the choice stands at.
+/// No other transaction chooses seats of these performances meanwhile. Seats of a later choice aren't in ascending order:
+/// they are locked without waiting, and if one is locked already, the batch is repeated. Returns the instant at which the
+/// choice holds.
 async fn choose_and_lock_seats(
     uow: &mut dyn UnitOfWork,
     clock: &dyn Clock,
@@ -201,7 +201,7 @@ async fn choose_and_lock_seats(
 ) -> Result<Instant, RepositoryError> {
     let performances: Vec<_> = selections.layouts.keys().copied().collect();
     uow.choices().lock_choices(&performances).await?;
-    // What was asked for may not be there, or be another performance's.
+    // A requested seat may not exist, or belong to another performance, so it isn't always locked.
     let (mut requested, mut locked) = (BTreeSet::new(), BTreeSet::new());
     for attempt in 0..MAX_CHOICE_ATTEMPTS {
         let now = state.instant(clock.now());
@@ -241,7 +241,7 @@ fn seats_of(booking: &Booking) -> impl Iterator<Item = (SeatId, PerformanceId)> 
     booking.seat_ids().map(|seat| (seat, booking.performance_id))
 }
 
-/// Whether what was chosen by is true of the seats that are locked now.
+/// Whether the locked seats are as free as the choice assumed.
 fn choice_still_holds(state: &LockedHoldState, locked: &BTreeSet<SeatId>, now: Instant) -> bool {
     let is_free =
         |seat: &SeatId| state.claims.get(seat).is_none_or(|claim| claim.status_at(now) == SeatStatus::Available);

@@ -1,4 +1,4 @@
-//! The layouts that seats are chosen by: read once, for they never change.
+//! The cache of seat layouts, by which seats are chosen. Layouts never change, so each is read once.
 
 use std::sync::Arc;
 
@@ -14,24 +14,24 @@ use crate::{
     },
 };
 
-/// The most seats of all layouts that are kept: some 100 MB.
+/// The most seats of all cached layouts together: some 100 MB.
 const MAX_CACHED_SEATS: u64 = 2_000_000;
 
-/// Knows the layouts of performances.
+/// Caches the seat layouts of performances.
 pub(super) struct SeatLayoutCache {
     database: Arc<dyn Database>,
     cached: Cache<PerformanceId, Arc<SeatLayout>>,
 }
 
 impl SeatLayoutCache {
-    /// Starts with none.
+    /// An empty cache.
     pub(super) fn new(database: Arc<dyn Database>) -> Self {
         let weight =
             |_: &PerformanceId, layout: &Arc<SeatLayout>| u32::try_from(layout.seat_count()).unwrap_or(u32::MAX);
         Self { database, cached: Cache::builder().max_capacity(MAX_CACHED_SEATS).weigher(weight).build() }
     }
 
-    /// The layout of a performance, if it was read before.
+    /// The layout of a performance, if it is cached.
     pub(super) async fn cached(&self, id: PerformanceId) -> Option<Arc<SeatLayout>> {
         self.cached.get(&id).await
     }
@@ -42,7 +42,7 @@ impl SeatLayoutCache {
         Ok(performance.map(|performance| performance.concert_id))
     }
 
-    /// The layout of a performance; `None` if there is no such performance. It is read once for all who ask meanwhile.
+    /// The layout of a performance; `None` if there is no such performance. Concurrent requests share one reading.
     pub(super) async fn get(&self, id: PerformanceId) -> Result<Option<Arc<SeatLayout>>, AppError> {
         let layout = self.cached.try_get_with(id, self.read(id)).await;
         match layout.map_err(Arc::unwrap_or_clone) {
@@ -55,7 +55,7 @@ impl SeatLayoutCache {
     async fn read(&self, id: PerformanceId) -> Result<Arc<SeatLayout>, AppError> {
         let mut repositories = self.database.read().await?;
         let seats = repositories.concerts().list_seats(id).await?;
-        // What isn't there yet may be one day: that is not to be remembered.
+        // An error isn't cached: the performance may be created later.
         if seats.is_empty() {
             return Err(Refusal::PerformanceNotFound.into());
         }

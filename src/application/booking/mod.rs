@@ -1,4 +1,4 @@
-//! Holding seats, and what becomes of a booking.
+//! The use cases of bookings: holding seats, extending, cancelling and expiring holds.
 
 mod lane;
 mod layout_cache;
@@ -26,20 +26,20 @@ use crate::domain::{
     refusal::Refusal,
 };
 
-/// A wish for certain seats.
+/// A request to hold seats.
 #[derive(Clone, Debug)]
 pub struct HoldSeats {
-    /// Who.
+    /// The user of the booking.
     pub user_id: UserId,
     /// The gate's verdict on the queue token.
     pub gate: Result<QueueTokenId, Refusal>,
-    /// Of which performance.
+    /// The performance of the seats.
     pub performance_id: PerformanceId,
-    /// Which seats; at least one.
+    /// At least one seat.
     pub selection: SeatSelection,
 }
 
-/// Use cases of bookings.
+/// The use cases of bookings.
 pub struct BookingFacade {
     ports: Ports,
     layouts: SeatLayoutCache,
@@ -63,10 +63,21 @@ impl BookingFacade {
         Self { ports, layouts, holds, settlements, queue }
     }
 
-    /// Holds seats, all or none, until the hold time runs out. The user's queue token lives as long at least.
+    /// Holds seats, all or none, until the hold time is over. The user's queue token lives at least as long.
     ///
-    /// Locks the token, the performance (shared), its choice where the best seats are wished for, and the seats, in
-    /// this order.
+    /// With a key, repeating the request has one effect.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::NotYourTurn`] when the queue token isn't active yet; [`Refusal::QueueTokenInvalid`],
+    /// [`Refusal::QueueTokenExpired`], [`Refusal::QueueTokenWrongConcert`]; [`Refusal::PerformanceNotFound`],
+    /// [`Refusal::SeatNotFound`], [`Refusal::SalesClosed`]; [`Refusal::SeatsUnavailable`] for named seats and
+    /// [`Refusal::TooFewSeats`] for best available ones; [`Refusal::SeatLimitExceeded`]; the gate's refusal; those of a
+    /// [command](super::lane::Lanes::submit). The reply holds the refusals of the decision.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the token, the performance (shared), its choice if the best seats are requested, and the seats, in this order.
     pub async fn hold(
         &self,
         command: HoldSeats,
@@ -89,9 +100,9 @@ impl BookingFacade {
         self.queue.with_position(reply, user_id).await
     }
 
-    /// The layout of a performance, for a token that may choose seats there. One that isn't known yet is read for active
-    /// tokens of its concert alone: it may have 100,000 seats. The refusal becomes the gate's verdict, so a replay is
-    /// still recognised first.
+    /// The layout of a performance, for a token that may choose seats there. A layout may have 100,000 seats, so one that
+    /// isn't cached is read only for active tokens of its concert. The refusal becomes the gate's verdict, so a recorded
+    /// answer is still replayed first.
     async fn layout(
         &self,
         id: PerformanceId,
@@ -109,7 +120,17 @@ impl BookingFacade {
         self.layouts.get(id).await
     }
 
-    /// Holds a booking longer, once.
+    /// Extends a hold, once.
+    ///
+    /// With a key, repeating the request has one effect.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::NotYourTurn`] when the queue token isn't active yet; [`Refusal::QueueTokenInvalid`],
+    /// [`Refusal::QueueTokenExpired`], [`Refusal::QueueTokenWrongConcert`]; [`Refusal::BookingNotFound`],
+    /// [`Refusal::BookingNotPayable`], [`Refusal::HoldExpired`], [`Refusal::SeatLimitExceeded`],
+    /// [`Refusal::HoldAlreadyExtended`]; the gate's refusal; those of a [command](super::lane::Lanes::submit). The reply holds
+    /// the refusals of the decision.
     pub async fn extend(
         &self,
         user_id: UserId,
@@ -121,7 +142,12 @@ impl BookingFacade {
         self.queue.with_position(reply, user_id).await
     }
 
-    /// Gives a booking up: a hold is cancelled, a paid one refunded up to the cut-off. Repeating it changes nothing.
+    /// Cancels a booking: a hold ends, and a confirmed booking is refunded up to the cut-off. Repeating it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::BookingNotFound`], [`Refusal::BookingNotCancellable`], [`Refusal::RefundWindowClosed`]; those of a
+    /// [command](super::lane::Lanes::submit). The reply holds the refusals of the decision.
     pub async fn cancel(
         &self,
         user_id: UserId,
@@ -131,14 +157,23 @@ impl BookingFacade {
         self.settlements.cancel(user_id, booking_id, key).await
     }
 
-    /// A booking of the user's.
+    /// A booking of the user.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::BookingNotFound`] when the user has no such booking.
     pub async fn booking(&self, user_id: UserId, id: BookingId) -> Result<Booking, AppError> {
         let mut repositories = self.ports.database.read().await?;
         let booking = repositories.bookings().list(&[id]).await?.pop();
         Ok(booking.filter(|booking| booking.user_id == user_id).ok_or(Refusal::BookingNotFound)?)
     }
 
-    /// The user's bookings, newest first, older than `before`; in one state only if `status` names it.
+    /// The bookings of the user, newest first: at most `limit` that are older than `before`, with this status if there is
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn bookings(
         &self,
         user_id: UserId,
@@ -151,10 +186,14 @@ impl BookingFacade {
         Ok(repositories.bookings().list_page(&filter).await?)
     }
 
-    /// Writes down that holds have expired, at most `limit` of them, and tells how many.
+    /// Records that holds have expired, at most `limit` of them, with their events. Returns the number of holds.
     ///
-    /// Nothing depends on when it runs: an expired hold is over at its deadline. It makes history and events of it.
-    /// Bookings that another transaction has locked are left for the next time.
+    /// A hold ends at its deadline, whenever this runs. Bookings that another transaction has locked are left for the next
+    /// run.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn expire_holds(&self, limit: u32) -> Result<u32, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
@@ -168,7 +207,7 @@ impl BookingFacade {
         uow.bookings().update(&expired).await?;
         let seats: Vec<_> = expired.iter().flat_map(Booking::seat_ids).collect();
         let claims = uow.seat_claims().list_claims(&seats).await?;
-        // Seats that somebody else has taken since are not free.
+        // A seat that another booking has claimed since isn't free.
         let free = expired.iter().flat_map(|booking| {
             let belongs_to_booking = |seat: &SeatId| {
                 claims.iter().any(|claim| claim.seat_id == *seat && claim.claim.booking_id == booking.id)
@@ -185,8 +224,8 @@ impl BookingFacade {
     }
 }
 
-/// Whoever wants the same seats waits for their locks, and finds them taken. Choices of one performance come one after the
-/// other anyway.
+/// The conflict key of choices of one performance, which run one after the other anyway. Requests for named seats have
+/// none: they wait for the seats' locks.
 fn choice_conflict_key(performance_id: PerformanceId, selection: &SeatSelection) -> Option<u64> {
     match selection {
         SeatSelection::Seats(_) => None,
