@@ -114,7 +114,7 @@ impl Deliveries {
 }
 
 impl DeliverySettlements {
-    /// Adds the outcome of an attempt. Returns the retry policy's next_step on it.
+    /// Adds the outcome of an attempt. Returns the delivery's next step by the retry policy.
     pub(super) fn apply_outcome(
         &mut self,
         deliveries: &Deliveries,

@@ -218,7 +218,9 @@ impl Worker {
                     next = at;
                 }
             }
-            untried.iter().for_each(|claimed| settlements.add_unattempted(claimed, next));
+            for claimed in untried {
+                settlements.add_unattempted(claimed, next);
+            }
         }
         self.deliveries.settle(self.destination(), self.lease, &settlements).await?;
         for ChainResult { tried, untried } in mem::take(&mut self.sent) {

@@ -105,7 +105,9 @@ impl<W: LaneWork> BatchRunner<W> {
                         lost_commit || matches!(error, RepositoryError::Unavailable(_) | RepositoryError::ClockSkewed);
                     if group.len() == 1 || fails_every_job {
                         let error = AppError::from(error);
-                        group.iter().for_each(|job| job.reply.fail(error.clone()));
+                        for job in group {
+                            job.reply.fail(error.clone());
+                        }
                     } else {
                         tracing::warn!(lane = W::NAME, jobs = group.len(), %error, "splitting a failed batch");
                         let mut first = group;

@@ -62,7 +62,7 @@ async fn leave_queues(
     for queue in &mut queues {
         draw::make_draw_if_due(ports, uow, queue, now).await?;
     }
-    // Who has left is found by when: in none of these queues is that before its last decision.
+    // Departed tokens are found by their time of leaving, which must not precede the last decision of their queue.
     let now = queues.iter().fold(now, |now, queue| queue.monotonic_now(now));
     let mut tokens = uow.queue_tokens().lock_tokens_of(user_id).await?;
     for token in &mut tokens {
