@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     application::{
         Ports,
+        administration::AdministrationFacade,
         audit::AuditFacade,
         booking::BookingFacade,
         changes::ChangeCounter,
@@ -303,8 +304,10 @@ fn build_facades(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settlements = Arc::new(SettlementLanes::new(ports.clone(), policy, lanes, lane_ports));
     let queue = Arc::new(QueueFacade::start(ports.clone(), policy, lanes, lane_ports, tasks));
+    let users = Arc::new(UserFacade::new(ports.clone(), authentication, hasher, cores, sessions)?);
     Ok(Facades {
-        users: UserFacade::new(ports.clone(), authentication, hasher, cores, sessions)?,
+        administration: AdministrationFacade::new(ports, Arc::clone(&users)),
+        users,
         concerts: ConcertFacade::new(ports.clone(), Arc::clone(&settlements), catalogue, tasks),
         bookings: BookingFacade::start(
             ports.clone(),

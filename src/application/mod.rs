@@ -10,6 +10,7 @@
 //! [`ClockSkewed`](error::AppError::ClockSkewed) or [`Internal`](error::AppError::Internal), and one that writes with
 //! [`Contention`](error::AppError::Contention). The section `# Errors` of a method lists the failures beyond these.
 
+pub mod administration;
 pub mod audit;
 pub mod booking;
 pub mod changes;

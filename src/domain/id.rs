@@ -40,6 +40,8 @@ id_type!(/// The id of an event: the same in every delivery.
     EventId(Uuid));
 id_type!(/// The id of a webhook.
     WebhookId(Uuid));
+id_type!(/// An entry of the action log.
+    ActionId(Uuid));
 id_type!(
     /// The id of a queue token: the concert in the upper 32 bits, the number in its queue in the lower.
     QueueTokenId(u64)

@@ -11,6 +11,7 @@
 //! `booking` names `concert` and `queue`, `payment` names none, `event` describes bookings and payments. `settlement`
 //! comes last: it decides everything that moves points or changes a booking, and records the events of it.
 
+pub mod administration;
 pub mod audit;
 pub mod booking;
 pub mod clock;

@@ -46,6 +46,15 @@ pub enum Refusal {
     /// The refresh token is unknown, expired, used or revoked.
     #[error("The refresh token is invalid, expired or already used.")]
     InvalidRefreshToken,
+    /// An administrator has blocked the account.
+    #[error("The account is blocked.")]
+    UserBlocked,
+    /// The only administrator can't be demoted, blocked or deleted.
+    #[error("This is the only administrator: promote another user first.")]
+    LastAdmin,
+    /// The account doesn't exist or was deleted.
+    #[error("There is no such user.")]
+    UserNotFound,
     /// The user's role doesn't permit the operation.
     #[error("The role ADMIN is required.")]
     Forbidden,
@@ -103,6 +112,9 @@ pub enum Refusal {
     /// The user has no such payment.
     #[error("You have no such payment.")]
     PaymentNotFound,
+    /// The user has no such session, or it has ended.
+    #[error("You have no such session, or it has ended.")]
+    SessionNotFound,
     /// The venue doesn't exist.
     #[error("There is no such venue.")]
     VenueNotFound,
@@ -212,6 +224,9 @@ impl Refusal {
             | Self::SeatNotFound
             | Self::BookingNotFound
             | Self::PaymentNotFound
+            | Self::SessionNotFound
+            | Self::UserNotFound
+            | Self::LastAdmin
             | Self::VenueNotFound
             | Self::EventNotFound
             | Self::WebhookNotFound
@@ -233,6 +248,7 @@ impl Refusal {
             Self::Unauthenticated
             | Self::InvalidCredentials
             | Self::InvalidRefreshToken
+            | Self::UserBlocked
             | Self::Forbidden
             | Self::QueueTokenRequired
             | Self::QueueTokenInvalid

@@ -72,6 +72,38 @@ impl fmt::Display for Name {
     }
 }
 
+/// An administrator's reason: 1 to 500 characters, trimmed, composed, one of them visible, none deceptive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason(String);
+
+/// The rule that a text breaks to be a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must have 1 to 500 characters besides surrounding white space, at least one of them visible, and no control, \
+     bidirectional or zero-width characters"
+)]
+pub struct NotAReason;
+
+impl Reason {
+    /// Trims, normalises and checks.
+    pub fn new(text: &str) -> Result<Self, NotAReason> {
+        let text = normalized(text.trim());
+        let length_ok = text.chars().count() <= 500;
+        let is_reason = length_ok && text.chars().any(is_visible) && !text.chars().any(is_deceptive);
+        if is_reason { Ok(Self(text)) } else { Err(NotAReason) }
+    }
+
+    /// Takes a reason as it was stored: it kept the rules of its time.
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// An e-mail address as its owner writes it. Two addresses are equal if they differ in case alone.
 #[derive(Clone, Debug)]
 pub struct Email(String);

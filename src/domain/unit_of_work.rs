@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
+    administration::ActionLog,
     audit::AuditRepository,
     booking::{BookingRepository, ChoiceRepository, SeatClaimRepository},
     concert::ConcertRepository,
@@ -49,6 +50,8 @@ pub trait Repositories: Send {
     fn deliveries(&mut self) -> &mut dyn DeliveryRepository;
     /// Webhooks.
     fn webhooks(&mut self) -> &mut dyn WebhookRepository;
+    /// The log of administrative writes.
+    fn actions(&mut self) -> &mut dyn ActionLog;
     /// The audit of the invariants.
     fn audit(&mut self) -> &mut dyn AuditRepository;
 }

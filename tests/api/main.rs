@@ -40,6 +40,7 @@ mod event_growth;
 mod webhooks;
 
 mod admin;
+mod admin_users;
 mod alerts;
 mod budgets;
 mod clock;
@@ -48,6 +49,7 @@ mod hostile;
 mod logs;
 mod loss;
 mod operation;
+mod own_sessions;
 mod rate_limits;
 mod serving;
 

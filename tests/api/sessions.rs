@@ -79,7 +79,7 @@ async fn sign_up(users: &UserFacade, email: &str) -> UserId {
 }
 
 async fn log_in(users: &UserFacade, email: &str) -> TokensInfo {
-    users.log_in(&address(email), PASSWORD.to_owned(), CLIENT).await.unwrap()
+    users.log_in(&address(email), PASSWORD.to_owned(), CLIENT, None).await.unwrap()
 }
 
 fn address(text: &str) -> Email {
@@ -108,7 +108,7 @@ async fn an_account_is_created_once_and_needs_its_password(pool: MySqlPool) {
     let claims = users.authenticate(&tokens.access_token).await.unwrap();
     assert_eq!((claims.user_id, claims.role), (id, Role::User));
     for (email, password) in [("jin@example.org", "correct horse batterz"), ("mina@example.org", PASSWORD)] {
-        let refused = users.log_in(&address(email), password.to_owned(), CLIENT).await;
+        let refused = users.log_in(&address(email), password.to_owned(), CLIENT, None).await;
         assert_eq!(refusal(refused), Refusal::InvalidCredentials);
     }
 
@@ -213,7 +213,7 @@ async fn a_deleted_account_leaves_its_queues_and_cannot_log_in(pool: MySqlPool) 
     users.delete_account(id).await.unwrap();
     assert_eq!(refusal(users.authenticate(&tokens.access_token).await), Refusal::Unauthenticated);
     assert_eq!(refusal(users.refresh(&tokens.refresh_token).await), Refusal::InvalidRefreshToken);
-    let login = users.log_in(&address("jin@example.org"), PASSWORD.to_owned(), CLIENT).await;
+    let login = users.log_in(&address("jin@example.org"), PASSWORD.to_owned(), CLIENT, None).await;
     assert_eq!(refusal(login), Refusal::InvalidCredentials);
     assert_eq!(refusal(users.profile(id).await), Refusal::Unauthenticated);
     assert_eq!(refusal(users.delete_account(id).await), Refusal::Unauthenticated);

@@ -64,6 +64,7 @@ async fn an_email_address_has_one_account(_: MySqlPoolOptions, options: MySqlCon
         json!({
             "userId": user_id, "email": "Jin@Example.org", "name": "진", "role": "USER",
             "createdAt": "2026-11-20T08:00:00.000Z",
+            "emailVerified": false,
         })
     );
     assert_eq!(user_id.parse::<Uuid>().unwrap().get_version_num(), 7);
@@ -227,6 +228,7 @@ async fn users_read_and_rename_only_their_own_profile(_: MySqlPoolOptions, optio
     let mut expected = json!({
         "userId": jin.user_id(), "email": "user0@example.org", "name": "User 0", "role": "USER",
         "createdAt": "2026-11-20T08:00:00.000Z",
+        "emailVerified": false,
     });
     assert_eq!(before.json(), expected);
     let untouched = mina.get(ME).await.expect(200).json();

@@ -10,6 +10,7 @@ use crate::{
         refusal::Refusal,
         repository_error::RepositoryError,
         unit_of_work::UnitOfWork,
+        user::{Role, User},
     },
 };
 
@@ -19,7 +20,7 @@ impl UserFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::Unauthenticated`] when the account is deleted already;
+    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::LastAdmin`] for the only administrator; [`Refusal::Unauthenticated`] when the account is deleted already;
     /// [`AppError::Contention`] when the user keeps joining queues meanwhile.
     ///
     /// # Concurrency
@@ -34,19 +35,43 @@ impl UserFacade {
     async fn try_delete_account(&self, user_id: UserId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
-        let concerts = uow.queue_tokens().list_live_concerts_of(user_id).await?;
-        leave_queues(&self.ports, &mut *uow, user_id, &concerts, now).await?;
-        uow.users().lock(user_id).await?.ok_or(Refusal::Unauthenticated)?;
+        let user = self.lock_outside_queues(&mut *uow, user_id, now).await?.ok_or(Refusal::Unauthenticated)?;
+        if user.role == Role::Admin {
+            require_other_admin(&uow.users().lock_admins().await?, user_id)?;
+        }
         if uow.bookings().user_has_live(user_id, now).await? {
             return Err(Refusal::UserHasLiveBookings.into());
         }
         uow.wallets().close(user_id, now).await?;
-        let sessions = uow.sessions().revoke_all(user_id, now).await?;
+        let sessions = uow.sessions().revoke_all(user_id, None, now).await?;
         uow.users().erase(user_id, now).await?;
         uow.commit().await?;
         self.revocations.insert(&sessions, now);
         Ok(())
     }
+
+    /// Ends the user's tokens in every queue, and locks the account. [`RepositoryError::Contention`] if the user joined a
+    /// queue meanwhile. A join that comes later waits for the account.
+    pub(in crate::application) async fn lock_outside_queues(
+        &self,
+        uow: &mut dyn UnitOfWork,
+        user_id: UserId,
+        now: Instant,
+    ) -> Result<Option<User>, RepositoryError> {
+        let concerts = uow.queue_tokens().list_live_concerts_of(user_id).await?;
+        leave_queues(&self.ports, uow, user_id, &concerts, now).await?;
+        let user = uow.users().lock(user_id).await?;
+        if uow.queue_tokens().list_live_concerts_of(user_id).await?.is_empty() {
+            Ok(user)
+        } else {
+            Err(RepositoryError::stale("a place in a queue"))
+        }
+    }
+}
+
+/// [`Refusal::LastAdmin`] when `id` is the only one of these administrators.
+pub(in crate::application) fn require_other_admin(admins: &[UserId], id: UserId) -> Result<(), Refusal> {
+    if admins == [id] { Err(Refusal::LastAdmin) } else { Ok(()) }
 }
 
 /// Ends the user's tokens in the queues of these concerts. Contention when the user has joined another queue meanwhile.

@@ -40,20 +40,23 @@ pub struct ProfileInfo {
     pub role: Role,
     /// The instant of the sign-up.
     pub created_at: Instant,
+    /// Whether the address was verified.
+    pub email_verified: bool,
 }
 
 impl From<User> for ProfileInfo {
     fn from(user: User) -> Self {
-        let User { id, email, name, role, created_at, password_hash: _ } = user;
-        Self { id, email, name, role, created_at }
+        let email_verified = user.email_verified_at.is_some();
+        let User { id, email, name, role, created_at, .. } = user;
+        Self { id, email, name, role, created_at, email_verified }
     }
 }
 
 /// The use cases of accounts and logins.
 pub struct UserFacade {
     pub(super) ports: Ports,
-    hashing: Hashing,
-    failed_logins: FailedLoginLimiter,
+    pub(super) hashing: Hashing,
+    pub(super) failed_logins: FailedLoginLimiter,
     pub(super) settings: SessionSettings,
     pub(super) revocations: RevocationCache,
 }
@@ -113,7 +116,8 @@ impl UserFacade {
     ) -> Result<ProfileInfo, AppError> {
         let now = self.ports.now();
         let id = UserId(new_uuid(&*self.ports.randomness, now));
-        let user = User { id, email, name, role, password_hash, created_at: now };
+        let (email_verified_at, blocked_at) = (None, None);
+        let user = User { id, email, name, role, password_hash, created_at: now, email_verified_at, blocked_at };
         self.retry(|| self.try_create(&user)).await?;
         Ok(user.into())
     }
@@ -134,9 +138,15 @@ impl UserFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::InvalidCredentials`]; [`AppError::TooOften`] when the account had too many wrong passwords;
+    /// [`Refusal::InvalidCredentials`]; [`Refusal::UserBlocked`]; [`AppError::TooOften`] when the account had too many wrong passwords;
     /// [`AppError::Overloaded`] when too many passwords wait to be verified.
-    pub async fn log_in(&self, email: &Email, password: String, client: IpAddr) -> Result<TokensInfo, AppError> {
+    pub async fn log_in(
+        &self,
+        email: &Email,
+        password: String,
+        client: IpAddr,
+        user_agent: Option<&str>,
+    ) -> Result<TokensInfo, AppError> {
         let key = email.key();
         let user = self.ports.database.read().await?.users().find_by_email(&key).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
@@ -147,18 +157,24 @@ impl UserFacade {
             return Err(Refusal::InvalidCredentials.into());
         };
         drop(attempt);
-        self.retry(|| self.try_log_in(user.id)).await
+        self.retry(|| self.try_log_in(&user, user_agent)).await
     }
 
-    async fn try_log_in(&self, user_id: UserId) -> Result<TokensInfo, AppError> {
+    async fn try_log_in(&self, verified: &User, user_agent: Option<&str>) -> Result<TokensInfo, AppError> {
         let now = self.ports.now();
         let session_id = SessionId(new_uuid(&*self.ports.randomness, now));
         let mut uow = self.ports.database.begin().await?;
-        // Locked, so that a concurrent deletion of the account revokes this session or prevents it.
-        let user = uow.users().lock(user_id).await?.ok_or(Refusal::InvalidCredentials)?;
+        // Locked, so that a concurrent deletion, block or change of the password revokes this session or prevents it.
+        let user = uow.users().lock(verified.id).await?.ok_or(Refusal::InvalidCredentials)?;
+        if user.password_hash != verified.password_hash {
+            return Err(Refusal::InvalidCredentials.into());
+        }
+        if user.blocked_at.is_some() {
+            return Err(Refusal::UserBlocked.into());
+        }
         // Storing the refresh token moves the end.
-        let session = Session { id: session_id, user_id, created_at: now, expires_at: now, revoked_at: None };
-        uow.sessions().insert(&session).await?;
+        let session = Session { id: session_id, user_id: user.id, created_at: now, expires_at: now, revoked_at: None };
+        uow.sessions().insert(&session, user_agent).await?;
         let mut nonce = [0; 32];
         self.ports.randomness.fill(&mut nonce);
         let key = self.ports.signer.current_key();
@@ -240,7 +256,25 @@ impl UserFacade {
         Ok(User { name: name.clone(), ..user }.into())
     }
 
-    pub(super) async fn retry<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, AppError>
+    /// Requires the role ADMIN in the database: an access token's role may be out of date.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`] for any other role; [`Refusal::Unauthenticated`] when the account is deleted or blocked.
+    pub async fn require_admin(&self, user_id: UserId) -> Result<(), AppError> {
+        match self.ports.back_office.read().await?.users().find_role(user_id).await? {
+            Some(Role::Admin) => Ok(()),
+            Some(Role::User) => Err(Refusal::Forbidden.into()),
+            None => Err(Refusal::Unauthenticated.into()),
+        }
+    }
+
+    /// Refuses these sessions on this instance at once, after their revocation was committed.
+    pub(in crate::application) fn refuse_sessions(&self, revoked: &[SessionId], now: Instant) {
+        self.revocations.insert(revoked, now);
+    }
+
+    pub(in crate::application) async fn retry<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, AppError>
     where
         F: Future<Output = Result<T, AppError>>,
     {

@@ -9,11 +9,13 @@ mod facade;
 mod failed_logins;
 mod fair_queue;
 mod hashing;
+mod own_sessions;
 mod refresh;
 mod sessions;
 mod settings;
 mod tokens;
 
+pub(super) use self::deletion::require_other_admin;
 pub use self::{
     facade::{ProfileInfo, UserFacade},
     settings::{MAX_ACCESS_TOKEN_SECONDS, SessionSettings},

@@ -3,6 +3,7 @@
 use crate::domain::{
     clock::Instant,
     id::{SessionId, UserId},
+    points::Points,
     text::{Email, Name},
 };
 
@@ -40,6 +41,34 @@ pub struct User {
     pub password_hash: String,
     /// The instant of registration.
     pub created_at: Instant,
+    /// When its address was verified.
+    pub email_verified_at: Option<Instant>,
+    /// Since when an administrator blocks it.
+    pub blocked_at: Option<Instant>,
+}
+
+/// An account as administrators see it.
+#[derive(Clone, Debug)]
+pub struct UserDetails {
+    /// The account.
+    pub user: User,
+    /// Its points.
+    pub balance: Points,
+    /// Its live bookings: held ones, and confirmed ones whose performance has not ended.
+    pub live_bookings: u32,
+}
+
+/// Which accounts a list has.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// A part of the address or of the name, in any case.
+    pub query: Option<String>,
+    /// Only this role.
+    pub role: Option<Role>,
+    /// Only blocked accounts, or only others.
+    pub blocked: Option<bool>,
+    /// Only accounts with lesser ids: older ones.
+    pub before: Option<UserId>,
 }
 
 /// One login. Its access tokens work until it is revoked or expires; its refresh tokens form one family.
@@ -55,6 +84,19 @@ pub struct Session {
     pub expires_at: Instant,
     /// The instant of revocation; `None` if it wasn't revoked.
     pub revoked_at: Option<Instant>,
+}
+
+/// A session as its owner sees it in the list of sessions.
+#[derive(Clone, Debug)]
+pub struct SessionSummary {
+    /// Its id.
+    pub id: SessionId,
+    /// The login.
+    pub created_at: Instant,
+    /// The login, or the newest exchange of a refresh token.
+    pub last_used_at: Instant,
+    /// The `User-Agent` of the login.
+    pub user_agent: Option<String>,
 }
 
 /// The record of a refresh token, which works once.

@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 
-use super::{RefreshToken, Session, User};
+use super::{RefreshToken, Role, Session, SessionSummary, User, UserDetails, UserFilter};
 use crate::domain::{
     clock::Instant,
     id::{SessionId, UserId},
+    page::Page,
     repository_error::RepositoryError,
     text::Name,
 };
@@ -22,7 +23,8 @@ pub trait UserRepository: Send {
     /// The account with this id. Takes no lock.
     async fn find(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;
 
-    /// Locks accounts against deletion (shared) by ascending id, until the transaction ends. Returns the existing ones.
+    /// Locks accounts against deletion and blocking (shared) by ascending id, until the transaction ends. Returns the
+    /// existing ones that are not blocked.
     async fn share(&mut self, ids: &[UserId]) -> Result<Vec<UserId>, RepositoryError>;
 
     /// Locks the account until the transaction ends.
@@ -30,6 +32,37 @@ pub trait UserRepository: Send {
 
     /// Writes a new name. [`RepositoryError::Contention`] if the account no longer exists.
     async fn update_name(&mut self, id: UserId, name: &Name) -> Result<(), RepositoryError>;
+
+    /// Replaces the password's hash. [`RepositoryError::Contention`] if the account no longer exists.
+    async fn update_password(&mut self, id: UserId, password_hash: &str) -> Result<(), RepositoryError>;
+
+    /// Locks an account (shared) until the transaction ends. Returns its role, if it is not blocked.
+    async fn share_role(&mut self, id: UserId) -> Result<Option<Role>, RepositoryError>;
+
+    /// The role of an account that is not blocked. Takes no lock.
+    async fn find_role(&mut self, id: UserId) -> Result<Option<Role>, RepositoryError>;
+
+    /// Locks the administrators who are not blocked until the transaction ends, in ascending order.
+    async fn lock_admins(&mut self) -> Result<Vec<UserId>, RepositoryError>;
+
+    /// Writes the role, and the instant since which the account is blocked.
+    async fn update_standing(
+        &mut self,
+        id: UserId,
+        role: Role,
+        blocked_at: Option<Instant>,
+    ) -> Result<(), RepositoryError>;
+
+    /// The account with its balance and live bookings at `now`. Takes no lock.
+    async fn find_details(&mut self, id: UserId, now: Instant) -> Result<Option<UserDetails>, RepositoryError>;
+
+    /// Accounts with their balances and live bookings at `now`, newest first, at most `limit`. Takes no lock.
+    async fn list_details(
+        &mut self,
+        filter: &UserFilter,
+        limit: u32,
+        now: Instant,
+    ) -> Result<Page<UserDetails>, RepositoryError>;
 
     /// Deletes the account: removes personal data, and keeps the row that ledger and payments refer to.
     /// [`RepositoryError::Contention`] if the account no longer exists.
@@ -39,8 +72,17 @@ pub trait UserRepository: Send {
 /// Stores logins and their refresh tokens.
 #[async_trait]
 pub trait SessionRepository: Send {
-    /// Inserts a login.
-    async fn insert(&mut self, session: &Session) -> Result<(), RepositoryError>;
+    /// Inserts a login with the client's `User-Agent`.
+    async fn insert(&mut self, session: &Session, user_agent: Option<&str>) -> Result<(), RepositoryError>;
+
+    /// The user's sessions that are alive at `now`, newest first, older than `before`. Takes no lock.
+    async fn list_live(
+        &mut self,
+        user_id: UserId,
+        before: Option<SessionId>,
+        limit: u32,
+        now: Instant,
+    ) -> Result<Page<SessionSummary>, RepositoryError>;
 
     /// Inserts a refresh token, and moves its session's deadline to the token's.
     async fn insert_refresh_token(&mut self, token: &RefreshToken) -> Result<(), RepositoryError>;
@@ -66,8 +108,16 @@ pub trait SessionRepository: Send {
     /// Revokes a login, unless it has ended.
     async fn revoke(&mut self, id: SessionId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// Revokes all logins of a user, and returns them.
-    async fn revoke_all(&mut self, user_id: UserId, now: Instant) -> Result<Vec<SessionId>, RepositoryError>;
+    /// Revokes a user's login that is alive at `now`. Returns whether there was one.
+    async fn revoke_own(&mut self, user_id: UserId, id: SessionId, now: Instant) -> Result<bool, RepositoryError>;
+
+    /// Revokes the logins of a user except `kept`, and returns them.
+    async fn revoke_all(
+        &mut self,
+        user_id: UserId,
+        kept: Option<SessionId>,
+        now: Instant,
+    ) -> Result<Vec<SessionId>, RepositoryError>;
 
     /// The logins revoked at or after `since`. Takes no lock.
     async fn list_revoked(&mut self, since: Instant) -> Result<Vec<SessionId>, RepositoryError>;

@@ -3,6 +3,7 @@
 //! One file per feature holds its SQL and its `impl …Repository for Session`. Values are bound, never spliced; SQL
 //! never asks the time.
 
+mod action_log;
 mod audit;
 mod booking;
 mod concert;
@@ -26,6 +27,8 @@ mod sql;
 mod statements;
 mod unit_of_work;
 mod user;
+mod user_details;
+mod user_rows;
 mod webhook;
 
 use std::{str::FromStr, time::Duration};

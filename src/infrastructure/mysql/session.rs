@@ -7,14 +7,17 @@ use super::{rows_by_id::BindAll, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
     id::{SessionId, UserId},
+    page::Page,
     repository_error::RepositoryError,
     // Not to be mistaken for the connection, which is this folder's `Session`.
-    user::{RefreshToken, Session as Login, SessionRepository},
+    user::{RefreshToken, Session as Login, SessionRepository, SessionSummary},
 };
 
-const INSERT: &str = "INSERT INTO sessions (id, user_id, created_at, expires_at, revoked_at) VALUES (?, ?, ?, ?, ?)";
+const INSERT: &str = "INSERT INTO sessions \
+                      (id, user_id, created_at, expires_at, revoked_at, last_used_at, user_agent) \
+                      VALUES (?, ?, ?, ?, ?, ?, ?)";
 
-const UPDATE_END: &str = "UPDATE sessions SET expires_at = ? WHERE id = ?";
+const UPDATE_END: &str = "UPDATE sessions SET expires_at = ?, last_used_at = ? WHERE id = ?";
 
 const INSERT_REFRESH_TOKEN: &str = "INSERT INTO refresh_tokens (digest, session_id, issued_at, expires_at, used_at) \
                                     VALUES (?, ?, ?, ?, ?)";
@@ -35,6 +38,15 @@ const DELETE_USED: &str = "DELETE FROM refresh_tokens WHERE session_id = ? AND u
                            AND successor_key IS NOT NULL LIMIT 100";
 
 const REVOKE: &str = "UPDATE sessions SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL";
+
+// The primary key.
+const REVOKE_OWN: &str =
+    "UPDATE sessions SET revoked_at = ? WHERE id = ? AND user_id = ? AND revoked_at IS NULL AND expires_at > ?";
+
+// The foreign key's index, which ends with the id. No lock.
+const LIST_LIVE: &str = "SELECT id, created_at, COALESCE(last_used_at, created_at) AS last_used_at, user_agent \
+                         FROM sessions WHERE user_id = ? AND id < ? AND revoked_at IS NULL AND expires_at > ? \
+                         ORDER BY id DESC LIMIT ?";
 
 // The foreign key's index. Locks the sessions.
 const LOCK_LIVE: &str = "SELECT id FROM sessions WHERE user_id = ? AND revoked_at IS NULL ORDER BY id FOR UPDATE";
@@ -80,15 +92,32 @@ impl RefreshTokenRow {
     }
 }
 
+#[derive(sqlx::FromRow)]
+struct SummaryRow {
+    id: Uuid,
+    created_at: Instant,
+    last_used_at: Instant,
+    user_agent: Option<String>,
+}
+
+impl From<SummaryRow> for SessionSummary {
+    fn from(row: SummaryRow) -> Self {
+        let SummaryRow { id, created_at, last_used_at, user_agent } = row;
+        Self { id: SessionId(id), created_at, last_used_at, user_agent }
+    }
+}
+
 #[async_trait]
 impl SessionRepository for Session {
-    async fn insert(&mut self, session: &Login) -> Result<(), RepositoryError> {
+    async fn insert(&mut self, session: &Login, user_agent: Option<&str>) -> Result<(), RepositoryError> {
         sqlx::query(INSERT)
             .bind(session.id.0)
             .bind(session.user_id.0)
             .bind(session.created_at)
             .bind(session.expires_at)
             .bind(session.revoked_at)
+            .bind(session.created_at)
+            .bind(user_agent)
             .execute(self.connection())
             .await?;
         Ok(())
@@ -97,8 +126,12 @@ impl SessionRepository for Session {
     async fn insert_refresh_token(&mut self, token: &RefreshToken) -> Result<(), RepositoryError> {
         // The session first: the token's foreign key would take a shared lock on it, and two transactions that both
         // had one would wait for each other when they came to write.
-        let moved =
-            sqlx::query(UPDATE_END).bind(token.expires_at).bind(token.session_id.0).execute(self.connection()).await?;
+        let moved = sqlx::query(UPDATE_END)
+            .bind(token.expires_at)
+            .bind(token.issued_at)
+            .bind(token.session_id.0)
+            .execute(self.connection())
+            .await?;
         if moved.rows_affected() != 1 {
             return Err(RepositoryError::stale("a login"));
         }
@@ -152,8 +185,36 @@ impl SessionRepository for Session {
         Ok(())
     }
 
-    async fn revoke_all(&mut self, user_id: UserId, now: Instant) -> Result<Vec<SessionId>, RepositoryError> {
-        let ids: Vec<Uuid> = sqlx::query_scalar(LOCK_LIVE).bind(user_id.0).fetch_all(self.connection()).await?;
+    async fn revoke_own(&mut self, user_id: UserId, id: SessionId, now: Instant) -> Result<bool, RepositoryError> {
+        let query = sqlx::query(REVOKE_OWN).bind(now).bind(id.0).bind(user_id.0).bind(now);
+        Ok(query.execute(self.connection()).await?.rows_affected() == 1)
+    }
+
+    async fn list_live(
+        &mut self,
+        user_id: UserId,
+        before: Option<SessionId>,
+        limit: u32,
+        now: Instant,
+    ) -> Result<Page<SessionSummary>, RepositoryError> {
+        let rows: Vec<SummaryRow> = sqlx::query_as(LIST_LIVE)
+            .bind(user_id.0)
+            .bind(before.map_or(Uuid::max(), |id| id.0))
+            .bind(now)
+            .bind(u64::from(limit) + 1)
+            .fetch_all(self.connection())
+            .await?;
+        Ok(Page::of(rows.into_iter().map(Into::into).collect(), limit))
+    }
+
+    async fn revoke_all(
+        &mut self,
+        user_id: UserId,
+        kept: Option<SessionId>,
+        now: Instant,
+    ) -> Result<Vec<SessionId>, RepositoryError> {
+        let mut ids: Vec<Uuid> = sqlx::query_scalar(LOCK_LIVE).bind(user_id.0).fetch_all(self.connection()).await?;
+        ids.retain(|id| kept != Some(SessionId(*id)));
         // By id, so that a login made meanwhile isn't ended without being reported.
         self.write_by_id(
             ids.iter().copied(),
@@ -222,7 +283,7 @@ mod tests {
         let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
         let sessions = uow.sessions();
         let login = login(1, user_id, fixtures::at(10));
-        sessions.insert(&login).await.unwrap();
+        sessions.insert(&login, None).await.unwrap();
         sessions.insert_refresh_token(&token(7, login.id, fixtures::at(20))).await.unwrap();
 
         assert_eq!(sessions.find_session_of(&[7; 32]).await.unwrap(), Some(login.id));
@@ -269,7 +330,7 @@ mod tests {
         let logins: Vec<_> =
             (1..=4).map(|id| login(id, if id == 4 { other_user } else { user_id }, fixtures::at(100))).collect();
         for login in &logins {
-            sessions.insert(login).await.unwrap();
+            sessions.insert(login, None).await.unwrap();
         }
         assert_eq!(sessions.list_revoked(fixtures::at(0)).await.unwrap(), []);
 
@@ -278,9 +339,9 @@ mod tests {
         assert_eq!(sessions.list_revoked(fixtures::at(5)).await.unwrap(), [logins[0].id]);
         assert_eq!(sessions.list_revoked(fixtures::at(6)).await.unwrap(), []);
 
-        let revoked = sessions.revoke_all(user_id, fixtures::at(7)).await.unwrap();
+        let revoked = sessions.revoke_all(user_id, None, fixtures::at(7)).await.unwrap();
         assert_eq!(revoked, [logins[1].id, logins[2].id]);
-        assert_eq!(sessions.revoke_all(user_id, fixtures::at(8)).await.unwrap(), []);
+        assert_eq!(sessions.revoke_all(user_id, None, fixtures::at(8)).await.unwrap(), []);
         let mut all = sessions.list_revoked(fixtures::at(0)).await.unwrap();
         all.sort_unstable();
         assert_eq!(all, [logins[0].id, logins[1].id, logins[2].id]);
@@ -294,7 +355,7 @@ mod tests {
         let sessions = uow.sessions();
         for (id, digests) in [(1, 1..=1), (2, 2..=2), (3, 10..=16), (4, 4..=4)] {
             let login = login(id, user_id, fixtures::at(0));
-            sessions.insert(&login).await.unwrap();
+            sessions.insert(&login, None).await.unwrap();
             for digest in digests {
                 let ends = fixtures::at(i64::try_from(id).unwrap());
                 sessions.insert_refresh_token(&token(digest, login.id, ends)).await.unwrap();

@@ -84,6 +84,20 @@ pub(super) fn to_row_count(value: i64) -> Result<u32, RepositoryError> {
     u32::try_from(value).map_err(|_| corrupt("a count", value))
 }
 
+/// A `LIKE` pattern, to be used with `ESCAPE '!'`, for texts that contain `part`. The escape character is not the
+/// backslash, whose meaning depends on the server's SQL mode.
+pub(super) fn containing(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in part.chars() {
+        if matches!(character, '!' | '%' | '_') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
 /// Whether a connection to the database was encrypted.
 static ENCRYPTED: AtomicBool = AtomicBool::new(false);
 

@@ -13,6 +13,7 @@ use tokio::{runtime::Handle, time::sleep};
 
 use super::{MIGRATOR, connection_loss, error::lacks_table, health_probe::HealthProbe};
 use crate::domain::{
+    administration::ActionLog,
     audit::AuditRepository,
     booking::{BookingRepository, ChoiceRepository, SeatClaimRepository},
     clock::ClockCheck,
@@ -271,6 +272,10 @@ impl Repositories for Session {
     }
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
+        self
+    }
+
+    fn actions(&mut self) -> &mut dyn ActionLog {
         self
     }
 

@@ -5,68 +5,55 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
-    error::corrupt,
     rows_by_id::BindAll,
     sql::{padded, placeholder_list},
     unit_of_work::Session,
+    user_details,
+    user_rows::{UserRow, role_of},
 };
 use crate::domain::{
     clock::Instant,
     id::UserId,
+    page::Page,
     repository_error::RepositoryError,
-    text::{Email, Name},
-    user::{Role, User, UserRepository},
+    text::Name,
+    user::{Role, User, UserDetails, UserFilter, UserRepository},
 };
 
 const INSERT: &str = "INSERT INTO users (id, email, email_key, password_hash, name, role, created_at) \
                       VALUES (?, ?, ?, ?, ?, ?, ?)";
 
 // uq_users_email_key; a deleted account has no key. No lock.
-const FIND_BY_EMAIL: &str = "SELECT id, email, name, role, password_hash, created_at \
+const FIND_BY_EMAIL: &str = "SELECT id, email, name, role, password_hash, created_at, email_verified_at, blocked_at \
                              FROM users WHERE email_key = ?";
 
 // The primary key. No lock.
-const FIND: &str = "SELECT id, email, name, role, password_hash, created_at \
+const FIND: &str = "SELECT id, email, name, role, password_hash, created_at, email_verified_at, blocked_at \
                     FROM users WHERE id = ? AND deleted_at IS NULL";
 
 // The primary key. Locks the account.
-const LOCK: &str = "SELECT id, email, name, role, password_hash, created_at \
+const LOCK: &str = "SELECT id, email, name, role, password_hash, created_at, email_verified_at, blocked_at \
                     FROM users WHERE id = ? AND deleted_at IS NULL FOR UPDATE";
+
+// The primary key. Shares the account.
+const SHARE_ROLE: &str =
+    "SELECT role FROM users WHERE id = ? AND deleted_at IS NULL AND blocked_at IS NULL LOCK IN SHARE MODE";
+
+// The primary key. No lock.
+const FIND_ROLE: &str = "SELECT role FROM users WHERE id = ? AND deleted_at IS NULL AND blocked_at IS NULL";
+
+// ix_users_role, which ends with the id. Locks the administrators.
+const LOCK_ADMINS: &str = "SELECT id FROM users WHERE role = 'ADMIN' AND deleted_at IS NULL AND blocked_at IS NULL \
+                           ORDER BY id FOR UPDATE";
+
+const UPDATE_STANDING: &str = "UPDATE users SET role = ?, blocked_at = ? WHERE id = ? AND deleted_at IS NULL";
 
 const UPDATE_NAME: &str = "UPDATE users SET name = ? WHERE id = ? AND deleted_at IS NULL";
 
+const UPDATE_PASSWORD: &str = "UPDATE users SET password_hash = ? WHERE id = ? AND deleted_at IS NULL";
+
 const ERASE: &str = "UPDATE users SET email = NULL, email_key = NULL, password_hash = NULL, name = '', \
                      deleted_at = ? WHERE id = ? AND deleted_at IS NULL";
-
-#[derive(sqlx::FromRow)]
-struct UserRow {
-    id: Uuid,
-    email: String,
-    name: String,
-    role: String,
-    password_hash: String,
-    created_at: Instant,
-}
-
-impl TryFrom<UserRow> for User {
-    type Error = RepositoryError;
-
-    fn try_from(row: UserRow) -> Result<Self, RepositoryError> {
-        // Errors are logged, so they name the account and not the person.
-        Ok(Self {
-            id: UserId(row.id),
-            email: Email::stored(row.email),
-            name: Name::stored(row.name),
-            role: match row.role.as_str() {
-                "USER" => Role::User,
-                "ADMIN" => Role::Admin,
-                other => return Err(corrupt("a role", other)),
-            },
-            password_hash: row.password_hash,
-            created_at: row.created_at,
-        })
-    }
-}
 
 #[async_trait]
 impl UserRepository for Session {
@@ -101,8 +88,8 @@ impl UserRepository for Session {
         }
         let ids = padded(ids.iter().map(|id| id.0));
         let text = format!(
-            "SELECT id FROM users FORCE INDEX (PRIMARY) WHERE id IN {} AND deleted_at IS NULL ORDER BY id \
-             LOCK IN SHARE MODE",
+            "SELECT id FROM users FORCE INDEX (PRIMARY) WHERE id IN {} AND deleted_at IS NULL \
+             AND blocked_at IS NULL ORDER BY id LOCK IN SHARE MODE",
             placeholder_list(ids.len())
         );
         let query = sqlx::query_scalar(AssertSqlSafe(text)).bind_all(ids);
@@ -120,6 +107,50 @@ impl UserRepository for Session {
         if done.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("an account")) }
     }
 
+    async fn update_password(&mut self, id: UserId, password_hash: &str) -> Result<(), RepositoryError> {
+        let done = sqlx::query(UPDATE_PASSWORD).bind(password_hash).bind(id.0).execute(self.connection()).await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("an account")) }
+    }
+
+    async fn share_role(&mut self, id: UserId) -> Result<Option<Role>, RepositoryError> {
+        let role: Option<String> = sqlx::query_scalar(SHARE_ROLE).bind(id.0).fetch_optional(self.connection()).await?;
+        role.map(|role| role_of(&role)).transpose()
+    }
+
+    async fn find_role(&mut self, id: UserId) -> Result<Option<Role>, RepositoryError> {
+        let role: Option<String> = sqlx::query_scalar(FIND_ROLE).bind(id.0).fetch_optional(self.connection()).await?;
+        role.map(|role| role_of(&role)).transpose()
+    }
+
+    async fn lock_admins(&mut self) -> Result<Vec<UserId>, RepositoryError> {
+        let ids: Vec<Uuid> = sqlx::query_scalar(LOCK_ADMINS).fetch_all(self.connection()).await?;
+        Ok(ids.into_iter().map(UserId).collect())
+    }
+
+    async fn update_standing(
+        &mut self,
+        id: UserId,
+        role: Role,
+        blocked_at: Option<Instant>,
+    ) -> Result<(), RepositoryError> {
+        // A row that is as it was counts as no row, so its being there is for the lock to say.
+        sqlx::query(UPDATE_STANDING).bind(role.name()).bind(blocked_at).bind(id.0).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn find_details(&mut self, id: UserId, now: Instant) -> Result<Option<UserDetails>, RepositoryError> {
+        user_details::find(self.connection(), id, now).await
+    }
+
+    async fn list_details(
+        &mut self,
+        filter: &UserFilter,
+        limit: u32,
+        now: Instant,
+    ) -> Result<Page<UserDetails>, RepositoryError> {
+        user_details::list(self.connection(), filter, limit, now).await
+    }
+
     async fn erase(&mut self, id: UserId, now: Instant) -> Result<(), RepositoryError> {
         let done = sqlx::query(ERASE).bind(now).bind(id.0).execute(self.connection()).await?;
         if done.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("an account")) }
@@ -132,7 +163,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::unit_of_work::Database,
+        domain::{text::Email, unit_of_work::Database},
         infrastructure::mysql::{MySqlDatabase, fixtures},
     };
 
@@ -144,6 +175,8 @@ mod tests {
             role: Role::Admin,
             password_hash: "$argon2id$".to_owned(),
             created_at: fixtures::at(0),
+            email_verified_at: None,
+            blocked_at: None,
         }
     }
 

@@ -56,10 +56,8 @@ impl FromRequestParts<App> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        match caller.role {
-            Role::Admin => Ok(Self(caller)),
-            Role::User => Err(Refusal::Forbidden.into()),
-        }
+        app.users.require_admin(caller.user_id).await?;
+        Ok(Self(caller))
     }
 }
 

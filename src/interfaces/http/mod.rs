@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod admin;
+pub mod admin_user;
 pub mod auth;
 pub mod body;
 pub mod booking;
@@ -29,6 +30,7 @@ pub mod router;
 pub mod seat;
 pub mod seat_events;
 pub mod serve;
+pub mod session;
 pub mod state;
 pub mod user;
 pub mod values;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::problem::{Code, FieldError, Problem};
 use crate::domain::{
     clock::Instant,
-    id::{BookingId, ConcertId, EventId, PaymentId, PerformanceId, WebhookId},
+    id::{BookingId, ConcertId, EventId, PaymentId, PerformanceId, SessionId, UserId, WebhookId},
     refusal::Refusal,
 };
 
@@ -183,6 +183,18 @@ impl PathId for BookingId {
 impl PathId for PaymentId {
     fn from_path(text: &str) -> Result<Self, Problem> {
         uuid(text).map(Self).ok_or_else(|| Refusal::PaymentNotFound.into())
+    }
+}
+
+impl PathId for UserId {
+    fn from_path(text: &str) -> Result<Self, Problem> {
+        uuid(text).map(Self).ok_or_else(|| Refusal::UserNotFound.into())
+    }
+}
+
+impl PathId for SessionId {
+    fn from_path(text: &str) -> Result<Self, Problem> {
+        uuid(text).map(Self).ok_or_else(|| Refusal::SessionNotFound.into())
     }
 }
 

@@ -21,10 +21,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    admin, booking, concert, draw, event, gate,
+    admin, admin_user, booking, concert, draw, event, gate,
     middleware::{answer, attend},
     openapi::{self, DemoAccounts, Document},
-    operation, payment, point, queue, queue_events, seat, seat_events,
+    operation, payment, point, queue, queue_events, seat, seat_events, session,
     state::{App, HttpSettings},
     user,
     values::to_json,
@@ -49,6 +49,8 @@ fn open_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(large.layer(compression()))
         .merge(user::routes())
+        .merge(admin_user::routes())
+        .merge(session::routes())
         .merge(queue::routes())
         .merge(queue_events::routes())
         .merge(point::routes())

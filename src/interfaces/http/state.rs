@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     application::{
-        audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade, event::EventFacade, payment::PaymentFacade,
-        point::PointFacade, queue::QueueFacade, user::UserFacade,
+        administration::AdministrationFacade, audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade,
+        event::EventFacade, payment::PaymentFacade, point::PointFacade, queue::QueueFacade, user::UserFacade,
     },
     domain::{
         clock::{Clock, ClockCheck},
@@ -24,7 +24,9 @@ use crate::{
 /// The facades, and what the HTTP side needs besides.
 pub struct Facades {
     /// Accounts and logins.
-    pub users: UserFacade,
+    pub users: Arc<UserFacade>,
+    /// Accounts as administrators see them, and the action log.
+    pub administration: AdministrationFacade,
     /// The catalogue, the promoter's side of it, and seat maps.
     pub concerts: ConcertFacade,
     /// Waiting queues.

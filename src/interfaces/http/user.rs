@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::IntoResponse,
 };
 use serde::Serialize;
@@ -16,6 +16,7 @@ use super::{
     body::{Body, FromBody, Object},
     problem::{Code, HandlerResult},
     rate_limit::{LogIn, Refresh, SignUp, Within},
+    session::user_agent,
     state::App,
     values::{Timestamp, private},
     words::Roles,
@@ -122,6 +123,8 @@ struct ProfileResponse {
     #[schema(value_type = Roles)]
     role: &'static str,
     created_at: Timestamp,
+    /// Whether a code that was mailed to the address came back.
+    email_verified: bool,
 }
 
 impl From<ProfileInfo> for ProfileResponse {
@@ -132,6 +135,7 @@ impl From<ProfileInfo> for ProfileResponse {
             name: profile.name.as_str().to_owned(),
             role: profile.role.name(),
             created_at: Timestamp(profile.created_at),
+            email_verified: profile.email_verified,
         }
     }
 }
@@ -190,16 +194,18 @@ async fn sign_up(
 /// An unknown address and a wrong password get the same answer; after too many of them the account can't be tried for a
 /// while (`RATE_LIMITED`).
 #[utoipa::path(post, path = "/auth/login", tag = "users",
-    extensions(("x-problems" = json!([Code::INVALID_CREDENTIALS, Code::RATE_LIMITED]))),
+    extensions(("x-problems" = json!([Code::INVALID_CREDENTIALS, Code::USER_BLOCKED, Code::RATE_LIMITED]))),
     request_body = LogInRequest,
     responses((status = 200, body = TokensResponse)))]
 async fn log_in(
     State(app): State<App>,
     _: Within<LogIn>,
     ClientNetwork(client): ClientNetwork,
+    headers: HeaderMap,
     Body { value, .. }: Body<LogInRequest>,
 ) -> HandlerResult<impl IntoResponse> {
-    let tokens = app.users.log_in(&value.email, value.password, client).await?;
+    let user_agent = user_agent(&headers);
+    let tokens = app.users.log_in(&value.email, value.password, client, user_agent.as_deref()).await?;
     Ok(private(TokensResponse::from(tokens)))
 }
 
@@ -257,7 +263,7 @@ async fn rename(
 /// Its sessions end, its tokens leave every queue, its wallet closes, and its personal data is erased. Refused while it
 /// has live bookings: held ones, or confirmed ones for performances that haven't ended (six hours after their start).
 #[utoipa::path(delete, path = "/users/me", tag = "users",
-    extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS]))),
+    extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS, Code::LAST_ADMIN]))),
     security(("accessToken" = [])),
     responses((status = 204, description = "The account is gone.")))]
 async fn delete_account(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {

@@ -10,7 +10,7 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
-use crate::domain::event::KINDS;
+use crate::domain::{administration::ActionKind, event::KINDS};
 
 /// A closed set of words.
 pub trait Words {
@@ -68,6 +68,8 @@ words! {
     TransactionTypes as "TransactionType" = ["CHARGE", "PAYMENT", "REFUND"];
     /// What has become of an event at a destination. A parked one is sent again on demand only.
     DeliveryStatuses as "DeliveryStatus" = ["PENDING", "DELIVERED", "PARKED"];
+    /// What an administrator did.
+    ActionKinds as "AdminAction" = ActionKind::NAMES;
     /// What an event tells.
     EventTypes as "EventType" = KINDS;
 }

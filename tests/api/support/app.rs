@@ -173,6 +173,8 @@ impl TestApp {
                 role,
                 password_hash: "none: this account was made by a test".to_owned(),
                 created_at: now,
+                email_verified_at: None,
+                blocked_at: None,
             };
             let session = Session {
                 id: SessionId(new_uuid(&*ports.randomness, now)),
@@ -182,7 +184,7 @@ impl TestApp {
                 revoked_at: None,
             };
             uow.users().insert(&user).await.unwrap();
-            uow.sessions().insert(&session).await.unwrap();
+            uow.sessions().insert(&session, None).await.unwrap();
             let expires_at = now + TimeDelta::days(365);
             let claims = AccessClaims { user_id: user.id, session_id: session.id, role, expires_at };
             let token = ports.signer.access_token(&claims);

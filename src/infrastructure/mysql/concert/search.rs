@@ -3,22 +3,11 @@
 use chrono::NaiveDateTime;
 use sqlx::{MySql, QueryBuilder};
 
-use super::{super::sql::datetime, rows::CONCERT};
+use super::{
+    super::sql::{containing, datetime},
+    rows::CONCERT,
+};
 use crate::domain::{clock::Instant, concert::ConcertFilter};
-
-/// A `LIKE` pattern, to be used with `ESCAPE '!'`, for texts that contain `part`. The escape character is not the
-/// backslash, whose meaning depends on the server's SQL mode.
-fn containing(part: &str) -> String {
-    let mut pattern = String::from("%");
-    for character in part.chars() {
-        if matches!(character, '!' | '%' | '_') {
-            pattern.push('!');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    pattern
-}
 
 /// Concerts by dates, past ones included, in the order of their first performance; without dates what is to come.
 pub(super) fn concerts_query(filter: &ConcertFilter, now: Instant) -> QueryBuilder<MySql> {

@@ -1,0 +1,106 @@
+//! Administrators' view of accounts: search, roles, blocking.
+
+use super::{AdministrationFacade, action::record};
+use crate::{
+    application::{error::AppError, user::require_other_admin},
+    domain::{
+        administration::{Action, ActionKind},
+        id::UserId,
+        page::Page,
+        refusal::Refusal,
+        text::Reason,
+        user::{Role, UserDetails, UserFilter},
+    },
+};
+
+/// A change of an account. What is `None` stays.
+#[derive(Clone, Debug)]
+pub struct UpdateUser {
+    /// The account.
+    pub user_id: UserId,
+    /// Its role.
+    pub role: Option<Role>,
+    /// Whether it is blocked.
+    pub blocked: Option<bool>,
+    /// Why, for the action log.
+    pub reason: Reason,
+}
+
+impl UpdateUser {
+    fn details(&self) -> String {
+        let role = self.role.map(|role| format!("role {}", role.name()));
+        let blocked = self.blocked.map(|blocked| if blocked { "blocked" } else { "unblocked" }.to_owned());
+        role.into_iter().chain(blocked).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl AdministrationFacade {
+    /// Accounts that are not deleted, newest first.
+    pub async fn list_users(&self, filter: &UserFilter, limit: u32) -> Result<Page<UserDetails>, AppError> {
+        let now = self.ports.now();
+        Ok(self.ports.database.read().await?.users().list_details(filter, limit, now).await?)
+    }
+
+    /// An account.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UserNotFound`], also when it is deleted.
+    pub async fn user(&self, id: UserId) -> Result<UserDetails, AppError> {
+        let now = self.ports.now();
+        let found = self.ports.database.read().await?.users().find_details(id, now).await?;
+        Ok(found.ok_or(Refusal::UserNotFound)?)
+    }
+
+    /// Changes an account's role, blocks it, or unblocks it. Blocking ends its sessions and queue tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UserNotFound`]; [`Refusal::LastAdmin`] when no other administrator would be left;
+    /// [`Refusal::Forbidden`] when the actor is no administrator any more.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks, in this order: the queues and tokens of an account that is blocked; the account; every administrator, when
+    /// one may be lost; the account's sessions. Shares the actor's row. Two administrators who demote each other lock
+    /// each other out: the database ends one transaction, which is repeated.
+    pub async fn update_user(&self, actor: UserId, command: &UpdateUser) -> Result<UserDetails, AppError> {
+        self.users.retry(|| self.try_update_user(actor, command)).await
+    }
+
+    async fn try_update_user(&self, actor: UserId, command: &UpdateUser) -> Result<UserDetails, AppError> {
+        let id = command.user_id;
+        let mut uow = self.ports.database.begin().await?;
+        let now = self.ports.now();
+        let is_blocked = command.blocked == Some(true);
+        let user = if is_blocked {
+            self.users.lock_outside_queues(&mut *uow, id, now).await?
+        } else {
+            uow.users().lock(id).await?
+        };
+        let user = user.ok_or(Refusal::UserNotFound)?;
+        if user.role == Role::Admin && (is_blocked || command.role == Some(Role::User)) {
+            require_other_admin(&uow.users().lock_admins().await?, id)?;
+        }
+        let role = command.role.unwrap_or(user.role);
+        let blocked_at = match command.blocked {
+            Some(true) => user.blocked_at.or(Some(now)),
+            Some(false) => None,
+            None => user.blocked_at,
+        };
+        uow.users().update_standing(id, role, blocked_at).await?;
+        let ended = if is_blocked { uow.sessions().revoke_all(id, None, now).await? } else { Vec::new() };
+        let details = uow.users().find_details(id, now).await?.ok_or(Refusal::UserNotFound)?;
+        let action = Action {
+            actor,
+            kind: ActionKind::UserUpdated,
+            target: id.to_string(),
+            details: command.details(),
+            reason: Some(command.reason.clone()),
+        };
+        record(&self.ports, &mut *uow, now, action).await?;
+        uow.commit().await?;
+        self.users.refuse_sessions(&ended, now);
+        Ok(details)
+    }
+}

@@ -1,0 +1,112 @@
+//! A user's own sessions: listing and ending them, and changing the password.
+
+use std::net::IpAddr;
+
+use super::facade::UserFacade;
+use crate::{
+    application::error::AppError,
+    domain::{
+        id::{SessionId, UserId},
+        page::Page,
+        refusal::Refusal,
+        user::{Password, SessionSummary},
+    },
+};
+
+impl UserFacade {
+    /// The user's live sessions, newest first, older than `before`, at most `limit`.
+    pub async fn sessions(
+        &self,
+        user_id: UserId,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Page<SessionSummary>, AppError> {
+        let now = self.ports.now();
+        Ok(self.ports.database.read().await?.sessions().list_live(user_id, before, limit, now).await?)
+    }
+
+    /// Ends one of the user's sessions, here at once and on other instances within a second.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::SessionNotFound`] when the user has no such live session.
+    pub async fn end_session(&self, user_id: UserId, id: SessionId) -> Result<(), AppError> {
+        self.retry(|| async {
+            let now = self.ports.now();
+            let mut uow = self.ports.database.begin().await?;
+            if !uow.sessions().revoke_own(user_id, id, now).await? {
+                return Err(Refusal::SessionNotFound.into());
+            }
+            uow.commit().await?;
+            self.revocations.insert(&[id], now);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends every session of the user, the caller's included, here at once and on other instances within a second.
+    pub async fn end_all_sessions(&self, user_id: UserId) -> Result<(), AppError> {
+        self.retry(|| async {
+            let now = self.ports.now();
+            let mut uow = self.ports.database.begin().await?;
+            let ended = uow.sessions().revoke_all(user_id, None, now).await?;
+            uow.commit().await?;
+            self.revocations.insert(&ended, now);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes the password and ends every session of the user except `current`. A wrong current password counts as a
+    /// failed login, so a stolen access token can't be used to guess it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::InvalidCredentials`] for a wrong current password, also when another request has changed it meanwhile;
+    /// [`Refusal::Unauthenticated`] when the account is deleted; [`AppError::TooOften`] after too many failures;
+    /// [`AppError::Overloaded`] when too many passwords wait to be hashed.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the user, then its sessions. A login verifies the password first and locks the user later: it reads the hash
+    /// again under that lock, so no session that the old password began outlives the change.
+    pub async fn change_password(
+        &self,
+        user_id: UserId,
+        current: SessionId,
+        current_password: String,
+        new_password: Password,
+        client: IpAddr,
+    ) -> Result<(), AppError> {
+        let user = self.ports.database.read().await?.users().find(user_id).await?.ok_or(Refusal::Unauthenticated)?;
+        let old_hash = user.password_hash;
+        let attempt = self.failed_logins.reserve(&user.email.key(), Some(&old_hash), self.ports.now())?;
+        if !self.hashing.verify(current_password, Some(old_hash.clone()), client).await? {
+            attempt.fail();
+            return Err(Refusal::InvalidCredentials.into());
+        }
+        drop(attempt);
+        let new_hash = self.hashing.hash(new_password.as_str().to_owned(), client).await?;
+        self.retry(|| self.try_replace_password(user_id, current, &old_hash, &new_hash)).await
+    }
+
+    async fn try_replace_password(
+        &self,
+        user_id: UserId,
+        current: SessionId,
+        old_hash: &str,
+        new_hash: &str,
+    ) -> Result<(), AppError> {
+        let mut uow = self.ports.database.begin().await?;
+        let user = uow.users().lock(user_id).await?.ok_or(Refusal::Unauthenticated)?;
+        if user.password_hash != old_hash {
+            return Err(Refusal::InvalidCredentials.into());
+        }
+        let now = self.ports.now();
+        uow.users().update_password(user_id, new_hash).await?;
+        let ended = uow.sessions().revoke_all(user_id, Some(current), now).await?;
+        uow.commit().await?;
+        self.revocations.insert(&ended, now);
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! An entry of the action log.
+
+use crate::domain::{
+    clock::Instant,
+    id::{ActionId, UserId},
+    text::Reason,
+};
+
+macro_rules! action_kinds {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal;)+) => {
+        /// A write that an administrator made.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ActionKind {
+            $($(#[doc = $doc])+ $kind,)+
+        }
+
+        impl ActionKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+
+            /// The names of all kinds, in the order of [`ALL`](Self::ALL).
+            pub const NAMES: [&str; [$($name),+].len()] = [$($name),+];
+
+            /// The name in answers and in the database: the kind of the target, a full stop, what was done.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                }
+            }
+
+            /// Reads a name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().find(|kind| kind.name() == name).copied()
+            }
+        }
+    };
+}
+
+action_kinds! {
+    /// A venue was added.
+    VenueCreated = "venue.created";
+    /// A concert was added.
+    ConcertCreated = "concert.created";
+    /// A concert's description was changed.
+    ConcertUpdated = "concert.updated";
+    /// A concert was deleted.
+    ConcertDeleted = "concert.deleted";
+    /// A concert's queue was set.
+    QueueSet = "queue.set";
+    /// A performance was added with its seats.
+    PerformanceCreated = "performance.created";
+    /// A performance was cancelled.
+    PerformanceCancelled = "performance.cancelled";
+    /// A user's role was changed, or the account blocked or unblocked.
+    UserUpdated = "user.updated";
+    /// A user's balance was adjusted.
+    PointsAdjusted = "points.adjusted";
+    /// An event was sent again.
+    EventRedelivered = "event.redelivered";
+    /// A webhook was registered.
+    WebhookCreated = "webhook.created";
+    /// A webhook was deleted.
+    WebhookDeleted = "webhook.deleted";
+}
+
+/// A write to be recorded in its own transaction.
+#[derive(Clone, Debug)]
+pub struct Action {
+    /// The administrator.
+    pub actor: UserId,
+    /// What was done.
+    pub kind: ActionKind,
+    /// The id of what was written.
+    pub target: String,
+    /// What was asked for, in words; empty when the kind says it all. At most 500 characters are kept.
+    pub details: String,
+    /// The administrator's reason, where one is asked for.
+    pub reason: Option<Reason>,
+}
+
+/// An action as the log keeps it.
+#[derive(Clone, Debug)]
+pub struct ActionEntry {
+    /// A UUIDv7: later entries have greater ones, as far as the clocks of instances agree.
+    pub id: ActionId,
+    /// The action.
+    pub action: Action,
+    /// When its transaction was decided.
+    pub created_at: Instant,
+}
