@@ -22,7 +22,7 @@ use crate::{
         lane::{LanePorts, LaneSettings},
         payment::PaymentFacade,
         point::PointFacade,
-        queue::QueueFacade,
+        queue::Queues,
         settlement::SettlementLanes,
         user::{SessionSettings, UserFacade},
     },
@@ -303,7 +303,7 @@ fn build_facades(
     let hasher = Arc::new(Argon2Hasher::new(Arc::clone(&ports.randomness)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settlements = Arc::new(SettlementLanes::new(ports.clone(), policy, lanes, lane_ports));
-    let queue = Arc::new(QueueFacade::start(ports.clone(), policy, lanes, lane_ports, tasks));
+    let queue = Queues::start(ports, policy, lanes, lane_ports, tasks);
     let users = Arc::new(UserFacade::new(ports.clone(), authentication, hasher, cores, sessions)?);
     Ok(Facades {
         administration: AdministrationFacade::new(ports, Arc::clone(&users)),
@@ -315,10 +315,10 @@ fn build_facades(
             lanes,
             lane_ports,
             Arc::clone(&settlements),
-            Arc::clone(&queue),
+            Arc::clone(&queue.gate),
         ),
         points: PointFacade::new(ports.clone(), Arc::clone(&settlements)),
-        payments: PaymentFacade::new(ports.clone(), settlements, Arc::clone(&queue)),
+        payments: PaymentFacade::new(ports.clone(), settlements, Arc::clone(&queue.gate)),
         queue,
         events: EventFacade::new(ports.for_back_office(), config.webhook_allow_private),
         audit: AuditFacade::new(ports.for_back_office(), policy.max_seats_per_user),

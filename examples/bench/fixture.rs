@@ -154,7 +154,7 @@ impl Fixture {
     pub(crate) async fn join(&self, concert: ConcertId, buyers: &mut [Buyer]) -> anyhow::Result<()> {
         let shared = Arc::clone(&self.app.shared);
         stream::iter(buyers.iter_mut().map(|buyer| async {
-            buyer.queue_token = shared.queue.join(buyer.id, concert).await?.0.text;
+            buyer.queue_token = shared.queue.membership.join(buyer.id, concert).await?.0.text;
             anyhow::Ok(())
         }))
         .buffer_unordered(CONCURRENT_JOINS)

@@ -25,6 +25,7 @@ pub mod loader;
 pub mod payment;
 pub mod point;
 pub mod queue;
+mod refresh;
 pub mod retry;
 pub mod settlement;
 pub mod user;

@@ -6,7 +6,7 @@ use super::{
     Ports,
     error::AppError,
     lane::{IdempotencyKey, Reply},
-    queue::QueueFacade,
+    queue::GateFacade,
     settlement::SettlementLanes,
 };
 use crate::domain::{
@@ -21,13 +21,13 @@ use crate::domain::{
 pub struct PaymentFacade {
     ports: Ports,
     lanes: Arc<SettlementLanes>,
-    queue: Arc<QueueFacade>,
+    gate: Arc<GateFacade>,
 }
 
 impl PaymentFacade {
     /// A facade whose payments go through the settlement lanes.
-    pub fn new(ports: Ports, lanes: Arc<SettlementLanes>, queue: Arc<QueueFacade>) -> Self {
-        Self { ports, lanes, queue }
+    pub fn new(ports: Ports, lanes: Arc<SettlementLanes>, gate: Arc<GateFacade>) -> Self {
+        Self { ports, lanes, gate }
     }
 
     /// Pays for a hold with the user's points. Booking, seats, wallet and queue token change in one transaction.
@@ -49,7 +49,7 @@ impl PaymentFacade {
         key: Option<IdempotencyKey<Paid>>,
     ) -> Result<Reply<Paid>, AppError> {
         let reply = self.lanes.pay(user_id, gate, booking_id, key).await?;
-        self.queue.with_position(reply, user_id).await
+        self.gate.with_position(reply, user_id).await
     }
 
     /// A payment of the user.

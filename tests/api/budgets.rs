@@ -93,7 +93,7 @@ async fn the_back_office_continues_while_the_sales_pools_are_exhausted(
         let retention = EventRetention { delivered: TimeDelta::hours(1), parked: Some(TimeDelta::days(10)) };
         let upkeep = EventUpkeep::new(ports.clone(), retention);
         HousekeepingFacade::new(ports, upkeep).clean().await.unwrap();
-        app.instances[0].shared.queue.measure_queue_sizes().await.unwrap();
+        app.instances[0].shared.queue.admission.measure_queue_sizes().await.unwrap();
 
         let mut settings: Value = admin.get(&queue).await.expect(200).json();
         settings.as_object_mut().unwrap().retain(|name, _| name != "live" && name != "concertId");

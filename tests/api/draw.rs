@@ -163,7 +163,7 @@ async fn one_of_two_servers_makes_the_draw(_: MySqlPoolOptions, options: MySqlCo
         let ticks = servers.iter().cycle().take(6).cloned();
         let late = app.users(4).await;
         let (results, joined) = tokio::join!(
-            race(ticks.map(|server| async move { server.queue.admit_due().await.map(|_| ()) })),
+            race(ticks.map(|server| async move { server.queue.admission.admit_due().await.map(|_| ()) })),
             futures::future::join_all(late.into_iter().map(|user| sale.join(user))),
         );
         for result in results {
@@ -264,7 +264,8 @@ async fn many_places_are_written_in_parts_without_overtaking(pool: MySqlPoolOpti
 
     // Both servers write places and admit tokens meanwhile.
     let servers: Vec<_> = app.instances.iter().map(|instance| instance.shared.clone()).collect();
-    for result in race(servers.into_iter().map(|server| async move { server.queue.admit_due().await })).await {
+    for result in race(servers.into_iter().map(|server| async move { server.queue.admission.admit_due().await })).await
+    {
         result.unwrap();
     }
     let lines = entrants(&app, &sale).await;
@@ -323,7 +324,7 @@ async fn another_server_finishes_writing_places_after_a_crash(pool: MySqlPoolOpt
     let total = crowd_size + 1;
 
     // The first server makes the draw and writes four batches.
-    app.instances[0].shared.queue.admit_due().await.unwrap();
+    app.instances[0].shared.queue.admission.admit_due().await.unwrap();
     assert_eq!(placed(&pool).await, (8_000, 8_000));
     let late = [sale.join(app.user().await).await, sale.join(app.user().await).await];
     let last_position = poll(&late[1]).await["position"].as_u64().unwrap();
@@ -352,7 +353,7 @@ async fn another_server_finishes_writing_places_after_a_crash(pool: MySqlPoolOpt
     let dying = app.instances[1].shared.clone();
     #[expect(clippy::disallowed_methods, reason = "it is to be killed while it works")]
     // Its first transaction finds the draw made, and computes the order for the next one.
-    let work = tokio::spawn(async move { dying.queue.admit_due().await });
+    let work = tokio::spawn(async move { dying.queue.admission.admit_due().await });
     writing_stands_still(&pool).await;
     work.abort();
     assert!(work.await.unwrap_err().is_cancelled());
@@ -361,7 +362,7 @@ async fn another_server_finishes_writing_places_after_a_crash(pool: MySqlPoolOpt
     // The third server has no state from the other two.
     let newcomer = sale.join(app.user().await).await;
     assert_eq!(placed(&pool).await, (8_000, 8_000), "nothing of the fifth batch was kept");
-    app.instances[2].shared.queue.admit_due().await.unwrap();
+    app.instances[2].shared.queue.admission.admit_due().await.unwrap();
     assert_eq!(placed(&pool).await, (total, i64::from(total)));
     let (made, lines) = (draw(&app, &sale).await, entrants(&app, &sale).await);
     let verified = verify(&made.to_string(), &lines, Some(client.queue_token())).unwrap();

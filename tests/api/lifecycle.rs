@@ -308,7 +308,7 @@ async fn a_failing_queue_delays_no_other(_: MySqlPoolOptions, options: MySqlConn
         .execute(&pool)
         .await
         .unwrap();
-    app.instances[0].shared.queue.admit_due().await.unwrap();
+    app.instances[0].shared.queue.admission.admit_due().await.unwrap();
     assert_eq!(status(&clients[1]).await, "ACTIVE");
 
     sqlx::query("UPDATE queues SET last_place = 1 WHERE concert_id = ?")
@@ -317,7 +317,7 @@ async fn a_failing_queue_delays_no_other(_: MySqlPoolOptions, options: MySqlConn
         .await
         .unwrap();
     for _ in 0..4 {
-        app.instances[0].shared.queue.admit_due().await.unwrap();
+        app.instances[0].shared.queue.admission.admit_due().await.unwrap();
     }
     assert_eq!(status(&clients[0]).await, "ACTIVE", "it is tried again");
     let path = format!("/api/v1/admin/concerts/{}", sound.concert_id);

@@ -96,7 +96,7 @@ async fn a_sale_is_measured(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     app.tick().await;
     sale.set_queue(&app, serde_json::json!({"mode": "QUEUE"})).await;
     let waiting = sale.join(app.user().await).await;
-    app.instances[0].shared.queue.measure_queue_sizes().await.unwrap();
+    app.instances[0].shared.queue.admission.measure_queue_sizes().await.unwrap();
     waiting.delete("/api/v1/queue/tokens/current").await.expect(204);
     app.assert_invariants_hold().await;
     let text = String::from_utf8(app.anonymous().get("/metrics").await.expect(200).bytes).unwrap();

@@ -256,7 +256,7 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
             }
         }
         for instance in &app.instances {
-            instance.shared.queue.admit_due().await.unwrap();
+            instance.shared.queue.admission.admit_due().await.unwrap();
         }
         app.advance(1);
         now += 1;

@@ -60,7 +60,7 @@ async fn live(admin: &Client, sale: &Sale, member: &str) -> u64 {
 /// Both servers tick concurrently.
 async fn tick_both(app: &TestApp) {
     let servers = app.instances.iter().map(|instance| instance.shared.clone());
-    for result in race(servers.map(|server| async move { server.queue.admit_due().await })).await {
+    for result in race(servers.map(|server| async move { server.queue.admission.admit_due().await })).await {
         result.unwrap();
     }
 }
@@ -702,7 +702,7 @@ async fn first_estimates_are_compared_with_the_actual_wait(_: MySqlPoolOptions, 
         for client in &line {
             poll(client).await;
         }
-        app.instances[1].shared.queue.admit_due().await.unwrap();
+        app.instances[1].shared.queue.admission.admit_due().await.unwrap();
         let after = estimates(&app).await;
         let counted: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();
         assert_eq!(counted, expected, "after {advance} seconds");

@@ -109,7 +109,8 @@ async fn a_walk(app: &TestApp, seed: u64) {
             }
             6 | 7 => {
                 let servers = app.instances.iter().map(|instance| instance.shared.clone());
-                for result in race(servers.map(|server| async move { server.queue.admit_due().await })).await {
+                for result in race(servers.map(|server| async move { server.queue.admission.admit_due().await })).await
+                {
                     result.unwrap();
                 }
             }
@@ -155,7 +156,7 @@ async fn servers_whose_clocks_differ_keep_rate_and_order(_: MySqlPoolOptions, op
         for person in &mut users {
             person.poll(&app, random.below(2)).await;
         }
-        app.instances[random.below(2)].shared.queue.admit_due().await.unwrap();
+        app.instances[random.below(2)].shared.queue.admission.admit_due().await.unwrap();
         for person in &mut users {
             person.poll(&app, random.below(2)).await;
         }

@@ -145,8 +145,8 @@ async fn join_beyond_lookahead(bench: &Bench) -> anyhow::Result<Vec<Buyer>> {
     let sale = bench.fixture.closed_sale().await?;
     let mut buyers = bench.fixture.buyers(2 * LOOKAHEAD_END as usize).await?;
     bench.fixture.join(sale.concert, &mut buyers).await?;
-    let queue = &bench.fixture.app.shared.queue;
-    let place = |buyer: &Buyer| queue.read(&buyer.queue_token).and_then(|claims| claims.place);
+    let tokens = &bench.fixture.app.shared.queue.tokens;
+    let place = |buyer: &Buyer| tokens.read_claims(&buyer.queue_token).and_then(|claims| claims.place);
     buyers.retain(|buyer| place(buyer).is_some_and(|place| place > LOOKAHEAD_END));
     Ok(buyers)
 }

@@ -14,7 +14,7 @@ use super::{
     error::AppError,
     event,
     lane::{IdempotencyKey, LanePorts, LaneSettings, Lanes, Reply},
-    queue::QueueFacade,
+    queue::GateFacade,
     settlement::SettlementLanes,
 };
 use crate::domain::{
@@ -45,7 +45,7 @@ pub struct BookingFacade {
     layouts: SeatLayoutCache,
     holds: Lanes<HoldWork>,
     settlements: Arc<SettlementLanes>,
-    queue: Arc<QueueFacade>,
+    gate: Arc<GateFacade>,
 }
 
 impl BookingFacade {
@@ -56,11 +56,11 @@ impl BookingFacade {
         settings: LaneSettings,
         lane_ports: &LanePorts,
         settlements: Arc<SettlementLanes>,
-        queue: Arc<QueueFacade>,
+        gate: Arc<GateFacade>,
     ) -> Self {
         let holds = Lanes::new(HoldWork::new(ports.clone(), policy), settings, lane_ports.clone());
         let layouts = SeatLayoutCache::new(Arc::clone(&ports.database));
-        Self { ports, layouts, holds, settlements, queue }
+        Self { ports, layouts, holds, settlements, gate }
     }
 
     /// Holds seats, all or none, until the hold time is over. The user's queue token lives at least as long.
@@ -97,7 +97,7 @@ impl BookingFacade {
         let request = HoldRequest { booking_id, user_id, performance_id, selection };
         let command = |reply| HoldCommand { gate, request, layout, reply };
         let reply = self.holds.submit(conflict_key, key, command).await?;
-        self.queue.with_position(reply, user_id).await
+        self.gate.with_position(reply, user_id).await
     }
 
     /// The layout of a performance, for a token that may choose seats there. A layout may have 100,000 seats, so one that
@@ -112,7 +112,7 @@ impl BookingFacade {
         if let Some(layout) = self.layouts.cached(id).await {
             return Ok(Some(layout));
         }
-        self.queue.check_active(token, user_id).await?;
+        self.gate.check_active(token, user_id).await?;
         let Some(concert_id) = self.layouts.concert_of(id).await? else { return Ok(None) };
         if concert_id != token.concert() {
             return Err(Refusal::QueueTokenWrongConcert.into());
@@ -139,7 +139,7 @@ impl BookingFacade {
         key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
         let reply = self.settlements.extend(user_id, gate, booking_id, key).await?;
-        self.queue.with_position(reply, user_id).await
+        self.gate.with_position(reply, user_id).await
     }
 
     /// Cancels a booking: a hold ends, and a confirmed booking is refunded up to the cut-off. Repeating it changes nothing.

@@ -1,4 +1,4 @@
-//! The tick: ends what has lapsed, and lets the next ones in.
+//! Ticks: each ends what has lapsed in a queue, and admits the next users.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,9 +8,14 @@ use std::{
 
 use chrono::TimeDelta;
 
-use super::{QueueFacade, estimate::kept_bound, selection::select_next};
+use super::{
+    estimate::kept_bound,
+    failing_queues::FailingQueues,
+    selection::{ADMISSION_BATCH, select_next},
+    snapshot::QueueSnapshotReader,
+};
 use crate::{
-    application::{draw, error::AppError},
+    application::{Ports, draw, error::AppError, loader::Loader},
     domain::{
         clock::Instant,
         id::ConcertId,
@@ -20,32 +25,52 @@ use crate::{
     },
 };
 
-/// How many tokens one transaction admits at most: it keeps the queue's lock for a bounded time.
-pub(super) const ADMISSION_BATCH: u32 = 2_000;
-
-/// A tick that changes nothing writes the queue's time this often: the pace of a queue that stands still is seen by it.
+/// A tick that changes nothing else writes the queue's time this often, so that a standing queue shows in its pace.
 const IDLE_WRITE_INTERVAL: TimeDelta = TimeDelta::seconds(1);
 
-/// How many transactions one tick of a queue takes at most while there is more to do: other queues are to be ticked, too.
+/// The most transactions of one queue's tick, so that the other queues are ticked soon.
 const TRANSACTIONS_PER_TICK: u32 = 5;
 
-/// How many queues one tick brings to their end, or writes down as ended: those that admit are not to wait for long.
+/// The most queues that one tick ends, so that those that admit don't wait long.
 const ENDINGS_PER_TICK: usize = 100;
 
-/// A queue whose ticks keep failing is tried at every 2^n-th one.
-const MAX_SKIP_EXPONENT: u32 = 6;
-
-/// What one transaction of a tick did.
+/// The result of one transaction of a tick.
 #[derive(Clone, Copy, Debug, Default)]
 struct Outcome {
     admitted: u32,
-    /// Whether there is more to do at once.
+    /// Whether another transaction has work at once.
     more: bool,
 }
 
-impl QueueFacade {
-    /// Runs one tick of every queue where something is due, and tells how many were admitted. A queue whose tick fails
-    /// is left for later, and holds up no other.
+/// The ticks that end lapsed tokens and admit the next users.
+pub struct AdmissionFacade {
+    ports: Ports,
+    snapshots: Arc<Loader<QueueSnapshotReader>>,
+    snapshot_reader: QueueSnapshotReader,
+    draw_orders: PendingDrawOrders,
+    failing_queues: FailingQueues,
+}
+
+impl AdmissionFacade {
+    pub(super) fn new(
+        ports: Ports,
+        snapshots: Arc<Loader<QueueSnapshotReader>>,
+        snapshot_reader: QueueSnapshotReader,
+    ) -> Self {
+        let (draw_orders, failing_queues) = (PendingDrawOrders::default(), FailingQueues::default());
+        Self { ports, snapshots, snapshot_reader, draw_orders, failing_queues }
+    }
+
+    /// Runs one tick of every queue where something is due, and returns the number of admitted users. A queue whose tick
+    /// fails is retried later and delays no other.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Unavailable`] while the database can't be reached; other failures of a tick are logged and counted.
+    ///
+    /// # Concurrency
+    ///
+    /// Each transaction locks one queue's row, then tokens in ascending order.
     pub async fn admit_due(&self) -> Result<u32, AppError> {
         let occupied = {
             let mut repositories = self.ports.back_office.read().await?;
@@ -65,7 +90,7 @@ impl QueueFacade {
                     admitted += more;
                     self.failing_queues.remove(concert_id);
                 }
-                // The other queues are out of reach as well.
+                // The other queues can't be reached either.
                 Err(error @ AppError::Unavailable(_)) => return Err(error),
                 Err(error) => {
                     self.failing_queues.record_failure(concert_id);
@@ -77,14 +102,14 @@ impl QueueFacade {
         Ok(admitted)
     }
 
-    /// Forgets what this instance knows of queues in which nobody is.
+    /// Forgets cached facts of queues without live tokens.
     fn retain_occupied(&self, occupied: &HashSet<ConcertId>) {
         self.draw_orders.retain(occupied);
         self.failing_queues.retain(occupied);
         self.snapshot_reader.retain(occupied);
     }
 
-    /// One tick of one queue: some transactions while there is more to do.
+    /// Ticks one queue: up to `TRANSACTIONS_PER_TICK` transactions while there is more to do.
     async fn tick_queue(&self, concert_id: ConcertId) -> Result<u32, AppError> {
         let mut admitted = 0;
         for _ in 0..TRANSACTIONS_PER_TICK {
@@ -97,8 +122,12 @@ impl QueueFacade {
         Ok(admitted)
     }
 
-    /// Measures how many wait and are active, in all queues together: a read of what is written, so every instance
-    /// tells the same.
+    /// Sets the gauges of waiting and active tokens, summed over all queues. They are read from the database, so all
+    /// instances report the same.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Unavailable`] while the database can't be reached; [`AppError::Overloaded`] when too many reads wait.
     pub async fn measure_queue_sizes(&self) -> Result<(), AppError> {
         let (active, lines) = {
             let mut repositories = self.ports.back_office.read().await?;
@@ -114,11 +143,10 @@ impl QueueFacade {
         Ok(())
     }
 
-    /// One transaction of a tick, under the lock of the queue's row: whoever else ticks it waits, and finds nothing left
-    /// to do.
+    /// One transaction of a tick, under the lock of the queue's row: the tick of another instance waits, and finds nothing
+    /// left to do.
     ///
-    /// Rate and room are counted from what is written, so the bounds hold at every instant and with any number of
-    /// instances.
+    /// Rate and capacity are counted from stored rows, so the bounds hold at every instant with any number of instances.
     async fn run_transaction(&self, concert_id: ConcertId) -> Result<Outcome, AppError> {
         let mut uow = self.ports.back_office.begin().await?;
         let Some(mut queue) = uow.queues().lock_queue(concert_id).await? else { return Ok(Outcome::default()) };
@@ -154,8 +182,8 @@ impl QueueFacade {
         Ok(Outcome { admitted: u32::try_from(next.len()).unwrap_or(u32::MAX), more })
     }
 
-    /// Works out the order of a draw whose places are still to be written, for the next transactions of this instance,
-    /// and forgets it when they are. No lock is held meanwhile: seed and entrants don't change any more.
+    /// Computes the order of a draw whose places are still to be written, for this instance's next transactions, and forgets
+    /// it once they are written. It needs no lock: seed and entrants are final.
     async fn prepare_draw_order(&self, queue: &Queue) -> Result<(), AppError> {
         if queue.pending_draw().is_none() {
             self.draw_orders.remove(queue.concert_id);
@@ -168,8 +196,8 @@ impl QueueFacade {
     }
 }
 
-/// `head` is where it was before these were admitted. Whoever had been passed over has waited for longer than their turn:
-/// that tells nothing about what they had been told.
+/// `head` is its value before these were admitted. A token that had been passed over waited beyond its turn, which says nothing
+/// about its estimate.
 fn record_metrics(expired: u64, admitted: &[QueueToken], head: u32, now: Instant) {
     metrics::counter!("queue_expired_total").increment(expired);
     metrics::counter!("queue_admitted_total").increment(admitted.len() as u64);
@@ -183,7 +211,7 @@ fn record_metrics(expired: u64, admitted: &[QueueToken], head: u32, now: Instant
     }
 }
 
-/// Lets the next ones in, as many as rate and room leave, and records their admission.
+/// Admits the next users within the budget, and records the admission.
 async fn admit_next(
     uow: &mut dyn UnitOfWork,
     queue: &mut Queue,
@@ -201,10 +229,10 @@ async fn admit_next(
     Ok(next)
 }
 
-/// Ends tokens of a queue whose concert is over, and tells how many. A token by which something is held lives on until
-/// that is paid or over. Those that another transaction holds are left for the next one.
+/// Ends tokens of a queue whose concert is over, and returns their number. The token of a user with a hold lives until the
+/// hold is paid or over. Tokens that another transaction has locked are left for the next tick.
 async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> Result<u32, RepositoryError> {
-    // Nobody's position is read from the places any more.
+    // No position is computed from places any more.
     queue.advance_head(queue.last_place);
     let mut tokens = uow.queue_tokens().claim_live(queue.concert_id, ADMISSION_BATCH).await?;
     let active = tokens.iter().filter(|token| matches!(token.state, TokenState::Active(_)));
@@ -220,10 +248,10 @@ async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> 
     Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
 }
 
-/// How many may be let in, and how many are active. These are counted only where the rate leaves something: it takes
-/// longest, and a window is used up most of the time.
+/// The admission budget, and the number of active tokens. These are counted only if the window leaves a budget: counting is
+/// slow, and the window is mostly used up.
 async fn budget(uow: &mut dyn UnitOfWork, queue: &Queue, now: Instant) -> Result<(u32, u32), RepositoryError> {
-    // Every window that holds the present: with what was recorded ahead of it, too.
+    // Includes admissions that were recorded ahead of this clock.
     let interval = queue.settings.admit_interval();
     let recently = uow.admissions().count_admitted(queue.concert_id, now - interval, now + interval).await?;
     if admission_budget(queue, 0, recently, now) == 0 {
@@ -233,7 +261,7 @@ async fn budget(uow: &mut dyn UnitOfWork, queue: &Queue, now: Instant) -> Result
     Ok((admission_budget(queue, active, recently, now), active))
 }
 
-/// The drawn orders that this instance is writing.
+/// The drawn orders whose places this instance is writing, by concert.
 #[derive(Debug, Default)]
 pub(super) struct PendingDrawOrders(Mutex<HashMap<ConcertId, Arc<Vec<Drawn>>>>);
 
@@ -254,77 +282,8 @@ impl PendingDrawOrders {
         self.map().remove(&id);
     }
 
-    /// Another instance may have finished what this one began.
+    /// Forgets the other orders: another instance may have finished them.
     fn retain(&self, occupied: &HashSet<ConcertId>) {
         self.map().retain(|id, _| occupied.contains(id));
-    }
-}
-
-/// The queues whose ticks fail: each is left out for more and more ticks, so that what it waits for, a lock maybe, delays
-/// the others less and less.
-#[derive(Debug, Default)]
-pub(super) struct FailingQueues(Mutex<HashMap<ConcertId, Failures>>);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Failures {
-    /// How often in a row it has failed.
-    count: u32,
-    /// How many ticks it is still left out for.
-    skipped_ticks: u32,
-}
-
-impl FailingQueues {
-    fn map(&self) -> MutexGuard<'_, HashMap<ConcertId, Failures>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a queue is to be ticked this time.
-    fn is_due(&self, id: ConcertId) -> bool {
-        match self.map().get_mut(&id) {
-            Some(failures) if failures.skipped_ticks > 0 => {
-                failures.skipped_ticks -= 1;
-                false
-            }
-            _ => true,
-        }
-    }
-
-    fn record_failure(&self, id: ConcertId) {
-        let mut map = self.map();
-        let failures = map.entry(id).or_default();
-        failures.skipped_ticks = (1 << failures.count.min(MAX_SKIP_EXPONENT)) - 1;
-        failures.count += 1;
-    }
-
-    fn remove(&self, id: ConcertId) {
-        self.map().remove(&id);
-    }
-
-    fn retain(&self, occupied: &HashSet<ConcertId>) {
-        self.map().retain(|id, _| occupied.contains(id));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_queue_that_fails_is_tried_less_and_less_often_until_it_works() {
-        let failing = FailingQueues::default();
-        let id = ConcertId(1);
-        let mut tried = Vec::new();
-        for tick in 0..300 {
-            if failing.is_due(id) {
-                tried.push(tick);
-                failing.record_failure(id);
-            }
-        }
-        assert_eq!(tried, [0, 1, 3, 7, 15, 31, 63, 127, 191, 255]);
-        failing.remove(id);
-        assert!(failing.is_due(id) && failing.map().is_empty());
-        failing.record_failure(id);
-        failing.retain(&HashSet::new());
-        assert!(failing.map().is_empty());
     }
 }

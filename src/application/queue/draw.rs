@@ -1,4 +1,4 @@
-//! The draw, for those who want to check it.
+//! The public part of a draw, by which anyone can verify it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,6 @@ use futures::{Stream, TryStreamExt, stream};
 use moka::future::Cache;
 use tokio::sync::Semaphore;
 
-use super::QueueFacade;
 use crate::{
     application::{Ports, error::AppError},
     domain::{
@@ -18,16 +17,16 @@ use crate::{
     },
 };
 
-/// How many entrants a page of a list has at least, unless it is the last one: half a megabyte from the database.
+/// The least entrants of a page, except the last: half a megabyte from the database.
 const ENTRANTS_PER_PAGE: u32 = 16_000;
 
-/// The most bytes of pages in memory: two lists of a million.
+/// The most bytes of cached pages: two lists of a million entrants.
 const MAX_PAGE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// How long a page without readers stays in memory.
+/// How long an unread page stays cached.
 const PAGE_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How many pages are read at a time, whatever the number of readers.
+/// The most pages that are read at a time.
 const MAX_PAGE_READERS: usize = 2;
 
 /// The length of an entrant's line: 64 hex digits and a line feed.
@@ -36,11 +35,11 @@ const LINE_BYTES: usize = 65;
 /// The public part of a draw.
 #[derive(Clone, Debug)]
 pub struct DrawInfo {
-    /// Binds to the seed.
+    /// The hash of the seed, published before the draw.
     pub commitment: String,
-    /// The order, exactly.
+    /// How the order follows from seed and tokens.
     pub algorithm: &'static str,
-    /// The opening as it is set.
+    /// The configured opening.
     pub sales_open_at: Option<Instant>,
     /// The seed and the number of entrants, once the draw is made.
     pub made: Option<(Seed, u32)>,
@@ -50,20 +49,30 @@ pub struct DrawInfo {
 #[derive(Clone, Copy, Debug)]
 pub struct EntrantList {
     concert_id: ConcertId,
-    /// Stands for the list: another draw has another one.
+    /// Identifies the list: every draw has its own.
     pub commitment: Commitment,
     /// The number of lines.
     pub entrant_count: u32,
 }
 
 impl EntrantList {
-    /// Its length in bytes.
+    /// The length of the list in bytes.
     pub fn bytes(&self) -> u64 {
         u64::from(self.entrant_count) * LINE_BYTES as u64
     }
 }
 
-impl QueueFacade {
+/// What is public of draws.
+pub struct DrawFacade {
+    ports: Ports,
+    pages: DrawPages,
+}
+
+impl DrawFacade {
+    pub(super) fn new(ports: &Ports) -> Self {
+        Self { ports: ports.clone(), pages: DrawPages::new(ports) }
+    }
+
     /// The public part of a concert's draw.
     ///
     /// # Errors
@@ -80,7 +89,7 @@ impl QueueFacade {
         })
     }
 
-    /// The list of a draw's entrants, without its lines.
+    /// The extent of a draw's list of entrants.
     ///
     /// # Errors
     ///
@@ -91,8 +100,8 @@ impl QueueFacade {
         Ok(EntrantList { concert_id: id, commitment: draw.commitment, entrant_count: made.entrant_count })
     }
 
-    /// The lines of a list in drawn order, a page at a time. All readers share the pages in memory; a slow reader keeps
-    /// one page, and no connection.
+    /// The lines of a list in drawn order, a page at a time. All readers share the cached pages; a slow reader keeps one page,
+    /// and no connection.
     ///
     /// # Errors
     ///
@@ -101,7 +110,7 @@ impl QueueFacade {
         &self,
         list: EntrantList,
     ) -> Result<impl Stream<Item = Result<Vec<u8>, AppError>> + Send + 'static, AppError> {
-        let pages = self.draw_pages.clone();
+        let pages = self.pages.clone();
         if list.entrant_count > 0 && pages.get(list, 0).await?.is_empty() {
             return Err(Refusal::DrawNotMade.into());
         }
@@ -121,16 +130,16 @@ impl QueueFacade {
 /// Consecutive entrants of a list.
 type Page = Arc<Vec<Entrant>>;
 
-/// The pages of published lists that this instance has in memory, by concert and number of entrants before the page.
+/// The cached pages of published lists, by concert and number of entrants before the page.
 #[derive(Clone)]
-pub(super) struct DrawPages {
+struct DrawPages {
     ports: Ports,
     cached: Cache<(ConcertId, u32), Page>,
     readers: Arc<Semaphore>,
 }
 
 impl DrawPages {
-    pub(super) fn new(ports: &Ports) -> Self {
+    fn new(ports: &Ports) -> Self {
         let weight = |_: &_, page: &Page| u32::try_from(size_of_val(page.as_slice())).unwrap_or(u32::MAX);
         Self {
             ports: ports.clone(),
@@ -143,14 +152,14 @@ impl DrawPages {
         }
     }
 
-    /// The lines after the first `read` ones, and how many are read with them; `None` at the end.
+    /// The lines after the first `read` ones, and the number of lines read so far; `None` at the end.
     async fn next(&self, list: EntrantList, read: u32) -> Result<Option<(Vec<u8>, u32)>, AppError> {
         if read >= list.entrant_count {
             return Ok(None);
         }
         let page = self.get(list, read).await?;
         let lines = u32::try_from(page.len()).unwrap_or(u32::MAX);
-        // A list that ends early must not look like a whole one.
+        // A list that ends early must not look complete.
         if lines == 0 || read.saturating_add(lines) > list.entrant_count {
             return Err(RepositoryError::stale("the list of a draw's entrants").into());
         }

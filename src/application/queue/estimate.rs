@@ -1,4 +1,4 @@
-//! How fast a queue moves, from how it has moved, and how long that makes a wait.
+//! Estimates of waits, from the pace at which a queue's head has advanced.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -13,13 +13,13 @@ use crate::domain::{
     queue::{AdmissionRate, EstimatedWait, Queue, QueueMode, QueueSettings, configured_rate},
 };
 
-/// How far back the history of a queue goes.
+/// The age of the oldest sample.
 const HISTORY: TimeDelta = TimeDelta::minutes(5);
 
-/// The rate that is set counts as much as so many seconds of seeing it, and as three windows at least.
+/// The configured rate weighs as much as so many observed seconds, and at least as three admission windows.
 const PRIOR_SECONDS: f64 = 30.0;
 
-/// Where the head of one queue was in the last minutes, as this server has seen it: a sample a second at most.
+/// The head of one queue over the last minutes, as this instance has read it: at most a sample a second.
 #[derive(Debug, Default)]
 pub(super) struct PaceHistory {
     settings: Option<QueueSettings>,
@@ -27,10 +27,10 @@ pub(super) struct PaceHistory {
 }
 
 impl PaceHistory {
-    /// Adds what was just read, and tells the pace.
+    /// Adds a reading of the queue, and returns the pace.
     ///
-    /// The instant is the queue's own: that of its last decision. A changed setting begins a new history; so does an
-    /// empty line, which says how many came and not how many could have been admitted.
+    /// The sample's time is the queue's last decision. Changed settings start a new history. So does an empty queue: its head
+    /// follows arrivals, not the capacity of admission.
     pub(super) fn observe(&mut self, queue: &Queue) -> AdmissionPace {
         let settings = queue.settings;
         let is_empty = queue.head >= queue.last_place;
@@ -62,12 +62,12 @@ impl PaceHistory {
     }
 }
 
-/// The histories of all queues.
+/// The histories of all queues, by concert.
 #[derive(Debug, Default)]
 pub(super) struct PaceHistories(Mutex<HashMap<ConcertId, PaceHistory>>);
 
 impl PaceHistories {
-    /// Adds what was just read of a queue, and tells its pace.
+    /// Adds a reading of a queue, and returns its pace.
     pub(super) fn observe(&self, queue: &Queue) -> AdmissionPace {
         let mut histories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         histories.entry(queue.concert_id).or_default().observe(queue)
@@ -79,7 +79,7 @@ impl PaceHistories {
     }
 }
 
-/// How an estimate turned out: the least of its bounds that the wait kept. In whole seconds, as it was given.
+/// The lowest bound of the estimate that the wait kept, for the metric's label. Compares whole seconds, as estimates have.
 pub(super) fn kept_bound(estimate: EstimatedWait, waited: TimeDelta) -> &'static str {
     match u32::try_from(waited.num_seconds()).unwrap_or(u32::MAX) {
         seconds if seconds <= estimate.p50_seconds => "p50",
@@ -88,20 +88,20 @@ pub(super) fn kept_bound(estimate: EstimatedWait, waited: TimeDelta) -> &'static
     }
 }
 
-/// How many places a queue goes past in a second, those of people who are away included.
+/// The pace at which the head passes places, including those of absent users.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AdmissionPace {
-    /// `None` while nobody is admitted.
+    /// `None` while the queue is paused.
     places_per_second: Option<f64>,
-    /// People are admitted in one go, once in this time.
+    /// The admission window: its users may be admitted all at once.
     interval_seconds: u32,
 }
 
 impl AdmissionPace {
-    /// How long a position waits.
+    /// The estimated wait of a position, in seconds; `None` while the queue is paused.
     ///
-    /// Nine in ten: a quarter longer than the half, for a queue that slows down, and a whole window, for it isn't known
-    /// when the present one began.
+    /// The 90th percentile adds a quarter to the median, for a queue that slows down. It adds a window too, because the start
+    /// of the present one isn't known.
     pub(super) fn wait(self, position: u32) -> Option<EstimatedWait> {
         let seconds = f64::from(position.saturating_sub(1)) / self.places_per_second?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
@@ -115,7 +115,7 @@ impl AdmissionPace {
 mod tests {
     use super::*;
 
-    /// 20 a second.
+    /// Admits 20 users a second.
     fn queue(seconds: i64, head: u32) -> Queue {
         let now = Instant::default() + TimeDelta::seconds(seconds);
         Queue { head, last_place: 1_000_000, ..Queue::new(ConcertId(1), now) }
@@ -128,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_history_a_wait_is_that_of_the_rate_that_is_set() {
+    fn without_history_the_estimate_follows_the_configured_rate() {
         let pace = PaceHistory::default().observe(&queue(0, 500));
         assert_eq!((p50(pace, 1), p50(pace, 201), p50(pace, 20_001)), (0, 10, 1_000));
         assert_eq!(pace.wait(201), Some(EstimatedWait { p50_seconds: 10, p90_seconds: 22 }));
     }
 
     #[test]
-    fn a_wait_follows_how_the_queue_has_moved() {
+    fn an_estimate_follows_the_observed_pace() {
         for (places_per_second, at_least, at_most) in [(40, 500, 550), (10, 1_800, 2_000), (0, 9_000, 12_000)] {
             let mut history = PaceHistory::default();
             let mut pace = history.observe(&queue(0, 0));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_is_judged_in_whole_seconds() {
+    fn an_estimate_is_compared_in_whole_seconds() {
         let estimate = EstimatedWait { p50_seconds: 10, p90_seconds: 22 };
         for (milliseconds, expected) in [
             (0, "p50"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_histories_of_queues_without_anybody_are_forgotten() {
+    fn histories_of_empty_queues_are_forgotten() {
         let paces = PaceHistories::default();
         paces.observe(&queue(0, 0));
         paces.retain(&[ConcertId(1)].into());
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn other_settings_and_an_empty_line_begin_anew() {
+    fn changed_settings_and_an_empty_queue_start_a_new_history() {
         let mut history = PaceHistory::default();
         history.observe(&queue(0, 0));
         assert!(p50(history.observe(&queue(100, 0)), 20_001) > 2_000);

@@ -1,14 +1,15 @@
-//! Who is there: written down for those near the head, so that it costs as admission does and not as the crowd.
+//! Presence: stored for tokens near the head only, so that it costs as much as admission and not as the whole queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
-use super::{QueueFacade, QueueSnapshot};
+use super::snapshot::QueueSnapshot;
 use crate::{
     application::{
+        Ports,
         error::AppError,
-        lane::{Decisions, LaneWork, ReplyTo},
+        lane::{Decisions, LanePorts, LaneSettings, LaneWork, Lanes, ReplyTo},
     },
     domain::{
         clock::{Clock, Instant},
@@ -19,16 +20,16 @@ use crate::{
     },
 };
 
-/// What somebody's asking tells about them.
+/// A write that a poll or a first use causes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PresenceUpdate {
     /// An admission was used for the first time.
     Claim { id: QueueTokenId },
-    /// The user of a token in line is there until then.
+    /// The user of a waiting token counts as present until then.
     Present { id: QueueTokenId, user_id: UserId, until: Instant },
 }
 
-/// Writes these down, whoever has the queue's lock.
+/// Writes presence and claims without the queue's lock.
 pub(super) struct PresenceWork;
 
 #[async_trait]
@@ -68,11 +69,28 @@ impl LaneWork for PresenceWork {
     }
 }
 
-impl QueueFacade {
-    /// Notes that somebody who waits, or waits for the opening, is there and will ask again after so many seconds: for
-    /// three times as long nobody passes over the token. For those far from the head it does nothing, and for those who
-    /// don't wait. A clock that is behind doesn't shorten anybody's presence.
-    pub(super) async fn record_presence(
+/// Records presence and claims through a lane of its own.
+pub(super) struct PresenceRecorder {
+    ports: Ports,
+    lanes: Lanes<PresenceWork>,
+}
+
+impl PresenceRecorder {
+    pub(super) fn new(ports: &Ports, settings: LaneSettings, lane_ports: &LanePorts) -> Self {
+        let settings = LaneSettings { max_parallel_batches: 1, ..settings };
+        Self { ports: ports.clone(), lanes: Lanes::new(PresenceWork, settings, lane_ports.clone()) }
+    }
+
+    /// Writes that an active token was used for the first time.
+    pub(super) async fn claim(&self, id: QueueTokenId) -> Result<(), AppError> {
+        let update = PresenceUpdate::Claim { id };
+        self.lanes.submit_without_key(None, |reply| (update, reply)).await
+    }
+
+    /// Records that the user of a waiting or scheduled token is present, whose answer says to poll in `poll_after_seconds`: for
+    /// three times as long admission doesn't pass over the token. Does nothing for tokens outside the lookahead. The queue's
+    /// own time counts, so a clock that is behind shortens no presence.
+    pub(super) async fn record(
         &self,
         snapshot: &QueueSnapshot,
         (id, user_id): (QueueTokenId, UserId),
@@ -84,10 +102,10 @@ impl QueueFacade {
         }
         let until = present_until(snapshot.queue().monotonic_now(self.ports.now()), poll_after_seconds);
         let update = PresenceUpdate::Present { id, user_id, until };
-        Box::pin(self.presence.submit_without_key(None, |reply| (update, reply))).await
+        Box::pin(self.lanes.submit_without_key(None, |reply| (update, reply))).await
     }
 
-    /// When to ask again: sooner near the head.
+    /// The seconds until the next poll: fewer near the head.
     pub(super) fn poll_after(&self, snapshot: Option<&QueueSnapshot>, state: TokenState, place: Option<u32>) -> u32 {
         let randomness = &*self.ports.randomness;
         match (snapshot, state, place) {
@@ -98,7 +116,7 @@ impl QueueFacade {
                 let queue = snapshot.queue();
                 poll_after_opening(&queue.settings, queue.last_number, self.ports.now(), randomness)
             }
-            // Nothing is due to change: an active token has its deadline, and one that is over is over.
+            // An active token has its deadline, and an ended one doesn't change.
             _ => 15,
         }
     }

@@ -1,6 +1,5 @@
-//! Whom a tick lets in: those who have come back, then those who are there, by place.
+//! The tokens that a tick admits: first those that were passed over and are present again, then present ones by place.
 
-use super::admission::ADMISSION_BATCH;
 use crate::domain::{
     clock::Instant,
     queue::{Queue, QueueToken, TokenState},
@@ -8,14 +7,17 @@ use crate::domain::{
     unit_of_work::UnitOfWork,
 };
 
-/// How many places a tick looks at, at most: the next one goes on from there.
+/// The most tokens that one transaction admits, so that it keeps the queue's lock for a bounded time.
+pub(super) const ADMISSION_BATCH: u32 = 2_000;
+
+/// The most places that one tick examines; the next tick continues behind them.
 const PLACES_PER_TICK: u32 = 4_000;
 
-/// The next ones, locked, `budget` at most, each moved to active; the head goes past them and past those among them
-/// who are away.
+/// Locks the next tokens, at most `budget`, and moves them to active. The head advances past them, and past absent users in
+/// between.
 ///
-/// Whoever is away keeps the place and costs nothing. The caller holds the queue's lock, so nobody leaves the line
-/// meanwhile; presence may be written at any time, and then counts at the next tick.
+/// An absent user keeps the place and uses no budget. The caller holds the queue's lock, so no token leaves the queue
+/// meanwhile. Presence may be written at any time, and then counts at the next tick.
 pub(super) async fn select_next(
     uow: &mut dyn UnitOfWork,
     queue: &mut Queue,
@@ -30,12 +32,12 @@ pub(super) async fn select_next(
         .queue_tokens()
         .list_present_before_head(queue.concert_id, queue.head, now, budget.min(ADMISSION_BATCH))
         .await?;
-    // While a draw's places are being written, nobody behind them goes first.
+    // While a draw's places are being written, no later place is admitted before them.
     let last = queue.last_admissible_place();
     let mut places_left = PLACES_PER_TICK;
     let mut passed_over = 0;
     while chosen.len() < wanted && places_left > 0 {
-        // Twice as many as are wanted: half of a crowd may have gone.
+        // Twice as many as are wanted: half of the waiting users may be absent.
         let missing = u32::try_from(wanted - chosen.len()).unwrap_or(ADMISSION_BATCH);
         let limit = (2 * missing).max(64).min(places_left);
         let waiting = uow.queue_tokens().list_waiting(queue.concert_id, queue.head, limit).await?;
@@ -57,7 +59,7 @@ pub(super) async fn select_next(
         places_left -= limit;
     }
     uow.after_commit(Box::new(move || metrics::counter!("queue_passed_over_total").increment(passed_over)));
-    // By id, as everybody locks tokens: those who write presence have no lock of the queue.
+    // By id, like all locks of tokens: presence is written without the queue's lock.
     let ids: Vec<_> = chosen.iter().map(|token| token.id).collect();
     let mut next = uow.queue_tokens().lock_tokens(&ids).await?;
     next.retain(|token| token.state == TokenState::Waiting);

@@ -1,4 +1,4 @@
-//! What everybody in a queue shares: where its head is, and who has left in between.
+//! Snapshots of a queue: its head and the departed places, shared by all reads of positions.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct QueueSnapshot {
     queue: Queue,
-    /// The places whose people have left: all of those behind the head are in it.
+    /// The places of departed tokens; complete behind the head.
     departed: Arc<RoaringBitmap>,
     pace: AdmissionPace,
 }
@@ -34,21 +34,21 @@ impl QueueSnapshot {
         Self { queue, departed, pace }
     }
 
-    /// How many come first, and oneself: 1 for the next to be admitted. It never grows: the head only moves on, and
-    /// people only leave.
+    /// The position of a place: 1 for the next to be admitted. It never grows, because the head only advances and tokens only
+    /// leave.
     pub fn position(&self, place: u32) -> u32 {
         let gone = self.departed.range_cardinality(self.queue.head.saturating_add(1)..place);
         let ahead = place.saturating_sub(self.queue.head);
         ahead.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX)).max(1)
     }
 
-    /// How many wait behind the head. Those who were passed over are away, and no part of it.
+    /// The number of tokens that wait behind the head. Tokens that were passed over aren't counted: their users are absent.
     pub fn waiting_count(&self) -> u32 {
         let behind_all = self.queue.last_place.saturating_add(1);
         if self.queue.last_place > self.queue.head { self.position(behind_all) - 1 } else { 0 }
     }
 
-    /// Whether this place was given out, is behind the head, and nobody has left it: whoever has it waits.
+    /// Whether this place was assigned, is behind the head, and its token hasn't left: then the token waits.
     pub fn is_waiting(&self, place: u32) -> bool {
         let given_out = (self.queue.head + 1)..=self.queue.last_place;
         given_out.contains(&place) && !self.departed.contains(place)
@@ -59,7 +59,7 @@ impl QueueSnapshot {
         self.queue.settings.is_open(now)
     }
 
-    /// Whether every position is the same on both boards.
+    /// Whether every position is the same in both snapshots.
     pub fn has_same_positions_as(&self, other: &Self) -> bool {
         (self.queue.head, self.queue.departed_count) == (other.queue.head, other.queue.departed_count)
     }
@@ -69,26 +69,26 @@ impl QueueSnapshot {
         &self.queue
     }
 
-    /// How long a position waits as things go; `None` while nobody is admitted.
+    /// The estimated wait of a position; `None` while the queue admits no one.
     pub fn wait(&self, position: u32) -> Option<EstimatedWait> {
         self.pace.wait(position)
     }
 }
 
-/// Who had left a queue at some instant.
+/// The departed places of a queue at some instant.
 #[derive(Clone, Debug)]
 struct DepartureCache {
     departures: u32,
-    /// Everybody who left before then is among them.
+    /// All departures before this instant are included.
     since: Instant,
     places: Arc<RoaringBitmap>,
 }
 
-/// Reads boards. Copies share what they know.
+/// Reads snapshots. Copies share their caches.
 #[derive(Clone, Debug)]
 pub(super) struct QueueSnapshotReader {
-    /// The departed of each queue as they were read last. Those who have left since are added: there may be half a
-    /// million of the others.
+    /// The departed places of each queue as they were read last. Only later departures are read and added: a queue may have
+    /// half a million.
     departed_places: Arc<Mutex<HashMap<ConcertId, DepartureCache>>>,
     pace_histories: Arc<PaceHistories>,
 }
@@ -98,7 +98,7 @@ impl QueueSnapshotReader {
         Self { departed_places: Arc::default(), pace_histories }
     }
 
-    /// The board of a queue as it was just read, if this server knows who has left it.
+    /// The snapshot of a queue that was just read, if the cached departures suffice.
     pub(super) fn of(&self, queue: Queue, pace: AdmissionPace) -> Option<QueueSnapshot> {
         let departed = self.cached_departures(&queue)?;
         Some(QueueSnapshot::new(queue, departed, pace))
@@ -114,9 +114,9 @@ impl QueueSnapshotReader {
         self.departed_places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The places that people have left, where that is known as of the reading of the queue or later.
+    /// The cached departed places, if they are as recent as the queue.
     fn cached_departures(&self, queue: &Queue) -> Option<Arc<RoaringBitmap>> {
-        // Only those behind the head make a difference.
+        // Only departures behind the head matter.
         if queue.departed_count == 0 || queue.head >= queue.last_place {
             return Some(Arc::default());
         }
@@ -126,9 +126,10 @@ impl QueueSnapshotReader {
             .map(|cached| Arc::clone(&cached.places))
     }
 
-    /// The places that people have left, those at least who had left when the queue was read.
+    /// The departed places: at least those from before the queue was read.
     ///
-    /// Each was left under the queue's lock, at an instant no earlier than the queue's time as it was before.
+    /// Departures are written under the queue's lock, at an instant no earlier than the queue's previous time. So reading from
+    /// the cached time on misses none.
     async fn departures(
         &self,
         tokens: &mut dyn QueueTokenRepository,
@@ -178,7 +179,7 @@ impl BatchRead for QueueSnapshotReader {
     }
 }
 
-/// Reads tokens.
+/// Reads tokens by id.
 #[derive(Debug)]
 pub(super) struct ReadTokens;
 
@@ -197,8 +198,7 @@ impl BatchRead for ReadTokens {
     }
 }
 
-/// Reads which tokens open the gate, and to whom: those that are active and in use. What else a token may be is seldom
-/// asked there.
+/// Reads which tokens are active and claimed, with their users: the common case at the gate.
 pub(super) struct ReadClaimedTokens(pub(super) Arc<dyn Clock>);
 
 #[async_trait]
@@ -222,20 +222,20 @@ mod tests {
     use crate::application::queue::estimate::PaceHistory;
 
     #[test]
-    fn a_position_counts_those_between_the_head_and_oneself_who_are_still_there() {
+    fn a_position_counts_the_waiting_tokens_between_the_head_and_the_place() {
         let queue = Queue { head: 10, ..Queue::new(ConcertId(1), Instant::default()) };
         let pace = PaceHistory::default().observe(&queue);
         let snapshot = QueueSnapshot { queue, departed: Arc::new([5, 12, 13, 20].into()), pace };
         assert_eq!(snapshot.position(11), 1);
         assert_eq!(snapshot.position(14), 2);
         assert_eq!(snapshot.position(21), 8);
-        // Passed over: at the head.
+        // Passed over: admitted next.
         assert_eq!(snapshot.position(3), 1);
-        assert_eq!(snapshot.waiting_count(), 0, "no place behind the head is given out");
+        assert_eq!(snapshot.waiting_count(), 0, "no place behind the head is assigned");
     }
 
     #[test]
-    fn nothing_is_remembered_of_queues_without_anybody() {
+    fn departures_of_empty_queues_are_forgotten() {
         let snapshots = QueueSnapshotReader::new(Arc::default());
         for id in 1..=3 {
             let queue = Queue { departed_count: 1, last_place: 2, ..Queue::new(ConcertId(id), Instant::default()) };
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_place_behind_the_head_that_nobody_left_is_known_to_wait() {
+    fn only_an_assigned_place_behind_the_head_without_departure_waits() {
         let queue = Queue { head: 10, last_place: 15, ..Queue::new(ConcertId(1), Instant::default()) };
         let pace = PaceHistory::default().observe(&queue);
         let snapshot = QueueSnapshot { queue, departed: Arc::new([5, 12, 13].into()), pace };

@@ -137,7 +137,7 @@ async fn barred(app: App, access_token: String, token: ActiveToken, _open: OpenS
     loop {
         sleep_until(next_round(token)).await;
         let session = app.users.authenticate(&access_token).await.map(|_| ());
-        for answer in [session, app.queue.check_active(token.id(), token.user_id()).await] {
+        for answer in [session, app.queue.gate.check_active(token.id(), token.user_id()).await] {
             if matches!(answer, Err(AppError::Refused(_))) {
                 return;
             }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     application::{
         administration::AdministrationFacade, audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade,
-        event::EventFacade, payment::PaymentFacade, point::PointFacade, queue::QueueFacade, user::UserFacade,
+        event::EventFacade, payment::PaymentFacade, point::PointFacade, queue::Queues, user::UserFacade,
     },
     domain::{
         clock::{Clock, ClockCheck},
@@ -29,8 +29,8 @@ pub struct Facades {
     pub administration: AdministrationFacade,
     /// The catalogue, the promoter's side of it, and seat maps.
     pub concerts: ConcertFacade,
-    /// Waiting queues.
-    pub queue: Arc<QueueFacade>,
+    /// Waiting queues: one facade a use case.
+    pub queue: Queues,
     /// Holds and bookings.
     pub bookings: BookingFacade,
     /// Wallets.

@@ -65,10 +65,9 @@ pub fn start(
     stop: &CancellationToken,
 ) {
     let jobs = Jobs { app: app.clone(), stop: stop.clone() };
-    tasks.spawn(
-        jobs.clone()
-            .repeat("admission", settings.admission, |app| async move { app.queue.admit_due().await.map(|_| false) }),
-    );
+    tasks.spawn(jobs.clone().repeat("admission", settings.admission, |app| async move {
+        app.queue.admission.admit_due().await.map(|_| false)
+    }));
     tasks.spawn(jobs.clone().repeat("expiry", settings.expiry, |app| async move {
         app.bookings.expire_holds(EXPIRY_BATCH).await.map(|expired| expired >= EXPIRY_BATCH)
     }));
@@ -78,11 +77,9 @@ pub fn start(
     tasks.spawn(jobs.clone().repeat("cancellations", settings.cancellations, |app| async move {
         app.concerts.finish_cancellations().await
     }));
-    tasks.spawn(
-        jobs.clone().repeat("census", settings.census, |app| async move {
-            app.queue.measure_queue_sizes().await.map(|()| false)
-        }),
-    );
+    tasks.spawn(jobs.clone().repeat("census", settings.census, |app| async move {
+        app.queue.admission.measure_queue_sizes().await.map(|()| false)
+    }));
     tasks.spawn(jobs.clone().repeat("limits", settings.limits, |app| async move {
         app.rate_limits.forget_idle();
         app.users.forget_failed_logins();

@@ -48,7 +48,7 @@ async fn poll_all(users: &[Client]) -> Vec<Value> {
 async fn tick_at_once(app: &Arc<TestApp>, ticks: usize) -> u32 {
     let ticks = (0..ticks * app.instances.len()).map(|number| {
         let app = Arc::clone(app);
-        async move { app.instances[number % app.instances.len()].shared.queue.admit_due().await.unwrap() }
+        async move { app.instances[number % app.instances.len()].shared.queue.admission.admit_due().await.unwrap() }
     });
     race(ticks).await.into_iter().sum()
 }
@@ -177,7 +177,8 @@ async fn ticks_against_joins_leaves_and_payments(servers: Servers) {
         let tick = async move {
             let mut admitted = 0;
             for _ in 0..4 {
-                admitted += app.instances[number % app.instances.len()].shared.queue.admit_due().await.unwrap();
+                admitted +=
+                    app.instances[number % app.instances.len()].shared.queue.admission.admit_due().await.unwrap();
             }
             admitted
         };

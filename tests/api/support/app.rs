@@ -232,7 +232,7 @@ impl TestApp {
     /// Runs every recurring job once, on every server.
     pub(crate) async fn tick(&self) {
         for instance in &self.instances {
-            instance.shared.queue.admit_due().await.unwrap();
+            instance.shared.queue.admission.admit_due().await.unwrap();
             instance.shared.bookings.expire_holds(1_000).await.unwrap();
             instance.shared.users.refresh_revocations().await.unwrap();
             instance.shared.concerts.finish_cancellations().await.unwrap();
