@@ -1,10 +1,14 @@
 //! Selecting the best available seats, for a hold that names none.
 //!
-//! There are three kinds of selection, each used only if the previous kind is impossible: adjacent seats of one row;
-//! seats of one section, close together; any seats. Within a kind, a selection that isolates fewer seats is better.
-//! Then come the distance between its seats, the distance from the front, and the distance from the middle. The
-//! remaining ties are broken by the order of the seats, so the same free seats always give the same selection
-//! (`docs/best-available.md`).
+//! There are three kinds of selection, each used only if the previous kind is impossible:
+//!
+//! 1. adjacent seats of one row;
+//! 2. seats of one section, close together;
+//! 3. any seats.
+//!
+//! Within a kind, a selection that isolates fewer seats is better. Then come the distance between its seats, the
+//! distance from the front, and the distance from the middle. The remaining ties are broken by the order of the seats,
+//! so the same free seats always give the same selection (`docs/best-available.md`).
 
 use std::fmt;
 
@@ -75,8 +79,8 @@ struct SeatRectangle<'a> {
     numbers: FreeRun,
 }
 
-/// The cost of a rectangle, compared in this order: depth in rows plus width in seats, rank of its first row, half
-/// seats from the middle, the section's index, its lowest number.
+/// The cost of a rectangle, compared in this order: size (depth in rows plus width in seats), rank of the first row,
+/// half seats from the middle. The section's index and the lowest number break ties.
 type RectangleCost = [usize; 5];
 
 impl FreeSeats {

@@ -49,8 +49,8 @@ pub struct HoldRequest {
 
 /// The rows that the decisions of a batch need, locked until the results are written.
 ///
-/// The lock on a queue token also serializes its user's holds for the concert: a user has one live token per concert,
-/// so the seat limit holds.
+/// The lock on a queue token also serializes its user's holds for the concert, because a user has one live token there.
+/// So the seat limit holds.
 #[derive(Clone, Debug, Default)]
 pub struct LockedHoldState {
     /// The locked queue tokens.

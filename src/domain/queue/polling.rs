@@ -58,8 +58,8 @@ fn jittered(interval: u32, randomness: &dyn Randomness) -> u32 {
     interval - u32::try_from(jitter).unwrap_or(0)
 }
 
-/// The seconds until the next poll at this position: a tenth of the remaining wait at the configured rate, between 2
-/// and 60, minus up to a quarter.
+/// The seconds until the next poll at this position. They are a tenth of the remaining wait at the configured rate,
+/// between 2 and 60, minus up to a quarter.
 ///
 /// So a position beyond ten minutes costs at most one request in 45 seconds. The requests of all nearer positions
 /// together depend on the rate of admission, not on the length of the queue.
