@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::clock::{Clock, Instant};
 
-/// The machine's time, cut to microseconds: what the database stores, so that a value read back equals the value
-/// written.
+/// The machine's time, truncated to microseconds.
+///
+/// The database stores microseconds, so a value that is read back equals the value written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

@@ -1,6 +1,7 @@
-//! What the server calls: the database, the system's clock and randomness, cryptography.
+//! The adapters of the domain's ports: the database, the system's clock and randomness, cryptography, and the sender of
+//! events.
 //!
-//! Adapters of the domain's ports; nothing of HTTP, and nothing that decides.
+//! Nothing here knows the HTTP API or makes a decision of the domain.
 
 pub mod clock;
 pub mod event_sender;

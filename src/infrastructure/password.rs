@@ -22,7 +22,7 @@ pub struct Argon2Hasher {
 }
 
 impl Argon2Hasher {
-    /// Takes its salts from `randomness`.
+    /// Creates a hasher that takes its salts from `randomness`.
     pub fn new(randomness: Arc<dyn Randomness>) -> Self {
         Self { randomness }
     }
@@ -38,7 +38,7 @@ impl PasswordHasher for Argon2Hasher {
             .map_err(|error| HashingFailed(error.to_string()))
     }
 
-    /// Uses the parameters that stand in the hash, so that older ones keep working when the defaults grow.
+    /// Uses the parameters in the hash, so that old hashes stay valid when the defaults change.
     fn verify(&self, password: &str, hash: &str) -> bool {
         Argon2::default().verify_password(password.as_bytes(), hash).is_ok()
     }
@@ -50,7 +50,7 @@ mod tests {
     use crate::infrastructure::randomness::OsRandomness;
 
     #[test]
-    fn a_hash_knows_its_password_and_no_other() {
+    fn a_hash_verifies_its_password_and_no_other() {
         let hasher = Argon2Hasher::new(Arc::new(OsRandomness));
         let hash = hasher.hash("correct horse").unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");

@@ -8,6 +8,6 @@ pub struct OsRandomness;
 
 impl Randomness for OsRandomness {
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the operating system gives random bytes once it has started");
+        getrandom::fill(bytes).expect("the operating system has random bytes once it has started");
     }
 }

@@ -1,7 +1,7 @@
-//! Seeds of draws, sealed with the server's secrets by ChaCha20-Poly1305.
+//! Encryption of the seeds of draws with the server's secrets, by ChaCha20-Poly1305.
 //!
-//! Each secret gives a key of its own for this purpose (HMAC-SHA-256 over a fixed text), so no other use of the secret helps
-//! with it. A sealed seed is the key's id, a random nonce, and the encrypted seed with its tag. The concert's id is
+//! The key is derived from the secret for this purpose alone (HMAC-SHA-256 over a fixed text), so no other use of the
+//! secret reveals it. A sealed seed is the key's id, a random nonce, and the encrypted seed with its tag. The concert's id is
 //! authenticated with it: a sealed seed that is copied to another concert doesn't open.
 
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::domain::{
     randomness::Randomness,
 };
 
-/// What a key of this kind is derived from, with the secret.
+/// The text from which the keys are derived with the secret.
 const KEY_PURPOSE: &str = "concert-reservation: seeds of draws";
 
-/// Seals with the first of its secrets and opens what any of them sealed.
+/// Seals with the first of its secrets and opens the seeds that any of them sealed.
 pub struct AeadSeedVault {
     current: Key,
     former: Vec<Key>,
@@ -55,7 +55,11 @@ fn context(concert_id: ConcertId) -> Aad<[u8; 8]> {
 }
 
 impl AeadSeedVault {
-    /// Seals with the first secret; opens what any of them sealed.
+    /// Creates a vault from the current secret and the former ones.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSecret`] if the list is empty.
     pub fn new(secrets: &[String], randomness: Arc<dyn Randomness>) -> Result<Self, NoSecret> {
         let (current, former) = secrets.split_first().ok_or(NoSecret)?;
         let former = former.iter().map(|secret| Key::new(secret)).collect();
@@ -69,7 +73,7 @@ impl SeedVault for AeadSeedVault {
     }
 
     fn seal(&self, concert_id: ConcertId, seed: &Seed) -> SealedSeed {
-        // A few seeds a key, each with 96 random bits: none comes twice.
+        // Few seeds per key, each with 96 random bits: no nonce repeats.
         let mut nonce = [0; NONCE_LEN];
         self.randomness.fill(&mut nonce);
         let mut encrypted = seed.bytes().to_vec();

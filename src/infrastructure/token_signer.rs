@@ -1,4 +1,4 @@
-//! Signed tokens: short binary texts that only this server's secrets can make.
+//! Signed tokens: short texts that only the server's secrets can create.
 //!
 //! A token is the base64url text, without padding, of a payload and its tag. The payload has fields of fixed width,
 //! big-endian, so there is one text for each meaning: a kind (an access token is never taken for a queue token), the
@@ -23,11 +23,11 @@ const REFRESH: u8 = 3;
 
 const TAG_BYTES: usize = 16;
 
-/// More than any token has: what is longer isn't even decoded.
+/// Longer than any token. A longer text isn't decoded.
 const MAX_TEXT_LENGTH: usize = 128;
 
-/// Signs with the first of its secrets and accepts what any of them signed, so that secrets can be changed without
-/// sending everybody away.
+/// Signs with the first of its secrets and accepts the signatures of all, so that secrets can be rotated without ending
+/// sessions.
 #[derive(Clone)]
 pub struct HmacTokenSigner {
     current: Key,
@@ -37,7 +37,7 @@ pub struct HmacTokenSigner {
 #[derive(Clone)]
 struct Key {
     id: u32,
-    /// Begun with the secret: each use goes on from a copy.
+    /// Initialised with the secret; each use continues a copy.
     mac: Hmac<Sha256>,
 }
 
@@ -59,20 +59,24 @@ impl Key {
     }
 }
 
-/// There is nothing to sign with.
+/// The list of secrets is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at least one token secret is needed")]
 pub struct NoSecret;
 
 impl HmacTokenSigner {
-    /// Signs with the first secret; reads what any of them signed.
+    /// Creates a signer from the current secret and the former ones.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSecret`] if the list is empty.
     pub fn new(secrets: &[String]) -> Result<Self, NoSecret> {
         let (current, former) = secrets.split_first().ok_or(NoSecret)?;
         let former = former.iter().map(|secret| Key::new(secret)).collect();
         Ok(Self { current: Key::new(current), former })
     }
 
-    /// All keys of this id: two secrets may share one by chance.
+    /// All keys with this id, which two secrets may share by chance.
     fn keys(&self, id: u32) -> impl Iterator<Item = &Key> {
         std::iter::once(&self.current).chain(&self.former).filter(move |key| key.id == id)
     }
@@ -91,7 +95,7 @@ impl HmacTokenSigner {
     }
 }
 
-/// The part of a payload that hasn't been read.
+/// Reads the fields of a payload in their order.
 struct Fields {
     bytes: Vec<u8>,
     read: usize,
@@ -104,7 +108,7 @@ impl Fields {
         Some(field)
     }
 
-    /// Nothing may be left over.
+    /// `None` if bytes are left over.
     fn finish(&self) -> Option<()> {
         (self.read == self.bytes.len()).then_some(())
     }
@@ -222,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_signed_is_read_back() {
+    fn signed_claims_are_read_back() {
         let signer = signer(&[NEW]);
         let text = signer.refresh_token(&refresh(), signer.current_key()).unwrap();
         assert_eq!(signer.read_refresh_token(&text), Some(refresh()));
@@ -240,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn one_kind_is_never_taken_for_the_other() {
+    fn a_token_of_one_kind_is_refused_as_another() {
         let signer = signer(&[NEW]);
         let text = signer.access_token(&access());
         assert_eq!((signer.read_queue_token(&text), signer.read_refresh_token(&text)), (None, None));
@@ -250,10 +254,10 @@ mod tests {
         assert_eq!((signer.read_access_token(&text), signer.read_queue_token(&text)), (None, None));
     }
 
-    /// A secret is changed: the new one signs, the old one is still read until it is withdrawn, and a queue token's
-    /// text stays what it was.
+    /// A secret is rotated: the new one signs, tokens of the old one are accepted until it is removed, and a queue
+    /// token's text stays the same.
     #[test]
-    fn secrets_can_be_changed() {
+    fn secrets_can_be_rotated() {
         let before = signer(&[OLD]);
         let during = signer(&[NEW, OLD]);
         let after = signer(&[NEW]);

@@ -1,4 +1,4 @@
-//! Sending events over HTTP: CloudEvents 1.0, structured mode, one event a request.
+//! The sender of events over HTTP: CloudEvents 1.0, structured mode, one event per request.
 
 mod resolver;
 mod signature;
@@ -20,30 +20,36 @@ use crate::domain::{
     event::{AttemptOutcome, Destination, EventSender, Receiver, RecordedEvent, WebhookUrl},
 };
 
-/// How long a connection may take, and how long the whole attempt.
+/// The time limit of connecting …
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// … and of a whole attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much of an answer's body is read, and for how long: enough to use the connection again.
+/// At most this much of a response's body is read, so that the connection can be reused …
 const MAX_BODY_BYTES: usize = 16 * 1024;
+/// … and for at most this long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What every event says it comes from.
+/// The `source` attribute of every event.
 const SOURCE: &str = "/concert-reservation";
 
 /// Sends events over HTTP.
 #[derive(Debug)]
 pub struct HttpEventSender {
-    /// Connects anywhere.
+    /// Connects to any address.
     unrestricted: Client,
-    /// Connects to public addresses alone. `None` where webhooks may be anywhere.
+    /// Connects to public addresses alone. `None` if webhooks may have private addresses.
     public_only: Option<Client>,
 }
 
 impl HttpEventSender {
-    /// Webhooks may lead into private networks only if `allow_private`. Fails when TLS can't be set up.
+    /// Creates a sender. With `allow_private`, webhooks may have addresses in private networks.
+    ///
+    /// # Errors
+    ///
+    /// When TLS can't be set up.
     pub fn new(allow_private: bool) -> Result<Self, reqwest::Error> {
-        // Fails only if it is installed already.
+        // It fails only if a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let public_only = || build(|| Self::builder().dns_resolver(PublicResolver));
         Ok(Self { unrestricted: build(Self::builder)?, public_only: (!allow_private).then(public_only).transpose()? })
@@ -54,15 +60,15 @@ impl HttpEventSender {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ATTEMPT_TIMEOUT)
             .pool_idle_timeout(Duration::from_secs(30))
-            // Whoever moves must say so: events don't go where nobody has sent them.
+            // Events go to registered addresses alone: a receiver that moves must be registered again.
             .redirect(redirect::Policy::none())
             // A proxy would resolve names itself.
             .no_proxy()
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
     }
 
-    /// What may connect to a receiver; `None` for one whose URL says that it is private. Addresses aren't resolved, so
-    /// the resolver doesn't see them.
+    /// The client for a receiver; `None` for a webhook whose URL is a private address. Such a URL needs no name
+    /// resolution, so the resolver doesn't check it.
     fn client(&self, receiver: &Receiver) -> Option<&Client> {
         match (receiver.destination, &self.public_only) {
             (Destination::Webhook(_), Some(public_only)) => {
@@ -74,10 +80,10 @@ impl HttpEventSender {
     }
 }
 
-/// A machine without certificates can still sell seats, and send events over plain HTTP.
+/// Builds a client. Without root certificates on the machine it can still send over plain HTTP.
 fn build(builder: impl Fn() -> ClientBuilder) -> Result<Client, reqwest::Error> {
     builder().build().or_else(|error| {
-        tracing::warn!(error = &error as &dyn Error, "no receiver with https can be sent events");
+        tracing::warn!(error = &error as &dyn Error, "events can't be sent to receivers with https");
         builder().tls_certs_only([]).build()
     })
 }
@@ -109,7 +115,7 @@ fn failure(error: impl Into<String>) -> AttemptOutcome {
     AttemptOutcome::Failed { error: error.into(), retry_after: None }
 }
 
-/// An event as CloudEvents writes it: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
+/// An event as a CloudEvent: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
 #[derive(Serialize)]
 struct CloudEvent<'a> {
     specversion: &'static str,
@@ -119,7 +125,7 @@ struct CloudEvent<'a> {
     subject: &'a str,
     time: String,
     datacontenttype: &'static str,
-    /// The booking that it is ordered within, and its place there; absent where it stands alone.
+    /// The stream within which the event is ordered, and its position there; absent for an event without order.
     #[serde(skip_serializing_if = "Option::is_none")]
     partitionkey: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +133,7 @@ struct CloudEvent<'a> {
     data: &'a RawValue,
 }
 
-/// Nothing in it depends on when it is sent, so every attempt sends the same bytes.
+/// The request's body. It doesn't depend on the time of sending, so every attempt sends the same bytes.
 fn body(event: &RecordedEvent) -> serde_json::Result<Vec<u8>> {
     let ordered = event.sequence > 0;
     serde_json::to_vec(&CloudEvent {
@@ -161,7 +167,7 @@ async fn outcome_of_status(response: Response, destination: Destination, now: In
     }
 }
 
-/// The status has said everything: of the body as much is read as lets the connection be used again, and no more.
+/// Reads the rest of a response, so that the connection can be reused. The body's content is ignored.
 async fn drain(mut response: Response) {
     let read = async {
         let mut left = MAX_BODY_BYTES;
@@ -170,11 +176,11 @@ async fn drain(mut response: Response) {
             left = rest;
         }
     };
-    // An endless or slow one ends with its connection.
+    // A connection with more, or with a slow body, is closed.
     let _ = tokio::time::timeout(BODY_TIMEOUT, read).await;
 }
 
-/// Seconds, or a date.
+/// The time until the next attempt, which `Retry-After` gives in seconds or as a date.
 fn retry_after(response: &Response, now: Instant) -> Option<TimeDelta> {
     let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u32>() {
@@ -184,7 +190,7 @@ fn retry_after(response: &Response, now: Instant) -> Option<TimeDelta> {
     Some((date - now).max(TimeDelta::zero()))
 }
 
-/// In a few words, without the URL, which may hold a secret.
+/// A short description without the URL, which may contain a secret.
 fn describe(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return if error.is_connect() { "no connection in time" } else { "no answer in time" }.to_owned();
@@ -218,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_has_the_attributes_of_cloud_events() {
+    fn a_body_has_the_attributes_of_a_cloud_event() {
         let sent: Value = serde_json::from_slice(&body(&event(1)).unwrap()).unwrap();
         assert_eq!(
             sent,
@@ -238,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_stands_alone_has_no_place_in_an_order() {
+    fn an_event_without_order_has_neither_partition_key_nor_sequence() {
         let sent: Value = serde_json::from_slice(&body(&event(0)).unwrap()).unwrap();
         assert_eq!((&sent["partitionkey"], &sent["sequence"]), (&Value::Null, &Value::Null));
     }

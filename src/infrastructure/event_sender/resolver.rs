@@ -1,4 +1,4 @@
-//! Resolving the names of webhooks: to public addresses, or to none.
+//! The name resolution of webhooks: to public addresses alone.
 
 use std::{io, net::SocketAddr};
 
@@ -9,8 +9,8 @@ use crate::domain::event::is_public;
 /// The error of a delivery to a webhook without a public address.
 pub(super) const PRIVATE_ADDRESS_ERROR: &str = "the address is not on the public internet";
 
-/// Gives the public addresses of a name alone. The connection is made to what was given here, so a name that is resolved
-/// anew to something else gains nothing.
+/// Resolves names to their public addresses. The connection uses these addresses, so a name that changes between check
+/// and connection (DNS rebinding) can't lead into a private network.
 #[derive(Debug)]
 pub(super) struct PublicResolver;
 

@@ -1,4 +1,4 @@
-//! What becomes of each event at each destination.
+//! SQL of the deliveries of events to destinations.
 
 use std::collections::HashMap;
 
@@ -27,7 +27,7 @@ const CLAIM_DUE: &str = "SELECT event_id, attempts FROM event_deliveries FORCE I
      WHERE destination = ? AND status = 'PENDING' AND next_attempt_at <= ? \
      ORDER BY next_attempt_at LIMIT ? FOR UPDATE SKIP LOCKED";
 
-/// Primary key; the row was locked when it was claimed, and is another's once the lease has run out.
+/// Primary key. The lease fences: after its end another worker may own the delivery.
 const SETTLE: &str = "UPDATE event_deliveries SET status = ?, attempts = ?, last_error = COALESCE(?, last_error), \
      next_attempt_at = ?, lease = NULL WHERE event_id = ? AND destination = ? AND lease = ? AND status = 'PENDING'";
 
@@ -46,7 +46,7 @@ const OLDEST_PENDING: &str = "SELECT created_at FROM event_deliveries FORCE INDE
 const OLDEST_UNDISPATCHED: &str = "SELECT created_at FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
      WHERE dispatched_at IS NULL ORDER BY id LIMIT 1";
 
-/// Primary key. What is being sent meanwhile is sent once more.
+/// Primary key. A delivery in progress is sent again.
 const RESTART: &str = "UPDATE event_deliveries SET status = 'PENDING', attempts = 0, lease = NULL, \
      next_attempt_at = ? WHERE event_id = ? AND destination = ?";
 
@@ -60,7 +60,7 @@ const PARK: &str = "UPDATE event_deliveries SET status = 'PARKED', lease = NULL,
 /// Index: `ix_event_deliveries_destination`.
 const REMOVE_PARKED: &str = "DELETE FROM event_deliveries WHERE destination = ? AND status = 'PARKED' LIMIT ?";
 
-/// The longest text that is kept of an error.
+/// Maximum characters of a stored error.
 const ERROR_LENGTH: usize = 500;
 
 #[derive(FromRow)]
@@ -92,7 +92,7 @@ impl From<EventRow> for RecordedEvent {
 struct EarlierRow {
     event_id: Uuid,
     earlier_id: Uuid,
-    /// Both absent while it isn't handed out.
+    /// Absent, as the lease, while the event isn't dispatched.
     next_attempt_at: Option<Instant>,
     lease: Option<Uuid>,
 }
@@ -146,10 +146,10 @@ impl Session {
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
-    /// How much is parked at receivers that are there.
+    /// The number of parked deliveries of active receivers, at most `limit`.
     async fn count_parked(&mut self, limit: u32) -> Result<u64, RepositoryError> {
         let ended = WebhookRepository::list_ended(self).await?;
-        // A list can't be empty: this is no destination's name.
+        // A list can't be empty; no destination has this name.
         let ended = sql::padded(ended.iter().map(|(id, _)| id.to_string()).chain(["none".to_owned()]));
         // Index: ix_event_deliveries_status.
         let text = format!(
@@ -162,14 +162,14 @@ impl Session {
         Ok(query.bind(limit).fetch_one(self.connection()).await?)
     }
 
-    /// What stands before each of these events: not handed out yet, or pending at the destination.
+    /// The earlier events of each event's stream that aren't dispatched, or are pending at the destination.
     async fn list_earlier(
         &mut self,
         destination: Destination,
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, Vec<Predecessor>>, RepositoryError> {
         let ids = sql::padded(ids.iter().copied());
-        // Primary key; uq_outbox_events_stream; primary key. No lock: whatever is settled meanwhile is seen next time.
+        // Primary key; uq_outbox_events_stream; primary key. No lock: the next claim sees later settlements.
         let text = format!(
             "SELECT own.id AS event_id, earlier.id AS earlier_id, d.next_attempt_at, d.lease \
              FROM outbox_events own \
@@ -283,7 +283,7 @@ impl DeliveryRepository for Session {
         lease: Uuid,
         ids: &[EventId],
     ) -> Result<(), RepositoryError> {
-        // Primary key. What another has by now is the other's to settle.
+        // Primary key. The lease fences: a delivery of another worker is left alone.
         let text = |ids: &str| {
             format!(
                 "UPDATE event_deliveries SET status = 'DELIVERED', attempts = attempts + 1, last_error = NULL, \
@@ -323,7 +323,7 @@ impl DeliveryRepository for Session {
         ids: &[EventId],
         now: Instant,
     ) -> Result<(), RepositoryError> {
-        // Primary key. What another has by now is the other's.
+        // Primary key. The lease fences: a delivery of another worker is left alone.
         let text = |ids: &str| {
             format!(
                 "UPDATE event_deliveries SET lease = NULL, next_attempt_at = ? \

@@ -1,21 +1,20 @@
-//! What a failure of sqlx means to a caller.
+//! The translation of sqlx's errors into the domain's.
 
 use sqlx::{Error, error::ErrorKind, mysql::MySqlDatabaseError};
 
 use super::connection_loss;
 use crate::domain::repository_error::RepositoryError;
 
-/// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock that `NOWAIT` didn't get.
+/// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock refused to `NOWAIT`.
 const CONTENTION: [u16; 4] = [1213, 1205, 1020, 3572];
 
-/// Too many connections (two limits); shutting down (two words for it); killed (two words); read-only (two words);
-/// not let in (to the server, to the database); no such database; no room for another prepared statement.
+/// Too many connections (two limits); shutting down (two codes); killed (two codes); read-only (two codes); access
+/// denied (to the server, to the database); unknown database; too many prepared statements.
 const UNAVAILABLE: [u16; 12] = [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792, 1045, 1044, 1049, 1461];
 
-/// No such table.
 const NO_TABLE: u16 = 1146;
 
-/// Whether a statement failed for want of its table.
+/// Whether a statement failed because its table doesn't exist.
 pub(super) fn lacks_table(error: &Error) -> bool {
     let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
     database.is_some_and(|error| error.number() == NO_TABLE)
@@ -54,7 +53,7 @@ fn constraint_name(message: &str) -> &str {
     quoted.rsplit_once('.').map_or(quoted, |(_, key)| key)
 }
 
-/// A stored value that the domain cannot be made of.
+/// The error of a stored value that isn't valid in the domain.
 pub(super) fn corrupt(what: &str, value: impl std::fmt::Debug) -> RepositoryError {
     RepositoryError::Corrupt(format!("{what}: {value:?}"))
 }
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_keys_name_from_both_servers_messages() {
+    fn the_constraints_name_is_read_from_the_messages_of_both_servers() {
         assert_eq!(constraint_name("Duplicate entry 'a.b' for key 'uq_users_email_key'"), "uq_users_email_key");
         assert_eq!(constraint_name("Duplicate entry 'it's' for key 'users.uq_users_email_key'"), "uq_users_email_key");
     }

@@ -1,4 +1,4 @@
-//! The outbox of events.
+//! SQL of the outbox of events.
 
 use async_trait::async_trait;
 use chrono::SecondsFormat;
@@ -20,8 +20,8 @@ use crate::domain::{
 const HAS_UNDISPATCHED: &str = "SELECT 1 FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
      WHERE dispatched_at IS NULL LIMIT 1";
 
-/// Index: `ix_outbox_events_dispatch`. Locks the rows found, and skips what others have locked or not committed yet:
-/// no event is passed over because a later one was committed first.
+/// Index: `ix_outbox_events_dispatch`. Locks the rows found, and skips rows that are locked or not committed: an event
+/// that commits after a later one is found by the next claim.
 const CLAIM_UNDISPATCHED: &str = "SELECT id, type, created_at FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
      WHERE dispatched_at IS NULL ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED";
 
@@ -37,7 +37,7 @@ const CLAIM_DISPATCHED: &str = "SELECT id, created_at, dispatched_at FROM outbox
 const MOVE_HORIZON: &str = "INSERT INTO outbox_horizon (id, removed_before) VALUES (1, ?) \
      ON DUPLICATE KEY UPDATE removed_before = GREATEST(removed_before, VALUES(removed_before))";
 
-/// What receivers read of a fact: written once, so that every delivery and every attempt says the same.
+/// The data that receivers read. It is written once, so that every delivery and attempt sends the same.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Data {
@@ -96,7 +96,7 @@ impl Data {
             concert_id: booking.concert_id.0,
             performance_id: booking.performance_id.0,
             seat_ids: booking.seat_ids().map(|id| id.0).collect(),
-            // As of the event: a hold past its deadline reads as expired here, too.
+            // At the event's instant: a hold past its deadline is expired here, too.
             status: booking.state_at(event.at).name(),
             total_price: booking.total.to_string(),
             held_until: booking.held_until.to_rfc3339_opts(SecondsFormat::Millis, true),
@@ -196,7 +196,7 @@ impl OutboxRepository for Session {
         if ids.is_empty() {
             return Ok(());
         }
-        // Primary keys; the events are locked, and nothing brings a delivery back without that lock.
+        // Primary keys; the events are locked, and deliveries are restarted under that lock alone.
         for (table, key) in [("event_deliveries", "event_id"), ("outbox_events", "id")] {
             self.write_by_id(
                 ids.iter().map(|id| id.0),

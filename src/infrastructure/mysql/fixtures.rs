@@ -10,7 +10,7 @@ use crate::domain::{
     points::Points,
 };
 
-/// Some seconds into 20 November 2026.
+/// An instant, in seconds after the beginning of 20 November 2026.
 pub(super) fn at(seconds: i64) -> Instant {
     "2026-11-20T00:00:00Z".parse::<Instant>().unwrap() + TimeDelta::seconds(seconds)
 }

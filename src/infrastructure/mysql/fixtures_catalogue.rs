@@ -1,4 +1,4 @@
-//! What the tests of the catalogue, the queues, the bookings and the audit share: a sale, its users, and payments.
+//! Fixtures of the tests of catalogue, queues, bookings and audit: a sale, its users, and payments.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(super) fn database(pool: &MySqlPool) -> MySqlDatabase {
     MySqlDatabase::new(super::pool((*pool.connect_options()).clone(), settings, super::HealthProbe::default()))
 }
 
-/// So many seconds after the beginning, which has microseconds, so that a rounded value shows.
+/// An instant, in seconds after a fixed one. It has microseconds, so that a test notices rounding.
 pub(super) fn at(seconds: i64) -> Instant {
     Utc.timestamp_opt(1_795_000_000, 123_456_000).unwrap() + TimeDelta::seconds(seconds)
 }

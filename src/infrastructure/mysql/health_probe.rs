@@ -1,12 +1,11 @@
-//! Whether the database answers, and what its clock shows.
+//! The health probe of the database: a circuit breaker, and the measurement of the clock's skew.
 //!
-//! A connection of its own asks it a few times a second. So everybody knows within seconds of a server that hangs, is
-//! gone or can't be reached, and is told so at once, instead of each finding out by waiting; and within a moment of its
-//! return that it is back. What a database that is there says no to (it is read-only, it has no connection left) is the
-//! business of whoever asked.
+//! A connection of its own queries the database a few times a second. When the database hangs, stops or can't be
+//! reached, callers fail at once instead of each waiting for a timeout; when it answers again they go on. A database that
+//! answers with an error (read-only, too many connections) counts as available: the statement's caller handles the error.
 //!
-//! What it is asked for is its time: the one statement that does so. An instance whose own clock is too far from it
-//! decides nothing ([`ClockCheck`]).
+//! The query reads the database's time; no other statement does. An instance whose clock differs too much from it makes
+//! no decisions ([`ClockCheck`]).
 
 use std::time::{Duration, Instant as Stopwatch};
 
@@ -22,35 +21,35 @@ use tokio::{
 
 use crate::domain::clock::ClockCheck;
 
-/// How often it is asked.
+/// The pause between probes while the database answers.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often while it is away.
+/// The pause between probes while it doesn't.
 const UNAVAILABLE_PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long an answer may take: longer than a disk that is busy, or a server that pauses, ever needs.
+/// Without an answer for this long the database is unavailable. A busy disk or a pausing server needs less.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A reading of the database's clock that took longer says too little about when it was made.
+/// A reading of the clock with a longer round trip is ignored: the instant of the reading is too uncertain.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(1);
 
 const READ_CLOCK: &str = "SELECT UTC_TIMESTAMP(6)";
 
-/// Tells whether the database is away.
+/// Knows whether the database is available. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct HealthProbe {
     unavailable: watch::Sender<bool>,
 }
 
 impl Default for HealthProbe {
-    /// Until it is [run](Self::run) the database counts as there.
+    /// Before [`run`](Self::run) the database counts as available.
     fn default() -> Self {
         Self { unavailable: watch::Sender::new(false) }
     }
 }
 
 impl HealthProbe {
-    /// Asks for ever.
+    /// Probes for ever, and compares the database's clock with this instance's.
     pub async fn run(&self, options: MySqlConnectOptions, clock: &ClockCheck) {
         let mut connection = None;
         let mut is_right = true;
@@ -66,9 +65,9 @@ impl HealthProbe {
             if self.unavailable.send_if_modified(|unavailable| std::mem::replace(unavailable, !answers) == answers) {
                 metrics::gauge!("database_away").set(if answers { 0.0 } else { 1.0 });
                 if answers {
-                    tracing::info!("the database is back");
+                    tracing::info!("the database answers again");
                 } else {
-                    tracing::error!("the database doesn't answer: whoever needs it is turned away");
+                    tracing::error!("the database doesn't answer: requests that need it fail at once");
                 }
             }
             report_clock(clock, &mut is_right);
@@ -80,24 +79,24 @@ impl HealthProbe {
         *self.unavailable.borrow()
     }
 
-    /// Returns once the database is away: at once, if it is.
+    /// Returns as soon as the database is unavailable.
     pub(super) async fn wait_until_unavailable(&self) {
         let mut unavailable = self.unavailable.subscribe();
-        // The sender is here, so it isn't gone.
+        // It fails only without a sender, and `self` is one.
         let _ = unavailable.wait_for(|unavailable| *unavailable).await;
     }
 }
 
 enum ProbeResult {
-    /// It is there, whatever it says.
+    /// The database answered, if with an error.
     Alive,
-    /// This connection is gone, which says little: it may have been the only one.
+    /// An established connection failed. Another connection may still work.
     ConnectionLost,
-    /// Nothing is there, or it hangs.
+    /// No connection could be made, or no answer came in time.
     NoAnswer,
 }
 
-/// Measures how far the clock is off, and logs when it becomes wrong or right.
+/// Records the clock's lead in a metric, and logs when the clock becomes wrong or right.
 fn report_clock(clock: &ClockCheck, was_right: &mut bool) {
     let Some(lead) = clock.lead() else { return };
     metrics::gauge!("clock_ahead_seconds").set(lead.as_seconds_f64());
@@ -108,7 +107,7 @@ fn report_clock(clock: &ClockCheck, was_right: &mut bool) {
     if is_right {
         tracing::info!(ahead_seconds, "this instance's clock agrees with the database's again");
     } else {
-        tracing::error!(ahead_seconds, "this instance's clock is too far from the database's: it decides nothing");
+        tracing::error!(ahead_seconds, "this instance's clock is too far from the database's: it makes no decisions");
     }
 }
 

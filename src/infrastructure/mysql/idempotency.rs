@@ -1,4 +1,4 @@
-//! Idempotency keys.
+//! SQL of idempotency keys.
 
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
@@ -57,7 +57,7 @@ impl IdempotencyRepository for Session {
     }
 
     async fn insert(&mut self, records: &[IdempotencyRecord]) -> Result<(), RepositoryError> {
-        // In one order everywhere: two transactions with the same keys wait for each other instead of deadlocking.
+        // Always in the same order: two transactions with the same keys wait for each other without a deadlock.
         let mut records: Vec<_> = records.iter().collect();
         records.sort_unstable_by_key(|record| record.digest);
         for records in sql::parts(&records, sql::rows_per_statement()) {
@@ -77,7 +77,7 @@ impl IdempotencyRepository for Session {
             }
             match query.execute(self.connection()).await.map_err(RepositoryError::from) {
                 Ok(_) => {}
-                // The caller repeats, and finds the answer that was recorded.
+                // The caller repeats the transaction, and finds the recorded answer.
                 Err(RepositoryError::NotUnique { .. }) => return Err(RepositoryError::stale("an idempotency key")),
                 Err(error) => return Err(error),
             }
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// Batches are of any size, and the server keeps few statements for each connection.
+    /// Batches have any size, and a connection keeps few prepared statements.
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
     async fn batches_of_every_size_are_stored_by_a_few_statements(pool: MySqlPool) {
         let mut session = Session::Plain(pool.acquire().await.unwrap());
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn a_key_is_recorded_once_and_the_second_waits_for_the_first(pool: MySqlPool) {
+    async fn a_key_is_recorded_once_and_the_second_transaction_waits_for_the_first(pool: MySqlPool) {
         let database = MySqlDatabase::new(pool);
         let mut first = database.begin().await.unwrap();
         let mut second = database.begin().await.unwrap();

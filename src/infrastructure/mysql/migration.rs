@@ -1,4 +1,4 @@
-//! Bringing the schema up to date.
+//! Migration of the schema.
 
 use std::time::Duration;
 
@@ -11,54 +11,63 @@ use tokio::time::sleep;
 
 use super::MIGRATOR;
 
-/// How long another instance that migrates is waited for.
-const INSTANCE_PATIENCE_SECONDS: u32 = 60;
+/// Maximum wait for another instance that migrates.
+const MIGRATION_LOCK_TIMEOUT_SECONDS: u32 = 60;
 
-/// Lock wait timeout: of a table as of a row.
-const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// The error of a lock wait timeout, of a table or of a row.
+const LOCK_WAIT_TIMEOUT_ERROR: u16 = 1205;
 
-/// How a migration waits for a table that is in use, by a dump or another long transaction. While it waits, every
-/// statement that comes for the table waits behind it: so it waits briefly, lets them pass, and tries again.
+/// The retries of a migration whose table is in use, by a dump or another long transaction.
+///
+/// While a migration waits for its table, all later statements on the table wait behind it. So it waits briefly, lets
+/// them pass, and tries again.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
-    /// How long it waits each time, and so for how long the sale may stand still.
-    seconds: u32,
-    /// How long the others have meanwhile.
+struct TableLockRetries {
+    /// The wait of each attempt, during which the sale may stand still.
+    lock_wait_seconds: u32,
+    /// The time between attempts, for the other statements.
     pause: Duration,
-    /// How often it tries. All of it is shorter than [`INSTANCE_PATIENCE_SECONDS`].
+    /// The whole takes less than [`MIGRATION_LOCK_TIMEOUT_SECONDS`].
     attempts: u32,
 }
 
-const PATIENCE: Patience = Patience { seconds: 2, pause: Duration::from_secs(3), attempts: 11 };
+const TABLE_LOCK_RETRIES: TableLockRetries =
+    TableLockRetries { lock_wait_seconds: 2, pause: Duration::from_secs(3), attempts: 11 };
 
-/// Why the schema isn't up to date.
+/// The reason why the schema isn't current.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// Another instance has been migrating for a minute.
     #[error("another instance has been migrating for a minute")]
     Busy,
-    /// A table is in use by others all the time.
+    /// Other transactions use a table all the time.
     #[error(
         "migration {version} can't change its table, which others use all the time: wait for the dump or the long \
          transaction that has it (SHOW FULL PROCESSLIST), then migrate again; nothing of it was done"
     )]
     TableInUse {
-        /// Which migration.
+        /// The migration's version, as in its file's name.
         version: i64,
     },
-    /// The database said no.
+    /// The database refused a statement, or couldn't be reached.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-    /// A migration failed, or isn't the one that was run.
+    /// A migration failed, or differs from the one that ran under its version.
     #[error(transparent)]
     Migrate(#[from] sqlx::migrate::MigrateError),
 }
 
-/// Creates the database if it is missing and brings the schema up to date. Several instances may do so at once: one
-/// works, the others wait.
+/// Creates the database if it is missing, and migrates the schema. Several instances may call it at once: one migrates,
+/// the others wait for it.
 ///
-/// The lock is taken here, not by sqlx, whose own has no effect on MariaDB: it asks for an endless wait, which MariaDB
+/// The lock is taken here, because sqlx's own has no effect on MariaDB: it requests an endless wait, which MariaDB
 /// answers with NULL (<https://mariadb.com/kb/en/get_lock/>).
+///
+/// # Errors
+///
+/// - [`MigrateError::Busy`]: another instance still migrates after a minute.
+/// - [`MigrateError::TableInUse`]: a long transaction uses a table; nothing of the migration was applied.
+/// - [`MigrateError::Database`], [`MigrateError::Migrate`]: a statement or a migration failed.
 pub async fn migrate(options: &MySqlConnectOptions) -> Result<(), MigrateError> {
     create_database(options).await?;
     let mut connection = MySqlConnection::connect_with(options).await?;
@@ -66,7 +75,7 @@ pub async fn migrate(options: &MySqlConnectOptions) -> Result<(), MigrateError> 
         sqlx::query_scalar("SELECT CONCAT(LEFT(DATABASE(), 50), '.migrate')").fetch_one(&mut connection).await?;
     let locked: Option<i64> = sqlx::query_scalar("SELECT CAST(GET_LOCK(?, ?) AS SIGNED)")
         .bind(&name)
-        .bind(INSTANCE_PATIENCE_SECONDS)
+        .bind(MIGRATION_LOCK_TIMEOUT_SECONDS)
         .fetch_one(&mut connection)
         .await?;
     if locked != Some(1) {
@@ -74,42 +83,47 @@ pub async fn migrate(options: &MySqlConnectOptions) -> Result<(), MigrateError> 
     }
     let mut migrator = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
     migrator.set_locking(false);
-    let result = run(&migrator, &mut connection, PATIENCE).await;
-    // Closing the connection gives the lock back, whatever became of the migration.
+    let result = run(&migrator, &mut connection, TABLE_LOCK_RETRIES).await;
+    // Closing the connection releases the lock, also after a failure.
     connection.close().await?;
     result
 }
 
-async fn run(migrator: &Migrator, connection: &mut MySqlConnection, patience: Patience) -> Result<(), MigrateError> {
-    let statement = format!("SET SESSION lock_wait_timeout = {}", patience.seconds);
+async fn run(
+    migrator: &Migrator,
+    connection: &mut MySqlConnection,
+    retries: TableLockRetries,
+) -> Result<(), MigrateError> {
+    let statement = format!("SET SESSION lock_wait_timeout = {}", retries.lock_wait_seconds);
     connection.execute(AssertSqlSafe(statement)).await?;
     for attempt in 1.. {
         let error = match migrator.run_direct(None, connection, false).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        let Some(version) = waited_in_vain(&error) else { return Err(error.into()) };
+        let Some(version) = timed_out_migration(&error) else { return Err(error.into()) };
         forget_attempt(connection, version).await?;
-        if attempt >= patience.attempts {
+        if attempt >= retries.attempts {
             return Err(MigrateError::TableInUse { version });
         }
-        tracing::warn!(version, attempt, "a migration's table is in use: it is tried again");
-        sleep(patience.pause).await;
+        tracing::warn!(version, attempt, "a migration's table is in use: it will be retried");
+        sleep(retries.pause).await;
     }
     Ok(())
 }
 
-/// The migration that found its table in use, if that is what an error says.
-fn waited_in_vain(error: &sqlx::migrate::MigrateError) -> Option<i64> {
+/// The version of the migration whose wait for its table timed out, if that is the error.
+fn timed_out_migration(error: &sqlx::migrate::MigrateError) -> Option<i64> {
     let sqlx::migrate::MigrateError::ExecuteMigration(sqlx::Error::Database(error), version) = error else {
         return None;
     };
     let number = error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number);
-    (number == Some(LOCK_WAIT_TIMEOUT)).then_some(*version)
+    (number == Some(LOCK_WAIT_TIMEOUT_ERROR)).then_some(*version)
 }
 
-/// A file is one DDL statement, which both databases do as a whole or not at all: one that waited in vain has done
-/// nothing. sqlx notes beforehand that it was begun, and would take it for half done.
+/// Removes sqlx's record of a migration that timed out, which sqlx would take for half done.
+///
+/// A file is one DDL statement, which both databases apply as a whole or not at all: nothing of it was done.
 async fn forget_attempt(connection: &mut MySqlConnection, version: i64) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM _sqlx_migrations WHERE version = ? AND success = FALSE")
         .bind(version)
@@ -145,8 +159,8 @@ mod tests {
 
     use super::*;
 
-    /// Far longer than anybody waits for a table.
-    const LONGEST: Duration = Duration::from_secs(20);
+    /// Far longer than any wait for a table.
+    const TABLE_TIMEOUT: Duration = Duration::from_secs(20);
 
     #[sqlx::test(migrations = false)]
     async fn servers_that_start_at_once_migrate_once(_: MySqlPoolOptions, options: MySqlConnectOptions) {
@@ -159,7 +173,7 @@ mod tests {
         assert_eq!(usize::try_from(migrated), Ok(MIGRATOR.iter().count()));
     }
 
-    /// A connection as the server's pools have it.
+    /// A connection with the session settings of the server's pools.
     async fn session(options: &MySqlConnectOptions) -> MySqlConnection {
         let mut connection = MySqlConnection::connect_with(options).await.unwrap();
         super::super::prepare(&mut connection).await.unwrap();
@@ -174,7 +188,7 @@ mod tests {
         migrator
     }
 
-    /// Returns once a statement that begins like this waits for its table.
+    /// Returns once a statement with this beginning waits for its table.
     async fn until_waiting(connection: &mut MySqlConnection, statement: &str) {
         loop {
             let rows = sqlx::raw_sql("SHOW FULL PROCESSLIST").fetch_all(&mut *connection).await.unwrap();
@@ -200,11 +214,11 @@ mod tests {
         dump.fetch_all("SELECT * FROM dumped").await.unwrap();
 
         let migrator = migrator("ALTER TABLE dumped ADD COLUMN note INT NULL");
-        let patience = Patience { seconds: 1, pause: Duration::from_millis(50), attempts: 100 };
-        let migrated = run(&migrator, &mut migrating, patience);
+        let retries = TableLockRetries { lock_wait_seconds: 1, pause: Duration::from_millis(50), attempts: 100 };
+        let migrated = run(&migrator, &mut migrating, retries);
         let sold = async {
             until_waiting(&mut buyer, "ALTER TABLE dumped").await;
-            timeout(LONGEST, buyer.execute("INSERT INTO dumped (id) VALUES (1)"))
+            timeout(TABLE_TIMEOUT, buyer.execute("INSERT INTO dumped (id) VALUES (1)"))
                 .await
                 .expect("it waits briefly")
                 .unwrap();
@@ -216,7 +230,7 @@ mod tests {
     }
 
     #[sqlx::test(migrations = false)]
-    async fn a_migration_whose_table_is_never_free_says_so_and_can_be_repeated(
+    async fn a_migration_whose_table_stays_in_use_is_refused_and_can_be_repeated(
         _: MySqlPoolOptions,
         options: MySqlConnectOptions,
     ) {
@@ -225,20 +239,20 @@ mod tests {
         dump.execute("START TRANSACTION").await.unwrap();
         dump.fetch_all("SELECT * FROM dumped").await.unwrap();
         let migrator = migrator("ALTER TABLE dumped ADD COLUMN remark INT NULL");
-        let patience = Patience { seconds: 1, pause: Duration::ZERO, attempts: 2 };
-        let refused = run(&migrator, &mut migrating, patience).await.unwrap_err();
+        let retries = TableLockRetries { lock_wait_seconds: 1, pause: Duration::ZERO, attempts: 2 };
+        let refused = run(&migrator, &mut migrating, retries).await.unwrap_err();
         assert!(matches!(refused, MigrateError::TableInUse { version: 1 }), "{refused}");
         dump.execute("COMMIT").await.unwrap();
-        run(&migrator, &mut migrating, patience).await.unwrap();
+        run(&migrator, &mut migrating, retries).await.unwrap();
     }
 
     #[sqlx::test(migrations = false)]
-    async fn a_table_that_somebody_has_locked_is_waited_for_briefly(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    async fn waits_for_a_locked_table_are_short(_: MySqlPoolOptions, options: MySqlConnectOptions) {
         let (mut other, mut buyer) = (session(&options).await, session(&options).await);
         other.execute("CREATE TABLE locked (id INT PRIMARY KEY)").await.unwrap();
         other.execute("LOCK TABLES locked WRITE").await.unwrap();
         let refused =
-            timeout(LONGEST, buyer.execute("INSERT INTO locked (id) VALUES (1)")).await.expect("not for long");
+            timeout(TABLE_TIMEOUT, buyer.execute("INSERT INTO locked (id) VALUES (1)")).await.expect("not for long");
         assert!(refused.unwrap_err().to_string().contains("Lock wait timeout"));
     }
 }

@@ -1,7 +1,7 @@
-//! MySQL 8.4 and later, and MariaDB 10.11 and later: SQL stays in the subset that both understand.
+//! The adapter of MySQL 8.4 and later, and MariaDB 10.11 and later. SQL stays in the subset that both understand.
 //!
-//! One file per feature holds its SQL and its `impl …Repository for Session`. Values are bound, never spliced; SQL
-//! never asks the time.
+//! A file or folder per feature holds its SQL and its `impl …Repository for Session`. Values are bound, never part of a
+//! statement's text. No statement reads the database's clock but the health probe's.
 
 mod action_log;
 mod audit;
@@ -48,20 +48,19 @@ pub use unit_of_work::MySqlDatabase;
 /// The schema, one DDL statement a file.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
-/// A connection that was idle for longer is pinged before it is used.
+/// A connection that was idle for longer than this is pinged before use.
 const MAX_IDLE_WITHOUT_PING: Duration = Duration::from_millis(500);
 
-/// How long such a ping may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How the pool behaves.
+/// The limits of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolSettings {
-    /// The most connections at once.
+    /// Maximum of open connections.
     pub max_connections: u32,
-    /// How many statements each of them keeps prepared.
+    /// The statements that each connection keeps prepared.
     pub statements: KeptStatements,
-    /// How long a caller waits for a free one.
+    /// Maximum wait of a caller for a free connection.
     pub acquire_timeout: Duration,
 }
 
@@ -70,17 +69,17 @@ pub fn parse_url(url: &str) -> Result<MySqlConnectOptions, sqlx::Error> {
     MySqlConnectOptions::from_str(url)
 }
 
-/// Makes a pool. Connections are made when they are needed, so this doesn't fail while the database is away.
+/// Creates a pool. It connects on demand, so creation succeeds while the database is unavailable.
 ///
-/// A connection that has fallen silent is dropped, never closed in the orderly way: over TLS sqlx would wait for the
-/// peer's answer (its `RustlsSocket::poll_flush` reads), and the connection would keep its slot until TCP gives up.
+/// A silent connection is dropped without an orderly close. Over TLS sqlx would wait for the peer's answer (its
+/// `RustlsSocket::poll_flush` reads), and the connection would keep its slot until TCP times out.
 pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, health_probe: HealthProbe) -> MySqlPool {
     let options = settings.statements.keep(options);
     MySqlPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
-        // A ping before each use would cost a round trip. Connections that lay idle are pinged, and all of them once
-        // one was lost, so that after a restart of the database hardly a request meets a dead one.
+        // A ping before each use would cost a round trip. So idle connections alone are pinged, and after a loss every
+        // connection once: after a restart of the database hardly a request gets a dead connection.
         .test_before_acquire(false)
         .before_acquire({
             let options = options.clone();
@@ -101,7 +100,7 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, health_probe: 
             }
         })
         .after_release(move |connection, _| {
-            // Something may still be under way on it that nobody waits for any more.
+            // A statement may still run on it whose caller has stopped waiting.
             let is_unavailable = health_probe.is_unavailable();
             Box::pin(async move {
                 if is_unavailable || !is_drained(connection).await {
@@ -114,8 +113,8 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, health_probe: 
         .connect_lazy_with(options)
 }
 
-/// Waits briefly for what is still under way on a connection that is given back: the answer to a statement that was given
-/// up, a rollback. On a connection that has fallen silent it never comes. Costs nothing where nothing is under way.
+/// Waits at most [`PING_TIMEOUT`] until a released connection has no work left, such as an abandoned statement or a
+/// rollback. On a silent connection the work never ends. Without work the check costs no round trip.
 async fn is_drained(connection: &mut MySqlConnection) -> bool {
     let is_drained = matches!(timeout(PING_TIMEOUT, connection.flush()).await, Ok(Ok(())));
     if !is_drained {
@@ -124,20 +123,20 @@ async fn is_drained(connection: &mut MySqlConnection) -> bool {
     is_drained
 }
 
-/// Drops the connection that is being given back, and frees its slot.
+/// Drops the connection that is being released, and frees its slot.
 ///
-/// The pool gives back in a task of its own and offers `after_release` nothing but closing. Unwinding ends that task,
-/// which owns the connection and its slot; no panic hook runs.
+/// The pool releases in a task of its own, and `after_release` can only keep a connection or close it. Unwinding ends
+/// that task, which owns the connection and its slot; no panic hook runs.
 fn drop_released_connection() -> ! {
     std::panic::resume_unwind(Box::new("a released connection is dropped"))
 }
 
-/// Sets what every session relies on: each statement sees the newest commit, a lock is waited for briefly, and bad
-/// values are refused rather than bent (MariaDB's default mode is looser than MySQL's).
+/// Sets what every session relies on: each statement sees the newest commit, lock waits are short, and the database
+/// refuses invalid values instead of converting them (MariaDB's default mode is looser than MySQL's).
 async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
     connection.execute("SET SESSION innodb_lock_wait_timeout = 3").await?;
-    // For a table that is being changed, or locked as a whole: the defaults are a day and a year.
+    // Applies to a table that is altered or locked as a whole; the defaults are a day and a year.
     connection.execute("SET SESSION lock_wait_timeout = 3").await?;
     connection
         .execute(

@@ -1,4 +1,4 @@
-//! Payments.
+//! SQL of payments.
 
 use async_trait::async_trait;
 use rust_decimal::Decimal;
@@ -82,7 +82,7 @@ impl PaymentRepository for Session {
     }
 
     async fn refund(&mut self, ids: &[PaymentId], now: Instant) -> Result<(), RepositoryError> {
-        // By the primary key even while the table is small enough to be scanned: a scan would lock what others pay.
+        // By the primary key also while the table is small: a scan would lock other users' payments.
         let text = |ids: &str| {
             format!(
                 "UPDATE payments FORCE INDEX (PRIMARY) SET status = 'REFUNDED', refunded_at = ? \
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn a_payment_is_given_back_once(pool: MySqlPool) {
+    async fn a_payment_is_refunded_once(pool: MySqlPool) {
         let jin = fixtures::insert_user(&pool, 1).await;
         let hall = fixtures::insert_hall(&pool, 3).await;
         let mut payments = vec![];

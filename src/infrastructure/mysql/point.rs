@@ -1,4 +1,4 @@
-//! Wallets and their ledgers.
+//! SQL of wallets and their ledgers.
 
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ impl TryFrom<LedgerRow> for LedgerEntry {
     }
 }
 
-/// The ledger's amounts add up to the balance, so that those of payments are negative.
+/// The amount as the ledger stores it: negative for payments, so that the amounts add up to the balance.
 fn signed_amount(entry: &LedgerEntry) -> Decimal {
     match entry.kind {
         LedgerKind::Charge | LedgerKind::Refund(..) => entry.amount.as_decimal(),
@@ -95,7 +95,7 @@ fn signed_amount(entry: &LedgerEntry) -> Decimal {
     }
 }
 
-/// How a wallet moves to its last new entry.
+/// The change of a wallet by its new entries; wallets with the same step share a statement.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Step {
     entries: u64,
@@ -110,7 +110,7 @@ impl Step {
     }
 }
 
-/// A wallet's version is an optimistic lock; losing it is told by a key as well as by a count of rows.
+/// A wallet's version is an optimistic lock: a duplicate key reports its loss, as a count of rows does.
 fn stale_if_not_unique(error: sqlx::Error, key: &str) -> RepositoryError {
     match RepositoryError::from(error) {
         RepositoryError::NotUnique { constraint } if constraint == key => RepositoryError::stale("a wallet"),
@@ -172,11 +172,11 @@ impl Session {
         Ok(())
     }
 
-    /// Moves wallets that each have the same number of new entries to the last of them.
+    /// Updates wallets with the same step to their last new entries.
     async fn move_wallets(&mut self, step: Step, last_entries: &[TransactionId]) -> Result<(), RepositoryError> {
         let ids = sql::padded(last_entries.iter().map(|id| id.0));
-        // From the entries to their wallets, each by its primary key. Left to itself the optimizer begins with the
-        // wallets, or scans either table, while they are small: it would wait for rows of other transactions.
+        // From the entries to their wallets, each by its primary key. Without hints the optimizer starts with the wallets,
+        // or scans either table while it is small, and would wait for rows of other transactions.
         let open = if step.needs_open { " AND w.closed_at IS NULL" } else { "" };
         let text = format!(
             "UPDATE point_transactions t FORCE INDEX (PRIMARY) STRAIGHT_JOIN point_wallets w FORCE INDEX (PRIMARY) \

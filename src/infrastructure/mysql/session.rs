@@ -1,4 +1,4 @@
-//! Logins and their refresh tokens.
+//! SQL of logins and their refresh tokens.
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use crate::domain::{
     id::{SessionId, UserId},
     page::Page,
     repository_error::RepositoryError,
-    // Not to be mistaken for the connection, which is this folder's `Session`.
+    // Renamed, since this folder's `Session` is the connection.
     user::{RefreshToken, Session as Login, SessionRepository, SessionSummary},
 };
 
@@ -124,8 +124,8 @@ impl SessionRepository for Session {
     }
 
     async fn insert_refresh_token(&mut self, token: &RefreshToken) -> Result<(), RepositoryError> {
-        // The session first: the token's foreign key would take a shared lock on it, and two transactions that both
-        // had one would wait for each other when they came to write.
+        // The session first: the token's foreign key would take a shared lock on it, and two transactions with such a
+        // lock would deadlock when they write the session.
         let moved = sqlx::query(UPDATE_END)
             .bind(token.expires_at)
             .bind(token.issued_at)
@@ -234,7 +234,7 @@ impl SessionRepository for Session {
         let ids: Vec<Uuid> =
             sqlx::query_scalar(CLAIM_ENDED).bind(horizon).bind(limit).fetch_all(self.connection()).await?;
         let most_tokens = 2 * u64::from(limit);
-        // The foreign key's index. A former version kept every token, so a session may have very many.
+        // The foreign key's index. A former version kept all tokens, so a session may have very many.
         let tokens = self
             .write_by_id(
                 ids.iter().copied(),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn revoked_sessions_are_told_of_from_the_instant_asked_for(pool: MySqlPool) {
+    async fn revoked_sessions_are_listed_from_the_requested_instant(pool: MySqlPool) {
         let user_id = fixtures::insert_user(&pool, 1).await;
         let other_user = fixtures::insert_user(&pool, 2).await;
         let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();

@@ -1,4 +1,4 @@
-//! Pieces of SQL text that depend on how many values are bound.
+//! SQL text that depends on the number of bound values, and the sizes of statements.
 
 use std::{
     fmt::Write,
@@ -10,7 +10,7 @@ use chrono::NaiveDateTime;
 use super::error::corrupt;
 use crate::domain::{clock::Instant, repository_error::RepositoryError};
 
-/// `(?,?,?)`: a list for `IN`. Bind as many values as [`padded`] gives.
+/// `(?,?,?)`: a list for `IN`, to be bound to [`padded`] values.
 pub(super) fn placeholder_list(len: usize) -> String {
     let mut text = String::from("(?");
     for _ in 1..len {
@@ -20,7 +20,7 @@ pub(super) fn placeholder_list(len: usize) -> String {
     text
 }
 
-/// The values, the last one repeated until they are as many as [`padded_len`] says. The values must not be empty.
+/// The values, the last one repeated up to one of a few lengths. Without values it is empty.
 pub(super) fn padded<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut values: Vec<T> = values.into_iter().collect();
     let len = padded_len(values.len());
@@ -30,8 +30,8 @@ pub(super) fn padded<T: Clone>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     values
 }
 
-/// Lists have a few sizes only, so that a statement prepared once serves most calls: 1, 2, 4, 16, 64, 256, and whole
-/// thousands. So a list never outgrows the 65,535 values of a statement by its padding alone.
+/// Lists have a few lengths only, so that few statements are prepared: 1, 2, 4, 16, 64, 256, and whole thousands.
+/// Padding alone never exceeds the 65,535 values of a statement.
 fn padded_len(len: usize) -> usize {
     match len {
         0..=2 => len,
@@ -43,14 +43,15 @@ fn padded_len(len: usize) -> usize {
     }
 }
 
-/// How many rows an insert has that is prepared for its very number of rows …
+/// Inserts of up to this many rows are prepared for each number of rows …
 const EXACT_ROWS: usize = 32;
 
-/// … and the step between the numbers beyond it.
+/// … and larger ones for multiples of this number.
 const ROW_STEP: usize = 16;
 
-/// The rows in parts, each to be inserted by one statement. Parts have a few sizes only, as lists do; rows can't be
-/// repeated, so many rows are two parts: as many as fill a size, and the rest.
+/// Divides rows into parts of at most `most` rows, each to be inserted by one statement.
+///
+/// Parts have a few lengths only, as lists do. Rows can't be repeated as padding, so the rest becomes a part of its own.
 pub(super) fn parts<T>(rows: &[T], most: usize) -> impl Iterator<Item = &[T]> {
     let mut rest = rows;
     std::iter::from_fn(move || {
@@ -65,11 +66,10 @@ pub(super) fn parts<T>(rows: &[T], most: usize) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// How many ids one statement names at most. A statement can carry 65,535 values: up to 16 for each of these. Whole thousands,
-/// so that padding adds none to as many.
+/// Maximum of ids in one statement, which can bind 65,535 values: up to 16 for each id. A whole thousand needs no padding.
 pub(super) const IDS_PER_STATEMENT: usize = 4_000;
 
-/// `(?,?),(?,?)`: `rows` rows of `columns` values each, for a multi-row insert.
+/// `(?,?),(?,?)`: the placeholders of a multi-row insert.
 pub(super) fn placeholder_rows(columns: usize, rows: usize) -> String {
     let row = placeholder_list(columns);
     let mut text = row.clone();
@@ -79,7 +79,7 @@ pub(super) fn placeholder_rows(columns: usize, rows: usize) -> String {
     text
 }
 
-/// A count as the database gives it.
+/// A count, which the database returns as a signed number.
 pub(super) fn to_row_count(value: i64) -> Result<u32, RepositoryError> {
     u32::try_from(value).map_err(|_| corrupt("a count", value))
 }
@@ -101,23 +101,25 @@ pub(super) fn containing(part: &str) -> String {
 /// Whether a connection to the database was encrypted.
 static ENCRYPTED: AtomicBool = AtomicBool::new(false);
 
-/// Takes note that connections are encrypted.
 pub(super) fn record_encryption() {
     ENCRYPTED.store(true, Ordering::Relaxed);
 }
 
-/// How many rows that carry a text of some hundred bytes one statement stores: where connections are encrypted, as many
-/// as fit into one record of TLS (16 KiB, RFC 8446, 5.1). sqlx leaves Nagle's algorithm on, so a second record waits for
-/// the first to be acknowledged, which takes the other side 40 ms.
+/// Maximum of rows in one statement where each has a text of some hundred bytes.
+///
+/// With encryption they fit into one TLS record (16 KiB, RFC 8446, 5.1). sqlx leaves Nagle's algorithm on, so a second
+/// record waits for the acknowledgement of the first, which the peer delays by 40 ms.
 pub(super) fn rows_per_statement() -> usize {
     if ENCRYPTED.load(Ordering::Relaxed) { 16 } else { ROWS_PER_STATEMENT }
 }
 
-/// How many rows one statement stores at most.
+/// Maximum of rows in one insert.
 pub(super) const ROWS_PER_STATEMENT: usize = 128;
 
-/// An instant that a person chose, as it must be bound. sqlx binds a `DateTime<Utc>` as a TIMESTAMP, which ends in 2038
-/// on MariaDB: a later one would be stored as NULL, and compared as such. Instants of the clock are far from that.
+/// The value to bind for an instant that comes from a request, which may be far in the future.
+///
+/// sqlx binds a `DateTime<Utc>` as a TIMESTAMP, which ends in 2038 on MariaDB: a later instant would be stored and
+/// compared as NULL. Instants of the clock may be bound as they are.
 pub(super) fn datetime(instant: Instant) -> NaiveDateTime {
     instant.naive_utc()
 }
@@ -129,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_padded_to_a_few_sizes() {
+    fn lists_are_padded_to_a_few_lengths() {
         assert_eq!(padded([1, 2, 3]), [1, 2, 3, 3]);
         assert_eq!(padded([1]), [1]);
         assert_eq!(placeholder_list(2), "(?,?)");
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn inserts_have_a_few_sizes_and_leave_no_row_out() {
+    fn inserts_have_a_few_lengths_and_contain_every_row() {
         let mut sizes = BTreeSet::new();
         for len in 0..=512 {
             let rows: Vec<_> = (0..len).collect();

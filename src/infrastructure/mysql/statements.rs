@@ -1,21 +1,21 @@
-//! How many statements stay prepared: on each connection, and so on the server, whose number is limited.
+//! The number of prepared statements per connection, and the check against the server's limit.
 
 use sqlx::{
     Connection,
     mysql::{MySqlConnectOptions, MySqlConnection},
 };
 
-/// How many statements a connection keeps prepared; beyond it the one that was used longest ago is closed.
+/// The number of statements that a connection keeps prepared. Beyond it the least recently used one is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptStatements {
-    /// Those of the lanes: each in a few sizes, by the number of commands in a batch.
+    /// For the lanes, whose statements have several lengths each, by the number of commands in a batch.
     Lane,
-    /// Those of single requests and of jobs.
+    /// For single requests and jobs.
     Other,
 }
 
 impl KeptStatements {
-    /// How many.
+    /// Statements per connection.
     pub const fn number(self) -> u32 {
         match self {
             Self::Lane => 448,
@@ -28,20 +28,20 @@ impl KeptStatements {
     }
 }
 
-/// Compares what the connections of an instance keep with what the server allows all of its clients together
-/// (`max_prepared_stmt_count`), and says so in the log where it isn't enough.
+/// Compares `kept`, the number of statements that this instance may keep prepared, with the server's limit for all of its
+/// clients (`max_prepared_stmt_count`). Logs an error if the limit is too low.
 pub async fn check_kept_statements(options: &MySqlConnectOptions, kept: u32) -> Result<(), sqlx::Error> {
     let mut connection = MySqlConnection::connect_with(options).await?;
     let text = "SELECT CAST(@@GLOBAL.max_prepared_stmt_count AS UNSIGNED)";
     let allowed: u64 = sqlx::query_scalar(text).fetch_one(&mut connection).await?;
     connection.close().await?;
-    if let Some(what) = shortage(allowed, kept.into()) {
-        tracing::error!("{what}");
+    if let Some(message) = shortage(allowed, kept.into()) {
+        tracing::error!("{message}");
     }
     Ok(())
 }
 
-/// What is wrong, if an instance may keep more statements than the server allows.
+/// The message to an operator, if an instance may keep more statements than the server allows.
 fn shortage(allowed: u64, kept: u64) -> Option<String> {
     (kept > allowed).then(|| {
         format!(
@@ -56,11 +56,11 @@ fn shortage(allowed: u64, kept: u64) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Of both servers.
+    /// The default of MySQL and MariaDB.
     const DEFAULT_LIMIT: u64 = 16_382;
 
     #[test]
-    fn a_server_that_keeps_too_few_statements_is_named_with_what_to_do() {
+    fn too_low_a_limit_is_reported_with_the_remedies() {
         assert_eq!(shortage(DEFAULT_LIMIT, DEFAULT_LIMIT), None);
         let what = shortage(DEFAULT_LIMIT, 22_528).unwrap();
         for part in ["16382", "22528", "max_prepared_stmt_count", "DATABASE_MAX_CONNECTIONS"] {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[sqlx::test(migrations = false)]
-    async fn the_limit_of_the_server_is_read(_: sqlx::mysql::MySqlPoolOptions, options: MySqlConnectOptions) {
+    async fn the_servers_limit_is_read(_: sqlx::mysql::MySqlPoolOptions, options: MySqlConnectOptions) {
         check_kept_statements(&options, u32::MAX).await.unwrap();
     }
 }

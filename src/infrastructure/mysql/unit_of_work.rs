@@ -28,11 +28,11 @@ use crate::domain::{
     user::{SessionRepository, UserRepository},
 };
 
-/// Both statements or none: the first is for the connection's next transaction, whosever it is.
+/// One text, so that both statements run or none: the first applies to the connection's next transaction.
 const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
      START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
-/// How long the beginning of a transaction that was given up may go on.
+/// Time limit of a `BEGIN` whose caller has stopped waiting.
 const ABANDONED_BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The database, through a pool of connections.
@@ -46,7 +46,7 @@ pub struct MySqlDatabase {
 }
 
 impl MySqlDatabase {
-    /// Uses this pool, made by [`pool`](super::pool).
+    /// Uses this pool, which [`pool`](super::pool) created.
     pub fn new(pool: MySqlPool) -> Self {
         Self {
             pool,
@@ -57,7 +57,7 @@ impl MySqlDatabase {
         }
     }
 
-    /// Measures, by this name, how long its users wait for connections.
+    /// Measures the waits for connections under this name of the pool.
     #[must_use]
     pub fn measured_as(self, name: &'static str) -> Self {
         Self {
@@ -67,13 +67,13 @@ impl MySqlDatabase {
         }
     }
 
-    /// Turns its users away while the database doesn't answer.
+    /// Fails at once while the health probe gets no answer from the database.
     #[must_use]
     pub fn with_health_probe(self, health_probe: HealthProbe) -> Self {
         Self { health_probe, ..self }
     }
 
-    /// Begins no transaction while this instance's clock is wrong.
+    /// Refuses to begin transactions while this instance's clock is wrong.
     #[must_use]
     pub fn with_clock(self, clock: Arc<ClockCheck>) -> Self {
         Self { clock: Some(clock), ..self }
@@ -87,7 +87,7 @@ impl MySqlDatabase {
         connection
     }
 
-    /// Begins a transaction, by a statement of its own if there is one.
+    /// Begins a transaction: by `statement`, or by a plain `BEGIN`.
     async fn begin_transaction(&self, statement: Option<&'static str>) -> Result<Session, sqlx::Error> {
         let begin = Transaction::begin(self.acquire().await?, statement.map(SqlStr::from_static));
         let mut begin = UnfinishedBegin { work: Some(begin), health_probe: self.health_probe.clone() };
@@ -103,13 +103,13 @@ impl MySqlDatabase {
     }
 }
 
-/// A transaction that is being begun.
+/// A `BEGIN` that hasn't been answered.
 ///
-/// Whoever gives up half-way would leave its connection in a transaction that sqlx doesn't know of, and the connection's
-/// next user in that one's snapshot. So the rest is left to a task: it ends the beginning, drops the transaction, and
-/// sqlx rolls it back.
+/// A caller that drops it half-way would leave the connection in a transaction that sqlx doesn't know of, and the
+/// connection's next user in that transaction's snapshot. So a task completes it and drops the transaction, and sqlx
+/// rolls it back.
 struct UnfinishedBegin {
-    /// Until it is done.
+    /// `None` once it is done.
     work: Option<BoxFuture<'static, Result<Transaction<'static, MySql>, sqlx::Error>>>,
     health_probe: HealthProbe,
 }
@@ -129,9 +129,9 @@ impl Drop for UnfinishedBegin {
         let health_probe = self.health_probe.clone();
         runtime.spawn(async move {
             tokio::select! {
-                // The pool closes what is given back meanwhile.
+                // The pool drops connections that are released while the database is unavailable.
                 () = health_probe.wait_until_unavailable() => {}
-                // On a connection that has fallen silent it never ends: it is closed then.
+                // On a silent connection it never ends: the connection is dropped.
                 () = sleep(ABANDONED_BEGIN_TIMEOUT) => {}
                 _ = work => {}
             }
@@ -139,7 +139,7 @@ impl Drop for UnfinishedBegin {
     }
 }
 
-/// Counts a task that waits, also if it gives up.
+/// Counts a waiting task until it has a connection or is dropped.
 struct WaitingGuard<'a>(&'a Gauge);
 
 impl<'a> WaitingGuard<'a> {
@@ -184,20 +184,20 @@ impl Database for MySqlDatabase {
         let text = "SELECT MAX(version) FROM _sqlx_migrations WHERE success";
         let newest: Result<Option<i64>, _> = self.or_timed_out(sqlx::query_scalar(text).fetch_one(&self.pool)).await;
         let newest = match newest {
-            // Nothing has ever been migrated here.
+            // No migration has ever run here.
             Err(error) if lacks_table(&error) => return Ok(false),
             newest => newest?,
         };
-        // A newer schema is compatible: during a rolling upgrade the old servers go on.
+        // A newer schema is compatible: during a rolling upgrade the old servers keep running.
         Ok(newest >= MIGRATOR.iter().map(|migration| migration.version).max())
     }
 }
 
-/// One connection, within a transaction or without: it *is* every repository.
+/// One connection, within a transaction or without. It implements every repository.
 pub(super) enum Session {
-    /// Each statement stands alone.
+    /// Each statement commits by itself.
     Plain(PoolConnection<MySql>),
-    /// All or nothing, and what is done after all of it.
+    /// A transaction, and the actions to run after its commit.
     Transaction(Transaction<'static, MySql>, Vec<AfterCommit>),
 }
 
@@ -288,7 +288,7 @@ impl Repositories for Session {
 impl UnitOfWork for Session {
     fn after_commit(&mut self, action: AfterCommit) {
         match self {
-            // Without a transaction everything is committed as soon as it is written.
+            // Without a transaction every write is committed already.
             Self::Plain(_) => action(),
             Self::Transaction(_, actions) => actions.push(action),
         }
@@ -314,11 +314,11 @@ mod tests {
     use super::*;
     use crate::infrastructure::mysql::prepare;
 
-    /// More polls than a beginning takes.
+    /// More polls than a `BEGIN` takes.
     const POLLS: usize = 12;
 
-    /// Polls a future so often, then drops it; tells whether it was given up.
-    async fn give_up_after<F: Future>(polls: usize, future: F) -> bool {
+    /// Polls a future `polls` times at most, then drops it. Gives whether it was still pending.
+    async fn drop_after<F: Future>(polls: usize, future: F) -> bool {
         let mut future = pin!(future);
         let mut left = polls;
         poll_fn(|context| {
@@ -336,9 +336,9 @@ mod tests {
         sqlx::query_scalar("SELECT CAST(COUNT(*) AS SIGNED) FROM probe").fetch_one(session.connection()).await.unwrap()
     }
 
-    /// One connection, so that whoever comes next gets the one that was given up on.
+    /// The pool has one connection, so that the next transaction gets the one whose `BEGIN` was dropped.
     #[sqlx::test(migrations = false)]
-    async fn a_beginning_that_is_given_up_leaves_nothing_on_its_connection(
+    async fn a_dropped_begin_leaves_no_transaction_on_its_connection(
         _: MySqlPoolOptions,
         options: MySqlConnectOptions,
     ) {
@@ -349,32 +349,32 @@ mod tests {
         let other = MySqlPool::connect_lazy_with(options);
         sqlx::query("CREATE TABLE probe (id INT PRIMARY KEY)").execute(&other).await.unwrap();
         let database = MySqlDatabase::new(pool);
-        let (mut rows, mut times_given_up) = (0, 0);
-        // What comes next tells: a plain statement would use up what a SET TRANSACTION left for the next transaction.
+        let (mut rows, mut times_dropped) = (0, 0);
+        // Several next uses: a plain statement would use up what a SET TRANSACTION left for the next transaction.
         let nexts = [(true, true), (true, false), (false, true), (false, false)];
         for (polls, (is_snapshot, is_plain)) in (1..=POLLS).flat_map(|polls| nexts.map(|next| (polls, next))) {
-            let given_up = if is_snapshot {
-                give_up_after(polls, database.snapshot()).await
+            let was_pending = if is_snapshot {
+                drop_after(polls, database.snapshot()).await
             } else {
-                give_up_after(polls, database.begin()).await
+                drop_after(polls, database.begin()).await
             };
-            times_given_up += usize::from(given_up);
+            times_dropped += usize::from(was_pending);
             let connection = database.acquire().await.unwrap();
             let session = if is_plain {
                 Session::Plain(connection)
             } else {
                 Session::Transaction(Transaction::begin(connection, None).await.unwrap(), Vec::new())
             };
-            rows = sees_what_is_new(session, &other, rows).await;
+            rows = require_newest_commits(session, &other, rows).await;
         }
-        assert!(times_given_up > 0, "it was never given up");
+        assert!(times_dropped > 0, "it was never dropped while pending");
     }
 
-    /// Each statement sees what others have committed before it; a snapshot that was left behind doesn't.
-    async fn sees_what_is_new(mut session: Session, other: &MySqlPool, rows: i64) -> i64 {
+    /// Each statement sees earlier commits of others, unless it runs in a snapshot that was left behind.
+    async fn require_newest_commits(mut session: Session, other: &MySqlPool, rows: i64) -> i64 {
         assert_eq!(count(&mut session).await, rows);
         sqlx::query("INSERT INTO probe (id) VALUES (?)").bind(rows).execute(other).await.unwrap();
-        assert_eq!(count(&mut session).await, rows + 1, "a statement saw the past");
+        assert_eq!(count(&mut session).await, rows + 1, "a statement read an old snapshot");
         rows + 1
     }
 }

@@ -1,4 +1,4 @@
-//! Accounts.
+//! SQL of accounts.
 
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
@@ -221,7 +221,7 @@ mod tests {
         users.insert(&jin).await.unwrap();
         let mina = Name::new("Mina").unwrap();
         users.update_name(jin.id, &mina).await.unwrap();
-        // The same name again is no failure: a matched row counts, changed or not.
+        // The same name again succeeds: a matched row counts, changed or not.
         users.update_name(jin.id, &mina).await.unwrap();
         assert_eq!(users.find(jin.id).await.unwrap().unwrap().name, mina);
 

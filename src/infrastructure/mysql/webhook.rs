@@ -1,4 +1,4 @@
-//! Webhooks.
+//! SQL of webhooks.
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -14,23 +14,23 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// Few rows: all are read.
+/// Reads the whole table, which has few rows.
 const LIST_ACTIVE: &str = "SELECT id, url, types, secret, created_at, disabled_at FROM webhooks \
      WHERE deleted_at IS NULL AND disabled_at IS NULL ORDER BY id";
 
-/// The gate's one row, shared until the transaction ends; then few rows, as they were committed last, because they are
-/// locked, too. A webhook's registration has the gate for itself, so it comes before the whole transaction or after it.
+/// Locks the gate's one row in share mode, then the few webhooks in their newest committed state. A registration locks
+/// the gate exclusively, so it comes before the whole transaction or after it.
 const ANY_ACTIVE: &str = "SELECT w.id FROM event_gate g LEFT JOIN webhooks w \
      ON w.deleted_at IS NULL AND w.disabled_at IS NULL WHERE g.id = 1 LIMIT 1 LOCK IN SHARE MODE";
 
-/// The gate's one row: waits for the transactions that have looked whether anybody is sent events.
+/// Locks the gate's one row exclusively: waits for the transactions that have checked for active webhooks.
 const CLOSE_GATE: &str = "SELECT id FROM event_gate WHERE id = 1 FOR UPDATE";
 
 /// Primary key.
 const LIST: &str = "SELECT id, url, types, secret, created_at, disabled_at FROM webhooks \
      WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?";
 
-/// Few rows: all are read.
+/// Reads the whole table, which has few rows.
 const LIST_ENDED: &str = "SELECT id, COALESCE(disabled_at, deleted_at) FROM webhooks \
      WHERE deleted_at IS NOT NULL OR disabled_at IS NOT NULL";
 
@@ -70,10 +70,12 @@ impl TryFrom<WebhookRow> for Webhook {
     }
 }
 
-/// One that can't be read, and so can't be sent anything, holds up none of the others.
+/// The webhooks with valid rows. An invalid one is logged and skipped, so that the others get their events.
 fn readable(rows: Vec<WebhookRow>) -> Vec<Webhook> {
     let read = |row: WebhookRow| {
-        row.try_into().inspect_err(|error: &RepositoryError| tracing::error!(%error, "a webhook is left out")).ok()
+        row.try_into()
+            .inspect_err(|error: &RepositoryError| tracing::error!(%error, "a webhook with an invalid row is skipped"))
+            .ok()
     };
     rows.into_iter().filter_map(read).collect()
 }

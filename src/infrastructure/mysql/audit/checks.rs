@@ -22,7 +22,7 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// How long the statements of an audit may take together.
+/// The time limit of all statements of an audit together.
 #[derive(Clone, Copy)]
 pub(super) struct Budget {
     pub(super) started: Stopwatch,
@@ -30,8 +30,8 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// A statement that the database stops when nothing is left: MariaDB by what is a comment to MySQL, MySQL by what is
-    /// a comment to MariaDB. Such texts differ from call to call, so they must not be kept prepared.
+    /// Limits a statement to the remaining time, by a clause for MariaDB that is a comment to MySQL, and a hint for MySQL
+    /// that is a comment to MariaDB. Such texts differ from call to call, so they must not be kept prepared.
     pub(super) fn bounded(self, text: &str) -> String {
         let Some((limit, rest)) = self.limit.zip(text.strip_prefix("SELECT ")) else { return text.to_owned() };
         let left = limit.saturating_sub(self.started.elapsed()).as_millis().max(1);
@@ -60,11 +60,11 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The longest interval that can be set.
+    /// The longest configurable interval.
     const MAX_WINDOW: TimeDelta = TimeDelta::hours(1);
 
-    /// Takes the next admission in, and tells whether more were admitted than the limit then in force allows, in the
-    /// interval that ends with it.
+    /// Adds the next admission. Gives whether the interval that ends with it has more admissions than the limit in force
+    /// allows.
     pub(super) fn is_overfull(&mut self, row: &AdmissionRow) -> bool {
         if self.concert_id != row.concert_id {
             *self = Self { concert_id: row.concert_id, admissions: VecDeque::new() };

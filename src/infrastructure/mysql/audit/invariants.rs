@@ -1,18 +1,18 @@
 //! The invariants of the contract, and the statements that count the rows that violate them.
 
-/// An invariant of the contract and what tells of its violations.
+/// An invariant of the contract, and the statements that find its violations.
 pub(super) struct Check {
     pub(super) number: u8,
     pub(super) name: &'static str,
-    /// Each counts rows. Every `?` is the instant of the audit.
+    /// Each counts violating rows. Every `?` is the instant of the audit.
     pub(super) counts: &'static [&'static str],
 }
 
-/// The invariant of the seat limit, which an operator sets: its number and name.
+/// The number and name of the invariant of the seat limit, which is configurable.
 pub(super) const SEAT_LIMIT: (u8, &str) =
     (9, "A user has no more seats of a performance in live bookings than the limit allows");
 
-/// The invariant of which one part takes more than counting.
+/// The invariant whose admission windows are counted in code, not in SQL.
 pub(super) const ADMISSION_INVARIANT: u8 = 6;
 
 pub(super) const CHECKS: [Check; 8] = [
@@ -50,7 +50,7 @@ pub(super) const CHECKS: [Check; 8] = [
     },
     Check {
         number: ADMISSION_INVARIANT,
-        name: "Nobody is admitted beyond the limits, and a user has one live token per concert",
+        name: "No token is admitted beyond the limits, and a user has one live token per concert",
         counts: &[
             TOO_MANY_ACTIVE,
             MORE_ACTIVE_THAN_ADMITTED,
@@ -59,11 +59,10 @@ pub(super) const CHECKS: [Check; 8] = [
             TWO_LIVE_TOKENS,
         ],
     },
-    // That a key has one effect shows in no row: its record is written in the transaction of the effect, its digest is
-    // the primary key, and nothing links an effect to a key. What can be seen is that every answer is one to repeat.
+    // No row shows that a key has one effect: nothing links an effect to its key. The primary key and the common
+    // transaction ensure it. What can be checked is that every recorded answer may be replayed.
     Check { number: 7, name: "An idempotency key keeps an answer that can be repeated", counts: &[UNFIT_ANSWER] },
-    // What is available is counted from seats and claims whenever it is asked for, so it can be wrong only if those
-    // do not fit together.
+    // Available seats are computed from seats and claims on each request, so they are wrong only if those don't match.
     Check {
         number: 8,
         name: "Available seats are the seats of the performance without a claim",
@@ -71,14 +70,15 @@ pub(super) const CHECKS: [Check; 8] = [
     },
 ];
 
-/// The limit may be lowered between seasons: what has ended (6 hours after it began) isn't counted any more.
+/// Performances that have ended (6 hours after their start) aren't counted, so that the limit can be lowered between
+/// seasons.
 pub(super) const SEATS_BEYOND_LIMIT: &str = "SELECT COUNT(*) FROM (SELECT b.user_id FROM bookings b \
      JOIN performances p ON p.id = b.performance_id \
      WHERE (b.status = 'CONFIRMED' AND p.starts_at > ?) OR (b.status = 'PENDING' AND b.held_until > ?) \
      GROUP BY b.user_id, b.performance_id HAVING SUM(b.seat_count) > ?) users";
 
-/// The latest instant that anything was decided at: an audit whose clock is behind those of the servers would take a
-/// hold for live whose seat another instance has rightly given on.
+/// The latest instant of a decision. An audit with a slower clock would take a hold for live whose seat another instance
+/// has rightly given to another booking.
 pub(super) const LATEST_INSTANT: &str = "SELECT MAX(latest.at) FROM (SELECT MAX(created_at) AS at FROM bookings UNION ALL \
      SELECT MAX(changed_at) FROM seat_claims UNION ALL SELECT MAX(decided_at) FROM queues) latest";
 
@@ -134,7 +134,7 @@ const CONFIRMED_UNSOLD: &str = "SELECT COUNT(*) FROM bookings b JOIN booking_sea
      LEFT JOIN seat_claims c ON c.seat_id = bs.seat_id AND c.booking_id = b.id AND c.held_until IS NULL \
      WHERE b.status = 'CONFIRMED' AND c.seat_id IS NULL";
 
-/// Which events a booking has had, by its status.
+/// The expected events of a booking by its status.
 macro_rules! expected_events {
     () => {
         "(SELECT 'PENDING' AS status, 'booking.held' AS type \
@@ -148,7 +148,7 @@ macro_rules! expected_events {
     };
 }
 
-/// Events from before this may have been removed, because everybody had them: no change of that time is asked for its.
+/// Events before this instant may have been removed after their delivery, so earlier changes aren't checked.
 macro_rules! kept_since {
     () => {
         "COALESCE((SELECT MAX(removed_before) FROM outbox_horizon), '1000-01-01')"
@@ -176,8 +176,7 @@ const EVENT_WITHOUT_CHANGE: &str = concat!(
 const REPEATED_EVENT: &str = "SELECT COUNT(*) FROM (SELECT stream_id FROM outbox_events \
      WHERE type LIKE 'booking.%' OR type LIKE 'payment.%' GROUP BY stream_id, type HAVING COUNT(*) > 1) repeated";
 
-/// By counting, since a search for each entry's event would have no index to use: those found from their event are
-/// fewer than there are.
+/// Compares counts, since no index finds an entry's event: fewer entries are found from events than there are.
 const CHARGE_WITHOUT_EVENT: &str = concat!(
     "SELECT (SELECT COUNT(*) FROM point_transactions WHERE type = 'CHARGE' AND created_at >= ",
     kept_since!(),
@@ -195,18 +194,17 @@ const EVENT_WITHOUT_CHARGE: &str = "SELECT COUNT(*) FROM outbox_events e LEFT JO
 const REPEATED_CHARGE: &str = "SELECT COUNT(*) FROM (SELECT subject FROM outbox_events \
      WHERE type = 'points.charged' GROUP BY subject HAVING COUNT(*) > 1) repeated";
 
-/// The limit may be lowered while people are active: what counts is the limit in force when somebody was admitted.
+/// Compares with the limit in force at the admission, since the limit may be lowered while tokens are active.
 const TOO_MANY_ACTIVE: &str = "SELECT COUNT(*) FROM queue_admissions WHERE active > max_active";
 
-/// Between two admissions the active only become fewer.
+/// Between two admissions the number of active tokens only shrinks.
 const MORE_ACTIVE_THAN_ADMITTED: &str = "SELECT COUNT(*) FROM (SELECT concert_id, COUNT(*) AS active FROM queue_tokens \
      WHERE status = 'ACTIVE' AND lapses_at > ? GROUP BY concert_id) t \
      JOIN (SELECT concert_id, MAX(admitted_at) AS admitted_at FROM queue_admissions GROUP BY concert_id) latest \
      ON latest.concert_id = t.concert_id JOIN queue_admissions a \
      ON a.concert_id = latest.concert_id AND a.admitted_at = latest.admitted_at WHERE t.active > a.active";
 
-/// In order, so that a window slides over them: in SQL, with a length that differs from row to row, it would be
-/// counted anew for each row.
+/// In order, for a sliding window. In SQL, a window whose length differs from row to row would be counted anew for each.
 pub(super) const ADMISSIONS: &str = "SELECT concert_id, admitted_at, admitted, mode, admit_count, admit_interval_seconds \
      FROM queue_admissions ORDER BY concert_id, admitted_at";
 
@@ -215,7 +213,7 @@ const ADMISSIONS_AND_TOKENS: &str = "SELECT COUNT(*) FROM queue_admissions a \
      WHERE admitted_at IS NOT NULL GROUP BY concert_id, admitted_at) t \
      ON t.concert_id = a.concert_id AND t.admitted_at = a.admitted_at WHERE COALESCE(t.admitted, 0) <> a.admitted";
 
-/// Older records of admissions have been deleted.
+/// Checks tokens since the oldest record of an admission: older records have been deleted.
 const TOKEN_WITHOUT_ADMISSION: &str = "SELECT COUNT(*) FROM queue_tokens t LEFT JOIN queue_admissions a \
      ON a.concert_id = t.concert_id AND a.admitted_at = t.admitted_at \
      WHERE t.admitted_at >= (SELECT MIN(admitted_at) FROM queue_admissions) AND a.concert_id IS NULL";

@@ -1,4 +1,4 @@
-//! The audit finds what is broken, and nothing where all is in order.
+//! Tests of the audit: it finds every violation, and none in consistent rows.
 
 use std::time::{Duration, Instant as Stopwatch};
 
@@ -22,10 +22,10 @@ async fn run(pool: &MySqlPool, text: &str) {
     });
 }
 
-/// How many seats of a performance a user may have: as many as the one user has where everything is in order.
+/// The seat limit of the tests: as many seats as the user of the consistent rows has.
 const SEATS: u32 = 2;
 
-/// The numbers of the invariants that are broken.
+/// The numbers of the violated invariants.
 async fn violations(pool: &MySqlPool) -> Vec<u8> {
     let mut snapshot = database(pool).snapshot().await.unwrap();
     let invariants = snapshot.audit().check(at(30), SEATS, Some(Duration::from_mins(1))).await.unwrap();
@@ -95,7 +95,7 @@ async fn admissions(pool: &MySqlPool) {
     uow.commit().await.unwrap();
 }
 
-/// A sale in which everything is in order: a booking of each state, its money and its events.
+/// Stores a consistent sale: a booking of each state, its payment, ledger entries and events.
 async fn consistent_rows(pool: &MySqlPool) {
     let database = database(pool);
     let sale = sale(&database).await;
@@ -155,7 +155,7 @@ async fn consistent_rows(pool: &MySqlPool) {
 }
 
 #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-async fn nothing_is_found_where_everything_is_in_order(pool: MySqlPool) {
+async fn consistent_rows_have_no_violation(pool: MySqlPool) {
     assert_eq!(violations(&pool).await, Vec::<u8>::new());
     consistent_rows(&pool).await;
     assert_eq!(violations(&pool).await, Vec::<u8>::new());
@@ -200,10 +200,9 @@ fn an_interval_is_open_at_its_beginning_and_closed_at_its_end() {
     assert!(overfull(2, 5_000, 11, "QUEUE"));
 }
 
-/// Breaks one thing after another, each time in a world that was in order, and looks for what is found: a
-/// violation may break more than one invariant.
+/// Applies one violation after another to consistent rows, and repairs it. A change may violate several invariants.
 #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-async fn whatever_is_broken_is_found(pool: MySqlPool) {
+async fn every_violation_is_found(pool: MySqlPool) {
     consistent_rows(&pool).await;
     for (number, violate, repair) in VIOLATIONS {
         run(&pool, violate).await;
@@ -214,7 +213,7 @@ async fn whatever_is_broken_is_found(pool: MySqlPool) {
     }
 }
 
-/// The invariant, what breaks it, and what mends it.
+/// The invariant, the statement that violates it, and the one that repairs it.
 const VIOLATIONS: &[(u8, &str, &str)] = &[
     (
         1,
@@ -327,7 +326,7 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
 
 /// A statement that would run for hours.
 #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-async fn a_statement_is_stopped_when_the_budget_is_spent(pool: MySqlPool) {
+async fn a_statement_is_stopped_when_the_time_limit_is_reached(pool: MySqlPool) {
     let text = "SELECT COUNT(*) FROM information_schema.COLUMNS a, information_schema.COLUMNS b, \
                 information_schema.COLUMNS c, information_schema.COLUMNS d";
     let budget = Budget { started: Stopwatch::now(), limit: Some(Duration::from_millis(50)) };

@@ -177,8 +177,7 @@ impl BookingRepository for Session {
         if user_ids.is_empty() || performance_ids.is_empty() {
             return Ok(Vec::new());
         }
-        // Users and performances are two lists, since a list of pairs would not use the index; the pairs that weren't
-        // asked for are few.
+        // Two lists, since a list of pairs wouldn't use the index. Few pairs are found that weren't requested.
         let performance_ids = padded(performance_ids.iter().map(|id| id.0));
         let performances = placeholder_list(performance_ids.len());
         let condition = format!("performance_id IN {performances} AND status IN ('PENDING', 'CONFIRMED')");
@@ -257,7 +256,7 @@ impl BookingRepository for Session {
         after: Option<BookingId>,
         limit: u32,
     ) -> Result<Vec<BookingId>, RepositoryError> {
-        // Each half in the order of ix_bookings_performance, and no further than the limit.
+        // Each half reads ix_bookings_performance in order, up to the limit.
         let half = |status| {
             format!(
                 "(SELECT id FROM bookings FORCE INDEX (ix_bookings_performance) \
@@ -275,7 +274,7 @@ impl BookingRepository for Session {
     }
 
     async fn claim_expired(&mut self, now: Instant, limit: u32) -> Result<Vec<Booking>, RepositoryError> {
-        // In the index's order, so that no more than the first ones are locked.
+        // In the index's order, so that no more than `limit` rows are locked.
         let text = format!(
             "{BOOKING} FORCE INDEX (ix_bookings_expiry) WHERE status = 'PENDING' AND held_until <= ? \
              ORDER BY held_until LIMIT ? FOR UPDATE SKIP LOCKED"

@@ -11,18 +11,18 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// Refuses a write that found fewer rows than it changes: a row isn't as it was read.
+/// Refuses a write that found another number of rows than expected, because a row has changed since it was read.
 pub(super) fn require_rows(found: u64, expected: usize, what: &'static str) -> Result<(), RepositoryError> {
     if usize::try_from(found) == Ok(expected) { Ok(()) } else { Err(RepositoryError::stale(what)) }
 }
 
-/// Bookings sorted by what is to be written of them.
+/// Bookings sorted by the kind of their change.
 #[derive(Default)]
 pub(super) struct BookingChanges<'a> {
     pub(super) held_longer: Vec<&'a Booking>,
     pub(super) confirmed: Vec<&'a Booking>,
     pub(super) expired: Vec<&'a Booking>,
-    /// All of a call have one instant; should they not, each instant is its own statement.
+    /// By instant, with one statement each. The bookings of a call usually have the same.
     pub(super) cancelled: BTreeMap<Instant, Vec<&'a Booking>>,
     pub(super) refunded: BTreeMap<Instant, Vec<&'a Booking>>,
 }
@@ -32,7 +32,7 @@ impl<'a> BookingChanges<'a> {
         let mut changes = Self::default();
         for booking in bookings {
             match booking.state {
-                // A pending booking changes in one way only: it is held longer.
+                // The only change of a booking that stays pending is an extension.
                 BookingState::Pending => changes.held_longer.push(booking),
                 BookingState::Confirmed { .. } => changes.confirmed.push(booking),
                 BookingState::Expired => changes.expired.push(booking),
@@ -52,12 +52,12 @@ pub(super) fn seat_ids(bookings: &[&Booking]) -> impl Iterator<Item = u64> {
     bookings.iter().flat_map(|booking| booking.seat_ids()).map(|id| id.0)
 }
 
-/// How many claims bookings have: a seat that two of them claim counts twice, and so is found out.
+/// The number of seats of all bookings. A seat of two bookings counts twice, so its write finds too few rows.
 pub(super) fn seat_count(bookings: &[&Booking]) -> usize {
     bookings.iter().map(|booking| booking.seats.len()).sum()
 }
 
-/// The bookings in portions whose seats one statement can name.
+/// Divides bookings into portions whose seats fit into one statement.
 pub(super) fn portions<'a, 'b>(bookings: &'b [&'a Booking]) -> Vec<&'b [&'a Booking]> {
     let (mut portions, mut start, mut seats) = (Vec::new(), 0, 0);
     for (index, booking) in bookings.iter().enumerate() {
@@ -72,7 +72,7 @@ pub(super) fn portions<'a, 'b>(bookings: &'b [&'a Booking]) -> Vec<&'b [&'a Book
     portions
 }
 
-/// `CASE column WHEN ? THEN ? … END`, for values that differ from row to row: bind each id and its value.
+/// `CASE column WHEN ? THEN ? … END`, for different values per row. Each row binds its id and its value.
 pub(super) fn case_expression(column: &str, len: usize) -> String {
     format!("CASE {column}{} END", " WHEN ? THEN ?".repeat(len))
 }

@@ -56,7 +56,7 @@ impl Session {
         require_rows(found, seat_count(bookings), "a seat claim")
     }
 
-    /// Releases what is still claimed: a seat that has a new claim isn't theirs to release.
+    /// Releases the bookings' claims. A seat that another booking has claimed since is left alone.
     async fn release_claims(&mut self, bookings: &[&Booking], now: Instant) -> Result<(), RepositoryError> {
         let (seats, ids) = (padded(seat_ids(bookings)), padded(booking_ids(bookings)));
         let text = format!(
@@ -83,9 +83,9 @@ impl SeatClaimRepository for Session {
         let mut locked = Vec::with_capacity(seats.len());
         for seats in seats.chunks(IDS_PER_STATEMENT) {
             let seats = padded(seats.iter().copied());
-            // The seats that are of the performance they are asked for are found without a lock: what a derived table
-            // with a limit reads isn't locked. Those are locked, in its order, by the primary keys whatever the
-            // statistics say: any other way would lock seats that nobody asked for.
+            // The derived table finds the seats that belong to their performance; with a limit, it locks nothing it
+            // reads. The seats found are locked in its order by primary key, whatever the statistics say: any other
+            // access path would lock other seats, too.
             let text = format!(
                 "SELECT s.id, s.performance_id, s.section, s.row_name, s.row_rank, s.number, s.grade, s.price, \
                  c.booking_id, c.held_until FROM (SELECT a.id FROM seats a FORCE INDEX (PRIMARY) WHERE a.id IN {} \
@@ -112,7 +112,7 @@ impl SeatClaimRepository for Session {
         let mut claims = Vec::with_capacity(seat_ids.len());
         for ids in seat_ids.chunks(IDS_PER_STATEMENT) {
             let ids = padded(ids.iter().map(|id| id.0));
-            // Each seat's row before its claim's: a claim is written under the lock of its seat alone.
+            // Each seat before its claim: a claim is only written under the lock of its seat.
             let text = format!(
                 "SELECT c.seat_id, c.booking_id, c.held_until FROM seats s FORCE INDEX (PRIMARY) \
                  STRAIGHT_JOIN seat_claims c FORCE INDEX (PRIMARY) ON c.seat_id = s.id \
@@ -143,8 +143,8 @@ impl SeatClaimRepository for Session {
         performance_id: PerformanceId,
         since: Option<Instant>,
     ) -> Result<Vec<ClaimDeadline>, RepositoryError> {
-        // By the index, whatever the statistics say: all but a few of a large performance's claims are old. It holds
-        // all that is asked for.
+        // The index covers the query. It is forced, since most claims of a large performance are old, whatever the
+        // statistics say.
         let rows: Vec<(u64, Option<Instant>, Instant)> = sqlx::query_as(
             "SELECT seat_id, held_until, changed_at FROM seat_claims FORCE INDEX (ix_seat_claims_changed) \
              WHERE performance_id = ? AND changed_at >= ?",
@@ -161,7 +161,7 @@ impl SeatClaimRepository for Session {
     async fn delete_expired_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError> {
         for ids in seat_ids.chunks(IDS_PER_STATEMENT) {
             let ids = padded(ids.iter().map(|id| id.0));
-            // A small table would be scanned, and every claim that another transaction has locked waited for.
+            // Without the index a small table would be scanned, and the scan waits for the locks of other transactions.
             let text = format!(
                 "DELETE c FROM seat_claims c FORCE INDEX (PRIMARY) WHERE c.seat_id IN {} AND c.held_until <= ?",
                 placeholder_list(ids.len())
@@ -206,7 +206,7 @@ impl SeatClaimRepository for Session {
         for bookings in portions(&released) {
             self.release_claims(bookings, now).await?;
         }
-        // The claims of expired bookings are over by their deadline: there is nothing to write.
+        // The claims of expired bookings ended at their deadline: there is nothing to write.
         Ok(())
     }
 }

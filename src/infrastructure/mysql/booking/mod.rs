@@ -11,5 +11,5 @@ mod state_writes;
 #[cfg(test)]
 mod tests;
 
-/// How many seats one statement stores: two of each command of a full batch, and more.
+/// Maximum of seats in one insert: more than two for each command of a full batch.
 const SEATS_PER_STATEMENT: usize = 512;

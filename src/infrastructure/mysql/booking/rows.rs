@@ -30,7 +30,7 @@ pub(super) struct BookingRow {
     pub(super) state: StateRow,
 }
 
-/// What of a booking can change.
+/// The columns of a booking that can change.
 #[derive(FromRow)]
 pub(super) struct StateRow {
     pub(super) id: Uuid,
@@ -93,7 +93,7 @@ pub(super) struct ClaimRow {
     pub(super) held_until: Option<Instant>,
 }
 
-/// A seat, and the claim on it if it has one.
+/// A seat with its claim, if it has one.
 #[derive(FromRow)]
 pub(super) struct LockedSeatRow {
     #[sqlx(flatten)]

@@ -1,4 +1,4 @@
-//! SQL of choosing seats.
+//! The locks and reads of best-available selection.
 
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
@@ -18,8 +18,8 @@ use crate::domain::{
 #[async_trait]
 impl ChoiceRepository for Session {
     async fn lock_choices(&mut self, performance_ids: &[PerformanceId]) -> Result<(), RepositoryError> {
-        // One after the other, so that they are locked in this order. Whether the row is new or not, it is locked
-        // exclusively; one that is there isn't written.
+        // One by one, so that they are locked in this order. A row is locked exclusively, new or not; an existing one
+        // isn't changed.
         for id in performance_ids {
             sqlx::query(
                 "INSERT INTO seat_choices (performance_id) VALUES (?) \
@@ -33,7 +33,7 @@ impl ChoiceRepository for Session {
     }
 
     async fn delete_choices(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
-        // Those of performances to come are few, and those of past ones are gone.
+        // Scans the table, which has few rows: those of past performances are deleted.
         let ids: Vec<u64> = sqlx::query_scalar(
             "SELECT c.performance_id FROM seat_choices c STRAIGHT_JOIN performances p ON p.id = c.performance_id \
              WHERE p.starts_at < ? LIMIT ?",
@@ -55,7 +55,7 @@ impl ChoiceRepository for Session {
         performance_id: PerformanceId,
         now: Instant,
     ) -> Result<Vec<SeatId>, RepositoryError> {
-        // From the index alone.
+        // The index covers the query.
         let ids: Vec<u64> = sqlx::query_scalar(
             "SELECT seat_id FROM seat_claims FORCE INDEX (ix_seat_claims_changed) \
              WHERE performance_id = ? AND (held_until IS NULL OR held_until > ?)",
@@ -71,7 +71,7 @@ impl ChoiceRepository for Session {
         let mut claimed = Vec::with_capacity(ids.len());
         for ids in ids.chunks(IDS_PER_STATEMENT) {
             let ids = padded(ids.iter().map(|id| id.0));
-            // By the primary key: another way would lock seats that nobody asked for.
+            // By the primary key: another access path would lock other seats, too.
             let text = format!(
                 "SELECT id FROM seats FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id FOR UPDATE SKIP LOCKED",
                 placeholder_list(ids.len())
@@ -92,11 +92,11 @@ mod tests {
     use crate::domain::{booking::BookingState, unit_of_work::Database};
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn one_transaction_at_a_time_chooses_seats_of_a_performance(pool: MySqlPool) {
+    async fn one_transaction_at_a_time_selects_seats_of_a_performance(pool: MySqlPool) {
         let database = database(&pool);
         let sale = sale(&database).await;
         let ids = [sale.performance_id];
-        // The row is new the first time, and there the second.
+        // The row is new the first time, and exists the second time.
         for _ in 0..2 {
             let mut first = database.begin().await.unwrap();
             first.concerts().share_performances(&ids).await.unwrap();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn claimed_seats_are_locked_but_those_that_another_transaction_has(pool: MySqlPool) {
+    async fn seats_are_locked_except_those_that_another_transaction_has_locked(pool: MySqlPool) {
         let database = database(&pool);
         let sale = sale(&database).await;
         let [first, second, third] = [0, 1, 2].map(|seat| sale.seats[seat].id);

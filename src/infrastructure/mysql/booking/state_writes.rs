@@ -13,8 +13,8 @@ use super::{
 use crate::domain::{booking::Booking, clock::Instant, repository_error::RepositoryError};
 
 impl Session {
-    /// Writes the deadlines of extended holds that are pending in the table, and gives their number: also those that
-    /// were extended and paid or given up in one transaction, not those that were extended earlier.
+    /// Writes the deadlines of extended holds, and gives the number of rows found. It finds bookings that are pending in
+    /// the table: also those extended and then paid or cancelled in this transaction, not those extended earlier.
     pub(super) async fn write_extensions(&mut self, bookings: &[&Booking]) -> Result<u64, RepositoryError> {
         if bookings.is_empty() {
             return Ok(0);

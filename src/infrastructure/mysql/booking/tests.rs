@@ -1,4 +1,4 @@
-//! The tests of bookings and claims, which change together.
+//! Tests of bookings and claims, which change together.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ fn refunded(booking: &Booking, payment_id: PaymentId, confirmed_at: Instant, now
 }
 
 #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-async fn bookings_are_kept_with_their_seats(pool: MySqlPool) {
+async fn bookings_are_stored_with_their_seats(pool: MySqlPool) {
     let database = database(&pool);
     let sale = sale(&database).await;
     let user_id = user(&pool, 1).await;
@@ -78,7 +78,7 @@ async fn a_users_bookings_are_listed_newest_first_as_they_are_now(pool: MySqlPoo
 }
 
 #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-async fn a_seat_has_one_live_claim_and_an_old_one_makes_way(pool: MySqlPool) {
+async fn a_seat_has_one_live_claim_and_an_expired_one_is_replaced(pool: MySqlPool) {
     let database = database(&pool);
     let sale = sale(&database).await;
     let user_id = user(&pool, 1).await;
@@ -109,7 +109,7 @@ async fn a_seat_has_one_live_claim_and_an_old_one_makes_way(pool: MySqlPool) {
     terms.sort_by_key(|term| term.seat_id);
     let instants: Vec<_> = terms.iter().map(|it| (it.held_until, it.changed_at)).collect();
     assert_eq!(instants[1..], [(Some(at(900)), at(300)); 2]);
-    // Its seat is another's now: what is extended or paid must have it, what is given up must leave it alone.
+    // Another booking has claimed its seat: an extension or payment must fail, a cancellation must leave the claim.
     let ids: Vec<_> = first.seat_ids().collect();
     let cancelled = Booking { state: BookingState::Cancelled { at: at(301) }, ..first.clone() };
     uow.seat_claims().update_claims(&[cancelled], at(301)).await.unwrap();
@@ -139,7 +139,7 @@ async fn a_paid_booking_is_confirmed_and_its_seats_are_sold(pool: MySqlPool) {
     let until: HashMap<_, _> = terms.iter().map(|it| (it.seat_id, it.held_until)).collect();
     let expected = [(0, None), (1, None), (2, Some(at(420)))];
     assert_eq!(until, expected.map(|(seat, until)| (sale.seats[seat].id, until)).into());
-    // Neither is pending in the table any more, or has what it takes.
+    // The first is no longer pending in the table, and the second has no payment.
     assert!(is_contention(&uow.bookings().update(std::slice::from_ref(&paid)).await));
     let unpaid = confirmed(&bookings[1], paid_with, at(20));
     assert!(is_contention(&uow.bookings().update(std::slice::from_ref(&unpaid)).await));
@@ -147,12 +147,12 @@ async fn a_paid_booking_is_confirmed_and_its_seats_are_sold(pool: MySqlPool) {
     let gone = Booking { id: BookingId(Uuid::from_u128(9)), ..extended };
     assert!(is_contention(&uow.bookings().update(&[gone]).await));
 
-    let given_back = refunded(&bookings[0], paid_with, at(20), at(30));
-    write(&mut uow, std::slice::from_ref(&given_back), at(30)).await;
-    assert_eq!(uow.bookings().list(&[paid.id]).await.unwrap(), [given_back]);
+    let refund = refunded(&bookings[0], paid_with, at(20), at(30));
+    write(&mut uow, std::slice::from_ref(&refund), at(30)).await;
+    assert_eq!(uow.bookings().list(&[paid.id]).await.unwrap(), [refund]);
     let claims = uow.seat_claims().list_claims(&[sale.seats[0].id]).await.unwrap();
     assert_eq!(claims[0].claim.held_until, Some(at(30)));
-    // The first two seats were given back at 30, the third held longer at 20.
+    // The first two seats were released at 30, the third extended at 20.
     for (since, count) in [(at(20), 3), (at(21), 2), (at(30), 2), (at(31), 0)] {
         let terms = uow.seat_claims().list_claim_deadlines(sale.performance_id, Some(since)).await.unwrap();
         assert_eq!(terms.len(), count, "{since}");
@@ -160,7 +160,7 @@ async fn a_paid_booking_is_confirmed_and_its_seats_are_sold(pool: MySqlPool) {
 }
 
 #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-async fn what_happens_in_one_transaction_is_written_whole(pool: MySqlPool) {
+async fn several_changes_of_a_booking_in_one_transaction_are_all_written(pool: MySqlPool) {
     let database = database(&pool);
     let sale = sale(&database).await;
     let user_id = user(&pool, 1).await;
@@ -185,7 +185,7 @@ async fn what_happens_in_one_transaction_is_written_whole(pool: MySqlPool) {
 }
 
 #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-async fn the_schema_refuses_what_is_sold_but_not_paid(pool: MySqlPool) {
+async fn the_schema_refuses_sold_seats_without_a_payment(pool: MySqlPool) {
     let database = database(&pool);
     let sale = sale(&database).await;
     let booking = sale.booking(1, user(&pool, 1).await, 0, 1);

@@ -28,14 +28,15 @@ use crate::domain::{
     text::Name,
 };
 
-/// How many seats one statement stores: below the 65,535 values that one can carry, and few enough that a performance of
-/// 100,000 seats is never in memory at once. Not fewer: over TLS each long statement waits 45 ms for an acknowledgement,
-/// since sqlx leaves Nagle's algorithm on.
+/// Maximum of seats in one insert: within 65,535 bound values, and so that 100,000 seats are never in memory at once.
+///
+/// Fewer would be slower: over TLS each long statement waits 45 ms for an acknowledgement, since sqlx leaves Nagle's
+/// algorithm on.
 const SEATS_PER_INSERT: usize = 4_096;
 
 impl Session {
-    /// Brings what a concert's row repeats of its performances up to date. Its row must be locked: two transactions
-    /// that change performances of one concert would otherwise each miss the other's.
+    /// Updates the columns of a concert that are derived from its performances. The caller has locked the concert: without
+    /// the lock, concurrent changes of its performances would miss each other.
     async fn refresh_concert(&mut self, id: ConcertId) -> Result<(), RepositoryError> {
         sqlx::query(
             "UPDATE concerts c LEFT JOIN (SELECT concert_id, MIN(starts_at) AS first_at, MAX(starts_at) AS last_at, \
@@ -62,7 +63,7 @@ impl Session {
                 "INSERT INTO seats (performance_id, section, row_name, row_rank, number, grade, price) VALUES {}",
                 placeholder_rows(7, chunk.len())
             );
-            // The last chunk's size is any size: not worth a place in the statement cache.
+            // The last chunk may have any length, so its statement isn't kept prepared.
             let mut query = sqlx::query(AssertSqlSafe(text)).persistent(chunk.len() == SEATS_PER_INSERT);
             for (rank, number) in chunk {
                 query = query.bind(id.0).bind(section.name.as_str()).bind(row_name(rank)).bind(rank).bind(number);
@@ -296,7 +297,7 @@ impl ConcertRepository for Session {
         after: Option<PerformanceId>,
         limit: u32,
     ) -> Result<Vec<PerformanceId>, RepositoryError> {
-        // Few are cancelled: ix_performances_cancelled finds them.
+        // ix_performances_cancelled has few entries.
         let ids: Vec<u64> = sqlx::query_scalar(
             "SELECT p.id FROM performances p FORCE INDEX (ix_performances_cancelled) WHERE p.cancelled_at IS NOT NULL \
              AND p.id > ? AND EXISTS (SELECT 1 FROM bookings b WHERE b.performance_id = p.id \

@@ -19,12 +19,12 @@ pub(super) const CONCERT: &str = "SELECT id, title, artist, category, descriptio
 pub(super) const PERFORMANCE: &str = "SELECT p.id, p.concert_id, p.starts_at, p.total_seats, p.min_price, p.max_price, \
      p.cancelled_at, p.venue_id, v.name AS venue_name, v.address AS venue_address FROM performances p";
 
-/// Performances come first in every plan, and what belongs to them by primary key. For reads without a lock.
+/// Joins in this order: performances first, then their concerts and venues by primary key. For reads without a lock.
 pub(super) const CONCERT_AND_VENUE: &str = " STRAIGHT_JOIN concerts c FORCE INDEX (PRIMARY) \
      ON c.id = p.concert_id AND c.deleted_at IS NULL STRAIGHT_JOIN venues v FORCE INDEX (PRIMARY) ON v.id = p.venue_id";
 
-/// The same with the rest in scalar subqueries, so that a locking read locks performances alone: whoever books doesn't
-/// wait while a performance with all of its seats is added to the concert.
+/// The same with scalar subqueries, so that a locking read locks performances alone: a booking doesn't wait while a
+/// performance with all of its seats is added to the concert.
 pub(super) const PERFORMANCE_ALONE: &str = "SELECT p.id, p.concert_id, p.starts_at, p.total_seats, p.min_price, p.max_price, \
      p.cancelled_at, p.venue_id, (SELECT v.name FROM venues v WHERE v.id = p.venue_id) AS venue_name, \
      (SELECT v.address FROM venues v WHERE v.id = p.venue_id) AS venue_address \

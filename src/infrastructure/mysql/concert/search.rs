@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{clock::Instant, concert::ConcertFilter};
 
-/// Concerts by dates, past ones included, in the order of their first performance; without dates what is to come.
+/// The search: with dates, all concerts in the order of their first performance; without, the upcoming ones.
 pub(super) fn concerts_query(filter: &ConcertFilter, now: Instant) -> QueryBuilder<MySql> {
     if filter.from.is_none() && filter.to.is_none() {
         return upcoming_query(filter, datetime(now));
@@ -22,16 +22,18 @@ pub(super) fn concerts_query(filter: &ConcertFilter, now: Instant) -> QueryBuild
     query
 }
 
-/// Only concerts with a performance in `from..to`, by what their own rows say of the first and the last one:
-/// `ix_concerts_last` or `ix_concerts_listed`, whichever leaves less to read. With both bounds the performance may be
-/// neither of them: it is looked for in `ix_performances_concert`, one concert at a time, and no further than the page;
-/// an `EXISTS` would be turned into a list of all performances between the two.
+/// Adds the condition of a performance in `from..to`.
+///
+/// One bound compares the first or last performance in the concert's row, by `ix_concerts_last` or `ix_concerts_listed`,
+/// whichever reads less. With both bounds the performance may be neither: a subquery looks it up in
+/// `ix_performances_concert`, for the concerts of the page alone. An `EXISTS` would become a list of all performances
+/// between the bounds.
 fn push_dates(query: &mut QueryBuilder<MySql>, from: Option<NaiveDateTime>, to: Option<NaiveDateTime>) {
     if let Some(from) = from {
         query.push(" AND c.last_performance_at >= ").push_bind(from);
     }
     if let Some(to) = to {
-        // Those without a performance are listed at the end of time, which isn't late enough for every `to`.
+        // A concert without a performance has the last instant there is in `listed_at`, which a `to` may exceed.
         query.push(" AND c.listed_at < ").push_bind(to).push(" AND c.first_performance_at IS NOT NULL");
     }
     if let (Some(from), Some(to)) = (from, to) {
@@ -44,10 +46,10 @@ fn push_dates(query: &mut QueryBuilder<MySql>, from: Option<NaiveDateTime>, to: 
     }
 }
 
-/// Concerts in the order of the next performance that hasn't begun, then those without a performance.
+/// Concerts in the order of their next performance, then those without a performance.
 ///
-/// Those whose first performance is to come are read in the order of `ix_concerts_listed`, no further than the page. Those
-/// that have begun and go on are few at any time: `ix_concerts_last` finds them, and `ix_performances_concert` the next
+/// `ix_concerts_listed` gives those whose first performance is in the future, in order, up to the page. Concerts between
+/// their first and last performance are few: `ix_concerts_last` finds them, and `ix_performances_concert` the next
 /// performance of each.
 fn upcoming_query(filter: &ConcertFilter, now: NaiveDateTime) -> QueryBuilder<MySql> {
     let mut query = QueryBuilder::new("(");
@@ -81,7 +83,7 @@ fn push_words(query: &mut QueryBuilder<MySql>, filter: &ConcertFilter) {
     }
 }
 
-/// The next page behind `after`, in the order of these two columns.
+/// Adds the page after `filter.after`, in the order of these two columns.
 fn push_page(query: &mut QueryBuilder<MySql>, filter: &ConcertFilter, at: &'static str, id: &'static str) {
     if let Some((listed_at, concert_id)) = filter.after {
         query.push(" AND (").push(at).push(" > ").push_bind(datetime(listed_at));
@@ -91,7 +93,7 @@ fn push_page(query: &mut QueryBuilder<MySql>, filter: &ConcertFilter, at: &'stat
     query.push(" ORDER BY ").push(at).push(", ").push(id).push(" LIMIT ").push_bind(one_more(filter.limit));
 }
 
-/// One row more than a page has tells whether another page follows.
+/// A page's limit and one more row, which shows whether another page follows.
 pub(super) fn one_more(limit: u32) -> u32 {
     limit.saturating_add(1)
 }

@@ -1,4 +1,4 @@
-//! The tests of the catalogue's repository.
+//! Tests of the catalogue's repository.
 
 use sqlx::MySqlPool;
 
@@ -29,12 +29,12 @@ async fn venues_are_listed_by_id_a_page_at_a_time(pool: MySqlPool) {
 }
 
 #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-async fn a_performance_has_every_seat_and_its_concert_follows_it(pool: MySqlPool) {
+async fn a_performance_has_all_seats_and_its_concert_is_updated(pool: MySqlPool) {
     let database = database(&pool);
     let sale = sale(&database).await;
     let mut uow = database.begin().await.unwrap();
     let concerts = uow.concerts();
-    // More than one statement's worth of seats, and a rest.
+    // More seats than one statement inserts.
     let sections = vec![section("B", 30, 140, "5"), section("C", 1, 3, "99.99")];
     let seating = Seating::new(sections).unwrap();
     let id = concerts.insert_performance(sale.concert_id, sale.venue_id, at(500), &seating, at(1)).await.unwrap();
@@ -207,7 +207,7 @@ async fn upcoming_performances_are_listed_soonest_first(pool: MySqlPool) {
 }
 
 #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-async fn locks_are_on_what_was_asked_for_and_nothing_else(pool: MySqlPool) {
+async fn locks_cover_the_requested_rows_and_no_others(pool: MySqlPool) {
     let database = database(&pool);
     let sale = sale(&database).await;
     let (first, second) = (sale.seats[0].id, sale.seats[1].id);

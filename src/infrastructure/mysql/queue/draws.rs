@@ -1,4 +1,4 @@
-//! SQL of draws.
+//! The entrants, order and places of draws.
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -19,10 +19,10 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// How many drawn tokens one statement places: what it takes grows with the square.
+/// Maximum of drawn tokens in one statement, whose cost grows with the square of their number.
 const TOKENS_PER_STATEMENT: usize = 512;
 
-/// The ids of a concert's tokens: up to the `last_number`th, which may not be there yet.
+/// The range of ids of a concert's tokens up to the number `last_number`.
 fn id_range(concert_id: ConcertId, last_number: u32) -> (u64, u64) {
     let first = QueueTokenId::new(concert_id, 0).map_or(u64::MAX, |id| id.0);
     (first, first.saturating_add(u64::from(last_number)))
@@ -118,7 +118,7 @@ impl DrawRepository for Session {
     async fn write_places(&mut self, drawn: &[Drawn], first_place: u32, now: Instant) -> Result<u32, RepositoryError> {
         let mut before = first_place - 1;
         for drawn in drawn.chunks(TOKENS_PER_STATEMENT) {
-            // A repeated id is found where it stands first.
+            // FIELD finds a repeated id at its first position.
             let padded = padded(drawn.iter().map(|drawn| drawn.id.0));
             let list = placeholder_list(padded.len());
             let text = format!(

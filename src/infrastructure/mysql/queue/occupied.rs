@@ -1,4 +1,4 @@
-//! SQL of the jobs that look at all queues: of those in which everything has ended they read nothing.
+//! Reads over all queues, for the jobs. Their cost doesn't grow with the queues that have ended.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// How many queues one statement looks at: each may bind two values of the 65,535 that a statement can carry.
+/// Maximum of queues per read. The statement after it binds three values per queue, of at most 65,535.
 const QUEUES_PER_READ: u32 = 1_024;
 
-/// Each subquery reads one entry at the end of its range of an index: who is in the queue, not how many.
+/// Each subquery reads one entry at the end of an index range: it finds out whether there are tokens, not their number.
 const OCCUPIED: &str = "SELECT q.concert_id, q.mode, q.admit_count, q.admit_interval_seconds, q.head, q.decided_at, \
      q.last_number > q.ended_number AS is_unended, \
      (q.sales_open_at IS NULL OR q.sales_open_at <= ?) AS is_open, \
@@ -39,7 +39,7 @@ const OCCUPIED: &str = "SELECT q.concert_id, q.mode, q.admit_count, q.admit_inte
      FROM queues q FORCE INDEX (ix_queues_occupied) WHERE q.occupied = 1 AND q.concert_id > ? \
      ORDER BY q.concert_id LIMIT ?";
 
-/// What tells whether a queue is due for a tick.
+/// The values that decide whether a queue is due for a tick.
 #[derive(FromRow)]
 struct OccupiedRow {
     concert_id: u64,
@@ -48,23 +48,23 @@ struct OccupiedRow {
     admit_interval_seconds: u32,
     head: u32,
     decided_at: Instant,
-    /// Whether a token may be live, as far as the queue's own row tells.
+    /// Whether the queue's row allows for live tokens.
     is_unended: i64,
     is_open: i64,
-    /// A draw that is still to be made, or whose places are still to be written.
+    /// Whether the draw, or the writing of its places, is unfinished.
     has_draw: i64,
     ends_at: Option<Instant>,
     scheduled_id: Option<u64>,
-    /// The last place in which somebody waits.
+    /// The highest place of a waiting token.
     last_waiting: Option<u32>,
-    /// Until when somebody is present who waits.
+    /// The latest presence of a waiting user.
     present_until: Option<Instant>,
-    /// When the first of the active lapses.
+    /// The earliest lapse of an active token.
     lapses_at: Option<Instant>,
 }
 
 impl OccupiedRow {
-    /// The queue, and where the window of its rate begins and ends.
+    /// The queue's id, and the beginning and end of its admission window.
     fn window(&self, now: Instant) -> (u64, Instant, Instant) {
         let interval = TimeDelta::seconds(i64::from(self.admit_interval_seconds));
         let now = not_before(now, self.decided_at);
@@ -75,7 +75,7 @@ impl OccupiedRow {
         self.scheduled_id.is_some() || self.last_waiting.is_some() || self.lapses_at.is_some()
     }
 
-    /// Whether somebody waits whom a tick can let in: behind the head, or passed over and back.
+    /// Whether a tick may find a user to admit: behind the head, or passed over and present again.
     fn is_waiting(&self, now: Instant) -> bool {
         let is_there = self.last_waiting > Some(self.head) || self.present_until.is_some_and(|until| now < until);
         is_there && self.mode != QueueMode::Paused.name()
@@ -103,7 +103,7 @@ impl OccupiedRow {
 }
 
 impl Session {
-    /// All occupied queues, a bounded number at a time.
+    /// All occupied queues, read in pages.
     pub(super) async fn occupied_queues(&mut self, now: Instant) -> Result<Vec<OccupiedQueue>, RepositoryError> {
         let mut occupied = Vec::new();
         let mut after = 0;
@@ -126,7 +126,7 @@ impl Session {
         }
     }
 
-    /// How many each of these queues has admitted in the window that ends now.
+    /// The number of admissions of each queue in its current window.
     async fn sum_admitted_since(
         &mut self,
         queues: &[OccupiedRow],
@@ -137,7 +137,7 @@ impl Session {
         if windows.is_empty() {
             return Ok(HashMap::new());
         }
-        // Each range of the primary key is the window of one queue.
+        // One range of the primary key per queue.
         let windows = padded(windows);
         let text = format!(
             "SELECT concert_id, CAST(SUM(admitted) AS SIGNED) FROM queue_admissions FORCE INDEX (PRIMARY) \
@@ -151,9 +151,9 @@ impl Session {
         found.into_iter().map(|(id, admitted)| Ok((id, to_row_count(admitted)?))).collect()
     }
 
-    /// How many are active in all queues, and in which of them somebody may wait behind the head.
+    /// The number of active tokens in all queues, and the queues that may have waiting tokens behind the head.
     pub(super) async fn count_occupants(&mut self, now: Instant) -> Result<(u64, Vec<ConcertId>), RepositoryError> {
-        // Counts from ix_queue_tokens_active those who are active: as many as `max_active` lets in, not the crowd.
+        // Counts by ix_queue_tokens_active, which holds at most `max_active` active tokens per queue.
         let queues: Vec<(u64, i64, bool)> = sqlx::query_as(
             "SELECT q.concert_id, (SELECT COUNT(*) FROM queue_tokens t FORCE INDEX (ix_queue_tokens_active) \
              WHERE t.concert_id = q.concert_id AND t.status = 'ACTIVE' AND t.lapses_at > ?), q.last_place > q.head \
@@ -189,7 +189,7 @@ mod tests {
         unit_of_work::{Database, UnitOfWork},
     };
 
-    /// Queues by SQL, from this concert on, each with one token of user 1 in this status.
+    /// Inserts `count` queues by SQL, from the concert `first` on, each with one token of user 1 in this status.
     async fn queues(pool: &MySqlPool, first: u32, count: u32, status: &str) {
         let numbers = "WITH RECURSIVE digits (digit) AS (SELECT 0 UNION ALL SELECT digit + 1 FROM digits WHERE digit < 9), \
              numbers (number) AS (SELECT a.digit + 10 * b.digit + 100 * c.digit + 1000 * d.digit + 10000 * e.digit \
@@ -223,11 +223,11 @@ mod tests {
         }
     }
 
-    /// How many entries of tables and indexes this session has read.
+    /// The number of entries of tables and indexes that this session has read.
     async fn entries_read(connection: &mut MySqlConnection) -> u64 {
         let status: Vec<(String, String)> =
             sqlx::query_as("SHOW SESSION STATUS LIKE 'Handler_read%'").fetch_all(connection).await.unwrap();
-        // Showing it reads a table of its own from end to end.
+        // The statement itself scans an internal table.
         let counted = status.iter().filter(|(name, _)| !name.contains("_rnd"));
         counted.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
     }
@@ -239,11 +239,11 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn queues_that_have_ended_cost_a_tick_nothing(pool: MySqlPool) {
+    async fn queues_that_have_ended_add_no_reads_to_a_tick(pool: MySqlPool) {
         user(&pool, 1).await;
         queues(&pool, 100, 10, "WAITING").await;
         let mut connection = MySqlConnection::connect_with(&pool.connect_options()).await.unwrap();
-        // The first one reads what the tables are.
+        // The first read also loads the tables' definitions.
         reads_of_a_tick(&mut connection).await;
         let few = reads_of_a_tick(&mut connection).await;
         queues(&pool, 1_000, 5_000, "EXPIRED").await;
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn more_queues_are_due_than_a_statement_has_room_for(pool: MySqlPool) {
+    async fn more_queues_than_one_statement_can_bind_are_due(pool: MySqlPool) {
         user(&pool, 1).await;
         queues(&pool, 1_000, 33_000, "WAITING").await;
         let mut repositories = database(&pool).read().await.unwrap();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn a_queue_is_due_when_there_is_something_to_do(pool: MySqlPool) {
+    async fn a_queue_is_due_when_a_tick_has_work(pool: MySqlPool) {
         let database = database(&pool);
         let sale = sale(&database).await;
         let id = sale.concert_id;
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(due(&mut *uow, 0).await, Some((id, Some(TickReason::Admission))));
 
         let mut queue = uow.queues().find_queue(id).await.unwrap().unwrap();
-        // Passed over, and back until 9.
+        // The head has passed over the token; its user is present again until 9.
         queue.head = 1;
         uow.queues().update_queue(&queue).await.unwrap();
         assert_eq!(due(&mut *uow, 0).await, Some((id, None)));
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn a_queue_ends_with_its_concert_and_is_looked_at_no_more(pool: MySqlPool) {
+    async fn a_queue_ends_with_its_concert_and_is_no_longer_occupied(pool: MySqlPool) {
         let database = database(&pool);
         let sale = sale(&database).await;
         let id = sale.concert_id;
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(due(&mut *uow, 86_400).await, Some(Some(TickReason::End)));
         let mut queue = uow.queues().lock_queue(id).await.unwrap().unwrap();
         assert_eq!(queue.ends_at, Some(at(86_400)));
-        // Without a performance that isn't cancelled, the last of those that are is what counts.
+        // If all performances are cancelled, the latest of them counts.
         uow.concerts().cancel_performance(sale.performance_id, at(1)).await.unwrap();
         assert_eq!(due(&mut *uow, 86_400).await, Some(Some(TickReason::End)));
         uow.concerts().delete_concert(id, at(1)).await.unwrap();
@@ -345,11 +345,11 @@ mod tests {
         assert!(uow.queue_tokens().has_live(id).await.unwrap());
         uow.queue_tokens().update_tokens(&[ended(tokens[1], EndReason::Left)], at(2)).await.unwrap();
         assert!(!uow.queue_tokens().has_live(id).await.unwrap());
-        assert_eq!(due(&mut *uow, 1).await, Some(Some(TickReason::End)), "it is still to be written down");
+        assert_eq!(due(&mut *uow, 1).await, Some(Some(TickReason::End)), "the queue isn't marked as ended yet");
         queue.ended_number = queue.last_number;
         uow.queues().update_queue(&queue).await.unwrap();
         assert_eq!(due(&mut *uow, 1).await, None);
-        // A version of the server that doesn't know of it gives out another token.
+        // A former version of the server, which doesn't mark queues, issues another token.
         queue.last_number += 1;
         uow.queues().update_queue(&queue).await.unwrap();
         assert!(due(&mut *uow, 1).await.is_some());

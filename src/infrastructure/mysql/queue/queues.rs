@@ -19,7 +19,7 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// All that is written of a queue, whether it is new or not: bound by [`bind_queue`].
+/// The columns written for new and changed queues alike; [`bind_queue`] binds them.
 const QUEUE_VALUES: &str = "mode = ?, admit_count = ?, admit_interval_seconds = ?, max_active = ?, active_seconds = ?, \
      claim_seconds = ?, sales_open_at = ?, draw_commitment = ?, draw_sealed_seed = ?, draw_seed = ?, drawn_at = ?, \
      entrant_count = ?, draw_base = ?, draw_last_number = ?, draw_placed = ?, last_number = ?, last_place = ?, head = ?, \
@@ -137,14 +137,14 @@ mod tests {
     };
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn a_queue_is_kept_as_it_was_written(pool: MySqlPool) {
+    async fn a_queue_is_read_as_it_was_written(pool: MySqlPool) {
         let database = database(&pool);
         let sale = sale(&database).await;
         let mut uow = database.begin().await.unwrap();
         let ids = [ConcertId(999), sale.concert_id];
         let mut queue = uow.queues().lock_queues(&ids).await.unwrap().remove(0);
         assert_eq!((queue.settings, queue.last_decision_at), (QueueSettings::default(), at(0)));
-        // Those who join must not wait for those who book, who share the concert.
+        // A join must not wait for a booking, which locks the concert in share mode.
         assert!(is_locked(&pool, "queues", "concert_id", sale.concert_id.0).await);
         assert!(!is_locked(&pool, "concerts", "id", sale.concert_id.0).await);
         assert!(!is_locked(&pool, "performances", "id", sale.performance_id.0).await);

@@ -14,8 +14,8 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// The concert is looked up in scalar subqueries, so that a locking read of a queue doesn't lock its concert: joining
-/// a queue must not wait for those who book. Where every performance is cancelled, the last of them is what ends it.
+/// Scalar subqueries read the concert, so that a locking read of a queue doesn't lock its concert: joins must not wait for
+/// bookings. If all performances are cancelled, the latest of them ends the sale.
 pub(super) const ANY_QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
      claim_seconds, sales_open_at, draw_commitment, draw_sealed_seed, draw_seed, drawn_at, entrant_count, draw_base, \
      draw_last_number, draw_placed, last_number, last_place, head, departures, decided_at, live_bound, ended_number, \
@@ -23,7 +23,7 @@ pub(super) const ANY_QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_
      (SELECT MAX(p.starts_at) FROM performances p WHERE p.concert_id = c.id)) \
      FROM concerts c WHERE c.id = q.concert_id) AS ends_at FROM queues q FORCE INDEX (PRIMARY) WHERE concert_id";
 
-/// Of those that [`ANY_QUEUE`] finds, those whose concert isn't deleted.
+/// A condition after [`ANY_QUEUE`]: the concert isn't deleted.
 pub(super) const OF_CONCERT: &str = "(SELECT c.deleted_at IS NULL FROM concerts c WHERE c.id = q.concert_id)";
 
 pub(super) const TOKEN: &str = "SELECT id, user_id, key_id, status, place, entrant, issued_at, present_until, admitted_at, \
@@ -178,7 +178,7 @@ impl TokenRow {
                 (Some(admitted_at), Some(expires_at), Some(lapses_at)) => Ok(TokenState::Active(Admission {
                     admitted_at,
                     claimed_at: self.claimed_at,
-                    // It isn't written of a token that another version of the server let in.
+                    // Former versions of the server didn't write it.
                     books_until: self.books_until.unwrap_or(expires_at),
                     expires_at,
                     lapses_at,

@@ -9,7 +9,7 @@ use crate::domain::{
     unit_of_work::UnitOfWork,
 };
 
-/// So many waiting tokens of users 1 and on, stored with their queue.
+/// Stores `count` waiting tokens, of the users 1 to `count`, with their queue.
 pub(super) async fn join(pool: &MySqlPool, uow: &mut dyn UnitOfWork, id: ConcertId, count: u128) -> Vec<QueueToken> {
     let mut queue = uow.queues().lock_queues(&[id]).await.unwrap().remove(0);
     let mut tokens = Vec::new();

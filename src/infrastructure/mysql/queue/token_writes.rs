@@ -13,12 +13,12 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// How many tokens with times of their own one statement writes: what it takes grows with the square.
+/// Maximum of tokens with different values in one statement, whose cost grows with the square of their number.
 pub(super) const TOKENS_PER_CASE: usize = 128;
 
 impl Session {
-    /// Writes whole rows of tokens: new ones, or in place of old ones where `on_duplicate` says how. The caller holds
-    /// the queue's lock: the database shares it to check the foreign key.
+    /// Inserts rows of tokens, or updates existing ones as `on_duplicate` says. The caller has locked the queue, whose row
+    /// the database locks in share mode for the foreign key.
     pub(super) async fn write_tokens(
         &mut self,
         tokens: &[QueueToken],
@@ -63,8 +63,8 @@ impl Session {
         Ok(())
     }
 
-    /// Writes the times of active tokens. They are the same for all who are let in together, who may be thousands, and
-    /// mostly differ where people use their tokens: an admission is over by then, and what it fixed stays.
+    /// Writes the times of active tokens: equal ones for an admission of up to thousands of tokens, different ones when
+    /// users claim and use their tokens. The latter keep what the admission wrote.
     pub(super) async fn write_active(&mut self, tokens: &[(u64, Admission)]) -> Result<(), RepositoryError> {
         let Some((_, first)) = tokens.first() else { return Ok(()) };
         if tokens.iter().all(|(_, admission)| admission == first) {
@@ -73,7 +73,7 @@ impl Session {
         for tokens in tokens.chunks(TOKENS_PER_CASE) {
             let rows = padded(tokens.iter().copied());
             let case = format!("CASE id{} END", " WHEN ? THEN ?".repeat(rows.len()));
-            // The assignments take effect from left to right.
+            // Assignments take effect from left to right.
             let text = format!(
                 "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET books_until = COALESCE(books_until, expires_at), \
                  claimed_at = COALESCE({case}, claimed_at), expires_at = {case}, lapses_at = {case} \
@@ -111,14 +111,14 @@ impl Session {
         Ok(())
     }
 
-    /// Ends tokens; the times of their admissions outlive them, for the audit.
+    /// Ends tokens. The times of their admissions stay, for the audit.
     pub(super) async fn write_ended(
         &mut self,
         (status, entrant): (&str, &str),
         ids: Vec<u64>,
         ended_at: Instant,
     ) -> Result<(), RepositoryError> {
-        // A token that was left is found by the instant of it, which its `lapses_at` holds.
+        // For a token that was left, lapses_at is that instant, by which it is found.
         self.write_by_id(
             ids,
             |ids| {

@@ -48,7 +48,7 @@ impl Session {
 #[async_trait]
 impl QueueTokenRepository for Session {
     async fn list_departed(&mut self, id: ConcertId) -> Result<Vec<u32>, RepositoryError> {
-        // The index holds all that is asked for, in order.
+        // The index covers the query, in order.
         Ok(sqlx::query_scalar(
             "SELECT place FROM queue_tokens FORCE INDEX (ix_queue_tokens_waiting) \
              WHERE concert_id = ? AND status = 'LEFT' AND place > 0 ORDER BY place",
@@ -59,7 +59,7 @@ impl QueueTokenRepository for Session {
     }
 
     async fn list_departed_since(&mut self, id: ConcertId, since: Instant) -> Result<Vec<u32>, RepositoryError> {
-        // Of a token that left, lapses_at is when: so the index gives the latest ones, however many left before.
+        // For a token that was left, lapses_at is that instant: the index finds the latest ones, however many there are.
         Ok(sqlx::query_scalar(
             "SELECT place FROM queue_tokens FORCE INDEX (ix_queue_tokens_active) \
              WHERE concert_id = ? AND status = 'LEFT' AND lapses_at >= ? AND place IS NOT NULL",
@@ -122,7 +122,7 @@ impl QueueTokenRepository for Session {
     }
 
     async fn insert_tokens(&mut self, tokens: &[QueueToken]) -> Result<(), RepositoryError> {
-        // A new token has not ended; where one has all the same, it ended when it was issued.
+        // New tokens are live; one that has ended already ended when it was issued.
         let ended_at = tokens.first().map_or_else(Instant::default, |token| token.issued_at);
         self.write_tokens(tokens, ended_at, "").await
     }
@@ -181,7 +181,7 @@ impl QueueTokenRepository for Session {
     }
 
     async fn claim_live(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError> {
-        // In the index's order, which is that of the statuses: so no more than these are locked.
+        // In the index's order, that of the statuses, so that no other rows are locked.
         let text = format!(
             "{TOKEN} FORCE INDEX (ix_queue_tokens_waiting) WHERE concert_id = ? \
              AND status IN ('SCHEDULED', 'WAITING', 'ACTIVE') ORDER BY status, place LIMIT ? FOR UPDATE SKIP LOCKED"
@@ -245,7 +245,7 @@ impl QueueTokenRepository for Session {
         head: u32,
         limit: u32,
     ) -> Result<Vec<QueueToken>, RepositoryError> {
-        // In the index's order, so that no more than the first ones are read.
+        // In the index's order, so that no more than `limit` rows are read.
         let text = format!(
             "{TOKEN} FORCE INDEX (ix_queue_tokens_waiting) WHERE concert_id = ? AND status = 'WAITING' AND place > ? \
              ORDER BY place LIMIT ?"
@@ -261,8 +261,8 @@ impl QueueTokenRepository for Session {
         now: Instant,
         limit: u32,
     ) -> Result<Vec<QueueToken>, RepositoryError> {
-        // The index holds the place as well: those who are present further back are told apart without their rows.
-        // Those who are away are more and more, and are not looked at.
+        // The index contains the place, so users who are present further back cost no row. Absent users, whose number
+        // grows, aren't read.
         let ids: Vec<u64> = sqlx::query_scalar(
             "SELECT id FROM queue_tokens FORCE INDEX (ix_queue_tokens_present) WHERE concert_id = ? \
              AND status = 'WAITING' AND present_until > ? AND place <= ? ORDER BY place LIMIT ?",
@@ -315,7 +315,7 @@ impl QueueTokenRepository for Session {
                 }
             }
         }
-        // They are locked, so each finds its row. A revived one has not ended any more.
+        // The rows exist, since they are locked. A revived token loses its end.
         let on_duplicate = " ON DUPLICATE KEY UPDATE status = VALUES(status), place = VALUES(place), \
              entrant = VALUES(entrant), lapses_at = VALUES(lapses_at), ended_at = VALUES(ended_at), \
              present_until = VALUES(present_until)";
@@ -328,7 +328,7 @@ impl QueueTokenRepository for Session {
     }
 
     async fn update_presence(&mut self, tokens: &[(QueueTokenId, UserId, Instant)]) -> Result<(), RepositoryError> {
-        // Ascending through all statements: each locks its rows in the order of the primary key.
+        // Ascending over all statements, which lock their rows in the order of the primary key.
         let tokens: BTreeMap<_, _> = tokens.iter().map(|(id, user_id, until)| (id.0, (user_id.0, *until))).collect();
         let tokens: Vec<_> = tokens.into_iter().collect();
         for tokens in tokens.chunks(TOKENS_PER_CASE) {
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn a_token_is_kept_through_its_life(pool: MySqlPool) {
+    async fn a_token_is_read_as_it_was_written_through_its_life(pool: MySqlPool) {
         let database = database(&pool);
         let sale = sale(&database).await;
         let mut uow = database.begin().await.unwrap();
@@ -416,7 +416,7 @@ mod tests {
         let admitted = [active(tokens[0], 60), active(tokens[1], 60)];
         stored.update_tokens(&admitted, at(0)).await.unwrap();
         assert_eq!(stored.list_tokens(&ids[..2]).await.unwrap(), admitted);
-        // A deadline that is past is not moved, and a token that waits is not touched.
+        // A past deadline isn't moved, and a waiting token isn't changed.
         stored.claim_tokens(&ids[..2], at(60)).await.unwrap();
         assert_eq!(stored.list_tokens(&ids[..2]).await.unwrap(), admitted);
         stored.claim_tokens(&[ids[0], ids[2]], at(59)).await.unwrap();
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn active_tokens_change_while_somebody_else_has_the_queue(pool: MySqlPool) {
+    async fn active_tokens_can_be_changed_while_another_transaction_locks_the_queue(pool: MySqlPool) {
         let database = database(&pool);
         let sale = sale(&database).await;
         let mut uow = database.begin().await.unwrap();
@@ -460,7 +460,7 @@ mod tests {
 
         let mut joining = database.begin().await.unwrap();
         joining.queues().lock_queues(&[sale.concert_id]).await.unwrap();
-        // Whoever books has locked the tokens and must not wait for the queue, which comes before tokens.
+        // A booking has locked the tokens and must not wait for the queue, which comes before tokens in the lock order.
         let mut booking = database.begin().await.unwrap();
         let stored = booking.queue_tokens();
         stored.lock_tokens(&ids).await.unwrap();
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn the_waiting_are_listed_by_place(pool: MySqlPool) {
+    async fn waiting_tokens_are_listed_by_place(pool: MySqlPool) {
         let database = database(&pool);
         let sale = sale(&database).await;
         let mut uow = database.begin().await.unwrap();
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn presence_is_written_of_those_in_line_while_somebody_else_has_the_queue(pool: MySqlPool) {
+    async fn presence_of_waiting_users_can_be_written_while_another_transaction_locks_the_queue(pool: MySqlPool) {
         let database = database(&pool);
         let sale = sale(&database).await;
         let id = sale.concert_id;
@@ -511,8 +511,8 @@ mod tests {
         let mut uow = database.begin().await.unwrap();
         let stored = uow.queue_tokens();
         let present = |number: usize, seconds| (tokens[number].id, tokens[number].user_id, at(seconds));
-        let somebody_else = (tokens[1].id, tokens[0].user_id, at(9));
-        let presence = [present(2, 9), present(3, 9), present(0, 5), somebody_else, present(2, 7)];
+        let another_user = (tokens[1].id, tokens[0].user_id, at(9));
+        let presence = [present(2, 9), present(3, 9), present(0, 5), another_user, present(2, 7)];
         stored.update_presence(&presence).await.unwrap();
         stored.update_presence(&[]).await.unwrap();
         let until = |token, seconds| QueueToken { present_until: Some(at(seconds)), ..token };
