@@ -3,15 +3,20 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{error::corrupt, rows_by_id::BindAll, sql, unit_of_work::Session};
+use super::{
+    delivery_rows::{DeliveryRow, EarlierRow, EventRow, read_destination},
+    rows_by_id::BindAll,
+    sql,
+    unit_of_work::Session,
+};
 use crate::domain::{
     clock::Instant,
     event::{
-        Backlog, Candidate, DeliveryFilter, DeliveryRecord, DeliveryRepository, DeliverySettlement, DeliveryStatus,
-        Destination, NewDelivery, Predecessor, PredecessorState, RecordedEvent, WebhookRepository,
+        Backlog, Candidate, DeliveryFilter, DeliveryRecord, DeliveryRepository, DeliverySettlement, Destination,
+        NewDelivery, Predecessor, PredecessorState, RecordedEvent, WebhookRepository,
     },
     id::EventId,
     page::Page,
@@ -62,76 +67,6 @@ const REMOVE_PARKED: &str = "DELETE FROM event_deliveries WHERE destination = ? 
 
 /// Maximum characters of a stored error.
 const ERROR_LENGTH: usize = 500;
-
-#[derive(FromRow)]
-struct EventRow {
-    id: Uuid,
-    stream_id: Uuid,
-    sequence: u8,
-    r#type: String,
-    subject: String,
-    data: String,
-    created_at: Instant,
-}
-
-impl From<EventRow> for RecordedEvent {
-    fn from(row: EventRow) -> Self {
-        Self {
-            id: EventId(row.id),
-            stream_id: row.stream_id,
-            sequence: row.sequence,
-            kind: row.r#type,
-            subject: row.subject,
-            data: row.data,
-            at: row.created_at,
-        }
-    }
-}
-
-#[derive(FromRow)]
-struct EarlierRow {
-    event_id: Uuid,
-    earlier_id: Uuid,
-    /// Absent, as the lease, while the event isn't dispatched.
-    next_attempt_at: Option<Instant>,
-    lease: Option<Uuid>,
-}
-
-#[derive(FromRow)]
-struct DeliveryRow {
-    event_id: Uuid,
-    r#type: String,
-    subject: String,
-    destination: String,
-    status: String,
-    attempts: u16,
-    last_error: Option<String>,
-    created_at: Instant,
-    next_attempt_at: Instant,
-}
-
-impl TryFrom<DeliveryRow> for DeliveryRecord {
-    type Error = RepositoryError;
-
-    fn try_from(row: DeliveryRow) -> Result<Self, RepositoryError> {
-        let status = DeliveryStatus::ALL.into_iter().find(|status| status.name() == row.status);
-        Ok(Self {
-            event_id: EventId(row.event_id),
-            kind: row.r#type,
-            subject: row.subject,
-            destination: read_destination(&row.destination)?,
-            status: status.ok_or_else(|| corrupt("the status of a delivery", &row.status))?,
-            attempts: row.attempts,
-            last_error: row.last_error,
-            created_at: row.created_at,
-            next_attempt_at: row.next_attempt_at,
-        })
-    }
-}
-
-fn read_destination(text: &str) -> Result<Destination, RepositoryError> {
-    text.parse().map_err(|_| corrupt("a destination", text))
-}
 
 impl Session {
     async fn list_events(&mut self, ids: &[Uuid]) -> Result<Vec<RecordedEvent>, RepositoryError> {

@@ -9,6 +9,7 @@ mod booking;
 mod concert;
 mod connection_loss;
 mod delivery;
+mod delivery_rows;
 mod error;
 mod event;
 #[cfg(test)]
