@@ -216,6 +216,7 @@ const FEATURES: &[(&str, &[Feature])] = &[
             ("point", &[]),
             ("booking", &["concert", "queue"]),
             ("payment", &[]),
+            ("administration", &[]),
             ("event", &["booking", "concert", "payment"]),
             ("settlement", &["booking", "concert", "event", "payment", "point", "queue"]),
         ],

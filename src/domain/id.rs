@@ -40,7 +40,7 @@ id_type!(/// The id of an event: the same in every delivery.
     EventId(Uuid));
 id_type!(/// The id of a webhook.
     WebhookId(Uuid));
-id_type!(/// An entry of the action log.
+id_type!(/// The id of an entry in the action log.
     ActionId(Uuid));
 id_type!(
     /// The id of a queue token: the concert in the upper 32 bits, the number in its queue in the lower.

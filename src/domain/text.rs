@@ -72,11 +72,11 @@ impl fmt::Display for Name {
     }
 }
 
-/// An administrator's reason: 1 to 500 characters, trimmed, composed, one of them visible, none deceptive.
+/// An administrator's reason: 1 to 500 characters, trimmed, in NFC, at least one visible and none deceptive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(String);
 
-/// The rule that a text breaks to be a reason.
+/// The text isn't a valid reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must have 1 to 500 characters besides surrounding white space, at least one of them visible, and no control, \
@@ -85,7 +85,7 @@ pub struct Reason(String);
 pub struct NotAReason;
 
 impl Reason {
-    /// Trims, normalises and checks.
+    /// Trims and normalizes the text, then checks it.
     pub fn new(text: &str) -> Result<Self, NotAReason> {
         let text = normalized(text.trim());
         let length_ok = text.chars().count() <= 500;
@@ -93,7 +93,7 @@ impl Reason {
         if is_reason { Ok(Self(text)) } else { Err(NotAReason) }
     }
 
-    /// Takes a reason as it was stored: it kept the rules of its time.
+    /// Accepts a stored reason without checks: it satisfied the rules of its time.
     pub fn stored(text: String) -> Self {
         Self(text)
     }

@@ -1,4 +1,4 @@
-//! The action log: what administrators wrote, and why.
+//! The action log: the writes of administrators, with their reasons.
 
 mod model;
 mod repository;

@@ -28,7 +28,7 @@ macro_rules! action_kinds {
                 }
             }
 
-            /// Reads a name.
+            /// The kind with this name.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().find(|kind| kind.name() == name).copied()
             }
@@ -68,23 +68,23 @@ action_kinds! {
 pub struct Action {
     /// The administrator.
     pub actor: UserId,
-    /// What was done.
+    /// The kind of write.
     pub kind: ActionKind,
-    /// The id of what was written.
+    /// The id of the written resource.
     pub target: String,
-    /// What was asked for, in words; empty when the kind says it all. At most 500 characters are kept.
+    /// The request in words; empty if the kind says it all. The log keeps at most 500 characters.
     pub details: String,
-    /// The administrator's reason, where one is asked for.
+    /// The administrator's reason, for kinds that require one.
     pub reason: Option<Reason>,
 }
 
-/// An action as the log keeps it.
+/// A recorded action.
 #[derive(Clone, Debug)]
 pub struct ActionEntry {
     /// A UUIDv7: later entries have greater ones, as far as the clocks of instances agree.
     pub id: ActionId,
     /// The action.
     pub action: Action,
-    /// When its transaction was decided.
+    /// The instant of the decision.
     pub created_at: Instant,
 }

@@ -5,12 +5,12 @@ use async_trait::async_trait;
 use super::ActionEntry;
 use crate::domain::{id::ActionId, page::Page, repository_error::RepositoryError};
 
-/// Keeps the action log: entries are added and read, never changed.
+/// Stores the action log. Entries are immutable.
 #[async_trait]
 pub trait ActionLog: Send {
-    /// Adds an entry.
+    /// Inserts an entry.
     async fn append(&mut self, entry: &ActionEntry) -> Result<(), RepositoryError>;
 
-    /// Entries with ids less than `before`, newest first, at most `limit`. No lock.
+    /// A page of entries, newest first, with ids below `before`. Takes no lock.
     async fn list(&mut self, before: Option<ActionId>, limit: u32) -> Result<Page<ActionEntry>, RepositoryError>;
 }

@@ -41,33 +41,33 @@ pub struct User {
     pub password_hash: String,
     /// The instant of registration.
     pub created_at: Instant,
-    /// When its address was verified.
+    /// The instant of the address's verification; `None` until then.
     pub email_verified_at: Option<Instant>,
-    /// Since when an administrator blocks it.
+    /// The instant at which an administrator blocked it; `None` if it isn't blocked.
     pub blocked_at: Option<Instant>,
 }
 
-/// An account as administrators see it.
+/// An account with the figures that administrators see.
 #[derive(Clone, Debug)]
 pub struct UserDetails {
-    /// The account.
+    /// The account itself.
     pub user: User,
-    /// Its points.
+    /// The balance in points.
     pub balance: Points,
-    /// Its live bookings: held ones, and confirmed ones whose performance has not ended.
+    /// The number of live bookings: held, or confirmed for a performance that hasn't ended.
     pub live_bookings: u32,
 }
 
-/// Which accounts a list has.
+/// The filter of a list of accounts.
 #[derive(Clone, Debug, Default)]
 pub struct UserFilter {
-    /// A part of the address or of the name, in any case.
+    /// Part of the address or the name, ignoring case.
     pub query: Option<String>,
-    /// Only this role.
+    /// Only accounts with this role; `None` for all.
     pub role: Option<Role>,
-    /// Only blocked accounts, or only others.
+    /// Only blocked accounts, or only others; `None` for all.
     pub blocked: Option<bool>,
-    /// Only accounts with lesser ids: older ones.
+    /// Only accounts with smaller ids, which are older: the end of the previous page.
     pub before: Option<UserId>,
 }
 
@@ -76,7 +76,7 @@ pub struct UserFilter {
 pub struct Session {
     /// Identifies the login; every access token contains it.
     pub id: SessionId,
-    /// The account.
+    /// The account itself.
     pub user_id: UserId,
     /// The instant of the login.
     pub created_at: Instant,
@@ -86,16 +86,16 @@ pub struct Session {
     pub revoked_at: Option<Instant>,
 }
 
-/// A session as its owner sees it in the list of sessions.
+/// A login as its user sees it.
 #[derive(Clone, Debug)]
 pub struct SessionSummary {
-    /// Its id.
+    /// Identifies the login.
     pub id: SessionId,
-    /// The login.
+    /// The instant of the login.
     pub created_at: Instant,
-    /// The login, or the newest exchange of a refresh token.
+    /// The instant of the login, or of the latest exchange of a refresh token.
     pub last_used_at: Instant,
-    /// The `User-Agent` of the login.
+    /// The header `User-Agent` of the login; `None` without one.
     pub user_agent: Option<String>,
 }
 

@@ -42,10 +42,10 @@ pub trait UserRepository: Send {
     /// The role of an account that is not blocked. Takes no lock.
     async fn find_role(&mut self, id: UserId) -> Result<Option<Role>, RepositoryError>;
 
-    /// Locks the administrators who are not blocked until the transaction ends, in ascending order.
+    /// Locks the administrators that aren't blocked by ascending id, until the transaction ends.
     async fn lock_admins(&mut self) -> Result<Vec<UserId>, RepositoryError>;
 
-    /// Writes the role, and the instant since which the account is blocked.
+    /// Writes the role, and the instant of blocking.
     async fn update_standing(
         &mut self,
         id: UserId,
