@@ -1,8 +1,8 @@
 //! The draw, as everybody makes it who decides about a queue: joining, the tick, and whoever changes the settings.
 //!
-//! Making it fixes who takes part and reserves their places, under the lock of the queue's row. Writing the places takes
-//! longer the more they are: a few are written at once, many in the ticks that follow, by whichever instance has the
-//! lock. The order needs no place to be kept: seed and entrants don't change any more.
+//! Making it fixes who takes part and reserves their places, under the lock of the queue's row. Writing the places
+//! takes longer the more they are: a few are written at once, many in the ticks that follow, by whichever instance has
+//! the lock. The order needs no place to be kept: seed and entrants don't change any more.
 
 use super::{Ports, error::AppError};
 use crate::domain::{
@@ -22,8 +22,8 @@ const MAX_SEEDS_PER_RUN: u32 = 1_000;
 /// How many ranks are worked out before others get the thread.
 const RANKS_PER_YIELD: usize = 512;
 
-/// Makes the draw if it is due. Every writer that gives out places calls it first, so that later joiners stand behind the
-/// entrants. Returns whether the queue changed and is to be stored.
+/// Makes the draw if it is due. Every writer that gives out places calls it first, so that later joiners stand behind
+/// the entrants. Returns whether the queue changed and is to be stored.
 pub(crate) async fn make_draw_if_due(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
@@ -54,8 +54,8 @@ fn reveal_seed(ports: &Ports, queue: &Queue, draw: &Draw) -> Seed {
     })
 }
 
-/// Seals the seeds of draws to come with the current secret. A former secret may have sealed one: it can be withdrawn after
-/// this. A former version of the server stored them in the clear.
+/// Seals the seeds of draws to come with the current secret. A former secret may have sealed one: it can be withdrawn
+/// after this. A former version of the server stored them in the clear.
 pub(crate) async fn seal_seeds(ports: &Ports) -> Result<(), AppError> {
     let unsealed = {
         let mut repositories = ports.database.read().await?;

@@ -6,10 +6,11 @@ use tokio::time::sleep;
 
 use super::error::AppError;
 
-/// Runs `refresh` every `interval` until `try_stop` finds no subscriber; `unsubscribed` completes once the last one is gone.
+/// Runs `refresh` every `interval` until `try_stop` finds no subscriber; `unsubscribed` completes once the last one is
+/// gone.
 ///
-/// `try_stop` must exclude new subscribers while it decides: one that comes later starts another task. While `refresh` fails,
-/// subscribers get nothing; only the first of consecutive failures is passed to `warn`.
+/// `try_stop` must exclude new subscribers while it decides: one that comes later starts another task. While `refresh`
+/// fails, subscribers get nothing; only the first of consecutive failures is passed to `warn`.
 pub(super) async fn refresh_until_unused<R, U>(
     interval: Duration,
     refresh: impl Fn() -> R,

@@ -1,14 +1,14 @@
 //! Cancelling a performance: at once, and then its bookings in batches.
 //!
-//! Nothing of the progress is kept anywhere: what is left to do are the open bookings of cancelled performances, so
-//! any instance can go on from wherever another stopped, and two that do the same work twice do it once.
+//! No progress is stored: the live bookings of cancelled performances are the work that is left. So any instance
+//! continues where another stopped, and if two settle the same booking, it has one effect.
 
 use std::{collections::HashMap, time::Duration};
 
 use futures::future::join_all;
 use tokio::time::Instant as Stopwatch;
 
-use super::{CancellationInfo, ConcertFacade, catalogue::progress};
+use super::{facade::ConcertFacade, info::CancellationInfo, listing::progress};
 use crate::{
     application::{error::AppError, retry::retry_on_contention},
     domain::{
@@ -18,29 +18,35 @@ use crate::{
     },
 };
 
-/// How many bookings are settled at once: enough to fill transactions, and buyers still find room in the lanes.
+/// The bookings that are settled at once: enough to fill transactions, and few enough to leave room in the lanes.
 const BATCH: u32 = 64;
 
-/// How long the request itself settles bookings before it leaves the rest to the job.
+/// How long the request settles bookings before it leaves the rest to the job.
 const TIME_BUDGET: Duration = Duration::from_secs(2);
 
-/// How many performances the job reads at once.
+/// The performances that the job reads at once.
 const MAX_PERFORMANCES_PER_RUN: u32 = 16;
 
-/// What became of some bookings of a cancelled performance.
+/// The result of settling some bookings of a cancelled performance.
 struct Batch {
-    /// How many were cancelled or refunded.
+    /// The number of bookings that were cancelled or refunded.
     settled: usize,
-    /// Behind which booking the others are; `None` when there are none, or the server has no room for them now.
+    /// The booking behind which the others follow; `None` when there are none, or the lanes are full.
     next: Option<BookingId>,
 }
 
 impl ConcertFacade {
-    /// Cancels a performance, or `PerformanceNotFound`. Its bookings are cancelled or refunded for two seconds; the
-    /// rest is left to [`finish_cancellations`](Self::finish_cancellations). Repeating it goes on with them.
+    /// Cancels a performance, and settles its bookings for two seconds: holds are cancelled, paid bookings refunded.
+    /// The [job](Self::finish_cancellations) settles the rest. Repeating the request continues.
     ///
-    /// Whoever is holding or paying its seats at this moment comes first and is settled with the others; nobody holds
-    /// any afterwards.
+    /// # Errors
+    ///
+    /// [`Refusal::PerformanceNotFound`]. Bookings that can't be settled now are no error: the result counts them.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the concert, then the performance. Holds and payments that have locked it come first, and their bookings
+    /// are settled with the others; later holds are refused.
     pub async fn cancel_performance(&self, id: PerformanceId) -> Result<CancellationInfo, AppError> {
         retry_on_contention(&*self.ports.randomness, || self.mark_cancelled(id)).await?;
         let started = Stopwatch::now();
@@ -62,8 +68,12 @@ impl ConcertFacade {
         Ok(CancellationInfo { performance_id: id, status, bookings_left: info.bookings_left })
     }
 
-    /// Goes on with cancellations that were broken off; tells whether it did anything, so that there may be more.
-    /// Safe to run on every instance, any time. What can't be settled, a booking or a performance, holds up no other.
+    /// Continues unfinished cancellations, and returns whether it settled anything, so that there may be more. Every
+    /// instance may run it at any time. A booking or performance that can't be settled delays no other.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Unavailable`] while the database can't be reached.
     pub async fn finish_cancellations(&self) -> Result<bool, AppError> {
         let mut settled = 0;
         let mut after = None;
@@ -85,7 +95,7 @@ impl ConcertFacade {
         }
     }
 
-    /// Settles the first batch of bookings in which there is something that can be settled.
+    /// Settles the first batch that has a booking that can be settled.
     async fn continue_cancellation(&self, id: PerformanceId) -> Result<usize, AppError> {
         let mut after = None;
         loop {
@@ -96,10 +106,10 @@ impl ConcertFacade {
         }
     }
 
-    /// Cancels or refunds the next bookings of a cancelled performance behind `after`, all at once. One that can't be
-    /// settled now, such as a refund for which the wallet has no room, is left for later.
+    /// Cancels or refunds the next bookings of a cancelled performance behind `after`, all at once. A booking that
+    /// can't be settled now, such as a refund that exceeds the wallet's limit, is left for later.
     async fn cancel_bookings_of(&self, id: PerformanceId, after: Option<BookingId>) -> Result<Batch, AppError> {
-        // The connection goes back before the lanes are asked: they need connections too.
+        // The connection is returned before commands are submitted: the lanes need connections, too.
         let (open, bookings) = {
             let mut repositories = self.ports.back_office.read().await?;
             let open = repositories.bookings().list_open_of_performance(id, after, BATCH).await?;

@@ -1,4 +1,4 @@
-//! Answers of the catalogue, which everybody may have: each is read once for all who ask within a moment.
+//! Public answers of the catalogue: concurrent and repeated requests within `max_age` share one read.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -15,29 +15,29 @@ use crate::{
     domain::clock::{Clock, Instant},
 };
 
-/// The most bytes of answers that are kept, of each kind.
+/// The most bytes of cached answers of each kind.
 const CAPACITY_BYTES: u64 = 32 * 1024 * 1024;
 
-/// How long an answer that nobody asks for stays in memory: that it is old is decided by the clock.
+/// How long an unused answer stays in memory; its age is checked separately, by the clock.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was answered, or why not.
+/// An answer or a failure.
 struct CachedAnswer<T> {
     result: Result<T, AppError>,
-    /// Taken before anything of it was read.
+    /// Taken before the read.
     read_at: Instant,
-    /// Whether a part of it was read for another answer.
+    /// Whether a part of it was read for another answer before.
     is_shared: bool,
     changes: u64,
     rendered: OnceLock<RenderedBody>,
 }
 
-/// The bytes of an answer.
+/// The rendered bytes of an answer.
 #[derive(Clone, Debug)]
 pub struct RenderedBody {
-    /// For all who get it.
+    /// Shared by all responses.
     pub bytes: Arc<Vec<u8>>,
-    /// Stands for them, the same on every instance.
+    /// A hash of the bytes, the same on every instance.
     pub digest: u64,
 }
 
@@ -49,39 +49,47 @@ impl RenderedBody {
     }
 }
 
-/// What a read finds.
+/// The result of a read.
 pub(super) struct Reading<T> {
     /// The answer.
     pub(super) value: T,
-    /// When the oldest of its shared parts was read, if it has any.
+    /// The instant of its oldest shared part, if it has any.
     pub(super) as_of: Option<Instant>,
 }
 
-/// An answer as somebody gets it.
+/// An answer for one request.
 pub struct CatalogueAnswer<T> {
     answer: Arc<CachedAnswer<T>>,
     is_cached: bool,
 }
 
 impl<T> CatalogueAnswer<T> {
-    /// Whether it was read for somebody else, up to a second ago.
+    /// Whether it was read for another request, up to `max_age` before.
     pub fn is_cached(&self) -> bool {
         self.is_cached
     }
 
-    /// What was found.
+    /// The answer.
+    ///
+    /// # Errors
+    ///
+    /// The refusal or failure of the read.
     pub fn value(&self) -> Result<&T, AppError> {
         self.answer.result.as_ref().map_err(Clone::clone)
     }
 
-    /// Its bytes: made by `present` the first time.
+    /// The rendered bytes; `render` runs the first time only.
+    ///
+    /// # Errors
+    ///
+    /// The refusal or failure of the read.
     pub fn rendered(&self, render: impl FnOnce(&T) -> Vec<u8>) -> Result<RenderedBody, AppError> {
         let value = self.value()?;
         Ok(self.answer.rendered.get_or_init(|| RenderedBody::new(render(value))).clone())
     }
 }
 
-/// Answers of one kind. None that is given is older than `max_age`, or from before a change of this process.
+/// Cached answers of one kind. None is returned that is older than `max_age`, or from before a change of this process.
 pub(super) struct CatalogueCache<K, T> {
     clock: Arc<dyn Clock>,
     max_age: TimeDelta,
@@ -96,7 +104,7 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     T: Send + Sync + 'static,
 {
-    /// Keeps nothing yet; `size` says about how many bytes an answer takes with its presentation.
+    /// An empty cache; `size` estimates the bytes of an answer with its rendered text.
     pub(super) fn new(
         name: &'static str,
         clock: Arc<dyn Clock>,
@@ -117,7 +125,8 @@ where
         }
     }
 
-    /// What is kept for `key`, or what `read` finds: once for all who ask meanwhile. A rule's no is an answer, too.
+    /// The cached answer of `key`, or the result of `read`, which runs once for concurrent requests. Refusals are
+    /// cached, too; failures are not.
     pub(super) async fn get<F>(&self, key: &K, read: impl Fn() -> F) -> Result<CatalogueAnswer<T>, AppError>
     where
         F: Future<Output = Result<Reading<T>, AppError>> + Send,
@@ -131,7 +140,7 @@ where
             let entry = self.cached.entry_by_ref(key).or_insert_with_if(self.read(&read), is_over).await;
             let is_cached = !entry.is_fresh() || entry.value().is_shared;
             let answer = entry.into_value();
-            // A reading that somebody else had begun before the change.
+            // Another request started this read before the change.
             if answer.changes < changes {
                 continue;
             }
@@ -189,7 +198,7 @@ mod tests {
             Self { cache, clock, changes, count: AtomicUsize::new(0) }
         }
 
-        /// How many reads there were up to the one that the answer is from.
+        /// The number of the read that the answer is from.
         async fn get(&self, key: u8) -> usize {
             let read = || async {
                 let count = self.count.fetch_add(1, Ordering::SeqCst) + 1;
@@ -209,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_is_read_once_for_all_who_ask_and_given_for_less_than_a_second() {
+    async fn an_answer_is_read_once_for_concurrent_requests_and_reused_for_less_than_a_second() {
         let reads = Reads::new();
         let first = join_all((0..100).map(|_| reads.get(1))).await;
         assert!(first.iter().all(|count| *count == 1), "{first:?}");
@@ -228,7 +237,7 @@ mod tests {
         assert_eq!(reads.get(1).await, 1);
         reads.changes.increment();
         assert_eq!(reads.get(1).await, 2);
-        // A reading that is under way when the change is made.
+        // The change is made during a read.
         reads.clock.advance(TimeDelta::seconds(1));
         let late = async {
             tokio::task::yield_now().await;

@@ -1,8 +1,9 @@
-//! What the promoter writes.
+//! The promoter's writes: venues, concerts, performances, and queue settings.
 
 use super::{
-    ConcertDetailsInfo, ConcertFacade, PerformanceProgressInfo, QueueInfo,
-    catalogue::{details, progress},
+    facade::ConcertFacade,
+    info::{ConcertDetailsInfo, PerformanceProgressInfo, QueueInfo},
+    listing::{details, progress},
 };
 use crate::{
     application::{draw, error::AppError, retry::retry_on_contention},
@@ -17,18 +18,18 @@ use crate::{
     },
 };
 
-/// A change of what is said of a concert. What is `None` stays.
+/// A change of a concert's fields. `None` leaves a field as it is.
 #[derive(Clone, Debug)]
 pub struct UpdateConcert {
-    /// Which.
+    /// The concert.
     pub concert_id: ConcertId,
-    /// What it is called.
+    /// The title.
     pub title: Option<Name>,
-    /// Who performs.
+    /// The artist.
     pub artist: Option<Name>,
-    /// Of what kind.
+    /// The category.
     pub category: Option<Name>,
-    /// More about it; may be empty.
+    /// The description; may be empty.
     pub description: Option<String>,
 }
 
@@ -46,18 +47,22 @@ impl UpdateConcert {
 /// A new performance.
 #[derive(Clone, Debug)]
 pub struct CreatePerformance {
-    /// Of what.
+    /// The concert.
     pub concert_id: ConcertId,
-    /// Where.
+    /// The venue.
     pub venue_id: VenueId,
-    /// When it begins.
+    /// The start.
     pub starts_at: Instant,
-    /// Its seats.
+    /// The seats, by section and row.
     pub seating: Seating,
 }
 
 impl ConcertFacade {
     /// Adds a venue.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Unavailable`] while the database can't be reached.
     pub async fn create_venue(&self, name: &Name, address: &Name) -> Result<Venue, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
@@ -67,6 +72,10 @@ impl ConcertFacade {
     }
 
     /// Adds a concert with its queue.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Unavailable`] while the database can't be reached.
     pub async fn create_concert(&self, fields: &ConcertFields) -> Result<ConcertDetailsInfo, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
@@ -78,7 +87,11 @@ impl ConcertFacade {
         Ok(concert)
     }
 
-    /// Changes what is said of a concert, or `ConcertNotFound`.
+    /// Changes fields of a concert.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::ConcertNotFound`].
     pub async fn update_concert(&self, command: &UpdateConcert) -> Result<ConcertDetailsInfo, AppError> {
         retry_on_contention(&*self.ports.randomness, || self.try_update_concert(command)).await
     }
@@ -95,11 +108,16 @@ impl ConcertFacade {
         Ok(concert)
     }
 
-    /// Hides a concert for good: `ConcertNotFound`, or `ConcertHasBookings` while any booking is live. Bookings of
-    /// performances that have ended stay as they are.
+    /// Deletes a concert: it no longer appears anywhere. Bookings of past performances stay as they are.
     ///
-    /// Its other performances are cancelled first. The cancellation waits for transactions that hold their seats, and
-    /// lets none begin afterwards, so the count of live bookings is final.
+    /// # Errors
+    ///
+    /// [`Refusal::ConcertNotFound`]; [`Refusal::ConcertHasBookings`] while any booking is live.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the concert, then cancels its future performances. The cancellation waits for transactions that hold their
+    /// seats, and admits none afterwards, so the count of live bookings is final.
     pub async fn delete_concert(&self, id: ConcertId) -> Result<(), AppError> {
         retry_on_contention(&*self.ports.randomness, || self.try_delete_concert(id)).await
     }
@@ -118,7 +136,11 @@ impl ConcertFacade {
         Ok(())
     }
 
-    /// Adds a performance with all its seats, or `ConcertNotFound`, `VenueNotFound`.
+    /// Adds a performance with all its seats.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::ConcertNotFound`], [`Refusal::VenueNotFound`].
     pub async fn create_performance(&self, command: &CreatePerformance) -> Result<PerformanceProgressInfo, AppError> {
         retry_on_contention(&*self.ports.randomness, || self.try_create_performance(command)).await
     }
@@ -136,7 +158,11 @@ impl ConcertFacade {
         Ok(performance)
     }
 
-    /// How a concert's queue is set and who is in it, or `ConcertNotFound`.
+    /// The settings of a concert's queue, and its numbers of live tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::ConcertNotFound`].
     pub async fn queue_settings(&self, id: ConcertId) -> Result<QueueInfo, AppError> {
         let now = self.ports.now();
         let mut repositories = self.ports.back_office.read().await?;
@@ -144,8 +170,8 @@ impl ConcertFacade {
         queue_info(&mut *repositories, &queue, now).await
     }
 
-    /// Changes the settings of a concert's queue. No token is admitted meanwhile: the next decision about the queue uses
-    /// these settings. If they open the sale, its draw is made at once.
+    /// Changes the settings of a concert's queue, under the queue's lock: the next admission follows the new settings.
+    /// If they open the sale, its draw is made at once.
     ///
     /// # Errors
     ///
@@ -158,7 +184,7 @@ impl ConcertFacade {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         let mut queue = uow.queues().lock_queues(&[id]).await?.pop().ok_or(Refusal::ConcertNotFound)?;
-        // What is due by the settings so far is done by them.
+        // A draw that is due by the former settings is made by them.
         draw::make_draw_if_due(&self.ports, &mut *uow, &mut queue, now).await?;
         queue.last_decision_at = queue.monotonic_now(now);
         queue.set(settings, || Draw::prepare(id, &*self.ports.seeds, &*self.ports.randomness))?;

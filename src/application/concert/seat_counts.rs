@@ -1,8 +1,8 @@
-//! How many seats of each performance are taken: counted at most once a second for all lists together.
+//! The held and sold seats of each performance, counted at most once per `max_age` for all lists together.
 //!
-//! Anonymous readers choose the lists, so a count belongs to its performance and not to a list. One counting query runs at a
-//! time: a reader that waits for it finds its counts done. Anonymous readers thus keep one connection busy, whatever they
-//! ask for.
+//! Anonymous requests choose the lists, so counts are cached by performance and not by list. One counting query runs at
+//! a time: a request that waits for it finds its counts cached. So anonymous requests keep at most one connection busy
+//! with counting.
 
 use std::{
     collections::HashMap,
@@ -17,15 +17,15 @@ use crate::{
     domain::{clock::Instant, id::PerformanceId},
 };
 
-/// How many performances one query counts at most.
+/// The most performances of one counting query.
 const MAX_COUNTED: usize = 1_024;
 
-/// Taken seats by performance, with the instant of the oldest count.
+/// Claimed seats by performance, with the instant of the oldest count.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    /// How many seats are held or sold.
+    /// The number of held and sold seats.
     pub(super) claimed: HashMap<PerformanceId, u32>,
-    /// Before this instant none of them was counted; `None` without a count.
+    /// The instant of the oldest count; `None` without a count.
     pub(super) as_of: Option<Instant>,
 }
 
@@ -42,7 +42,7 @@ struct Count {
     counted_at: Instant,
 }
 
-/// The counts of this instance that aren't older than `max_age`.
+/// The counts of this instance, each younger than `max_age`.
 pub(super) struct SeatCounts {
     ports: Ports,
     max_age: TimeDelta,
@@ -60,7 +60,7 @@ impl SeatCounts {
         }
     }
 
-    /// The taken seats of these performances, each counted less than `max_age` ago.
+    /// The claimed seats of these performances, each counted less than `max_age` ago.
     pub(super) async fn of(&self, ids: &[PerformanceId]) -> Result<Counts, AppError> {
         let (counts, missing) = self.split(ids);
         if missing.is_empty() {
@@ -76,7 +76,7 @@ impl SeatCounts {
         Ok(counts)
     }
 
-    /// What is kept of these, and what isn't.
+    /// The cached counts of these performances, and those without one.
     fn split(&self, ids: &[PerformanceId]) -> (Counts, Vec<PerformanceId>) {
         let now = self.ports.now();
         let cached = self.lock();

@@ -1,29 +1,30 @@
-//! Following a seat map: everything first, or what was missed, and then each change.
+//! Streams of a seat map: a snapshot or the missed changes, then each change.
 //!
-//! However many follow a performance, one task reads its claims for all of them, several times a second. It need not
-//! know of changes: holds that end by the clock show at the next reading like those that somebody gave up anywhere.
+//! One task per performance reads the changed claims for all streams, several times a second. Holds that expire by the
+//! clock show at the next read, like changes of any instance.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::broadcast::error::RecvError, time::sleep};
+use tokio::sync::broadcast::error::RecvError;
 
 use super::{
-    ConcertFacade,
-    seat_map::SeatMaps,
-    seat_state::{SeatState, SeatSubscription, SeatUpdate},
+    facade::ConcertFacade,
+    seat_maps::SeatMaps,
+    seat_state::{SeatState, SeatSubscription},
+    seat_update::SeatUpdate,
 };
 use crate::{
-    application::error::AppError,
+    application::{error::AppError, refresh},
     domain::{
         id::{ConcertId, PerformanceId},
         refusal::Refusal,
     },
 };
 
-/// How often claims are read for those who follow.
+/// How often the claims of a followed performance are read.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Follows one performance. Dropping it is all it takes to end that.
+/// The updates of one performance. Dropping it ends the subscription.
 pub struct SeatStream {
     seat_maps: Arc<SeatMaps>,
     state: Arc<SeatState>,
@@ -32,10 +33,13 @@ pub struct SeatStream {
 }
 
 impl ConcertFacade {
-    /// Follows the seats of a performance, for the bearer of an active token of `concert_id`. Whoever has version
-    /// `told` of the map hears first what they missed; everybody else, and who missed too much, hears everything.
+    /// Follows the seats of a performance, for the bearer of an active token of `concert_id`. A client that has
+    /// `last_version` of the map gets the changes since; without it, or if it is unknown, a snapshot comes first.
     ///
-    /// `PerformanceNotFound`, or `QueueTokenWrongConcert` when the performance is another concert's.
+    /// # Errors
+    ///
+    /// [`Refusal::PerformanceNotFound`]; [`Refusal::QueueTokenWrongConcert`] for a performance of another concert.
+    /// [`AppError::Overloaded`] when too many reads wait.
     pub async fn follow_seats(
         &self,
         id: PerformanceId,
@@ -54,7 +58,7 @@ impl ConcertFacade {
 }
 
 impl SeatStream {
-    /// Waits for something to tell. Giving up waiting loses nothing.
+    /// Waits for the next update. Cancelling the wait loses none.
     pub async fn next(&mut self) -> SeatUpdate {
         loop {
             if let Some(update) = self.subscription.initial.take() {
@@ -63,14 +67,14 @@ impl SeatStream {
             }
             match self.subscription.changes.recv().await {
                 Ok(changes) => self.subscription.initial = Some(SeatUpdate::Changes(changes)),
-                // Too slow for what is kept: told as somebody who comes back.
+                // The client reads too slowly for the kept changes: it is treated like one that reconnects.
                 Err(RecvError::Lagged(_)) => {
                     metrics::counter!("seat_map_followers_lagged_total").increment(1);
                     if let Some(subscription) = self.state.subscribe(self.last_version, self.seat_maps.now()) {
                         self.subscription = subscription;
                     }
                 }
-                // The board is there as long as this.
+                // The state, and so its sender, lives as long as this.
                 Err(RecvError::Closed) => std::future::pending().await,
             }
         }
@@ -83,22 +87,17 @@ impl Drop for SeatStream {
     }
 }
 
-/// Reads a board for those who follow it, until nobody does. While the database is away, nobody is told anything.
+/// Refreshes a state until it has no subscriber.
 async fn refresh_until_unused(seat_maps: Arc<SeatMaps>, state: Arc<SeatState>) {
-    let mut failing = false;
-    while !state.try_stop_refresh() {
-        match seat_maps.read(&state).await {
-            Ok(_) => failing = false,
-            Err(error) => {
-                if !failing {
-                    tracing::warn!(performance = state.performance_id().0, %error, "those who follow the seats must wait");
-                }
-                failing = true;
-            }
-        }
-        tokio::select! {
-            () = state.wait_until_unsubscribed() => {}
-            () = sleep(REFRESH_INTERVAL) => {}
-        }
-    }
+    refresh::refresh_until_unused(
+        REFRESH_INTERVAL,
+        || async { seat_maps.read(&state).await.map(|_| ()) },
+        || state.wait_until_unsubscribed(),
+        || state.try_stop_refresh(),
+        |error| {
+            let performance = state.performance_id().0;
+            tracing::warn!(performance, %error, "could not refresh a seat map that streams follow");
+        },
+    )
+    .await;
 }

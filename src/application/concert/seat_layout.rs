@@ -1,14 +1,14 @@
-//! The layout of a performance: what never changes of its seats.
+//! The layout of a performance's seats, which never changes, as it is rendered.
 
 use crate::domain::{
     concert::Seat,
     id::{PerformanceId, SeatId},
 };
 
-/// Appends the part of a seat's presentation that never changes, up to where its status goes.
+/// Appends the constant part of a rendered seat, up to its status.
 pub type WriteSeat = fn(&Seat, &mut String);
 
-/// The seats of one performance, as they are presented but for their status.
+/// The seats of one performance, rendered without their statuses.
 #[derive(Debug)]
 pub(super) struct Layout {
     performance_id: PerformanceId,
@@ -16,14 +16,14 @@ pub(super) struct Layout {
     seats: Vec<PlacedSeat>,
     /// Positions in `seats`, by ascending id.
     by_id: Vec<usize>,
-    /// All presentations, one behind the other: one allocation instead of one a seat.
+    /// The rendered seats, one behind the other: one allocation for all.
     text: String,
 }
 
 #[derive(Debug)]
 struct PlacedSeat {
     id: SeatId,
-    /// Where its presentation ends in the text.
+    /// The end of the seat in the text, in bytes.
     end: usize,
 }
 
@@ -41,12 +41,12 @@ impl Layout {
         Self { performance_id, seats: placed, by_id, text }
     }
 
-    /// Of which performance.
+    /// The performance.
     pub(super) fn performance_id(&self) -> PerformanceId {
         self.performance_id
     }
 
-    /// How many seats it has.
+    /// The number of seats.
     pub(super) fn len(&self) -> usize {
         self.seats.len()
     }
@@ -56,7 +56,7 @@ impl Layout {
         self.seats.iter().map(|seat| seat.id)
     }
 
-    /// About how many bytes it takes.
+    /// The approximate size in bytes.
     pub(super) fn size(&self) -> usize {
         self.text.len() + self.seats.len() * (size_of::<PlacedSeat>() + size_of::<usize>())
     }

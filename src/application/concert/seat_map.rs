@@ -1,148 +1,40 @@
-//! Seat maps: the layout of a performance, which never changes, and what its seats are at this moment.
+//! A seat map: the layout of a performance, and the statuses of its seats at one instant.
 //!
-//! Claims are read for everybody who asks meanwhile, and of them only those that have changed; what follows from one
-//! reading (statuses, entity tag, bytes) is worked out once for all of them, and not again while it stays the same.
+//! Statuses, entity tag and bytes are computed once per reading of the claims, and not again while they stay the same.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
-    time::Duration,
 };
 
-use async_trait::async_trait;
-use chrono::TimeDelta;
-use metrics::Counter;
-use moka::future::Cache;
+use chrono::DateTime;
 use tokio::sync::OnceCell;
-use tokio_util::task::TaskTracker;
 
-use super::{
-    CatalogueSettings,
-    seat_layout::{Layout, WriteSeat},
-    seat_state::{SeatState, version_of},
-};
-use crate::{
-    application::{
-        Ports,
-        error::AppError,
-        loader::{BatchRead, Loader},
-    },
-    domain::{
-        booking::ClaimDeadline,
-        clock::Instant,
-        concert::SeatStatus,
-        id::{ConcertId, PerformanceId, SeatId},
-        refusal::Refusal,
-        repository_error::RepositoryError,
-        unit_of_work::Repositories,
-    },
+use super::seat_layout::Layout;
+use crate::domain::{
+    booking::ClaimDeadline,
+    clock::Instant,
+    concert::SeatStatus,
+    id::{PerformanceId, SeatId},
 };
 
-/// The most bytes of boards that are kept: some 600,000 seats.
-const MAX_STATE_BYTES: u64 = 256 * 1024 * 1024;
-
-/// How long a performance is known without asking again: after that, a deleted concert has no seat maps.
-const PERFORMANCE_CACHE_TTL: Duration = Duration::from_secs(1);
-
-/// How many performances are known so.
-const MAX_CACHED_PERFORMANCES: u64 = 10_000;
-
-/// Reads seat maps.
-pub(super) struct SeatMaps {
-    ports: Ports,
-    write_seat: WriteSeat,
-    max_age: TimeDelta,
-    concerts: Cache<PerformanceId, ConcertId>,
-    states: Cache<PerformanceId, Arc<SeatState>>,
-    hits: Counter,
-    misses: Counter,
-    claims: Loader<ReadClaims>,
-}
-
-impl SeatMaps {
-    /// Starts with nothing known.
-    pub(super) fn start(ports: &Ports, settings: &CatalogueSettings, tasks: &TaskTracker) -> Self {
-        let weight = |_: &PerformanceId, state: &Arc<SeatState>| u32::try_from(state.size()).unwrap_or(u32::MAX);
-        Self {
-            ports: ports.clone(),
-            write_seat: settings.write_seat,
-            max_age: TimeDelta::from_std(settings.seat_map_age).unwrap_or(TimeDelta::zero()),
-            concerts: Cache::builder()
-                .max_capacity(MAX_CACHED_PERFORMANCES)
-                .time_to_live(PERFORMANCE_CACHE_TTL)
-                .build(),
-            states: Cache::builder().max_capacity(MAX_STATE_BYTES).weigher(weight).build(),
-            hits: metrics::counter!("cache_hits_total", "cache" => "seat_layouts"),
-            misses: metrics::counter!("cache_misses_total", "cache" => "seat_layouts"),
-            claims: Loader::start(ReadClaims(ports.clone()), &ports.database, tasks),
-        }
-    }
-
-    /// The board of a performance of this concert.
-    pub(super) async fn state(&self, id: PerformanceId, concert_id: ConcertId) -> Result<Arc<SeatState>, AppError> {
-        let its_concert = match self.concerts.get(&id).await {
-            Some(its_concert) => its_concert,
-            // What is seldom done stands in a box: the future of a request is moved as a whole, and more than once.
-            None => {
-                Box::pin(self.concerts.try_get_with(id, self.find_concert(id))).await.map_err(Arc::unwrap_or_clone)?
-            }
-        };
-        if its_concert != concert_id {
-            return Err(Refusal::QueueTokenWrongConcert.into());
-        }
-        if let Some(state) = self.states.get(&id).await {
-            self.hits.increment(1);
-            return Ok(state);
-        }
-        let loading = self.states.entry(id).or_try_insert_with(self.load_state(id));
-        let entry = Box::pin(loading).await.map_err(Arc::unwrap_or_clone)?;
-        if entry.is_fresh() { &self.misses } else { &self.hits }.increment(1);
-        Ok(entry.into_value())
-    }
-
-    /// The seat map of a board, as of now, or of a moment ago as far as others have changed it since.
-    pub(super) async fn read(&self, state: &Arc<SeatState>) -> Result<Arc<SeatMap>, AppError> {
-        if let Some(map) = state.cached_map(self.ports.seat_change_counter.current(), self.now(), self.max_age) {
-            return Ok(map);
-        }
-        Ok(self.claims.get(ByIdentity(Arc::clone(state))).await?.ok_or(Refusal::PerformanceNotFound)?)
-    }
-
-    /// The present instant.
-    pub(super) fn now(&self) -> Instant {
-        self.ports.now()
-    }
-
-    async fn find_concert(&self, id: PerformanceId) -> Result<ConcertId, AppError> {
-        let mut repositories = self.ports.database.read().await?;
-        let performance = repositories.concerts().find_performance(id).await?;
-        Ok(performance.ok_or(Refusal::PerformanceNotFound)?.concert_id)
-    }
-
-    async fn load_state(&self, id: PerformanceId) -> Result<Arc<SeatState>, AppError> {
-        let mut repositories = self.ports.database.read().await?;
-        let seats = repositories.concerts().list_seats(id).await?;
-        Ok(Arc::new(SeatState::new(Layout::new(id, &seats, self.write_seat))))
-    }
-}
-
-/// The seats of a performance and what each is at one instant.
+/// The seats of a performance with their statuses at one instant.
 pub struct SeatMap {
     layout: Arc<Layout>,
     statuses: Vec<SeatStatus>,
     version: i64,
-    /// Stands for the statuses and the latest change.
+    /// A digest of the statuses and the latest change.
     state: u64,
-    /// From when on it is known to be right, and from when on it isn't: a hold ends then.
     valid_from: Instant,
+    /// When the first hold expires; the statuses are valid until then.
     next_expiry_at: Option<Instant>,
-    /// What presents it, for each filter: shared by all who asked meanwhile.
+    /// The rendered bytes for each filter, shared by concurrent requests.
     rendered: [OnceCell<Arc<Vec<u8>>>; 4],
 }
 
 impl SeatMap {
-    /// The map that claims make at `now`; `before` is the one before.
+    /// The map that follows from the claims at `now`; `before` is the map before it.
     pub(super) fn new(
         layout: Arc<Layout>,
         claims: &[Option<ClaimDeadline>],
@@ -153,7 +45,7 @@ impl SeatMap {
         let mut next_expiry_at: Option<Instant> = None;
         let mut status_of = |claim: &ClaimDeadline| {
             let status = claim.status_at(now);
-            // A claim that is over changed its seat when it ended, which nothing had to write.
+            // An expired claim changed its seat at its deadline, which no transaction wrote.
             let changed_at = match (status, claim.held_until) {
                 (SeatStatus::Available, Some(deadline)) => deadline,
                 _ => claim.changed_at,
@@ -170,19 +62,19 @@ impl SeatMap {
         let version = latest.map_or(0, |latest| version_of(latest, state));
         let version = match before {
             Some(before) if before.state == state => before.version,
-            // Changes that became known in another order than they were decided in, or of one millisecond.
+            // Changes were read in another order than they were decided in, or are of one millisecond.
             Some(before) => version.max(before.version + 1),
             None => version,
         };
         Self { layout, statuses, version, state, valid_from: now, next_expiry_at, rendered: Default::default() }
     }
 
-    /// Whether the same claims make the same map at `now`.
+    /// Whether the same claims give the same statuses at `now`.
     pub(super) fn is_valid_at(&self, now: Instant) -> bool {
         self.valid_from <= now && self.next_expiry_at.is_none_or(|end| now < end)
     }
 
-    /// Of which performance.
+    /// The performance.
     pub fn performance_id(&self) -> PerformanceId {
         self.layout.performance_id()
     }
@@ -206,21 +98,21 @@ impl SeatMap {
         self.layout.texts().zip(statuses).filter(move |(_, status)| wanted.is_none_or(|wanted| wanted == *status))
     }
 
-    /// The seats that aren't what they were, and what they are.
+    /// The seats whose status differs, with the new status.
     pub(super) fn changes_since(&self, before: &Self) -> Vec<(SeatId, SeatStatus)> {
         let statuses = self.statuses.iter().zip(&before.statuses);
         let seats = self.layout.ids().zip(statuses);
         seats.filter(|(_, (now, before))| now != before).map(|(id, (now, _))| (id, *now)).collect()
     }
 
-    /// What these seats are, each once.
+    /// The statuses of these seats, each once.
     pub(super) fn statuses_of(&self, seats: impl Iterator<Item = SeatId>) -> Vec<(SeatId, SeatStatus)> {
         let status = |id| self.layout.position(id).and_then(|position| self.statuses.get(position).copied());
         let seats: BTreeMap<_, _> = seats.filter_map(|id| Some((id, status(id)?))).collect();
         seats.into_iter().collect()
     }
 
-    /// The bytes that present the wanted seats: made by `present` the first time.
+    /// The rendered bytes of the wanted seats; `render` runs the first time only.
     pub async fn rendered(&self, wanted: Option<SeatStatus>, render: impl FnOnce(&Self) -> Vec<u8>) -> Arc<Vec<u8>> {
         let [all, available, held, sold] = &self.rendered;
         let rendered = match wanted {
@@ -233,7 +125,7 @@ impl SeatMap {
     }
 }
 
-/// A hash that depends on nothing but its input: the hasher's keys are fixed.
+/// A hash that is the same on every instance: the hasher's keys are fixed.
 fn digest(of: &impl Hash, statuses: &[SeatStatus]) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
@@ -249,57 +141,29 @@ fn digest(of: &impl Hash, statuses: &[SeatStatus]) -> u64 {
     hasher.finish()
 }
 
-/// A board as what is to be read: it is itself alone.
-#[derive(Clone)]
-struct ByIdentity(Arc<SeatState>);
-
-impl PartialEq for ByIdentity {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
+/// The version of a map whose latest change was at this instant: its millisecond, then three digits of the state's
+/// digest, so that different states hardly ever share a version.
+fn version_of(latest: Instant, state: u64) -> i64 {
+    let digits = i64::try_from(state % 1_000).unwrap_or(0);
+    latest.timestamp_millis().saturating_mul(1_000).saturating_add(digits)
 }
 
-impl Eq for ByIdentity {}
-
-impl Hash for ByIdentity {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        Arc::as_ptr(&self.0).hash(hasher);
-    }
-}
-
-/// Reads the claims of performances.
-struct ReadClaims(Ports);
-
-#[async_trait]
-#[expect(clippy::mutable_key_type, reason = "a state is known by its address, which doesn't change")]
-impl BatchRead for ReadClaims {
-    type Key = ByIdentity;
-    type Value = Arc<SeatMap>;
-
-    async fn load(
-        &self,
-        repositories: &mut dyn Repositories,
-        keys: &[ByIdentity],
-    ) -> Result<HashMap<ByIdentity, Arc<SeatMap>>, RepositoryError> {
-        let mut maps = HashMap::with_capacity(keys.len());
-        for ByIdentity(state) in keys {
-            let (changes, now) = (self.0.seat_change_counter.current(), self.0.now());
-            let since = state.read_from(now);
-            let claims = repositories.seat_claims().list_claim_deadlines(state.performance_id(), since).await?;
-            let map = state.apply_claims(&claims, since, now);
-            state.record_change_count(changes);
-            maps.insert(ByIdentity(Arc::clone(state)), map);
-        }
-        Ok(maps)
-    }
+/// The instant of a version's latest change, in whole microseconds; `None` if it is out of range.
+pub(super) fn instant_of(version: i64) -> Option<Instant> {
+    DateTime::from_timestamp_micros(version)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fmt::Write;
 
+    use chrono::TimeDelta;
+
     use super::*;
-    use crate::domain::{concert::Seat, points::Points};
+    use crate::{
+        application::concert::seat_layout::WriteSeat,
+        domain::{concert::Seat, points::Points},
+    };
 
     const PERFORMANCE: PerformanceId = PerformanceId(1);
 

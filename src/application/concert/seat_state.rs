@@ -1,85 +1,39 @@
-//! What this process knows of one performance's seats: the claims as they were last read, the map that they make, and
-//! what has changed lately, for those who follow it.
+//! The state of one performance's seats in this process: the claims of the last read, the map that follows from them,
+//! and the latest changes for streams.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use tokio::sync::broadcast;
 
-use super::{seat_layout::Layout, seat_map::SeatMap};
+use super::{
+    seat_layout::Layout,
+    seat_map::{SeatMap, instant_of},
+    seat_update::{SeatChanges, SeatUpdate},
+};
 use crate::domain::{
     booking::ClaimDeadline,
     clock::Instant,
-    concert::SeatStatus,
     id::{PerformanceId, SeatId},
 };
 
-/// How far a reading goes back behind the one before. A claim carries the time of the instance that wrote it, taken
-/// before its transaction began: that instance's clock may be some seconds behind, and the transaction may have waited.
+/// How far a read goes back behind the one before. A claim carries its instance's time from before the transaction:
+/// that clock may be some seconds behind, and the transaction may have waited.
 const CLOCK_SKEW_MARGIN: TimeDelta = TimeDelta::seconds(30);
 
-/// How often all claims are read, so that a clock that differs more than it may hides nothing for longer.
+/// How often all claims are read, which bounds how long a clock with a greater difference hides a change.
 const FULL_READ_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
-/// How many changes are kept: whoever is further behind is told anew.
+/// The most changes that are kept for streams and reconnecting clients.
 const KEPT_CHANGES: usize = 64;
 
-/// Up to which age a version of another instance is taken for what a viewer has.
+/// The greatest age of another instance's version from which changes are computed.
 const MAX_RESUME_AGE: TimeDelta = TimeDelta::minutes(10);
 
-/// What became of some seats from one version of a map to another.
-#[derive(Debug)]
-pub struct SeatChanges {
-    since: i64,
-    version: i64,
-    changed: Vec<(SeatId, SeatStatus)>,
-    rendered: OnceLock<Arc<Vec<u8>>>,
-}
-
-impl SeatChanges {
-    fn new(since: i64, version: i64, changed: Vec<(SeatId, SeatStatus)>) -> Self {
-        Self { since, version, changed, rendered: OnceLock::new() }
-    }
-
-    /// The version of the map once they are applied.
-    pub fn version(&self) -> i64 {
-        self.version
-    }
-
-    /// The seats and what they are now.
-    pub fn changed(&self) -> &[(SeatId, SeatStatus)] {
-        &self.changed
-    }
-
-    /// The bytes that present them: made by `present` the first time, for all who follow.
-    pub fn rendered(&self, render: impl FnOnce(&Self) -> Vec<u8>) -> Arc<Vec<u8>> {
-        Arc::clone(self.rendered.get_or_init(|| Arc::new(render(self))))
-    }
-}
-
-/// What a viewer is told.
-#[derive(Clone)]
-pub enum SeatUpdate {
-    /// Everything.
-    Snapshot(Arc<SeatMap>),
-    /// What has changed since.
-    Changes(Arc<SeatChanges>),
-}
-
-impl SeatUpdate {
-    /// Which version the viewer has then.
-    pub fn version(&self) -> i64 {
-        match self {
-            Self::Snapshot(map) => map.version(),
-            Self::Changes(changes) => changes.version,
-        }
-    }
-}
-
-/// One performance's seats. Readings of it must not overlap.
+/// The state of one performance's seats. Reads of its claims must not overlap.
 pub(super) struct SeatState {
     layout: Arc<Layout>,
     inner: Mutex<SeatStateInner>,
@@ -88,16 +42,16 @@ pub(super) struct SeatState {
 
 #[derive(Default)]
 struct SeatStateInner {
-    /// By the position of their seats.
+    /// By the position of the seat in the layout.
     claims: Vec<Option<ClaimDeadline>>,
     read_at: Option<Instant>,
     full_read_at: Option<Instant>,
     map: Option<Arc<SeatMap>>,
-    /// How many changes of this process the last reading came after.
+    /// This process's count of changes from before the last read.
     changes: u64,
-    /// Oldest first; each begins where the one before ended.
+    /// Oldest first; each starts at the version where the one before ended.
     history: VecDeque<Arc<SeatChanges>>,
-    /// What was told last to somebody who came with a version of another instance.
+    /// The last changes that were computed for a reconnecting client.
     last_resume: Option<Arc<SeatChanges>>,
     is_refreshed: bool,
 }
@@ -108,7 +62,7 @@ impl SeatState {
         Self { layout: Arc::new(layout), inner: Mutex::new(inner), changes: broadcast::Sender::new(KEPT_CHANGES) }
     }
 
-    /// About how many bytes it takes, with two presentations of its map.
+    /// The approximate size in bytes, with two renderings of the map.
     pub(super) fn size(&self) -> usize {
         3 * self.layout.size() + self.layout.len() * size_of::<Option<ClaimDeadline>>()
     }
@@ -121,7 +75,7 @@ impl SeatState {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From which instant on claims must be read at `now`; `None`: all of them.
+    /// The instant from which changed claims must be read at `now`; `None` for all claims.
     pub(super) fn read_from(&self, now: Instant) -> Option<Instant> {
         let inner = self.lock();
         let has_recent_full_read =
@@ -129,8 +83,8 @@ impl SeatState {
         inner.read_at.filter(|_| has_recent_full_read).map(|read_at| read_at.min(now) - CLOCK_SKEW_MARGIN)
     }
 
-    /// Takes in claims that were read at `now`, by what [`since`](Self::since) said, and tells those who follow what
-    /// has changed. While nothing has, the map is the same one.
+    /// Applies claims that were read at `now` from [`read_from`](Self::read_from) on, and sends the changes to
+    /// subscribers. The map stays the same one while nothing changes.
     pub(super) fn apply_claims(&self, claims: &[ClaimDeadline], since: Option<Instant>, now: Instant) -> Arc<SeatMap> {
         let mut inner = self.lock();
         let is_new = inner.merge_claims(&self.layout, claims);
@@ -150,29 +104,29 @@ impl SeatState {
                 inner.history.pop_front();
             }
             inner.history.push_back(Arc::clone(&changes));
-            if !changes.changed.is_empty() {
-                // Without anybody who follows it is told to nobody.
+            if !changes.changed().is_empty() {
+                // Sending fails only without subscribers.
                 let _ = self.changes.send(changes);
             }
         }
         map
     }
 
-    /// Notes how many changes this process had made before the last reading began.
+    /// Records this process's count of changes from before the last read.
     pub(super) fn record_change_count(&self, changes: u64) {
         self.lock().changes = changes;
     }
 
-    /// The map as it was read last, if that is less than `max_age` ago, this process has made no change since, and no
-    /// hold has ended.
+    /// The map of the last read, if that is less than `max_age` old, this process has changed nothing since, and no
+    /// hold has expired.
     pub(super) fn cached_map(&self, changes: u64, now: Instant, max_age: TimeDelta) -> Option<Arc<SeatMap>> {
         let inner = self.lock();
         let is_recent = inner.read_at.is_some_and(|read_at| (now - read_at).abs() < max_age);
         inner.map.as_ref().filter(|map| is_recent && inner.changes == changes && map.is_valid_at(now)).cloned()
     }
 
-    /// Begins to follow: what a viewer who has version `told` must hear first, if anything, and where the rest comes
-    /// from. `None` before the first reading.
+    /// Subscribes a client that has `last_version`. The initial update brings it up to date; one lock excludes a gap
+    /// between it and the changes that follow. `None` before the first read.
     pub(super) fn subscribe(&self, last_version: Option<i64>, now: Instant) -> Option<SeatSubscription> {
         let mut inner = self.lock();
         let map = Arc::clone(inner.map.as_ref()?);
@@ -183,12 +137,12 @@ impl SeatState {
         Some(SeatSubscription { initial, changes: self.changes.subscribe() })
     }
 
-    /// Whether somebody must begin to read for those who follow; asked by one of them.
+    /// Whether the caller, a subscriber, must start the task that refreshes this state.
     pub(super) fn try_start_refresh(&self) -> bool {
         !std::mem::replace(&mut self.lock().is_refreshed, true)
     }
 
-    /// Whether nobody follows any more. Under the lock nobody can begin in between.
+    /// Whether no subscriber is left, so that the refreshing task ends. Under the lock none can come in between.
     pub(super) fn try_stop_refresh(&self) -> bool {
         let mut inner = self.lock();
         let is_over = self.changes.receiver_count() == 0;
@@ -196,20 +150,20 @@ impl SeatState {
         is_over
     }
 
-    /// Completes once nobody follows.
+    /// Completes once no subscriber is left.
     pub(super) async fn wait_until_unsubscribed(&self) {
         self.changes.closed().await;
     }
 }
 
-/// Where somebody begins to follow.
+/// A stream's subscription to a performance's changes.
 pub(super) struct SeatSubscription {
     pub(super) initial: Option<SeatUpdate>,
     pub(super) changes: broadcast::Receiver<Arc<SeatChanges>>,
 }
 
 impl SeatStateInner {
-    /// Whether there was anything new in it.
+    /// Stores the claims, and returns whether any is new.
     fn merge_claims(&mut self, layout: &Layout, claims: &[ClaimDeadline]) -> bool {
         let mut is_new = false;
         for claim in claims {
@@ -222,18 +176,18 @@ impl SeatStateInner {
         is_new
     }
 
-    /// What somebody who has version `told` must hear to have this map, which may be nothing.
+    /// The update from `last_version` to this map; `None` if nothing changed.
     fn updates_since(&mut self, last_version: i64, map: Arc<SeatMap>, now: Instant) -> Option<SeatUpdate> {
         let version = map.version();
         if last_version == version {
             return None;
         }
         let seats = if let Some(index) = self.history.iter().position(|changes| changes.since == last_version) {
-            let missed = self.history.iter().skip(index).flat_map(|changes| &changes.changed);
+            let missed = self.history.iter().skip(index).flat_map(|changes| changes.changed());
             map.statuses_of(missed.map(|(seat, _)| *seat))
         } else {
             match self.last_resume.as_ref() {
-                Some(last_resume) if (last_resume.since, last_resume.version) == (last_version, version) => {
+                Some(last_resume) if (last_resume.since, last_resume.version()) == (last_version, version) => {
                     return Some(SeatUpdate::Changes(Arc::clone(last_resume)));
                 }
                 _ => {}
@@ -247,11 +201,11 @@ impl SeatStateInner {
         };
         let changes = Arc::new(SeatChanges::new(last_version, version, seats));
         self.last_resume = Some(Arc::clone(&changes));
-        (!changes.changed.is_empty()).then_some(SeatUpdate::Changes(changes))
+        (!changes.changed().is_empty()).then_some(SeatUpdate::Changes(changes))
     }
 
-    /// The seats that may not be what they were on another instance when it took `instant` for the latest change:
-    /// those that were written since, and those whose holds have ended since, with what clocks may differ.
+    /// The seats that may have changed since another instance's map had its latest change at `instant`: those written
+    /// since, and those whose holds have expired since, with a margin for clocks that differ.
     fn changed_between(&self, instant: Instant, now: Instant) -> impl Iterator<Item = SeatId> {
         let since = instant - CLOCK_SKEW_MARGIN;
         let ended = since..=now + CLOCK_SKEW_MARGIN;
@@ -262,19 +216,10 @@ impl SeatStateInner {
     }
 }
 
-/// The version of a map whose latest change was at this instant: its millisecond, and three digits by which states that
-/// differ are told apart.
-pub(super) fn version_of(latest: Instant, state: u64) -> i64 {
-    let digits = i64::try_from(state % 1_000).unwrap_or(0);
-    latest.timestamp_millis().saturating_mul(1_000).saturating_add(digits)
-}
-
-fn instant_of(version: i64) -> Option<Instant> {
-    DateTime::from_timestamp_micros(version)
-}
-
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
     use crate::domain::{concert::Seat, points::Points};
 
@@ -405,6 +350,6 @@ mod tests {
         }
         let inner = state.lock();
         assert_eq!(inner.history.len(), KEPT_CHANGES);
-        assert!(inner.history.iter().zip(inner.history.iter().skip(1)).all(|(one, next)| one.version == next.since));
+        assert!(inner.history.iter().zip(inner.history.iter().skip(1)).all(|(one, next)| one.version() == next.since));
     }
 }

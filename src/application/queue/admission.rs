@@ -61,8 +61,8 @@ impl AdmissionFacade {
         Self { ports, snapshots, snapshot_reader, draw_orders, failing_queues }
     }
 
-    /// Runs one tick of every queue where something is due, and returns the number of admitted users. A queue whose tick
-    /// fails is retried later and delays no other.
+    /// Runs one tick of every queue where something is due, and returns the number of admitted users. A queue whose
+    /// tick fails is retried later and delays no other.
     ///
     /// # Errors
     ///
@@ -127,7 +127,8 @@ impl AdmissionFacade {
     ///
     /// # Errors
     ///
-    /// [`AppError::Unavailable`] while the database can't be reached; [`AppError::Overloaded`] when too many reads wait.
+    /// [`AppError::Unavailable`] while the database can't be reached; [`AppError::Overloaded`] when too many reads
+    /// wait.
     pub async fn measure_queue_sizes(&self) -> Result<(), AppError> {
         let (active, lines) = {
             let mut repositories = self.ports.back_office.read().await?;
@@ -143,10 +144,11 @@ impl AdmissionFacade {
         Ok(())
     }
 
-    /// One transaction of a tick, under the lock of the queue's row: the tick of another instance waits, and finds nothing
-    /// left to do.
+    /// One transaction of a tick, under the lock of the queue's row: the tick of another instance waits, and finds
+    /// nothing left to do.
     ///
-    /// Rate and capacity are counted from stored rows, so the bounds hold at every instant with any number of instances.
+    /// Rate and capacity are counted from stored rows, so the bounds hold at every instant with any number of
+    /// instances.
     async fn run_transaction(&self, concert_id: ConcertId) -> Result<Outcome, AppError> {
         let mut uow = self.ports.back_office.begin().await?;
         let Some(mut queue) = uow.queues().lock_queue(concert_id).await? else { return Ok(Outcome::default()) };
@@ -182,8 +184,8 @@ impl AdmissionFacade {
         Ok(Outcome { admitted: u32::try_from(next.len()).unwrap_or(u32::MAX), more })
     }
 
-    /// Computes the order of a draw whose places are still to be written, for this instance's next transactions, and forgets
-    /// it once they are written. It needs no lock: seed and entrants are final.
+    /// Computes the order of a draw whose places are still to be written, for this instance's next transactions, and
+    /// forgets it once they are written. It needs no lock: seed and entrants are final.
     async fn prepare_draw_order(&self, queue: &Queue) -> Result<(), AppError> {
         if queue.pending_draw().is_none() {
             self.draw_orders.remove(queue.concert_id);
@@ -196,8 +198,8 @@ impl AdmissionFacade {
     }
 }
 
-/// `head` is its value before these were admitted. A token that had been passed over waited beyond its turn, which says nothing
-/// about its estimate.
+/// `head` is its value before these were admitted. A token that had been passed over waited beyond its turn, which says
+/// nothing about its estimate.
 fn record_metrics(expired: u64, admitted: &[QueueToken], head: u32, now: Instant) {
     metrics::counter!("queue_expired_total").increment(expired);
     metrics::counter!("queue_admitted_total").increment(admitted.len() as u64);
@@ -229,8 +231,8 @@ async fn admit_next(
     Ok(next)
 }
 
-/// Ends tokens of a queue whose concert is over, and returns their number. The token of a user with a hold lives until the
-/// hold is paid or over. Tokens that another transaction has locked are left for the next tick.
+/// Ends tokens of a queue whose concert is over, and returns their number. The token of a user with a hold lives until
+/// the hold is paid or over. Tokens that another transaction has locked are left for the next tick.
 async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> Result<u32, RepositoryError> {
     // No position is computed from places any more.
     queue.advance_head(queue.last_place);
@@ -248,8 +250,8 @@ async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> 
     Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
 }
 
-/// The admission budget, and the number of active tokens. These are counted only if the window leaves a budget: counting is
-/// slow, and the window is mostly used up.
+/// The admission budget, and the number of active tokens. These are counted only if the window leaves a budget:
+/// counting is slow, and the window is mostly used up.
 async fn budget(uow: &mut dyn UnitOfWork, queue: &Queue, now: Instant) -> Result<(u32, u32), RepositoryError> {
     // Includes admissions that were recorded ahead of this clock.
     let interval = queue.settings.admit_interval();

@@ -93,15 +93,16 @@ impl DrawFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::ConcertNotFound`], [`Refusal::DrawNotFound`]; [`Refusal::DrawNotMade`] until all of the order is written.
+    /// [`Refusal::ConcertNotFound`], [`Refusal::DrawNotFound`]; [`Refusal::DrawNotMade`] until all of the order is
+    /// written.
     pub async fn entrants(&self, id: ConcertId) -> Result<EntrantList, AppError> {
         let draw = self.find_queue_of_draw(id).await?.draw.ok_or(Refusal::DrawNotFound)?;
         let made = draw.made.filter(|made| !made.is_pending()).ok_or(Refusal::DrawNotMade)?;
         Ok(EntrantList { concert_id: id, commitment: draw.commitment, entrant_count: made.entrant_count })
     }
 
-    /// The lines of a list in drawn order, a page at a time. All readers share the cached pages; a slow reader keeps one page,
-    /// and no connection.
+    /// The lines of a list in drawn order, a page at a time. All readers share the cached pages; a slow reader keeps
+    /// one page, and no connection.
     ///
     /// # Errors
     ///

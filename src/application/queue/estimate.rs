@@ -29,8 +29,8 @@ pub(super) struct PaceHistory {
 impl PaceHistory {
     /// Adds a reading of the queue, and returns the pace.
     ///
-    /// The sample's time is the queue's last decision. Changed settings start a new history. So does an empty queue: its head
-    /// follows arrivals, not the capacity of admission.
+    /// The sample's time is the queue's last decision. Changed settings start a new history. So does an empty queue:
+    /// its head follows arrivals, not the capacity of admission.
     pub(super) fn observe(&mut self, queue: &Queue) -> AdmissionPace {
         let settings = queue.settings;
         let is_empty = queue.head >= queue.last_place;
@@ -79,7 +79,8 @@ impl PaceHistories {
     }
 }
 
-/// The lowest bound of the estimate that the wait kept, for the metric's label. Compares whole seconds, as estimates have.
+/// The lowest bound of the estimate that the wait kept, for the metric's label. Compares whole seconds, as estimates
+/// have.
 pub(super) fn kept_bound(estimate: EstimatedWait, waited: TimeDelta) -> &'static str {
     match u32::try_from(waited.num_seconds()).unwrap_or(u32::MAX) {
         seconds if seconds <= estimate.p50_seconds => "p50",
@@ -100,8 +101,8 @@ pub(super) struct AdmissionPace {
 impl AdmissionPace {
     /// The estimated wait of a position, in seconds; `None` while the queue is paused.
     ///
-    /// The 90th percentile adds a quarter to the median, for a queue that slows down. It adds a window too, because the start
-    /// of the present one isn't known.
+    /// The 90th percentile adds a quarter to the median, for a queue that slows down. It adds a window too, because the
+    /// start of the present one isn't known.
     pub(super) fn wait(self, position: u32) -> Option<EstimatedWait> {
         let seconds = f64::from(position.saturating_sub(1)) / self.places_per_second?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]

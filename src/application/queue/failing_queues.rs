@@ -10,8 +10,8 @@ use crate::domain::id::ConcertId;
 /// A queue that keeps failing is ticked every 2^n-th time, with n up to this.
 const MAX_SKIP_EXPONENT: u32 = 6;
 
-/// The queues whose ticks fail. Each skips more and more ticks, so that what it waits for, such as a lock, delays the others
-/// less and less.
+/// The queues whose ticks fail. Each skips more and more ticks, so that what it waits for, such as a lock, delays the
+/// others less and less.
 #[derive(Debug, Default)]
 pub(super) struct FailingQueues(Mutex<HashMap<ConcertId, Failures>>);
 

@@ -19,7 +19,8 @@ pub(super) const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the streams of one concert's tokens subscribe to.
 pub(super) struct QueueFeed {
-    /// The last snapshot; `None` before the first, and once the concert is deleted. Wakes subscribers when positions change.
+    /// The last snapshot; `None` before the first, and once the concert is deleted. Wakes subscribers when positions
+    /// change.
     snapshot: watch::Sender<Option<Arc<QueueSnapshot>>>,
     /// Wakes subscribers at every read.
     readings: watch::Sender<()>,

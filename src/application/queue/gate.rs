@@ -41,8 +41,8 @@ impl GateFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::QueueTokenInvalid`], [`Refusal::QueueTokenExpired`]; [`AppError::NotYourTurn`] with the position for a
-    /// token that isn't active yet. [`AppError::Overloaded`] when too many reads wait.
+    /// [`Refusal::QueueTokenInvalid`], [`Refusal::QueueTokenExpired`]; [`AppError::NotYourTurn`] with the position for
+    /// a token that isn't active yet. [`AppError::Overloaded`] when too many reads wait.
     pub async fn require_active(&self, id: QueueTokenId, user_id: UserId) -> Result<(), AppError> {
         if self.claimed_tokens.get(id).await? == Some(user_id) {
             return Ok(());
@@ -59,7 +59,8 @@ impl GateFacade {
         }
     }
 
-    /// Checks that a user's token is still active, for open streams: thousands of them ask at once, and answers may wait.
+    /// Checks that a user's token is still active, for open streams: thousands of them ask at once, and answers may
+    /// wait.
     ///
     /// # Errors
     ///

@@ -108,8 +108,8 @@ impl QueueWork {
     }
 }
 
-/// Locks the accounts of joining users in share mode until their tokens are stored, and returns those that exist. A deletion that
-/// came first is seen here; a later one finds the token.
+/// Locks the accounts of joining users in share mode until their tokens are stored, and returns those that exist. A
+/// deletion that came first is seen here; a later one finds the token.
 async fn lock_joining_accounts(
     uow: &mut dyn UnitOfWork,
     commands: &[&Command],

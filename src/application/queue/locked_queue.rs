@@ -28,8 +28,8 @@ pub(super) struct LockedQueue {
     pace: AdmissionPace,
     /// Whether the draw was made just now, which changes the queue.
     places_assigned: bool,
-    /// In mode `OPEN`: active tokens, and waiting ones whose users are present. A join is admitted at once only while they are
-    /// fewer than `max_active`.
+    /// In mode `OPEN`: active tokens, and waiting ones whose users are present. A join is admitted at once only while
+    /// they are fewer than `max_active`.
     occupied: u32,
     live: HashMap<UserId, QueueToken>,
     /// Tokens that ended before a draw to come: joining again revives them.

@@ -32,13 +32,14 @@ impl MembershipFacade {
         Self { lanes, snapshot_reader, tokens }
     }
 
-    /// Joins the queue of a concert, and returns whether the token is new. A user has one live token per concert: joining
-    /// again finds it.
+    /// Joins the queue of a concert, and returns whether the token is new. A user has one live token per concert:
+    /// joining again finds it.
     ///
     /// # Errors
     ///
     /// [`Refusal::ConcertNotFound`]; [`Refusal::SalesClosed`] once the last performance has begun;
-    /// [`Refusal::Unauthenticated`] if the account was deleted meanwhile. [`AppError::Overloaded`] when the lane's inbox is full.
+    /// [`Refusal::Unauthenticated`] if the account was deleted meanwhile. [`AppError::Overloaded`] when the lane's
+    /// inbox is full.
     ///
     /// # Concurrency
     ///

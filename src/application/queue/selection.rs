@@ -13,8 +13,8 @@ pub(super) const ADMISSION_BATCH: u32 = 2_000;
 /// The most places that one tick examines; the next tick continues behind them.
 const PLACES_PER_TICK: u32 = 4_000;
 
-/// Locks the next tokens, at most `budget`, and moves them to active. The head advances past them, and past absent users in
-/// between.
+/// Locks the next tokens, at most `budget`, and moves them to active. The head advances past them, and past absent
+/// users in between.
 ///
 /// An absent user keeps the place and uses no budget. The caller holds the queue's lock, so no token leaves the queue
 /// meanwhile. Presence may be written at any time, and then counts at the next tick.

@@ -34,15 +34,16 @@ impl QueueSnapshot {
         Self { queue, departed, pace }
     }
 
-    /// The position of a place: 1 for the next to be admitted. It never grows, because the head only advances and tokens only
-    /// leave.
+    /// The position of a place: 1 for the next to be admitted. It never grows, because the head only advances and
+    /// tokens only leave.
     pub fn position(&self, place: u32) -> u32 {
         let gone = self.departed.range_cardinality(self.queue.head.saturating_add(1)..place);
         let ahead = place.saturating_sub(self.queue.head);
         ahead.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX)).max(1)
     }
 
-    /// The number of tokens that wait behind the head. Tokens that were passed over aren't counted: their users are absent.
+    /// The number of tokens that wait behind the head. Tokens that were passed over aren't counted: their users are
+    /// absent.
     pub fn waiting_count(&self) -> u32 {
         let behind_all = self.queue.last_place.saturating_add(1);
         if self.queue.last_place > self.queue.head { self.position(behind_all) - 1 } else { 0 }
@@ -87,8 +88,8 @@ struct DepartureCache {
 /// Reads snapshots. Copies share their caches.
 #[derive(Clone, Debug)]
 pub(super) struct QueueSnapshotReader {
-    /// The departed places of each queue as they were read last. Only later departures are read and added: a queue may have
-    /// half a million.
+    /// The departed places of each queue as they were read last. Only later departures are read and added: a queue may
+    /// have half a million.
     departed_places: Arc<Mutex<HashMap<ConcertId, DepartureCache>>>,
     pace_histories: Arc<PaceHistories>,
 }
@@ -128,8 +129,8 @@ impl QueueSnapshotReader {
 
     /// The departed places: at least those from before the queue was read.
     ///
-    /// Departures are written under the queue's lock, at an instant no earlier than the queue's previous time. So reading from
-    /// the cached time on misses none.
+    /// Departures are written under the queue's lock, at an instant no earlier than the queue's previous time. So
+    /// reading from the cached time on misses none.
     async fn departures(
         &self,
         tokens: &mut dyn QueueTokenRepository,

@@ -1,8 +1,8 @@
 //! Streams of a token: its present state, then each change.
 //!
-//! One task per concert reads the queue's snapshot for all streams. A waiting token is described from that snapshot alone.
-//! Only tokens at or before the head, and those without a place yet, are read from the database: all of them right after the
-//! snapshot, so that they share a few reads.
+//! One task per concert reads the queue's snapshot for all streams. A waiting token is described from that snapshot
+//! alone. Only tokens at or before the head, and those without a place yet, are read from the database: all of them
+//! right after the snapshot, so that they share a few reads.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,8 +29,9 @@ enum ChangeSource {
 
 /// The changes of one token. Dropping it ends the subscription.
 ///
-/// A change of status is sent at the next read of the snapshot. A change of position is sent when a poll would be due, by the
-/// last `poll_after_seconds`; like a poll, it records the user's presence. So tokens far from the head cost little.
+/// A change of status is sent at the next read of the snapshot. A change of position is sent when a poll would be due,
+/// by the last `poll_after_seconds`; like a poll, it records the user's presence. So tokens far from the head cost
+/// little.
 pub struct TokenStream {
     tokens: Arc<QueueTokenFacade>,
     feed: Subscription,
@@ -96,7 +97,8 @@ impl QueueStreamFacade {
 }
 
 impl TokenStream {
-    /// Whether the last status is final; asked before the first [`next`](Self::next), whether the stream has one state only.
+    /// Whether the last status is final; asked before the first [`next`](Self::next), whether the stream has one state
+    /// only.
     pub fn has_ended(&self) -> bool {
         matches!(self.last_sent, QueueTokenStatus::Ended(_))
     }
@@ -184,8 +186,8 @@ impl TokenStream {
         Some(self.if_changed(info))
     }
 
-    /// The state, if the status differs or the position is smaller. A larger position is older: the first read was newer than
-    /// the feed's snapshot.
+    /// The state, if the status differs or the position is smaller. A larger position is older: the first read was
+    /// newer than the feed's snapshot.
     fn if_changed(&self, info: QueueTokenInfo) -> Option<QueueTokenInfo> {
         let is_new = match (self.last_sent, info.status) {
             (QueueTokenStatus::Waiting { position: last_sent, .. }, QueueTokenStatus::Waiting { position, .. }) => {

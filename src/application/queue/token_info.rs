@@ -1,7 +1,7 @@
 //! Tokens as their owners see them: state, position and estimated wait.
 //!
-//! A waiting token is described from the shared snapshot and its own signed text. Only a token at or before the head, or one
-//! that may have ended, is read from the database.
+//! A waiting token is described from the shared snapshot and its own signed text. Only a token at or before the head,
+//! or one that may have ended, is read from the database.
 
 use std::sync::Arc;
 
@@ -84,8 +84,8 @@ impl QueueTokenFacade {
         self.ports.signer.read_queue_token(text)
     }
 
-    /// The present state of a token. The first poll of an active token claims it; each poll of a waiting one records its
-    /// user's presence.
+    /// The present state of a token. The first poll of an active token claims it; each poll of a waiting one records
+    /// its user's presence.
     ///
     /// # Errors
     ///
@@ -186,8 +186,8 @@ impl QueueTokenFacade {
         self.info_on(snapshot.as_deref(), token, last_poll_after_seconds).await
     }
 
-    /// Describes a token. Records the presence of a waiting user, unless `last_poll_after_seconds` gives the interval that
-    /// was answered and recorded before.
+    /// Describes a token. Records the presence of a waiting user, unless `last_poll_after_seconds` gives the interval
+    /// that was answered and recorded before.
     pub(super) async fn info_on(
         &self,
         snapshot: Option<&QueueSnapshot>,

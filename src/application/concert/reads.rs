@@ -1,0 +1,138 @@
+//! Reads of the catalogue.
+
+use super::{
+    catalogue::{ListPosition, PerformanceFilter},
+    catalogue_cache::{CatalogueAnswer, Reading},
+    facade::ConcertFacade,
+    info::{ConcertDetailsInfo, ConcertInfo, PerformanceInfo, PerformanceProgressInfo},
+    listing::{ConcertRows, ids_of_future, ids_of_performances, progress, with_available_seats, with_sales},
+};
+use crate::{
+    application::error::AppError,
+    domain::{
+        clock::Instant,
+        concert::{ConcertFilter, Performance, Venue},
+        id::{ConcertId, PerformanceId, VenueId},
+        page::Page,
+        refusal::Refusal,
+    },
+};
+
+/// The performances of one read when sold-out ones are filtered out.
+const PERFORMANCES_PER_SCAN: u32 = 100;
+
+impl ConcertFacade {
+    /// A page of concerts, soonest first.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Overloaded`] when too many lists wait to be read.
+    pub async fn list_concerts(&self, filter: &ConcertFilter) -> Result<CatalogueAnswer<Page<ConcertInfo>>, AppError> {
+        self.catalogue.pages.get(filter, || self.catalogue.with_reader_slot(self.read_concerts(filter))).await
+    }
+
+    async fn read_concerts(&self, filter: &ConcertFilter) -> Result<Reading<Page<ConcertInfo>>, AppError> {
+        let now = self.ports.now();
+        let (page, future) = {
+            let mut repositories = self.ports.database.read().await?;
+            let page = repositories.concerts().list_concerts(filter, now).await?;
+            let ids: Vec<_> = page.items.iter().map(|concert| concert.id).collect();
+            (page, repositories.concerts().list_future_performances(&ids, now).await?)
+        };
+        let counts = self.catalogue.counts.of(&ids_of_future(&future)).await?;
+        let items = with_sales(page.items, &future, &counts.claimed);
+        Ok(Reading { value: Page { items, has_more: page.has_more }, as_of: counts.as_of })
+    }
+
+    /// A concert with its queue's settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::ConcertNotFound`]. [`AppError::Overloaded`] when too many reads wait.
+    pub async fn concert(&self, id: ConcertId) -> Result<CatalogueAnswer<ConcertDetailsInfo>, AppError> {
+        self.catalogue.concerts.get(&id, || self.catalogue.with_reader_slot(self.read_concert(id))).await
+    }
+
+    async fn read_concert(&self, id: ConcertId) -> Result<Reading<ConcertDetailsInfo>, AppError> {
+        let now = self.ports.now();
+        let rows = {
+            let mut repositories = self.ports.database.read().await?;
+            ConcertRows::read(&mut *repositories, id, now).await?
+        };
+        let counts = self.catalogue.counts.of(&ids_of_future(&rows.future)).await?;
+        Ok(Reading { value: rows.details(&counts.claimed), as_of: counts.as_of })
+    }
+
+    /// A page of a concert's future performances, soonest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::ConcertNotFound`]. [`AppError::Overloaded`] when too many reads wait.
+    pub async fn list_performances(
+        &self,
+        filter: &PerformanceFilter,
+    ) -> Result<CatalogueAnswer<Page<PerformanceInfo>>, AppError> {
+        self.catalogue
+            .performances
+            .get(filter, || self.catalogue.with_reader_slot(self.read_performances(filter)))
+            .await
+    }
+
+    async fn read_performances(&self, filter: &PerformanceFilter) -> Result<Reading<Page<PerformanceInfo>>, AppError> {
+        let PerformanceFilter { concert_id, available_only, mut after, limit } = *filter;
+        let now = self.ports.now();
+        if !available_only {
+            let page = self.read_performance_rows(concert_id, now, after, limit).await?;
+            let counts = self.catalogue.counts.of(&ids_of_performances(&page.items)).await?;
+            let items = with_available_seats(page.items, &counts.claimed, now);
+            return Ok(Reading { value: Page { items, has_more: page.has_more }, as_of: counts.as_of });
+        }
+        let wanted = limit as usize + 1;
+        let (mut found, mut as_of) = (Vec::with_capacity(wanted), None);
+        loop {
+            let page = self.read_performance_rows(concert_id, now, after, PERFORMANCES_PER_SCAN).await?;
+            after = page.items.last().map(|performance| (performance.starts_at, performance.id)).or(after);
+            let counts = self.catalogue.counts.of(&ids_of_performances(&page.items)).await?;
+            as_of = as_of.into_iter().chain(counts.as_of).min();
+            let items = with_available_seats(page.items, &counts.claimed, now);
+            found.extend(items.into_iter().filter(|info| info.available_seats > 0));
+            if found.len() >= wanted || !page.has_more {
+                return Ok(Reading { value: Page::of(found, limit), as_of });
+            }
+        }
+    }
+
+    /// Future performances of a concert. Returns its connection before seats are counted.
+    async fn read_performance_rows(
+        &self,
+        concert_id: ConcertId,
+        now: Instant,
+        after: Option<ListPosition>,
+        limit: u32,
+    ) -> Result<Page<Performance>, AppError> {
+        let mut repositories = self.ports.database.read().await?;
+        repositories.concerts().find_concert(concert_id).await?.ok_or(Refusal::ConcertNotFound)?;
+        Ok(repositories.concerts().list_performances(concert_id, now, after, limit).await?)
+    }
+
+    /// A performance as its promoter sees it, whether or not it has begun or is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PerformanceNotFound`].
+    pub async fn performance(&self, id: PerformanceId) -> Result<PerformanceProgressInfo, AppError> {
+        let now = self.ports.now();
+        let mut repositories = self.ports.back_office.read().await?;
+        progress(&mut *repositories, id, now).await
+    }
+
+    /// A page of at most `limit` venues by ascending id, behind `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Unavailable`] while the database can't be reached.
+    pub async fn list_venues(&self, after: Option<VenueId>, limit: u32) -> Result<Page<Venue>, AppError> {
+        let mut repositories = self.ports.back_office.read().await?;
+        Ok(repositories.concerts().list_venues(after, limit).await?)
+    }
+}
