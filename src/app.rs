@@ -50,7 +50,7 @@ use crate::{
             rate_limit::RateLimits,
             router::{build_operations_router, build_router},
             seat,
-            serve::{ConnectionSettings, Server, Stages, serve},
+            serve::{ConnectionSettings, Server, ShutdownStages, serve},
             state::{App as Shared, Facades, HttpSettings},
         },
         scheduler::{self, SchedulerSettings},
@@ -91,7 +91,7 @@ pub struct App {
     clock_check: Arc<ClockCheck>,
     pools: [MySqlPool; 4],
     tasks: TaskTracker,
-    stages: Stages,
+    stages: ShutdownStages,
     metrics: PrometheusHandle,
 }
 
@@ -136,7 +136,7 @@ impl App {
         };
         let tasks = TaskTracker::new();
         let lane_ports = LanePorts { database: database(&lane_pool, "lanes"), clock, randomness, tasks: tasks.clone() };
-        let stages = Stages::default();
+        let stages = ShutdownStages::default();
         let authentication = database(&authentication_pool, "authentication");
         let pools = [
             ("lanes", lane_pool),
@@ -196,7 +196,7 @@ impl App {
     }
 
     /// The tokens by which the server is stopped.
-    pub fn stages(&self) -> Stages {
+    pub fn stages(&self) -> ShutdownStages {
         self.stages.clone()
     }
 
@@ -213,7 +213,7 @@ impl App {
             let served = stages.aborting.child_token();
             let settings =
                 ConnectionSettings { max_connections: MAX_OPERATIONS_CONNECTIONS, ..self.config.connections };
-            let until_served = Stages { draining: served.clone(), ..stages.clone() };
+            let until_served = ShutdownStages { draining: served.clone(), ..stages.clone() };
             let router = build_operations_router(self.shared.clone());
             let operations = serve(operations, self.server(router, settings, until_served));
             tokio::join!(
@@ -238,7 +238,7 @@ impl App {
         self.close(grace.min(CLOSE_TIMEOUT)).await;
     }
 
-    fn server(&self, router: Router, settings: ConnectionSettings, stages: Stages) -> Server {
+    fn server(&self, router: Router, settings: ConnectionSettings, stages: ShutdownStages) -> Server {
         Server {
             router,
             settings,
@@ -278,7 +278,7 @@ fn build_facades(
     lane_ports: &LanePorts,
     tasks: &TaskTracker,
     process_metrics: ProcessMetrics,
-    stages: &Stages,
+    stages: &ShutdownStages,
 ) -> anyhow::Result<Facades> {
     let policy = config.hold_policy;
     let lanes = LaneSettings {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use concert_reservation::interfaces::http::serve::Stages;
+use concert_reservation::interfaces::http::serve::ShutdownStages;
 use sqlx::mysql::MySqlConnectOptions;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -75,7 +75,7 @@ impl Connection {
 pub(crate) async fn with_server<F: Future<Output = ()>>(
     options: MySqlConnectOptions,
     settings: &[(&str, &str)],
-    client: impl FnOnce(SocketAddr, Stages) -> F,
+    client: impl FnOnce(SocketAddr, ShutdownStages) -> F,
 ) {
     let app = TestApp::start_with(options, 1, settings).into_single();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -88,7 +88,7 @@ pub(crate) async fn with_server<F: Future<Output = ()>>(
 pub(crate) async fn with_operations_server<F: Future<Output = ()>>(
     options: MySqlConnectOptions,
     settings: &[(&str, &str)],
-    client: impl FnOnce([SocketAddr; 2], Stages) -> F,
+    client: impl FnOnce([SocketAddr; 2], ShutdownStages) -> F,
 ) {
     // Any other address will do, since the test makes the listeners.
     let settings = [settings, &[("OPERATIONS_LISTEN_ADDR", "127.0.0.1:9")]].concat();

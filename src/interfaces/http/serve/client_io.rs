@@ -16,15 +16,15 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::registry::{Busy, Connected};
+use super::registry::{Busy, ConnectionState};
 
 /// How much of what is pending a client must take in each window.
-const PROGRESS: usize = 16 * 1024;
+const MIN_PROGRESS_BYTES: usize = 16 * 1024;
 
 /// How much more is read of a request that was refused, and for how long: a client that is still sending would find the
 /// connection broken, and never see the answer.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Writes the whole answer to a request that the parser refused with this status.
 pub type WriteRefusal = Arc<dyn Fn(StatusCode) -> Vec<u8> + Send + Sync>;
@@ -32,7 +32,7 @@ pub type WriteRefusal = Arc<dyn Fn(StatusCode) -> Vec<u8> + Send + Sync>;
 /// A client's socket.
 pub(super) struct ClientIo {
     stream: TcpStream,
-    connected: Arc<Connected>,
+    connection_state: Arc<ConnectionState>,
     stall_limit: Duration,
     stall: Option<Stall>,
     write_refusal: WriteRefusal,
@@ -42,7 +42,7 @@ pub(super) struct ClientIo {
 /// Bytes that the client hasn't taken yet.
 struct Stall {
     window: Pin<Box<Sleep>>,
-    moved: usize,
+    written_in_window: usize,
     _busy: Busy,
 }
 
@@ -51,21 +51,21 @@ struct Refusal {
     answer: Bytes,
     sent: usize,
     lingered: usize,
-    patience: Pin<Box<Sleep>>,
+    linger_timeout: Pin<Box<Sleep>>,
 }
 
 impl ClientIo {
     pub(super) fn new(
         stream: TcpStream,
-        connected: Arc<Connected>,
+        connection_state: Arc<ConnectionState>,
         stall_limit: Duration,
         write_refusal: WriteRefusal,
     ) -> Self {
-        Self { stream, connected, stall_limit, stall: None, write_refusal, refusal: None }
+        Self { stream, connection_state, stall_limit, stall: None, write_refusal, refusal: None }
     }
 
     /// Judges a write of `offered` bytes: as long as some are left, the client must take a few in each window.
-    fn judge(
+    fn enforce_progress(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
@@ -74,20 +74,20 @@ impl ClientIo {
         match written {
             Poll::Ready(Ok(count)) if count < offered => {
                 if let Some(stall) = &mut self.stall {
-                    stall.moved += count;
-                    if stall.moved >= PROGRESS {
-                        stall.moved = 0;
+                    stall.written_in_window += count;
+                    if stall.written_in_window >= MIN_PROGRESS_BYTES {
+                        stall.written_in_window = 0;
                         stall.window.as_mut().reset(Instant::now() + self.stall_limit);
                     }
                 }
             }
             Poll::Ready(_) => self.stall = None,
             Poll::Pending => {
-                let (connected, limit) = (&self.connected, self.stall_limit);
+                let (connection_state, limit) = (&self.connection_state, self.stall_limit);
                 let stall = self.stall.get_or_insert_with(|| Stall {
                     window: Box::pin(sleep(limit)),
-                    moved: 0,
-                    _busy: Busy::begin(connected),
+                    written_in_window: 0,
+                    _busy: Busy::begin(connection_state),
                 });
                 ready!(stall.window.as_mut().poll(context));
                 metrics::counter!("http_connections_stalled_total").increment(1);
@@ -106,7 +106,7 @@ impl ClientIo {
         {
             let rest = refusal.answer.slice(refusal.sent..);
             let written = Pin::new(&mut self.stream).poll_write(context, &rest);
-            let count = ready!(self.judge(context, written, rest.len()))?;
+            let count = ready!(self.enforce_progress(context, written, rest.len()))?;
             if let Some(refusal) = &mut self.refusal {
                 refusal.sent += count;
             }
@@ -115,27 +115,27 @@ impl ClientIo {
     }
 
     /// Whether these bytes are the parser's answer, or one is being sent in its place.
-    fn refuses(&mut self, bytes: &[u8]) -> bool {
+    fn replaces_parser_response(&mut self, bytes: &[u8]) -> bool {
         if self.refusal.is_none()
-            && let Some(status) = refused_by_parser(bytes)
+            && let Some(status) = parser_refusal_status(bytes)
         {
             let answer = (self.write_refusal)(status).into();
-            let patience = Box::pin(sleep(LINGER));
-            self.refusal = Some(Refusal { answer, sent: 0, lingered: 0, patience });
+            let linger_timeout = Box::pin(sleep(LINGER_TIMEOUT));
+            self.refusal = Some(Refusal { answer, sent: 0, lingered: 0, linger_timeout });
         }
         self.refusal.is_some()
     }
 }
 
 /// The status of an answer that is the parser's own: it has no id, as every other has.
-fn refused_by_parser(bytes: &[u8]) -> Option<StatusCode> {
+fn parser_refusal_status(bytes: &[u8]) -> Option<StatusCode> {
     let status = match bytes.get(..12)? {
         b"HTTP/1.1 414" => StatusCode::URI_TOO_LONG,
         b"HTTP/1.1 431" => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         _ => return None,
     };
-    let is_ours = bytes.windows(14).any(|window| window.eq_ignore_ascii_case(b"\r\nx-request-id"));
-    (!is_ours).then_some(status)
+    let has_request_id = bytes.windows(14).any(|window| window.eq_ignore_ascii_case(b"\r\nx-request-id"));
+    (!has_request_id).then_some(status)
 }
 
 impl AsyncRead for ClientIo {
@@ -150,11 +150,11 @@ impl AsyncRead for ClientIo {
 
 impl AsyncWrite for ClientIo {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.refuses(bytes) {
+        if self.replaces_parser_response(bytes) {
             return self.send_refusal(context, bytes.len());
         }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge(context, written, bytes.len())
+        self.enforce_progress(context, written, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -163,11 +163,11 @@ impl AsyncWrite for ClientIo {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let offered = slices.iter().map(|slice| slice.len()).sum();
-        if self.refuses(slices.first().map_or(&[], |slice| slice)) {
+        if self.replaces_parser_response(slices.first().map_or(&[], |slice| slice)) {
             return self.send_refusal(context, offered);
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.judge(context, written, offered)
+        self.enforce_progress(context, written, offered)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -191,7 +191,7 @@ impl AsyncWrite for ClientIo {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => refusal.lingered += buffer.filled().len(),
                 Poll::Ready(_) => break,
                 Poll::Pending => {
-                    ready!(refusal.patience.as_mut().poll(context));
+                    ready!(refusal.linger_timeout.as_mut().poll(context));
                     break;
                 }
             }
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn only_an_answer_without_an_id_is_the_parsers() {
-        let refused = |text: &str| refused_by_parser(text.as_bytes()).map(|status| status.as_u16());
+        let refused = |text: &str| parser_refusal_status(text.as_bytes()).map(|status| status.as_u16());
         assert_eq!(refused("HTTP/1.1 414 URI Too Long\r\ncontent-length: 0\r\n\r\n"), Some(414));
         assert_eq!(refused("HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n"), Some(431));
         assert_eq!(refused("HTTP/1.1 414 URI Too Long\r\nx-request-id: a\r\n\r\n{}"), None);

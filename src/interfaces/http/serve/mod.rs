@@ -5,7 +5,7 @@
 
 mod client_io;
 mod registry;
-mod unread;
+mod unread_body;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ use tower::Service;
 pub use self::client_io::WriteRefusal;
 use self::{
     client_io::ClientIo,
-    registry::{Busy, BusyBody, Connected, Membership, Registry},
+    registry::{Busy, BusyBody, ConnectionRegistry, ConnectionState, Registration},
 };
 
 /// The most a request's line and headers may be, in bytes, before the parser of requests refuses them and the connection
@@ -38,10 +38,10 @@ const MAX_HEADER_BYTES: usize = 256 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long a new connection waits for a place before idle connections are looked for again.
-const ROOM_PAUSE: Duration = Duration::from_millis(50);
+const EVICTION_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One in so many connections makes room at once, so that they aren't searched for each new one.
-const ROOM_SHARE: usize = 256;
+const EVICTION_FRACTION: usize = 256;
 
 /// What is set about connections.
 #[derive(Clone, Copy, Debug)]
@@ -65,14 +65,14 @@ pub struct Server {
     /// The proxies that are trusted: many clients come by each of them.
     pub trusted: Vec<IpNet>,
     /// How the server is told to stop.
-    pub stages: Stages,
+    pub stages: ShutdownStages,
     /// Writes the answer to requests that can't be parsed for their length.
     pub write_refusal: WriteRefusal,
 }
 
 /// How far the server has got with stopping. Each stage implies those before it.
 #[derive(Clone, Debug)]
-pub struct Stages {
+pub struct ShutdownStages {
     /// It tells proxies not to send any more, but still serves whatever comes.
     pub leaving: CancellationToken,
     /// It takes no new connections, and ends those it has after the request at hand.
@@ -81,7 +81,7 @@ pub struct Stages {
     pub aborting: CancellationToken,
 }
 
-impl Default for Stages {
+impl Default for ShutdownStages {
     fn default() -> Self {
         let aborting = CancellationToken::new();
         let draining = aborting.child_token();
@@ -94,29 +94,32 @@ pub async fn serve(listener: TcpListener, server: Server) {
     let Server { router, settings, trusted, stages, write_refusal } = server;
     // Without this a copy of the router would be a copy of all routes, about 100 KiB for each connection.
     let router = router.with_state(());
-    let places = Arc::new(Semaphore::new(settings.max_connections));
-    let registry = Arc::new(Registry::new(settings.max_connections_per_address));
+    let connection_permits = Arc::new(Semaphore::new(settings.max_connections));
+    let registry = Arc::new(ConnectionRegistry::new(settings.max_connections_per_address));
     let connections = TaskTracker::new();
     while let Some((stream, peer)) = stages.draining.run_until_cancelled(accept(&listener)).await {
         let address = peer.ip().to_canonical();
         let is_proxy = trusted.iter().any(|network| network.contains(&address));
-        let Some(membership) = registry.admit(address, is_proxy) else { continue };
+        let Some(registration) = registry.admit(address, is_proxy) else { continue };
         // It isn't idle: it must not make room for itself.
-        let waiting = Busy::begin(&membership.connected);
-        let place = stages.draining.run_until_cancelled(place(&places, &registry, settings.max_connections)).await;
-        let Some(place) = place else { break };
-        drop(waiting);
+        let busy_while_waiting = Busy::begin(&registration.connection_state);
+        let permit = stages
+            .draining
+            .run_until_cancelled(acquire_permit(&connection_permits, &registry, settings.max_connections))
+            .await;
+        let Some(permit) = permit else { break };
+        drop(busy_while_waiting);
         let connection = Connection {
             router: router.clone(),
             settings,
             stages: stages.clone(),
             peer,
-            connected: Arc::clone(&membership.connected),
+            connection_state: Arc::clone(&registration.connection_state),
             write_refusal: Arc::clone(&write_refusal),
         };
         connections.spawn(async move {
             connection.run(stream).await;
-            drop::<(Membership, OwnedSemaphorePermit)>((membership, place));
+            drop::<(Registration, OwnedSemaphorePermit)>((registration, permit));
         });
     }
     drop(listener);
@@ -139,17 +142,21 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 }
 
 /// Waits for a place among the connections. While there is none, idle connections are closed.
-async fn place(places: &Arc<Semaphore>, registry: &Registry, max_connections: usize) -> OwnedSemaphorePermit {
-    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
-        return place;
+async fn acquire_permit(
+    connection_permits: &Arc<Semaphore>,
+    registry: &ConnectionRegistry,
+    max_connections: usize,
+) -> OwnedSemaphorePermit {
+    if let Ok(permit) = Arc::clone(connection_permits).try_acquire_owned() {
+        return permit;
     }
     metrics::counter!("http_connections_full_total").increment(1);
     loop {
-        registry.make_room(max_connections / ROOM_SHARE + 1);
-        let place = tokio::time::timeout(ROOM_PAUSE, Arc::clone(places).acquire_owned());
+        registry.evict_idle(max_connections / EVICTION_FRACTION + 1);
+        let permit = tokio::time::timeout(EVICTION_INTERVAL, Arc::clone(connection_permits).acquire_owned());
         // The semaphore is never closed. A busy connection may have become idle meanwhile.
-        if let Ok(Ok(place)) = place.await {
-            return place;
+        if let Ok(Ok(permit)) = permit.await {
+            return permit;
         }
     }
 }
@@ -157,25 +164,25 @@ async fn place(places: &Arc<Semaphore>, registry: &Registry, max_connections: us
 struct Connection {
     router: Router,
     settings: ConnectionSettings,
-    stages: Stages,
+    stages: ShutdownStages,
     peer: SocketAddr,
-    connected: Arc<Connected>,
+    connection_state: Arc<ConnectionState>,
     write_refusal: WriteRefusal,
 }
 
 impl Connection {
     async fn run(self, stream: TcpStream) {
-        let Self { router, settings, stages, peer, connected, write_refusal } = self;
+        let Self { router, settings, stages, peer, connection_state, write_refusal } = self;
         metrics::gauge!("http_connections").increment(1.0);
         // An event must not wait for the one before it to be acknowledged. It works without, too.
         let _ = stream.set_nodelay(true);
         let leaving = stages.leaving.clone();
-        let io = ClientIo::new(stream, Arc::clone(&connected), settings.write_stall, write_refusal);
-        let attended = Arc::clone(&connected);
+        let io = ClientIo::new(stream, Arc::clone(&connection_state), settings.write_stall, write_refusal);
+        let served_connection = Arc::clone(&connection_state);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let busy = Busy::begin(&attended);
+            let busy = Busy::begin(&served_connection);
             request.extensions_mut().insert(ConnectInfo(peer));
-            let (request, unread) = unread::watch(request);
+            let (request, unread) = unread_body::track(request);
             let answer = router.clone().call(request);
             let leaving = leaving.clone();
             async move {
@@ -199,8 +206,8 @@ impl Connection {
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
-            () = connected.evicted() => {
-                if connected.is_idle() {
+            () = connection_state.evicted() => {
+                if connection_state.is_idle() {
                     Ok(())
                 } else {
                     // A request came in the meantime.

@@ -18,7 +18,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::{sync::Notify, time::Instant};
 
 /// One open connection.
-pub(super) struct Connected {
+pub(super) struct ConnectionState {
     number: u64,
     address: IpAddr,
     opened: Instant,
@@ -29,7 +29,7 @@ pub(super) struct Connected {
     evicted: Notify,
 }
 
-impl Connected {
+impl ConnectionState {
     /// Whether nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.busy.load(Ordering::SeqCst) == 0
@@ -47,12 +47,12 @@ impl Connected {
 }
 
 /// Keeps a connection from being idle.
-pub(super) struct Busy(Arc<Connected>);
+pub(super) struct Busy(Arc<ConnectionState>);
 
 impl Busy {
-    pub(super) fn begin(connected: &Arc<Connected>) -> Self {
-        connected.busy.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(connected))
+    pub(super) fn begin(connection_state: &Arc<ConnectionState>) -> Self {
+        connection_state.busy.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(connection_state))
     }
 }
 
@@ -98,29 +98,30 @@ impl HttpBody for BusyBody {
 
 /// All open connections.
 #[derive(Default)]
-pub(super) struct Registry {
+pub(super) struct ConnectionRegistry {
     /// The most from one address; 0 for any number.
     per_address: usize,
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     number: u64,
-    by_address: HashMap<IpAddr, HashMap<u64, Arc<Connected>>>,
+    by_address: HashMap<IpAddr, HashMap<u64, Arc<ConnectionState>>>,
 }
 
-impl Open {
+impl OpenConnections {
     /// Evicts up to `count` idle connections of one address, those first that are idle for longest.
     fn evict(&mut self, address: IpAddr, count: usize) -> usize {
         let Some(connections) = self.by_address.get_mut(&address) else { return 0 };
-        let idle = |connected: &Arc<Connected>| Some((connected.idle_at()?, connected.number));
+        let idle =
+            |connection_state: &Arc<ConnectionState>| Some((connection_state.idle_at()?, connection_state.number));
         let mut idle: Vec<_> = connections.values().filter_map(idle).collect();
         idle.sort_unstable();
         idle.truncate(count);
         for (_, number) in &idle {
-            if let Some(connected) = connections.remove(number) {
-                connected.evicted.notify_one();
+            if let Some(connection_state) = connections.remove(number) {
+                connection_state.evicted.notify_one();
                 metrics::counter!("http_connections_evicted_total").increment(1);
             }
         }
@@ -128,25 +129,26 @@ impl Open {
     }
 }
 
-impl Registry {
+impl ConnectionRegistry {
     pub(super) fn new(per_address: usize) -> Self {
         Self { per_address, open: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a connection on; `None` if its address has too many, and none of them is idle. Proxies have any number.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<Membership> {
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<Registration> {
         let mut open = self.lock();
-        let is_full = |open: &Open| open.by_address.get(&address).is_some_and(|known| known.len() >= self.per_address);
+        let is_full =
+            |open: &OpenConnections| open.by_address.get(&address).is_some_and(|known| known.len() >= self.per_address);
         if self.per_address > 0 && !is_proxy && is_full(&open) && open.evict(address, 1) == 0 {
             metrics::counter!("http_connections_refused_total").increment(1);
             return None;
         }
         open.number += 1;
-        let connected = Arc::new(Connected {
+        let connection_state = Arc::new(ConnectionState {
             number: open.number,
             address,
             opened: Instant::now(),
@@ -154,14 +156,16 @@ impl Registry {
             idle_since: AtomicU64::new(0),
             evicted: Notify::new(),
         });
-        open.by_address.entry(address).or_default().insert(connected.number, Arc::clone(&connected));
-        Some(Membership { connected, registry: Arc::clone(self) })
+        open.by_address.entry(address).or_default().insert(connection_state.number, Arc::clone(&connection_state));
+        Some(Registration { connection_state, registry: Arc::clone(self) })
     }
 
     /// Evicts up to `count` idle connections of the address that has the most connections among those with idle ones.
-    pub(super) fn make_room(&self, count: usize) {
+    pub(super) fn evict_idle(&self, count: usize) {
         let mut open = self.lock();
-        let has_idle = |known: &HashMap<u64, Arc<Connected>>| known.values().any(|connected| connected.is_idle());
+        let has_idle = |known: &HashMap<u64, Arc<ConnectionState>>| {
+            known.values().any(|connection_state| connection_state.is_idle())
+        };
         let crowded = open.by_address.iter().filter(|(_, known)| has_idle(known)).max_by_key(|(_, known)| known.len());
         if let Some(address) = crowded.map(|(address, _)| *address) {
             open.evict(address, count);
@@ -170,17 +174,17 @@ impl Registry {
 }
 
 /// An open connection's entry in the registry, which ends with it.
-pub(super) struct Membership {
-    pub(super) connected: Arc<Connected>,
-    registry: Arc<Registry>,
+pub(super) struct Registration {
+    pub(super) connection_state: Arc<ConnectionState>,
+    registry: Arc<ConnectionRegistry>,
 }
 
-impl Drop for Membership {
+impl Drop for Registration {
     fn drop(&mut self) {
         let mut open = self.registry.lock();
-        let address = self.connected.address;
+        let address = self.connection_state.address;
         if let Some(connections) = open.by_address.get_mut(&address) {
-            connections.remove(&self.connected.number);
+            connections.remove(&self.connection_state.number);
             if connections.is_empty() {
                 open.by_address.remove(&address);
             }
@@ -198,28 +202,28 @@ mod tests {
         Ipv4Addr::new(127, 0, 0, last).into()
     }
 
-    fn has_been_evicted(membership: &Membership) -> bool {
-        futures::FutureExt::now_or_never(membership.connected.evicted()).is_some()
+    fn has_been_evicted(registration: &Registration) -> bool {
+        futures::FutureExt::now_or_never(registration.connection_state.evicted()).is_some()
     }
 
     #[tokio::test]
     async fn the_connection_that_is_idle_for_longest_makes_room() {
-        let registry = Arc::new(Registry::new(0));
+        let registry = Arc::new(ConnectionRegistry::new(0));
         let open = [(); 3].map(|()| registry.admit(address(1), false).unwrap());
-        let set_idle = |index: usize, since| open[index].connected.idle_since.store(since, Ordering::SeqCst);
+        let set_idle = |index: usize, since| open[index].connection_state.idle_since.store(since, Ordering::SeqCst);
         set_idle(1, 10);
         set_idle(2, 20);
         let other = registry.admit(address(2), false).unwrap();
-        let busy = Busy::begin(&open[0].connected);
-        registry.make_room(1);
+        let busy = Busy::begin(&open[0].connection_state);
+        registry.evict_idle(1);
         assert_eq!(open.iter().map(has_been_evicted).collect::<Vec<_>>(), [false, true, false]);
         drop(busy);
         set_idle(0, 30);
-        registry.make_room(1);
+        registry.evict_idle(1);
         assert_eq!(open.iter().map(has_been_evicted).collect::<Vec<_>>(), [false, false, true]);
         assert!(!has_been_evicted(&other), "its address has the fewest");
-        registry.make_room(5);
-        registry.make_room(5);
+        registry.evict_idle(5);
+        registry.evict_idle(5);
         assert!(has_been_evicted(&open[0]) && has_been_evicted(&other));
         drop((open, other));
         assert!(registry.lock().by_address.is_empty());
@@ -227,9 +231,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_has_so_many_busy_connections_and_no_more() {
-        let registry = Arc::new(Registry::new(2));
+        let registry = Arc::new(ConnectionRegistry::new(2));
         let open = [(); 2].map(|()| registry.admit(address(1), false).unwrap());
-        let _busy = open.each_ref().map(|membership| Busy::begin(&membership.connected));
+        let _busy = open.each_ref().map(|registration| Busy::begin(&registration.connection_state));
         assert!(registry.admit(address(1), false).is_none());
         assert!(registry.admit(address(2), false).is_some());
         assert!(registry.admit(address(1), true).is_some(), "a proxy may");

@@ -19,18 +19,18 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::{sync::oneshot, time::timeout};
 
 /// How much more is read: as much as an ordinary body may be.
-const MOST: usize = 64 * 1024;
+const MAX_DRAINED_BYTES: usize = 64 * 1024;
 
 /// How long it may take to come.
-const PATIENCE: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Gives the body back if it is dropped before its end.
-struct Watched {
+struct TrackedBody {
     body: Option<Incoming>,
-    back: Option<oneshot::Sender<Incoming>>,
+    return_to: Option<oneshot::Sender<Incoming>>,
 }
 
-impl HttpBody for Watched {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -51,36 +51,36 @@ impl HttpBody for Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
-        if let (Some(body), Some(back)) = (self.body.take(), self.back.take())
+        if let (Some(body), Some(return_to)) = (self.body.take(), self.return_to.take())
             && !body.is_end_stream()
         {
             // Nobody waits for it if the client is gone.
-            let _ = back.send(body);
+            let _ = return_to.send(body);
         }
     }
 }
 
 /// What may be left of a body.
-pub(super) struct Unread(oneshot::Receiver<Incoming>);
+pub(super) struct UnreadBody(oneshot::Receiver<Incoming>);
 
-impl Unread {
+impl UnreadBody {
     /// Reads what was left, and forgets it.
     pub(super) async fn drain(mut self) {
         if let Ok(body) = self.0.try_recv() {
             // Whether it ended, was too much, or took too long: the answer goes out.
-            let _ = timeout(PATIENCE, Limited::new(body, MOST).collect()).await;
+            let _ = timeout(DRAIN_TIMEOUT, Limited::new(body, MAX_DRAINED_BYTES).collect()).await;
         }
     }
 }
 
 /// Keeps an eye on the body, if there is one. A client that asks first whether to send it isn't told to.
-pub(super) fn watch(request: Request<Incoming>) -> (Request, Option<Unread>) {
+pub(super) fn track(request: Request<Incoming>) -> (Request, Option<UnreadBody>) {
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return (request.map(Body::new), None);
     }
-    let (back, unread) = oneshot::channel();
-    let request = request.map(|body| Body::new(Watched { body: Some(body), back: Some(back) }));
-    (request, Some(Unread(unread)))
+    let (return_to, unread) = oneshot::channel();
+    let request = request.map(|body| Body::new(TrackedBody { body: Some(body), return_to: Some(return_to) }));
+    (request, Some(UnreadBody(unread)))
 }
