@@ -193,7 +193,7 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    /// Leaves the body to [`answer`](super::middleware::answer), which knows the request.
+    /// Leaves the body to [`convert_failures`](super::middleware::convert_failures), which knows the request.
     fn into_response(self) -> Response {
         let mut response = self.code().status().into_response();
         response.extensions_mut().insert(self);

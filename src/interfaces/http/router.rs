@@ -21,10 +21,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    admin, admin_user, booking, concert, draw, event, gate,
-    middleware::{answer, attend},
+    admin, booking, concert, draw, event, gate,
+    middleware::{assign_request_id, convert_failures},
     openapi::{self, DemoAccounts, Document},
-    operation, payment, point, queue, queue_events, seat, seat_events, session,
+    operation, payment, point, queue, queue_events, seat, seat_events,
     state::{App, HttpSettings},
     user,
     values::to_json,
@@ -49,8 +49,6 @@ fn open_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(large.layer(compression()))
         .merge(user::routes())
-        .merge(admin_user::routes())
-        .merge(session::routes())
         .merge(queue::routes())
         .merge(queue_events::routes())
         .merge(point::routes())
@@ -85,10 +83,10 @@ pub fn build_router(app: App) -> Router {
         .merge(operation::problem_pages())
         .with_state(app.clone())
         .merge(documentation(app.settings.demo.as_ref()).layer(compression()))
-        .layer(from_fn_with_state(app.clone(), answer));
+        .layer(from_fn_with_state(app.clone(), convert_failures));
     let settings = &app.settings;
     let routes = if settings.cors_allowed_origins.is_empty() { routes } else { routes.layer(cors(settings)) };
-    routes.layer(from_fn_with_state(app, attend))
+    routes.layer(from_fn_with_state(app, assign_request_id))
 }
 
 /// What is served on the listener for operations.
@@ -97,8 +95,8 @@ pub fn build_operations_router(app: App) -> Router {
     routes
         .method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED)
         .with_state(app.clone())
-        .layer(from_fn_with_state(app.clone(), answer))
-        .layer(from_fn_with_state(app, attend))
+        .layer(from_fn_with_state(app.clone(), convert_failures))
+        .layer(from_fn_with_state(app, assign_request_id))
 }
 
 /// The OpenAPI document, and Swagger UI, which shows it. Tokens are kept over a reload.

@@ -35,10 +35,10 @@ use crate::{
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// How long an administrator's request waits for one of the few slots that there are for them.
-const ADMINISTRATION_PATIENCE: Duration = Duration::from_secs(5);
+const ADMIN_SLOT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a request may go on after the database was lost: most find out by themselves, once they have been read.
-const LOSS_PATIENCE: Duration = Duration::from_millis(250);
+const DATABASE_LOSS_GRACE: Duration = Duration::from_millis(250);
 
 /// The most API requests under way at once, each kind with slots of its own.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl ConcurrencyLimits {
     }
 
     /// Counts a request of this address, until what is returned is dropped; `None` if too many are under way.
-    fn enter(&self, address: IpAddr) -> Option<Entered<'_>> {
+    fn count_request(&self, address: IpAddr) -> Option<CountedRequest<'_>> {
         if self.per_address > 0 {
             let mut by_address = self.by_address();
             let count = by_address.entry(address).or_default();
@@ -77,17 +77,17 @@ impl ConcurrencyLimits {
             }
             *count += 1;
         }
-        Some(Entered { limits: self, address })
+        Some(CountedRequest { limits: self, address })
     }
 }
 
 /// A request that is counted for its address.
-struct Entered<'a> {
+struct CountedRequest<'a> {
     limits: &'a ConcurrencyLimits,
     address: IpAddr,
 }
 
-impl Drop for Entered<'_> {
+impl Drop for CountedRequest<'_> {
     fn drop(&mut self) {
         if self.limits.per_address > 0 {
             let mut by_address = self.limits.by_address();
@@ -107,7 +107,7 @@ impl Drop for Entered<'_> {
 #[derive(Clone)]
 pub struct Slot {
     slots: Arc<Semaphore>,
-    patience: Duration,
+    slot_timeout: Duration,
     body_time: Duration,
     held: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
 }
@@ -115,20 +115,20 @@ pub struct Slot {
 impl Slot {
     fn of(app: &App, is_administration: bool) -> Self {
         let limits = &app.concurrency;
-        let (slots, patience) = if is_administration {
-            (&limits.administration, ADMINISTRATION_PATIENCE)
+        let (slots, slot_timeout) = if is_administration {
+            (&limits.administration, ADMIN_SLOT_TIMEOUT)
         } else {
             (&limits.sale, Duration::ZERO)
         };
-        Self { slots: Arc::clone(slots), patience, body_time: app.settings.body_time, held: Arc::default() }
+        Self { slots: Arc::clone(slots), slot_timeout, body_time: app.settings.body_time, held: Arc::default() }
     }
 
     async fn acquire(&self) -> Result<OwnedSemaphorePermit, AppError> {
         let slots = Arc::clone(&self.slots);
-        if self.patience.is_zero() {
+        if self.slot_timeout.is_zero() {
             return slots.try_acquire_owned().map_err(|_| AppError::Overloaded);
         }
-        let slot = timeout(self.patience, slots.acquire_owned()).await;
+        let slot = timeout(self.slot_timeout, slots.acquire_owned()).await;
         slot.ok().and_then(Result::ok).ok_or(AppError::Overloaded)
     }
 
@@ -163,18 +163,18 @@ impl Slot {
 ///
 /// What operators ask is always let in. A request is given up, too, once the database has stopped answering: it would
 /// wait for nothing.
-pub(super) async fn bound(app: &App, mut request: Request, next: Next) -> Response {
-    if let Err(problem) = well_formed(&request) {
+pub(super) async fn enforce_limits(app: &App, mut request: Request, next: Next) -> Response {
+    if let Err(problem) = check_headers(&request) {
         return problem.into_response();
     }
     let Some(path) = request.uri().path().strip_prefix(BASE_PATH) else {
-        return within(app.settings.request_timeout, next.run(request)).await;
+        return with_timeout(app.settings.request_timeout, next.run(request)).await;
     };
     let slot = Slot::of(app, path.starts_with("/admin/"));
     let (parts, body) = request.into_parts();
     let ClientNetwork(address) = ClientNetwork::of(&parts, app);
     request = Request::from_parts(parts, body);
-    let Some(_entered) = app.concurrency.enter(address) else {
+    let Some(_counted_request) = app.concurrency.count_request(address) else {
         metrics::counter!("http_rate_limited_total", "limit" => "requests-per-address").increment(1);
         return Problem::rate_limited(1).with("limit", "requests-per-address".into()).into_response();
     };
@@ -186,26 +186,26 @@ pub(super) async fn bound(app: &App, mut request: Request, next: Next) -> Respon
     }
     let lost = async {
         app.database.wait_until_lost().await;
-        sleep(LOSS_PATIENCE).await;
+        sleep(DATABASE_LOSS_GRACE).await;
     };
-    let answer = tokio::select! {
+    let response = tokio::select! {
         biased;
-        answer = within(app.settings.request_timeout, next.run(request)) => answer,
+        response = with_timeout(app.settings.request_timeout, next.run(request)) => response,
         () = lost => Problem::from(AppError::database_lost()).into_response(),
     };
     slot.release();
-    answer
+    response
 }
 
-async fn within(time: Duration, answer: impl Future<Output = Response>) -> Response {
-    timeout(time, answer).await.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response())
+async fn with_timeout(limit: Duration, response: impl Future<Output = Response>) -> Response {
+    timeout(limit, response).await.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response())
 }
 
 /// Fails for a request whose headers are too long, or say twice what has one value. The parser of requests has refused
 /// what is longer still.
-fn well_formed(request: &Request) -> HandlerResult<()> {
+fn check_headers(request: &Request) -> HandlerResult<()> {
     let headers = request.headers();
-    if length(headers) > MAX_HEADER_BYTES {
+    if header_bytes(headers) > MAX_HEADER_BYTES {
         return Err(Problem::new(Code::HEADERS_TOO_LARGE, "The headers are too large."));
     }
     for name in [header::AUTHORIZATION.as_str(), QUEUE_TOKEN, IDEMPOTENCY_KEY] {
@@ -216,6 +216,6 @@ fn well_formed(request: &Request) -> HandlerResult<()> {
     Ok(())
 }
 
-fn length(headers: &HeaderMap) -> usize {
+fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }

@@ -8,20 +8,20 @@ use metrics::{Gauge, Histogram};
 use crate::interfaces::http::problem::Code;
 
 thread_local! {
-    static MEASURES: RefCell<Measures> = RefCell::default();
+    static HTTP_METRICS: RefCell<HttpMetrics> = RefCell::default();
 }
 
 /// The handles that this thread has needed so far. To look one up by its labels takes half a microsecond, five times as
 /// long as this: too long for an answer that takes ten.
-struct Measures {
+struct HttpMetrics {
     in_flight: Gauge,
     /// By method and status.
-    seconds: HashMap<(&'static str, u16), Routes>,
+    seconds: HashMap<(&'static str, u16), RouteHistograms>,
 }
 
-type Routes = Vec<(Box<str>, Histogram)>;
+type RouteHistograms = Vec<(Box<str>, Histogram)>;
 
-impl Default for Measures {
+impl Default for HttpMetrics {
     fn default() -> Self {
         Self { in_flight: metrics::gauge!("http_requests_in_flight"), seconds: HashMap::new() }
     }
@@ -32,22 +32,22 @@ pub(super) struct InFlight(());
 
 impl InFlight {
     pub(super) fn begin() -> Self {
-        MEASURES.with_borrow(|measures| measures.in_flight.increment(1.0));
+        HTTP_METRICS.with_borrow(|metrics| metrics.in_flight.increment(1.0));
         Self(())
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        MEASURES.with_borrow(|measures| measures.in_flight.decrement(1.0));
+        HTTP_METRICS.with_borrow(|metrics| metrics.in_flight.decrement(1.0));
     }
 }
 
 /// Notes an answer. `route` is the route's template, never a path as it was sent: every label has few values.
 pub(super) fn record(method: &Method, route: &str, status: StatusCode, code: Option<Code>, elapsed: Duration) {
-    let (method, status) = (name_of(method), status.as_u16());
-    MEASURES.with_borrow_mut(|measures| {
-        let known = measures.seconds.entry((method, status)).or_default();
+    let (method, status) = (method_name(method), status.as_u16());
+    HTTP_METRICS.with_borrow_mut(|metrics| {
+        let known = metrics.seconds.entry((method, status)).or_default();
         if let Some((_, seconds)) = known.iter().find(|(known, _)| **known == *route) {
             return seconds.record(elapsed);
         }
@@ -62,7 +62,7 @@ pub(super) fn record(method: &Method, route: &str, status: StatusCode, code: Opt
 }
 
 /// A method may be any word: those that mean something here have their names.
-fn name_of(method: &Method) -> &'static str {
+fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

@@ -8,6 +8,6 @@ mod request_id;
 mod request_log;
 
 pub use bounds::{ConcurrencyLimits, Slot};
-pub use problems::answer;
+pub use problems::convert_failures;
 pub use refusal::write_refusal;
-pub use request_id::attend;
+pub use request_id::assign_request_id;

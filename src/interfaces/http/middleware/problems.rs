@@ -10,7 +10,7 @@ use axum::{
 };
 use futures::FutureExt;
 
-use super::bounds::bound;
+use super::bounds::enforce_limits;
 use crate::interfaces::http::{
     context::RequestContext,
     problem::{self, Code, Problem},
@@ -23,12 +23,17 @@ use crate::interfaces::http::{
 /// What failed becomes `application/problem+json`, unless it is already; so does a panic: the process's panic hook has
 /// logged it, with the request's id. While this instance's clock is wrong, every request to the API is turned away:
 /// each answer depends on some deadline, of an access token, a queue token, or a hold.
-pub async fn answer(State(app): State<App>, context: RequestContext, request: Request, next: Next) -> Response {
+pub async fn convert_failures(
+    State(app): State<App>,
+    context: RequestContext,
+    request: Request,
+    next: Next,
+) -> Response {
     if request.uri().path().starts_with(BASE_PATH) && !app.clock_check.is_right() {
         return Problem::clock_skewed().into_answer(&context);
     }
-    let answering = AssertUnwindSafe(bound(&app, request, next)).catch_unwind();
-    let mut response = answering.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
+    let response = AssertUnwindSafe(enforce_limits(&app, request, next)).catch_unwind();
+    let mut response = response.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
         return response;
@@ -36,12 +41,12 @@ pub async fn answer(State(app): State<App>, context: RequestContext, request: Re
     if response.headers().get(header::CONTENT_TYPE) == Some(&problem::CONTENT_TYPE) {
         return response;
     }
-    let given = response.extensions_mut().remove::<Problem>();
-    let problem = given.unwrap_or_else(|| of_framework(status, response.headers()));
+    let own_problem = response.extensions_mut().remove::<Problem>();
+    let problem = own_problem.unwrap_or_else(|| framework_problem(status, response.headers()));
     problem.into_answer(&context)
 }
 
-pub(super) fn of_framework(status: StatusCode, headers: &HeaderMap) -> Problem {
+pub(super) fn framework_problem(status: StatusCode, headers: &HeaderMap) -> Problem {
     match status {
         StatusCode::NOT_FOUND => Problem::new(Code::NOT_FOUND, "There is nothing at this path."),
         StatusCode::METHOD_NOT_ALLOWED => {

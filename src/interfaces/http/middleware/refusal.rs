@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode};
 
-use super::problems::of_framework;
+use super::problems::framework_problem;
 use crate::{
     domain::randomness::new_uuid,
     interfaces::http::{context::RequestContext, serve::WriteRefusal, state::App},
@@ -15,7 +15,7 @@ pub fn write_refusal(app: App) -> WriteRefusal {
     Arc::new(move |status| {
         let request_id = new_uuid(&*app.randomness, app.clock.now()).to_string();
         let context = RequestContext { request_id: request_id.as_str().into(), ..RequestContext::default() };
-        let problem = of_framework(status, &HeaderMap::new());
+        let problem = framework_problem(status, &HeaderMap::new());
         let code = problem.code().name();
         metrics::counter!("http_problems_total", "code" => code).increment(1);
         tracing::info!(request_id, status = status.as_u16(), code, "request refused by its length");
@@ -26,11 +26,11 @@ pub fn write_refusal(app: App) -> WriteRefusal {
 fn write(status: StatusCode, request_id: &str, body: &[u8]) -> Vec<u8> {
     let reason = status.canonical_reason().unwrap_or_default();
     let (number, length) = (status.as_u16(), body.len());
-    let mut answer = format!(
+    let mut response = format!(
         "HTTP/1.1 {number} {reason}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
          x-request-id: {request_id}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
     )
     .into_bytes();
-    answer.extend(body);
-    answer
+    response.extend(body);
+    response
 }

@@ -16,15 +16,15 @@ use crate::{
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Sees a request through: names it, for its answer and the log, and logs it.
-pub async fn attend(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let incoming = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
-    let made = || new_uuid(&*app.randomness, app.clock.now()).to_string();
-    let request_id = incoming.map_or_else(|| made().into(), Into::into);
+pub async fn assign_request_id(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let incoming = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_valid(id));
+    let generated = || new_uuid(&*app.randomness, app.clock.now()).to_string();
+    let request_id = incoming.map_or_else(|| generated().into(), Into::into);
     let context = RequestContext { request_id, uri: request.uri().clone(), ..RequestContext::default() };
     request.extensions_mut().insert(context.clone());
     let mut response = log_request(&app, context.clone(), request, next).await;
-    if let Some(fields) = context.rate_limits.get() {
-        response.headers_mut().extend(fields.clone());
+    if let Some(rate_limit_headers) = context.rate_limits.get() {
+        response.headers_mut().extend(rate_limit_headers.clone());
     }
     if let Ok(value) = HeaderValue::from_str(&context.request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -33,6 +33,6 @@ pub async fn attend(State(app): State<App>, mut request: Request, next: Next) ->
 }
 
 /// Short, and nothing that could confuse a log.
-fn is_sane(id: &str) -> bool {
+fn is_valid(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }

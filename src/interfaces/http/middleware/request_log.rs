@@ -26,7 +26,7 @@ use crate::{
 /// Logs the request once it is answered, and measures it. Never its headers, body or query: they carry secrets.
 pub(super) async fn log_request(app: &App, context: RequestContext, request: Request, next: Next) -> Response {
     let request_id = Arc::clone(&context.request_id);
-    let mut pending = Pending {
+    let mut log = RequestLogGuard {
         context,
         method: request.method().clone(),
         matched: request.extensions().get::<MatchedPath>().cloned(),
@@ -34,11 +34,11 @@ pub(super) async fn log_request(app: &App, context: RequestContext, request: Req
         answered: false,
         _in_flight: InFlight::begin(),
     };
-    let span = pending.span();
+    let span = log.span();
     (app.join_trace)(&span, request.headers());
-    let answer = within_request(request_id, lane::with_lane_wait(next.run(request)));
-    let (response, in_lanes) = answer.instrument(span.clone()).await;
-    pending.answer(&response, in_lanes);
+    let response = within_request(request_id, lane::with_lane_wait(next.run(request)));
+    let (response, lane_time) = response.instrument(span.clone()).await;
+    log.record_response(&response, lane_time);
     span.record("http.response.status_code", response.status().as_u16());
     if response.status().is_server_error() {
         span.record("otel.status_code", "ERROR");
@@ -47,7 +47,7 @@ pub(super) async fn log_request(app: &App, context: RequestContext, request: Req
 }
 
 /// A request that isn't answered yet.
-struct Pending {
+struct RequestLogGuard {
     context: RequestContext,
     method: Method,
     matched: Option<MatchedPath>,
@@ -56,7 +56,7 @@ struct Pending {
     _in_flight: InFlight,
 }
 
-impl Pending {
+impl RequestLogGuard {
     fn route(&self) -> &str {
         self.matched.as_ref().map_or("unmatched", MatchedPath::as_str)
     }
@@ -75,7 +75,7 @@ impl Pending {
         )
     }
 
-    fn answer(&mut self, response: &Response, in_lanes: Duration) {
+    fn record_response(&mut self, response: &Response, lane_time: Duration) {
         self.answered = true;
         let elapsed = self.started.elapsed();
         let status = response.status();
@@ -89,7 +89,7 @@ impl Pending {
                     route = self.route(),
                     status = status.as_u16(),
                     duration_ms = milliseconds(elapsed),
-                    lane_ms = (!in_lanes.is_zero()).then(|| milliseconds(in_lanes)),
+                    lane_ms = (!lane_time.is_zero()).then(|| milliseconds(lane_time)),
                     user = self.context.user.get().map(tracing::field::display),
                     code = code.map(Code::name),
                     cause = problem.and_then(Problem::cause),
@@ -107,7 +107,7 @@ impl Pending {
     }
 }
 
-impl Drop for Pending {
+impl Drop for RequestLogGuard {
     /// The client hung up: nobody wants the answer any more.
     fn drop(&mut self) {
         if !self.answered {
