@@ -46,7 +46,7 @@ use crate::{
     interfaces::{
         http::{
             event_stream::StreamLimits,
-            middleware::{ConcurrencyLimits, write_refusal},
+            middleware::{ConcurrencyLimits, refusal_writer},
             rate_limit::RateLimits,
             router::{build_operations_router, build_router},
             seat,
@@ -244,7 +244,7 @@ impl App {
             settings,
             trusted: self.config.proxies.trusted.clone(),
             stages,
-            write_refusal: write_refusal(self.shared.clone()),
+            refusal_writer: refusal_writer(self.shared.clone()),
         }
     }
 
@@ -339,8 +339,8 @@ fn build_facades(
         rate_limits: RateLimits::new(config.rate_limits, &ports.clock),
         settings: HttpSettings {
             request_timeout: config.request_timeout,
-            body_time: config.body_timeout,
-            operations_apart: config.operations_listen_addr.is_some(),
+            body_timeout: config.body_timeout,
+            separate_operations: config.operations_listen_addr.is_some(),
             cors_allowed_origins: config.cors_allowed_origins.clone(),
             demo: config.demo.then(demo::accounts),
             proxies: config.proxies.clone(),

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{Router, http::Method, middleware::from_fn_with_state, routing::get};
 use concert_reservation::{
-    interfaces::http::middleware::{answer, attend},
+    interfaces::http::middleware::{assign_request_id, convert_failures},
     telemetry::logs::{LogFormat, log_layer, log_panic},
 };
 use serde_json::{Value, json};
@@ -128,8 +128,8 @@ async fn a_panic_is_logged_with_its_request_and_its_place(_: MySqlPoolOptions, o
     let shared = &app.instances[0].shared;
     let router = Router::new()
         .route("/defect", get(defect))
-        .layer(from_fn_with_state(shared.clone(), answer))
-        .layer(from_fn_with_state(shared.clone(), attend));
+        .layer(from_fn_with_state(shared.clone(), convert_failures))
+        .layer(from_fn_with_state(shared.clone(), assign_request_id));
     let (captured, _guard) = Captured::begin(LogFormat::Json, "info");
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(log_panic));

@@ -10,8 +10,8 @@ use axum::{
     routing::get,
 };
 use concert_reservation::interfaces::http::{
-    middleware::{answer, attend},
-    openapi::OF_NO_OPERATION,
+    middleware::{assign_request_id, convert_failures},
+    openapi::CODES_OUTSIDE_OPERATIONS,
     problem::Code,
 };
 use serde_json::Value;
@@ -156,7 +156,7 @@ async fn the_api_describes_itself(_: MySqlPoolOptions, options: MySqlConnectOpti
             }
         }
     }
-    let outside = OF_NO_OPERATION.map(Code::name);
+    let outside = CODES_OUTSIDE_OPERATIONS.map(Code::name);
     for code in Code::ALL.iter().map(|code| code.name()).filter(|name| !outside.contains(name)) {
         assert!(documented.contains(code), "no operation lists {code}");
     }
@@ -314,8 +314,8 @@ async fn a_request_beyond_its_time_limit_is_a_timeout(_: MySqlPoolOptions, optio
     let router = Router::new()
         .route("/never", get(std::future::pending::<StatusCode>))
         .route("/late", get(late))
-        .layer(from_fn_with_state(shared.clone(), answer))
-        .layer(from_fn_with_state(shared.clone(), attend));
+        .layer(from_fn_with_state(shared.clone(), convert_failures))
+        .layer(from_fn_with_state(shared.clone(), assign_request_id));
     let client = Client::new(router);
     let (never, late) = tokio::join!(client.get("/never"), client.get("/late"));
     never.expect_problem(504, "TIMEOUT");

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_but_a_trusted_proxy_says_who_asks() {
+    fn only_trusted_proxies_set_the_client_address() {
         let address = |peer, fields: &[_]| address(peer, AddressHeader::XForwardedFor, fields);
         let says = |value| [("X-Forwarded-For", value)];
         assert_eq!(address("192.0.2.9", &says("198.51.100.1")), "192.0.2.9");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_as_its_standard_says() {
+    fn the_forwarded_header_is_parsed_as_in_rfc_7239() {
         let address = |value| address("10.0.0.1", AddressHeader::Forwarded, &[("Forwarded", value)]);
         assert_eq!(address("for=192.0.2.60;proto=http;by=203.0.113.43"), "192.0.2.60");
         assert_eq!(address("For=\"[2001:db8:cafe::17]:4711\""), "2001:db8:cafe::17");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_addresses_of_one_customer_count_as_one() {
+    fn ipv6_addresses_of_one_64_bit_network_count_as_one() {
         let network = |address: &str| ClientNetwork::containing(address.parse().unwrap()).0.to_string();
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(network("192.0.2.1"), "192.0.2.1");

@@ -13,14 +13,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Administrator,
-    body::{ADMIN_LIMIT, AdminBody, EmptyBody, Field, FromBody, Object, optionally},
+    body::{ADMIN_MAX_BYTES, AdminBody, EmptyBody, Field, FromBody, Object, read_optional},
     concert::{ConcertDetailsResponse, PerformanceResponse, VenueResponse},
-    openapi::OF_BODIES,
+    openapi::BODY_CODES,
     problem::{Code, HandlerResult},
     query::{Id, Query, cursor, cursor_part},
     router::BASE_PATH,
     state::App,
-    values::{PriceRequest, Timestamp, private},
+    values::{PriceRequest, Timestamp, private_response},
     words::{PerformanceStatuses, QueueModes},
 };
 use crate::{
@@ -105,7 +105,7 @@ impl FromBody for CreateConcertRequest {
         let title = read_name(object, "title");
         let artist = read_name(object, "artist");
         let category = read_name(object, "category");
-        let description = optionally(object.optional("description"), |field| read_description(&field));
+        let description = read_optional(object.optional("description"), |field| read_description(&field));
         Some(Self { title: title?, artist: artist?, category: category?, description: description? })
     }
 }
@@ -126,9 +126,9 @@ struct UpdateConcertRequest {
 
 impl FromBody for UpdateConcertRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
-        let name = |name| optionally(object.given(name), |field| field.parse(Name::new));
+        let name = |name| read_optional(object.if_present(name), |field| field.parse(Name::new));
         let (title, artist, category) = (name("title"), name("artist"), name("category"));
-        let description = optionally(object.given("description"), |field| read_description(&field));
+        let description = read_optional(object.if_present("description"), |field| read_description(&field));
         let request = Self { title: title?, artist: artist?, category: category?, description: description? };
         let Self { title, artist, category, description } = &request;
         if title.is_none() && artist.is_none() && category.is_none() && description.is_none() {
@@ -324,7 +324,7 @@ impl FromBody for QueueSettingsRequest {
         let max_active = number("maxActive", 1_000_000);
         let active_seconds = number("activeSeconds", 86_400);
         let claim_seconds = number("claimSeconds", 3_600);
-        let sales_open_at = optionally(object.optional("salesOpenAt"), |field| field.instant());
+        let sales_open_at = read_optional(object.optional("salesOpenAt"), |field| field.instant());
         Some(Self {
             mode: mode?,
             admit_count: admit_count?,
@@ -455,7 +455,7 @@ async fn create_venue(
     body: AdminBody<CreateVenueRequest>,
 ) -> HandlerResult<impl IntoResponse> {
     let venue = app.concerts.create_venue(&body.value.name, &body.value.address).await?;
-    Ok((StatusCode::CREATED, private(VenueResponse::from(venue))))
+    Ok((StatusCode::CREATED, private_response(VenueResponse::from(venue))))
 }
 
 /// All venues, oldest first.
@@ -473,7 +473,7 @@ async fn list_venues(State(app): State<App>, _: Administrator, mut query: Query)
     let page = app.concerts.list_venues(after, limit).await?;
     let next_cursor = page.last_of_more().map(|venue| cursor(&[&venue.id]));
     let items = page.items.into_iter().map(Into::into).collect();
-    Ok(private(VenueListResponse { items, next_cursor }))
+    Ok(private_response(VenueListResponse { items, next_cursor }))
 }
 
 /// Adds a concert and opens its queue.
@@ -490,7 +490,7 @@ async fn create_concert(
     let fields = ConcertFields { title, artist, category, description: description.unwrap_or_default() };
     let concert = app.concerts.create_concert(&fields).await?;
     let location = format!("{BASE_PATH}/concerts/{}", concert.listed.concert.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], private(ConcertDetailsResponse::from(concert))))
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], private_response(ConcertDetailsResponse::from(concert))))
 }
 
 /// Changes what is said of a concert.
@@ -507,7 +507,7 @@ async fn update_concert(
 ) -> HandlerResult<impl IntoResponse> {
     let UpdateConcertRequest { title, artist, category, description } = body.value;
     let command = UpdateConcert { concert_id, title, artist, category, description };
-    Ok(private(ConcertDetailsResponse::from(app.concerts.update_concert(&command).await?)))
+    Ok(private_response(ConcertDetailsResponse::from(app.concerts.update_concert(&command).await?)))
 }
 
 /// Hides a concert for good, unless any of its bookings is live: held, or confirmed for a performance that hasn't ended.
@@ -537,7 +537,11 @@ async fn create_performance(
     let command = CreatePerformance { concert_id, venue_id, starts_at, seating: seating.sections };
     let performance = app.concerts.create_performance(&command).await?;
     let location = format!("{BASE_PATH}/admin/performances/{}", performance.listed.performance.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], private(PerformanceProgressResponse::from(performance))))
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        private_response(PerformanceProgressResponse::from(performance)),
+    ))
 }
 
 /// A performance, also one that has begun or is cancelled, with the bookings it has.
@@ -550,7 +554,7 @@ async fn get_performance(
     _: Administrator,
     Id(id): Id<PerformanceId>,
 ) -> HandlerResult<impl IntoResponse> {
-    Ok(private(PerformanceProgressResponse::from(app.concerts.performance(id).await?)))
+    Ok(private_response(PerformanceProgressResponse::from(app.concerts.performance(id).await?)))
 }
 
 /// Cancels a performance; its bookings are cancelled or refunded.
@@ -558,17 +562,17 @@ async fn get_performance(
 /// From this moment none of its seats can be held. What `bookingsLeft` counts is settled in the background;
 /// `GET /admin/performances/{performanceId}` shows the progress. Safe to repeat.
 #[utoipa::path(post, path = "/admin/performances/{performanceId}/cancel", tag = "administration",
-    extensions(("x-problems" = json!([OF_BODIES, Code::PERFORMANCE_NOT_FOUND]))),
+    extensions(("x-problems" = json!([BODY_CODES, Code::PERFORMANCE_NOT_FOUND]))),
     security(("accessToken" = [])), params(("performanceId" = u64, Path)),
     responses((status = 202, body = CancellationResponse)))]
 async fn cancel_performance(
     State(app): State<App>,
     _: Administrator,
     Id(id): Id<PerformanceId>,
-    _: EmptyBody<ADMIN_LIMIT>,
+    _: EmptyBody<ADMIN_MAX_BYTES>,
 ) -> HandlerResult<impl IntoResponse> {
     let cancellation = app.concerts.cancel_performance(id).await?;
-    Ok((StatusCode::ACCEPTED, private(CancellationResponse::from(cancellation))))
+    Ok((StatusCode::ACCEPTED, private_response(CancellationResponse::from(cancellation))))
 }
 
 /// How a concert's queue is set, and who is in it.
@@ -581,7 +585,7 @@ async fn get_queue_settings(
     _: Administrator,
     Id(id): Id<ConcertId>,
 ) -> HandlerResult<impl IntoResponse> {
-    Ok(private(QueueSettingsResponse::from(app.concerts.queue_settings(id).await?)))
+    Ok(private_response(QueueSettingsResponse::from(app.concerts.queue_settings(id).await?)))
 }
 
 /// Changes all settings of a concert's queue.
@@ -603,7 +607,7 @@ async fn set_queue_settings(
     body: AdminBody<QueueSettingsRequest>,
 ) -> HandlerResult<impl IntoResponse> {
     let info = app.concerts.set_queue(id, body.value.into()).await?;
-    Ok(private(QueueSettingsResponse::from(info)))
+    Ok(private_response(QueueSettingsResponse::from(info)))
 }
 
 /// Checks every invariant in one consistent snapshot.
@@ -613,7 +617,7 @@ async fn set_queue_settings(
 #[utoipa::path(get, path = "/admin/audit", tag = "administration", security(("accessToken" = [])),
     responses((status = 200, body = AuditResponse)))]
 async fn get_audit(State(app): State<App>, _: Administrator) -> HandlerResult<impl IntoResponse> {
-    Ok(private(AuditResponse::from(app.audit.check_within(AUDIT_LIMIT).await?)))
+    Ok(private_response(AuditResponse::from(app.audit.check_within(AUDIT_LIMIT).await?)))
 }
 
 #[cfg(test)]

@@ -29,10 +29,10 @@ use super::{
 use crate::domain::{clock::Instant, points::Points};
 
 /// The most bytes of a body, 64 KiB.
-pub const LIMIT: usize = 64 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024;
 
 /// The most bytes of an administrator's body, 1 MiB.
-pub const ADMIN_LIMIT: usize = 1024 * 1024;
+pub const ADMIN_MAX_BYTES: usize = 1024 * 1024;
 
 /// A request's type: reads itself from an object's fields.
 pub trait FromBody: Sized {
@@ -42,7 +42,7 @@ pub trait FromBody: Sized {
 
 /// A body that was read, and its bytes as they came.
 #[derive(Debug)]
-pub struct Body<T, const MAX: usize = LIMIT> {
+pub struct Body<T, const MAX: usize = MAX_BYTES> {
     /// What it says.
     pub value: T,
     /// As it came: what an idempotency key is tied to.
@@ -50,13 +50,13 @@ pub struct Body<T, const MAX: usize = LIMIT> {
 }
 
 /// An administrator's body.
-pub type AdminBody<T> = Body<T, ADMIN_LIMIT>;
+pub type AdminBody<T> = Body<T, ADMIN_MAX_BYTES>;
 
 /// Nothing to say: no body, or an empty object.
 #[derive(Clone, Copy, Debug)]
-pub struct Nothing;
+pub struct NoBody;
 
-impl FromBody for Nothing {
+impl FromBody for NoBody {
     fn read(_: &Object<'_>) -> Option<Self> {
         Some(Self)
     }
@@ -72,9 +72,9 @@ impl<S: Send + Sync, T: FromBody, const MAX: usize> FromRequest<S> for Body<T, M
     }
 }
 
-/// A body that may be missing: see [`Nothing`].
+/// A body that may be missing: see [`NoBody`].
 #[derive(Debug)]
-pub struct EmptyBody<const MAX: usize = LIMIT> {
+pub struct EmptyBody<const MAX: usize = MAX_BYTES> {
     /// As it came.
     pub bytes: Bytes,
 }
@@ -87,7 +87,7 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for EmptyBody<MAX> {
         let bytes = read_bytes(request, MAX).await?;
         if !bytes.is_empty() {
             typed?;
-            parse::<Nothing>(&bytes)?;
+            parse::<NoBody>(&bytes)?;
         }
         Ok(Self { bytes })
     }
@@ -169,11 +169,11 @@ impl<'a> Object<'a> {
 
     /// A field that may be missing or null.
     pub fn optional(&self, name: &str) -> Option<Field<'a>> {
-        self.given(name).filter(|field| field.raw.get() != "null")
+        self.if_present(name).filter(|field| field.raw.get() != "null")
     }
 
     /// A field that may be missing; a null is there, and is no value of any kind.
-    pub fn given(&self, name: &str) -> Option<Field<'a>> {
+    pub fn if_present(&self, name: &str) -> Option<Field<'a>> {
         let raw = self.unread.borrow_mut().remove(name)?;
         Some(Field { pointer: self.pointer_of(name), raw, errors: self.errors })
     }
@@ -197,7 +197,7 @@ impl<'a> Object<'a> {
 }
 
 /// Reads an optional field: `Some(None)` when it is absent, `None` when it is wrong.
-pub fn optionally<'a, T>(field: Option<Field<'a>>, read: impl FnOnce(Field<'a>) -> Option<T>) -> Option<Option<T>> {
+pub fn read_optional<'a, T>(field: Option<Field<'a>>, read: impl FnOnce(Field<'a>) -> Option<T>) -> Option<Option<T>> {
     match field {
         None => Some(None),
         Some(field) => read(field).map(Some),
@@ -309,7 +309,7 @@ impl<'a> Field<'a> {
 
     /// An object, all of whose fields `read` must know.
     pub fn object<T>(&self, read: impl FnOnce(&Object<'_>) -> Option<T>) -> Option<T> {
-        let Ok(Entries(entries)) = serde_json::from_str::<Entries<'_>>(self.raw.get()) else {
+        let Ok(JsonObject(entries)) = serde_json::from_str::<JsonObject<'_>>(self.raw.get()) else {
             return self.fail("must be an object");
         };
         let mut unread = BTreeMap::new();
@@ -338,9 +338,9 @@ pub(crate) fn parse_instant(text: &str) -> Result<Instant, &'static str> {
 }
 
 /// The fields of an object in their order, repeated ones included.
-struct Entries<'a>(Vec<(String, &'a RawValue)>);
+struct JsonObject<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonObject<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
@@ -360,7 +360,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
             }
         }
 
-        deserializer.deserialize_map(Visitor).map(Entries)
+        deserializer.deserialize_map(Visitor).map(JsonObject)
     }
 }
 

@@ -14,15 +14,15 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
-    body::{Body, EmptyBody, Field, FromBody, Object, optionally},
-    gate::Gate,
-    idempotency::Keyed,
-    openapi::{OF_BODIES, examples},
+    body::{Body, EmptyBody, Field, FromBody, Object, read_optional},
+    gate::GateVerdict,
+    idempotency::IdempotencyRequest,
+    openapi::{BODY_CODES, examples},
     problem::{Code, HandlerResult},
     query::{Id, Query, cursor, cursor_part},
-    rate_limit::{Hold, Within},
+    rate_limit::{Hold, RateLimited},
     state::App,
-    values::{Amount, AmountRequest, Timestamp, private, to_json},
+    values::{Amount, AmountRequest, Timestamp, private_response, to_json},
     words::BookingStatuses,
 };
 use crate::{
@@ -139,9 +139,9 @@ fn read_seats(field: &Field<'_>) -> Option<Vec<SeatId>> {
 
 fn read_best_available(object: &Object<'_>) -> Option<BestAvailable> {
     let quantity = object.required("quantity").and_then(|field| field.integer32(1..=MAX_SEATS));
-    let name = |name| optionally(object.optional(name), |field| field.parse(Name::new));
+    let name = |name| read_optional(object.optional(name), |field| field.parse(Name::new));
     let (grade, section) = (name("grade"), name("section"));
-    let max_price = optionally(object.optional("maxPrice"), |field| field.points());
+    let max_price = read_optional(object.optional("maxPrice"), |field| field.points());
     Some(BestAvailable { quantity: quantity?, grade: grade?, section: section?, max_price: max_price? })
 }
 
@@ -268,15 +268,15 @@ fn render(app: &App) -> impl Fn(&Booking) -> Vec<u8> + Send + Sync + use<> {
 async fn hold_seats(
     State(app): State<App>,
     caller: Caller,
-    _: Within<Hold>,
-    gate: Gate,
-    keyed: Keyed,
+    _: RateLimited<Hold>,
+    verdict: GateVerdict,
+    idempotency: IdempotencyRequest,
     body: Body<HoldRequest>,
 ) -> HandlerResult<Response> {
-    let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::CREATED, render(&app))?;
+    let (key, response) = idempotency.prepare(caller.user_id, &body.bytes, StatusCode::CREATED, render(&app))?;
     let (performance_id, selection) = body.value.into_parts();
-    let command = HoldSeats { user_id: caller.user_id, gate: gate.into_verdict(), performance_id, selection };
-    exchange.located("/bookings", "bookingId").respond(app.bookings.hold(command, key).await?)
+    let command = HoldSeats { user_id: caller.user_id, gate: verdict.into_result(), performance_id, selection };
+    response.located("/bookings", "bookingId").respond(app.bookings.hold(command, key).await?)
 }
 
 /// The caller's bookings, newest first.
@@ -297,7 +297,7 @@ async fn list_bookings(State(app): State<App>, caller: Caller, mut query: Query)
     let next_cursor = page.last_of_more().map(|booking| cursor(&[&booking.id]));
     let now = app.clock.now();
     let items = page.items.iter().map(|booking| BookingResponse::at(booking, now)).collect();
-    Ok(private(BookingListResponse { items, next_cursor }))
+    Ok(private_response(BookingListResponse { items, next_cursor }))
 }
 
 /// One of the caller's bookings.
@@ -315,12 +315,12 @@ async fn get_booking(
     Id(booking_id): Id<BookingId>,
 ) -> HandlerResult<impl IntoResponse> {
     let booking = app.bookings.booking(caller.user_id, booking_id).await?;
-    Ok(private(BookingResponse::at(&booking, app.clock.now())))
+    Ok(private_response(BookingResponse::at(&booking, app.clock.now())))
 }
 
 /// Holds a pending booking two minutes longer, once.
 #[utoipa::path(post, path = "/bookings/{bookingId}/extend", tag = "bookings",
-    extensions(("x-problems" = json!([OF_BODIES,
+    extensions(("x-problems" = json!([BODY_CODES,
         Code::BOOKING_NOT_FOUND, Code::HOLD_ALREADY_EXTENDED, Code::HOLD_EXPIRED, Code::BOOKING_NOT_PAYABLE,
     ]))),
     security(("accessToken" = [], "queueToken" = [])),
@@ -332,20 +332,20 @@ async fn get_booking(
 async fn extend_booking(
     State(app): State<App>,
     caller: Caller,
-    gate: Gate,
+    verdict: GateVerdict,
     Id(booking_id): Id<BookingId>,
-    keyed: Keyed,
+    idempotency: IdempotencyRequest,
     body: EmptyBody,
 ) -> HandlerResult<Response> {
-    let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::OK, render(&app))?;
-    exchange.respond(app.bookings.extend(caller.user_id, gate.into_verdict(), booking_id, key).await?)
+    let (key, response) = idempotency.prepare(caller.user_id, &body.bytes, StatusCode::OK, render(&app))?;
+    response.respond(app.bookings.extend(caller.user_id, verdict.into_result(), booking_id, key).await?)
 }
 
 /// Gives a booking up: a hold is cancelled, a paid booking refunded up to 24 hours before the performance.
 ///
 /// Repeating it answers with the same booking.
 #[utoipa::path(post, path = "/bookings/{bookingId}/cancel", tag = "bookings",
-    extensions(("x-problems" = json!([OF_BODIES,
+    extensions(("x-problems" = json!([BODY_CODES,
         Code::BOOKING_NOT_FOUND, Code::BOOKING_NOT_CANCELLABLE, Code::REFUND_WINDOW_CLOSED,
         Code::BALANCE_LIMIT_EXCEEDED,
     ]))),
@@ -359,9 +359,9 @@ async fn cancel_booking(
     State(app): State<App>,
     caller: Caller,
     Id(booking_id): Id<BookingId>,
-    keyed: Keyed,
+    idempotency: IdempotencyRequest,
     body: EmptyBody,
 ) -> HandlerResult<Response> {
-    let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::OK, render(&app))?;
-    exchange.respond(app.bookings.cancel(caller.user_id, booking_id, key).await?)
+    let (key, response) = idempotency.prepare(caller.user_id, &body.bytes, StatusCode::OK, render(&app))?;
+    response.respond(app.bookings.cancel(caller.user_id, booking_id, key).await?)
 }

@@ -10,7 +10,7 @@ use super::{
     problem::{Code, HandlerResult},
     query::{CursorInstant, Id, Query, cursor, cursor_part},
     state::App,
-    values::{Amount, Timestamp, published, to_json},
+    values::{Amount, Timestamp, cached_response, to_json},
     words::QueueModes,
 };
 use crate::{
@@ -189,10 +189,10 @@ async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Qu
     let category = query.parse("category", search_term).filter(|text| !text.is_empty());
     let from = query.parse("from", instant_or_date).map(next_second);
     let to = query.parse("to", instant_or_date).map(next_second);
-    let after = query.cursor::<2>()?.map(|[at, id]| read_place(&at, &id, ConcertId)).transpose()?;
+    let after = query.cursor::<2>()?.map(|[at, id]| read_position(&at, &id, ConcertId)).transpose()?;
     query.finish()?;
     let page = app.concerts.list_concerts(&ConcertFilter { query: text, category, from, to, after, limit }).await?;
-    published(&headers, &page, |page| {
+    cached_response(&headers, &page, |page| {
         let last = page.last_of_more().map(|info| &info.concert);
         let next_cursor = last.map(|concert| cursor(&[&CursorInstant(concert.listed_at), &concert.id]));
         let items = page.items.iter().cloned().map(Into::into).collect();
@@ -214,7 +214,7 @@ async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Qu
     ))]
 async fn get_concert(State(app): State<App>, Id(id): Id<ConcertId>, headers: HeaderMap) -> HandlerResult<Response> {
     let concert = app.concerts.concert(id).await?;
-    published(&headers, &concert, |concert| to_json(&ConcertDetailsResponse::from(concert.clone())))
+    cached_response(&headers, &concert, |concert| to_json(&ConcertDetailsResponse::from(concert.clone())))
 }
 
 /// The performances of a concert that are still to come, soonest first.
@@ -243,11 +243,11 @@ async fn list_performances(
 ) -> HandlerResult<Response> {
     let limit = query.limit();
     let available_only = query.choice("available", &[("true", true), ("false", false)]).unwrap_or(false);
-    let after = query.cursor::<2>()?.map(|[at, id]| read_place(&at, &id, PerformanceId)).transpose()?;
+    let after = query.cursor::<2>()?.map(|[at, id]| read_position(&at, &id, PerformanceId)).transpose()?;
     query.finish()?;
     let filter = PerformanceFilter { concert_id, available_only, after, limit };
     let page = app.concerts.list_performances(&filter).await?;
-    published(&headers, &page, |page| {
+    cached_response(&headers, &page, |page| {
         let last = page.last_of_more().map(|info| &info.performance);
         let next_cursor = last.map(|performance| cursor(&[&CursorInstant(performance.starts_at), &performance.id]));
         let items = page.items.iter().cloned().map(Into::into).collect();
@@ -256,7 +256,7 @@ async fn list_performances(
 }
 
 /// Reads a place in a list that is ordered by time, then by id.
-fn read_place<T>(at: &str, id: &str, of_number: impl FnOnce(u64) -> T) -> HandlerResult<(Instant, T)> {
+fn read_position<T>(at: &str, id: &str, of_number: impl FnOnce(u64) -> T) -> HandlerResult<(Instant, T)> {
     let CursorInstant(at) = cursor_part(at)?;
     Ok((at, of_number(cursor_part(id)?)))
 }

@@ -28,7 +28,7 @@ tokio::task_local! {
 }
 
 /// Runs what answers a request, which is named for whatever goes wrong meanwhile.
-pub(crate) async fn within_request<F: Future>(request_id: Arc<str>, future: F) -> F::Output {
+pub(crate) async fn with_request_id<F: Future>(request_id: Arc<str>, future: F) -> F::Output {
     REQUEST_ID.scope(request_id, future).await
 }
 

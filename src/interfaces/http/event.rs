@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use super::{
     auth::Administrator,
-    body::{ADMIN_LIMIT, AdminBody, EmptyBody, FromBody, Object},
-    openapi::OF_BODIES,
+    body::{ADMIN_MAX_BYTES, AdminBody, EmptyBody, FromBody, Object},
+    openapi::BODY_CODES,
     problem::{Code, FieldError, HandlerResult, Problem},
     query::{Id, Query, cursor, cursor_part},
     state::App,
-    values::{Timestamp, private},
+    values::{Timestamp, private_response},
     words::{self, DeliveryStatuses},
 };
 use crate::domain::{
@@ -172,19 +172,19 @@ async fn list_events(State(app): State<App>, _: Administrator, mut query: Query)
     let page = app.events.list_deliveries(&DeliveryFilter { status, before, limit }).await?;
     let next_cursor = page.last_of_more().map(|last| cursor(&[&last.event_id, &last.destination]));
     let items = page.items.into_iter().map(Into::into).collect();
-    Ok(private(DeliveryListResponse { items, next_cursor }))
+    Ok(private_response(DeliveryListResponse { items, next_cursor }))
 }
 
 /// Sends an event once more, with the same id, to every destination that it has gone to.
 #[utoipa::path(post, path = "/admin/events/{eventId}/redeliver", tag = "administration",
-    extensions(("x-problems" = json!([OF_BODIES, Code::EVENT_NOT_FOUND]))),
+    extensions(("x-problems" = json!([BODY_CODES, Code::EVENT_NOT_FOUND]))),
     security(("accessToken" = [])), params(("eventId" = Uuid, Path)),
     responses((status = 202, description = "It is due.")))]
 async fn redeliver_event(
     State(app): State<App>,
     _: Administrator,
     Id(id): Id<EventId>,
-    _: EmptyBody<ADMIN_LIMIT>,
+    _: EmptyBody<ADMIN_MAX_BYTES>,
 ) -> HandlerResult<StatusCode> {
     app.events.redeliver(id).await?;
     Ok(StatusCode::ACCEPTED)
@@ -209,7 +209,7 @@ async fn create_webhook(
     }
     let webhook = app.events.create_webhook(url, types).await?;
     let secret = format!("whsec_{}", STANDARD.encode(webhook.secret.0));
-    Ok((StatusCode::CREATED, private(NewWebhookResponse { webhook: webhook.into(), secret })))
+    Ok((StatusCode::CREATED, private_response(NewWebhookResponse { webhook: webhook.into(), secret })))
 }
 
 /// The webhooks, oldest first.
@@ -227,7 +227,7 @@ async fn list_webhooks(State(app): State<App>, _: Administrator, mut query: Quer
     let page = app.events.list_webhooks(after, limit).await?;
     let next_cursor = page.last_of_more().map(|webhook| cursor(&[&webhook.id]));
     let items = page.items.into_iter().map(Into::into).collect();
-    Ok(private(WebhookListResponse { items, next_cursor }))
+    Ok(private_response(WebhookListResponse { items, next_cursor }))
 }
 
 /// Ends a webhook. What it hasn't received by now is parked.

@@ -79,7 +79,7 @@ impl OpenStream {
         ] {
             if limit > 0 && count.is_some_and(|count| *count >= limit) {
                 metrics::counter!("http_rate_limited_total", "limit" => name).increment(1);
-                return Err(Problem::rate_limited(RETRY_AFTER_SECONDS).with("limit", name.into()));
+                return Err(Problem::rate_limited(RETRY_AFTER_SECONDS).with_member("limit", name.into()));
             }
         }
         *open.by_token.entry(token).or_default() += 1;
@@ -115,7 +115,7 @@ pub(super) fn require_serving(app: &App) -> Result<(), Problem> {
 }
 
 /// The server doesn't wait for those who follow: once it is stopping, another one takes them on.
-pub(super) fn until_stopping<S: Stream>(app: &App, events: S) -> impl Stream<Item = S::Item> + use<S> {
+pub(super) fn until_draining<S: Stream>(app: &App, events: S) -> impl Stream<Item = S::Item> + use<S> {
     events.take_until(app.draining.clone().cancelled_owned())
 }
 

@@ -52,11 +52,11 @@ impl ActiveToken {
 
 /// The gate's verdict on a write's token: which one it is, if it is the caller's. Only the gate makes one.
 #[derive(Clone, Debug)]
-pub struct Gate(Result<QueueTokenId, Refusal>);
+pub struct GateVerdict(Result<QueueTokenId, Refusal>);
 
-impl Gate {
+impl GateVerdict {
     /// For the use case that speaks it.
-    pub fn into_verdict(self) -> Result<QueueTokenId, Refusal> {
+    pub fn into_result(self) -> Result<QueueTokenId, Refusal> {
         self.0
     }
 }
@@ -75,30 +75,30 @@ pub async fn require_queue_token(State(app): State<App>, request: Request, next:
 }
 
 async fn admit(app: &App, parts: &mut Parts, user_id: UserId) -> Result<(), Problem> {
-    let verdict = presented(app, &parts.headers, user_id);
+    let verdict = verify_presented(app, &parts.headers, user_id);
     // A route that answers GET answers HEAD by the same handler.
     if parts.method.is_safe() {
         let claims = verdict?;
-        app.queue.gate.require_active(claims.id, user_id).await?;
+        app.queue.require_active(claims.id, user_id).await?;
         parts.extensions.insert(ActiveToken { id: claims.id, user_id });
     } else {
-        parts.extensions.insert(Gate(verdict.map(|claims| claims.id)));
+        parts.extensions.insert(GateVerdict(verdict.map(|claims| claims.id)));
     }
     Ok(())
 }
 
-fn presented(app: &App, headers: &HeaderMap, user_id: UserId) -> Result<QueueClaims, Refusal> {
-    let claims = token_of(app, headers)?;
+fn verify_presented(app: &App, headers: &HeaderMap, user_id: UserId) -> Result<QueueClaims, Refusal> {
+    let claims = read_queue_token(app, headers)?;
     if claims.user_id == user_id { Ok(claims) } else { Err(Refusal::QueueTokenNotYours) }
 }
 
 /// The queue token of a request, whoever sent it.
-pub fn token_of(app: &App, headers: &HeaderMap) -> Result<QueueClaims, Refusal> {
-    app.queue.tokens.read_claims(text_of(headers)?).ok_or(Refusal::QueueTokenInvalid)
+pub fn read_queue_token(app: &App, headers: &HeaderMap) -> Result<QueueClaims, Refusal> {
+    app.queue.read(queue_token_header(headers)?).ok_or(Refusal::QueueTokenInvalid)
 }
 
 /// The queue token's text, as it came.
-pub fn text_of(headers: &HeaderMap) -> Result<&str, Refusal> {
+pub fn queue_token_header(headers: &HeaderMap) -> Result<&str, Refusal> {
     let text = headers.get(QUEUE_TOKEN).ok_or(Refusal::QueueTokenRequired)?;
     let text = text.to_str().map_err(|_| Refusal::QueueTokenInvalid)?.trim();
     if text.is_empty() { Err(Refusal::QueueTokenRequired) } else { Ok(text) }
@@ -108,19 +108,19 @@ impl<S: Send + Sync> FromRequestParts<S> for ActiveToken {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Self>().copied().ok_or_else(unguarded)
+        parts.extensions.get::<Self>().copied().ok_or_else(missing_gate)
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Gate {
+impl<S: Send + Sync> FromRequestParts<S> for GateVerdict {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(unguarded)
+        parts.extensions.get::<Self>().cloned().ok_or_else(missing_gate)
     }
 }
 
 /// A gated handler behind no gate is a defect: nobody gets in.
-fn unguarded() -> Problem {
+fn missing_gate() -> Problem {
     Problem::new(Code::INTERNAL, "This route lacks its gate.")
 }

@@ -29,22 +29,22 @@ pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// A request that may carry a key, and whose answer may be kept.
-pub struct Keyed {
+pub struct IdempotencyRequest {
     method: Method,
     context: RequestContext,
     /// `None` without the header; `Err` for one that is no key.
     key: Option<Result<String, ()>>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Keyed {
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyRequest {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let context = RequestContext::from_request_parts(parts, state).await?;
         let key = parts.headers.get(IDEMPOTENCY_KEY).map(|value| {
             let bytes = value.as_bytes();
-            let good = (1..=255).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
-            value.to_str().ok().filter(|_| good).map(str::to_owned).ok_or(())
+            let is_valid = (1..=255).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+            value.to_str().ok().filter(|_| is_valid).map(str::to_owned).ok_or(())
         });
         Ok(Self { method: parts.method.clone(), context, key })
     }
@@ -54,7 +54,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Keyed {
 pub type Render<T> = Arc<dyn Fn(&T) -> Vec<u8> + Send + Sync>;
 
 /// What a request with or without a key needs on its way through a lane, and back.
-pub struct Exchange<T> {
+pub struct IdempotentResponse<T> {
     context: RequestContext,
     success: StatusCode,
     render: Render<T>,
@@ -62,9 +62,9 @@ pub struct Exchange<T> {
     location: Option<(&'static str, &'static str)>,
 }
 
-impl Keyed {
+impl IdempotencyRequest {
     /// For a route that can't do without a key.
-    pub fn require(&self) -> HandlerResult<()> {
+    pub fn require_key(&self) -> HandlerResult<()> {
         match self.key {
             Some(Ok(_)) => Ok(()),
             Some(Err(())) | None => Err(key_required()),
@@ -72,21 +72,21 @@ impl Keyed {
     }
 
     /// Prepares the way: the key for the lane, if there is one, and how its result becomes an answer.
-    pub fn exchange<T: 'static>(
+    pub fn prepare<T: 'static>(
         self,
         user_id: UserId,
         body: &Bytes,
         success: StatusCode,
         render: impl Fn(&T) -> Vec<u8> + Send + Sync + 'static,
-    ) -> HandlerResult<(Option<IdempotencyKey<T>>, Exchange<T>)> {
-        let exchange = Exchange { context: self.context, success, render: Arc::new(render), location: None };
-        let Some(key) = self.key else { return Ok((None, exchange)) };
+    ) -> HandlerResult<(Option<IdempotencyKey<T>>, IdempotentResponse<T>)> {
+        let response = IdempotentResponse { context: self.context, success, render: Arc::new(render), location: None };
+        let Some(key) = self.key else { return Ok((None, response)) };
         let key = key.map_err(|()| key_required())?;
         let digest = Sha256::new()
             .chain_update(user_id.0.as_bytes())
             .chain_update(self.method.as_str())
             .chain_update([0])
-            .chain_update(exchange.context.uri.path())
+            .chain_update(response.context.uri.path())
             .chain_update([0])
             .chain_update(&key)
             .finalize();
@@ -94,13 +94,13 @@ impl Keyed {
             digest: digest.into(),
             fingerprint: Sha256::digest(body).into(),
             user_id,
-            render: Box::new(exchange.renderer()),
+            render: Box::new(response.renderer()),
         };
-        Ok((Some(key), exchange))
+        Ok((Some(key), response))
     }
 }
 
-impl<T: 'static> Exchange<T> {
+impl<T: 'static> IdempotentResponse<T> {
     fn renderer(&self) -> impl Fn(Result<&T, &Refusal>) -> Answer + Send + Sync + use<T> {
         let (context, success, render) = (self.context.clone(), self.success, Arc::clone(&self.render));
         move |result| match result {
@@ -131,7 +131,7 @@ impl<T: 'static> Exchange<T> {
         let location = self.location.filter(|_| is_success).and_then(|(collection, member)| {
             HeaderValue::try_from(format!("{BASE_PATH}{collection}/{}", id_in(&answer.body, member)?)).ok()
         });
-        let mut response = kept(answer, replayed);
+        let mut response = replayed_response(answer, replayed);
         if let Some(location) = location {
             response.headers_mut().insert(header::LOCATION, location);
         }
@@ -145,7 +145,7 @@ fn id_in(body: &[u8], member: &str) -> Option<Uuid> {
     serde_json::from_str(members.get(member)?.get()).ok()
 }
 
-fn json(status: StatusCode, body: Vec<u8>) -> Response {
+fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -153,10 +153,10 @@ fn json(status: StatusCode, body: Vec<u8>) -> Response {
     (status, headers, body).into_response()
 }
 
-fn kept(answer: Answer, replayed: bool) -> Response {
+fn replayed_response(answer: Answer, replayed: bool) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let code = if status.is_success() { None } else { Code::of_body(&answer.body) };
-    let mut response = json(status, answer.body);
+    let mut response = json_response(status, answer.body);
     if !status.is_success() {
         response.headers_mut().insert(header::CONTENT_TYPE, problem::CONTENT_TYPE);
         if let Some(problem) = code.map(|code| Problem::new(code, "")) {

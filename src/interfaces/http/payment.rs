@@ -14,13 +14,13 @@ use super::{
     auth::Caller,
     body::{Body, FromBody, Object},
     booking::BookingResponse,
-    gate::Gate,
-    idempotency::Keyed,
+    gate::GateVerdict,
+    idempotency::IdempotencyRequest,
     openapi::examples,
     problem::{Code, HandlerResult},
     query::{Id, Query, cursor, cursor_part},
     state::App,
-    values::{Amount, Timestamp, private, to_json},
+    values::{Amount, Timestamp, private_response, to_json},
     words::PaymentStatuses,
 };
 use crate::domain::{
@@ -138,17 +138,18 @@ struct PaymentListResponse {
 async fn pay(
     State(app): State<App>,
     caller: Caller,
-    gate: Gate,
-    keyed: Keyed,
+    verdict: GateVerdict,
+    idempotency: IdempotencyRequest,
     body: Body<PayRequest>,
 ) -> HandlerResult<Response> {
-    keyed.require()?;
+    idempotency.require_key()?;
     let clock = std::sync::Arc::clone(&app.clock);
-    let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::CREATED, move |paid: &Paid| {
-        to_json(&PaidResponse::at(paid, clock.now()))
-    })?;
-    let reply = app.payments.pay(caller.user_id, gate.into_verdict(), body.value.booking_id, key).await?;
-    exchange.located("/payments", "paymentId").respond(reply)
+    let (key, response) =
+        idempotency.prepare(caller.user_id, &body.bytes, StatusCode::CREATED, move |paid: &Paid| {
+            to_json(&PaidResponse::at(paid, clock.now()))
+        })?;
+    let reply = app.payments.pay(caller.user_id, verdict.into_result(), body.value.booking_id, key).await?;
+    response.located("/payments", "paymentId").respond(reply)
 }
 
 /// The caller's payments, newest first.
@@ -166,7 +167,7 @@ async fn list_payments(State(app): State<App>, caller: Caller, mut query: Query)
     let page = app.payments.payments(caller.user_id, before, limit).await?;
     let next_cursor = page.last_of_more().map(|payment| cursor(&[&payment.id]));
     let items = page.items.iter().map(Into::into).collect();
-    Ok(private(PaymentListResponse { items, next_cursor }))
+    Ok(private_response(PaymentListResponse { items, next_cursor }))
 }
 
 /// One of the caller's payments.
@@ -181,5 +182,5 @@ async fn get_payment(
     Id(payment_id): Id<PaymentId>,
 ) -> HandlerResult<impl IntoResponse> {
     let payment = app.payments.payment(caller.user_id, payment_id).await?;
-    Ok(private(PaymentResponse::from(&payment)))
+    Ok(private_response(PaymentResponse::from(&payment)))
 }

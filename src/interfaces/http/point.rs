@@ -13,12 +13,12 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
-    body::{Body, FromBody, Object, optionally},
-    idempotency::Keyed,
+    body::{Body, FromBody, Object, read_optional},
+    idempotency::IdempotencyRequest,
     problem::{Code, HandlerResult},
     query::{Query, cursor, cursor_part},
     state::App,
-    values::{Amount, ChargeAmountRequest, Timestamp, none_match_lists, private, strong_etag, to_json},
+    values::{Amount, ChargeAmountRequest, Timestamp, matches_if_none_match, private_response, strong_etag, to_json},
     words::TransactionTypes,
 };
 use crate::domain::{
@@ -78,7 +78,7 @@ impl FromBody for ChargeRequest {
                 field.fail("must be more than 0 and at most 10000000")
             }
         });
-        let payment_method = optionally(object.optional("paymentMethod"), |field| {
+        let payment_method = read_optional(object.optional("paymentMethod"), |field| {
             let text = field.text()?;
             if (1..=50).contains(&text.chars().count()) {
                 Some(text)
@@ -173,7 +173,7 @@ struct TransactionListResponse {
 async fn get_points(State(app): State<App>, caller: Caller, headers: HeaderMap) -> HandlerResult<Response> {
     let wallet = app.points.balance(caller.user_id).await?;
     let etag = strong_etag(&wallet.version);
-    let known = none_match_lists(&headers, &etag);
+    let known = matches_if_none_match(&headers, &etag);
     let headers = [(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
     if known {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
@@ -198,16 +198,17 @@ async fn charge_points(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-    keyed: Keyed,
+    idempotency: IdempotencyRequest,
     body: Body<ChargeRequest>,
 ) -> HandlerResult<Response> {
-    keyed.require()?;
+    idempotency.require_key()?;
     let if_version = if_match(&headers);
-    let (key, exchange) = keyed.exchange(caller.user_id, &body.bytes, StatusCode::CREATED, |entry: &LedgerEntry| {
-        to_json(&ChargeResponse::from(entry))
-    })?;
+    let (key, response) =
+        idempotency.prepare(caller.user_id, &body.bytes, StatusCode::CREATED, |entry: &LedgerEntry| {
+            to_json(&ChargeResponse::from(entry))
+        })?;
     let reply = app.points.charge(caller.user_id, body.value.amount, if_version, key).await?;
-    exchange.respond(reply)
+    response.respond(reply)
 }
 
 /// The changes of the caller's balance, newest first.
@@ -229,7 +230,7 @@ async fn list_point_transactions(
     let page = app.points.transactions(caller.user_id, before, limit).await?;
     let next_cursor = page.last_of_more().map(|entry| cursor(&[&entry.version]));
     let items = page.items.into_iter().map(Into::into).collect();
-    Ok(private(TransactionListResponse { items, next_cursor }))
+    Ok(private_response(TransactionListResponse { items, next_cursor }))
 }
 
 /// The versions of which `If-Match` asks for one (RFC 9110, 13.1.1: compared strongly); `None` where any will do.

@@ -101,11 +101,11 @@ impl Serialize for Code {
 
 /// An answer that says no, before it knows which request it answers.
 #[derive(Clone, Debug)]
-pub struct Problem(Box<Parts>);
+pub struct Problem(Box<ProblemParts>);
 
 /// Boxed: results that are mostly good stay small.
 #[derive(Clone, Debug)]
-struct Parts {
+struct ProblemParts {
     code: Code,
     detail: String,
     members: Map<String, Value>,
@@ -127,7 +127,7 @@ impl Problem {
         if code.status == 401 && code == Code::UNAUTHENTICATED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        Self(Box::new(Parts { code, detail: detail.into(), members: Map::new(), headers, cause: None }))
+        Self(Box::new(ProblemParts { code, detail: detail.into(), members: Map::new(), headers, cause: None }))
     }
 
     /// Bad fields or parameters, all of them.
@@ -135,7 +135,7 @@ impl Problem {
         let fields = if errors.len() == 1 { "field" } else { "fields" };
         let errors: Vec<_> = errors.iter().map(FieldError::to_json).collect();
         Self::new(Code::VALIDATION_FAILED, format!("{} {fields} of the request can't be accepted.", errors.len()))
-            .with("errors", errors.into())
+            .with_member("errors", errors.into())
     }
 
     /// This instance's clock is wrong: another one, or this one later, can do what was asked.
@@ -145,7 +145,7 @@ impl Problem {
 
     /// Adds a member to the body.
     #[must_use]
-    pub fn with(mut self, name: &str, value: Value) -> Self {
+    pub fn with_member(mut self, name: &str, value: Value) -> Self {
         self.0.members.insert(name.to_owned(), value);
         self
     }
@@ -182,7 +182,7 @@ impl Problem {
     }
 
     /// The whole answer to this request.
-    pub(crate) fn into_answer(self, context: &RequestContext) -> Response {
+    pub(crate) fn into_response_for(self, context: &RequestContext) -> Response {
         let mut headers = self.0.headers.clone();
         headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -204,12 +204,12 @@ impl IntoResponse for Problem {
 /// A bad field of a body, or a bad parameter of a query or header.
 #[derive(Clone, Debug)]
 pub struct FieldError {
-    place: Place,
+    location: ErrorLocation,
     message: String,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum ErrorLocation {
     Pointer(String),
     Parameter(Cow<'static, str>),
 }
@@ -217,18 +217,18 @@ enum Place {
 impl FieldError {
     /// A field of a body, by its JSON pointer.
     pub fn pointer(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place: Place::Pointer(pointer.into()), message: message.into() }
+        Self { location: ErrorLocation::Pointer(pointer.into()), message: message.into() }
     }
 
     /// A parameter of a query or a header.
     pub fn parameter(name: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { place: Place::Parameter(name.into()), message: message.into() }
+        Self { location: ErrorLocation::Parameter(name.into()), message: message.into() }
     }
 
     fn to_json(&self) -> Value {
-        match &self.place {
-            Place::Pointer(pointer) => json!({"pointer": pointer, "message": self.message}),
-            Place::Parameter(name) => json!({"parameter": name, "message": self.message}),
+        match &self.location {
+            ErrorLocation::Pointer(pointer) => json!({"pointer": pointer, "message": self.message}),
+            ErrorLocation::Parameter(name) => json!({"parameter": name, "message": self.message}),
         }
     }
 }
@@ -239,8 +239,8 @@ impl From<AppError> for Problem {
             AppError::Refused(refusal) => Self::from(refusal),
             AppError::NotYourTurn { position, poll_after_seconds } => {
                 Self::new(Code::QUEUE_TOKEN_NOT_ACTIVE, "It is not your turn yet.")
-                    .with("position", position.into())
-                    .with("pollAfterSeconds", poll_after_seconds.into())
+                    .with_member("position", position.into())
+                    .with_member("pollAfterSeconds", poll_after_seconds.into())
             }
             AppError::Overloaded | AppError::Contention | AppError::TimedOut => {
                 Self::new(Code::OVERLOADED, "The server has more to do than it can take on: try again shortly.")
@@ -280,13 +280,15 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::SeatsUnavailable { conflicts, .. } => {
                 let conflict = |conflict: &crate::domain::refusal::SeatConflict| json!({"seatId": conflict.seat_id.0, "reason": conflict.reason.name()});
-                problem.with("conflicts", conflicts.iter().map(conflict).collect())
+                problem.with_member("conflicts", conflicts.iter().map(conflict).collect())
             }
-            Refusal::TooFewSeats { .. } => problem.with("conflicts", json!([])),
-            Refusal::InsufficientPoints { balance, required } => {
-                problem.with("balance", balance.to_string().into()).with("required", required.to_string().into())
+            Refusal::TooFewSeats { .. } => problem.with_member("conflicts", json!([])),
+            Refusal::InsufficientPoints { balance, required } => problem
+                .with_member("balance", balance.to_string().into())
+                .with_member("required", required.to_string().into()),
+            Refusal::SeatLimitExceeded { limit, live } => {
+                problem.with_member("limit", limit.into()).with_member("live", live.into())
             }
-            Refusal::SeatLimitExceeded { limit, live } => problem.with("limit", limit.into()).with("live", live.into()),
             Refusal::IdempotencyInProgress => problem.with_header(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into()),
             _ => problem,
         }

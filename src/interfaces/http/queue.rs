@@ -12,12 +12,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     auth::Caller,
     body::{Body, FromBody, Object},
-    gate::{text_of, token_of},
+    gate::{queue_token_header, read_queue_token},
     openapi::examples,
     problem::{Code, HandlerResult},
-    rate_limit::{Join, Within},
+    rate_limit::{Join, RateLimited},
     state::App,
-    values::{Timestamp, private},
+    values::{Timestamp, private_response},
     words::QueueTokenStatuses,
 };
 use crate::{
@@ -123,13 +123,13 @@ impl From<QueueTokenInfo> for QueueTokenResponse {
 async fn join_queue(
     State(app): State<App>,
     caller: Caller,
-    _: Within<Join>,
+    _: RateLimited<Join>,
     body: Body<JoinRequest>,
 ) -> HandlerResult<Response> {
-    let (info, created) = app.queue.membership.join(caller.user_id, body.value.concert_id).await?;
+    let (info, created) = app.queue.join(caller.user_id, body.value.concert_id).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let location = created.then_some([(header::LOCATION, HeaderValue::from_static("/api/v1/queue/tokens/current"))]);
-    Ok((status, location, private(QueueTokenResponse::from(info))).into_response())
+    Ok((status, location, private_response(QueueTokenResponse::from(info))).into_response())
 }
 
 /// What has become of a queue token.
@@ -141,15 +141,15 @@ async fn join_queue(
         ("active" = (summary = "It is this user's turn", value = json!(examples::queue_token("ACTIVE")))),
     ))))]
 async fn get_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<impl IntoResponse> {
-    let info = app.queue.tokens.token_info(text_of(&headers)?).await?;
-    Ok(private(QueueTokenResponse::from(info)))
+    let info = app.queue.token_info(queue_token_header(&headers)?).await?;
+    Ok(private_response(QueueTokenResponse::from(info)))
 }
 
 /// Leaves the queue. The caller's holds for the concert are cancelled with it.
 #[utoipa::path(delete, path = "/queue/tokens/current", tag = "queue", security(("queueToken" = [])),
     responses((status = 204, description = "Left.")))]
 async fn leave_queue(State(app): State<App>, headers: HeaderMap) -> HandlerResult<StatusCode> {
-    let claims = token_of(&app, &headers)?;
-    app.queue.membership.leave(claims).await?;
+    let claims = read_queue_token(&app, &headers)?;
+    app.queue.leave(claims).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -14,8 +14,8 @@ use futures::{Stream, StreamExt, stream};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    event_stream::{KEEP_ALIVE, OpenStream, RETRY, last_event_id, require_serving, stream_headers, until_stopping},
-    gate::{text_of, token_of},
+    event_stream::{KEEP_ALIVE, OpenStream, RETRY, last_event_id, require_serving, stream_headers, until_draining},
+    gate::{queue_token_header, read_queue_token},
     problem::{Code, HandlerResult},
     queue::QueueTokenResponse,
     state::App,
@@ -52,14 +52,14 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         (status = 204, description = "The client has received the final status: there is nothing to follow."),
     ))]
 async fn follow_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<Response> {
-    let text = text_of(&headers)?;
+    let text = queue_token_header(&headers)?;
     require_serving(&app)?;
-    let open = OpenStream::begin(&app, &token_of(&app, &headers)?)?;
-    let token_stream = app.queue.streams.follow(text).await?;
+    let open = OpenStream::begin(&app, &read_queue_token(&app, &headers)?)?;
+    let token_stream = app.queue.follow(text).await?;
     if token_stream.has_ended() && last_event_id(&headers) == Some(FINAL) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let events = events(until_stopping(&app, infos(token_stream, open)), KEEP_ALIVE);
+    let events = events(until_draining(&app, infos(token_stream, open)), KEEP_ALIVE);
     Ok((stream_headers(), events).into_response())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each limit is a bucket (GCRA) that holds a minute's worth and is filled evenly. The buckets are this instance's own:
 //! with several instances behind a proxy each allows its share of what is set. A handler states that it is limited by
-//! taking a [`Within`]; the answer tells the limits in the fields of draft-ietf-httpapi-ratelimit-headers-10, whether
+//! taking a [`RateLimited`]; the answer tells the limits in the fields of draft-ietf-httpapi-ratelimit-headers-10, whether
 //! they were kept or not.
 
 use std::{fmt::Write, hash::Hash, marker::PhantomData, net::IpAddr, num::NonZeroU32, sync::Arc};
@@ -96,14 +96,14 @@ struct Limits {
 struct Limit<K: Hash + Eq + Clone> {
     name: &'static str,
     per_minute: NonZeroU32,
-    buckets: RateLimiter<K, DashMapStateStore<K>, Ticks, StateInformationMiddleware>,
+    buckets: RateLimiter<K, DashMapStateStore<K>, GovernorClock, StateInformationMiddleware>,
 }
 
 /// Business time, as the buckets count it.
 #[derive(Clone)]
-struct Ticks(Arc<dyn Clock>);
+struct GovernorClock(Arc<dyn Clock>);
 
-impl governor::clock::Clock for Ticks {
+impl governor::clock::Clock for GovernorClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
@@ -112,10 +112,10 @@ impl governor::clock::Clock for Ticks {
 }
 
 /// What is left of one limit.
-struct Standing {
+struct LimitState {
     name: &'static str,
     per_minute: u32,
-    left: u32,
+    remaining: u32,
     /// When there is one again, if none is left for this request.
     wait_seconds: Option<u32>,
 }
@@ -124,13 +124,13 @@ impl<K: Hash + Eq + Clone> Limit<K> {
     /// None for a limit that is off.
     fn new(name: &'static str, per_minute: u32, clock: &Arc<dyn Clock>) -> Option<Self> {
         let per_minute = NonZeroU32::new(per_minute)?;
-        let buckets =
-            RateLimiter::dashmap_with_clock(Quota::per_minute(per_minute), Ticks(Arc::clone(clock))).with_middleware();
+        let buckets = RateLimiter::dashmap_with_clock(Quota::per_minute(per_minute), GovernorClock(Arc::clone(clock)))
+            .with_middleware();
         Some(Self { name, per_minute, buckets })
     }
 
-    fn take(&self, key: &K) -> Standing {
-        let (left, wait_seconds) = match self.buckets.check_key(key) {
+    fn take(&self, key: &K) -> LimitState {
+        let (remaining, wait_seconds) = match self.buckets.check_key(key) {
             Ok(bucket) => (bucket.remaining_burst_capacity(), None),
             Err(bucket) => {
                 let wait = bucket.wait_time_from(self.buckets.clock().now());
@@ -138,7 +138,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
                 (0, Some(u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1)))
             }
         };
-        Standing { name: self.name, per_minute: self.per_minute.get(), left, wait_seconds }
+        LimitState { name: self.name, per_minute: self.per_minute.get(), remaining, wait_seconds }
     }
 
     fn forget_idle(&self) {
@@ -183,44 +183,44 @@ actions! {
 /// Proof that the request is within the limits of an action, and has been counted.
 ///
 /// It comes after the access token and before the body: a request that isn't let in costs no reading.
-pub struct Within<A>(PhantomData<A>);
+pub struct RateLimited<A>(PhantomData<A>);
 
-impl<A: Action> FromRequestParts<App> for Within<A> {
+impl<A: Action> FromRequestParts<App> for RateLimited<A> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let limits = A::limits(&app.rate_limits);
-        let mut standings = Vec::new();
+        let mut states = Vec::new();
         if let Some(limit) = &limits.by_address {
-            standings.push(limit.take(&ClientNetwork::of(parts, app).0));
+            states.push(limit.take(&ClientNetwork::of(parts, app).0));
         }
         // Who is turned away for the address isn't counted for the user.
-        let is_within = standings.iter().all(|standing| standing.wait_seconds.is_none());
-        if let (true, Some(limit)) = (is_within, &limits.by_user) {
-            standings.push(limit.take(&Caller::from_request_parts(parts, app).await?.user_id));
+        let is_permitted = states.iter().all(|state| state.wait_seconds.is_none());
+        if let (true, Some(limit)) = (is_permitted, &limits.by_user) {
+            states.push(limit.take(&Caller::from_request_parts(parts, app).await?.user_id));
         }
         if let Some(context) = parts.extensions.get::<RequestContext>() {
-            let _ = context.rate_limits.set(fields(&standings));
+            let _ = context.rate_limits.set(rate_limit_headers(&states));
         }
-        let exceeded = standings.iter().find_map(|standing| Some((standing.name, standing.wait_seconds?)));
+        let exceeded = states.iter().find_map(|state| Some((state.name, state.wait_seconds?)));
         match exceeded {
             None => Ok(Self(PhantomData)),
             Some((limit, seconds)) => {
                 metrics::counter!("http_rate_limited_total", "limit" => limit).increment(1);
-                Err(Problem::rate_limited(seconds).with("limit", limit.into()))
+                Err(Problem::rate_limited(seconds).with_member("limit", limit.into()))
             }
         }
     }
 }
 
 /// `RateLimit-Policy` and `RateLimit`, one item a limit.
-fn fields(standings: &[Standing]) -> HeaderMap {
+fn rate_limit_headers(states: &[LimitState]) -> HeaderMap {
     let (mut policy, mut rate) = (String::new(), String::new());
-    for Standing { name, per_minute, left, wait_seconds } in standings {
+    for LimitState { name, per_minute, remaining, wait_seconds } in states {
         let comma = if policy.is_empty() { "" } else { ", " };
         // Writing to a string doesn't fail.
         let _ = write!(policy, "{comma}\"{name}\";q={per_minute};w=60");
-        let _ = write!(rate, "{comma}\"{name}\";r={left}");
+        let _ = write!(rate, "{comma}\"{name}\";r={remaining}");
         if let Some(seconds) = wait_seconds {
             let _ = write!(rate, ";t={seconds}");
         }
@@ -250,9 +250,9 @@ mod tests {
         let clock = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
         let shared: Arc<dyn Clock> = clock.clone();
         let limit = Limit::new("x", 6, &shared).unwrap();
-        let taken: Vec<_> = (0..7).map(|_| limit.take(&1)).map(|taken| (taken.left, taken.wait_seconds)).collect();
+        let taken: Vec<_> = (0..7).map(|_| limit.take(&1)).map(|taken| (taken.remaining, taken.wait_seconds)).collect();
         assert_eq!(taken, [(5, None), (4, None), (3, None), (2, None), (1, None), (0, None), (0, Some(10))]);
-        assert_eq!(limit.take(&2).left, 5, "everybody has a bucket of their own");
+        assert_eq!(limit.take(&2).remaining, 5, "everybody has a bucket of their own");
         clock.advance(TimeDelta::milliseconds(9_999));
         assert_eq!(limit.take(&1).wait_seconds, Some(1));
         clock.advance(TimeDelta::milliseconds(1));
@@ -280,6 +280,6 @@ mod tests {
     fn a_limit_of_none_is_no_limit() {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
         assert!(Limit::<u8>::new("x", 0, &clock).is_none());
-        assert!(fields(&[]).is_empty());
+        assert!(rate_limit_headers(&[]).is_empty());
     }
 }

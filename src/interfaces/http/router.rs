@@ -62,7 +62,7 @@ pub fn document(demo: Option<&DemoAccounts>) -> Document {
         .nest(BASE_PATH, gated_routes().merge(open_routes()))
         .merge(operation::probes())
         .merge(operation::routes());
-    openapi::complete(api.into_openapi(), demo)
+    openapi::add_shared_parts(api.into_openapi(), demo)
 }
 
 /// The whole server.
@@ -75,7 +75,7 @@ pub fn build_router(app: App) -> Router {
     let api = OpenApiRouter::new()
         .nest(BASE_PATH, gated_routes().route_layer(gate).merge(open_routes()))
         .merge(operation::routes());
-    let api = if app.settings.operations_apart { api } else { api.merge(operation::probes()) };
+    let api = if app.settings.separate_operations { api } else { api.merge(operation::probes()) };
     let (routes, _) = api.split_for_parts();
     // Whoever asks: a wrong method isn't the gate's business.
     let routes = routes.method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED);

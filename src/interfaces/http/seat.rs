@@ -14,7 +14,7 @@ use super::{
     problem::{Code, HandlerResult},
     query::{Id, Query},
     state::App,
-    values::{Amount, none_match_lists, shared, strong_etag, to_json},
+    values::{Amount, matches_if_none_match, shared_bytes, strong_etag, to_json},
     words::SeatStatuses,
 };
 use crate::{
@@ -38,7 +38,7 @@ const SEAT_END: &str = "\"}";
 /// The seats of a performance, by section, row and number.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes what `present` writes")]
+#[expect(dead_code, reason = "describes what `render` writes")]
 struct SeatMapResponse {
     #[schema(example = 7)]
     performance_id: u64,
@@ -51,7 +51,7 @@ struct SeatMapResponse {
 /// One place, and whether it can be had.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes what `present` writes")]
+#[expect(dead_code, reason = "describes what `render` writes")]
 struct SeatResponse {
     #[schema(example = 41)]
     seat_id: u64,
@@ -74,7 +74,7 @@ struct SeatResponse {
 /// What never changes about a seat.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Place<'a> {
+struct SeatPlace<'a> {
     seat_id: u64,
     section: &'a str,
     row: &'a str,
@@ -85,7 +85,7 @@ struct Place<'a> {
 
 /// Writes the JSON of a seat up to its status.
 pub fn write_seat(seat: &Seat, text: &mut String) {
-    let place = to_json(&Place {
+    let place = to_json(&SeatPlace {
         seat_id: seat.id.0,
         section: &seat.section,
         row: &seat.row,
@@ -125,18 +125,18 @@ async fn get_seat_map(
     query.finish()?;
     let map = app.concerts.seat_map(id, token.concert()).await?;
     let etag = strong_etag(&format_args!("{:016x}", map.digest(wanted)));
-    let known = none_match_lists(&headers, &etag);
+    let known = matches_if_none_match(&headers, &etag);
     let headers = [(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
     if known {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
-    let body = map.rendered(wanted, |map| present(map, wanted)).await;
+    let body = map.rendered(wanted, |map| render(map, wanted)).await;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok((headers, content_type, shared(body)).into_response())
+    Ok((headers, content_type, shared_bytes(body)).into_response())
 }
 
 /// Writes a seat map as JSON: of each seat only the status is new.
-pub(super) fn present(map: &SeatMap, wanted: Option<SeatStatus>) -> Vec<u8> {
+pub(super) fn render(map: &SeatMap, wanted: Option<SeatStatus>) -> Vec<u8> {
     let head = format!(r#"{{"performanceId":{},"version":{},"seats":["#, map.performance_id(), map.version());
     let size_of_seat = |(text, status): (&str, SeatStatus)| text.len() + status.name().len() + SEAT_END.len() + 1;
     let size = head.len() + map.seats(wanted).map(size_of_seat).sum::<usize>() + 2;

@@ -15,13 +15,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::bearer,
-    event_stream::{KEEP_ALIVE, OpenStream, RETRY, last_event_id, require_serving, stream_headers, until_stopping},
-    gate::{ActiveToken, token_of},
+    event_stream::{KEEP_ALIVE, OpenStream, RETRY, last_event_id, require_serving, stream_headers, until_draining},
+    gate::{ActiveToken, read_queue_token},
     problem::{Code, HandlerResult},
     query::Id,
-    seat::present,
+    seat::render,
     state::App,
-    values::{shared, to_json},
+    values::{shared_bytes, to_json},
 };
 use crate::{
     application::{
@@ -40,10 +40,10 @@ pub(super) fn gated_routes() -> OpenApiRouter<App> {
 
 /// How often the right to each stream is checked. With the age of what is known of ended logins, half a second at most,
 /// and the time of a shared read, a stream outlives its right by less than a second.
-const RECHECK: Duration = Duration::from_millis(300);
+const ACCESS_CHECK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// In how many groups. All of a group are checked at one moment, so that they share one read.
-const GROUPS: u32 = 2;
+const CHECK_GROUPS: u32 = 2;
 
 const EVENT_END: &[u8] = b"\n\n";
 
@@ -92,27 +92,27 @@ async fn follow_seat_map(
     headers: HeaderMap,
 ) -> HandlerResult<impl IntoResponse> {
     require_serving(&app)?;
-    let open = OpenStream::begin(&app, &token_of(&app, &headers)?)?;
+    let open = OpenStream::begin(&app, &read_queue_token(&app, &headers)?)?;
     let last_version = last_event_id(&headers).and_then(|id| id.parse().ok());
     let seat_stream = app.concerts.follow_seats(id, token.concert(), last_version).await?;
     let access_token = bearer(&headers).unwrap_or_default().to_owned();
-    let frames = until_stopping(&app, frames(seat_stream));
-    let frames = frames.take_until(barred(app, access_token, token, open));
+    let frames = until_draining(&app, event_bytes(seat_stream));
+    let frames = frames.take_until(access_revoked(app, access_token, token, open));
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
     Ok((content_type, stream_headers(), Body::from_stream(frames.map(Ok::<_, Infallible>))))
 }
 
 /// What is sent: the bytes of an event are those of everybody who is told it.
-fn frames(seat_stream: SeatStream) -> impl Stream<Item = Bytes> {
+fn event_bytes(seat_stream: SeatStream) -> impl Stream<Item = Bytes> {
     let news = stream::unfold(seat_stream, |mut seat_stream| async move {
         let news = timeout(KEEP_ALIVE, seat_stream.next()).await;
         let pieces = match news {
             Err(_) => vec![Bytes::from_static(b": keep-alive\n\n")],
-            Ok(SeatUpdate::Changes(changes)) => vec![shared(changes.rendered(frame))],
+            Ok(SeatUpdate::Changes(changes)) => vec![shared_bytes(changes.rendered(seat_changes_event))],
             Ok(SeatUpdate::Snapshot(map)) => {
                 let head = format!("event: snapshot\nid: {}\ndata: ", map.version());
-                let data = map.rendered(None, |map| present(map, None)).await;
-                vec![head.into(), shared(data), Bytes::from_static(EVENT_END)]
+                let data = map.rendered(None, |map| render(map, None)).await;
+                vec![head.into(), shared_bytes(data), Bytes::from_static(EVENT_END)]
             }
         };
         Some((stream::iter(pieces), seat_stream))
@@ -121,7 +121,7 @@ fn frames(seat_stream: SeatStream) -> impl Stream<Item = Bytes> {
     stream::once(async { retry.into() }).chain(news.flatten())
 }
 
-fn frame(news: &SeatChanges) -> Vec<u8> {
+fn seat_changes_event(news: &SeatChanges) -> Vec<u8> {
     let seat = |(id, status): &(SeatId, SeatStatus)| ChangedSeat { seat_id: id.0, status: status.name() };
     let changed: Vec<_> = news.changed().iter().map(seat).collect();
     let version = news.version();
@@ -133,9 +133,9 @@ fn frame(news: &SeatChanges) -> Vec<u8> {
 
 /// Completes once a viewer may not follow any more; the stream counts as open until then. While the database is away,
 /// viewers may.
-async fn barred(app: App, access_token: String, token: ActiveToken, _open: OpenStream) {
+async fn access_revoked(app: App, access_token: String, token: ActiveToken, _open: OpenStream) {
     loop {
-        sleep_until(next_round(token)).await;
+        sleep_until(next_check_at(token)).await;
         let session = app.users.authenticate(&access_token).await.map(|_| ());
         for answer in [session, app.queue.gate.check_active(token.id(), token.user_id()).await] {
             if matches!(answer, Err(AppError::Refused(_))) {
@@ -146,10 +146,10 @@ async fn barred(app: App, access_token: String, token: ActiveToken, _open: OpenS
 }
 
 /// When a token's group is asked next.
-fn next_round(token: ActiveToken) -> Stopwatch {
+fn next_check_at(token: ActiveToken) -> Stopwatch {
     static START: LazyLock<Stopwatch> = LazyLock::new(Stopwatch::now);
-    let group = u32::try_from(token.id().0 % u64::from(GROUPS)).unwrap_or(0);
-    let first = *START + RECHECK * group / GROUPS;
-    let rounds = Stopwatch::now().saturating_duration_since(first).as_millis() / RECHECK.as_millis() + 1;
-    first + RECHECK * u32::try_from(rounds).unwrap_or(u32::MAX)
+    let group = u32::try_from(token.id().0 % u64::from(CHECK_GROUPS)).unwrap_or(0);
+    let first = *START + ACCESS_CHECK_INTERVAL * group / CHECK_GROUPS;
+    let rounds = Stopwatch::now().saturating_duration_since(first).as_millis() / ACCESS_CHECK_INTERVAL.as_millis() + 1;
+    first + ACCESS_CHECK_INTERVAL * u32::try_from(rounds).unwrap_or(u32::MAX)
 }

@@ -73,9 +73,9 @@ pub struct HttpSettings {
     /// After how long a request is given up.
     pub request_timeout: Duration,
     /// How long a request's body may take to arrive.
-    pub body_time: Duration,
+    pub body_timeout: Duration,
     /// Whether operations have a listener of their own.
-    pub operations_apart: bool,
+    pub separate_operations: bool,
     /// Which origins' pages may call the server; `*` for any.
     pub cors_allowed_origins: Vec<String>,
     /// The accounts of a server for demonstration; `None` on any other.

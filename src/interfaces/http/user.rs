@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::IntoResponse,
 };
 use serde::Serialize;
@@ -15,10 +15,9 @@ use super::{
     auth::Caller,
     body::{Body, FromBody, Object},
     problem::{Code, HandlerResult},
-    rate_limit::{LogIn, Refresh, SignUp, Within},
-    session::user_agent,
+    rate_limit::{LogIn, RateLimited, Refresh, SignUp},
     state::App,
-    values::{Timestamp, private},
+    values::{Timestamp, private_response},
     words::Roles,
 };
 use crate::{
@@ -123,8 +122,6 @@ struct ProfileResponse {
     #[schema(value_type = Roles)]
     role: &'static str,
     created_at: Timestamp,
-    /// Whether a code that was mailed to the address came back.
-    email_verified: bool,
 }
 
 impl From<ProfileInfo> for ProfileResponse {
@@ -135,7 +132,6 @@ impl From<ProfileInfo> for ProfileResponse {
             name: profile.name.as_str().to_owned(),
             role: profile.role.name(),
             created_at: Timestamp(profile.created_at),
-            email_verified: profile.email_verified,
         }
     }
 }
@@ -180,13 +176,13 @@ impl From<TokensInfo> for TokensResponse {
     responses((status = 201, body = ProfileResponse, headers(("Location" = String, description = "The account.")))))]
 async fn sign_up(
     State(app): State<App>,
-    _: Within<SignUp>,
+    _: RateLimited<SignUp>,
     ClientNetwork(client): ClientNetwork,
     Body { value, .. }: Body<SignUpRequest>,
 ) -> HandlerResult<impl IntoResponse> {
     let profile = app.users.sign_up(value.email, value.password, value.name, client).await?;
     let location = [(header::LOCATION, HeaderValue::from_static("/api/v1/users/me"))];
-    Ok((StatusCode::CREATED, location, private(ProfileResponse::from(profile))))
+    Ok((StatusCode::CREATED, location, private_response(ProfileResponse::from(profile))))
 }
 
 /// Begins a login.
@@ -194,19 +190,17 @@ async fn sign_up(
 /// An unknown address and a wrong password get the same answer; after too many of them the account can't be tried for a
 /// while (`RATE_LIMITED`).
 #[utoipa::path(post, path = "/auth/login", tag = "users",
-    extensions(("x-problems" = json!([Code::INVALID_CREDENTIALS, Code::USER_BLOCKED, Code::RATE_LIMITED]))),
+    extensions(("x-problems" = json!([Code::INVALID_CREDENTIALS, Code::RATE_LIMITED]))),
     request_body = LogInRequest,
     responses((status = 200, body = TokensResponse)))]
 async fn log_in(
     State(app): State<App>,
-    _: Within<LogIn>,
+    _: RateLimited<LogIn>,
     ClientNetwork(client): ClientNetwork,
-    headers: HeaderMap,
     Body { value, .. }: Body<LogInRequest>,
 ) -> HandlerResult<impl IntoResponse> {
-    let user_agent = user_agent(&headers);
-    let tokens = app.users.log_in(&value.email, value.password, client, user_agent.as_deref()).await?;
-    Ok(private(TokensResponse::from(tokens)))
+    let tokens = app.users.log_in(&value.email, value.password, client).await?;
+    Ok(private_response(TokensResponse::from(tokens)))
 }
 
 /// Exchanges a refresh token for new tokens.
@@ -220,11 +214,11 @@ async fn log_in(
     responses((status = 200, body = TokensResponse)))]
 async fn refresh_tokens(
     State(app): State<App>,
-    _: Within<Refresh>,
+    _: RateLimited<Refresh>,
     Body { value, .. }: Body<RefreshRequest>,
 ) -> HandlerResult<impl IntoResponse> {
     let tokens = app.users.refresh(&value.refresh_token).await?;
-    Ok(private(TokensResponse::from(tokens)))
+    Ok(private_response(TokensResponse::from(tokens)))
 }
 
 /// Ends the login that the access token is of.
@@ -242,7 +236,7 @@ async fn log_out(State(app): State<App>, caller: Caller) -> HandlerResult<Status
     responses((status = 200, body = ProfileResponse)))]
 async fn get_profile(State(app): State<App>, caller: Caller) -> HandlerResult<impl IntoResponse> {
     let profile = app.users.profile(caller.user_id).await?;
-    Ok(private(ProfileResponse::from(profile)))
+    Ok(private_response(ProfileResponse::from(profile)))
 }
 
 /// Gives the caller's account another name.
@@ -255,7 +249,7 @@ async fn rename(
     Body { value, .. }: Body<RenameRequest>,
 ) -> HandlerResult<impl IntoResponse> {
     let profile = app.users.rename(caller.user_id, value.name).await?;
-    Ok(private(ProfileResponse::from(profile)))
+    Ok(private_response(ProfileResponse::from(profile)))
 }
 
 /// Deletes the caller's account.
@@ -263,7 +257,7 @@ async fn rename(
 /// Its sessions end, its tokens leave every queue, its wallet closes, and its personal data is erased. Refused while it
 /// has live bookings: held ones, or confirmed ones for performances that haven't ended (six hours after their start).
 #[utoipa::path(delete, path = "/users/me", tag = "users",
-    extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS, Code::LAST_ADMIN]))),
+    extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS]))),
     security(("accessToken" = [])),
     responses((status = 204, description = "The account is gone.")))]
 async fn delete_account(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {

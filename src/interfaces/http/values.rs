@@ -128,7 +128,7 @@ pub fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// An answer for one user's eyes: no cache keeps it.
-pub fn private<T: Serialize>(value: T) -> impl IntoResponse {
+pub fn private_response<T: Serialize>(value: T) -> impl IntoResponse {
     ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(value))
 }
 
@@ -136,13 +136,13 @@ pub fn private<T: Serialize>(value: T) -> impl IntoResponse {
 pub const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=1");
 
 /// An answer that any cache may keep for a second.
-pub fn public<T: Serialize>(value: T) -> impl IntoResponse {
+pub fn public_response<T: Serialize>(value: T) -> impl IntoResponse {
     ([(header::CACHE_CONTROL, PUBLIC)], Json(value))
 }
 
 /// An answer of the catalogue, whose bytes everybody shares: not sent to who has it. One that was read for somebody
 /// else says that it has an age, so that nobody keeps it for a second more.
-pub fn published<T>(
+pub fn cached_response<T>(
     headers: &HeaderMap,
     answer: &CatalogueAnswer<T>,
     present: impl FnOnce(&T) -> Vec<u8>,
@@ -151,27 +151,27 @@ pub fn published<T>(
     // Weak, because it may be sent compressed.
     let etag = HeaderValue::try_from(format!("W/\"{:016x}\"", rendered.digest));
     let etag = etag.unwrap_or(HeaderValue::from_static("W/\"\""));
-    let known = none_match_lists(headers, &etag);
+    let known = matches_if_none_match(headers, &etag);
     let age = answer.is_cached().then_some([(header::AGE, HeaderValue::from_static("1"))]);
     let headers = [(header::ETAG, etag), (header::CACHE_CONTROL, PUBLIC)];
     if known {
         return Ok((StatusCode::NOT_MODIFIED, headers, age, ()).into_response());
     }
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok((headers, age, content_type, shared(rendered.bytes)).into_response())
+    Ok((headers, age, content_type, shared_bytes(rendered.bytes)).into_response())
 }
 
 /// Bytes that several answers send.
-pub fn shared(bytes: Arc<Vec<u8>>) -> Bytes {
-    struct Shared(Arc<Vec<u8>>);
+pub fn shared_bytes(bytes: Arc<Vec<u8>>) -> Bytes {
+    struct SharedBytes(Arc<Vec<u8>>);
 
-    impl AsRef<[u8]> for Shared {
+    impl AsRef<[u8]> for SharedBytes {
         fn as_ref(&self) -> &[u8] {
             &self.0
         }
     }
 
-    Bytes::from_owner(Shared(bytes))
+    Bytes::from_owner(SharedBytes(bytes))
 }
 
 /// A strong entity tag.
@@ -180,7 +180,7 @@ pub fn strong_etag(version: &dyn std::fmt::Display) -> HeaderValue {
 }
 
 /// Whether `If-None-Match` lists this tag (RFC 9110, 13.1.2: compared weakly; `*` is any).
-pub fn none_match_lists(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+pub fn matches_if_none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let Ok(etag) = etag.to_str() else { return false };
     let etag = etag.trim_start_matches("W/");
     headers

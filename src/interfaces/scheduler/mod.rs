@@ -21,7 +21,7 @@ const EXPIRY_BATCH: u32 = 200;
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// The longest that one turn of a job may take: what takes longer hangs on a connection that has fallen silent.
-const LONGEST_RUN: Duration = Duration::from_mins(2);
+const MAX_RUN: Duration = Duration::from_mins(2);
 
 /// How often the jobs run. Each pause is drawn between 75 % and 125 % of it, so that instances don't run in step.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +118,7 @@ impl Jobs {
                 continue;
             }
             let started = tokio::time::Instant::now();
-            let result = timeout(LONGEST_RUN, or_unavailable(&*self.app.database, job(self.app.clone()))).await;
+            let result = timeout(MAX_RUN, or_unavailable(&*self.app.database, job(self.app.clone()))).await;
             let result = result.unwrap_or_else(|_| {
                 self.app.database.suspect_connections();
                 Ok(Err(AppError::TimedOut))

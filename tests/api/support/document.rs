@@ -8,7 +8,7 @@ use std::{
 use axum::http::Method;
 use concert_reservation::{
     domain::event::KINDS,
-    interfaces::http::{openapi::OF_NO_OPERATION, problem::Code, router::document},
+    interfaces::http::{openapi::CODES_OUTSIDE_OPERATIONS, problem::Code, router::document},
 };
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -153,7 +153,10 @@ pub(crate) fn check(method: &Method, path: &str, reply: &Reply) {
     let body = (is_json && *method != Method::HEAD && reply.header("content-encoding").is_empty())
         .then(|| serde_json::from_slice::<Value>(&reply.bytes).ok())
         .flatten();
-    if body.as_ref().is_some_and(|body| OF_NO_OPERATION.map(Code::name).iter().any(|code| body["code"] == *code)) {
+    if body
+        .as_ref()
+        .is_some_and(|body| CODES_OUTSIDE_OPERATIONS.map(Code::name).iter().any(|code| body["code"] == *code))
+    {
         return;
     }
     let response = &operation.responses[reply.status.as_str()];

@@ -108,7 +108,7 @@ impl Drop for CountedRequest<'_> {
 pub struct Slot {
     slots: Arc<Semaphore>,
     slot_timeout: Duration,
-    body_time: Duration,
+    body_timeout: Duration,
     held: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
 }
 
@@ -120,7 +120,7 @@ impl Slot {
         } else {
             (&limits.sale, Duration::ZERO)
         };
-        Self { slots: Arc::clone(slots), slot_timeout, body_time: app.settings.body_time, held: Arc::default() }
+        Self { slots: Arc::clone(slots), slot_timeout, body_timeout: app.settings.body_timeout, held: Arc::default() }
     }
 
     async fn acquire(&self) -> Result<OwnedSemaphorePermit, AppError> {
@@ -150,7 +150,7 @@ impl Slot {
     /// [`Code::OVERLOADED`] when there is no slot: nothing of the request has been done yet.
     pub(crate) async fn wait_for_body<T>(&self, reading: impl Future<Output = T>) -> HandlerResult<T> {
         self.release();
-        let read = timeout(self.body_time, reading).await.map_err(|_| {
+        let read = timeout(self.body_timeout, reading).await.map_err(|_| {
             Problem::new(Code::TIMEOUT, "The body took too long to arrive: nothing was done.")
                 .with_header(header::CONNECTION, HeaderValue::from_static("close"))
         })?;
@@ -176,7 +176,7 @@ pub(super) async fn enforce_limits(app: &App, mut request: Request, next: Next) 
     request = Request::from_parts(parts, body);
     let Some(_counted_request) = app.concurrency.count_request(address) else {
         metrics::counter!("http_rate_limited_total", "limit" => "requests-per-address").increment(1);
-        return Problem::rate_limited(1).with("limit", "requests-per-address".into()).into_response();
+        return Problem::rate_limited(1).with_member("limit", "requests-per-address".into()).into_response();
     };
     if let Err(error) = slot.take().await {
         return Problem::from(error).into_response();

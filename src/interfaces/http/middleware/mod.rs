@@ -9,5 +9,5 @@ mod request_log;
 
 pub use bounds::{ConcurrencyLimits, Slot};
 pub use problems::convert_failures;
-pub use refusal::write_refusal;
+pub use refusal::refusal_writer;
 pub use request_id::assign_request_id;

@@ -30,7 +30,7 @@ pub async fn convert_failures(
     next: Next,
 ) -> Response {
     if request.uri().path().starts_with(BASE_PATH) && !app.clock_check.is_right() {
-        return Problem::clock_skewed().into_answer(&context);
+        return Problem::clock_skewed().into_response_for(&context);
     }
     let response = AssertUnwindSafe(enforce_limits(&app, request, next)).catch_unwind();
     let mut response = response.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
@@ -43,7 +43,7 @@ pub async fn convert_failures(
     }
     let own_problem = response.extensions_mut().remove::<Problem>();
     let problem = own_problem.unwrap_or_else(|| framework_problem(status, response.headers()));
-    problem.into_answer(&context)
+    problem.into_response_for(&context)
 }
 
 pub(super) fn framework_problem(status: StatusCode, headers: &HeaderMap) -> Problem {

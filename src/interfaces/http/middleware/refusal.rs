@@ -7,11 +7,11 @@ use axum::http::{HeaderMap, StatusCode};
 use super::problems::framework_problem;
 use crate::{
     domain::randomness::new_uuid,
-    interfaces::http::{context::RequestContext, serve::WriteRefusal, state::App},
+    interfaces::http::{context::RequestContext, serve::RefusalWriter, state::App},
 };
 
 /// Writes such answers. The request's own id and path are unknown: it was never read.
-pub fn write_refusal(app: App) -> WriteRefusal {
+pub fn refusal_writer(app: App) -> RefusalWriter {
     Arc::new(move |status| {
         let request_id = new_uuid(&*app.randomness, app.clock.now()).to_string();
         let context = RequestContext { request_id: request_id.as_str().into(), ..RequestContext::default() };

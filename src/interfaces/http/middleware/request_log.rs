@@ -17,7 +17,7 @@ use super::measure::{self, InFlight};
 use crate::{
     application::lane,
     interfaces::http::{
-        context::{RequestContext, within_request},
+        context::{RequestContext, with_request_id},
         problem::{Code, Problem},
         state::App,
     },
@@ -36,7 +36,7 @@ pub(super) async fn log_request(app: &App, context: RequestContext, request: Req
     };
     let span = log.span();
     (app.join_trace)(&span, request.headers());
-    let response = within_request(request_id, lane::with_lane_wait(next.run(request)));
+    let response = with_request_id(request_id, lane::with_lane_wait(next.run(request)));
     let (response, lane_time) = response.instrument(span.clone()).await;
     log.record_response(&response, lane_time);
     span.record("http.response.status_code", response.status().as_u16());

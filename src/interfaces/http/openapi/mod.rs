@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
 pub use info::DemoAccounts;
-pub use problems::{OF_BODIES, OF_NO_OPERATION};
+pub use problems::{BODY_CODES, CODES_OUTSIDE_OPERATIONS};
 
 use super::router::BASE_PATH;
 
@@ -53,7 +53,7 @@ impl Serialize for Document {
         let mut map = serializer.serialize_map(Some(parts.len()))?;
         for part in parts {
             match part {
-                "paths" => map.serialize_entry(part, &Paths(&self.0[part]))?,
+                "paths" => map.serialize_entry(part, &OrderedPaths(&self.0[part]))?,
                 part => map.serialize_entry(part, &self.0[part])?,
             }
         }
@@ -62,22 +62,22 @@ impl Serialize for Document {
 }
 
 /// The paths of a document, those of a journey first.
-struct Paths<'a>(&'a Value);
+struct OrderedPaths<'a>(&'a Value);
 
-impl Serialize for Paths<'_> {
+impl Serialize for OrderedPaths<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let place = |path: &str| {
+        let position = |path: &str| {
             let path = path.strip_prefix(BASE_PATH).unwrap_or(path);
             JOURNEY.iter().position(|known| *known == path).unwrap_or(JOURNEY.len())
         };
         let mut paths: Vec<_> = self.0.as_object().into_iter().flatten().collect();
-        paths.sort_by_key(|(path, _)| place(path));
+        paths.sort_by_key(|(path, _)| position(path));
         serializer.collect_map(paths)
     }
 }
 
 /// Adds what the handlers needn't repeat. `demo` names the accounts of a server for demonstration.
-pub fn complete(document: OpenApi, demo: Option<&DemoAccounts>) -> Document {
+pub fn add_shared_parts(document: OpenApi, demo: Option<&DemoAccounts>) -> Document {
     // Maps with string keys and plain values always serialise.
     let mut document = serde_json::to_value(document).unwrap_or_default();
     info::describe(&mut document, demo);
@@ -86,11 +86,11 @@ pub fn complete(document: OpenApi, demo: Option<&DemoAccounts>) -> Document {
     problems::define(&mut document);
     let schemas = document["components"]["schemas"].clone();
     for_each_operation(&mut document, |path, operation| {
-        close_parameters(operation);
-        secure(operation);
+        forbid_null_parameters(operation);
+        declare_security(operation);
         problems::add(path, operation, &schemas);
         headers::add(operation);
-        describe_answers(operation, &schemas);
+        describe_responses(operation, &schemas);
     });
     events::add(&mut document);
     Document(document)
@@ -111,7 +111,7 @@ fn members(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
 }
 
 /// An absent parameter is absent: none is ever null.
-fn close_parameters(operation: &mut Value) {
+fn forbid_null_parameters(operation: &mut Value) {
     let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         schemas::forbid_null(&mut parameter["schema"]);
@@ -125,14 +125,14 @@ fn close_parameters(operation: &mut Value) {
 }
 
 /// Says of a public operation that it needs no token, so that a client doesn't look for one.
-fn secure(operation: &mut Value) {
+fn declare_security(operation: &mut Value) {
     if operation["security"].is_null() {
         operation["security"] = json!([]);
     }
 }
 
 /// Every response has a description: the one of what it carries, unless the handler gave one.
-fn describe_answers(operation: &mut Value, schemas: &Value) {
+fn describe_responses(operation: &mut Value, schemas: &Value) {
     let summary = operation["summary"].clone();
     for (_, response) in members(&mut operation["responses"]) {
         if response["description"].as_str().is_none_or(str::is_empty) {

@@ -1,7 +1,7 @@
 //! What each operation can refuse: a schema for each code, and the codes of each operation with examples.
 //!
 //! A handler declares the codes that are its own beside itself, in the extension `x-problems` of its annotation; those
-//! that follow from an operation's form are in [`implied`]. Every test that goes through a client compares what was
+//! that follow from an operation's form are in [`implied_codes`]. Every test that goes through a client compares what was
 //! answered with this list.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What no operation fails with: a request that is answered so never came to one.
-pub const OF_NO_OPERATION: [Code; 5] =
+pub const CODES_OUTSIDE_OPERATIONS: [Code; 5] =
     [Code::NOT_FOUND, Code::METHOD_NOT_ALLOWED, Code::NOT_ACCEPTABLE, Code::URI_TOO_LONG, Code::HEADERS_TOO_LARGE];
 
 /// The extension of an operation in which its handler lists the codes it can fail with. It isn't published.
@@ -55,22 +55,22 @@ pub(super) fn define(document: &mut Value) {
         },
         "required": ["seatId", "reason"],
     });
-    for code in Code::ALL.iter().filter(|code| !OF_NO_OPERATION.contains(code)) {
+    for code in Code::ALL.iter().filter(|code| !CODES_OUTSIDE_OPERATIONS.contains(code)) {
         // An enum of one rather than a constant: generators of clients can merge it with the enum of all.
-        let mut further = json!({
+        let mut extra = json!({
             "type": "object",
             "properties": {"code": {"type": "string", "enum": [code.name()]}},
             "required": ["code"],
         });
-        for (name, member, is_always_there) in further_members(*code) {
-            further["properties"][name] = member;
-            if let (true, Some(required)) = (is_always_there, further["required"].as_array_mut()) {
+        for (name, member, is_always_there) in extra_members(*code) {
+            extra["properties"][name] = member;
+            if let (true, Some(required)) = (is_always_there, extra["required"].as_array_mut()) {
                 required.push(name.into());
             }
         }
         schemas[schema_name(*code)] = json!({
             "description": format!("{}: `{}`, status {}.", code.title(), code.name(), code.status().as_u16()),
-            "allOf": [{"$ref": "#/components/schemas/Problem"}, further],
+            "allOf": [{"$ref": "#/components/schemas/Problem"}, extra],
         });
     }
 }
@@ -95,7 +95,7 @@ fn problem() -> Value {
 }
 
 /// What a problem of this code says besides: name, schema, and whether it is always there.
-fn further_members(code: Code) -> Vec<(&'static str, Value, bool)> {
+fn extra_members(code: Code) -> Vec<(&'static str, Value, bool)> {
     let list = |name: &str| json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}});
     let amount = || json!({"$ref": "#/components/schemas/Amount"});
     let count = |minimum: u32| json!({"type": "integer", "format": "int32", "minimum": minimum});
@@ -123,8 +123,8 @@ fn schema_name(code: Code) -> String {
 pub(super) fn add(path: &str, operation: &mut Value, schemas: &Value) {
     let declared = operation.as_object_mut().and_then(|operation| operation.remove(PROBLEMS)).unwrap_or_default();
     let mut names = Vec::new();
-    collect(&declared, &mut names);
-    let implied = implied(operation);
+    collect_names(&declared, &mut names);
+    let implied = implied_codes(operation);
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in Code::ALL.iter().filter(|code| implied.contains(code) || names.contains(&code.name())) {
         by_status.entry(code.status().as_u16()).or_default().push(*code);
@@ -135,19 +135,19 @@ pub(super) fn add(path: &str, operation: &mut Value, schemas: &Value) {
 }
 
 /// The names in a list of codes, which may hold lists.
-fn collect<'a>(declared: &'a Value, names: &mut Vec<&'a str>) {
+fn collect_names<'a>(declared: &'a Value, names: &mut Vec<&'a str>) {
     match declared {
-        Value::Array(codes) => codes.iter().for_each(|code| collect(code, names)),
+        Value::Array(codes) => codes.iter().for_each(|code| collect_names(code, names)),
         code => names.extend(code.as_str()),
     }
 }
 
 /// What reading a body can fail with.
-pub const OF_BODIES: [Code; 4] =
+pub const BODY_CODES: [Code; 4] =
     [Code::MALFORMED_REQUEST, Code::PAYLOAD_TOO_LARGE, Code::UNSUPPORTED_MEDIA_TYPE, Code::VALIDATION_FAILED];
 
 /// What an operation can fail with because of its form.
-fn implied(operation: &Value) -> Vec<Code> {
+fn implied_codes(operation: &Value) -> Vec<Code> {
     let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
     let has = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
     let has_query = parameters.iter().any(|parameter| parameter["in"] == "query");
@@ -187,7 +187,7 @@ fn implied(operation: &Value) -> Vec<Code> {
         codes.push(Code::MALFORMED_REQUEST);
     }
     if !operation["requestBody"].is_null() {
-        codes.extend(OF_BODIES);
+        codes.extend(BODY_CODES);
     }
     if has_query {
         codes.push(Code::VALIDATION_FAILED);
@@ -231,9 +231,9 @@ fn example(path: &str, operation: &Value, code: Code, schemas: &Value) -> Value 
     let problem = match code {
         Code::VALIDATION_FAILED => Problem::validation(&[field_error(operation, schemas)]),
         Code::QUEUE_TOKEN_NOT_ACTIVE => Problem::new(code, "It is not your turn yet.")
-            .with("position", 1_234.into())
-            .with("pollAfterSeconds", 5.into()),
-        Code::RATE_LIMITED => Problem::rate_limited(3).with("limit", "logins-per-address".into()),
+            .with_member("position", 1_234.into())
+            .with_member("pollAfterSeconds", 5.into()),
+        Code::RATE_LIMITED => Problem::rate_limited(3).with_member("limit", "logins-per-address".into()),
         code => refusals()
             .into_iter()
             .map(Problem::from)

@@ -27,7 +27,7 @@ const LINGER_BYTES: usize = 4 * 1024 * 1024;
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Writes the whole answer to a request that the parser refused with this status.
-pub type WriteRefusal = Arc<dyn Fn(StatusCode) -> Vec<u8> + Send + Sync>;
+pub type RefusalWriter = Arc<dyn Fn(StatusCode) -> Vec<u8> + Send + Sync>;
 
 /// A client's socket.
 pub(super) struct ClientIo {
@@ -35,7 +35,7 @@ pub(super) struct ClientIo {
     connection_state: Arc<ConnectionState>,
     stall_limit: Duration,
     stall: Option<Stall>,
-    write_refusal: WriteRefusal,
+    refusal_writer: RefusalWriter,
     refusal: Option<Refusal>,
 }
 
@@ -59,9 +59,9 @@ impl ClientIo {
         stream: TcpStream,
         connection_state: Arc<ConnectionState>,
         stall_limit: Duration,
-        write_refusal: WriteRefusal,
+        refusal_writer: RefusalWriter,
     ) -> Self {
-        Self { stream, connection_state, stall_limit, stall: None, write_refusal, refusal: None }
+        Self { stream, connection_state, stall_limit, stall: None, refusal_writer, refusal: None }
     }
 
     /// Judges a write of `offered` bytes: as long as some are left, the client must take a few in each window.
@@ -119,7 +119,7 @@ impl ClientIo {
         if self.refusal.is_none()
             && let Some(status) = parser_refusal_status(bytes)
         {
-            let answer = (self.write_refusal)(status).into();
+            let answer = (self.refusal_writer)(status).into();
             let linger_timeout = Box::pin(sleep(LINGER_TIMEOUT));
             self.refusal = Some(Refusal { answer, sent: 0, lingered: 0, linger_timeout });
         }

@@ -24,7 +24,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-pub use self::client_io::WriteRefusal;
+pub use self::client_io::RefusalWriter;
 use self::{
     client_io::ClientIo,
     registry::{Busy, BusyBody, ConnectionRegistry, ConnectionState, Registration},
@@ -67,7 +67,7 @@ pub struct Server {
     /// How the server is told to stop.
     pub stages: ShutdownStages,
     /// Writes the answer to requests that can't be parsed for their length.
-    pub write_refusal: WriteRefusal,
+    pub refusal_writer: RefusalWriter,
 }
 
 /// How far the server has got with stopping. Each stage implies those before it.
@@ -91,7 +91,7 @@ impl Default for ShutdownStages {
 
 /// Serves until the server drains; returns once every request under way is answered, or all are dropped.
 pub async fn serve(listener: TcpListener, server: Server) {
-    let Server { router, settings, trusted, stages, write_refusal } = server;
+    let Server { router, settings, trusted, stages, refusal_writer } = server;
     // Without this a copy of the router would be a copy of all routes, about 100 KiB for each connection.
     let router = router.with_state(());
     let connection_permits = Arc::new(Semaphore::new(settings.max_connections));
@@ -115,7 +115,7 @@ pub async fn serve(listener: TcpListener, server: Server) {
             stages: stages.clone(),
             peer,
             connection_state: Arc::clone(&registration.connection_state),
-            write_refusal: Arc::clone(&write_refusal),
+            refusal_writer: Arc::clone(&refusal_writer),
         };
         connections.spawn(async move {
             connection.run(stream).await;
@@ -167,17 +167,17 @@ struct Connection {
     stages: ShutdownStages,
     peer: SocketAddr,
     connection_state: Arc<ConnectionState>,
-    write_refusal: WriteRefusal,
+    refusal_writer: RefusalWriter,
 }
 
 impl Connection {
     async fn run(self, stream: TcpStream) {
-        let Self { router, settings, stages, peer, connection_state, write_refusal } = self;
+        let Self { router, settings, stages, peer, connection_state, refusal_writer } = self;
         metrics::gauge!("http_connections").increment(1.0);
         // An event must not wait for the one before it to be acknowledged. It works without, too.
         let _ = stream.set_nodelay(true);
         let leaving = stages.leaving.clone();
-        let io = ClientIo::new(stream, Arc::clone(&connection_state), settings.write_stall, write_refusal);
+        let io = ClientIo::new(stream, Arc::clone(&connection_state), settings.write_stall, refusal_writer);
         let served_connection = Arc::clone(&connection_state);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let busy = Busy::begin(&served_connection);
