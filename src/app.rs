@@ -45,9 +45,8 @@ use crate::{
     },
     interfaces::{
         http::{
-            event_stream::StreamLimits,
-            middleware::{ConcurrencyLimits, refusal_writer},
-            rate_limit::RateLimits,
+            limits::{concurrency::ConcurrencyLimits, rate::RateLimits, streams::StreamLimits},
+            middleware::refusal_writer,
             router::{build_operations_router, build_router},
             seat,
             serve::{ConnectionSettings, Server, ShutdownStages, serve},

@@ -24,7 +24,7 @@ pub use self::{
 use crate::{
     application::{event::EventRetention, user::MAX_ACCESS_TOKEN_SECONDS},
     domain::{booking::HoldPolicy, event::SigningSecret},
-    interfaces::http::{address::ProxySettings, rate_limit::RateLimitSettings, serve::ConnectionSettings},
+    interfaces::http::{address::ProxySettings, limits::rate::RateLimitSettings, serve::ConnectionSettings},
     telemetry::TelemetrySettings,
 };
 
@@ -154,15 +154,7 @@ impl Config {
             shutdown_grace: reader.seconds("SHUTDOWN_GRACE_SECONDS", 0, 3_600),
             shutdown_delay: reader.seconds("SHUTDOWN_DELAY_SECONDS", 0, 3_600),
             failed_logins_per_account: reader.rate_limit("RATE_LIMIT_FAILED_LOGINS_PER_ACCOUNT"),
-            rate_limits: RateLimitSettings {
-                sign_ups_per_address: reader.rate_limit("RATE_LIMIT_SIGN_UPS_PER_ADDRESS"),
-                logins_per_address: reader.rate_limit("RATE_LIMIT_LOGINS_PER_ADDRESS"),
-                refreshes_per_address: reader.rate_limit("RATE_LIMIT_REFRESHES_PER_ADDRESS"),
-                joins_per_address: reader.rate_limit("RATE_LIMIT_JOINS_PER_ADDRESS"),
-                joins_per_user: reader.rate_limit("RATE_LIMIT_JOINS_PER_USER"),
-                holds_per_address: reader.rate_limit("RATE_LIMIT_HOLDS_PER_ADDRESS"),
-                holds_per_user: reader.rate_limit("RATE_LIMIT_HOLDS_PER_USER"),
-            },
+            rate_limits: reader.rate_limits(),
             proxies: ProxySettings { trusted: reader.trusted_proxies(), header: reader.address_header() },
             cors_allowed_origins: reader.cors_allowed_origins(),
             data_platform_url: reader.data_platform_url(),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use super::{errors::ConfigErrors, variables::VARIABLES};
+use crate::interfaces::http::limits::rate::{RateLimit, RateLimitSettings};
 
 /// Reads variables through `lookup`. A method whose variable can't be read records the mistake and returns a
 /// placeholder, which is never used: with a mistake there is no configuration.
@@ -64,9 +65,23 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
         Duration::from_millis(self.number(name, low, high))
     }
 
-    /// A number of events per period; 0 for any number.
+    /// A number of events per period; 0 for no limit.
     pub(super) fn rate_limit(&mut self, name: &'static str) -> u32 {
         self.number(name, 0, 1_000_000_000)
+    }
+
+    pub(super) fn rate_limits(&mut self) -> RateLimitSettings {
+        RateLimitSettings::new(|limit| {
+            self.rate_limit(match limit {
+                RateLimit::SignUpsPerAddress => "RATE_LIMIT_SIGN_UPS_PER_ADDRESS",
+                RateLimit::LoginsPerAddress => "RATE_LIMIT_LOGINS_PER_ADDRESS",
+                RateLimit::RefreshesPerAddress => "RATE_LIMIT_REFRESHES_PER_ADDRESS",
+                RateLimit::JoinsPerAddress => "RATE_LIMIT_JOINS_PER_ADDRESS",
+                RateLimit::JoinsPerUser => "RATE_LIMIT_JOINS_PER_USER",
+                RateLimit::HoldsPerAddress => "RATE_LIMIT_HOLDS_PER_ADDRESS",
+                RateLimit::HoldsPerUser => "RATE_LIMIT_HOLDS_PER_USER",
+            })
+        })
     }
 
     pub(super) fn flag(&mut self, name: &'static str) -> bool {

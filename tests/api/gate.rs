@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use axum::http::Method;
-use concert_reservation::interfaces::http::router::{BASE_PATH, document, gated_routes};
+use concert_reservation::interfaces::http::{
+    paths::BASE_PATH,
+    router::{document, gated_routes},
+};
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 

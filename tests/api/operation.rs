@@ -11,8 +11,7 @@ use axum::{
 };
 use concert_reservation::interfaces::http::{
     middleware::{assign_request_id, convert_failures},
-    openapi::CODES_OUTSIDE_OPERATIONS,
-    problem::Code,
+    problem::{CODES_OUTSIDE_OPERATIONS, Code},
 };
 use serde_json::Value;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};

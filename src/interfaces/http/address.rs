@@ -1,17 +1,12 @@
 //! Which address a request comes from.
 
-use std::{
-    convert::Infallible,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts},
+    extract::ConnectInfo,
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
 use ipnet::IpNet;
-
-use super::state::App;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -32,35 +27,6 @@ pub enum AddressHeader {
     XForwardedFor,
     /// `Forwarded` (RFC 7239).
     Forwarded,
-}
-
-/// What tells clients apart by their address: of IPv6 the part that one customer is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientNetwork(pub IpAddr);
-
-impl ClientNetwork {
-    /// Where a request comes from.
-    pub fn of(parts: &Parts, app: &App) -> Self {
-        Self::containing(client_address(parts, &app.settings.proxies))
-    }
-
-    fn containing(address: IpAddr) -> Self {
-        Self(match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-            }
-        })
-    }
-}
-
-impl FromRequestParts<App> for ClientNetwork {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self::of(parts, app))
-    }
 }
 
 /// The peer's address; or, as long as that is a trusted proxy's, the one that it names, from the last to the first.
@@ -149,12 +115,5 @@ mod tests {
         assert_eq!(address("For=\"[2001:db8:cafe::17]:4711\""), "2001:db8:cafe::17");
         assert_eq!(address("for=192.0.2.43, for=198.51.100.17"), "198.51.100.17");
         assert_eq!(address("for=_hidden"), "10.0.0.1");
-    }
-
-    #[test]
-    fn ipv6_addresses_of_one_64_bit_network_count_as_one() {
-        let network = |address: &str| ClientNetwork::containing(address.parse().unwrap()).0.to_string();
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(network("192.0.2.1"), "192.0.2.1");
     }
 }

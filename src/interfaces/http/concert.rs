@@ -64,6 +64,54 @@ impl From<ConcertInfo> for ConcertResponse {
     }
 }
 
+/// A page of concerts.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ConcertListResponse {
+    items: Vec<ConcertResponse>,
+    next_cursor: Option<String>,
+}
+
+/// What is on, soonest first: by the next performance that hasn't begun, at last concerts without a performance.
+///
+/// With `from` or `to`, past concerts as well, by their first performance. It is as it was a second ago at most; a performance
+/// or a price that was added is there as soon.
+#[utoipa::path(get, path = "/concerts", tag = "concerts",
+    params(
+        ("query" = Option<String>, Query, max_length = 200, description = "Part of the title or the artist."),
+        ("category" = Option<String>, Query, max_length = 200, description = "The whole category."),
+        ("from" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
+            description = "Only with a performance at or after this: an instant such as `2026-11-20T08:00:00Z`, or a \
+            date, which stands for its midnight in UTC. A fraction of a second counts as the whole second after it."),
+        ("to" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
+            description = "Only with a performance before this: an instant or a date, as with `from`."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The nextCursor of the page before."),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
+    ),
+    responses(
+        (status = 200, body = ConcertListResponse, headers(("ETag" = String, description = "Stands for the page."))),
+        (status = 304, description = "It is what the client has.",
+            headers(("ETag" = String, description = "What the client has."))),
+    ))]
+async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Query) -> HandlerResult<Response> {
+    let limit = query.limit();
+    let text = query.parse("query", search_term).filter(|text| !text.is_empty());
+    let category = query.parse("category", search_term).filter(|text| !text.is_empty());
+    let from = query.parse("from", instant_or_date).map(next_second);
+    let to = query.parse("to", instant_or_date).map(next_second);
+    let after = query.cursor::<2>()?.map(|[at, id]| read_position(&at, &id, ConcertId)).transpose()?;
+    query.finish()?;
+    let page = app.concerts.list_concerts(&ConcertFilter { query: text, category, from, to, after, limit }).await?;
+    cached_response(&headers, &page, |page| {
+        let last = page.last_of_more().map(|info| &info.concert);
+        let next_cursor = last.map(|concert| cursor(&[&CursorInstant(concert.listed_at), &concert.id]));
+        let items = page.items.iter().cloned().map(Into::into).collect();
+        to_json(&ConcertListResponse { items, next_cursor })
+    })
+}
+
 /// A concert with all that is known of it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -89,12 +137,21 @@ impl From<ConcertDetailsInfo> for ConcertDetailsResponse {
     }
 }
 
-/// A page of concerts.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ConcertListResponse {
-    items: Vec<ConcertResponse>,
-    next_cursor: Option<String>,
+/// One concert.
+#[utoipa::path(get, path = "/concerts/{concertId}", tag = "concerts",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
+    params(
+        ("concertId" = u64, Path),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
+    ),
+    responses(
+        (status = 200, body = ConcertDetailsResponse, headers(("ETag" = String, description = "Stands for the concert."))),
+        (status = 304, description = "It is what the client has.",
+            headers(("ETag" = String, description = "What the client has."))),
+    ))]
+async fn get_concert(State(app): State<App>, Id(id): Id<ConcertId>, headers: HeaderMap) -> HandlerResult<Response> {
+    let concert = app.concerts.concert(id).await?;
+    cached_response(&headers, &concert, |concert| to_json(&ConcertDetailsResponse::from(concert.clone())))
 }
 
 /// Where.
@@ -158,63 +215,6 @@ impl From<PerformanceInfo> for PerformanceResponse {
 struct PerformanceListResponse {
     items: Vec<PerformanceResponse>,
     next_cursor: Option<String>,
-}
-
-/// What is on, soonest first: by the next performance that hasn't begun, at last concerts without a performance.
-///
-/// With `from` or `to`, past concerts as well, by their first performance. It is as it was a second ago at most; a performance
-/// or a price that was added is there as soon.
-#[utoipa::path(get, path = "/concerts", tag = "concerts",
-    params(
-        ("query" = Option<String>, Query, max_length = 200, description = "Part of the title or the artist."),
-        ("category" = Option<String>, Query, max_length = 200, description = "The whole category."),
-        ("from" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
-            description = "Only with a performance at or after this: an instant such as `2026-11-20T08:00:00Z`, or a \
-            date, which stands for its midnight in UTC. A fraction of a second counts as the whole second after it."),
-        ("to" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
-            description = "Only with a performance before this: an instant or a date, as with `from`."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The nextCursor of the page before."),
-        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
-    ),
-    responses(
-        (status = 200, body = ConcertListResponse, headers(("ETag" = String, description = "Stands for the page."))),
-        (status = 304, description = "It is what the client has.",
-            headers(("ETag" = String, description = "What the client has."))),
-    ))]
-async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Query) -> HandlerResult<Response> {
-    let limit = query.limit();
-    let text = query.parse("query", search_term).filter(|text| !text.is_empty());
-    let category = query.parse("category", search_term).filter(|text| !text.is_empty());
-    let from = query.parse("from", instant_or_date).map(next_second);
-    let to = query.parse("to", instant_or_date).map(next_second);
-    let after = query.cursor::<2>()?.map(|[at, id]| read_position(&at, &id, ConcertId)).transpose()?;
-    query.finish()?;
-    let page = app.concerts.list_concerts(&ConcertFilter { query: text, category, from, to, after, limit }).await?;
-    cached_response(&headers, &page, |page| {
-        let last = page.last_of_more().map(|info| &info.concert);
-        let next_cursor = last.map(|concert| cursor(&[&CursorInstant(concert.listed_at), &concert.id]));
-        let items = page.items.iter().cloned().map(Into::into).collect();
-        to_json(&ConcertListResponse { items, next_cursor })
-    })
-}
-
-/// One concert.
-#[utoipa::path(get, path = "/concerts/{concertId}", tag = "concerts",
-    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
-    params(
-        ("concertId" = u64, Path),
-        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
-    ),
-    responses(
-        (status = 200, body = ConcertDetailsResponse, headers(("ETag" = String, description = "Stands for the concert."))),
-        (status = 304, description = "It is what the client has.",
-            headers(("ETag" = String, description = "What the client has."))),
-    ))]
-async fn get_concert(State(app): State<App>, Id(id): Id<ConcertId>, headers: HeaderMap) -> HandlerResult<Response> {
-    let concert = app.concerts.concert(id).await?;
-    cached_response(&headers, &concert, |concert| to_json(&ConcertDetailsResponse::from(concert.clone())))
 }
 
 /// The performances of a concert that are still to come, soonest first.

@@ -2,12 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use axum::{
-    extract::FromRequestParts,
-    http::{HeaderMap, Uri, request::Parts},
-};
+use axum::http::{HeaderMap, Uri};
 
-use super::problem::{Code, Problem};
 use crate::domain::id::UserId;
 
 /// The request as an answer names it.
@@ -35,16 +31,4 @@ pub(crate) async fn with_request_id<F: Future>(request_id: Arc<str>, future: F) 
 /// The id of the request that is being answered, where one is: for a panic, which knows nothing of where it happens.
 pub fn current_request_id() -> Option<Arc<str>> {
     REQUEST_ID.try_with(Clone::clone).ok()
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts
-            .extensions
-            .get::<Self>()
-            .cloned()
-            .ok_or_else(|| Problem::new(Code::INTERNAL, "The request was not given an id."))
-    }
 }

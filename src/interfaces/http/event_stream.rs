@@ -1,11 +1,6 @@
 //! What all streams of server-sent events have in common.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use futures::{Stream, StreamExt};
@@ -33,33 +28,6 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
     headers.get("last-event-id")?.to_str().ok().map(str::trim)
 }
 
-/// How many event streams may be open on this instance: of one queue token, and of one user.
-#[derive(Debug)]
-pub struct StreamLimits {
-    /// 0 for any number.
-    per_token: usize,
-    /// 0 for any number.
-    per_user: usize,
-    open: Mutex<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    by_token: HashMap<QueueTokenId, usize>,
-    by_user: HashMap<UserId, usize>,
-}
-
-impl StreamLimits {
-    /// No stream is open.
-    pub fn new(per_token: usize, per_user: usize) -> Self {
-        Self { per_token, per_user, open: Mutex::default() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// An open stream, counted until it is dropped.
 pub(super) struct OpenStream {
     app: App,
@@ -71,38 +39,17 @@ impl OpenStream {
     /// Counts a stream of a token. [`Code::RATE_LIMITED`] if its token or its user has too many.
     pub(super) fn begin(app: &App, claims: &QueueClaims) -> Result<Self, Problem> {
         let (token, user) = (claims.id, claims.user_id);
-        let limits = &app.streams;
-        let mut open = limits.lock();
-        for (name, limit, count) in [
-            ("streams-per-token", limits.per_token, open.by_token.get(&token)),
-            ("streams-per-user", limits.per_user, open.by_user.get(&user)),
-        ] {
-            if limit > 0 && count.is_some_and(|count| *count >= limit) {
-                metrics::counter!("http_rate_limited_total", "limit" => name).increment(1);
-                return Err(Problem::rate_limited(RETRY_AFTER_SECONDS).with_member("limit", name.into()));
-            }
-        }
-        *open.by_token.entry(token).or_default() += 1;
-        *open.by_user.entry(user).or_default() += 1;
-        drop(open);
+        app.streams.count(token, user).map_err(|limit| {
+            metrics::counter!("http_rate_limited_total", "limit" => limit).increment(1);
+            Problem::rate_limited(RETRY_AFTER_SECONDS).with_member("limit", limit.into())
+        })?;
         Ok(Self { app: App::clone(app), token, user })
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        let mut open = self.app.streams.lock();
-        subtract(&mut open.by_token, &self.token);
-        subtract(&mut open.by_user, &self.user);
-    }
-}
-
-fn subtract<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
+        self.app.streams.release(&self.token, &self.user);
     }
 }
 

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::{
     context::RequestContext,
+    paths::BASE_PATH,
     problem::{self, Code, HandlerResult, Problem},
-    router::BASE_PATH,
 };
 use crate::{
     application::lane::{IdempotencyKey, Reply},

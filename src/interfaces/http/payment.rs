@@ -84,6 +84,36 @@ impl PaidResponse {
     }
 }
 
+/// Pays for one of the caller's holds with points.
+///
+/// Points, payment, booking, seats and queue token change together, or nothing does.
+#[utoipa::path(post, path = "/payments", tag = "payments",
+    extensions(("x-problems" = json!([
+        Code::BOOKING_NOT_FOUND, Code::INSUFFICIENT_POINTS, Code::BOOKING_NOT_PAYABLE, Code::HOLD_EXPIRED,
+    ]))),
+    security(("accessToken" = [], "queueToken" = [])),
+    params(("Idempotency-Key" = String, Header)),
+    request_body = PayRequest,
+    responses((status = 201, body = PaidResponse,
+        headers(("Location" = String, description = "The payment.")),
+        examples(("paid" = (summary = "Paid", value = json!(examples::paid())))))))]
+async fn pay(
+    State(app): State<App>,
+    caller: Caller,
+    verdict: GateVerdict,
+    idempotency: IdempotencyRequest,
+    body: Body<PayRequest>,
+) -> HandlerResult<Response> {
+    idempotency.require_key()?;
+    let clock = std::sync::Arc::clone(&app.clock);
+    let (key, response) =
+        idempotency.prepare(caller.user_id, &body.bytes, StatusCode::CREATED, move |paid: &Paid| {
+            to_json(&PaidResponse::at(paid, clock.now()))
+        })?;
+    let reply = app.payments.pay(caller.user_id, verdict.into_result(), body.value.booking_id, key).await?;
+    response.located("/payments", "paymentId").respond(reply)
+}
+
 /// A payment.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -120,36 +150,6 @@ impl From<&Payment> for PaymentResponse {
 struct PaymentListResponse {
     items: Vec<PaymentResponse>,
     next_cursor: Option<String>,
-}
-
-/// Pays for one of the caller's holds with points.
-///
-/// Points, payment, booking, seats and queue token change together, or nothing does.
-#[utoipa::path(post, path = "/payments", tag = "payments",
-    extensions(("x-problems" = json!([
-        Code::BOOKING_NOT_FOUND, Code::INSUFFICIENT_POINTS, Code::BOOKING_NOT_PAYABLE, Code::HOLD_EXPIRED,
-    ]))),
-    security(("accessToken" = [], "queueToken" = [])),
-    params(("Idempotency-Key" = String, Header)),
-    request_body = PayRequest,
-    responses((status = 201, body = PaidResponse,
-        headers(("Location" = String, description = "The payment.")),
-        examples(("paid" = (summary = "Paid", value = json!(examples::paid())))))))]
-async fn pay(
-    State(app): State<App>,
-    caller: Caller,
-    verdict: GateVerdict,
-    idempotency: IdempotencyRequest,
-    body: Body<PayRequest>,
-) -> HandlerResult<Response> {
-    idempotency.require_key()?;
-    let clock = std::sync::Arc::clone(&app.clock);
-    let (key, response) =
-        idempotency.prepare(caller.user_id, &body.bytes, StatusCode::CREATED, move |paid: &Paid| {
-            to_json(&PaidResponse::at(paid, clock.now()))
-        })?;
-    let reply = app.payments.pay(caller.user_id, verdict.into_result(), body.value.booking_id, key).await?;
-    response.located("/payments", "paymentId").respond(reply)
 }
 
 /// The caller's payments, newest first.

@@ -55,6 +55,24 @@ impl From<Wallet> for WalletResponse {
     }
 }
 
+/// The caller's balance.
+#[utoipa::path(get, path = "/points", tag = "points", security(("accessToken" = [])),
+    params(("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has.")),
+    responses(
+        (status = 200, body = WalletResponse, headers(("ETag" = String, description = "The version."))),
+        (status = 304, description = "The balance is what the client has.", headers(("ETag" = String, description = "The version."))),
+    ))]
+async fn get_points(State(app): State<App>, caller: Caller, headers: HeaderMap) -> HandlerResult<Response> {
+    let wallet = app.points.balance(caller.user_id).await?;
+    let etag = strong_etag(&wallet.version);
+    let known = matches_if_none_match(&headers, &etag);
+    let headers = [(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+    }
+    Ok((headers, Json(WalletResponse::from(wallet))).into_response())
+}
+
 /// A wish for more points.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -117,6 +135,52 @@ impl From<&LedgerEntry> for ChargeResponse {
     }
 }
 
+/// Adds points to the caller's balance.
+///
+/// Charges with different keys all succeed, however many at once. With `If-Match`, only if the balance still has the
+/// version that was read.
+#[utoipa::path(post, path = "/points/charges", tag = "points",
+    extensions(("x-problems" = json!([Code::BALANCE_LIMIT_EXCEEDED, Code::PRECONDITION_FAILED]))),
+    security(("accessToken" = [])),
+    params(
+        ("Idempotency-Key" = String, Header),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the balance that was read."),
+    ),
+    request_body = ChargeRequest,
+    responses((status = 201, body = ChargeResponse)))]
+async fn charge_points(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    idempotency: IdempotencyRequest,
+    body: Body<ChargeRequest>,
+) -> HandlerResult<Response> {
+    idempotency.require_key()?;
+    let if_version = if_match(&headers);
+    let (key, response) =
+        idempotency.prepare(caller.user_id, &body.bytes, StatusCode::CREATED, |entry: &LedgerEntry| {
+            to_json(&ChargeResponse::from(entry))
+        })?;
+    let reply = app.points.charge(caller.user_id, body.value.amount, if_version, key).await?;
+    response.respond(reply)
+}
+
+/// The versions of which `If-Match` asks for one (RFC 9110, 13.1.1: compared strongly); `None` where any will do.
+fn if_match(headers: &HeaderMap) -> Option<Vec<u64>> {
+    let values: Vec<_> = headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or("")).collect();
+    let mut tags = values.iter().flat_map(|value| value.split(',')).map(str::trim).peekable();
+    tags.peek()?;
+    let versions = tags.map(|tag| if tag == "*" { None } else { Some(version_of(tag)) });
+    // What isn't a tag of this server's matches nothing.
+    Some(versions.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// The version that an entity tag stands for. Tags are compared as texts: "01" is not one that this server gave out.
+fn version_of(tag: &str) -> Option<u64> {
+    let text = tag.strip_prefix('"')?.strip_suffix('"')?;
+    text.parse().ok().filter(|version: &u64| version.to_string() == text)
+}
+
 /// One change of a balance.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -163,54 +227,6 @@ struct TransactionListResponse {
     next_cursor: Option<String>,
 }
 
-/// The caller's balance.
-#[utoipa::path(get, path = "/points", tag = "points", security(("accessToken" = [])),
-    params(("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has.")),
-    responses(
-        (status = 200, body = WalletResponse, headers(("ETag" = String, description = "The version."))),
-        (status = 304, description = "The balance is what the client has.", headers(("ETag" = String, description = "The version."))),
-    ))]
-async fn get_points(State(app): State<App>, caller: Caller, headers: HeaderMap) -> HandlerResult<Response> {
-    let wallet = app.points.balance(caller.user_id).await?;
-    let etag = strong_etag(&wallet.version);
-    let known = matches_if_none_match(&headers, &etag);
-    let headers = [(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
-    if known {
-        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
-    }
-    Ok((headers, Json(WalletResponse::from(wallet))).into_response())
-}
-
-/// Adds points to the caller's balance.
-///
-/// Charges with different keys all succeed, however many at once. With `If-Match`, only if the balance still has the
-/// version that was read.
-#[utoipa::path(post, path = "/points/charges", tag = "points",
-    extensions(("x-problems" = json!([Code::BALANCE_LIMIT_EXCEEDED, Code::PRECONDITION_FAILED]))),
-    security(("accessToken" = [])),
-    params(
-        ("Idempotency-Key" = String, Header),
-        ("If-Match" = Option<String>, Header, description = "The ETag of the balance that was read."),
-    ),
-    request_body = ChargeRequest,
-    responses((status = 201, body = ChargeResponse)))]
-async fn charge_points(
-    State(app): State<App>,
-    caller: Caller,
-    headers: HeaderMap,
-    idempotency: IdempotencyRequest,
-    body: Body<ChargeRequest>,
-) -> HandlerResult<Response> {
-    idempotency.require_key()?;
-    let if_version = if_match(&headers);
-    let (key, response) =
-        idempotency.prepare(caller.user_id, &body.bytes, StatusCode::CREATED, |entry: &LedgerEntry| {
-            to_json(&ChargeResponse::from(entry))
-        })?;
-    let reply = app.points.charge(caller.user_id, body.value.amount, if_version, key).await?;
-    response.respond(reply)
-}
-
 /// The changes of the caller's balance, newest first.
 #[utoipa::path(get, path = "/points/transactions", tag = "points", security(("accessToken" = [])),
     params(
@@ -231,20 +247,4 @@ async fn list_point_transactions(
     let next_cursor = page.last_of_more().map(|entry| cursor(&[&entry.version]));
     let items = page.items.into_iter().map(Into::into).collect();
     Ok(private_response(TransactionListResponse { items, next_cursor }))
-}
-
-/// The versions of which `If-Match` asks for one (RFC 9110, 13.1.1: compared strongly); `None` where any will do.
-fn if_match(headers: &HeaderMap) -> Option<Vec<u64>> {
-    let values: Vec<_> = headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or("")).collect();
-    let mut tags = values.iter().flat_map(|value| value.split(',')).map(str::trim).peekable();
-    tags.peek()?;
-    let versions = tags.map(|tag| if tag == "*" { None } else { Some(version_of(tag)) });
-    // What isn't a tag of this server's matches nothing.
-    Some(versions.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
-}
-
-/// The version that an entity tag stands for. Tags are compared as texts: "01" is not one that this server gave out.
-fn version_of(tag: &str) -> Option<u64> {
-    let text = tag.strip_prefix('"')?.strip_suffix('"')?;
-    text.parse().ok().filter(|version: &u64| version.to_string() == text)
 }

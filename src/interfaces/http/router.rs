@@ -21,17 +21,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    admin, booking, concert, draw, event, gate,
+    admin, booking, concert, draw, gate,
     middleware::{assign_request_id, convert_failures},
     openapi::{self, DemoAccounts, Document},
-    operation, payment, point, queue, queue_events, seat, seat_events,
+    operation,
+    paths::BASE_PATH,
+    payment, point, queue, queue_events, seat, seat_events,
     state::{App, HttpSettings},
     user,
     values::to_json,
 };
-
-/// Where the API begins.
-pub const BASE_PATH: &str = "/api/v1";
 
 /// The routes behind the gate: nobody passes without an active queue token of the concert.
 ///
@@ -53,7 +52,7 @@ fn open_routes() -> OpenApiRouter<App> {
         .merge(queue_events::routes())
         .merge(point::routes())
         .merge(payment::routes())
-        .merge(event::routes())
+        .merge(admin::event_routes())
 }
 
 /// The OpenAPI document; with `demo`, the one of a server for demonstration.

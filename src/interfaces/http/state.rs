@@ -6,8 +6,9 @@ use axum::http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    address::ProxySettings, event_stream::StreamLimits, middleware::ConcurrencyLimits, openapi::DemoAccounts,
-    rate_limit::RateLimits,
+    address::ProxySettings,
+    limits::{concurrency::ConcurrencyLimits, rate::RateLimits, streams::StreamLimits},
+    openapi::DemoAccounts,
 };
 use crate::{
     application::{

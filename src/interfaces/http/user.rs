@@ -11,9 +11,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    address::ClientNetwork,
     auth::Caller,
     body::{Body, FromBody, Object},
+    client_network::ClientNetwork,
     problem::{Code, HandlerResult},
     rate_limit::{LogIn, RateLimited, Refresh, SignUp},
     state::App,
@@ -60,56 +60,6 @@ impl FromBody for SignUpRequest {
     }
 }
 
-/// Somebody who says who they are.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-struct LogInRequest {
-    #[schema(value_type = String, format = Email, max_length = 254, example = "jin@example.org")]
-    email: Email,
-    #[schema(format = Password, example = "correct horse battery")]
-    password: String,
-}
-
-impl FromBody for LogInRequest {
-    fn read(object: &Object<'_>) -> Option<Self> {
-        let email = object.required("email").and_then(|field| field.parse(Email::new));
-        // Of any length: one that nobody can have chosen is a wrong password like another.
-        let password = object.required("password").and_then(|field| field.text()).map(|text| normalized(&text));
-        Some(Self { email: email?, password: password? })
-    }
-}
-
-/// A refresh token to be exchanged.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-struct RefreshRequest {
-    /// The newest one of the session.
-    #[schema(example = "A9v3qk0BkvN4Kn8CcYqSw0mDx1pRkQ2Vd0pWzSxRkQm1u3h8cJ5yT7aLbN4eFgXoIiUwZqKrYb2P0vJtq9Qy1Zs3xWnE")]
-    refresh_token: String,
-}
-
-impl FromBody for RefreshRequest {
-    fn read(object: &Object<'_>) -> Option<Self> {
-        let refresh_token = object.required("refreshToken").and_then(|field| field.text());
-        Some(Self { refresh_token: refresh_token? })
-    }
-}
-
-/// What to change of the caller's account.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-struct RenameRequest {
-    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "Jin Park")]
-    name: Name,
-}
-
-impl FromBody for RenameRequest {
-    fn read(object: &Object<'_>) -> Option<Self> {
-        let name = object.required("name").and_then(|field| field.parse(Name::new));
-        Some(Self { name: name? })
-    }
-}
-
 /// An account.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -133,6 +83,41 @@ impl From<ProfileInfo> for ProfileResponse {
             role: profile.role.name(),
             created_at: Timestamp(profile.created_at),
         }
+    }
+}
+
+/// Makes an account.
+#[utoipa::path(post, path = "/users", tag = "users",
+    extensions(("x-problems" = json!([Code::EMAIL_TAKEN, Code::RATE_LIMITED]))),
+    request_body = SignUpRequest,
+    responses((status = 201, body = ProfileResponse, headers(("Location" = String, description = "The account.")))))]
+async fn sign_up(
+    State(app): State<App>,
+    _: RateLimited<SignUp>,
+    ClientNetwork(client): ClientNetwork,
+    Body { value, .. }: Body<SignUpRequest>,
+) -> HandlerResult<impl IntoResponse> {
+    let profile = app.users.sign_up(value.email, value.password, value.name, client).await?;
+    let location = [(header::LOCATION, HeaderValue::from_static("/api/v1/users/me"))];
+    Ok((StatusCode::CREATED, location, private_response(ProfileResponse::from(profile))))
+}
+
+/// Somebody who says who they are.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct LogInRequest {
+    #[schema(value_type = String, format = Email, max_length = 254, example = "jin@example.org")]
+    email: Email,
+    #[schema(format = Password, example = "correct horse battery")]
+    password: String,
+}
+
+impl FromBody for LogInRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let email = object.required("email").and_then(|field| field.parse(Email::new));
+        // Of any length: one that nobody can have chosen is a wrong password like another.
+        let password = object.required("password").and_then(|field| field.text()).map(|text| normalized(&text));
+        Some(Self { email: email?, password: password? })
     }
 }
 
@@ -169,22 +154,6 @@ impl From<TokensInfo> for TokensResponse {
     }
 }
 
-/// Makes an account.
-#[utoipa::path(post, path = "/users", tag = "users",
-    extensions(("x-problems" = json!([Code::EMAIL_TAKEN, Code::RATE_LIMITED]))),
-    request_body = SignUpRequest,
-    responses((status = 201, body = ProfileResponse, headers(("Location" = String, description = "The account.")))))]
-async fn sign_up(
-    State(app): State<App>,
-    _: RateLimited<SignUp>,
-    ClientNetwork(client): ClientNetwork,
-    Body { value, .. }: Body<SignUpRequest>,
-) -> HandlerResult<impl IntoResponse> {
-    let profile = app.users.sign_up(value.email, value.password, value.name, client).await?;
-    let location = [(header::LOCATION, HeaderValue::from_static("/api/v1/users/me"))];
-    Ok((StatusCode::CREATED, location, private_response(ProfileResponse::from(profile))))
-}
-
 /// Begins a login.
 ///
 /// An unknown address and a wrong password get the same answer; after too many of them the account can't be tried for a
@@ -201,6 +170,22 @@ async fn log_in(
 ) -> HandlerResult<impl IntoResponse> {
     let tokens = app.users.log_in(&value.email, value.password, client).await?;
     Ok(private_response(TokensResponse::from(tokens)))
+}
+
+/// A refresh token to be exchanged.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct RefreshRequest {
+    /// The newest one of the session.
+    #[schema(example = "A9v3qk0BkvN4Kn8CcYqSw0mDx1pRkQ2Vd0pWzSxRkQm1u3h8cJ5yT7aLbN4eFgXoIiUwZqKrYb2P0vJtq9Qy1Zs3xWnE")]
+    refresh_token: String,
+}
+
+impl FromBody for RefreshRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let refresh_token = object.required("refreshToken").and_then(|field| field.text());
+        Some(Self { refresh_token: refresh_token? })
+    }
 }
 
 /// Exchanges a refresh token for new tokens.
@@ -237,6 +222,21 @@ async fn log_out(State(app): State<App>, caller: Caller) -> HandlerResult<Status
 async fn get_profile(State(app): State<App>, caller: Caller) -> HandlerResult<impl IntoResponse> {
     let profile = app.users.profile(caller.user_id).await?;
     Ok(private_response(ProfileResponse::from(profile)))
+}
+
+/// What to change of the caller's account.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct RenameRequest {
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "Jin Park")]
+    name: Name,
+}
+
+impl FromBody for RenameRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let name = object.required("name").and_then(|field| field.parse(Name::new));
+        Some(Self { name: name? })
+    }
 }
 
 /// Gives the caller's account another name.

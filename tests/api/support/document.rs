@@ -8,7 +8,10 @@ use std::{
 use axum::http::Method;
 use concert_reservation::{
     domain::event::KINDS,
-    interfaces::http::{openapi::CODES_OUTSIDE_OPERATIONS, problem::Code, router::document},
+    interfaces::http::{
+        problem::{CODES_OUTSIDE_OPERATIONS, Code},
+        router::document,
+    },
 };
 use jsonschema::Validator;
 use serde_json::{Value, json};

@@ -7,7 +7,6 @@ mod refusal;
 mod request_id;
 mod request_log;
 
-pub use bounds::{ConcurrencyLimits, Slot};
 pub use problems::convert_failures;
 pub use refusal::refusal_writer;
 pub use request_id::assign_request_id;

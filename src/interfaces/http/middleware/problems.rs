@@ -13,8 +13,8 @@ use futures::FutureExt;
 use super::bounds::enforce_limits;
 use crate::interfaces::http::{
     context::RequestContext,
+    paths::BASE_PATH,
     problem::{self, Code, Problem},
-    router::BASE_PATH,
     state::App,
 };
 

@@ -1,8 +1,8 @@
 //! `X-Request-Id`: a sane incoming one is kept, else one is made. What else every answer to a limited request says.
 
 use axum::{
-    extract::{Request, State},
-    http::{HeaderName, HeaderValue},
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderName, HeaderValue, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -10,7 +10,11 @@ use axum::{
 use super::request_log::log_request;
 use crate::{
     domain::randomness::new_uuid,
-    interfaces::http::{context::RequestContext, state::App},
+    interfaces::http::{
+        context::RequestContext,
+        problem::{Code, Problem},
+        state::App,
+    },
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,4 +39,16 @@ pub async fn assign_request_id(State(app): State<App>, mut request: Request, nex
 /// Short, and nothing that could confuse a log.
 fn is_valid(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Problem::new(Code::INTERNAL, "The request was not given an id."))
+    }
 }

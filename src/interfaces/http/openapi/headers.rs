@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::members;
+use super::json::members;
 
 /// Defines the headers that several operations answer with.
 pub(super) fn define(document: &mut Value) {

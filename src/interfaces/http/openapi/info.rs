@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{BEARER, QUEUE_TOKEN};
+use super::schemes::{BEARER, QUEUE_TOKEN};
 
 const DESCRIPTION: &str = "Sells concert seats to thousands of people at once: fairly, and never a seat twice.
 

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{BEARER, QUEUE_TOKEN, schemas::referenced};
+use super::{
+    schemas::referenced,
+    schemes::{BEARER, QUEUE_TOKEN},
+};
 use crate::{
     domain::{
         id::SeatId,
@@ -17,14 +20,10 @@ use crate::{
     },
     interfaces::http::{
         context::RequestContext,
-        problem::{Code, FieldError, Problem},
+        problem::{BODY_CODES, CODES_OUTSIDE_OPERATIONS, Code, FieldError, Problem},
         words::{ConflictReasons, Words},
     },
 };
-
-/// What no operation fails with: a request that is answered so never came to one.
-pub const CODES_OUTSIDE_OPERATIONS: [Code; 5] =
-    [Code::NOT_FOUND, Code::METHOD_NOT_ALLOWED, Code::NOT_ACCEPTABLE, Code::URI_TOO_LONG, Code::HEADERS_TOO_LARGE];
 
 /// The extension of an operation in which its handler lists the codes it can fail with. It isn't published.
 const PROBLEMS: &str = "x-problems";
@@ -141,10 +140,6 @@ fn collect_names<'a>(declared: &'a Value, names: &mut Vec<&'a str>) {
         code => names.extend(code.as_str()),
     }
 }
-
-/// What reading a body can fail with.
-pub const BODY_CODES: [Code; 4] =
-    [Code::MALFORMED_REQUEST, Code::PAYLOAD_TOO_LARGE, Code::UNSUPPORTED_MEDIA_TYPE, Code::VALIDATION_FAILED];
 
 /// What an operation can fail with because of its form.
 fn implied_codes(operation: &Value) -> Vec<Code> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::members;
+use super::json::members;
 
 /// Completes every schema that utoipa derived.
 pub(super) fn make_exact(document: &mut Value) {

@@ -1,38 +1,21 @@
-//! Reading JSON bodies: every bad field is named, not just the first.
-//!
-//! serde stops at the first error, so request types are read field by field instead, straight into the domain's
-//! types (`docs/decisions/0005-reading-bodies.md`).
+//! The fields of a body, each read with all that is wrong about it.
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Display},
     ops::RangeInclusive,
-    pin::pin,
 };
 
-use axum::{
-    body::Bytes,
-    extract::{FromRequest, Request},
-    http::{HeaderMap, HeaderValue, header},
-};
-use chrono::{DateTime, SubsecRound, Utc};
-use futures::FutureExt;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{
-    middleware::Slot,
-    problem::{Code, FieldError, Problem},
+use super::parse_instant;
+use crate::{
+    domain::{clock::Instant, points::Points, text::Name},
+    interfaces::http::problem::{Code, FieldError, Problem},
 };
-use crate::domain::{clock::Instant, points::Points};
-
-/// The most bytes of a body, 64 KiB.
-pub const MAX_BYTES: usize = 64 * 1024;
-
-/// The most bytes of an administrator's body, 1 MiB.
-pub const ADMIN_MAX_BYTES: usize = 1024 * 1024;
 
 /// A request's type: reads itself from an object's fields.
 pub trait FromBody: Sized {
@@ -40,106 +23,8 @@ pub trait FromBody: Sized {
     fn read(object: &Object<'_>) -> Option<Self>;
 }
 
-/// A body that was read, and its bytes as they came.
-#[derive(Debug)]
-pub struct Body<T, const MAX: usize = MAX_BYTES> {
-    /// What it says.
-    pub value: T,
-    /// As it came: what an idempotency key is tied to.
-    pub bytes: Bytes,
-}
-
-/// An administrator's body.
-pub type AdminBody<T> = Body<T, ADMIN_MAX_BYTES>;
-
-/// Nothing to say: no body, or an empty object.
-#[derive(Clone, Copy, Debug)]
-pub struct NoBody;
-
-impl FromBody for NoBody {
-    fn read(_: &Object<'_>) -> Option<Self> {
-        Some(Self)
-    }
-}
-
-impl<S: Send + Sync, T: FromBody, const MAX: usize> FromRequest<S> for Body<T, MAX> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        require_plain_json(request.headers())?;
-        let bytes = read_bytes(request, MAX).await?;
-        Ok(Self { value: parse(&bytes)?, bytes })
-    }
-}
-
-/// A body that may be missing: see [`NoBody`].
-#[derive(Debug)]
-pub struct EmptyBody<const MAX: usize = MAX_BYTES> {
-    /// As it came.
-    pub bytes: Bytes,
-}
-
-impl<S: Send + Sync, const MAX: usize> FromRequest<S> for EmptyBody<MAX> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let typed = require_plain_json(request.headers());
-        let bytes = read_bytes(request, MAX).await?;
-        if !bytes.is_empty() {
-            typed?;
-            parse::<NoBody>(&bytes)?;
-        }
-        Ok(Self { bytes })
-    }
-}
-
-/// JSON, and not encoded: the server decompresses nothing, so no small body becomes a large one here.
-fn require_plain_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let is_identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
-        let detail = "The body must be sent without a Content-Encoding.";
-        return Err(Problem::new(Code::UNSUPPORTED_MEDIA_TYPE, detail)
-            .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
-    }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
-        Ok(())
-    } else {
-        Err(Problem::new(Code::UNSUPPORTED_MEDIA_TYPE, "The body must be sent as application/json."))
-    }
-}
-
-/// Reads the whole body. While it hasn't arrived, the request has no slot among those under way.
-async fn read_bytes(request: Request, max: usize) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(Code::PAYLOAD_TOO_LARGE, format!("The body must be at most {max} bytes."));
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > max) {
-        return Err(too_large());
-    }
-    let slot = request.extensions().get::<Slot>().cloned();
-    let mut reading = pin!(axum::body::to_bytes(request.into_body(), max));
-    let read = match (reading.as_mut().now_or_never(), slot) {
-        (Some(read), _) => read,
-        (None, None) => reading.await,
-        (None, Some(slot)) => slot.wait_for_body(reading).await?,
-    };
-    read.map_err(|error| {
-        if std::error::Error::source(&error)
-            .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
-        {
-            too_large()
-        } else {
-            Problem::new(Code::MALFORMED_REQUEST, "The body broke off.")
-        }
-    })
-}
-
-fn parse<T: FromBody>(bytes: &[u8]) -> Result<T, Problem> {
+/// Reads a whole body.
+pub(super) fn parse<T: FromBody>(bytes: &[u8]) -> Result<T, Problem> {
     let raw: &RawValue = serde_json::from_slice(bytes)
         .map_err(|error| Problem::new(Code::MALFORMED_REQUEST, format!("The body is not JSON: {error}.")))?;
     let errors = RefCell::default();
@@ -165,6 +50,11 @@ impl<'a> Object<'a> {
     pub fn required(&self, name: &str) -> Option<Field<'a>> {
         let field = self.optional(name);
         if field.is_none() { self.fail_at(name, "is required") } else { field }
+    }
+
+    /// A [`Name`] that must be there.
+    pub fn required_name(&self, name: &str) -> Option<Name> {
+        self.required(name)?.parse(Name::new)
     }
 
     /// A field that may be missing or null.
@@ -329,14 +219,6 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Reads an RFC 3339 instant, cut to microseconds, in UTC.
-pub(crate) fn parse_instant(text: &str) -> Result<Instant, &'static str> {
-    let message = "must be an RFC 3339 date and time such as \"2026-11-20T08:00:00Z\"";
-    let instant = DateTime::parse_from_rfc3339(text).map_err(|_| message)?.with_timezone(&Utc).trunc_subsecs(6);
-    let last = DateTime::<Utc>::from_timestamp(253_370_764_800, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    if instant >= DateTime::UNIX_EPOCH && instant < last { Ok(instant) } else { Err(message) }
-}
-
 /// The fields of an object in their order, repeated ones included.
 struct JsonObject<'a>(Vec<(String, &'a RawValue)>);
 
@@ -367,7 +249,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonObject<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::text::Name, interfaces::http::context::RequestContext};
+    use crate::interfaces::http::context::RequestContext;
 
     #[derive(Debug)]
     struct Sample;
@@ -408,14 +290,5 @@ mod tests {
         assert_eq!(errors("[]"), [""]);
         assert_eq!(errors("{"), ["MALFORMED_REQUEST"]);
         assert_eq!(errors(""), ["MALFORMED_REQUEST"]);
-    }
-
-    #[test]
-    fn instants_are_read_in_any_zone_and_kept_in_utc() {
-        let instant = parse_instant("2026-11-20T17:00:00.123+09:00").unwrap();
-        assert_eq!(instant.to_rfc3339(), "2026-11-20T08:00:00.123+00:00");
-        for text in ["", "2026-11-20", "2026-11-20T17:00:00", "1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z"] {
-            assert!(parse_instant(text).is_err(), "{text}");
-        }
     }
 }

@@ -1,0 +1,34 @@
+//! Administration: operations for the role `ADMIN`, one file per resource.
+//!
+//! A file holds each operation as a whole: its request, its response, the problems it can fail with, its documentation
+//! and its handler.
+
+mod audit;
+mod concerts;
+mod events;
+mod performances;
+mod queues;
+mod seating;
+#[cfg(test)]
+mod test_bodies;
+mod venues;
+mod webhooks;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::state::App;
+
+/// Routes whose responses may be large.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(venues::routes())
+        .merge(concerts::routes())
+        .merge(performances::routes())
+        .merge(queues::routes())
+        .merge(audit::routes())
+}
+
+/// Routes of the relay's events and their receivers.
+pub(super) fn event_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(events::routes()).merge(webhooks::routes())
+}

@@ -1,0 +1,185 @@
+//! Performances: adding, watching and cancelling one.
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::seating::SeatingRequest;
+use crate::{
+    application::concert::{CancellationInfo, CreatePerformance, PerformanceProgressInfo},
+    domain::{
+        clock::Instant,
+        id::{ConcertId, PerformanceId, VenueId},
+    },
+    interfaces::http::{
+        auth::Administrator,
+        body::{ADMIN_MAX_BYTES, AdminBody, EmptyBody, FromBody, Object},
+        concert::PerformanceResponse,
+        paths::BASE_PATH,
+        problem::{BODY_CODES, Code, HandlerResult},
+        query::Id,
+        state::App,
+        values::{Timestamp, private_response},
+        words::PerformanceStatuses,
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create_performance))
+        .routes(routes!(get_performance))
+        .routes(routes!(cancel_performance))
+}
+
+/// A new performance with all its seats.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct CreatePerformanceRequest {
+    #[schema(value_type = u64, minimum = 1, example = 1)]
+    venue_id: VenueId,
+    #[schema(value_type = Timestamp, example = "2030-05-01T19:30:00Z")]
+    starts_at: Instant,
+    seating: SeatingRequest,
+}
+
+impl FromBody for CreatePerformanceRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let venue_id = object.required("venueId").and_then(|field| field.catalogue_id()).map(VenueId);
+        let starts_at = object.required("startsAt").and_then(|field| field.instant());
+        let seating = object.required("seating").and_then(|field| field.object(SeatingRequest::read));
+        Some(Self { venue_id: venue_id?, starts_at: starts_at?, seating: seating? })
+    }
+}
+
+/// A performance as its promoter sees it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PerformanceProgressResponse {
+    #[serde(flatten)]
+    listed: PerformanceResponse,
+    #[schema(value_type = PerformanceStatuses)]
+    status: &'static str,
+    /// Its bookings that are pending or confirmed; once it is cancelled, those still to be cancelled or refunded.
+    #[schema(example = 0)]
+    bookings_left: u32,
+}
+
+impl From<PerformanceProgressInfo> for PerformanceProgressResponse {
+    fn from(info: PerformanceProgressInfo) -> Self {
+        Self {
+            status: info.listed.performance.status.name(),
+            bookings_left: info.bookings_left,
+            listed: info.listed.into(),
+        }
+    }
+}
+
+/// Adds a performance with all its seats, in one transaction.
+#[utoipa::path(post, path = "/admin/concerts/{concertId}/performances", tag = "administration",
+    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::VENUE_NOT_FOUND]))),
+    security(("accessToken" = [])), params(("concertId" = u64, Path)),
+    request_body = CreatePerformanceRequest,
+    responses((status = 201, body = PerformanceProgressResponse,
+        headers(("Location" = String, description = "Where its promoter sees it.")))))]
+async fn create_performance(
+    State(app): State<App>,
+    _: Administrator,
+    Id(concert_id): Id<ConcertId>,
+    body: AdminBody<CreatePerformanceRequest>,
+) -> HandlerResult<impl IntoResponse> {
+    let CreatePerformanceRequest { venue_id, starts_at, seating } = body.value;
+    let command = CreatePerformance { concert_id, venue_id, starts_at, seating: seating.sections };
+    let performance = app.concerts.create_performance(&command).await?;
+    let location = format!("{BASE_PATH}/admin/performances/{}", performance.listed.performance.id);
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        private_response(PerformanceProgressResponse::from(performance)),
+    ))
+}
+
+/// A performance, also one that has begun or is cancelled, with the bookings it has.
+#[utoipa::path(get, path = "/admin/performances/{performanceId}", tag = "administration",
+    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND]))),
+    security(("accessToken" = [])), params(("performanceId" = u64, Path)),
+    responses((status = 200, body = PerformanceProgressResponse)))]
+async fn get_performance(
+    State(app): State<App>,
+    _: Administrator,
+    Id(id): Id<PerformanceId>,
+) -> HandlerResult<impl IntoResponse> {
+    Ok(private_response(PerformanceProgressResponse::from(app.concerts.performance(id).await?)))
+}
+
+/// How far a cancellation is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CancellationResponse {
+    #[schema(example = 7)]
+    performance_id: u64,
+    #[schema(value_type = PerformanceStatuses)]
+    status: &'static str,
+    /// How many bookings are still to be cancelled or refunded.
+    #[schema(example = 1_250)]
+    bookings_left: u32,
+}
+
+impl From<CancellationInfo> for CancellationResponse {
+    fn from(info: CancellationInfo) -> Self {
+        Self { performance_id: info.performance_id.0, status: info.status.name(), bookings_left: info.bookings_left }
+    }
+}
+
+/// Cancels a performance; its bookings are cancelled or refunded.
+///
+/// From this moment none of its seats can be held. What `bookingsLeft` counts is settled in the background;
+/// `GET /admin/performances/{performanceId}` shows the progress. Safe to repeat.
+#[utoipa::path(post, path = "/admin/performances/{performanceId}/cancel", tag = "administration",
+    extensions(("x-problems" = json!([BODY_CODES, Code::PERFORMANCE_NOT_FOUND]))),
+    security(("accessToken" = [])), params(("performanceId" = u64, Path)),
+    responses((status = 202, body = CancellationResponse)))]
+async fn cancel_performance(
+    State(app): State<App>,
+    _: Administrator,
+    Id(id): Id<PerformanceId>,
+    _: EmptyBody<ADMIN_MAX_BYTES>,
+) -> HandlerResult<impl IntoResponse> {
+    let cancellation = app.concerts.cancel_performance(id).await?;
+    Ok((StatusCode::ACCEPTED, private_response(CancellationResponse::from(cancellation))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interfaces::http::admin::test_bodies::error_pointers;
+
+    fn performance(sections: &str) -> String {
+        format!(r#"{{"venueId":1,"startsAt":"2026-11-20T08:00:00Z","seating":{{"sections":[{sections}]}}}}"#)
+    }
+
+    fn section(name: &str, rows: u32, seats_per_row: u32) -> String {
+        format!(r#"{{"name":"{name}","grade":"R","rows":{rows},"seatsPerRow":{seats_per_row},"price":"150000"}}"#)
+    }
+
+    #[tokio::test]
+    async fn each_mistake_of_a_seating_is_named_where_it_stands() {
+        let errors = async |sections: &[String]| {
+            error_pointers::<CreatePerformanceRequest>(&performance(&sections.join(","))).await
+        };
+        assert!(errors(&[section("A", 1_000, 50), section("B", 50, 1_000)]).await.is_empty());
+        assert_eq!(errors(&[section("A", 1, 1), section(" A ", 1, 1)]).await, ["/seating/sections/1/name"]);
+        assert_eq!(errors(&[section("A", 1_000, 100), section("B", 1, 1)]).await, ["/seating/sections"]);
+        assert_eq!(errors(&[]).await, ["/seating/sections"]);
+        let sections = [section("A", 0, 1_001), section("", 1, 1)];
+        let expected = ["/seating/sections/0/rows", "/seating/sections/0/seatsPerRow", "/seating/sections/1/name"];
+        assert_eq!(errors(&sections).await, expected);
+        let dear = section("A", 1, 1).replace("150000", "10000000000");
+        assert_eq!(errors(&[dear]).await, ["/seating/sections/0/price"]);
+        assert_eq!(error_pointers::<CreatePerformanceRequest>("{}").await, ["/venueId", "/startsAt", "/seating"]);
+    }
+}

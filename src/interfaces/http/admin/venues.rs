@@ -1,0 +1,80 @@
+//! Venues.
+
+use axum::{extract::State, http::StatusCode, response::IntoResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    domain::{id::VenueId, text::Name},
+    interfaces::http::{
+        auth::Administrator,
+        body::{AdminBody, FromBody, Object},
+        concert::VenueResponse,
+        problem::HandlerResult,
+        query::{Query, cursor, cursor_part},
+        state::App,
+        values::private_response,
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(create_venue, list_venues))
+}
+
+/// A new venue.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct CreateVenueRequest {
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "Seoul Arts Center")]
+    name: Name,
+    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "2406 Nambusunhwan-ro, Seoul")]
+    address: Name,
+}
+
+impl FromBody for CreateVenueRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let name = object.required_name("name");
+        let address = object.required_name("address");
+        Some(Self { name: name?, address: address? })
+    }
+}
+
+/// Adds a venue.
+#[utoipa::path(post, path = "/admin/venues", tag = "administration", security(("accessToken" = [])),
+    request_body = CreateVenueRequest,
+    responses((status = 201, body = VenueResponse)))]
+async fn create_venue(
+    State(app): State<App>,
+    _: Administrator,
+    body: AdminBody<CreateVenueRequest>,
+) -> HandlerResult<impl IntoResponse> {
+    let venue = app.concerts.create_venue(&body.value.name, &body.value.address).await?;
+    Ok((StatusCode::CREATED, private_response(VenueResponse::from(venue))))
+}
+
+/// A page of venues, oldest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct VenueListResponse {
+    items: Vec<VenueResponse>,
+    next_cursor: Option<String>,
+}
+
+/// All venues, oldest first.
+#[utoipa::path(get, path = "/admin/venues", tag = "administration", security(("accessToken" = [])),
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The nextCursor of the page before."),
+    ),
+    responses((status = 200, body = VenueListResponse)))]
+async fn list_venues(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
+    let limit = query.limit();
+    let after = query.cursor::<1>()?.map(|[id]| cursor_part(&id).map(VenueId)).transpose()?;
+    query.finish()?;
+    let page = app.concerts.list_venues(after, limit).await?;
+    let next_cursor = page.last_of_more().map(|venue| cursor(&[&venue.id]));
+    let items = page.items.into_iter().map(Into::into).collect();
+    Ok(private_response(VenueListResponse { items, next_cursor }))
+}

@@ -1,0 +1,27 @@
+//! Instants as bodies and queries give them.
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+use crate::domain::clock::Instant;
+
+/// Reads an RFC 3339 instant, cut to microseconds, in UTC.
+pub(crate) fn parse_instant(text: &str) -> Result<Instant, &'static str> {
+    let message = "must be an RFC 3339 date and time such as \"2026-11-20T08:00:00Z\"";
+    let instant = DateTime::parse_from_rfc3339(text).map_err(|_| message)?.with_timezone(&Utc).trunc_subsecs(6);
+    let last = DateTime::<Utc>::from_timestamp(253_370_764_800, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    if instant >= DateTime::UNIX_EPOCH && instant < last { Ok(instant) } else { Err(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_read_in_any_zone_and_kept_in_utc() {
+        let instant = parse_instant("2026-11-20T17:00:00.123+09:00").unwrap();
+        assert_eq!(instant.to_rfc3339(), "2026-11-20T08:00:00.123+00:00");
+        for text in ["", "2026-11-20", "2026-11-20T17:00:00", "1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z"] {
+            assert!(parse_instant(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Cancelling a booking.
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::response::{BookingResponse, render};
+use crate::{
+    domain::id::BookingId,
+    interfaces::http::{
+        auth::Caller,
+        body::EmptyBody,
+        idempotency::IdempotencyRequest,
+        problem::{BODY_CODES, Code, HandlerResult},
+        query::Id,
+        state::App,
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(cancel_booking))
+}
+
+/// Gives a booking up: a hold is cancelled, a paid booking refunded up to 24 hours before the performance.
+///
+/// Repeating it answers with the same booking.
+#[utoipa::path(post, path = "/bookings/{bookingId}/cancel", tag = "bookings",
+    extensions(("x-problems" = json!([BODY_CODES,
+        Code::BOOKING_NOT_FOUND, Code::BOOKING_NOT_CANCELLABLE, Code::REFUND_WINDOW_CLOSED,
+        Code::BALANCE_LIMIT_EXCEEDED,
+    ]))),
+    security(("accessToken" = [])),
+    params(
+        ("bookingId" = Uuid, Path),
+        ("Idempotency-Key" = Option<String>, Header),
+    ),
+    responses((status = 200, body = BookingResponse)))]
+async fn cancel_booking(
+    State(app): State<App>,
+    caller: Caller,
+    Id(booking_id): Id<BookingId>,
+    idempotency: IdempotencyRequest,
+    body: EmptyBody,
+) -> HandlerResult<Response> {
+    let (key, response) = idempotency.prepare(caller.user_id, &body.bytes, StatusCode::OK, render(&app))?;
+    response.respond(app.bookings.cancel(caller.user_id, booking_id, key).await?)
+}

@@ -1,0 +1,61 @@
+//! The caller's bookings.
+
+use axum::{extract::State, response::IntoResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::response::BookingResponse;
+use crate::{
+    domain::id::BookingId,
+    interfaces::http::{
+        auth::Caller,
+        problem::HandlerResult,
+        query::{Query, cursor, cursor_part},
+        state::App,
+        values::private_response,
+        words::BookingStatuses,
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_bookings))
+}
+
+/// The states, by the names that a filter uses.
+const STATUSES: [(&str, &str); 5] = [
+    ("PENDING", "PENDING"),
+    ("CONFIRMED", "CONFIRMED"),
+    ("CANCELLED", "CANCELLED"),
+    ("EXPIRED", "EXPIRED"),
+    ("REFUNDED", "REFUNDED"),
+];
+
+/// A page of bookings, newest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BookingListResponse {
+    items: Vec<BookingResponse>,
+    next_cursor: Option<String>,
+}
+
+/// The caller's bookings, newest first.
+#[utoipa::path(get, path = "/bookings", tag = "bookings", security(("accessToken" = [])),
+    params(
+        ("status" = Option<BookingStatuses>, Query, description = "In this state only."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The nextCursor of the page before."),
+    ),
+    responses((status = 200, body = BookingListResponse)))]
+async fn list_bookings(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
+    let limit = query.limit();
+    let status = query.choice("status", &STATUSES);
+    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(BookingId);
+    query.finish()?;
+    let page = app.bookings.bookings(caller.user_id, status, before, limit).await?;
+    let next_cursor = page.last_of_more().map(|booking| cursor(&[&booking.id]));
+    let now = app.clock.now();
+    let items = page.items.iter().map(|booking| BookingResponse::at(booking, now)).collect();
+    Ok(private_response(BookingListResponse { items, next_cursor }))
+}

@@ -1,0 +1,69 @@
+//! How many event streams may be open.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::domain::id::{QueueTokenId, UserId};
+
+/// How many event streams may be open on this instance: of one queue token, and of one user.
+#[derive(Debug)]
+pub struct StreamLimits {
+    /// 0 for any number.
+    per_token: usize,
+    /// 0 for any number.
+    per_user: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    by_token: HashMap<QueueTokenId, usize>,
+    by_user: HashMap<UserId, usize>,
+}
+
+impl StreamLimits {
+    /// No stream is open.
+    pub fn new(per_token: usize, per_user: usize) -> Self {
+        Self { per_token, per_user, open: Mutex::default() }
+    }
+
+    /// Counts a stream of a token and its user until [`release`](Self::release); fails with the name of a limit that is
+    /// reached.
+    pub(crate) fn count(&self, token: QueueTokenId, user: UserId) -> Result<(), &'static str> {
+        let mut open = self.lock();
+        for (name, limit, count) in [
+            ("streams-per-token", self.per_token, open.by_token.get(&token)),
+            ("streams-per-user", self.per_user, open.by_user.get(&user)),
+        ] {
+            if limit > 0 && count.is_some_and(|count| *count >= limit) {
+                return Err(name);
+            }
+        }
+        *open.by_token.entry(token).or_default() += 1;
+        *open.by_user.entry(user).or_default() += 1;
+        Ok(())
+    }
+
+    /// Ends the counting of a stream.
+    pub(crate) fn release(&self, token: &QueueTokenId, user: &UserId) {
+        let mut open = self.lock();
+        subtract(&mut open.by_token, token);
+        subtract(&mut open.by_user, user);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn subtract<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}

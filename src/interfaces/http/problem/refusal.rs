@@ -1,0 +1,100 @@
+//! Problems from the errors of use cases and the refusals of the domain.
+
+use axum::http::header;
+use serde_json::json;
+
+use super::{Code, Problem, RETRY_AFTER_SECONDS};
+use crate::{
+    application::error::AppError,
+    domain::refusal::{Refusal, SeatConflict},
+};
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Refused(refusal) => Self::from(refusal),
+            AppError::NotYourTurn { position, poll_after_seconds } => {
+                Self::new(Code::QUEUE_TOKEN_NOT_ACTIVE, "It is not your turn yet.")
+                    .with_member("position", position.into())
+                    .with_member("pollAfterSeconds", poll_after_seconds.into())
+            }
+            AppError::Overloaded | AppError::Contention | AppError::TimedOut => {
+                Self::new(Code::OVERLOADED, "The server has more to do than it can take on: try again shortly.")
+            }
+            AppError::ClockSkewed => Self::clock_skewed(),
+            AppError::TooOften { retry_after_seconds } => Self::rate_limited(retry_after_seconds),
+            AppError::Unavailable(cause) => {
+                Self::new(Code::DATABASE_UNAVAILABLE, "The database can't be reached: try again shortly.")
+                    .caused_by(&*cause)
+            }
+            AppError::Internal(cause) => {
+                Self::new(Code::INTERNAL, "Something went wrong here. The request id names it.").caused_by(&*cause)
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let problem = Self::new(code_of(&refusal), refusal.to_string());
+        match refusal {
+            Refusal::SeatsUnavailable { conflicts, .. } => {
+                let conflict =
+                    |conflict: &SeatConflict| json!({"seatId": conflict.seat_id.0, "reason": conflict.reason.name()});
+                problem.with_member("conflicts", conflicts.iter().map(conflict).collect())
+            }
+            Refusal::TooFewSeats { .. } => problem.with_member("conflicts", json!([])),
+            Refusal::InsufficientPoints { balance, required } => problem
+                .with_member("balance", balance.to_string().into())
+                .with_member("required", required.to_string().into()),
+            Refusal::SeatLimitExceeded { limit, live } => {
+                problem.with_member("limit", limit.into()).with_member("live", live.into())
+            }
+            Refusal::IdempotencyInProgress => problem.with_header(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into()),
+            _ => problem,
+        }
+    }
+}
+
+/// The one table from the rules' words to the wire's.
+#[deny(clippy::wildcard_enum_match_arm)]
+fn code_of(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::Unauthenticated => Code::UNAUTHENTICATED,
+        Refusal::InvalidCredentials => Code::INVALID_CREDENTIALS,
+        Refusal::InvalidRefreshToken => Code::INVALID_REFRESH_TOKEN,
+        Refusal::Forbidden => Code::FORBIDDEN,
+        Refusal::EmailTaken => Code::EMAIL_TAKEN,
+        Refusal::UserHasLiveBookings => Code::USER_HAS_LIVE_BOOKINGS,
+        Refusal::QueueTokenRequired => Code::QUEUE_TOKEN_REQUIRED,
+        Refusal::QueueTokenInvalid => Code::QUEUE_TOKEN_INVALID,
+        Refusal::QueueTokenNotYours => Code::QUEUE_TOKEN_NOT_YOURS,
+        Refusal::QueueTokenWrongConcert => Code::QUEUE_TOKEN_WRONG_CONCERT,
+        Refusal::QueueTokenNotActive { .. } => Code::QUEUE_TOKEN_NOT_ACTIVE,
+        Refusal::QueueTokenExpired => Code::QUEUE_TOKEN_EXPIRED,
+        Refusal::ConcertNotFound => Code::CONCERT_NOT_FOUND,
+        Refusal::DrawNotFound | Refusal::DrawNotMade => Code::DRAW_NOT_FOUND,
+        Refusal::PerformanceNotFound => Code::PERFORMANCE_NOT_FOUND,
+        Refusal::SeatNotFound => Code::SEAT_NOT_FOUND,
+        Refusal::BookingNotFound => Code::BOOKING_NOT_FOUND,
+        Refusal::PaymentNotFound => Code::PAYMENT_NOT_FOUND,
+        Refusal::VenueNotFound => Code::VENUE_NOT_FOUND,
+        Refusal::EventNotFound => Code::EVENT_NOT_FOUND,
+        Refusal::WebhookNotFound => Code::WEBHOOK_NOT_FOUND,
+        Refusal::SeatsUnavailable { .. } | Refusal::TooFewSeats { .. } => Code::SEATS_UNAVAILABLE,
+        Refusal::SeatLimitExceeded { .. } => Code::SEAT_LIMIT_EXCEEDED,
+        Refusal::SalesClosed => Code::SALES_CLOSED,
+        Refusal::SalesAlreadyOpen => Code::SALES_ALREADY_OPEN,
+        Refusal::HoldAlreadyExtended => Code::HOLD_ALREADY_EXTENDED,
+        Refusal::HoldExpired => Code::HOLD_EXPIRED,
+        Refusal::BookingNotPayable { .. } => Code::BOOKING_NOT_PAYABLE,
+        Refusal::BookingNotCancellable => Code::BOOKING_NOT_CANCELLABLE,
+        Refusal::RefundWindowClosed { .. } => Code::REFUND_WINDOW_CLOSED,
+        Refusal::ConcertHasBookings => Code::CONCERT_HAS_BOOKINGS,
+        Refusal::InsufficientPoints { .. } => Code::INSUFFICIENT_POINTS,
+        Refusal::BalanceLimitExceeded => Code::BALANCE_LIMIT_EXCEEDED,
+        Refusal::PreconditionFailed { .. } => Code::PRECONDITION_FAILED,
+        Refusal::IdempotencyKeyReused => Code::IDEMPOTENCY_KEY_REUSED,
+        Refusal::IdempotencyInProgress => Code::IDEMPOTENCY_IN_PROGRESS,
+    }
+}
