@@ -1,6 +1,6 @@
-//! What calls the server: HTTP clients, and the clock that starts the recurring jobs.
+//! The drivers of the application: the HTTP interface, and the scheduler of recurring jobs.
 //!
-//! Translation and nothing else: from a request to a command, from a result to an answer.
+//! They translate requests into commands and results into responses, and decide nothing.
 
 pub mod http;
 pub mod scheduler;

@@ -1,4 +1,4 @@
-//! Which address a request comes from.
+//! The client's address, behind trusted proxies.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -10,29 +10,29 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Who may say for whom a request is made, and where.
+/// The proxies whose address header is trusted.
 #[derive(Clone, Debug)]
 pub struct ProxySettings {
-    /// Whose word is taken.
+    /// The networks of trusted proxies.
     pub trusted: Vec<IpNet>,
-    /// Where they say it.
+    /// The header that they write.
     pub header: AddressHeader,
 }
 
-/// The header in which proxies note whom they serve. One of them alone: a proxy passes on what it doesn't know as the
-/// client wrote it.
+/// The header in which proxies record the client's address. Only one is read: a proxy passes on unknown headers as the
+/// client sent them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressHeader {
-    /// `X-Forwarded-For`, which nearly all of them write.
+    /// `X-Forwarded-For`.
     XForwardedFor,
     /// `Forwarded` (RFC 7239).
     Forwarded,
 }
 
-/// The peer's address; or, as long as that is a trusted proxy's, the one that it names, from the last to the first.
+/// The address of the last hop that isn't a trusted proxy, starting from the peer.
 pub fn client_address(parts: &Parts, settings: &ProxySettings) -> IpAddr {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    // A request that came over no connection (a test's) is this machine's own.
+    // A test's request comes over no connection: it counts as local.
     let peer = peer.unwrap_or(Ipv4Addr::LOCALHOST.into()).to_canonical();
     let is_trusted = |address: &IpAddr| settings.trusted.iter().any(|network| network.contains(address));
     if !is_trusted(&peer) {
@@ -40,7 +40,7 @@ pub fn client_address(parts: &Parts, settings: &ProxySettings) -> IpAddr {
     }
     let mut nearest = peer;
     for named in hops(&parts.headers, settings.header).into_iter().rev() {
-        // What can't be read may hide anything: the proxy that wrote it down answers for it.
+        // An unreadable address can't be trusted: the proxy that wrote it counts as the client.
         let Some(address) = named else { return nearest };
         nearest = address;
         if !is_trusted(&nearest) {
@@ -50,7 +50,7 @@ pub fn client_address(parts: &Parts, settings: &ProxySettings) -> IpAddr {
     nearest
 }
 
-/// The addresses named, the first hop first.
+/// The addresses in the header, first hop first; `None` for an unreadable one.
 fn hops(headers: &HeaderMap, header: AddressHeader) -> Vec<Option<IpAddr>> {
     let (name, read): (_, fn(&str) -> Option<IpAddr>) = match header {
         AddressHeader::XForwardedFor => (X_FORWARDED_FOR, read_address),
@@ -67,7 +67,7 @@ fn read_forwarded(element: &str) -> Option<IpAddr> {
     read_address(node.trim().trim_matches('"'))
 }
 
-/// An address, with a port or without.
+/// An address with or without a port.
 fn read_address(text: &str) -> Option<IpAddr> {
     let bare = || text.parse::<IpAddr>().ok();
     let with_port = || text.parse::<SocketAddr>().map(|address| address.ip()).ok();
@@ -100,12 +100,16 @@ mod tests {
         assert_eq!(address("10.0.0.1", &says("198.51.100.1")), "198.51.100.1");
         assert_eq!(address("::ffff:10.0.0.1", &says("198.51.100.1:5000")), "198.51.100.1");
         assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
-        // What the client made up stands to the left of what the proxies saw.
+        // What the client forged precedes what the proxies recorded.
         assert_eq!(address("10.0.0.1", &says("1.2.3.4, 198.51.100.1, 10.9.9.9")), "198.51.100.1");
         assert_eq!(address("10.0.0.1", &[("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "5.6.7.8")]), "5.6.7.8");
         assert_eq!(address("10.0.0.1", &says("1.2.3.4, nonsense, 10.9.9.9")), "10.9.9.9");
         assert_eq!(address("2001:db8:ffff::1", &says("2001:db8:1::7")), "2001:db8:1::7");
-        assert_eq!(address("10.0.0.1", &[("Forwarded", "for=1.2.3.4")]), "10.0.0.1", "one header alone is believed");
+        assert_eq!(
+            address("10.0.0.1", &[("Forwarded", "for=1.2.3.4")]),
+            "10.0.0.1",
+            "only the configured header is read"
+        );
     }
 
     #[test]

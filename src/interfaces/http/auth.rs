@@ -1,4 +1,4 @@
-//! Who asks: permission is an extractor, so a handler states what it needs in its signature.
+//! Authentication: a handler states in its signature that it needs a user or an administrator.
 
 use axum::{
     extract::FromRequestParts,
@@ -13,14 +13,14 @@ use crate::domain::{
     user::Role,
 };
 
-/// The user who sent a valid access token.
+/// The authenticated user of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// By which login.
+    /// The login that the access token belongs to.
     pub session_id: SessionId,
-    /// As what.
+    /// The role in the access token.
     pub role: Role,
 }
 
@@ -47,7 +47,7 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// An administrator who sent a valid access token.
+/// An authenticated administrator.
 #[derive(Clone, Copy, Debug)]
 pub struct Administrator(pub Caller);
 
@@ -61,7 +61,7 @@ impl FromRequestParts<App> for Administrator {
     }
 }
 
-/// The token of `Authorization: Bearer <token>`; the scheme's case doesn't matter.
+/// The token of `Authorization: Bearer <token>`. The scheme is case-insensitive (RFC 9110, 11.1).
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;

@@ -1,4 +1,4 @@
-//! The network that a request comes from, by which clients are told apart.
+//! The client network: the part of an address that distinguishes clients.
 
 use std::{
     convert::Infallible,
@@ -9,12 +9,12 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 
 use super::{address::client_address, state::App};
 
-/// What tells clients apart by their address: of IPv6 the part that one customer is given.
+/// An IPv4 address, or the first 64 bits of an IPv6 address: providers assign a network of that size to one customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientNetwork(pub IpAddr);
 
 impl ClientNetwork {
-    /// Where a request comes from.
+    /// The network of the client that sent a request.
     pub fn of(parts: &Parts, app: &App) -> Self {
         Self::containing(client_address(parts, &app.settings.proxies))
     }

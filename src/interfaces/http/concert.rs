@@ -1,4 +1,4 @@
-//! The catalogue, as everybody reads it.
+//! The public catalogue: concerts and performances.
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::Serialize;
@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_concerts)).routes(routes!(get_concert)).routes(routes!(list_performances))
 }
 
-/// A concert as it is listed.
+/// A concert in a list.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ConcertResponse {
@@ -39,12 +39,12 @@ pub(super) struct ConcertResponse {
     artist: String,
     #[schema(example = "Classical")]
     category: String,
-    /// Null, like the last and the prices, while no performance is announced.
+    /// Null until a performance is added; so are the last performance and the prices.
     first_performance_at: Option<Timestamp>,
     last_performance_at: Option<Timestamp>,
     min_price: Option<Amount>,
     max_price: Option<Amount>,
-    /// Whether every performance to come is without an available seat.
+    /// Whether no future performance has an available seat.
     sold_out: bool,
 }
 
@@ -72,28 +72,28 @@ struct ConcertListResponse {
     next_cursor: Option<String>,
 }
 
-/// What is on, soonest first: by the next performance that hasn't begun, at last concerts without a performance.
+/// Lists concerts by their next performance, soonest first; concerts without one come last.
 ///
-/// With `from` or `to`, past concerts as well, by their first performance. It is as it was a second ago at most; a performance
-/// or a price that was added is there as soon.
+/// With `from` or `to`, the list includes past concerts, ordered by their first performance. The answer is at most one
+/// second old.
 #[utoipa::path(get, path = "/concerts", tag = "concerts",
     params(
-        ("query" = Option<String>, Query, max_length = 200, description = "Part of the title or the artist."),
-        ("category" = Option<String>, Query, max_length = 200, description = "The whole category."),
+        ("query" = Option<String>, Query, max_length = 200, description = "A part of the title or the artist."),
+        ("category" = Option<String>, Query, max_length = 200, description = "The complete category."),
         ("from" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
-            description = "Only with a performance at or after this: an instant such as `2026-11-20T08:00:00Z`, or a \
-            date, which stands for its midnight in UTC. A fraction of a second counts as the whole second after it."),
+            description = "Only concerts with a performance at or after this instant, such as `2026-11-20T08:00:00Z`. A date \
+            means its midnight in UTC; a fraction of a second is rounded up."),
         ("to" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
-            description = "Only with a performance before this: an instant or a date, as with `from`."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+            description = "Only concerts with a performance before this instant or date, as in `from`."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
         ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The nextCursor of the page before."),
-        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
+            description = "The `nextCursor` of the previous page."),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of the client's copy."),
     ),
     responses(
-        (status = 200, body = ConcertListResponse, headers(("ETag" = String, description = "Stands for the page."))),
-        (status = 304, description = "It is what the client has.",
-            headers(("ETag" = String, description = "What the client has."))),
+        (status = 200, body = ConcertListResponse, headers(("ETag" = String, description = "Identifies the page."))),
+        (status = 304, description = "The client's copy is current.",
+            headers(("ETag" = String, description = "The ETag of the client's copy."))),
     ))]
 async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Query) -> HandlerResult<Response> {
     let limit = query.limit();
@@ -112,7 +112,7 @@ async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Qu
     })
 }
 
-/// A concert with all that is known of it.
+/// A concert with its description and the state of its queue.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ConcertDetailsResponse {
@@ -120,7 +120,7 @@ pub(super) struct ConcertDetailsResponse {
     listed: ConcertResponse,
     #[schema(example = "Schubert's songs.\nNo interval.")]
     description: String,
-    /// Before this, the queue takes names and admits nobody; null: open.
+    /// The opening of the sale. Until then users can join the queue, and none is admitted. Null: open.
     sales_open_at: Option<Timestamp>,
     #[schema(value_type = QueueModes)]
     queue_mode: &'static str,
@@ -137,24 +137,24 @@ impl From<ConcertDetailsInfo> for ConcertDetailsResponse {
     }
 }
 
-/// One concert.
+/// Returns a concert.
 #[utoipa::path(get, path = "/concerts/{concertId}", tag = "concerts",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
     params(
         ("concertId" = u64, Path),
-        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of the client's copy."),
     ),
     responses(
-        (status = 200, body = ConcertDetailsResponse, headers(("ETag" = String, description = "Stands for the concert."))),
-        (status = 304, description = "It is what the client has.",
-            headers(("ETag" = String, description = "What the client has."))),
+        (status = 200, body = ConcertDetailsResponse, headers(("ETag" = String, description = "Identifies the state of the concert."))),
+        (status = 304, description = "The client's copy is current.",
+            headers(("ETag" = String, description = "The ETag of the client's copy."))),
     ))]
 async fn get_concert(State(app): State<App>, Id(id): Id<ConcertId>, headers: HeaderMap) -> HandlerResult<Response> {
     let concert = app.concerts.concert(id).await?;
     cached_response(&headers, &concert, |concert| to_json(&ConcertDetailsResponse::from(concert.clone())))
 }
 
-/// Where.
+/// The place of a performance.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VenueResponse {
@@ -172,7 +172,7 @@ impl From<Venue> for VenueResponse {
     }
 }
 
-/// One dated showing of a concert.
+/// One date of a concert.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PerformanceResponse {
@@ -184,7 +184,7 @@ pub(super) struct PerformanceResponse {
     venue: VenueResponse,
     #[schema(example = 2_500)]
     total_seats: u32,
-    /// How many can be held now.
+    /// The seats that can be held now.
     #[schema(example = 731)]
     available_seats: u32,
     sold_out: bool,
@@ -217,23 +217,23 @@ struct PerformanceListResponse {
     next_cursor: Option<String>,
 }
 
-/// The performances of a concert that are still to come, soonest first.
+/// Lists the future performances of a concert, soonest first.
 ///
-/// As they were a second ago at most; the seat map tells what is free now.
+/// The answer is at most one second old. The seat map has the current state.
 #[utoipa::path(get, path = "/concerts/{concertId}/performances", tag = "concerts",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
     params(
         ("concertId" = u64, Path),
-        ("available" = Option<bool>, Query, description = "With `true`, only those that have a seat left."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("available" = Option<bool>, Query, description = "With `true`, only performances with an available seat."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
         ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The nextCursor of the page before."),
-        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
+            description = "The `nextCursor` of the previous page."),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of the client's copy."),
     ),
     responses(
-        (status = 200, body = PerformanceListResponse, headers(("ETag" = String, description = "Stands for the page."))),
-        (status = 304, description = "It is what the client has.",
-            headers(("ETag" = String, description = "What the client has."))),
+        (status = 200, body = PerformanceListResponse, headers(("ETag" = String, description = "Identifies the page."))),
+        (status = 304, description = "The client's copy is current.",
+            headers(("ETag" = String, description = "The ETag of the client's copy."))),
     ))]
 async fn list_performances(
     State(app): State<App>,
@@ -255,14 +255,13 @@ async fn list_performances(
     })
 }
 
-/// Reads a place in a list that is ordered by time, then by id.
+/// Parses a position in a list that is ordered by time and id.
 fn read_position<T>(at: &str, id: &str, of_number: impl FnOnce(u64) -> T) -> HandlerResult<(Instant, T)> {
     let CursorInstant(at) = cursor_part(at)?;
     Ok((at, of_number(cursor_part(id)?)))
 }
 
-/// The first whole second that isn't before this: performances begin on whole seconds, and one answer serves all instants in
-/// between.
+/// Rounds up to whole seconds. Performances begin on whole seconds, so all instants in between share one cached answer.
 fn next_second(instant: Instant) -> Instant {
     let seconds = instant.timestamp() + i64::from(instant.timestamp_subsec_nanos() > 0);
     Instant::from_timestamp(seconds, 0).unwrap_or(instant)
@@ -281,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_stands_for_its_midnight() {
+    fn a_date_means_its_midnight_in_utc() {
         let midnight = parse_instant("2026-11-20T00:00:00Z").unwrap();
         assert_eq!(instant_or_date("2026-11-20"), Ok(midnight));
         assert_eq!(instant_or_date("2026-11-20T09:00:00+09:00"), Ok(midnight));

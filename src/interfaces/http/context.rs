@@ -1,4 +1,4 @@
-//! What every answer says about its request.
+//! The context of a request: what its response and its log line need.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,16 +6,16 @@ use axum::http::{HeaderMap, Uri};
 
 use crate::domain::id::UserId;
 
-/// The request as an answer names it.
+/// A request, as its response and its log line name it.
 #[derive(Clone, Debug, Default)]
 pub struct RequestContext {
     /// The value of `X-Request-Id`.
     pub request_id: Arc<str>,
-    /// What was asked for; an answer says its path alone.
+    /// Responses show the path alone: a query may hold personal data.
     pub uri: Uri,
-    /// Who asks, once that is known: for the log.
+    /// The authenticated user, for the log.
     pub user: Arc<OnceLock<UserId>>,
-    /// What the answer says of limits, once they were looked at.
+    /// The headers of the rate limits that the request was counted for.
     pub rate_limits: Arc<OnceLock<HeaderMap>>,
 }
 
@@ -23,12 +23,12 @@ tokio::task_local! {
     static REQUEST_ID: Arc<str>;
 }
 
-/// Runs what answers a request, which is named for whatever goes wrong meanwhile.
+/// Runs a future with a request id that [`current_request_id`] returns inside it.
 pub(crate) async fn with_request_id<F: Future>(request_id: Arc<str>, future: F) -> F::Output {
     REQUEST_ID.scope(request_id, future).await
 }
 
-/// The id of the request that is being answered, where one is: for a panic, which knows nothing of where it happens.
+/// The id of the request that the current task answers, if any. The panic hook logs it.
 pub fn current_request_id() -> Option<Arc<str>> {
     REQUEST_ID.try_with(Clone::clone).ok()
 }

@@ -1,4 +1,4 @@
-//! The draw: open to all, so that anybody can check it.
+//! The draw, public so that it can be verified.
 
 use axum::{
     body::{Body, Bytes},
@@ -23,22 +23,22 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_draw)).routes(routes!(list_entrants))
 }
 
-/// What everybody may know of a draw.
+/// The public data of a draw.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DrawResponse {
-    /// SHA-256 of the seed's bytes, public from the moment the opening is set.
+    /// The SHA-256 of the seed, published when the opening is set.
     #[schema(example = "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd")]
     commitment: String,
-    /// The order, exactly.
+    /// The definition of the order.
     #[schema(example = "ascending HMAC-SHA-256(key = the 32 bytes of the seed, message = the 64 hex digits of the \
         entrant)")]
     algorithm: &'static str,
     sales_open_at: Option<Timestamp>,
-    /// 32 bytes in hex; null before the draw.
+    /// The seed, 32 bytes in hex; null before the draw.
     #[schema(example = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")]
     seed: Option<String>,
-    /// How many took part; null before the draw.
+    /// The number of entrants; null before the draw.
     #[schema(example = 10_482)]
     entrant_count: Option<u32>,
 }
@@ -56,7 +56,7 @@ impl From<DrawInfo> for DrawResponse {
     }
 }
 
-/// The draw of a concert: what was promised before the opening, and what it was.
+/// Returns the draw of a concert: its commitment, and after the opening its seed.
 #[utoipa::path(get, path = "/concerts/{concertId}/queue/draw", tag = "queue",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::DRAW_NOT_FOUND]))),
     params(("concertId" = u64, Path)),
@@ -65,25 +65,25 @@ async fn get_draw(State(app): State<App>, Id(id): Id<ConcertId>) -> HandlerResul
     Ok(public_response(DrawResponse::from(app.queue.draw(id).await?)))
 }
 
-/// A list never changes: caches keep it for a year.
+/// A list never changes: caches may store it for a year.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// All entrants in drawn order, one a line: the SHA-256 of a queue token's text, in hex.
+/// Lists all entrants in drawn order, one per line: the SHA-256 of a queue token's text, in hex.
 ///
-/// There once the order is written, which may take some seconds for a large crowd. It never changes then, whatever becomes
-/// of the tokens, and is sent uncompressed: hashes hardly get smaller.
+/// The list exists once the order is stored, which may take seconds for many entrants. It never changes afterwards. It is
+/// sent uncompressed, because hashes don't compress.
 #[utoipa::path(get, path = "/concerts/{concertId}/queue/draw/entrants", tag = "queue",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::DRAW_NOT_FOUND]))),
     params(
         ("concertId" = u64, Path),
-        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of the client's copy."),
     ),
     responses(
         (status = 200, content_type = "text/plain", body = String,
-            headers(("ETag" = String, description = "Stands for the list.")),
+            headers(("ETag" = String, description = "Identifies the list.")),
             example = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n"),
-        (status = 304, description = "It is what the client has.",
-            headers(("ETag" = String, description = "What the client has."))),
+        (status = 304, description = "The client's copy is current.",
+            headers(("ETag" = String, description = "The ETag of the client's copy."))),
     ))]
 async fn list_entrants(State(app): State<App>, Id(id): Id<ConcertId>, headers: HeaderMap) -> HandlerResult<Response> {
     let list = app.queue.entrants(id).await?;

@@ -1,4 +1,4 @@
-//! What all streams of server-sent events have in common.
+//! The common parts of all streams of server-sent events.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use crate::domain::{
     token::QueueClaims,
 };
 
-/// How often a stream on which nothing happens shows that it is alive.
+/// The interval of the heartbeat on an idle stream.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How long a client waits before it opens a stream again that has ended or broken off.
+/// How long a client waits before it reconnects.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
 
-/// After how many seconds a client may try again that has too many streams open.
+/// The seconds after which a client with too many streams may try again.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
-/// The header by which a client says which event it received last.
+/// The id of the last event that the client received, as it says in `Last-Event-ID`.
 pub(super) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
     headers.get("last-event-id")?.to_str().ok().map(str::trim)
 }
 
-/// An open stream, counted until it is dropped.
+/// An open stream. It counts until it is dropped.
 pub(super) struct OpenStream {
     app: App,
     token: QueueTokenId,
@@ -36,7 +36,7 @@ pub(super) struct OpenStream {
 }
 
 impl OpenStream {
-    /// Counts a stream of a token. [`Code::RATE_LIMITED`] if its token or its user has too many.
+    /// Counts a stream of a token. Fails with [`Code::RATE_LIMITED`] if the token or its user has too many.
     pub(super) fn begin(app: &App, claims: &QueueClaims) -> Result<Self, Problem> {
         let (token, user) = (claims.id, claims.user_id);
         app.streams.count(token, user).map_err(|limit| {
@@ -53,7 +53,7 @@ impl Drop for OpenStream {
     }
 }
 
-/// A server that is stopping takes on nobody who wants to follow anything.
+/// Refuses new streams while the server drains.
 pub(super) fn require_serving(app: &App) -> Result<(), Problem> {
     if app.draining.is_cancelled() {
         return Err(Problem::new(Code::DRAINING, "The server is stopping."));
@@ -61,16 +61,16 @@ pub(super) fn require_serving(app: &App) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The server doesn't wait for those who follow: once it is stopping, another one takes them on.
+/// Ends a stream when the server drains, so that the client reconnects to another instance.
 pub(super) fn until_draining<S: Stream>(app: &App, events: S) -> impl Stream<Item = S::Item> + use<S> {
     events.take_until(app.draining.clone().cancelled_owned())
 }
 
-/// What a stream says to those who pass it on.
+/// The headers of a stream, for caches and proxies.
 pub(super) fn stream_headers() -> [(HeaderName, HeaderValue); 2] {
     [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        // A proxy that collected what it passes on would hold events back.
+        // A buffering proxy would delay events.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ]
 }

@@ -1,9 +1,9 @@
-//! The gate: queue tokens are checked in front of every gated route, as tower middleware.
+//! The gate: middleware that checks queue tokens in front of every gated route.
 //!
-//! The middleware reads the token's signature, its user, and for reads its state; it fails closed for every route
-//! behind it. A write that may be a replay must not be refused for its token before its key was looked up (the
-//! contract's order of checks), so for writes the middleware's verdict travels with the command, and is spoken under
-//! the lock of the token's row.
+//! It verifies the token's signature and user, and for reads also its state. It fails closed for every route behind it. A
+//! write may be a replay, which must not be refused for its token before its key is looked up. So for writes the gate
+//! records a verdict, and the use case applies it under the lock of the token's row
+//! (`docs/decisions/0011-gate-verdict.md`).
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -23,10 +23,10 @@ use crate::domain::{
     token::QueueClaims,
 };
 
-/// The header that carries a queue token.
+/// The header of a queue token.
 pub const QUEUE_TOKEN: &str = "queue-token";
 
-/// Proof that the gate let a read through: its token was active. Only the gate makes one.
+/// Proof that the token of a read was active. Only the gate creates it.
 #[derive(Clone, Copy, Debug)]
 pub struct ActiveToken {
     id: QueueTokenId,
@@ -34,34 +34,34 @@ pub struct ActiveToken {
 }
 
 impl ActiveToken {
-    /// Which one it is.
+    /// The token.
     pub fn id(self) -> QueueTokenId {
         self.id
     }
 
-    /// Whose it is.
+    /// The token's user.
     pub fn user_id(self) -> UserId {
         self.user_id
     }
 
-    /// The concert it is for.
+    /// The token's concert.
     pub fn concert(self) -> ConcertId {
         self.id.concert()
     }
 }
 
-/// The gate's verdict on a write's token: which one it is, if it is the caller's. Only the gate makes one.
+/// The gate's verdict on a write's token: the caller's token, or a refusal. Only the gate creates it.
 #[derive(Clone, Debug)]
 pub struct GateVerdict(Result<QueueTokenId, Refusal>);
 
 impl GateVerdict {
-    /// For the use case that speaks it.
+    /// The verdict, for the use case that applies it.
     pub fn into_result(self) -> Result<QueueTokenId, Refusal> {
         self.0
     }
 }
 
-/// Guards a route. Without a valid access token nothing else is looked at.
+/// Guards a route. The access token is checked before the queue token.
 pub async fn require_queue_token(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let admitted = match Caller::from_request_parts(&mut parts, &app).await {
@@ -92,12 +92,12 @@ fn verify_presented(app: &App, headers: &HeaderMap, user_id: UserId) -> Result<Q
     if claims.user_id == user_id { Ok(claims) } else { Err(Refusal::QueueTokenNotYours) }
 }
 
-/// The queue token of a request, whoever sent it.
+/// Reads the queue token of a request, whichever user it belongs to.
 pub fn read_queue_token(app: &App, headers: &HeaderMap) -> Result<QueueClaims, Refusal> {
     app.queue.read(queue_token_header(headers)?).ok_or(Refusal::QueueTokenInvalid)
 }
 
-/// The queue token's text, as it came.
+/// The text of the queue token.
 pub fn queue_token_header(headers: &HeaderMap) -> Result<&str, Refusal> {
     let text = headers.get(QUEUE_TOKEN).ok_or(Refusal::QueueTokenRequired)?;
     let text = text.to_str().map_err(|_| Refusal::QueueTokenInvalid)?.trim();
@@ -120,7 +120,7 @@ impl<S: Send + Sync> FromRequestParts<S> for GateVerdict {
     }
 }
 
-/// A gated handler behind no gate is a defect: nobody gets in.
+/// A gated handler without a gate is a defect, and refuses every request.
 fn missing_gate() -> Problem {
-    Problem::new(Code::INTERNAL, "This route lacks its gate.")
+    Problem::new(Code::INTERNAL, "This route has no gate.")
 }

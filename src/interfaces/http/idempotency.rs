@@ -1,4 +1,4 @@
-//! Idempotency keys: reading them, and sending the answers that are kept under them.
+//! Idempotency keys: reads them, and replays the recorded answers.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,17 +22,17 @@ use crate::{
     domain::{id::UserId, idempotency::Answer, refusal::Refusal},
 };
 
-/// The header that carries a key.
+/// The header of an idempotency key.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// Says that an answer was given before.
+/// Marks a replay.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// A request that may carry a key, and whose answer may be kept.
+/// A request that may have a key.
 pub struct IdempotencyRequest {
     method: Method,
     context: RequestContext,
-    /// `None` without the header; `Err` for one that is no key.
+    /// `None` without the header; `Err` for an invalid key.
     key: Option<Result<String, ()>>,
 }
 
@@ -50,20 +50,20 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyRequest {
     }
 }
 
-/// Writes a result as JSON bytes.
+/// Renders a result as JSON.
 pub type Render<T> = Arc<dyn Fn(&T) -> Vec<u8> + Send + Sync>;
 
-/// What a request with or without a key needs on its way through a lane, and back.
+/// How the result of a lane becomes a response, with or without a key.
 pub struct IdempotentResponse<T> {
     context: RequestContext,
     success: StatusCode,
     render: Render<T>,
-    /// Under which path what was made is read, by which member of the answer.
+    /// The collection and the member of the body that form the header `Location`.
     location: Option<(&'static str, &'static str)>,
 }
 
 impl IdempotencyRequest {
-    /// For a route that can't do without a key.
+    /// Fails without a valid key, for routes that require one.
     pub fn require_key(&self) -> HandlerResult<()> {
         match self.key {
             Some(Ok(_)) => Ok(()),
@@ -71,7 +71,9 @@ impl IdempotencyRequest {
         }
     }
 
-    /// Prepares the way: the key for the lane, if there is one, and how its result becomes an answer.
+    /// Returns the key for the lane, if the request has one, and the conversion of its result into a response.
+    ///
+    /// Fails for an invalid key.
     pub fn prepare<T: 'static>(
         self,
         user_id: UserId,
@@ -112,13 +114,13 @@ impl<T: 'static> IdempotentResponse<T> {
         }
     }
 
-    /// Has the answer say where what was made is read: below `collection`, by the id in this member of it.
+    /// Adds the header `Location`: the path `collection`, and the id in this member of the body.
     #[must_use]
     pub fn located(self, collection: &'static str, member: &'static str) -> Self {
         Self { location: Some((collection, member)), ..self }
     }
 
-    /// The response to what a lane answered.
+    /// Converts the reply of a lane.
     pub fn respond(&self, reply: Reply<T>) -> HandlerResult<Response> {
         let (answer, replayed) = match reply {
             Reply::Unrecorded(Ok(value)) => {
@@ -139,7 +141,7 @@ impl<T: 'static> IdempotentResponse<T> {
     }
 }
 
-/// The id that a member of an answer holds. An answer that was kept is known by its bytes alone.
+/// The id in a member of the body. Of a replayed answer only the bytes are known.
 fn id_in(body: &[u8], member: &str) -> Option<Uuid> {
     let members: BTreeMap<&str, &RawValue> = serde_json::from_slice(body).ok()?;
     serde_json::from_str(members.get(member)?.get()).ok()
@@ -160,7 +162,7 @@ fn replayed_response(answer: Answer, replayed: bool) -> Response {
     if !status.is_success() {
         response.headers_mut().insert(header::CONTENT_TYPE, problem::CONTENT_TYPE);
         if let Some(problem) = code.map(|code| Problem::new(code, "")) {
-            // For the log alone: the body is what was kept.
+            // Only for the log: the body is the recorded one.
             response.extensions_mut().insert(problem);
         }
     }
@@ -173,6 +175,6 @@ fn replayed_response(answer: Answer, replayed: bool) -> Response {
 fn key_required() -> Problem {
     Problem::new(
         Code::IDEMPOTENCY_KEY_REQUIRED,
-        "Send the header Idempotency-Key: 1 to 255 visible ASCII characters, a new one for each new intention.",
+        "Send the header Idempotency-Key: 1 to 255 visible ASCII characters, a new one for each new operation.",
     )
 }

@@ -1,7 +1,8 @@
-//! The HTTP interface: routes, the gate in front of some of them, and the form of every answer.
+//! The HTTP interface: routes, middleware, requests, responses and problems.
 //!
-//! One file per feature holds its routes, its handlers and the types they read and write. A handler translates and
-//! nothing else. Every failure becomes a [`Problem`](problem::Problem).
+//! Each feature has a file or a folder. It shows an operation whole: its request, its problems, its documentation and its
+//! handler. A handler translates between HTTP and one facade call, and decides nothing. Every failure becomes a
+//! [`Problem`](problem::Problem). Start with [`router`].
 
 pub mod address;
 pub mod admin;

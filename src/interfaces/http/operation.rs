@@ -1,4 +1,4 @@
-//! For operators: liveness, readiness, metrics, version; and the pages that explain problems.
+//! Operations: liveness, readiness, metrics, version, and the pages that explain problems.
 
 use axum::{
     Json, Router,
@@ -21,17 +21,17 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_version))
 }
 
-/// What monitoring asks for: it may have a listener of its own.
+/// Probes and metrics, which may have their own listener.
 pub(super) fn probes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_livez)).routes(routes!(get_readyz)).routes(routes!(get_metrics))
 }
 
-/// The pages at the `type` of each problem, for people.
+/// The pages to which the `type` of each problem leads.
 pub(super) fn problem_pages() -> Router<App> {
     Router::new().route("/problems/{code}", get(get_problem_page))
 }
 
-/// Whether something is as it should be.
+/// A passed probe.
 #[derive(Serialize, ToSchema)]
 struct StatusResponse {
     /// Always `ok`.
@@ -39,20 +39,22 @@ struct StatusResponse {
     status: &'static str,
 }
 
-/// Whether the process runs.
+/// Returns 200 while the process runs.
 #[utoipa::path(get, path = "/livez", tag = "operation", responses((status = 200, body = StatusResponse)))]
 async fn get_livez() -> Json<StatusResponse> {
     Json(StatusResponse { status: "ok" })
 }
 
-/// Whether requests can be served: the database answers, its schema is current, the server's clock agrees with the
-/// database's, and the server isn't stopping.
+/// Returns 200 while the server can serve requests.
+///
+/// The database answers with the expected schema, the server's clock agrees with the database's, and no shutdown has
+/// begun.
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     extensions(("x-problems" = json!([Code::DRAINING, Code::DATABASE_UNAVAILABLE, Code::CLOCK_SKEWED]))),
     responses((status = 200, body = StatusResponse)))]
 async fn get_readyz(State(app): State<App>) -> HandlerResult<Json<StatusResponse>> {
     if app.leaving.is_cancelled() {
-        return Err(Problem::new(Code::DRAINING, "The server is stopping."));
+        return Err(Problem::new(Code::DRAINING, "The server is shutting down."));
     }
     if !app.clock_check.is_right() {
         return Err(Problem::clock_skewed());
@@ -61,11 +63,11 @@ async fn get_readyz(State(app): State<App>) -> HandlerResult<Json<StatusResponse
     if current {
         Ok(Json(StatusResponse { status: "ok" }))
     } else {
-        Err(Problem::new(Code::DATABASE_UNAVAILABLE, "The database's schema is not the one this server needs."))
+        Err(Problem::new(Code::DATABASE_UNAVAILABLE, "The database doesn't have the schema that this server needs."))
     }
 }
 
-/// What was measured, in Prometheus' text format.
+/// Returns the metrics in the Prometheus text format.
 #[utoipa::path(get, path = "/metrics", tag = "operation",
     responses((status = 200, body = String, content_type = "text/plain")))]
 async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
@@ -73,14 +75,14 @@ async fn get_metrics(State(app): State<App>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, content_type)], (app.metrics)())
 }
 
-/// Which build this is.
+/// The running build.
 #[derive(Serialize, ToSchema)]
 struct VersionResponse {
     name: &'static str,
     version: &'static str,
 }
 
-/// Which build this is.
+/// Returns the name and version of the running build.
 #[utoipa::path(get, path = "/version", tag = "operation", responses((status = 200, body = VersionResponse)))]
 async fn get_version() -> Json<VersionResponse> {
     Json(VersionResponse { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") })
@@ -89,7 +91,7 @@ async fn get_version() -> Json<VersionResponse> {
 async fn get_problem_page(Path(page): Path<String>) -> Response {
     let path = format!("/problems/{page}");
     let Some(code) = Code::ALL.iter().find(|code| code.page() == path) else {
-        return Problem::new(Code::NOT_FOUND, "There is no such problem.").into_response();
+        return Problem::new(Code::NOT_FOUND, "No problem has this name.").into_response();
     };
     let status: StatusCode = code.status();
     let (title, name, advice) = (code.title(), code.name(), advice(*code));
@@ -98,12 +100,12 @@ async fn get_problem_page(Path(page): Path<String>) -> Response {
          <style>body{{font:1rem/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>\
          <h1>{title}</h1><p>Status <b>{status}</b>, code <code>{name}</code>.</p><p>{advice}</p>\
          <p>Nothing was changed by the request. Its <code>requestId</code> names it in the server's log.</p>\
-         <p><a href=\"/swagger-ui/\">All operations and what they can answer</a></p></html>"
+         <p><a href=\"/swagger-ui/\">All operations and their responses</a></p></html>"
     ))
     .into_response()
 }
 
-/// What to do about it.
+/// What a client can do.
 fn advice(code: Code) -> &'static str {
     match code {
         Code::UNAUTHENTICATED => "Log in (POST /api/v1/auth/login) and send the access token as a Bearer token.",
@@ -112,12 +114,12 @@ fn advice(code: Code) -> &'static str {
         }
         Code::QUEUE_TOKEN_NOT_ACTIVE => "Wait: ask GET /api/v1/queue/tokens/current again after pollAfterSeconds.",
         Code::INSUFFICIENT_POINTS => "Charge points (POST /api/v1/points/charges), then pay with a new key.",
-        Code::SEATS_UNAVAILABLE => "The member conflicts says which seats are held or sold: choose others.",
-        Code::HOLD_EXPIRED => "The seats are free again: hold them anew, if nobody else has.",
+        Code::SEATS_UNAVAILABLE => "The member conflicts lists the seats that are held or sold: choose others.",
+        Code::HOLD_EXPIRED => "The seats are available again: hold them again, unless another user has.",
         Code::IDEMPOTENCY_KEY_REQUIRED | Code::IDEMPOTENCY_KEY_REUSED => {
-            "Send a new Idempotency-Key for each new intention, and the same one when you repeat a request."
+            "Send a new Idempotency-Key for each new operation, and the same one when you repeat a request."
         }
-        Code::VALIDATION_FAILED => "The member errors names every field or parameter that is wrong, and why.",
+        Code::VALIDATION_FAILED => "The member errors lists every invalid field or parameter with the reason.",
         Code::RATE_LIMITED | Code::OVERLOADED | Code::DATABASE_UNAVAILABLE | Code::DRAINING | Code::CLOCK_SKEWED => {
             "Try again after the seconds that the header Retry-After names."
         }
@@ -125,6 +127,6 @@ fn advice(code: Code) -> &'static str {
             "Repeat the request with the same Idempotency-Key: it has one effect, however often it is sent."
         }
         Code::INTERNAL => "This is a defect of the server. Report it with the requestId.",
-        _ => "The member detail says what stood in the way.",
+        _ => "The member detail has the reason.",
     }
 }

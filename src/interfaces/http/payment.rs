@@ -1,4 +1,4 @@
-//! Payments: points for a booking.
+//! Payments of bookings with points.
 
 use axum::{
     extract::State,
@@ -38,7 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_payments)).routes(routes!(get_payment))
 }
 
-/// Which booking to pay for. What it costs is the server's to say.
+/// The booking to pay for. The server determines the price.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct PayRequest {
@@ -53,7 +53,7 @@ impl FromBody for PayRequest {
     }
 }
 
-/// A payment that was made.
+/// A completed payment with its booking.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PaidResponse {
@@ -63,7 +63,7 @@ struct PaidResponse {
     /// Always `COMPLETED`.
     #[schema(value_type = PaymentStatuses)]
     status: &'static str,
-    /// What is left.
+    /// The balance after the payment.
     balance: Amount,
     paid_at: Timestamp,
     /// The booking, confirmed.
@@ -86,7 +86,7 @@ impl PaidResponse {
 
 /// Pays for one of the caller's holds with points.
 ///
-/// Points, payment, booking, seats and queue token change together, or nothing does.
+/// Balance, payment, booking, seats and queue token change in one transaction.
 #[utoipa::path(post, path = "/payments", tag = "payments",
     extensions(("x-problems" = json!([
         Code::BOOKING_NOT_FOUND, Code::INSUFFICIENT_POINTS, Code::BOOKING_NOT_PAYABLE, Code::HOLD_EXPIRED,
@@ -152,12 +152,12 @@ struct PaymentListResponse {
     next_cursor: Option<String>,
 }
 
-/// The caller's payments, newest first.
+/// Lists the caller's payments, newest first.
 #[utoipa::path(get, path = "/payments", tag = "payments", security(("accessToken" = [])),
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
         ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The nextCursor of the page before."),
+            description = "The `nextCursor` of the previous page."),
     ),
     responses((status = 200, body = PaymentListResponse)))]
 async fn list_payments(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
@@ -170,7 +170,7 @@ async fn list_payments(State(app): State<App>, caller: Caller, mut query: Query)
     Ok(private_response(PaymentListResponse { items, next_cursor }))
 }
 
-/// One of the caller's payments.
+/// Returns one of the caller's payments.
 #[utoipa::path(get, path = "/payments/{paymentId}", tag = "payments",
     extensions(("x-problems" = json!([Code::PAYMENT_NOT_FOUND]))),
     security(("accessToken" = [])),

@@ -39,7 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 struct WalletResponse {
     user_id: Uuid,
     balance: Amount,
-    /// How many times the balance has changed.
+    /// The number of changes of the balance.
     version: u64,
     updated_at: Option<Timestamp>,
 }
@@ -55,12 +55,12 @@ impl From<Wallet> for WalletResponse {
     }
 }
 
-/// The caller's balance.
+/// Returns the caller's balance.
 #[utoipa::path(get, path = "/points", tag = "points", security(("accessToken" = [])),
-    params(("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has.")),
+    params(("If-None-Match" = Option<String>, Header, description = "The ETag of the client's copy.")),
     responses(
         (status = 200, body = WalletResponse, headers(("ETag" = String, description = "The version."))),
-        (status = 304, description = "The balance is what the client has.", headers(("ETag" = String, description = "The version."))),
+        (status = 304, description = "The client's copy is current.", headers(("ETag" = String, description = "The version."))),
     ))]
 async fn get_points(State(app): State<App>, caller: Caller, headers: HeaderMap) -> HandlerResult<Response> {
     let wallet = app.points.balance(caller.user_id).await?;
@@ -73,14 +73,14 @@ async fn get_points(State(app): State<App>, caller: Caller, headers: HeaderMap) 
     Ok((headers, Json(WalletResponse::from(wallet))).into_response())
 }
 
-/// A wish for more points.
+/// A charge of points.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct ChargeRequest {
     /// More than 0, at most 10,000,000.
     #[schema(value_type = ChargeAmountRequest)]
     amount: Points,
-    /// How it is paid for: a note, nothing is called.
+    /// A note on the method of payment; no payment service is called.
     #[schema(nullable = true, min_length = 1, max_length = 50, example = "CARD")]
     #[expect(dead_code, reason = "accepted for clients that send it, and documented; nothing depends on it")]
     payment_method: Option<String>,
@@ -108,7 +108,7 @@ impl FromBody for ChargeRequest {
     }
 }
 
-/// Points that were added.
+/// A completed charge.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ChargeResponse {
@@ -137,14 +137,14 @@ impl From<&LedgerEntry> for ChargeResponse {
 
 /// Adds points to the caller's balance.
 ///
-/// Charges with different keys all succeed, however many at once. With `If-Match`, only if the balance still has the
-/// version that was read.
+/// Concurrent charges with different keys all succeed. With `If-Match`, the charge succeeds only if the balance still has
+/// that version.
 #[utoipa::path(post, path = "/points/charges", tag = "points",
     extensions(("x-problems" = json!([Code::BALANCE_LIMIT_EXCEEDED, Code::PRECONDITION_FAILED]))),
     security(("accessToken" = [])),
     params(
         ("Idempotency-Key" = String, Header),
-        ("If-Match" = Option<String>, Header, description = "The ETag of the balance that was read."),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the balance that the client read."),
     ),
     request_body = ChargeRequest,
     responses((status = 201, body = ChargeResponse)))]
@@ -165,23 +165,23 @@ async fn charge_points(
     response.respond(reply)
 }
 
-/// The versions of which `If-Match` asks for one (RFC 9110, 13.1.1: compared strongly); `None` where any will do.
+/// The versions that `If-Match` accepts (RFC 9110, 13.1.1: strong comparison); `None` accepts any.
 fn if_match(headers: &HeaderMap) -> Option<Vec<u64>> {
     let values: Vec<_> = headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().unwrap_or("")).collect();
     let mut tags = values.iter().flat_map(|value| value.split(',')).map(str::trim).peekable();
     tags.peek()?;
     let versions = tags.map(|tag| if tag == "*" { None } else { Some(version_of(tag)) });
-    // What isn't a tag of this server's matches nothing.
+    // A tag that this server never issued matches no version.
     Some(versions.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-/// The version that an entity tag stands for. Tags are compared as texts: "01" is not one that this server gave out.
+/// The version in an entity tag. Tags are compared as text: this server never issued `"01"`.
 fn version_of(tag: &str) -> Option<u64> {
     let text = tag.strip_prefix('"')?.strip_suffix('"')?;
     text.parse().ok().filter(|version: &u64| version.to_string() == text)
 }
 
-/// One change of a balance.
+/// A change of a balance.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TransactionResponse {
@@ -219,7 +219,7 @@ impl From<LedgerEntry> for TransactionResponse {
     }
 }
 
-/// A page of changes, newest first.
+/// A page of transactions, newest first.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TransactionListResponse {
@@ -227,12 +227,12 @@ struct TransactionListResponse {
     next_cursor: Option<String>,
 }
 
-/// The changes of the caller's balance, newest first.
+/// Lists the changes of the caller's balance, newest first.
 #[utoipa::path(get, path = "/points/transactions", tag = "points", security(("accessToken" = [])),
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
         ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The nextCursor of the page before."),
+            description = "The `nextCursor` of the previous page."),
     ),
     responses((status = 200, body = TransactionListResponse)))]
 async fn list_point_transactions(

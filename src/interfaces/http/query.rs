@@ -1,4 +1,4 @@
-//! Reading queries, cursors and the ids in paths.
+//! Reads query parameters, cursors and ids in paths.
 
 use std::{
     fmt::{self, Display},
@@ -19,10 +19,10 @@ use crate::domain::{
     refusal::Refusal,
 };
 
-/// How many items a page has when nothing is said.
+/// The items of a page when the request names no limit.
 const DEFAULT_LIMIT: u32 = 20;
 
-/// The parameters of a query, with all that is wrong about them.
+/// The parameters of a query, and the errors found in them so far.
 #[derive(Debug, Default)]
 pub struct Query {
     pairs: Vec<(String, String)>,
@@ -38,7 +38,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 }
 
 impl Query {
-    /// Splits a query; notes each parameter that is sent more than once.
+    /// Splits a query, and records an error for each repeated parameter.
     fn new(text: &str) -> Self {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(text.as_bytes()).into_owned().collect();
         let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
@@ -53,12 +53,12 @@ impl Query {
         self.pairs.iter().filter(|(key, _)| key == name).nth(1).is_some()
     }
 
-    /// A parameter as it came; `None` when it is absent.
+    /// The text of a parameter; `None` when it is absent.
     pub fn text(&self, name: &'static str) -> Option<&str> {
         self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// A parameter with a meaning; a bad one is noted.
+    /// A parsed parameter; an invalid one is recorded as an error.
     pub fn parse<T, E: Display>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         if self.is_repeated(name) {
             return None;
@@ -72,7 +72,7 @@ impl Query {
         }
     }
 
-    /// One of several words.
+    /// A parameter with a fixed set of values.
     pub fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> Option<T> {
         self.parse(name, |text| {
             let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
@@ -84,7 +84,7 @@ impl Query {
         })
     }
 
-    /// The page's length: 1 to 100.
+    /// The most items of the page, 1 to 100.
     pub fn limit(&mut self) -> u32 {
         self.parse("limit", |text| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -96,7 +96,7 @@ impl Query {
         .unwrap_or(DEFAULT_LIMIT)
     }
 
-    /// Where the page begins: what [`cursor`] made. [`Code::MALFORMED_REQUEST`] for anything else.
+    /// The parts of the cursor that [`cursor`] made. Fails with [`Code::MALFORMED_REQUEST`] for any other text.
     pub fn cursor<const N: usize>(&self) -> Result<Option<[String; N]>, Problem> {
         let Some(text) = self.text("cursor").filter(|_| !self.is_repeated("cursor")) else { return Ok(None) };
         let parts = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -104,24 +104,24 @@ impl Query {
         parts.and_then(|parts| parts.try_into().ok()).map(Some).ok_or_else(bad_cursor)
     }
 
-    /// All is read: fails with everything that was noted.
+    /// Fails with all recorded errors. Call it when every parameter is read.
     pub fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::validation(&self.errors)) }
     }
 }
 
-/// An opaque cursor of some parts without spaces.
+/// Creates an opaque cursor. Its parts must not contain spaces.
 pub fn cursor(parts: &[&dyn Display]) -> String {
     let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
     URL_SAFE_NO_PAD.encode(parts.join(" "))
 }
 
-/// Reads one part of a cursor.
+/// Parses a part of a cursor.
 pub fn cursor_part<T: FromStr>(part: &str) -> Result<T, Problem> {
     part.parse().map_err(|_| bad_cursor())
 }
 
-/// An instant as part of a cursor: microseconds since 1970.
+/// An instant as a part of a cursor, in microseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub struct CursorInstant(pub Instant);
 
@@ -134,7 +134,7 @@ impl Display for CursorInstant {
 impl FromStr for CursorInstant {
     type Err = ();
 
-    /// Reads one that the database can be asked about: up to the year 9999.
+    /// Accepts the instants that the database can store, up to the year 9999.
     fn from_str(text: &str) -> Result<Self, ()> {
         let micros: u64 = text.parse().map_err(|_| ())?;
         let micros = i64::try_from(micros).ok().filter(|micros| *micros < 253_402_300_800_000_000).ok_or(())?;
@@ -143,16 +143,16 @@ impl FromStr for CursorInstant {
 }
 
 fn bad_cursor() -> Problem {
-    Problem::new(Code::MALFORMED_REQUEST, "The cursor is not one that this server gave out.")
+    Problem::new(Code::MALFORMED_REQUEST, "The cursor is not one that this server issued.")
 }
 
-/// An id that stands in a path: what isn't one names nothing.
+/// An id in a path. Text that is no id is answered like an unknown id.
 pub trait PathId: Sized {
-    /// Reads it.
+    /// Parses the id, or fails with the refusal for an unknown one.
     fn from_path(text: &str) -> Result<Self, Problem>;
 }
 
-/// A UUID in its canonical writing: hex digits and hyphens.
+/// A UUID in canonical form, with hyphens.
 fn uuid(text: &str) -> Option<Uuid> {
     (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok()).flatten()
 }
@@ -210,7 +210,7 @@ impl PathId for WebhookId {
     }
 }
 
-/// The one id of a path.
+/// The first id of a route's path.
 #[derive(Clone, Copy, Debug)]
 pub struct Id<T>(pub T);
 
@@ -218,7 +218,7 @@ impl<S: Send + Sync, T: PathId> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        // What isn't even UTF-8 is no id, like any other text that is none.
+        // A path that isn't UTF-8 holds no id.
         let params = RawPathParams::from_request_parts(parts, state).await.ok();
         let text = params.as_ref().and_then(|params| params.iter().next()).map_or("", |(_, value)| value);
         T::from_path(text).map(Self)
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_canonical_writing_is_an_id() {
+    fn only_the_canonical_form_of_a_uuid_is_an_id() {
         let id = "0192f3c4-5b6a-7c8d-9e0f-112233445566";
         assert!(uuid(id).is_some() && uuid(&id.to_uppercase()).is_some());
         for text in [format!("{{{id}}}"), format!("urn:uuid:{id}"), id.replace('-', ""), id[1..].to_owned()] {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_gives_back_its_parts_and_garbage_is_refused() {
+    fn a_cursor_returns_its_parts_and_other_text_is_refused() {
         let text = cursor(&[&1, &"a"]);
         let parts = query(&format!("cursor={text}")).cursor::<2>().unwrap().unwrap();
         assert_eq!(parts, ["1", "a"]);

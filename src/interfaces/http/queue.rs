@@ -1,4 +1,4 @@
-//! The waiting queue.
+//! The waiting queue: joining, polling and leaving it.
 
 use axum::{
     extract::State,
@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(join_queue)).routes(routes!(get_queue_token, leave_queue))
 }
 
-/// Which concert's queue to join.
+/// The concert whose queue to join.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct JoinRequest {
@@ -44,35 +44,35 @@ impl FromBody for JoinRequest {
     }
 }
 
-/// A place in a concert's queue.
+/// A queue token with its status and position.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct QueueTokenResponse {
-    /// To be sent in the header `Queue-Token`.
+    /// The value of the header `Queue-Token`.
     queue_token: String,
     concert_id: u64,
     #[schema(value_type = QueueTokenStatuses)]
     status: &'static str,
-    /// 1 for the next to be admitted, 0 when `ACTIVE`, null when there is no place.
+    /// 1 for the next user to be admitted, 0 for an `ACTIVE` token, null for a token without a position.
     position: Option<u32>,
     estimated_wait: EstimatedWaitResponse,
-    /// When to ask again.
+    /// The seconds until the next poll.
     poll_after_seconds: u32,
     issued_at: Timestamp,
-    /// The end of an `ACTIVE` token.
+    /// The deadline of an `ACTIVE` token.
     expires_at: Option<Timestamp>,
     seconds_left: Option<i64>,
     server_time: Timestamp,
 }
 
-/// How long the wait will be; null where nobody can tell.
+/// The estimated wait; null where there is no estimate.
 #[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct EstimatedWaitResponse {
-    /// Half of the people in this place wait no longer.
+    /// The median wait of users at this position.
     #[serde(rename = "p50Seconds")]
     p50: Option<u32>,
-    /// Nine in ten wait no longer.
+    /// The 90th percentile of the wait.
     #[serde(rename = "p90Seconds")]
     p90: Option<u32>,
 }
@@ -107,18 +107,18 @@ impl From<QueueTokenInfo> for QueueTokenResponse {
 
 /// Joins the waiting queue of a concert.
 ///
-/// Joining again gives the same token and place: it never moves anybody. Once the last performance of the concert has
-/// begun, nobody joins: 409 `SALES_CLOSED`.
+/// A repeated request returns the same token and position. After the start of the concert's last performance it fails
+/// with 409 `SALES_CLOSED`.
 #[utoipa::path(post, path = "/queue/tokens", tag = "queue",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::SALES_CLOSED, Code::RATE_LIMITED]))),
     security(("accessToken" = [])),
     request_body = JoinRequest,
     responses(
-        (status = 201, body = QueueTokenResponse, description = "A new place.",
-            headers(("Location" = String, description = "What has become of it.")),
-            examples(("waiting" = (summary = "To be waited for", value = json!(examples::queue_token("WAITING")))))),
-        (status = 200, body = QueueTokenResponse, description = "The place the caller has.",
-            examples(("waiting" = (summary = "To be waited for", value = json!(examples::queue_token("WAITING")))))),
+        (status = 201, body = QueueTokenResponse, description = "A new token.",
+            headers(("Location" = String, description = "The token's status.")),
+            examples(("waiting" = (summary = "Waiting", value = json!(examples::queue_token("WAITING")))))),
+        (status = 200, body = QueueTokenResponse, description = "The caller's token.",
+            examples(("waiting" = (summary = "Waiting", value = json!(examples::queue_token("WAITING")))))),
     ))]
 async fn join_queue(
     State(app): State<App>,
@@ -132,20 +132,20 @@ async fn join_queue(
     Ok((status, location, private_response(QueueTokenResponse::from(info))).into_response())
 }
 
-/// What has become of a queue token.
+/// Returns the status of a queue token.
 ///
-/// Ask again after `pollAfterSeconds`. Whoever is admitted must ask once, or use the token, within `claimSeconds`.
+/// Poll again after `pollAfterSeconds`. An admitted user must poll once, or use the token, within `claimSeconds`.
 #[utoipa::path(get, path = "/queue/tokens/current", tag = "queue", security(("queueToken" = [])),
     responses((status = 200, body = QueueTokenResponse, examples(
-        ("waiting" = (summary = "To be waited for", value = json!(examples::queue_token("WAITING")))),
-        ("active" = (summary = "It is this user's turn", value = json!(examples::queue_token("ACTIVE")))),
+        ("waiting" = (summary = "Waiting", value = json!(examples::queue_token("WAITING")))),
+        ("active" = (summary = "Admitted", value = json!(examples::queue_token("ACTIVE")))),
     ))))]
 async fn get_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<impl IntoResponse> {
     let info = app.queue.token_info(queue_token_header(&headers)?).await?;
     Ok(private_response(QueueTokenResponse::from(info)))
 }
 
-/// Leaves the queue. The caller's holds for the concert are cancelled with it.
+/// Leaves the queue, and cancels the caller's holds for the concert.
 #[utoipa::path(delete, path = "/queue/tokens/current", tag = "queue", security(("queueToken" = [])),
     responses((status = 204, description = "Left.")))]
 async fn leave_queue(State(app): State<App>, headers: HeaderMap) -> HandlerResult<StatusCode> {

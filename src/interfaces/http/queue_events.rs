@@ -22,10 +22,10 @@ use super::{
 };
 use crate::application::queue::{QueueTokenInfo, QueueTokenStatus, TokenStream};
 
-/// The id of the event that tells the final status; no other event has one.
+/// The id of the event with the final status; no other event has an id.
 const FINAL: &str = "final";
 
-/// One event, as the OpenAPI document shows it.
+/// The example of an event in the OpenAPI document.
 const EXAMPLE: &str = "retry: 2000\n\nevent: queue\ndata: {\"queueToken\":\"AgB…\",\"concertId\":1,\"status\":\"WAITING\",\
     \"position\":1234,\"estimatedWait\":{\"p50Seconds\":60,\"p90Seconds\":85},\"pollAfterSeconds\":6,\
     \"issuedAt\":\"2026-11-20T08:02:11.123Z\",\"expiresAt\":null,\"secondsLeft\":null,\
@@ -35,13 +35,13 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(follow_queue_token))
 }
 
-/// What becomes of a queue token, as it happens.
+/// Streams the status of a queue token.
 ///
-/// Server-sent events named `queue`; the data of each is the body of `GET /queue/tokens/current`. The first tells the
-/// current state, so a stream that broke off is resumed by opening another. A change of status is sent at once, one of
-/// the position alone at most once in the last event's `pollAfterSeconds`. A comment comes every 15 seconds; after the
-/// final status the stream ends. That event alone has an id: a client that comes back with it as `Last-Event-ID` gets
-/// 204, which stops an `EventSource`. Being admitted with an open stream counts as having asked.
+/// The data of each event, named `queue`, is the body of `GET /queue/tokens/current`. The first event has the current
+/// state, so a client resumes by opening another stream. A change of status is sent at once; a change of the position
+/// alone at most once per `pollAfterSeconds` of the last event. The heartbeat is a comment every 15 seconds. The stream
+/// ends after the final status, whose event alone has an id. A client that reconnects with it as `Last-Event-ID` gets
+/// 204, which stops an `EventSource`. An open stream counts as polling.
 #[utoipa::path(get, path = "/queue/tokens/current/events", tag = "queue",
     extensions(("x-problems" = json!([Code::RATE_LIMITED]))),
     security(("queueToken" = [])),
@@ -49,7 +49,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "The stream.",
             example = json!(EXAMPLE)),
-        (status = 204, description = "The client has received the final status: there is nothing to follow."),
+        (status = 204, description = "The client has received the final status."),
     ))]
 async fn follow_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<Response> {
     let text = queue_token_header(&headers)?;
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stream_on_which_nothing_happens_shows_that_it_is_alive() {
+    async fn an_idle_stream_sends_heartbeats() {
         let body = events(stream::pending(), Duration::from_millis(10)).into_response().into_body();
         let signs: Vec<_> = body.into_data_stream().skip(1).take(2).collect().await;
         assert!(signs.into_iter().all(|sign| sign.unwrap() == ": keep-alive\n\n"));

@@ -1,4 +1,4 @@
-//! All routes and what surrounds them.
+//! The routes and their middleware.
 
 use std::time::Duration;
 
@@ -32,9 +32,9 @@ use super::{
     values::to_json,
 };
 
-/// The routes behind the gate: nobody passes without an active queue token of the concert.
+/// The routes behind the gate: each request needs an active queue token of the concert.
 ///
-/// `tests/api/gate.rs` tries every one of them with every kind of token, and fails when one is missing there.
+/// `tests/api/gate.rs` requests each of them with every kind of token, and fails when a route is missing there.
 pub fn gated_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(seat::gated_routes())
@@ -55,7 +55,7 @@ fn open_routes() -> OpenApiRouter<App> {
         .merge(admin::event_routes())
 }
 
-/// The OpenAPI document; with `demo`, the one of a server for demonstration.
+/// The OpenAPI document. With `demo` it names the accounts of a demonstration server.
 pub fn document(demo: Option<&DemoAccounts>) -> Document {
     let api = OpenApiRouter::new()
         .nest(BASE_PATH, gated_routes().merge(open_routes()))
@@ -64,11 +64,11 @@ pub fn document(demo: Option<&DemoAccounts>) -> Document {
     openapi::add_shared_parts(api.into_openapi(), demo)
 }
 
-/// The whole server.
+/// The routes of the main listener, with all middleware.
 ///
-/// From the outside in: the request gets its id, and is logged and measured once it is answered; pages of other origins
-/// are let in as set, and read failures, too; what fails, panics or takes too much of anything becomes a problem; then come the
-/// routes, gated ones behind their gate. A layer is copied, with all that it holds, for every request: so there are few.
+/// From the outside in: [`assign_request_id`] names, logs and measures the request. CORS comes next, so that pages can read
+/// failures too. [`convert_failures`] enforces limits, and turns failures and panics into problems. Gated routes are behind
+/// their gate. Each request clones every layer, so there are few.
 pub fn build_router(app: App) -> Router {
     let gate = from_fn_with_state(app.clone(), gate::require_queue_token);
     let api = OpenApiRouter::new()
@@ -76,7 +76,7 @@ pub fn build_router(app: App) -> Router {
         .merge(operation::routes());
     let api = if app.settings.separate_operations { api } else { api.merge(operation::probes()) };
     let (routes, _) = api.split_for_parts();
-    // Whoever asks: a wrong method isn't the gate's business.
+    // Outside the gate: a wrong method is 405 with any token.
     let routes = routes.method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED);
     let routes = routes
         .merge(operation::problem_pages())
@@ -88,7 +88,7 @@ pub fn build_router(app: App) -> Router {
     routes.layer(from_fn_with_state(app, assign_request_id))
 }
 
-/// What is served on the listener for operations.
+/// The routes of the operators' listener.
 pub fn build_operations_router(app: App) -> Router {
     let (routes, _) = operation::probes().split_for_parts();
     routes
@@ -98,7 +98,7 @@ pub fn build_operations_router(app: App) -> Router {
         .layer(from_fn_with_state(app, assign_request_id))
 }
 
-/// The OpenAPI document, and Swagger UI, which shows it. Tokens are kept over a reload.
+/// The OpenAPI document and Swagger UI. Swagger UI keeps tokens over a reload.
 fn documentation(demo: Option<&DemoAccounts>) -> Router {
     const DOCUMENT: &str = "/api-docs/openapi.json";
     let document = Bytes::from(to_json(&document(demo)));
@@ -109,13 +109,13 @@ fn documentation(demo: Option<&DemoAccounts>) -> Router {
         .route("/", get(async || Redirect::to("/swagger-ui/")))
 }
 
-/// For answers that may be large. What is a stream, or has a strong entity tag, stays as it is.
+/// Compresses large responses, except streams and responses with a strong entity tag.
 fn compression() -> CompressionLayer<impl Predicate> {
     let predicate = DefaultPredicate::new().and(NotForContentType::new("text/event-stream")).and(has_no_strong_etag);
     CompressionLayer::new().compress_when(predicate)
 }
 
-/// A strong entity tag names certain bytes, which compressing would change.
+/// A strong entity tag identifies exact bytes, which compression would change.
 fn has_no_strong_etag(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
     headers.get(header::ETAG).is_none_or(|etag| etag.as_bytes().starts_with(b"W/"))
 }
@@ -137,7 +137,7 @@ fn cors(settings: &HttpSettings) -> CorsLayer {
             name("queue-token"),
             name("x-request-id"),
             name("last-event-id"),
-            // A page may take part in a trace.
+            // A page may propagate a trace.
             name("traceparent"),
             name("tracestate"),
         ])

@@ -1,4 +1,4 @@
-//! Seat maps.
+//! The seat map of a performance.
 
 use axum::{
     extract::State,
@@ -32,7 +32,7 @@ pub(super) fn gated_routes() -> OpenApiRouter<App> {
 const STATUSES: [(&str, SeatStatus); 3] =
     [("AVAILABLE", SeatStatus::Available), ("HELD", SeatStatus::Held), ("SOLD", SeatStatus::Sold)];
 
-/// What follows a seat's status.
+/// The text after a seat's status.
 const SEAT_END: &str = "\"}";
 
 /// The seats of a performance, by section, row and number.
@@ -42,25 +42,25 @@ const SEAT_END: &str = "\"}";
 struct SeatMapResponse {
     #[schema(example = 7)]
     performance_id: u64,
-    /// Grows with every change of a seat.
+    /// Grows with each change of a seat.
     #[schema(example = 1_795_161_600_000_000_i64)]
     version: i64,
     seats: Vec<SeatResponse>,
 }
 
-/// One place, and whether it can be had.
+/// A seat and its status.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes what `render` writes")]
 struct SeatResponse {
     #[schema(example = 41)]
     seat_id: u64,
-    /// The part of the house.
+    /// The section of the venue.
     #[schema(example = "Stalls")]
     section: String,
     #[schema(example = "C")]
     row: String,
-    /// From 1 along the row; neighbours differ by 1.
+    /// Counts from 1 along the row; adjacent seats differ by 1.
     #[schema(example = 12)]
     number: u16,
     /// The price category.
@@ -71,7 +71,7 @@ struct SeatResponse {
     status: String,
 }
 
-/// What never changes about a seat.
+/// The fields of a seat that never change.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SeatPlace<'a> {
@@ -98,21 +98,21 @@ pub fn write_seat(seat: &Seat, text: &mut String) {
     text.push_str(",\"status\":\"");
 }
 
-/// The seats of a performance, as they are at this moment.
+/// Returns the current seat map of a performance.
 ///
-/// Ask again with `If-None-Match`: while nothing has changed, the answer is empty.
+/// A request with `If-None-Match` gets 304 while no seat has changed.
 #[utoipa::path(get, path = "/performances/{performanceId}/seats", tag = "seats",
     extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND]))),
     security(("accessToken" = [], "queueToken" = [])),
     params(
-        ("performanceId" = u64, Path, description = "Of the concert that the queue token is for."),
-        ("status" = Option<SeatStatuses>, Query, description = "Only the seats of this status."),
-        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client has."),
+        ("performanceId" = u64, Path, description = "A performance of the queue token's concert."),
+        ("status" = Option<SeatStatuses>, Query, description = "Only seats of this status."),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of the client's copy."),
     ),
     responses(
-        (status = 200, body = SeatMapResponse, headers(("ETag" = String, description = "Stands for the whole state."))),
-        (status = 304, description = "The seats are what the client has.",
-            headers(("ETag" = String, description = "Stands for the whole state."))),
+        (status = 200, body = SeatMapResponse, headers(("ETag" = String, description = "Identifies the state of all seats."))),
+        (status = 304, description = "The client's copy is current.",
+            headers(("ETag" = String, description = "Identifies the state of all seats."))),
     ))]
 async fn get_seat_map(
     State(app): State<App>,
@@ -135,7 +135,7 @@ async fn get_seat_map(
     Ok((headers, content_type, shared_bytes(body)).into_response())
 }
 
-/// Writes a seat map as JSON: of each seat only the status is new.
+/// Renders a seat map as JSON from the prepared text of each seat and its status.
 pub(super) fn render(map: &SeatMap, wanted: Option<SeatStatus>) -> Vec<u8> {
     let head = format!(r#"{{"performanceId":{},"version":{},"seats":["#, map.performance_id(), map.version());
     let size_of_seat = |(text, status): (&str, SeatStatus)| text.len() + status.name().len() + SEAT_END.len() + 1;
@@ -162,7 +162,7 @@ mod tests {
     use crate::domain::id::SeatId;
 
     #[test]
-    fn a_seat_is_an_object_once_its_status_is_added() {
+    fn the_text_of_a_seat_and_its_status_form_an_object() {
         let seat = Seat {
             id: SeatId(41),
             performance_id: PerformanceId(7),

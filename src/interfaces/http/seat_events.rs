@@ -38,16 +38,18 @@ pub(super) fn gated_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(follow_seat_map))
 }
 
-/// How often the right to each stream is checked. With the age of what is known of ended logins, half a second at most,
-/// and the time of a shared read, a stream outlives its right by less than a second.
+/// How often the access to each stream is checked.
+///
+/// Known revocations are at most half a second old. With the time of a shared read, a stream ends within a second after
+/// its access does.
 const ACCESS_CHECK_INTERVAL: Duration = Duration::from_millis(300);
 
-/// In how many groups. All of a group are checked at one moment, so that they share one read.
+/// The groups of streams. All streams of a group are checked at the same time, so that they share one read.
 const CHECK_GROUPS: u32 = 2;
 
 const EVENT_END: &[u8] = b"\n\n";
 
-/// The first events, as the OpenAPI document shows them.
+/// The example of the first events in the OpenAPI document.
 const EXAMPLE: &str = "retry: 2000\n\nevent: snapshot\nid: 1795161600000417\ndata: {\"performanceId\":7,\
     \"version\":1795161600000417,\"seats\":[{\"seatId\":41,\"section\":\"Stalls\",\"row\":\"C\",\"number\":12,\
     \"grade\":\"R\",\"price\":\"150000\",\"status\":\"AVAILABLE\"}]}\n\n\
@@ -67,19 +69,19 @@ struct ChangedSeat {
     status: &'static str,
 }
 
-/// The seats of a performance, as they change.
+/// Streams the changes of a performance's seats.
 ///
-/// The first event, `snapshot`, is the body of `GET /performances/{performanceId}/seats`. Then `seats` events say what
-/// has changed, whoever changed it and wherever, within a second; a hold that ends by itself is a change like any
-/// other. Each event's id is the version of the map; whoever comes back with the last one as `Last-Event-ID` hears
-/// what they missed, or a snapshot if that is unknown or long ago. Seats may be told again as they were; the status
-/// told last is right. A comment comes every 15 seconds. The stream ends soon after the queue token, the access token
-/// or the login has, and when the server stops: open another with fresh tokens.
+/// The first event, `snapshot`, has the body of `GET /performances/{performanceId}/seats`. Then `seats` events have the
+/// changes of all users and instances within a second, including expired holds. Each event's id is the version of the
+/// map. A client that reconnects with the last id as `Last-Event-ID` gets the missed changes, or a snapshot if the
+/// version is unknown or old. A status may be repeated; the last one is valid. The heartbeat is a comment every
+/// 15 seconds. The stream ends soon after the queue token, the access token or the login, and when the server stops.
+/// Open another with fresh tokens.
 #[utoipa::path(get, path = "/performances/{performanceId}/seats/events", tag = "seats",
     extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND, Code::RATE_LIMITED]))),
     security(("accessToken" = [], "queueToken" = [])),
     params(
-        ("performanceId" = u64, Path, description = "Of the concert that the queue token is for."),
+        ("performanceId" = u64, Path, description = "A performance of the queue token's concert."),
         ("Last-Event-ID" = Option<String>, Header, pattern = "^[0-9]+$",
             description = "The id of the last event that was received, such as `1795161600000417`."),
     ),
@@ -102,7 +104,7 @@ async fn follow_seat_map(
     Ok((content_type, stream_headers(), Body::from_stream(frames.map(Ok::<_, Infallible>))))
 }
 
-/// What is sent: the bytes of an event are those of everybody who is told it.
+/// The bytes of the stream. All viewers share the bytes of an event.
 fn event_bytes(seat_stream: SeatStream) -> impl Stream<Item = Bytes> {
     let news = stream::unfold(seat_stream, |mut seat_stream| async move {
         let news = timeout(KEEP_ALIVE, seat_stream.next()).await;
@@ -131,8 +133,8 @@ fn seat_changes_event(news: &SeatChanges) -> Vec<u8> {
     frame
 }
 
-/// Completes once a viewer may not follow any more; the stream counts as open until then. While the database is away,
-/// viewers may.
+/// Completes when the viewer's access ends; until then the stream counts as open. While the database is unavailable,
+/// viewers keep their access.
 async fn access_revoked(app: App, access_token: String, token: ActiveToken, _open: OpenStream) {
     loop {
         sleep_until(next_check_at(token)).await;
@@ -145,7 +147,7 @@ async fn access_revoked(app: App, access_token: String, token: ActiveToken, _ope
     }
 }
 
-/// When a token's group is asked next.
+/// The time of the next check of a token's group.
 fn next_check_at(token: ActiveToken) -> Stopwatch {
     static START: LazyLock<Stopwatch> = LazyLock::new(Stopwatch::now);
     let group = u32::try_from(token.id().0 % u64::from(CHECK_GROUPS)).unwrap_or(0);

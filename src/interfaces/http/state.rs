@@ -1,4 +1,4 @@
-//! What every handler can reach.
+//! The state that all handlers share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     application::{
-        administration::AdministrationFacade, audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade,
-        event::EventFacade, payment::PaymentFacade, point::PointFacade, queue::Queues, user::UserFacade,
+        audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade, event::EventFacade, payment::PaymentFacade,
+        point::PointFacade, queue::QueueFacade, user::UserFacade,
     },
     domain::{
         clock::{Clock, ClockCheck},
@@ -22,16 +22,14 @@ use crate::{
     },
 };
 
-/// The facades, and what the HTTP side needs besides.
+/// The facades, and the settings and limits of the HTTP interface.
 pub struct Facades {
     /// Accounts and logins.
-    pub users: Arc<UserFacade>,
-    /// Accounts as administrators see them, and the action log.
-    pub administration: AdministrationFacade,
-    /// The catalogue, the promoter's side of it, and seat maps.
+    pub users: UserFacade,
+    /// The catalogue, its administration, and seat maps.
     pub concerts: ConcertFacade,
-    /// Waiting queues: one facade a use case.
-    pub queue: Queues,
+    /// Waiting queues.
+    pub queue: Arc<QueueFacade>,
     /// Holds and bookings.
     pub bookings: BookingFacade,
     /// Wallets.
@@ -40,50 +38,50 @@ pub struct Facades {
     pub payments: PaymentFacade,
     /// Deliveries of events, and webhooks.
     pub events: EventFacade,
-    /// The invariants.
+    /// Checks of the invariants.
     pub audit: AuditFacade,
-    /// For readiness.
+    /// Readiness and the health of connections; no queries.
     pub database: Arc<dyn Database>,
-    /// For answers that depend on the time.
+    /// For responses that depend on the time.
     pub clock: Arc<dyn Clock>,
-    /// Whether anything may be decided by it.
+    /// Whether the clock agrees with the database's.
     pub clock_check: Arc<ClockCheck>,
     /// For request ids.
     pub randomness: Arc<dyn Randomness>,
-    /// Renders what was measured, in Prometheus' text format.
+    /// Renders the metrics in the Prometheus text format.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
-    /// Cancelled before the server stops: it isn't ready for more, but still serves what comes.
+    /// Cancelled when a shutdown begins: the server isn't ready any more, and still serves requests.
     pub leaving: CancellationToken,
-    /// Makes a request's span part of the trace that its headers tell of.
+    /// Joins a request's span to the trace in its headers.
     pub join_trace: fn(&tracing::Span, &HeaderMap),
-    /// Cancelled once the server is stopping: it takes no new work.
+    /// Cancelled when the server drains: it accepts no new work.
     pub draining: CancellationToken,
-    /// How often who may do what.
+    /// Actions per minute.
     pub rate_limits: RateLimits,
-    /// How many requests may be under way.
+    /// Requests under way.
     pub concurrency: ConcurrencyLimits,
-    /// How many event streams may be open.
+    /// Open event streams.
     pub streams: StreamLimits,
-    /// What is set about HTTP.
+    /// The settings of the HTTP interface.
     pub settings: HttpSettings,
 }
 
-/// What is set about HTTP.
+/// The settings of the HTTP interface.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// After how long a request is given up.
+    /// A request that takes longer gets 504.
     pub request_timeout: Duration,
-    /// How long a request's body may take to arrive.
+    /// The longest wait for a request's body.
     pub body_timeout: Duration,
-    /// Whether operations have a listener of their own.
+    /// Whether probes and metrics have their own listener.
     pub separate_operations: bool,
-    /// Which origins' pages may call the server; `*` for any.
+    /// The origins whose pages may call the server; `*` permits all.
     pub cors_allowed_origins: Vec<String>,
-    /// The accounts of a server for demonstration; `None` on any other.
+    /// The accounts of a demonstration server; `None` on any other.
     pub demo: Option<DemoAccounts>,
-    /// Whose word about clients' addresses is taken.
+    /// The proxies whose address header is trusted.
     pub proxies: ProxySettings,
 }
 
-/// How handlers share the facades.
+/// The shared state, as handlers extract it.
 pub type App = Arc<Facades>;

@@ -37,11 +37,11 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_profile, rename, delete_account))
 }
 
-/// Somebody who wants an account.
+/// An account to create.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct SignUpRequest {
-    /// Compared without case; one account each.
+    /// Unique, compared without case.
     #[schema(value_type = String, format = Email, max_length = 254, example = "jin@example.org")]
     email: Email,
     /// Any characters.
@@ -86,7 +86,7 @@ impl From<ProfileInfo> for ProfileResponse {
     }
 }
 
-/// Makes an account.
+/// Creates an account.
 #[utoipa::path(post, path = "/users", tag = "users",
     extensions(("x-problems" = json!([Code::EMAIL_TAKEN, Code::RATE_LIMITED]))),
     request_body = SignUpRequest,
@@ -102,7 +102,7 @@ async fn sign_up(
     Ok((StatusCode::CREATED, location, private_response(ProfileResponse::from(profile))))
 }
 
-/// Somebody who says who they are.
+/// The credentials of an account.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct LogInRequest {
@@ -115,7 +115,7 @@ struct LogInRequest {
 impl FromBody for LogInRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
         let email = object.required("email").and_then(|field| field.parse(Email::new));
-        // Of any length: one that nobody can have chosen is a wrong password like another.
+        // Of any length: an impossible password is answered like a wrong one.
         let password = object.required("password").and_then(|field| field.text()).map(|text| normalized(&text));
         Some(Self { email: email?, password: password? })
     }
@@ -125,17 +125,17 @@ impl FromBody for LogInRequest {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TokensResponse {
-    /// For the header `Authorization: Bearer <accessToken>`.
+    /// The token of the header `Authorization: Bearer <accessToken>`.
     access_token: String,
     /// Always `Bearer`.
     #[schema(pattern = "^Bearer$", example = "Bearer")]
     token_type: &'static str,
-    /// How many seconds the access token works.
+    /// The lifetime of the access token in seconds.
     #[schema(example = 3_600)]
     expires_in: i64,
-    /// For new tokens of both kinds. Used again within seconds it gives the same ones; later use ends the session.
+    /// Exchanged for new tokens. Repeating the exchange within seconds returns the same ones; a later use ends the session.
     refresh_token: String,
-    /// How many seconds the refresh token works.
+    /// The lifetime of the refresh token in seconds.
     #[schema(example = 1_209_600)]
     refresh_expires_in: i64,
     user_id: Uuid,
@@ -154,10 +154,10 @@ impl From<TokensInfo> for TokensResponse {
     }
 }
 
-/// Begins a login.
+/// Logs in.
 ///
-/// An unknown address and a wrong password get the same answer; after too many of them the account can't be tried for a
-/// while (`RATE_LIMITED`).
+/// An unknown address and a wrong password get the same answer. Too many failures delay further attempts for the account
+/// (`RATE_LIMITED`).
 #[utoipa::path(post, path = "/auth/login", tag = "users",
     extensions(("x-problems" = json!([Code::INVALID_CREDENTIALS, Code::RATE_LIMITED]))),
     request_body = LogInRequest,
@@ -172,11 +172,11 @@ async fn log_in(
     Ok(private_response(TokensResponse::from(tokens)))
 }
 
-/// A refresh token to be exchanged.
+/// A refresh token to exchange.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct RefreshRequest {
-    /// The newest one of the session.
+    /// The newest refresh token of the session.
     #[schema(example = "A9v3qk0BkvN4Kn8CcYqSw0mDx1pRkQ2Vd0pWzSxRkQm1u3h8cJ5yT7aLbN4eFgXoIiUwZqKrYb2P0vJtq9Qy1Zs3xWnE")]
     refresh_token: String,
 }
@@ -190,9 +190,9 @@ impl FromBody for RefreshRequest {
 
 /// Exchanges a refresh token for new tokens.
 ///
-/// A token used again within `REFRESH_REUSE_SECONDS` (10) of its first use gets the first answer again, so a lost answer
-/// doesn't end a session. Later use ends the session with all its tokens: a client has copied it. A session ends
-/// `SESSION_MAX_DAYS` (90) after its login, however often it is refreshed.
+/// Repeating the exchange within `REFRESH_REUSE_SECONDS` (10) returns the first answer again, so a lost answer doesn't
+/// end the session. A later use means that the token was copied, and ends the session with all its tokens. A session ends
+/// at the latest `SESSION_MAX_DAYS` (90) after its login.
 #[utoipa::path(post, path = "/auth/refresh", tag = "users",
     extensions(("x-problems" = json!([Code::INVALID_REFRESH_TOKEN, Code::RATE_LIMITED]))),
     request_body = RefreshRequest,
@@ -206,9 +206,9 @@ async fn refresh_tokens(
     Ok(private_response(TokensResponse::from(tokens)))
 }
 
-/// Ends the login that the access token is of.
+/// Ends the login of the access token.
 ///
-/// Its access and refresh tokens stop working on every server within a second.
+/// Its access and refresh tokens become invalid on every instance within a second.
 #[utoipa::path(post, path = "/auth/logout", tag = "users", security(("accessToken" = [])),
     responses((status = 204, description = "The login has ended.")))]
 async fn log_out(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {
@@ -216,7 +216,7 @@ async fn log_out(State(app): State<App>, caller: Caller) -> HandlerResult<Status
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The caller's account.
+/// Returns the caller's account.
 #[utoipa::path(get, path = "/users/me", tag = "users", security(("accessToken" = [])),
     responses((status = 200, body = ProfileResponse)))]
 async fn get_profile(State(app): State<App>, caller: Caller) -> HandlerResult<impl IntoResponse> {
@@ -224,7 +224,7 @@ async fn get_profile(State(app): State<App>, caller: Caller) -> HandlerResult<im
     Ok(private_response(ProfileResponse::from(profile)))
 }
 
-/// What to change of the caller's account.
+/// The new name of an account.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct RenameRequest {
@@ -239,7 +239,7 @@ impl FromBody for RenameRequest {
     }
 }
 
-/// Gives the caller's account another name.
+/// Renames the caller's account.
 #[utoipa::path(patch, path = "/users/me", tag = "users", security(("accessToken" = [])),
     request_body = RenameRequest,
     responses((status = 200, body = ProfileResponse)))]
@@ -254,12 +254,13 @@ async fn rename(
 
 /// Deletes the caller's account.
 ///
-/// Its sessions end, its tokens leave every queue, its wallet closes, and its personal data is erased. Refused while it
-/// has live bookings: held ones, or confirmed ones for performances that haven't ended (six hours after their start).
+/// Its sessions end, its tokens leave every queue, its wallet closes, and its personal data is erased. An account with
+/// live bookings is refused: held ones, or confirmed ones for performances that haven't ended.
+/// A performance ends six hours after its start.
 #[utoipa::path(delete, path = "/users/me", tag = "users",
     extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS]))),
     security(("accessToken" = [])),
-    responses((status = 204, description = "The account is gone.")))]
+    responses((status = 204, description = "The account is deleted.")))]
 async fn delete_account(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {
     app.users.delete_account(caller.user_id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,4 +1,4 @@
-//! Values as the wire has them.
+//! Values and responses in the format of the API.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::{
     domain::{clock::Instant, points::Points},
 };
 
-/// An instant: RFC 3339, UTC, milliseconds.
+/// An instant, written as RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Timestamp(pub Instant);
 
@@ -47,12 +47,12 @@ impl ToSchema for Timestamp {
     }
 }
 
-/// An amount of points: a decimal string; one that was taken has a sign.
+/// An amount of points, written as a decimal string; a debit has a minus sign.
 #[derive(Clone, Copy, Debug)]
 pub struct Amount {
-    /// How many.
+    /// The amount without its sign.
     pub points: Points,
-    /// Whether they were taken.
+    /// Whether it is a debit.
     pub negative: bool,
 }
 
@@ -85,7 +85,7 @@ impl ToSchema for Amount {
     }
 }
 
-/// Amounts as requests give them, for the OpenAPI document: a decimal string, or a number written as such a decimal.
+/// Types of the OpenAPI document for amounts in requests: a decimal string, or a number written as such a decimal.
 macro_rules! amounts {
     ($($(#[doc = $doc:literal])+ $name:ident = $example:literal: $pattern:literal, $minimum:ident = 0, maximum = $maximum:literal;)+) => {
         $($(#[doc = $doc])+
@@ -127,28 +127,29 @@ pub fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-/// An answer for one user's eyes: no cache keeps it.
+/// A response for one user, which no cache stores.
 pub fn private_response<T: Serialize>(value: T) -> impl IntoResponse {
     ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(value))
 }
 
-/// What any cache may keep for a second.
+/// Any cache may store the response for one second.
 pub const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=1");
 
-/// An answer that any cache may keep for a second.
+/// A response that any cache may store for one second.
 pub fn public_response<T: Serialize>(value: T) -> impl IntoResponse {
     ([(header::CACHE_CONTROL, PUBLIC)], Json(value))
 }
 
-/// An answer of the catalogue, whose bytes everybody shares: not sent to who has it. One that was read for somebody
-/// else says that it has an age, so that nobody keeps it for a second more.
+/// A response of the catalogue, with bytes that all clients share.
+///
+/// A client that has it already gets 304. A cached answer carries `Age: 1`, so that no cache stores it for another second.
 pub fn cached_response<T>(
     headers: &HeaderMap,
     answer: &CatalogueAnswer<T>,
     present: impl FnOnce(&T) -> Vec<u8>,
 ) -> HandlerResult<Response> {
     let rendered = answer.rendered(present)?;
-    // Weak, because it may be sent compressed.
+    // Weak, because the response may be compressed.
     let etag = HeaderValue::try_from(format!("W/\"{:016x}\"", rendered.digest));
     let etag = etag.unwrap_or(HeaderValue::from_static("W/\"\""));
     let known = matches_if_none_match(headers, &etag);
@@ -161,7 +162,7 @@ pub fn cached_response<T>(
     Ok((headers, age, content_type, shared_bytes(rendered.bytes)).into_response())
 }
 
-/// Bytes that several answers send.
+/// Bytes that several responses send without a copy.
 pub fn shared_bytes(bytes: Arc<Vec<u8>>) -> Bytes {
     struct SharedBytes(Arc<Vec<u8>>);
 

@@ -1,7 +1,7 @@
-//! The closed sets of words that the wire has, as the OpenAPI document shows them.
+//! The enumerations of the API, as the OpenAPI document shows them.
 //!
-//! A field is written from the domain's own name of a value; a type of this file stands for it in the document only.
-//! Every test that goes through a client compares what was answered with these lists.
+//! Responses are written from the domain's names; the types of this file appear in the document only. The tests' client
+//! compares every response with these lists.
 
 use std::borrow::Cow;
 
@@ -10,11 +10,11 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
-use crate::domain::{administration::ActionKind, event::KINDS};
+use crate::domain::event::KINDS;
 
-/// A closed set of words.
+/// An enumeration of the API.
 pub trait Words {
-    /// All of them.
+    /// All values.
     const ALL: &'static [&'static str];
 }
 
@@ -48,28 +48,26 @@ macro_rules! words {
 }
 
 words! {
-    /// What a user may do.
+    /// The role of a user.
     Roles as "Role" = ["USER", "ADMIN"];
-    /// How a concert's queue admits: at a bounded rate, at once while there is room, or not at all.
+    /// How a queue admits users: at a bounded rate, at once while there is room, or not at all.
     QueueModes as "QueueMode" = ["QUEUE", "OPEN", "PAUSED"];
-    /// What has become of a queue token. The last three are final.
+    /// The status of a queue token. The last three are final.
     QueueTokenStatuses as "QueueTokenStatus" = ["SCHEDULED", "WAITING", "ACTIVE", "COMPLETED", "EXPIRED", "LEFT"];
-    /// Whether a seat can be had.
+    /// The status of a seat.
     SeatStatuses as "SeatStatus" = ["AVAILABLE", "HELD", "SOLD"];
-    /// Why a seat can't be had.
+    /// Why a seat is unavailable.
     ConflictReasons as "ConflictReason" = ["HELD", "SOLD"];
-    /// What has become of a performance.
+    /// The status of a performance.
     PerformanceStatuses as "PerformanceStatus" = ["SCHEDULED", "CANCELLED"];
-    /// What has become of a booking. A pending one can be paid until `heldUntil`.
+    /// The status of a booking. A pending booking can be paid until `heldUntil`.
     BookingStatuses as "BookingStatus" = ["PENDING", "CONFIRMED", "CANCELLED", "EXPIRED", "REFUNDED"];
-    /// What has become of a payment.
+    /// The status of a payment.
     PaymentStatuses as "PaymentStatus" = ["COMPLETED", "REFUNDED"];
-    /// Why a balance changed.
+    /// The reason for a change of a balance.
     TransactionTypes as "TransactionType" = ["CHARGE", "PAYMENT", "REFUND"];
-    /// What has become of an event at a destination. A parked one is sent again on demand only.
+    /// The status of an event at a destination. A parked event is redelivered on request only.
     DeliveryStatuses as "DeliveryStatus" = ["PENDING", "DELIVERED", "PARKED"];
-    /// What an administrator did.
-    ActionKinds as "AdminAction" = ActionKind::NAMES;
-    /// What an event tells.
+    /// The type of an event.
     EventTypes as "EventType" = KINDS;
 }

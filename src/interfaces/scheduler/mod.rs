@@ -1,7 +1,7 @@
 //! Recurring jobs: each is one facade call with a bounded batch, safe on any number of instances.
 //!
-//! A job that did a full batch runs again at once; one that fails waits longer each time. All of them stop with the
-//! server, after the batch at hand.
+//! A job that processed a full batch runs again at once. A failing job backs off. All jobs stop with the server, after
+//! their current batch.
 
 use std::{future::Future, time::Duration};
 
@@ -14,31 +14,31 @@ use crate::{
     domain::randomness::below,
 };
 
-/// How many holds one batch expires.
+/// The most holds that one batch expires.
 const EXPIRY_BATCH: u32 = 200;
 
 /// The longest pause after failures.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest that one turn of a job may take: what takes longer hangs on a connection that has fallen silent.
+/// The longest run of a job. A longer one waits for a connection that the database no longer answers.
 const MAX_RUN: Duration = Duration::from_mins(2);
 
-/// How often the jobs run. Each pause is drawn between 75 % and 125 % of it, so that instances don't run in step.
+/// The pauses between runs. Jitter of 25 % keeps instances from running in step.
 #[derive(Clone, Copy, Debug)]
 pub struct SchedulerSettings {
-    /// Admission to the sales.
+    /// Admits waiting users.
     pub admission: Duration,
-    /// Writing down that holds have expired.
+    /// Records expired holds.
     pub expiry: Duration,
-    /// Learning which logins were revoked elsewhere.
+    /// Reads the revocations of other instances.
     pub revocations: Duration,
-    /// Finishing cancelled performances.
+    /// Settles the bookings of cancelled performances.
     pub cancellations: Duration,
-    /// Forgetting whose limits are whole again.
+    /// Removes full rate-limit buckets.
     pub limits: Duration,
-    /// Removing what is old.
+    /// Removes rows past their retention.
     pub housekeeping: Duration,
-    /// Counting who waits.
+    /// Counts waiting and active users for the metrics.
     pub census: Duration,
 }
 
@@ -99,7 +99,7 @@ struct Jobs {
 }
 
 impl Jobs {
-    /// Runs a job until the server stops. The job tells whether there is more to do at once.
+    /// Runs a job until the server stops. The job returns whether to run again at once.
     async fn repeat<F: Future<Output = Result<bool, AppError>> + Send>(
         self,
         name: &'static str,
@@ -112,7 +112,7 @@ impl Jobs {
                 () = self.stop.cancelled() => return,
                 () = sleep(self.jittered(pause)) => {}
             }
-            // Deadlines are for a clock that is right. When it became wrong has been logged.
+            // With a wrong clock no deadline can be judged. The health probe has logged it.
             if !self.app.clock_check.is_right() {
                 pause = every;
                 continue;
@@ -128,7 +128,7 @@ impl Jobs {
             pause = match result {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => every,
-                // Whoever is away may be back at once, and asking costs nothing meanwhile. The loss is logged elsewhere.
+                // The database may be back at once, and a run without it costs nothing. The loss is logged elsewhere.
                 Err(AppError::Unavailable(_)) => {
                     metrics::counter!("job_failures_total", "name" => name).increment(1);
                     every

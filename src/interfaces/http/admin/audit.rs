@@ -18,25 +18,25 @@ use crate::{
     },
 };
 
-/// How long an audit may take before a request for it is given up.
+/// The longest audit that a request waits for.
 const AUDIT_LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_audit))
 }
 
-/// What an audit found.
+/// The result of an audit.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AuditResponse {
-    /// Whether no invariant is broken.
+    /// Whether every invariant holds.
     #[schema(example = true)]
     ok: bool,
     checked_at: Timestamp,
     invariants: Vec<InvariantResponse>,
 }
 
-/// Something that must hold at every moment.
+/// A statement about the stored data that must always hold.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct InvariantResponse {
@@ -44,7 +44,7 @@ struct InvariantResponse {
     number: u8,
     #[schema(example = "A seat belongs to at most one live booking.")]
     name: &'static str,
-    /// How many rows break it.
+    /// The number of rows that violate it.
     #[schema(example = 0)]
     violations: u64,
 }
@@ -67,8 +67,8 @@ impl From<AuditReport> for AuditResponse {
 
 /// Checks every invariant in one consistent snapshot.
 ///
-/// A server makes one audit at a time. One that takes longer than 20 seconds is given up (`OVERLOADED`): the command
-/// `concert-reservation audit` has no limit.
+/// An instance runs one audit at a time, for at most 20 seconds (`OVERLOADED`). The command `concert-reservation audit`
+/// has no limit.
 #[utoipa::path(get, path = "/admin/audit", tag = "administration", security(("accessToken" = [])),
     responses((status = 200, body = AuditResponse)))]
 async fn get_audit(State(app): State<App>, _: Administrator) -> HandlerResult<impl IntoResponse> {

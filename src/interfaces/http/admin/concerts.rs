@@ -1,4 +1,4 @@
-//! Concerts, as their promoter changes them.
+//! Adding, changing and deleting concerts.
 
 use axum::{
     extract::State,
@@ -30,7 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(create_concert)).routes(routes!(update_concert, delete_concert))
 }
 
-/// A new concert.
+/// A concert to add.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct CreateConcertRequest {
@@ -54,11 +54,11 @@ impl FromBody for CreateConcertRequest {
     }
 }
 
-/// Adds a concert and opens its queue.
+/// Adds a concert with its queue.
 #[utoipa::path(post, path = "/admin/concerts", tag = "administration", security(("accessToken" = [])),
     request_body = CreateConcertRequest,
     responses((status = 201, body = ConcertDetailsResponse,
-        headers(("Location" = String, description = "Where everybody reads it.")))))]
+        headers(("Location" = String, description = "The concert in the catalogue.")))))]
 async fn create_concert(
     State(app): State<App>,
     _: Administrator,
@@ -71,7 +71,7 @@ async fn create_concert(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], private_response(ConcertDetailsResponse::from(concert))))
 }
 
-/// What is to be changed of a concert: at least one field. What is absent stays.
+/// Changes of a concert, at least one. Absent fields keep their values.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase", min_properties = 1)]
 struct UpdateConcertRequest {
@@ -99,7 +99,7 @@ impl FromBody for UpdateConcertRequest {
     }
 }
 
-/// Changes what is said of a concert.
+/// Changes the description of a concert.
 #[utoipa::path(patch, path = "/admin/concerts/{concertId}", tag = "administration",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
@@ -116,11 +116,13 @@ async fn update_concert(
     Ok(private_response(ConcertDetailsResponse::from(app.concerts.update_concert(&command).await?)))
 }
 
-/// Hides a concert for good, unless any of its bookings is live: held, or confirmed for a performance that hasn't ended.
+/// Deletes a concert that has no live bookings.
+///
+/// A live booking is held, or confirmed for a performance that hasn't ended.
 #[utoipa::path(delete, path = "/admin/concerts/{concertId}", tag = "administration",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::CONCERT_HAS_BOOKINGS]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
-    responses((status = 204, description = "It is gone.")))]
+    responses((status = 204, description = "Deleted.")))]
 async fn delete_concert(State(app): State<App>, _: Administrator, Id(id): Id<ConcertId>) -> HandlerResult<StatusCode> {
     app.concerts.delete_concert(id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -128,7 +130,7 @@ async fn delete_concert(State(app): State<App>, _: Administrator, Id(id): Id<Con
 
 fn read_description(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
-    // Paragraphs and indents are welcome; nothing else that doesn't show is.
+    // Line breaks and tabs are the only control characters that a description needs.
     let plain = |c: char| !c.is_control() || "\n\r\t".contains(c);
     if text.chars().count() <= DESCRIPTION_LENGTH && text.chars().all(plain) {
         Some(text)
@@ -143,7 +145,7 @@ mod tests {
     use crate::interfaces::http::admin::test_bodies::{error_pointers, read};
 
     #[tokio::test]
-    async fn a_change_names_at_least_one_field_and_no_null() {
+    async fn a_change_has_at_least_one_field_and_no_null() {
         let request: UpdateConcertRequest = read(r#"{"description":""}"#).await.unwrap();
         assert_eq!((request.title, request.description), (None, Some(String::new())));
         assert_eq!(error_pointers::<UpdateConcertRequest>("{}").await, [""]);
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_description_may_have_paragraphs_and_ends_at_its_limit() {
+    async fn a_description_may_have_line_breaks_and_at_most_10000_characters() {
         let description = async |text: &str| {
             error_pointers::<UpdateConcertRequest>(&serde_json::json!({ "description": text }).to_string()).await
         };

@@ -1,4 +1,4 @@
-//! Events on their way to their destinations.
+//! Deliveries of events.
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use serde::Serialize;
@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_events)).routes(routes!(redeliver_event))
 }
 
-/// One event on its way to one destination.
+/// The delivery of one event to one destination.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeliveryResponse {
@@ -34,7 +34,7 @@ struct DeliveryResponse {
     /// An `EventType`, or a type that another version of the server records.
     #[schema(example = "booking.held")]
     r#type: String,
-    /// What it is about: a booking, a payment, a transaction of points, a performance.
+    /// The id of the booking, payment, transaction of points, or performance.
     #[schema(example = "01939e6b-0c5e-7c6e-9d0a-3f1f2a6f7b10")]
     subject: String,
     /// `data-platform`, or the id of a webhook.
@@ -42,14 +42,14 @@ struct DeliveryResponse {
     destination: String,
     #[schema(value_type = DeliveryStatuses)]
     status: &'static str,
-    /// How often it was tried.
+    /// The number of attempts.
     #[schema(example = 2)]
     attempts: u16,
     /// Why the last attempt failed.
     #[schema(example = "status 503")]
     last_error: Option<String>,
     created_at: Timestamp,
-    /// When it is tried next, if it is.
+    /// The time of the next attempt, if there will be one.
     next_attempt_at: Option<Timestamp>,
 }
 
@@ -78,13 +78,13 @@ struct DeliveryListResponse {
     next_cursor: Option<String>,
 }
 
-/// Events on their way, one item for each destination, newest first.
+/// Lists the deliveries of events, newest event first.
 #[utoipa::path(get, path = "/admin/events", tag = "administration", security(("accessToken" = [])),
     params(
         ("status" = Option<DeliveryStatuses>, Query, description = "Only the deliveries of this status."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
         ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The nextCursor of the page before."),
+            description = "The `nextCursor` of the previous page."),
     ),
     responses((status = 200, body = DeliveryListResponse)))]
 async fn list_events(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
@@ -101,11 +101,11 @@ async fn list_events(State(app): State<App>, _: Administrator, mut query: Query)
     Ok(private_response(DeliveryListResponse { items, next_cursor }))
 }
 
-/// Sends an event once more, with the same id, to every destination that it has gone to.
+/// Redelivers an event, with the same id, to every destination that it was dispatched to.
 #[utoipa::path(post, path = "/admin/events/{eventId}/redeliver", tag = "administration",
     extensions(("x-problems" = json!([BODY_CODES, Code::EVENT_NOT_FOUND]))),
     security(("accessToken" = [])), params(("eventId" = Uuid, Path)),
-    responses((status = 202, description = "It is due.")))]
+    responses((status = 202, description = "The deliveries are due.")))]
 async fn redeliver_event(
     State(app): State<App>,
     _: Administrator,

@@ -1,4 +1,4 @@
-//! Performances: adding, watching and cancelling one.
+//! Adding, reading and cancelling performances.
 
 use axum::{
     extract::State,
@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(cancel_performance))
 }
 
-/// A new performance with all its seats.
+/// A performance to add, with all its seats.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct CreatePerformanceRequest {
@@ -56,7 +56,7 @@ impl FromBody for CreatePerformanceRequest {
     }
 }
 
-/// A performance as its promoter sees it.
+/// A performance with its status and its remaining bookings.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PerformanceProgressResponse {
@@ -64,7 +64,7 @@ struct PerformanceProgressResponse {
     listed: PerformanceResponse,
     #[schema(value_type = PerformanceStatuses)]
     status: &'static str,
-    /// Its bookings that are pending or confirmed; once it is cancelled, those still to be cancelled or refunded.
+    /// Pending and confirmed bookings. After a cancellation: those still to be cancelled or refunded.
     #[schema(example = 0)]
     bookings_left: u32,
 }
@@ -85,7 +85,7 @@ impl From<PerformanceProgressInfo> for PerformanceProgressResponse {
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
     request_body = CreatePerformanceRequest,
     responses((status = 201, body = PerformanceProgressResponse,
-        headers(("Location" = String, description = "Where its promoter sees it.")))))]
+        headers(("Location" = String, description = "The performance.")))))]
 async fn create_performance(
     State(app): State<App>,
     _: Administrator,
@@ -103,7 +103,7 @@ async fn create_performance(
     ))
 }
 
-/// A performance, also one that has begun or is cancelled, with the bookings it has.
+/// Returns a performance, also one that has begun or is cancelled, and counts its bookings.
 #[utoipa::path(get, path = "/admin/performances/{performanceId}", tag = "administration",
     extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND]))),
     security(("accessToken" = [])), params(("performanceId" = u64, Path)),
@@ -116,7 +116,7 @@ async fn get_performance(
     Ok(private_response(PerformanceProgressResponse::from(app.concerts.performance(id).await?)))
 }
 
-/// How far a cancellation is.
+/// The progress of a cancellation.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct CancellationResponse {
@@ -124,7 +124,7 @@ struct CancellationResponse {
     performance_id: u64,
     #[schema(value_type = PerformanceStatuses)]
     status: &'static str,
-    /// How many bookings are still to be cancelled or refunded.
+    /// Bookings still to be cancelled or refunded.
     #[schema(example = 1_250)]
     bookings_left: u32,
 }
@@ -137,8 +137,8 @@ impl From<CancellationInfo> for CancellationResponse {
 
 /// Cancels a performance; its bookings are cancelled or refunded.
 ///
-/// From this moment none of its seats can be held. What `bookingsLeft` counts is settled in the background;
-/// `GET /admin/performances/{performanceId}` shows the progress. Safe to repeat.
+/// Its seats can't be held any more. A background job settles the bookings that `bookingsLeft` counts, and
+/// `GET /admin/performances/{performanceId}` shows its progress. Repeating the request is safe.
 #[utoipa::path(post, path = "/admin/performances/{performanceId}/cancel", tag = "administration",
     extensions(("x-problems" = json!([BODY_CODES, Code::PERFORMANCE_NOT_FOUND]))),
     security(("accessToken" = [])), params(("performanceId" = u64, Path)),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_mistake_of_a_seating_is_named_where_it_stands() {
+    async fn every_error_of_a_seating_has_its_pointer() {
         let errors = async |sections: &[String]| {
             error_pointers::<CreatePerformanceRequest>(&performance(&sections.join(","))).await
         };

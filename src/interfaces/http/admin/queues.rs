@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_queue_settings, set_queue_settings))
 }
 
-/// How a queue is set, and who is in it.
+/// The settings of a queue, and the number of its users.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct QueueSettingsResponse {
@@ -49,7 +49,7 @@ struct QueueSettingsResponse {
     live: LiveQueueResponse,
 }
 
-/// Who is in a queue.
+/// The users in a queue.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct LiveQueueResponse {
@@ -81,7 +81,7 @@ impl From<QueueInfo> for QueueSettingsResponse {
     }
 }
 
-/// How a concert's queue is set, and who is in it.
+/// Returns the settings of a concert's queue, and the number of its users.
 #[utoipa::path(get, path = "/admin/concerts/{concertId}/queue", tag = "administration",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
@@ -94,30 +94,30 @@ async fn get_queue_settings(
     Ok(private_response(QueueSettingsResponse::from(app.concerts.queue_settings(id).await?)))
 }
 
-/// How a queue is to be set.
+/// The settings of a queue.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct QueueSettingsRequest {
-    /// `QUEUE`: at a bounded rate; `OPEN`: at once, while there is room; `PAUSED`: nobody.
+    /// `QUEUE` admits at a bounded rate, `OPEN` at once while there is room; `PAUSED` admits none.
     #[schema(value_type = QueueModes)]
     mode: QueueMode,
-    /// At most so many are admitted …
+    /// The most users admitted in any interval of `admitIntervalSeconds`.
     #[schema(minimum = 1, maximum = 100_000, example = 200)]
     admit_count: u32,
-    /// … in any window of so many seconds.
+    /// The length of the interval.
     #[schema(minimum = 1, maximum = 3_600, example = 10)]
     admit_interval_seconds: u32,
-    /// How many may be active at once.
+    /// The most active users at once.
     #[schema(minimum = 1, maximum = 1_000_000, example = 2_000)]
     max_active: u32,
-    /// How long an active token lives.
+    /// The lifetime of an active token.
     #[schema(minimum = 1, maximum = 86_400, example = 600)]
     active_seconds: u32,
-    /// How long after its admission a token waits for its first use.
+    /// The deadline for the first use of a token after its admission.
     #[schema(minimum = 1, maximum = 3_600, example = 60)]
     claim_seconds: u32,
-    /// The sale's opening: no token is admitted before it. Null or absent: open now. Once the draw is made, no other
-    /// opening is accepted, and null changes nothing.
+    /// The opening of the sale: no token is admitted before it. Null or absent opens the sale now. After the draw, null
+    /// changes nothing, and another opening is refused.
     #[schema(value_type = Option<Timestamp>)]
     sales_open_at: Option<Instant>,
 }
@@ -160,9 +160,9 @@ impl From<QueueSettingsRequest> for QueueSettings {
     }
 }
 
-/// Changes all settings of a concert's queue.
+/// Replaces all settings of a concert's queue.
 ///
-/// The first `salesOpenAt` fixes the draw's seed. Once the draw is made, `salesOpenAt` stays: the mode `PAUSED` stops
+/// The first `salesOpenAt` fixes the draw's seed. After the draw, `salesOpenAt` can't change; the mode `PAUSED` stops
 /// admission.
 #[utoipa::path(put, path = "/admin/concerts/{concertId}/queue", tag = "administration",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::SALES_ALREADY_OPEN]))),
@@ -188,7 +188,7 @@ mod tests {
     use crate::interfaces::http::admin::test_bodies::{error_pointers, read};
 
     #[tokio::test]
-    async fn only_the_opening_of_a_queue_may_be_left_out() {
+    async fn only_the_opening_of_a_queue_is_optional() {
         let settings = r#"{"mode":"OPEN","admitCount":100000,"admitIntervalSeconds":3600,"maxActive":1000000,"activeSeconds":86400,"claimSeconds":3600}"#;
         let request: QueueSettingsRequest = read(settings).await.unwrap();
         assert_eq!(QueueSettings::from(request).sales_open_at, None);

@@ -1,4 +1,4 @@
-//! The seating of a new performance: sections, rows and prices.
+//! The seating of a new performance: sections with rows and prices.
 
 use utoipa::ToSchema;
 
@@ -14,10 +14,10 @@ use crate::{
     },
 };
 
-/// The most rows of a section, and seats of a row.
+/// The most rows of a section, and the most seats of a row.
 const ROW_LENGTH: u32 = 1_000;
 
-/// The seats of a performance: at most 100,000 in all, in sections of different names.
+/// The seats of a performance: at most 100,000, in sections with distinct names.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 
@@ -42,20 +42,20 @@ impl FromBody for SeatingRequest {
     }
 }
 
-/// A part of the house with one price.
+/// A section of the venue with one price.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct SectionRequest {
-    /// Once per performance.
+    /// Unique in the performance.
     #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "Stalls")]
     name: Name,
     /// The price category.
     #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"\S", example = "R")]
     grade: Name,
-    /// Named A, B, … Z, AA and on, from the front.
+    /// The number of rows. They are named A to Z, AA and so on, from the front.
     #[schema(minimum = 1, maximum = 1_000, example = 25)]
     rows: u16,
-    /// Numbered from 1.
+    /// The number of seats of a row, numbered from 1.
     #[schema(minimum = 1, maximum = 1_000, example = 40)]
     seats_per_row: u16,
     /// At most 9,999,999,999.99.

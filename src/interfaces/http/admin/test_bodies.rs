@@ -1,4 +1,4 @@
-//! Reading administrators' bodies in tests.
+//! Parses bodies of the administration in tests.
 
 use axum::{
     body::Body,
@@ -19,7 +19,7 @@ pub(super) async fn read<T: FromBody>(body: &str) -> HandlerResult<T> {
     AdminBody::<T>::from_request(request, &()).await.map(|body| body.value)
 }
 
-/// The pointers of all that is wrong with a body.
+/// The pointers of all errors of a body.
 pub(super) async fn error_pointers<T: FromBody>(body: &str) -> Vec<String> {
     let Err(problem) = read::<T>(body).await else { return vec![] };
     let body: Value = serde_json::from_slice(&problem.body(&RequestContext::default())).unwrap();

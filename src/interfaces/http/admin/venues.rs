@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(create_venue, list_venues))
 }
 
-/// A new venue.
+/// A venue to add.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct CreateVenueRequest {
@@ -61,12 +61,12 @@ struct VenueListResponse {
     next_cursor: Option<String>,
 }
 
-/// All venues, oldest first.
+/// Lists all venues, oldest first.
 #[utoipa::path(get, path = "/admin/venues", tag = "administration", security(("accessToken" = [])),
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
         ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The nextCursor of the page before."),
+            description = "The `nextCursor` of the previous page."),
     ),
     responses((status = 200, body = VenueListResponse)))]
 async fn list_venues(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {

@@ -38,7 +38,7 @@ struct WebhookResponse {
     #[schema(example = json!(["booking.confirmed", "booking.refunded"]))]
     types: Vec<String>,
     created_at: Timestamp,
-    /// Since when it is sent nothing, because it answered 410.
+    /// The time when it was disabled, because it answered 410.
     disabled_at: Option<Timestamp>,
 }
 
@@ -54,14 +54,14 @@ impl From<Webhook> for WebhookResponse {
     }
 }
 
-/// A new webhook.
+/// A webhook to register.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct CreateWebhookRequest {
-    /// http or https, without user name or password, on the public internet.
+    /// An http or https URL on the public internet, without user name or password.
     #[schema(value_type = String, max_length = 2_000, example = "https://example.org/events")]
     url: WebhookUrl,
-    /// The types of events it receives.
+    /// The types of events that it receives.
     #[schema(value_type = Vec<words::EventTypes>, min_items = 1, max_items = 9, example = json!(["booking.confirmed", "booking.refunded"]))]
     types: EventTypes,
 }
@@ -78,21 +78,21 @@ impl FromBody for CreateWebhookRequest {
     }
 }
 
-/// A webhook that was just registered.
+/// A registered webhook with its secret.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct NewWebhookResponse {
     #[serde(flatten)]
     webhook: WebhookResponse,
-    /// What deliveries are signed with (Standard Webhooks). It isn't shown again.
+    /// The key of the deliveries' signatures (Standard Webhooks). It isn't shown again.
     #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
     secret: String,
 }
 
-/// Registers a receiver of the events that are written from now on.
+/// Registers a webhook. It receives every event recorded after its registration.
 ///
-/// Deliveries are POST requests with a CloudEvents 1.0 body, signed after Standard Webhooks with the secret of this
-/// answer.
+/// Deliveries are POST requests with a CloudEvents 1.0 body, signed as in Standard Webhooks with the secret of this
+/// response.
 #[utoipa::path(post, path = "/admin/webhooks", tag = "administration", security(("accessToken" = [])),
     request_body = CreateWebhookRequest,
     responses((status = 201, body = NewWebhookResponse)))]
@@ -119,12 +119,12 @@ struct WebhookListResponse {
     next_cursor: Option<String>,
 }
 
-/// The webhooks, oldest first.
+/// Lists the webhooks, oldest first.
 #[utoipa::path(get, path = "/admin/webhooks", tag = "administration", security(("accessToken" = [])),
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
         ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The nextCursor of the page before."),
+            description = "The `nextCursor` of the previous page."),
     ),
     responses((status = 200, body = WebhookListResponse)))]
 async fn list_webhooks(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
@@ -137,11 +137,11 @@ async fn list_webhooks(State(app): State<App>, _: Administrator, mut query: Quer
     Ok(private_response(WebhookListResponse { items, next_cursor }))
 }
 
-/// Ends a webhook. What it hasn't received by now is parked.
+/// Deletes a webhook. Its undelivered events are parked.
 #[utoipa::path(delete, path = "/admin/webhooks/{webhookId}", tag = "administration",
     extensions(("x-problems" = json!([Code::WEBHOOK_NOT_FOUND]))),
     security(("accessToken" = [])), params(("webhookId" = Uuid, Path)),
-    responses((status = 204, description = "It is gone.")))]
+    responses((status = 204, description = "Deleted.")))]
 async fn delete_webhook(State(app): State<App>, _: Administrator, Id(id): Id<WebhookId>) -> HandlerResult<StatusCode> {
     app.events.delete_webhook(id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,4 +1,4 @@
-//! The fields of a body, each read with all that is wrong about it.
+//! The fields of a body. Reading one records its errors, so that a problem lists them all.
 
 use std::{
     cell::RefCell,
@@ -17,9 +17,9 @@ use crate::{
     interfaces::http::problem::{Code, FieldError, Problem},
 };
 
-/// A request's type: reads itself from an object's fields.
+/// A request type that reads itself from the fields of an object.
 pub trait FromBody: Sized {
-    /// Reads each field it knows, noting what is wrong; `None` when anything is.
+    /// Reads all known fields and records their errors; `None` if any is invalid.
     fn read(object: &Object<'_>) -> Option<Self>;
 }
 
@@ -37,7 +37,7 @@ pub(super) fn parse<T: FromBody>(bytes: &[u8]) -> Result<T, Problem> {
     }
 }
 
-/// An object of a body. Its fields are read one by one; those that nobody reads are refused.
+/// An object of a body. Fields that the request type doesn't read are refused as unknown.
 #[derive(Debug)]
 pub struct Object<'a> {
     pointer: &'a str,
@@ -46,35 +46,35 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// A field that must be there.
+    /// A required field.
     pub fn required(&self, name: &str) -> Option<Field<'a>> {
         let field = self.optional(name);
         if field.is_none() { self.fail_at(name, "is required") } else { field }
     }
 
-    /// A [`Name`] that must be there.
+    /// A required [`Name`].
     pub fn required_name(&self, name: &str) -> Option<Name> {
         self.required(name)?.parse(Name::new)
     }
 
-    /// A field that may be missing or null.
+    /// An optional field; null counts as absent.
     pub fn optional(&self, name: &str) -> Option<Field<'a>> {
         self.if_present(name).filter(|field| field.raw.get() != "null")
     }
 
-    /// A field that may be missing; a null is there, and is no value of any kind.
+    /// An optional field that must not be null.
     pub fn if_present(&self, name: &str) -> Option<Field<'a>> {
         let raw = self.unread.borrow_mut().remove(name)?;
         Some(Field { pointer: self.pointer_of(name), raw, errors: self.errors })
     }
 
-    /// Notes that the object as a whole is wrong.
+    /// Records an error of the object as a whole.
     pub fn fail<T>(&self, message: impl Into<String>) -> Option<T> {
         self.errors.borrow_mut().push(FieldError::pointer(self.pointer, message));
         None
     }
 
-    /// Notes what is wrong with a field, which may be missing.
+    /// Records an error of a field, which may be absent.
     pub fn fail_at<T>(&self, name: &str, message: impl Into<String>) -> Option<T> {
         self.errors.borrow_mut().push(FieldError::pointer(self.pointer_of(name), message));
         None
@@ -94,7 +94,7 @@ pub fn read_optional<'a, T>(field: Option<Field<'a>>, read: impl FnOnce(Field<'a
     }
 }
 
-/// One value of a body, and where it stands.
+/// A value of a body, with its JSON pointer.
 #[derive(Debug)]
 pub struct Field<'a> {
     pointer: String,
@@ -103,13 +103,13 @@ pub struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// Notes what is wrong with it.
+    /// Records an error of the value.
     pub fn fail<T>(&self, message: impl Into<String>) -> Option<T> {
         self.errors.borrow_mut().push(FieldError::pointer(self.pointer.clone(), message));
         None
     }
 
-    /// Notes what is wrong with something within it, by its pointer from here.
+    /// Records an error of a part of the value, by its pointer relative to the value.
     pub fn fail_at<T>(&self, within: &str, message: impl Into<String>) -> Option<T> {
         self.errors.borrow_mut().push(FieldError::pointer(format!("{}{within}", self.pointer), message));
         None
@@ -120,26 +120,13 @@ impl<'a> Field<'a> {
         serde_json::from_str(self.raw.get()).ok().or_else(|| self.fail("must be a string"))
     }
 
-    /// A string with a meaning.
+    /// A string, parsed.
     pub fn parse<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text()?;
         parse(&text).map_or_else(|error| self.fail(error.to_string()), Some)
     }
 
-    /// One of several words.
-    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
-        let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        let text = self.text()?;
-        let choice = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
-        choice.or_else(|| self.fail(format!("must be one of {}", names())))
-    }
-
-    /// `true` or `false`.
-    pub fn boolean(&self) -> Option<bool> {
-        serde_json::from_str(self.raw.get()).ok().or_else(|| self.fail("must be true or false"))
-    }
-
-    /// A whole number within bounds.
+    /// A whole number in a range.
     pub fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let (low, high) = (range.start(), range.end());
         let text = self.raw.get();
@@ -150,17 +137,17 @@ impl<'a> Field<'a> {
             .or_else(|| self.fail(format!("must be a whole number from {low} to {high}")))
     }
 
-    /// A whole number within bounds that fits 32 bits.
+    /// A 32-bit whole number in a range.
     pub fn integer32(&self, range: RangeInclusive<u32>) -> Option<u32> {
         self.integer(u64::from(*range.start())..=u64::from(*range.end())).and_then(|number| number.try_into().ok())
     }
 
-    /// The id of something in the catalogue.
+    /// An id of the catalogue: a positive 63-bit number.
     pub fn catalogue_id(&self) -> Option<u64> {
         self.integer(1..=i64::MAX.unsigned_abs())
     }
 
-    /// An amount: a decimal string, or a number written as such a decimal.
+    /// An amount of points: a decimal string, or a number written as such a decimal.
     pub fn points(&self) -> Option<Points> {
         let literal = self.raw.get();
         if literal.starts_with('"') {
@@ -180,7 +167,7 @@ impl<'a> Field<'a> {
         self.parse(parse_instant)
     }
 
-    /// A list of bounded length; each item is read by `read`.
+    /// A list with a bounded number of items, each read by `read`.
     pub fn list<T>(&self, len: RangeInclusive<usize>, read: impl Fn(Field<'a>) -> Option<T>) -> Option<Vec<T>> {
         let Ok(items) = serde_json::from_str::<Vec<&'a RawValue>>(self.raw.get()) else {
             return self.fail("must be a list");
@@ -193,11 +180,11 @@ impl<'a> Field<'a> {
             .enumerate()
             .map(|(index, raw)| read(Field { pointer: format!("{}/{index}", self.pointer), raw, errors: self.errors }))
             .collect();
-        // Only now: every item has been looked at.
+        // Collected after all items are read, so that the errors of all are recorded.
         items.into_iter().collect()
     }
 
-    /// An object, all of whose fields `read` must know.
+    /// An object, read by `read`; unknown and repeated fields are errors.
     pub fn object<T>(&self, read: impl FnOnce(&Object<'_>) -> Option<T>) -> Option<T> {
         let Ok(JsonObject(entries)) = serde_json::from_str::<JsonObject<'_>>(self.raw.get()) else {
             return self.fail("must be an object");
@@ -219,7 +206,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The fields of an object in their order, repeated ones included.
+/// The fields of an object in order, including repeated ones.
 struct JsonObject<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonObject<'a> {
@@ -274,14 +261,14 @@ mod tests {
     }
 
     #[test]
-    fn a_good_body_is_read() {
+    fn a_valid_body_is_read() {
         for price in [r#""50000.50""#, "50000.50", "0"] {
             parse::<Sample>(format!(r#"{{"name":"x","price":{price},"ids":[1]}}"#).as_bytes()).unwrap();
         }
     }
 
     #[test]
-    fn every_bad_field_is_named() {
+    fn every_invalid_field_is_reported() {
         assert_eq!(errors(r#"{"name":"","price":1e3,"ids":[1,"a"],"more":1}"#), ["/name", "/price", "/ids/1", "/more"]);
         assert_eq!(errors("{}"), ["/name", "/price", "/ids"]);
         assert_eq!(errors(r#"{"name":1,"price":-1,"ids":[]}"#), ["/name", "/price", "/ids"]);

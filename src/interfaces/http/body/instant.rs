@@ -1,10 +1,10 @@
-//! Instants as bodies and queries give them.
+//! Parses instants of bodies and queries.
 
 use chrono::{DateTime, SubsecRound, Utc};
 
 use crate::domain::clock::Instant;
 
-/// Reads an RFC 3339 instant, cut to microseconds, in UTC.
+/// Parses an RFC 3339 instant of the years 1970 to 9998, truncated to microseconds, in UTC.
 pub(crate) fn parse_instant(text: &str) -> Result<Instant, &'static str> {
     let message = "must be an RFC 3339 date and time such as \"2026-11-20T08:00:00Z\"";
     let instant = DateTime::parse_from_rfc3339(text).map_err(|_| message)?.with_timezone(&Utc).trunc_subsecs(6);
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instants_are_read_in_any_zone_and_kept_in_utc() {
+    fn instants_of_any_time_zone_are_converted_to_utc() {
         let instant = parse_instant("2026-11-20T17:00:00.123+09:00").unwrap();
         assert_eq!(instant.to_rfc3339(), "2026-11-20T08:00:00.123+00:00");
         for text in ["", "2026-11-20", "2026-11-20T17:00:00", "1969-12-31T23:59:59Z", "9999-01-01T00:00:00Z"] {

@@ -1,8 +1,7 @@
-//! Reading JSON bodies: every bad field is named, not just the first.
+//! Reads JSON bodies, and reports every invalid field.
 //!
-//! serde stops at the first error, so request types are read field by field instead, straight into the domain's
-//! types (`docs/decisions/0005-reading-bodies.md`): [`fields`] does that, [`instant`] reads instants. This file has the
-//! extractors.
+//! serde stops at the first error. So [`fields`] reads request types field by field, straight into the domain's types
+//! (`docs/decisions/0005-reading-bodies.md`). This file has the extractors.
 
 mod fields;
 mod instant;
@@ -30,19 +29,19 @@ pub const MAX_BYTES: usize = 64 * 1024;
 /// The most bytes of an administrator's body, 1 MiB.
 pub const ADMIN_MAX_BYTES: usize = 1024 * 1024;
 
-/// A body that was read, and its bytes as they came.
+/// A parsed body, and its bytes as received.
 #[derive(Debug)]
 pub struct Body<T, const MAX: usize = MAX_BYTES> {
-    /// What it says.
+    /// The parsed value.
     pub value: T,
-    /// As it came: what an idempotency key is tied to.
+    /// The bytes as received, from which the fingerprint of an idempotency key is computed.
     pub bytes: Bytes,
 }
 
-/// An administrator's body.
+/// A body of the administration.
 pub type AdminBody<T> = Body<T, ADMIN_MAX_BYTES>;
 
-/// Nothing to say: no body, or an empty object.
+/// No body, or an empty object.
 #[derive(Clone, Copy, Debug)]
 pub struct NoBody;
 
@@ -65,7 +64,7 @@ impl<S: Send + Sync, T: FromBody, const MAX: usize> FromRequest<S> for Body<T, M
 /// A body that may be missing: see [`NoBody`].
 #[derive(Debug)]
 pub struct EmptyBody<const MAX: usize = MAX_BYTES> {
-    /// As it came.
+    /// The bytes as received.
     pub bytes: Bytes,
 }
 
@@ -83,7 +82,7 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for EmptyBody<MAX> {
     }
 }
 
-/// JSON, and not encoded: the server decompresses nothing, so no small body becomes a large one here.
+/// Requires JSON without a content encoding. The server decompresses nothing, so a small body can't become a large one.
 fn require_plain_json(headers: &HeaderMap) -> Result<(), Problem> {
     let is_identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
@@ -100,7 +99,7 @@ fn require_plain_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Reads the whole body. While it hasn't arrived, the request has no slot among those under way.
+/// Reads the whole body. A request that waits for its body has no slot.
 async fn read_bytes(request: Request, max: usize) -> Result<Bytes, Problem> {
     let too_large = || Problem::new(Code::PAYLOAD_TOO_LARGE, format!("The body must be at most {max} bytes."));
     let announced = request
@@ -124,7 +123,7 @@ async fn read_bytes(request: Request, max: usize) -> Result<Bytes, Problem> {
         {
             too_large()
         } else {
-            Problem::new(Code::MALFORMED_REQUEST, "The body broke off.")
+            Problem::new(Code::MALFORMED_REQUEST, "The body is incomplete.")
         }
     })
 }

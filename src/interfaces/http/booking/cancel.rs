@@ -20,9 +20,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(cancel_booking))
 }
 
-/// Gives a booking up: a hold is cancelled, a paid booking refunded up to 24 hours before the performance.
+/// Cancels a booking: a hold ends, and a paid booking is refunded up to 24 hours before the performance.
 ///
-/// Repeating it answers with the same booking.
+/// A repeated request returns the same booking.
 #[utoipa::path(post, path = "/bookings/{bookingId}/cancel", tag = "bookings",
     extensions(("x-problems" = json!([BODY_CODES,
         Code::BOOKING_NOT_FOUND, Code::BOOKING_NOT_CANCELLABLE, Code::REFUND_WINDOW_CLOSED,

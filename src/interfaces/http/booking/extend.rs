@@ -21,7 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(extend_booking))
 }
 
-/// Holds a pending booking two minutes longer, once.
+/// Extends a pending booking by two minutes, once.
 #[utoipa::path(post, path = "/bookings/{bookingId}/extend", tag = "bookings",
     extensions(("x-problems" = json!([BODY_CODES,
         Code::BOOKING_NOT_FOUND, Code::HOLD_ALREADY_EXTENDED, Code::HOLD_EXPIRED, Code::BOOKING_NOT_PAYABLE,

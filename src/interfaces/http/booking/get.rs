@@ -20,7 +20,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_booking))
 }
 
-/// One of the caller's bookings.
+/// Returns one of the caller's bookings.
 #[utoipa::path(get, path = "/bookings/{bookingId}", tag = "bookings",
     extensions(("x-problems" = json!([Code::BOOKING_NOT_FOUND]))),
     security(("accessToken" = [])),

@@ -31,33 +31,33 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(hold_seats))
 }
 
-/// The most seats that one request can name: more than any sensible limit per user, and little to read.
+/// The most seats that one request can name, above any sensible limit per user.
 const MAX_SEATS: u32 = 100;
 
-/// A wish for seats of a performance, all or none: either for these, or for the best that are free.
+/// The seats to hold, all or none: named ones, or the best available.
 #[derive(ToSchema)]
 #[serde(untagged)]
 enum HoldRequest {
-    /// These seats.
+    /// Named seats.
     #[schema(title = "HoldSeatsRequest")]
     Seats(HoldSeatsRequest),
-    /// The best that are free.
+    /// The best available seats.
     #[schema(title = "HoldBestRequest")]
     Best(HoldBestRequest),
 }
 
-/// A wish for certain seats.
+/// Holds named seats.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct HoldSeatsRequest {
     #[schema(value_type = u64, minimum = 1, example = 1)]
     performance_id: PerformanceId,
-    /// Each once.
+    /// Each seat once.
     #[schema(value_type = Vec<u64>, min_items = 1, max_items = 100, example = json!([1, 2]))]
     seat_ids: Vec<SeatId>,
 }
 
-/// A wish for the best seats that are free.
+/// Holds the best available seats.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct HoldBestRequest {
@@ -67,24 +67,26 @@ struct HoldBestRequest {
     best_available: BestAvailable,
 }
 
-/// How many seats, and which would do. Side by side if there are such, else near each other in one section, else any;
-/// nearer the front and the middle of the row is better; no single seat is left alone where that can be helped.
+/// Criteria for best available seats.
+///
+/// The server prefers adjacent seats, then close ones in one section, then any. It prefers seats near the front and the
+/// middle of a row, and avoids isolating single seats.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct BestAvailableRequest {
-    /// How many.
+    /// The number of seats.
     #[schema(minimum = 1, maximum = 100, example = 2)]
     #[expect(dead_code, reason = "documents what is read into the domain's type")]
     quantity: u32,
-    /// Of this grade only, written as the seat map writes it.
+    /// Only seats of this grade, as the seat map names it.
     #[schema(nullable = true, max_length = 200, example = "VIP")]
     #[expect(dead_code, reason = "documents what is read into the domain's type")]
     grade: Option<String>,
-    /// In this section only, written as the seat map writes it.
+    /// Only seats of this section, as the seat map names it.
     #[schema(nullable = true, max_length = 200, example = "Floor")]
     #[expect(dead_code, reason = "documents what is read into the domain's type")]
     section: Option<String>,
-    /// At this price at most, each.
+    /// Only seats of at most this price each.
     #[schema(value_type = Option<AmountRequest>)]
     #[expect(dead_code, reason = "documents what is read into the domain's type")]
     max_price: Option<String>,
@@ -103,7 +105,7 @@ impl FromBody for HoldRequest {
                 Some(Self::Best(HoldBestRequest { performance_id: performance_id?, best_available: best_available? }))
             }
             (None, None) => object.fail_at("seatIds", "is required where bestAvailable is missing"),
-            (Some(_), Some(_)) => object.fail_at("bestAvailable", "can't stand beside seatIds"),
+            (Some(_), Some(_)) => object.fail_at("bestAvailable", "excludes seatIds"),
         }
     }
 }
@@ -135,8 +137,8 @@ impl HoldRequest {
 
 /// Holds seats for the caller for five minutes: all of them, or none.
 ///
-/// Either the seats that are named, or the best that are free. Where these don't exist in the number asked for, the
-/// refusal has no `conflicts`, and its `detail` tells how many are free.
+/// A request names its seats, or asks for the best available ones. If too few are available, `conflicts` is empty, and
+/// `detail` says how many are.
 #[utoipa::path(post, path = "/bookings", tag = "bookings",
     extensions(("x-problems" = json!([
         Code::PERFORMANCE_NOT_FOUND, Code::SEAT_NOT_FOUND, Code::SEATS_UNAVAILABLE, Code::SEAT_LIMIT_EXCEEDED,
@@ -145,8 +147,8 @@ impl HoldRequest {
     security(("accessToken" = [], "queueToken" = [])),
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body(content = HoldRequest, examples(
-        ("these seats" = (summary = "These seats", value = json!({"performanceId": 1, "seatIds": [1, 2]}))),
-        ("the best" = (summary = "The best that are free", value = json!({
+        ("these seats" = (summary = "Named seats", value = json!({"performanceId": 1, "seatIds": [1, 2]}))),
+        ("the best" = (summary = "The best available seats", value = json!({
             "performanceId": 1, "bestAvailable": {"quantity": 2, "section": "Floor", "maxPrice": "150000"}
         }))),
     )),

@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_bookings))
 }
 
-/// The states, by the names that a filter uses.
+/// The values of the filter `status`.
 const STATUSES: [(&str, &str); 5] = [
     ("PENDING", "PENDING"),
     ("CONFIRMED", "CONFIRMED"),
@@ -39,13 +39,13 @@ struct BookingListResponse {
     next_cursor: Option<String>,
 }
 
-/// The caller's bookings, newest first.
+/// Lists the caller's bookings, newest first.
 #[utoipa::path(get, path = "/bookings", tag = "bookings", security(("accessToken" = [])),
     params(
-        ("status" = Option<BookingStatuses>, Query, description = "In this state only."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("status" = Option<BookingStatuses>, Query, description = "Only bookings of this status."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
         ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The nextCursor of the page before."),
+            description = "The `nextCursor` of the previous page."),
     ),
     responses((status = 200, body = BookingListResponse)))]
 async fn list_bookings(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {

@@ -1,4 +1,4 @@
-//! A booking as responses show it.
+//! The booking in responses.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// One user's seats of one performance.
+/// A booking: seats of one performance for one user.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::interfaces::http) struct BookingResponse {
@@ -30,7 +30,7 @@ pub(in crate::interfaces::http) struct BookingResponse {
     status: &'static str,
     seats: Vec<BookedSeatResponse>,
     total_price: Amount,
-    /// Until when a pending booking can be paid.
+    /// The deadline for the payment of a pending booking.
     held_until: Timestamp,
     /// Null unless the booking is pending.
     seconds_left: Option<i64>,
@@ -41,7 +41,7 @@ pub(in crate::interfaces::http) struct BookingResponse {
     payment_id: Option<Uuid>,
 }
 
-/// One seat of a booking.
+/// A seat of a booking.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BookedSeatResponse {
@@ -67,7 +67,7 @@ impl From<&BookedSeat> for BookedSeatResponse {
 }
 
 impl BookingResponse {
-    /// The booking as it is at `now`.
+    /// The booking with its status at `now`.
     pub(in crate::interfaces::http) fn at(booking: &Booking, now: Instant) -> Self {
         let state = booking.state_at(now);
         let (confirmed_at, cancelled_at, payment_id) = match state {
@@ -95,7 +95,7 @@ impl BookingResponse {
     }
 }
 
-/// Writes a booking as it is when it is written.
+/// Renders a booking with its status at the time of rendering.
 pub(super) fn render(app: &App) -> impl Fn(&Booking) -> Vec<u8> + Send + Sync + use<> {
     let clock = Arc::clone(&app.clock);
     move |booking| to_json(&BookingResponse::at(booking, clock.now()))

@@ -18,23 +18,23 @@ use crate::{
     interfaces::http::problem::{Code, HandlerResult, Problem},
 };
 
-/// How long an administrator's request waits for one of the few slots that there are for them.
+/// How long a request of the administration waits for a slot: there are few, and such requests are rare.
 const ADMIN_SLOT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most API requests under way at once, each kind with slots of its own.
+/// The most API requests under way at once. The sale and the administration have separate slots.
 #[derive(Debug)]
 pub struct ConcurrencyLimits {
-    /// Of everybody.
+    /// Slots of requests outside the administration.
     pub sale: Arc<Semaphore>,
-    /// Long ones, that must not take the connections of each other, of the jobs, or of the sale.
+    /// Slots of the administration. Its requests may be long, and must not take all connections of the database.
     administration: Arc<Semaphore>,
-    /// The most from one address; 0 for any number.
+    /// The most from one address; 0 for no limit.
     per_address: usize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl ConcurrencyLimits {
-    /// Nothing is under way.
+    /// Starts with no request under way.
     pub fn new(sale: usize, administration: usize, per_address: usize) -> Self {
         Self {
             sale: Arc::new(Semaphore::new(sale)),
@@ -44,7 +44,7 @@ impl ConcurrencyLimits {
         }
     }
 
-    /// A slot that a request of the sale, or of the administration, has yet to take.
+    /// An empty slot: the request must [`take`](Slot::take) it. `body_timeout` limits the wait for the body.
     pub(crate) fn slot(&self, is_administration: bool, body_timeout: Duration) -> Slot {
         let (slots, slot_timeout) =
             if is_administration { (&self.administration, ADMIN_SLOT_TIMEOUT) } else { (&self.sale, Duration::ZERO) };
@@ -55,7 +55,7 @@ impl ConcurrencyLimits {
         self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a request of this address, until what is returned is dropped; `None` if too many are under way.
+    /// Counts a request of this address until the result is dropped; `None` if too many are under way.
     pub(crate) fn count_request(&self, address: IpAddr) -> Option<CountedRequest<'_>> {
         if self.per_address > 0 {
             let mut by_address = self.by_address();
@@ -69,7 +69,7 @@ impl ConcurrencyLimits {
     }
 }
 
-/// A request that is counted for its address.
+/// A request that counts for its address until it is dropped.
 pub(crate) struct CountedRequest<'a> {
     limits: &'a ConcurrencyLimits,
     address: IpAddr,
@@ -89,9 +89,9 @@ impl Drop for CountedRequest<'_> {
     }
 }
 
-/// A request's slot among those under way: given back while the request waits for its body, and taken again after it.
+/// A request's slot. It is released while the request waits for its body, and taken again afterwards.
 ///
-/// Otherwise a few clients that send slowly would block all others.
+/// Otherwise a few slow senders would occupy all slots.
 #[derive(Clone)]
 pub struct Slot {
     slots: Arc<Semaphore>,
@@ -124,8 +124,10 @@ impl Slot {
         self.held().take();
     }
 
-    /// Waits for a body without a slot, and takes one again. [`Code::TIMEOUT`] when the body takes too long,
-    /// [`Code::OVERLOADED`] when there is no slot: nothing of the request has been done yet.
+    /// Releases the slot, waits for a body, and takes a slot again.
+    ///
+    /// Fails with [`Code::TIMEOUT`] when the body takes too long, and with [`Code::OVERLOADED`] when no slot is free. The
+    /// request has had no effect by then.
     pub(crate) async fn wait_for_body<T>(&self, reading: impl Future<Output = T>) -> HandlerResult<T> {
         self.release();
         let read = timeout(self.body_timeout, reading).await.map_err(|_| {

@@ -103,14 +103,14 @@ pub(crate) enum LimitKey {
     User(UserId),
 }
 
-/// One limit, for everybody by key.
+/// One limit, with a bucket per key.
 struct Limit<K: Hash + Eq + Clone> {
     name: &'static str,
     per_minute: NonZeroU32,
     buckets: RateLimiter<K, DashMapStateStore<K>, GovernorClock, StateInformationMiddleware>,
 }
 
-/// Business time, as the buckets count it.
+/// The domain's clock, as governor reads it.
 #[derive(Clone)]
 struct GovernorClock(Arc<dyn Clock>);
 
@@ -127,12 +127,12 @@ pub(crate) struct LimitState {
     pub(crate) name: &'static str,
     pub(crate) per_minute: u32,
     pub(crate) remaining: u32,
-    /// When there is one again, if none is left for this request.
+    /// The seconds until an action is permitted again, if this one is refused.
     pub(crate) wait_seconds: Option<u32>,
 }
 
 impl<K: Hash + Eq + Clone> Limit<K> {
-    /// None for a limit that is off.
+    /// `None` if `per_minute` is 0: the limit is switched off.
     fn new(name: &'static str, per_minute: u32, clock: &Arc<dyn Clock>) -> Option<Self> {
         let per_minute = NonZeroU32::new(per_minute)?;
         let buckets = RateLimiter::dashmap_with_clock(Quota::per_minute(per_minute), GovernorClock(Arc::clone(clock)))
@@ -145,7 +145,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
             Ok(bucket) => (bucket.remaining_burst_capacity(), None),
             Err(bucket) => {
                 let wait = bucket.wait_time_from(self.buckets.clock().now());
-                // Rounded up: who comes when told isn't turned away again.
+                // Rounded up, so that a client that waits as long as it is asked to isn't refused again.
                 (0, Some(u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1)))
             }
         };
@@ -165,13 +165,13 @@ mod tests {
     use crate::domain::clock::ManualClock;
 
     #[test]
-    fn a_minutes_worth_at_once_then_an_even_rate() {
+    fn a_bucket_permits_a_minutes_worth_at_once_and_then_an_even_rate() {
         let clock = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
         let shared: Arc<dyn Clock> = clock.clone();
         let limit = Limit::new("x", 6, &shared).unwrap();
         let taken: Vec<_> = (0..7).map(|_| limit.take(&1)).map(|taken| (taken.remaining, taken.wait_seconds)).collect();
         assert_eq!(taken, [(5, None), (4, None), (3, None), (2, None), (1, None), (0, None), (0, Some(10))]);
-        assert_eq!(limit.take(&2).remaining, 5, "everybody has a bucket of their own");
+        assert_eq!(limit.take(&2).remaining, 5, "each key has its own bucket");
         clock.advance(TimeDelta::milliseconds(9_999));
         assert_eq!(limit.take(&1).wait_seconds, Some(1));
         clock.advance(TimeDelta::milliseconds(1));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_is_full_again_takes_no_memory() {
+    fn full_buckets_are_removed() {
         let clock = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
         let shared: Arc<dyn Clock> = clock.clone();
         let limit = Limit::new("x", 60, &shared).unwrap();
@@ -192,11 +192,11 @@ mod tests {
         clock.advance(TimeDelta::seconds(3));
         limit.take(&0);
         limit.forget_idle();
-        assert_eq!(limit.buckets.len(), 1, "of those who came lately");
+        assert_eq!(limit.buckets.len(), 1, "only the recent key's bucket is left");
     }
 
     #[test]
-    fn a_limit_of_none_is_no_limit() {
+    fn a_limit_of_zero_is_switched_off() {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
         assert!(Limit::<u8>::new("x", 0, &clock).is_none());
     }

@@ -8,12 +8,12 @@ use std::{
 
 use crate::domain::id::{QueueTokenId, UserId};
 
-/// How many event streams may be open on this instance: of one queue token, and of one user.
+/// The most event streams that one queue token and one user may have open on this instance.
 #[derive(Debug)]
 pub struct StreamLimits {
-    /// 0 for any number.
+    /// 0 for no limit.
     per_token: usize,
-    /// 0 for any number.
+    /// 0 for no limit.
     per_user: usize,
     open: Mutex<Open>,
 }
@@ -25,7 +25,7 @@ struct Open {
 }
 
 impl StreamLimits {
-    /// No stream is open.
+    /// Starts with no stream open.
     pub fn new(per_token: usize, per_user: usize) -> Self {
         Self { per_token, per_user, open: Mutex::default() }
     }

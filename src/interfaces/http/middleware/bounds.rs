@@ -1,4 +1,4 @@
-//! What a request may take: a length, a slot among those under way, time.
+//! The limits of a request: the size of its headers, its slot among those under way, and its time.
 
 use std::time::Duration;
 
@@ -26,13 +26,13 @@ use crate::{
 /// The most bytes of all headers together.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// How long a request may go on after the database was lost: most find out by themselves, once they have been read.
+/// How long a request may continue after the database is lost. Most fail by themselves before.
 const DATABASE_LOSS_GRACE: Duration = Duration::from_millis(250);
 
-/// Answers within bounds, or says which of them was reached.
+/// Runs a request within its limits, or answers with the limit that it exceeds.
 ///
-/// What operators ask is always let in. A request is given up, too, once the database has stopped answering: it would
-/// wait for nothing.
+/// Requests outside the API, those of operators, need no slot. A request under way is also cancelled when the database
+/// is lost, because it can no longer succeed.
 pub(super) async fn enforce_limits(app: &App, mut request: Request, next: Next) -> Response {
     if let Err(problem) = check_headers(&request) {
         return problem.into_response();
@@ -71,8 +71,8 @@ async fn with_timeout(limit: Duration, response: impl Future<Output = Response>)
     timeout(limit, response).await.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response())
 }
 
-/// Fails for a request whose headers are too long, or say twice what has one value. The parser of requests has refused
-/// what is longer still.
+/// Refuses headers that are too large, and a repeated header that has one value. The HTTP parser refuses larger
+/// headers still.
 fn check_headers(request: &Request) -> HandlerResult<()> {
     let headers = request.headers();
     if header_bytes(headers) > MAX_HEADER_BYTES {

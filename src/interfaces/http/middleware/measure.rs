@@ -1,4 +1,4 @@
-//! What is measured of every request.
+//! The metrics of every request.
 
 use std::{cell::RefCell, collections::HashMap, time::Duration};
 
@@ -11,8 +11,8 @@ thread_local! {
     static HTTP_METRICS: RefCell<HttpMetrics> = RefCell::default();
 }
 
-/// The handles that this thread has needed so far. To look one up by its labels takes half a microsecond, five times as
-/// long as this: too long for an answer that takes ten.
+/// The metric handles that this thread has used so far. A lookup by labels would take five times as long, half a
+/// microsecond, and some responses take only ten.
 struct HttpMetrics {
     in_flight: Gauge,
     /// By method and status.
@@ -27,7 +27,7 @@ impl Default for HttpMetrics {
     }
 }
 
-/// A request that isn't answered yet.
+/// Counts a request as under way until it is dropped.
 pub(super) struct InFlight(());
 
 impl InFlight {
@@ -43,7 +43,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Notes an answer. `route` is the route's template, never a path as it was sent: every label has few values.
+/// Records a response. `route` is the route's template, never the request's path: each label must have few values.
 pub(super) fn record(method: &Method, route: &str, status: StatusCode, code: Option<Code>, elapsed: Duration) {
     let (method, status) = (method_name(method), status.as_u16());
     HTTP_METRICS.with_borrow_mut(|metrics| {
@@ -61,7 +61,7 @@ pub(super) fn record(method: &Method, route: &str, status: StatusCode, code: Opt
     }
 }
 
-/// A method may be any word: those that mean something here have their names.
+/// The label of a method. Clients may invent methods, and a label must have few values.
 fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,4 +1,4 @@
-//! What surrounds every request. The order is in [`build_router`](super::router::build_router).
+//! The middleware of every request. [`build_router`](super::router::build_router) defines the order.
 
 mod bounds;
 mod measure;

@@ -1,4 +1,4 @@
-//! Gives every failure the one form, the framework's own included.
+//! Formats every failure as a problem, including those of the framework.
 
 use std::panic::AssertUnwindSafe;
 
@@ -18,11 +18,10 @@ use crate::interfaces::http::{
     state::App,
 };
 
-/// Answers within bounds, and gives every failure its form.
+/// Enforces the limits, and turns every failure into `application/problem+json`.
 ///
-/// What failed becomes `application/problem+json`, unless it is already; so does a panic: the process's panic hook has
-/// logged it, with the request's id. While this instance's clock is wrong, every request to the API is turned away:
-/// each answer depends on some deadline, of an access token, a queue token, or a hold.
+/// A panic becomes a problem too; the process's panic hook has logged it with the request's id. While this instance's
+/// clock is wrong, every API request is refused: each depends on the deadline of an access token, a queue token or a hold.
 pub async fn convert_failures(
     State(app): State<App>,
     context: RequestContext,
@@ -48,15 +47,18 @@ pub async fn convert_failures(
 
 pub(super) fn framework_problem(status: StatusCode, headers: &HeaderMap) -> Problem {
     match status {
-        StatusCode::NOT_FOUND => Problem::new(Code::NOT_FOUND, "There is nothing at this path."),
+        StatusCode::NOT_FOUND => Problem::new(Code::NOT_FOUND, "No resource has this path."),
         StatusCode::METHOD_NOT_ALLOWED => {
-            let problem = Problem::new(Code::METHOD_NOT_ALLOWED, "This path has other methods: see the header Allow.");
+            let problem =
+                Problem::new(Code::METHOD_NOT_ALLOWED, "The path doesn't support this method: see the header Allow.");
             match headers.get(header::ALLOW) {
                 Some(allow) => problem.with_header(header::ALLOW, allow.clone()),
                 None => problem,
             }
         }
-        StatusCode::NOT_ACCEPTABLE => Problem::new(Code::NOT_ACCEPTABLE, "This comes as application/json only."),
+        StatusCode::NOT_ACCEPTABLE => {
+            Problem::new(Code::NOT_ACCEPTABLE, "The response is available as application/json only.")
+        }
         StatusCode::URI_TOO_LONG => Problem::new(Code::URI_TOO_LONG, "The path and query are too long."),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
             Problem::new(Code::HEADERS_TOO_LARGE, "The headers are too large.")
@@ -66,9 +68,9 @@ pub(super) fn framework_problem(status: StatusCode, headers: &HeaderMap) -> Prob
             Problem::new(Code::UNSUPPORTED_MEDIA_TYPE, "The body must be sent as application/json.")
         }
         StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => {
-            Problem::new(Code::TIMEOUT, "It took too long. What was asked may or may not have been done.")
+            Problem::new(Code::TIMEOUT, "The request took too long. It may or may not have had its effect.")
         }
-        status if status.is_client_error() => Problem::new(Code::MALFORMED_REQUEST, "The request can't be understood."),
-        _ => Problem::new(Code::INTERNAL, "Something went wrong here. The request id names it."),
+        status if status.is_client_error() => Problem::new(Code::MALFORMED_REQUEST, "The request is malformed."),
+        _ => Problem::new(Code::INTERNAL, "An internal error occurred. The log has the cause under this request id."),
     }
 }

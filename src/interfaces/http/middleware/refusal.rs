@@ -1,4 +1,4 @@
-//! The answer to a request that the parser refused for its length: a problem, like all others.
+//! Responses to requests that the HTTP parser refuses for their length.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     interfaces::http::{context::RequestContext, serve::RefusalWriter, state::App},
 };
 
-/// Writes such answers. The request's own id and path are unknown: it was never read.
+/// Writes such responses as problems. The request's own id and path are unknown, because it wasn't parsed.
 pub fn refusal_writer(app: App) -> RefusalWriter {
     Arc::new(move |status| {
         let request_id = new_uuid(&*app.randomness, app.clock.now()).to_string();

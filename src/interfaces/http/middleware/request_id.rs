@@ -1,4 +1,4 @@
-//! `X-Request-Id`: a sane incoming one is kept, else one is made. What else every answer to a limited request says.
+//! `X-Request-Id`: a valid one of the client is kept, otherwise the server generates one.
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -19,7 +19,7 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Sees a request through: names it, for its answer and the log, and logs it.
+/// Names a request for its response and the log, logs it, and adds the headers of its rate limits.
 pub async fn assign_request_id(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let incoming = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_valid(id));
     let generated = || new_uuid(&*app.randomness, app.clock.now()).to_string();
@@ -36,7 +36,7 @@ pub async fn assign_request_id(State(app): State<App>, mut request: Request, nex
     response
 }
 
-/// Short, and nothing that could confuse a log.
+/// Whether an id is short and safe to log.
 fn is_valid(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }
@@ -45,10 +45,6 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts
-            .extensions
-            .get::<Self>()
-            .cloned()
-            .ok_or_else(|| Problem::new(Code::INTERNAL, "The request was not given an id."))
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::new(Code::INTERNAL, "The request has no id."))
     }
 }

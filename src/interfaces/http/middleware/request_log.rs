@@ -1,4 +1,4 @@
-//! One line and one measurement a request.
+//! One log line and one measurement per request.
 
 use std::{
     sync::Arc,
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Logs the request once it is answered, and measures it. Never its headers, body or query: they carry secrets.
+/// Logs and measures a request once it is answered. Its headers, body and query are never logged: they hold secrets.
 pub(super) async fn log_request(app: &App, context: RequestContext, request: Request, next: Next) -> Response {
     let request_id = Arc::clone(&context.request_id);
     let mut log = RequestLogGuard {
@@ -46,7 +46,7 @@ pub(super) async fn log_request(app: &App, context: RequestContext, request: Req
     response
 }
 
-/// A request that isn't answered yet.
+/// Logs a request when it is answered, or when it is dropped without a response.
 struct RequestLogGuard {
     context: RequestContext,
     method: Method,
@@ -61,7 +61,7 @@ impl RequestLogGuard {
         self.matched.as_ref().map_or("unmatched", MatchedPath::as_str)
     }
 
-    /// What a trace shows of it: the names are OpenTelemetry's.
+    /// The request's span. The field names are OpenTelemetry's.
     fn span(&self) -> Span {
         tracing::debug_span!(
             "request",
@@ -98,7 +98,7 @@ impl RequestLogGuard {
             };
         }
         match code {
-            // The load's doing, and what was meant to happen under it.
+            // Expected under load, so no error.
             Some(Code::RATE_LIMITED | Code::OVERLOADED | Code::DRAINING) => line!(warn),
             _ if status.is_server_error() => line!(error),
             _ => line!(info),
@@ -108,7 +108,7 @@ impl RequestLogGuard {
 }
 
 impl Drop for RequestLogGuard {
-    /// The client hung up: nobody wants the answer any more.
+    /// Logs a request whose client disconnected before the response.
     fn drop(&mut self) {
         if !self.answered {
             let (request_id, method, route) = (&*self.context.request_id, &self.method, self.route());
@@ -119,7 +119,7 @@ impl Drop for RequestLogGuard {
     }
 }
 
-/// To the microsecond.
+/// Milliseconds, with microseconds as decimals.
 fn milliseconds(duration: Duration) -> f64 {
     f64::from(u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
 }

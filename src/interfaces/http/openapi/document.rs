@@ -1,4 +1,4 @@
-//! The document itself: what utoipa collected, completed and put in order.
+//! The document: what utoipa collected, completed and ordered.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
@@ -12,11 +12,11 @@ use super::{
 };
 use crate::interfaces::http::paths::BASE_PATH;
 
-/// The document, in an order that people can read.
+/// The document, in a readable order.
 #[derive(Clone, Debug)]
 pub struct Document(Value);
 
-/// The paths that a buyer takes, in order. The others follow within their tags.
+/// The paths of a purchase, in order. The other paths follow.
 const JOURNEY: [&str; 13] = [
     "/users",
     "/auth/login",
@@ -47,7 +47,7 @@ impl Serialize for Document {
     }
 }
 
-/// The paths of a document, those of a journey first.
+/// The paths of a document, those of a purchase first.
 struct OrderedPaths<'a>(&'a Value);
 
 impl Serialize for OrderedPaths<'_> {
@@ -62,7 +62,7 @@ impl Serialize for OrderedPaths<'_> {
     }
 }
 
-/// Adds what the handlers needn't repeat. `demo` names the accounts of a server for demonstration.
+/// Adds the parts that all operations share. `demo` names the accounts of a demonstration server.
 pub fn add_shared_parts(document: OpenApi, demo: Option<&DemoAccounts>) -> Document {
     // Maps with string keys and plain values always serialise.
     let mut document = serde_json::to_value(document).unwrap_or_default();
@@ -82,28 +82,27 @@ pub fn add_shared_parts(document: OpenApi, demo: Option<&DemoAccounts>) -> Docum
     Document(document)
 }
 
-/// An absent parameter is absent: none is ever null.
+/// Parameters are never null: an optional one is absent.
 fn forbid_null_parameters(operation: &mut Value) {
     let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
     for parameter in parameters.into_iter().flatten() {
         schemas::forbid_null(&mut parameter["schema"]);
         if parameter["name"] == "Idempotency-Key" {
             parameter["schema"] = json!({"type": "string", "pattern": "^[!-~]{1,255}$"});
-            parameter["description"] = "A UUID for each attempt to do something; the same one when that attempt is \
-                repeated, which then has one effect."
-                .into();
+            parameter["description"] =
+                "A new UUID for each operation. A repetition with the same key has one effect.".into();
         }
     }
 }
 
-/// Says of a public operation that it needs no token, so that a client doesn't look for one.
+/// Declares that a public operation needs no token.
 fn declare_security(operation: &mut Value) {
     if operation["security"].is_null() {
         operation["security"] = json!([]);
     }
 }
 
-/// Every response has a description: the one of what it carries, unless the handler gave one.
+/// Describes each response by its body, unless the handler describes it.
 fn describe_responses(operation: &mut Value, schemas: &Value) {
     let summary = operation["summary"].clone();
     for (_, response) in members(&mut operation["responses"]) {

@@ -1,4 +1,4 @@
-//! The webhooks: what a receiver is sent for each type of event, and what it can answer.
+//! The webhooks: the request for each type of event, and the responses to it.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ const ID: &str = "01939e6b-0c5d-7b11-8f3e-5a0d6c1b2e34";
 
 const USER: &str = "01939e6b-0c5a-7d02-9c41-7be1f0a2c3d4";
 
-/// Adds a webhook for each type of event, and the schemas of what is sent.
+/// Adds a webhook and a schema for each type of event.
 pub(super) fn add(document: &mut Value) {
     for kind in KINDS {
         let name = schema_name(kind);
@@ -36,13 +36,13 @@ fn operation(kind: &str, name: &str) -> Value {
     json!({
         "operationId": format!("receive_{}", kind.replace('.', "_")),
         "tags": ["events"],
-        "summary": format!("A receiver is sent `{kind}`."),
-        "description": "CloudEvents 1.0, signed after Standard Webhooks. The same event may come twice: remember its \
-            `id`. Events with one `partitionkey` come in the order of `sequence`.",
+        "summary": format!("A webhook receives `{kind}`."),
+        "description": "A CloudEvents 1.0 event, signed as in Standard Webhooks. It may arrive twice: its `id` \
+            identifies repetitions. Events with the same `partitionkey` arrive in the order of `sequence`.",
         "security": [],
         "parameters": [
             header("webhook-id", "The event's id.", ID),
-            header("webhook-timestamp", "When it is sent, in seconds since 1970.", "1795161731"),
+            header("webhook-timestamp", "The time of sending, in seconds since 1970.", "1795161731"),
             header("webhook-signature", "HMAC-SHA-256 of id, timestamp and body, with the webhook's secret.",
                 "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="),
         ],
@@ -54,11 +54,11 @@ fn operation(kind: &str, name: &str) -> Value {
             }},
         },
         "responses": {
-            "2XX": {"description": "The receiver has it."},
-            "410": {"description": "The receiver wants no more events: the webhook ends."},
-            "4XX": {"description": "It is sent again later, as with any other answer that isn't 2xx."},
+            "2XX": {"description": "The webhook accepted the event."},
+            "410": {"description": "The webhook wants no more events, and is disabled."},
+            "4XX": {"description": "The event is sent again later, as after any other response than 2xx."},
             "503": {
-                "description": "It is sent again, not before `Retry-After`.",
+                "description": "The event is sent again after `Retry-After`.",
                 "headers": {"Retry-After": {"schema": {"type": "integer"}}},
             },
         },
@@ -69,18 +69,18 @@ fn event(kind: &str) -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
     let mut properties = json!({
         "specversion": {"type": "string", "const": "1.0"},
-        "id": {"type": "string", "format": "uuid", "description": "Stable through every delivery."},
+        "id": {"type": "string", "format": "uuid", "description": "The same in every delivery."},
         "source": {"type": "string", "format": "uri-reference", "examples": ["/concert-reservation"]},
         "type": {"type": "string", "const": kind},
         "subject": text(subject(kind)),
-        "time": {"type": "string", "format": "date-time", "description": "When it happened."},
+        "time": {"type": "string", "format": "date-time", "description": "The time of the change."},
         "datacontenttype": {"type": "string", "const": "application/json"},
         "data": data(kind),
     });
     let mut required = vec!["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"];
     if is_ordered(kind) {
-        properties["partitionkey"] = text("The booking: its events come one after the other.");
-        properties["sequence"] = text("The place among the events of the booking: 1 comes first.");
+        properties["partitionkey"] = text("The booking, whose events arrive in order.");
+        properties["sequence"] = text("The position among the events of the booking, from 1.");
         required.extend(["partitionkey", "sequence"]);
     }
     json!({
@@ -89,7 +89,7 @@ fn event(kind: &str) -> Value {
     })
 }
 
-/// Whether its events are ordered among each other: those of a booking, and of its payment, are.
+/// Whether events of the type are ordered: those of a booking and of its payment are.
 fn is_ordered(kind: &str) -> bool {
     kind.starts_with("booking.") || kind.starts_with("payment.")
 }
@@ -134,7 +134,7 @@ fn data(kind: &str) -> Value {
     json!({"type": "object", "properties": properties, "required": required})
 }
 
-/// An event as it is sent.
+/// An example of an event.
 fn example(kind: &str) -> Value {
     let (status, sequence) = match kind {
         "booking.confirmed" => ("CONFIRMED", "2"),

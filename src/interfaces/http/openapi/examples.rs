@@ -1,4 +1,4 @@
-//! Answers as they are given, which several operations show.
+//! Examples of responses that several operations share.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ const PAYMENT: &str = "01939e6b-8d01-7f3a-b2c4-1d9e8f7a6b5c";
 
 const USER: &str = "01939e6a-9b3c-7a4e-8e51-0c2d4f6a8b1e";
 
-/// A place in the queue that is `WAITING` or `ACTIVE`.
+/// A queue token that is `WAITING` or `ACTIVE`.
 pub(in crate::interfaces::http) fn queue_token(status: &str) -> Value {
     let is_active = status == "ACTIVE";
     let (p50, p90) = if is_active { (0, 0) } else { (60, 85) };
@@ -48,7 +48,7 @@ pub(in crate::interfaces::http) fn booking(status: &str) -> Value {
     })
 }
 
-/// A payment that was just made.
+/// A completed payment.
 pub(in crate::interfaces::http) fn paid() -> Value {
     json!({
         "paymentId": PAYMENT,

@@ -1,12 +1,13 @@
-//! What the document says of itself: title, description, tags, servers, security schemes.
+//! The document's title, description, tags, servers and security schemes.
 
 use serde_json::{Value, json};
 
 use super::schemes::{BEARER, QUEUE_TOKEN};
 
-const DESCRIPTION: &str = "Sells concert seats to thousands of people at once: fairly, and never a seat twice.
+const DESCRIPTION: &str =
+    "Sells concert seats to thousands of concurrent users, in a fair order, and never a seat twice.
 
-A buyer's way, top to bottom:
+The steps of a purchase:
 
 1. `POST /users`, `POST /auth/login`: then **Authorize** with the `accessToken`.
 2. `GET /concerts`, `GET /concerts/{concertId}/performances`.
@@ -14,35 +15,35 @@ A buyer's way, top to bottom:
 4. `GET /performances/{performanceId}/seats`, `POST /bookings`.
 5. `POST /points/charges`, `POST /payments`.
 
-Every failure is `application/problem+json` with a `code` for machines; the page at its `type` explains it.
+Every failure is `application/problem+json` with a `code`. The page at its `type` explains the code.
 
-Operations that end in `/events` stream server-sent events until their token ends. Swagger UI shows nothing of a stream \
-before it ends: follow one with `curl --no-buffer`, or in a browser with `fetch`.";
+Operations that end in `/events` stream server-sent events until their token ends. Swagger UI shows a stream \
+only after its end: read one with `curl --no-buffer`, or in a browser with `fetch`.";
 
-/// The tags, in the order of a journey.
+/// The tags, in the order of a purchase.
 const TAGS: &[(&str, &str)] = &[
     ("users", "Accounts and logins"),
-    ("concerts", "What is on: open to all"),
+    ("concerts", "The public catalogue"),
     ("queue", "The waiting queue"),
-    ("seats", "Seat maps, behind the queue"),
-    ("bookings", "Holding seats, and what becomes of them"),
+    ("seats", "Seat maps; they need an admitted queue token"),
+    ("bookings", "Holding seats, extending and cancelling bookings"),
     ("points", "The prepaid balance"),
     ("payments", "Paying for a booking"),
-    ("administration", "For the role ADMIN"),
-    ("operation", "For operators"),
-    ("events", "What receivers of webhooks are sent"),
+    ("administration", "Operations for the role ADMIN"),
+    ("operation", "Probes, metrics and the version"),
+    ("events", "Requests that webhooks receive"),
 ];
 
-/// The accounts of a server for demonstration.
+/// The accounts of a demonstration server.
 #[derive(Clone, Copy, Debug)]
 pub struct DemoAccounts {
-    /// Their addresses; the first is the administrator's.
+    /// Their email addresses; the first is the administrator's.
     pub emails: [&'static str; 3],
-    /// The password of all of them.
+    /// The password of all accounts.
     pub password: &'static str,
 }
 
-/// Adds what is about the document as a whole.
+/// Adds the parts about the document as a whole.
 pub(super) fn describe(document: &mut Value, demo: Option<&DemoAccounts>) {
     let description = demo.map_or_else(|| DESCRIPTION.to_owned(), |demo| format!("{DESCRIPTION}\n\n{}", demo.text()));
     document["info"] = json!({

@@ -11,7 +11,7 @@ pub(super) fn for_each_operation(document: &mut Value, mut change: impl FnMut(&s
     }
 }
 
-/// The members of an object; none of anything else.
+/// The members of an object; none for any other value.
 pub(super) fn members(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
     value.as_object_mut().into_iter().flat_map(Map::iter_mut)
 }

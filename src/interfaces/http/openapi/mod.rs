@@ -1,8 +1,8 @@
-//! The OpenAPI document: what the handlers say of themselves, completed with what holds for all of them.
+//! The OpenAPI document: the handlers' annotations, completed with the parts that all operations share.
 //!
-//! utoipa collects the handlers' annotations. The rest is done on the document's JSON, one concern a file: [`schemas`]
-//! makes types exact, [`problems`] lists what each operation can refuse, [`headers`] declares what answers carry,
-//! [`events`] describes what receivers of webhooks get.
+//! utoipa collects the annotations. The other files complete the document's JSON: [`schemas`] makes types exact,
+//! [`problems`] lists the problems of each operation, [`headers`] declares response headers, [`events`] describes webhooks.
+//! [`document`] puts the parts together.
 
 mod document;
 mod events;

@@ -1,8 +1,7 @@
-//! What each operation can refuse: a schema for each code, and the codes of each operation with examples.
+//! The problems of each operation: a schema for each code, and responses with examples.
 //!
-//! A handler declares the codes that are its own beside itself, in the extension `x-problems` of its annotation; those
-//! that follow from an operation's form are in [`implied_codes`]. Every test that goes through a client compares what was
-//! answered with this list.
+//! A handler declares its own codes in the extension `x-problems` of its annotation. [`implied_codes`] derives the others
+//! from the operation's parameters, body and security. The tests' client compares every response with this list.
 
 use std::collections::BTreeMap;
 
@@ -25,29 +24,29 @@ use crate::{
     },
 };
 
-/// The extension of an operation in which its handler lists the codes it can fail with. It isn't published.
+/// The extension in which a handler lists its codes. It isn't published.
 const PROBLEMS: &str = "x-problems";
 
 /// Defines a schema for each code, and one for all of them.
 pub(super) fn define(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
     let codes: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
-    let description = "What a problem means, for machines: one code for each meaning.";
+    let description = "The kind of the failure.";
     schemas["ProblemCode"] = json!({"type": "string", "description": description, "enum": codes});
     schemas["Problem"] = problem();
     schemas["FieldError"] = json!({
         "type": "object",
-        "description": "A bad field of a body, or a bad parameter of a query or a header.",
+        "description": "An invalid field of a body, or an invalid parameter of a query or a header.",
         "properties": {
             "pointer": {"type": "string", "description": "The field, as a JSON pointer.", "examples": ["/seatIds/0"]},
             "parameter": {"type": "string", "description": "The parameter.", "examples": ["limit"]},
-            "message": {"type": "string", "description": "What is wrong with it."},
+            "message": {"type": "string", "description": "The reason."},
         },
         "required": ["message"],
     });
     schemas["SeatConflict"] = json!({
         "type": "object",
-        "description": "A seat that can't be had.",
+        "description": "A seat that is unavailable.",
         "properties": {
             "seatId": {"type": "integer", "format": "int64", "minimum": 1, "examples": [41]},
             "reason": {"type": "string", "enum": ConflictReasons::ALL},
@@ -55,7 +54,7 @@ pub(super) fn define(document: &mut Value) {
         "required": ["seatId", "reason"],
     });
     for code in Code::ALL.iter().filter(|code| !CODES_OUTSIDE_OPERATIONS.contains(code)) {
-        // An enum of one rather than a constant: generators of clients can merge it with the enum of all.
+        // An enum of one value instead of a constant: generators of clients can merge it with the enum of all codes.
         let mut extra = json!({
             "type": "object",
             "properties": {"code": {"type": "string", "enum": [code.name()]}},
@@ -74,26 +73,26 @@ pub(super) fn define(document: &mut Value) {
     }
 }
 
-/// The members that every problem has.
+/// The schema of the members that every problem has.
 fn problem() -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
     json!({
         "type": "object",
-        "description": "Why a request was refused (RFC 9457). Nothing was changed.",
+        "description": "The reason for which a request failed (RFC 9457).",
         "properties": {
             "type": {"type": "string", "format": "uri-reference", "description": "The page that explains the code."},
-            "title": text("The code, as people write."),
+            "title": text("The code as words."),
             "status": {"type": "integer", "format": "int32"},
             "detail": text("A sentence for people."),
             "instance": text("The request's path."),
             "code": {"$ref": "#/components/schemas/ProblemCode"},
-            "requestId": text("Names the request in the server's log."),
+            "requestId": text("The id of the request in the server's log."),
         },
         "required": ["type", "title", "status", "detail", "instance", "code", "requestId"],
     })
 }
 
-/// What a problem of this code says besides: name, schema, and whether it is always there.
+/// The additional members of a code: name, schema, and whether it is required.
 fn extra_members(code: Code) -> Vec<(&'static str, Value, bool)> {
     let list = |name: &str| json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}});
     let amount = || json!({"$ref": "#/components/schemas/Amount"});
@@ -118,7 +117,7 @@ fn schema_name(code: Code) -> String {
     code.name().split('_').map(word).chain(["Problem".to_owned()]).collect()
 }
 
-/// Adds the responses of an operation's failures, one a status.
+/// Adds the responses of an operation's failures, one per status.
 pub(super) fn add(path: &str, operation: &mut Value, schemas: &Value) {
     let declared = operation.as_object_mut().and_then(|operation| operation.remove(PROBLEMS)).unwrap_or_default();
     let mut names = Vec::new();
@@ -133,7 +132,7 @@ pub(super) fn add(path: &str, operation: &mut Value, schemas: &Value) {
     }
 }
 
-/// The names in a list of codes, which may hold lists.
+/// Collects the names in a list of codes, which may be nested.
 fn collect_names<'a>(declared: &'a Value, names: &mut Vec<&'a str>) {
     match declared {
         Value::Array(codes) => codes.iter().for_each(|code| collect_names(code, names)),
@@ -141,7 +140,7 @@ fn collect_names<'a>(declared: &'a Value, names: &mut Vec<&'a str>) {
     }
 }
 
-/// What an operation can fail with because of its form.
+/// The codes that follow from an operation's tags, security, parameters and body.
 fn implied_codes(operation: &Value) -> Vec<Code> {
     let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
     let has = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
@@ -178,7 +177,7 @@ fn implied_codes(operation: &Value) -> Vec<Code> {
         ]);
     }
     if needs(BEARER) || needs(QUEUE_TOKEN) {
-        // A token that was sent twice.
+        // A token header may be repeated.
         codes.push(Code::MALFORMED_REQUEST);
     }
     if !operation["requestBody"].is_null() {
@@ -213,7 +212,7 @@ fn response(path: &str, operation: &Value, codes: &[Code], schemas: &Value) -> V
     })
 }
 
-/// A problem as the server answers it.
+/// An example of a problem.
 fn example(path: &str, operation: &Value, code: Code, schemas: &Value) -> Value {
     let filled = path.split('/').map(|part| match part {
         "{concertId}" | "{performanceId}" => "1",
@@ -238,7 +237,7 @@ fn example(path: &str, operation: &Value, code: Code, schemas: &Value) -> Value 
     serde_json::from_slice(&problem.body(&context)).unwrap_or_default()
 }
 
-/// What can be wrong with a request of an operation.
+/// An example of an error in a request of the operation.
 fn field_error(operation: &Value, schemas: &Value) -> FieldError {
     let schema = referenced(&operation["requestBody"]["content"]["application/json"]["schema"], schemas);
     let required = schema["required"].as_array().and_then(|names| names.first()?.as_str());
@@ -252,7 +251,7 @@ fn field_error(operation: &Value, schemas: &Value) -> FieldError {
     }
 }
 
-/// One refusal of each kind that an example shows.
+/// An example of each refusal.
 fn refusals() -> Vec<Refusal> {
     let conflict = |seat_id, reason| SeatConflict { seat_id: SeatId(seat_id), reason };
     let points = |text: &str| text.parse().unwrap_or(Points::ZERO);

@@ -1,4 +1,4 @@
-//! Types, made exact: what is always there, what is never null, what is refused.
+//! Makes the schemas exact: required fields, nullable fields, and unknown fields.
 
 use serde_json::{Map, Value, json};
 
@@ -11,16 +11,16 @@ pub(super) fn make_exact(document: &mut Value) {
     for (name, schema) in members(schemas) {
         flatten(schema, &derived);
         if name.ends_with("Request") && schema["properties"].is_object() {
-            // Request types take no unknown fields.
+            // Requests with unknown fields are refused.
             schema["additionalProperties"] = false.into();
         } else if let Some(properties) = schema["properties"].as_object() {
-            // Answers always carry all their fields, also those that may be null.
+            // Responses have all fields, including those that are null.
             schema["required"] = properties.keys().cloned().collect();
         }
     }
 }
 
-/// One object instead of `allOf` its parts, as the flattened fields of a struct are written.
+/// Replaces `allOf`, which utoipa derives for a flattened struct, by one object.
 fn flatten(schema: &mut Value, derived: &Value) {
     let Some(parts) = schema["allOf"].as_array() else { return };
     let mut properties = Map::new();
@@ -32,7 +32,7 @@ fn flatten(schema: &mut Value, derived: &Value) {
     *schema = json!({"type": "object", "description": description, "properties": properties});
 }
 
-/// The schema that is meant: itself, or the one that it refers to.
+/// Follows a reference to a schema.
 pub(super) fn referenced<'a>(schema: &'a Value, schemas: &'a Value) -> &'a Value {
     match schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
         Some(name) => &schemas[name],
@@ -40,7 +40,7 @@ pub(super) fn referenced<'a>(schema: &'a Value, schemas: &'a Value) -> &'a Value
     }
 }
 
-/// Takes `null` from what a schema allows.
+/// Removes `null` from the types of a schema.
 pub(super) fn forbid_null(schema: &mut Value) {
     if let Some(types) = schema.get_mut("type").and_then(Value::as_array_mut) {
         types.retain(|kind| kind != "null");

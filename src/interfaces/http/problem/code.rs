@@ -1,10 +1,10 @@
-//! The codes of problems.
+//! The codes of problems. Clients depend on them: a code never changes its name or status.
 
 use axum::http::StatusCode;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// One meaning: its HTTP status and its name.
+/// A kind of failure, with its HTTP status and name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code {
     status: u16,
@@ -17,7 +17,7 @@ macro_rules! codes {
             $($(#[doc = concat!("`", stringify!($name), "`, status ", stringify!($status), ".")]
             pub const $name: Self = Self { status: $status, name: stringify!($name) };)+)+
 
-            /// All of them, by status.
+            /// All codes, by status.
             pub const ALL: &[Self] = &[$($(Self::$name,)+)+];
         }
     };
@@ -59,18 +59,18 @@ impl Code {
         self.name
     }
 
-    /// The code that a problem's body names.
+    /// The code in a problem's body.
     pub(crate) fn of_body(body: &[u8]) -> Option<Self> {
         let body: Value = serde_json::from_slice(body).ok()?;
         Self::ALL.iter().find(|code| body["code"] == code.name).copied()
     }
 
-    /// The page that explains it: the name in lower kebab case.
+    /// The path of the page that explains the code: its name in kebab case.
     pub fn page(self) -> String {
         format!("/problems/{}", self.name.to_lowercase().replace('_', "-"))
     }
 
-    /// The name as people write.
+    /// The name as words.
     pub fn title(self) -> String {
         let words = self.name.to_lowercase().replace('_', " ");
         let mut letters = words.chars();
@@ -79,16 +79,16 @@ impl Code {
 }
 
 impl Serialize for Code {
-    /// As its name.
+    /// Writes the name.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name)
     }
 }
 
-/// What no operation fails with: a request that is answered so never came to one.
+/// The codes of requests that reach no operation.
 pub const CODES_OUTSIDE_OPERATIONS: [Code; 5] =
     [Code::NOT_FOUND, Code::METHOD_NOT_ALLOWED, Code::NOT_ACCEPTABLE, Code::URI_TOO_LONG, Code::HEADERS_TOO_LARGE];
 
-/// What reading a body can fail with.
+/// The codes that reading a body can fail with.
 pub const BODY_CODES: [Code; 4] =
     [Code::MALFORMED_REQUEST, Code::PAYLOAD_TOO_LARGE, Code::UNSUPPORTED_MEDIA_TYPE, Code::VALIDATION_FAILED];

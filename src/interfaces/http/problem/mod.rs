@@ -1,4 +1,6 @@
-//! Every 4xx and 5xx: `application/problem+json` (RFC 9457) with a code for machines.
+//! Problems: every response with a 4xx or 5xx status is `application/problem+json` (RFC 9457) with a code.
+//!
+//! [`code`] lists the codes; [`refusal`] converts refusals and errors into problems.
 
 mod code;
 mod refusal;
@@ -17,29 +19,29 @@ use super::context::RequestContext;
 /// The content type of every problem.
 pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// After how long a client that was turned away for load may come back.
+/// The seconds after which a client may repeat a request that was refused for load.
 pub(super) const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// An answer that says no, before it knows which request it answers.
+/// A failure that becomes a response once the request is known.
 #[derive(Clone, Debug)]
 pub struct Problem(Box<ProblemParts>);
 
-/// Boxed: results that are mostly good stay small.
+/// Boxed, so that a `Result` stays small.
 #[derive(Clone, Debug)]
 struct ProblemParts {
     code: Code,
     detail: String,
     members: Map<String, Value>,
     headers: HeaderMap,
-    /// For the log alone.
+    /// Logged, and never sent.
     cause: Option<String>,
 }
 
-/// What a handler fails with.
+/// The result of a handler.
 pub type HandlerResult<T> = Result<T, Problem>;
 
 impl Problem {
-    /// A problem with a sentence for people.
+    /// Creates a problem; `detail` is a sentence for people.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let mut headers = HeaderMap::new();
         if matches!(code.status().as_u16(), 429 | 503) {
@@ -51,7 +53,7 @@ impl Problem {
         Self(Box::new(ProblemParts { code, detail: detail.into(), members: Map::new(), headers, cause: None }))
     }
 
-    /// Bad fields or parameters, all of them.
+    /// Lists every invalid field or parameter.
     pub fn validation(errors: &[FieldError]) -> Self {
         let fields = if errors.len() == 1 { "field" } else { "fields" };
         let errors: Vec<_> = errors.iter().map(FieldError::to_json).collect();
@@ -59,18 +61,18 @@ impl Problem {
             .with_member("errors", errors.into())
     }
 
-    /// This instance's clock is wrong: another one, or this one later, can do what was asked.
+    /// This instance's clock is wrong. Another instance, or this one later, may accept the request.
     pub fn clock_skewed() -> Self {
         Self::new(Code::CLOCK_SKEWED, "This server's clock is more than 5 s from the database's: try again shortly.")
     }
 
-    /// Too often: a repetition after `seconds` is permitted.
+    /// A rate limit is exceeded; a repetition is permitted after `seconds`.
     pub fn rate_limited(seconds: u32) -> Self {
-        let detail = format!("This was asked for too often: try again in {seconds} s.");
+        let detail = format!("Too many requests: try again in {seconds} s.");
         Self::new(Code::RATE_LIMITED, detail).with_header(header::RETRY_AFTER, seconds.into())
     }
 
-    /// Adds a cause for the log: an error with the errors behind it.
+    /// Adds an error, with its sources, as the cause for the log.
     pub(super) fn caused_by(mut self, error: &dyn std::error::Error) -> Self {
         self.0.cause = Some(describe(error));
         self
@@ -90,17 +92,17 @@ impl Problem {
         self
     }
 
-    /// Its code.
+    /// The code.
     pub fn code(&self) -> Code {
         self.0.code
     }
 
-    /// What caused it, for the log.
+    /// The cause, for the log.
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
 
-    /// The body that answers this request.
+    /// The JSON body for this request.
     pub fn body(&self, context: &RequestContext) -> Vec<u8> {
         let mut body = Map::new();
         body.insert("type".to_owned(), self.0.code.page().into());
@@ -114,7 +116,7 @@ impl Problem {
         Value::Object(body).to_string().into_bytes()
     }
 
-    /// The whole answer to this request.
+    /// The complete response to this request.
     pub(crate) fn into_response_for(self, context: &RequestContext) -> Response {
         let mut headers = self.0.headers.clone();
         headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
@@ -126,7 +128,8 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    /// Leaves the body to [`convert_failures`](super::middleware::convert_failures), which knows the request.
+    /// An empty response that carries the problem: [`convert_failures`](super::middleware::convert_failures) knows the
+    /// request and adds the body.
     fn into_response(self) -> Response {
         let mut response = self.code().status().into_response();
         response.extensions_mut().insert(self);
@@ -134,7 +137,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A bad field of a body, or a bad parameter of a query or header.
+/// An invalid field of a body, or an invalid parameter of a query or header.
 #[derive(Clone, Debug)]
 pub struct FieldError {
     location: ErrorLocation,
@@ -166,7 +169,7 @@ impl FieldError {
     }
 }
 
-/// An error with all its causes, in one line.
+/// An error and its sources, in one line.
 fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -184,7 +187,7 @@ mod tests {
     use crate::domain::refusal::Refusal;
 
     #[test]
-    fn a_problem_says_what_the_contract_asks_for() {
+    fn the_body_of_a_problem_has_all_members_of_the_contract() {
         let context = RequestContext {
             request_id: "r1".into(),
             uri: "/api/v1/bookings".parse().unwrap(),

@@ -18,9 +18,7 @@ impl From<AppError> for Problem {
                     .with_member("position", position.into())
                     .with_member("pollAfterSeconds", poll_after_seconds.into())
             }
-            AppError::Overloaded | AppError::Contention | AppError::TimedOut => {
-                Self::new(Code::OVERLOADED, "The server has more to do than it can take on: try again shortly.")
-            }
+            AppError::Overloaded => Self::new(Code::OVERLOADED, "The server is overloaded: try again shortly."),
             AppError::ClockSkewed => Self::clock_skewed(),
             AppError::TooOften { retry_after_seconds } => Self::rate_limited(retry_after_seconds),
             AppError::Unavailable(cause) => {
@@ -28,7 +26,8 @@ impl From<AppError> for Problem {
                     .caused_by(&*cause)
             }
             AppError::Internal(cause) => {
-                Self::new(Code::INTERNAL, "Something went wrong here. The request id names it.").caused_by(&*cause)
+                Self::new(Code::INTERNAL, "An internal error occurred. The log has the cause under this request id.")
+                    .caused_by(&*cause)
             }
         }
     }
@@ -56,7 +55,7 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// The one table from the rules' words to the wire's.
+/// The code of each refusal.
 #[deny(clippy::wildcard_enum_match_arm)]
 fn code_of(refusal: &Refusal) -> Code {
     match refusal {

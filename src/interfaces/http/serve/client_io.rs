@@ -1,5 +1,5 @@
-//! A connection's bytes: what the client doesn't take in time ends it, and what the parser of requests refuses gets an
-//! answer like all others.
+//! The bytes of a connection. A client that doesn't read in time is disconnected, and a request that the HTTP parser
+//! refuses gets a problem.
 
 use std::{
     io::{self, IoSlice},
@@ -18,15 +18,15 @@ use tokio::{
 
 use super::registry::{Busy, ConnectionState};
 
-/// How much of what is pending a client must take in each window.
+/// The bytes that a client must read in each window while a response is pending.
 const MIN_PROGRESS_BYTES: usize = 16 * 1024;
 
-/// How much more is read of a request that was refused, and for how long: a client that is still sending would find the
-/// connection broken, and never see the answer.
+/// The bytes that are read of a refused request, and for how long. A client that is still sending would otherwise get a
+/// reset instead of the response.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Writes the whole answer to a request that the parser refused with this status.
+/// Writes the complete response to a request that the HTTP parser refuses with a status.
 pub type RefusalWriter = Arc<dyn Fn(StatusCode) -> Vec<u8> + Send + Sync>;
 
 /// A client's socket.
@@ -39,14 +39,14 @@ pub(super) struct ClientIo {
     refusal: Option<Refusal>,
 }
 
-/// Bytes that the client hasn't taken yet.
+/// A pending write, because the client doesn't read.
 struct Stall {
     window: Pin<Box<Sleep>>,
     written_in_window: usize,
     _busy: Busy,
 }
 
-/// An answer that is sent instead of the parser's.
+/// A response that replaces the parser's.
 struct Refusal {
     answer: Bytes,
     sent: usize,
@@ -64,7 +64,7 @@ impl ClientIo {
         Self { stream, connection_state, stall_limit, stall: None, refusal_writer, refusal: None }
     }
 
-    /// Judges a write of `offered` bytes: as long as some are left, the client must take a few in each window.
+    /// Checks a write of `offered` bytes: while some are pending, the client must read some in each window.
     fn enforce_progress(
         &mut self,
         context: &mut Context<'_>,
@@ -91,7 +91,7 @@ impl ClientIo {
                 });
                 ready!(stall.window.as_mut().poll(context));
                 metrics::counter!("http_connections_stalled_total").increment(1);
-                // What is pending in the system's buffers is dropped as well. It works without, too.
+                // The system's buffers are dropped as well. A failure only keeps them longer.
                 let _ = self.stream.set_zero_linger();
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
@@ -99,7 +99,7 @@ impl ClientIo {
         written
     }
 
-    /// Sends the refusal; once it is out, the parser's own answer counts as written.
+    /// Sends the refusal. Afterwards the parser's own response counts as written.
     fn send_refusal(&mut self, context: &mut Context<'_>, offered: usize) -> Poll<io::Result<usize>> {
         while let Some(refusal) = &self.refusal
             && refusal.sent < refusal.answer.len()
@@ -114,7 +114,7 @@ impl ClientIo {
         Poll::Ready(Ok(offered))
     }
 
-    /// Whether these bytes are the parser's answer, or one is being sent in its place.
+    /// Whether these bytes are the parser's response, or a refusal already replaces it.
     fn replaces_parser_response(&mut self, bytes: &[u8]) -> bool {
         if self.refusal.is_none()
             && let Some(status) = parser_refusal_status(bytes)
@@ -127,7 +127,7 @@ impl ClientIo {
     }
 }
 
-/// The status of an answer that is the parser's own: it has no id, as every other has.
+/// The status of a response of the parser. Unlike all others, it has no request id.
 fn parser_refusal_status(bytes: &[u8]) -> Option<StatusCode> {
     let status = match bytes.get(..12)? {
         b"HTTP/1.1 414" => StatusCode::URI_TOO_LONG,
@@ -178,7 +178,7 @@ impl AsyncWrite for ClientIo {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// After a refusal the rest of the request is read and forgotten first.
+    /// After a refusal the rest of the request is read and dropped first.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
         let Self { stream, refusal, .. } = &mut *self;
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_answer_without_an_id_is_the_parsers() {
+    fn only_a_response_without_a_request_id_is_the_parsers() {
         let refused = |text: &str| parser_refusal_status(text.as_bytes()).map(|status| status.as_u16());
         assert_eq!(refused("HTTP/1.1 414 URI Too Long\r\ncontent-length: 0\r\n\r\n"), Some(414));
         assert_eq!(refused("HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n"), Some(431));

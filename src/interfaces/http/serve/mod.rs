@@ -1,7 +1,7 @@
-//! Connections: taking them on, and letting go of them when the server stops.
+//! Accepts connections, and closes them when the server stops.
 //!
-//! What [`axum::serve()`] leaves open is set here: how many there may be, in all and from one address, how long one may
-//! sit there without a request or without reading, and that a server which is about to leave says so on each.
+//! Beyond [`axum::serve()`] this server limits connections in all and per address. It closes those that send no request
+//! or read no response in time. During a shutdown, responses carry `Connection: close`.
 
 mod client_io;
 mod registry;
@@ -30,54 +30,54 @@ use self::{
     registry::{Busy, BusyBody, ConnectionRegistry, ConnectionState, Registration},
 };
 
-/// The most a request's line and headers may be, in bytes, before the parser of requests refuses them and the connection
-/// ends. Those that are shorter, but too long as well, are refused by the routes.
+/// The most bytes of a request's line and headers that the HTTP parser accepts; beyond it the connection ends. The
+/// middleware has a lower limit, which keeps the connection.
 const MAX_HEADER_BYTES: usize = 256 * 1024;
 
-/// How long to wait when the system gives out no more connections.
+/// The pause after a failed `accept`, such as for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a new connection waits for a place before idle connections are looked for again.
+/// How often a new connection without a permit evicts idle connections.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(50);
 
-/// One in so many connections makes room at once, so that they aren't searched for each new one.
+/// One in this many connections is evicted at once, so that not every new connection searches for an idle one.
 const EVICTION_FRACTION: usize = 256;
 
-/// What is set about connections.
+/// The settings of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionSettings {
-    /// The most at once. Beyond it idle ones are closed; while none is idle, new ones wait in the system's backlog.
+    /// The most at once. Beyond it idle connections are closed; while none is idle, new ones wait in the system's backlog.
     pub max_connections: usize,
-    /// The most from one address; 0 for any number.
+    /// The most from one address; 0 for no limit.
     pub max_connections_per_address: usize,
-    /// How long a connection may take to bring a request's headers, the idle time before them included.
+    /// The longest wait for a request's headers, including the idle time before them.
     pub keep_alive: Duration,
-    /// How long a client may leave what it is sent unread.
+    /// The longest time in which a client may read nothing of a pending response.
     pub write_stall: Duration,
 }
 
-/// What serves connections.
+/// The server of one listener.
 pub struct Server {
     /// The routes.
     pub router: Router,
-    /// What is set about connections.
+    /// The settings of connections.
     pub settings: ConnectionSettings,
-    /// The proxies that are trusted: many clients come by each of them.
+    /// The trusted proxies, which have no limit per address: each serves many clients.
     pub trusted: Vec<IpNet>,
-    /// How the server is told to stop.
+    /// The signals of a shutdown.
     pub stages: ShutdownStages,
-    /// Writes the answer to requests that can't be parsed for their length.
+    /// Writes the response to a request that the HTTP parser refuses.
     pub refusal_writer: RefusalWriter,
 }
 
-/// How far the server has got with stopping. Each stage implies those before it.
+/// The stages of a shutdown. Each stage implies those before it.
 #[derive(Clone, Debug)]
 pub struct ShutdownStages {
-    /// It tells proxies not to send any more, but still serves whatever comes.
+    /// The server isn't ready any more, so that proxies send requests elsewhere; it still serves requests.
     pub leaving: CancellationToken,
-    /// It takes no new connections, and ends those it has after the request at hand.
+    /// The server accepts no connections, and closes each after its current request.
     pub draining: CancellationToken,
-    /// It drops everything.
+    /// The server drops all connections.
     pub aborting: CancellationToken,
 }
 
@@ -89,7 +89,7 @@ impl Default for ShutdownStages {
     }
 }
 
-/// Serves until the server drains; returns once every request under way is answered, or all are dropped.
+/// Serves until the server drains. Returns when all requests under way are answered, or dropped.
 pub async fn serve(listener: TcpListener, server: Server) {
     let Server { router, settings, trusted, stages, refusal_writer } = server;
     // Without this a copy of the router would be a copy of all routes, about 100 KiB for each connection.
@@ -101,7 +101,7 @@ pub async fn serve(listener: TcpListener, server: Server) {
         let address = peer.ip().to_canonical();
         let is_proxy = trusted.iter().any(|network| network.contains(&address));
         let Some(registration) = registry.admit(address, is_proxy) else { continue };
-        // It isn't idle: it must not make room for itself.
+        // It counts as busy, so that it can't evict itself.
         let busy_while_waiting = Busy::begin(&registration.connection_state);
         let permit = stages
             .draining
@@ -131,7 +131,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
-            // The client hung up before its turn.
+            // The client disconnected before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::error!(%error, "can't take on a connection");
@@ -141,7 +141,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Waits for a place among the connections. While there is none, idle connections are closed.
+/// Waits for a permit, and evicts idle connections meanwhile.
 async fn acquire_permit(
     connection_permits: &Arc<Semaphore>,
     registry: &ConnectionRegistry,
@@ -174,7 +174,7 @@ impl Connection {
     async fn run(self, stream: TcpStream) {
         let Self { router, settings, stages, peer, connection_state, refusal_writer } = self;
         metrics::gauge!("http_connections").increment(1.0);
-        // An event must not wait for the one before it to be acknowledged. It works without, too.
+        // An event must not wait for the previous one's acknowledgement. A failure only delays events.
         let _ = stream.set_nodelay(true);
         let leaving = stages.leaving.clone();
         let io = ClientIo::new(stream, Arc::clone(&connection_state), settings.write_stall, refusal_writer);
@@ -191,7 +191,7 @@ impl Connection {
                     unread.drain().await;
                 }
                 if leaving.is_cancelled() {
-                    // The proxy opens its next connection elsewhere, instead of using this one as it is closed.
+                    // A proxy then opens its next connection to another instance.
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response.map(|body| BusyBody::new(body, busy)))
@@ -210,7 +210,7 @@ impl Connection {
                 if connection_state.is_idle() {
                     Ok(())
                 } else {
-                    // A request came in the meantime.
+                    // A request arrived in the meantime.
                     connection.as_mut().graceful_shutdown();
                     stages.aborting.run_until_cancelled(connection).await.unwrap_or(Ok(()))
                 }

@@ -1,6 +1,6 @@
-//! Which connections are open: how many from each address, and which of them are idle.
+//! The open connections: their number per address, and which of them are idle.
 //!
-//! A request costs two atomic operations here. Connections are searched only when one must make room for another.
+//! A request costs two atomic operations here. Connections are searched only to evict one.
 
 use std::{
     collections::HashMap,
@@ -17,25 +17,25 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use tokio::{sync::Notify, time::Instant};
 
-/// One open connection.
+/// The state of an open connection.
 pub(super) struct ConnectionState {
     number: u64,
     address: IpAddr,
     opened: Instant,
-    /// Requests that aren't answered to their last byte, and writes that wait for the client.
+    /// Requests without a complete response, and writes that wait for the client.
     busy: AtomicUsize,
-    /// When it became idle, in milliseconds after it was opened.
+    /// The time at which it became idle, in milliseconds after its opening.
     idle_since: AtomicU64,
     evicted: Notify,
 }
 
 impl ConnectionState {
-    /// Whether nothing is under way.
+    /// Whether no request or write is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.busy.load(Ordering::SeqCst) == 0
     }
 
-    /// Waits until it must make room.
+    /// Waits until the connection is evicted.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
     }
@@ -46,7 +46,7 @@ impl ConnectionState {
     }
 }
 
-/// Keeps a connection from being idle.
+/// Keeps a connection busy until it is dropped.
 pub(super) struct Busy(Arc<ConnectionState>);
 
 impl Busy {
@@ -64,7 +64,7 @@ impl Drop for Busy {
     }
 }
 
-/// A response's body: its connection is busy until the last of it is handed over.
+/// The body of a response. Its connection is busy until the last byte is handed to hyper.
 pub(super) struct BusyBody {
     body: Body,
     _busy: Busy,
@@ -99,7 +99,7 @@ impl HttpBody for BusyBody {
 /// All open connections.
 #[derive(Default)]
 pub(super) struct ConnectionRegistry {
-    /// The most from one address; 0 for any number.
+    /// The most from one address; 0 for no limit.
     per_address: usize,
     open: Mutex<OpenConnections>,
 }
@@ -111,7 +111,7 @@ struct OpenConnections {
 }
 
 impl OpenConnections {
-    /// Evicts up to `count` idle connections of one address, those first that are idle for longest.
+    /// Evicts up to `count` idle connections of one address, the longest idle first. Returns their number.
     fn evict(&mut self, address: IpAddr, count: usize) -> usize {
         let Some(connections) = self.by_address.get_mut(&address) else { return 0 };
         let idle =
@@ -138,7 +138,7 @@ impl ConnectionRegistry {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection on; `None` if its address has too many, and none of them is idle. Proxies have any number.
+    /// Registers a connection. `None` if its address has too many and none of them is idle; proxies have no limit.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<Registration> {
         let mut open = self.lock();
         let is_full =
@@ -160,7 +160,7 @@ impl ConnectionRegistry {
         Some(Registration { connection_state, registry: Arc::clone(self) })
     }
 
-    /// Evicts up to `count` idle connections of the address that has the most connections among those with idle ones.
+    /// Evicts up to `count` idle connections of one address: of those with idle ones, the one with the most connections.
     pub(super) fn evict_idle(&self, count: usize) {
         let mut open = self.lock();
         let has_idle = |known: &HashMap<u64, Arc<ConnectionState>>| {
@@ -173,7 +173,7 @@ impl ConnectionRegistry {
     }
 }
 
-/// An open connection's entry in the registry, which ends with it.
+/// An open connection's entry in the registry, removed when it is dropped.
 pub(super) struct Registration {
     pub(super) connection_state: Arc<ConnectionState>,
     registry: Arc<ConnectionRegistry>,
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_connection_that_is_idle_for_longest_makes_room() {
+    async fn the_longest_idle_connection_is_evicted_first() {
         let registry = Arc::new(ConnectionRegistry::new(0));
         let open = [(); 3].map(|()| registry.admit(address(1), false).unwrap());
         let set_idle = |index: usize, since| open[index].connection_state.idle_since.store(since, Ordering::SeqCst);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_has_so_many_busy_connections_and_no_more() {
+    async fn an_address_has_a_limited_number_of_busy_connections() {
         let registry = Arc::new(ConnectionRegistry::new(2));
         let open = [(); 2].map(|()| registry.admit(address(1), false).unwrap());
         let _busy = open.each_ref().map(|registration| Busy::begin(&registration.connection_state));

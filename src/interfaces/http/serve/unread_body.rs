@@ -1,7 +1,7 @@
-//! Bodies that nobody wanted to read.
+//! Drains request bodies that the handler didn't read.
 //!
-//! A request may be answered before its body was read: for want of a token, or for too many requests. If the connection
-//! were closed then, a client that is still sending would find it broken, and never see the answer.
+//! A request may be answered before its body is read, such as one without a token. A client that is still sending would
+//! otherwise get a reset instead of the response.
 
 use std::{
     pin::Pin,
@@ -18,13 +18,13 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::{sync::oneshot, time::timeout};
 
-/// How much more is read: as much as an ordinary body may be.
+/// The bytes of an unread body that are drained: the most of an ordinary body.
 const MAX_DRAINED_BYTES: usize = 64 * 1024;
 
-/// How long it may take to come.
+/// The longest time for draining.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Gives the body back if it is dropped before its end.
+/// Returns the body if it is dropped before its end.
 struct TrackedBody {
     body: Option<Incoming>,
     return_to: Option<oneshot::Sender<Incoming>>,
@@ -56,26 +56,27 @@ impl Drop for TrackedBody {
         if let (Some(body), Some(return_to)) = (self.body.take(), self.return_to.take())
             && !body.is_end_stream()
         {
-            // Nobody waits for it if the client is gone.
+            // The receiver is dropped if the client disconnected.
             let _ = return_to.send(body);
         }
     }
 }
 
-/// What may be left of a body.
+/// The rest of a body, if the handler left any.
 pub(super) struct UnreadBody(oneshot::Receiver<Incoming>);
 
 impl UnreadBody {
-    /// Reads what was left, and forgets it.
+    /// Reads and drops the rest.
     pub(super) async fn drain(mut self) {
         if let Ok(body) = self.0.try_recv() {
-            // Whether it ended, was too much, or took too long: the answer goes out.
+            // The response is sent whether the body ended, was too long, or took too long.
             let _ = timeout(DRAIN_TIMEOUT, Limited::new(body, MAX_DRAINED_BYTES).collect()).await;
         }
     }
 }
 
-/// Keeps an eye on the body, if there is one. A client that asks first whether to send it isn't told to.
+/// Tracks whether the body of a request is read. A body with `Expect: 100-continue` is left alone: draining would ask the
+/// client to send it.
 pub(super) fn track(request: Request<Incoming>) -> (Request, Option<UnreadBody>) {
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return (request.map(Body::new), None);
