@@ -20,7 +20,6 @@ const ROW_LENGTH: u32 = 1_000;
 /// The seats of a performance: at most 100,000, in sections with distinct names.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-
 pub(super) struct SeatingRequest {
     #[schema(value_type = Vec<SectionRequest>, min_items = 1)]
     pub(super) sections: Seating,

@@ -18,7 +18,9 @@ impl From<AppError> for Problem {
                     .with_member("position", position.into())
                     .with_member("pollAfterSeconds", poll_after_seconds.into())
             }
-            AppError::Overloaded => Self::new(Code::OVERLOADED, "The server is overloaded: try again shortly."),
+            AppError::Overloaded | AppError::Contention | AppError::TimedOut => {
+                Self::new(Code::OVERLOADED, "The server is overloaded: try again shortly.")
+            }
             AppError::ClockSkewed => Self::clock_skewed(),
             AppError::TooOften { retry_after_seconds } => Self::rate_limited(retry_after_seconds),
             AppError::Unavailable(cause) => {
