@@ -62,7 +62,7 @@ impl From<DrawInfo> for DrawResponse {
     params(("concertId" = u64, Path)),
     responses((status = 200, body = DrawResponse)))]
 async fn get_draw(State(app): State<App>, Id(id): Id<ConcertId>) -> HandlerResult<impl IntoResponse> {
-    Ok(public_response(DrawResponse::from(app.queue.draw(id).await?)))
+    Ok(public_response(DrawResponse::from(app.queue.draws.draw(id).await?)))
 }
 
 /// A list never changes: caches may store it for a year.
@@ -86,13 +86,13 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3153600
             headers(("ETag" = String, description = "The ETag of the client's copy."))),
     ))]
 async fn list_entrants(State(app): State<App>, Id(id): Id<ConcertId>, headers: HeaderMap) -> HandlerResult<Response> {
-    let list = app.queue.entrants(id).await?;
+    let list = app.queue.draws.entrants(id).await?;
     let etag = strong_etag(&list.commitment.hex());
     let kept = [(header::ETAG, etag.clone()), (header::CACHE_CONTROL, IMMUTABLE)];
     if matches_if_none_match(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, kept).into_response());
     }
-    let lines = app.queue.entrant_lines(list).await?.map_ok(Bytes::from);
+    let lines = app.queue.draws.entrant_lines(list).await?.map_ok(Bytes::from);
     let content = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
         (header::CONTENT_LENGTH, list.bytes().into()),

@@ -49,7 +49,7 @@ impl OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.app.streams.release(&self.token, &self.user);
+        self.app.streams.release(self.token, self.user);
     }
 }
 

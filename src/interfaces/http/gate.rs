@@ -79,7 +79,7 @@ async fn admit(app: &App, parts: &mut Parts, user_id: UserId) -> Result<(), Prob
     // A route that answers GET answers HEAD by the same handler.
     if parts.method.is_safe() {
         let claims = verdict?;
-        app.queue.require_active(claims.id, user_id).await?;
+        app.queue.gate.require_active(claims.id, user_id).await?;
         parts.extensions.insert(ActiveToken { id: claims.id, user_id });
     } else {
         parts.extensions.insert(GateVerdict(verdict.map(|claims| claims.id)));
@@ -94,7 +94,7 @@ fn verify_presented(app: &App, headers: &HeaderMap, user_id: UserId) -> Result<Q
 
 /// Reads the queue token of a request, whichever user it belongs to.
 pub fn read_queue_token(app: &App, headers: &HeaderMap) -> Result<QueueClaims, Refusal> {
-    app.queue.read(queue_token_header(headers)?).ok_or(Refusal::QueueTokenInvalid)
+    app.queue.tokens.read_claims(queue_token_header(headers)?).ok_or(Refusal::QueueTokenInvalid)
 }
 
 /// The text of the queue token.

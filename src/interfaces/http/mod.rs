@@ -6,7 +6,6 @@
 
 pub mod address;
 pub mod admin;
-pub mod admin_user;
 pub mod auth;
 pub mod body;
 pub mod booking;

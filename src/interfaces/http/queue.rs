@@ -126,7 +126,7 @@ async fn join_queue(
     _: RateLimited<Join>,
     body: Body<JoinRequest>,
 ) -> HandlerResult<Response> {
-    let (info, created) = app.queue.join(caller.user_id, body.value.concert_id).await?;
+    let (info, created) = app.queue.membership.join(caller.user_id, body.value.concert_id).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let location = created.then_some([(header::LOCATION, HeaderValue::from_static("/api/v1/queue/tokens/current"))]);
     Ok((status, location, private_response(QueueTokenResponse::from(info))).into_response())
@@ -141,7 +141,7 @@ async fn join_queue(
         ("active" = (summary = "Admitted", value = json!(examples::queue_token("ACTIVE")))),
     ))))]
 async fn get_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerResult<impl IntoResponse> {
-    let info = app.queue.token_info(queue_token_header(&headers)?).await?;
+    let info = app.queue.tokens.token_info(queue_token_header(&headers)?).await?;
     Ok(private_response(QueueTokenResponse::from(info)))
 }
 
@@ -150,6 +150,6 @@ async fn get_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerR
     responses((status = 204, description = "Left.")))]
 async fn leave_queue(State(app): State<App>, headers: HeaderMap) -> HandlerResult<StatusCode> {
     let claims = read_queue_token(&app, &headers)?;
-    app.queue.leave(claims).await?;
+    app.queue.membership.leave(claims).await?;
     Ok(StatusCode::NO_CONTENT)
 }

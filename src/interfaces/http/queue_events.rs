@@ -55,7 +55,7 @@ async fn follow_queue_token(State(app): State<App>, headers: HeaderMap) -> Handl
     let text = queue_token_header(&headers)?;
     require_serving(&app)?;
     let open = OpenStream::begin(&app, &read_queue_token(&app, &headers)?)?;
-    let token_stream = app.queue.follow(text).await?;
+    let token_stream = app.queue.streams.follow(text).await?;
     if token_stream.has_ended() && last_event_id(&headers) == Some(FINAL) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

@@ -26,7 +26,7 @@ use super::{
     openapi::{self, DemoAccounts, Document},
     operation,
     paths::BASE_PATH,
-    payment, point, queue, queue_events, seat, seat_events,
+    payment, point, queue, queue_events, seat, seat_events, session,
     state::{App, HttpSettings},
     user,
     values::to_json,
@@ -48,6 +48,8 @@ fn open_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(large.layer(compression()))
         .merge(user::routes())
+        .merge(admin::user_routes())
+        .merge(session::routes())
         .merge(queue::routes())
         .merge(queue_events::routes())
         .merge(point::routes())

@@ -1,4 +1,4 @@
-//! The caller's own sessions, and the password that begins them.
+//! The caller's sessions and password.
 
 use axum::{
     extract::State,
@@ -11,14 +11,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    address::ClientNetwork,
     auth::Caller,
     body::{Body, FromBody, Object},
+    client_network::ClientNetwork,
     problem::{Code, HandlerResult},
     query::{Id, Query, cursor, cursor_part},
-    rate_limit::{LogIn, Within},
+    rate_limit::{LogIn, RateLimited},
     state::App,
-    values::{Timestamp, private},
+    values::{Timestamp, private_response},
 };
 use crate::domain::{
     id::SessionId,
@@ -26,7 +26,7 @@ use crate::domain::{
     user::{Password, SessionSummary},
 };
 
-/// The most characters that are kept of a `User-Agent`.
+/// The most stored characters of a `User-Agent`.
 const USER_AGENT_LENGTH: usize = 200;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(end_session))
 }
 
-/// The client's `User-Agent`, without what isn't printable ASCII.
+/// The printable ASCII characters of the client's `User-Agent`.
 pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::USER_AGENT)?.as_bytes();
     let printable = value.iter().filter(|byte| (b' '..=b'~').contains(byte)).map(|byte| char::from(*byte));
@@ -60,6 +60,25 @@ impl FromBody for ChangePasswordRequest {
         let new = object.required("newPassword").and_then(|field| field.parse(Password::new));
         Some(Self { current_password: current?, new_password: new? })
     }
+}
+
+/// Changes the caller's password.
+///
+/// Every other session of the caller ends. A wrong current password counts as a failed login.
+#[utoipa::path(post, path = "/users/me/password", tag = "users", security(("accessToken" = [])),
+    extensions(("x-problems" = json!([Code::INVALID_CREDENTIALS, Code::RATE_LIMITED]))),
+    request_body = ChangePasswordRequest,
+    responses((status = 204, description = "The password is changed.")))]
+async fn change_password(
+    State(app): State<App>,
+    _: RateLimited<LogIn>,
+    caller: Caller,
+    ClientNetwork(client): ClientNetwork,
+    Body { value, .. }: Body<ChangePasswordRequest>,
+) -> HandlerResult<StatusCode> {
+    let ChangePasswordRequest { current_password, new_password } = value;
+    app.users.change_password(caller.user_id, caller.session_id, current_password, new_password, client).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A session: one login on one device.
@@ -97,31 +116,12 @@ struct SessionListResponse {
     next_cursor: Option<String>,
 }
 
-/// Changes the caller's password.
-///
-/// Every other session of the caller ends. A wrong current password counts as a failed login.
-#[utoipa::path(post, path = "/users/me/password", tag = "users", security(("accessToken" = [])),
-    extensions(("x-problems" = json!([Code::INVALID_CREDENTIALS, Code::RATE_LIMITED]))),
-    request_body = ChangePasswordRequest,
-    responses((status = 204, description = "The password is changed.")))]
-async fn change_password(
-    State(app): State<App>,
-    _: Within<LogIn>,
-    caller: Caller,
-    ClientNetwork(client): ClientNetwork,
-    Body { value, .. }: Body<ChangePasswordRequest>,
-) -> HandlerResult<StatusCode> {
-    let ChangePasswordRequest { current_password, new_password } = value;
-    app.users.change_password(caller.user_id, caller.session_id, current_password, new_password, client).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// The caller's sessions that have not ended, newest first.
+/// Lists the caller's sessions that have not ended, newest first.
 #[utoipa::path(get, path = "/users/me/sessions", tag = "users", security(("accessToken" = [])),
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "At most so many; 20 if absent."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
         ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The nextCursor of the page before."),
+            description = "The `nextCursor` of the previous page."),
     ),
     responses((status = 200, body = SessionListResponse)))]
 async fn list_sessions(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
@@ -131,12 +131,12 @@ async fn list_sessions(State(app): State<App>, caller: Caller, mut query: Query)
     let page = app.users.sessions(caller.user_id, before, limit).await?;
     let next_cursor = page.last_of_more().map(|session| cursor(&[&session.id]));
     let items = page.items.into_iter().map(|session| SessionResponse::of(session, caller.session_id)).collect();
-    Ok(private(SessionListResponse { items, next_cursor }))
+    Ok(private_response(SessionListResponse { items, next_cursor }))
 }
 
 /// Ends one of the caller's sessions.
 ///
-/// Its access and refresh tokens stop working on every server within a second.
+/// Its access and refresh tokens become invalid on every instance within a second.
 #[utoipa::path(delete, path = "/users/me/sessions/{sessionId}", tag = "users", security(("accessToken" = [])),
     extensions(("x-problems" = json!([Code::SESSION_NOT_FOUND]))),
     params(("sessionId" = Uuid, Path)),
@@ -148,7 +148,7 @@ async fn end_session(State(app): State<App>, caller: Caller, Id(id): Id<SessionI
 
 /// Ends every session of the caller, this one included.
 ///
-/// Their access and refresh tokens stop working on every server within a second.
+/// Their access and refresh tokens become invalid on every instance within a second.
 #[utoipa::path(delete, path = "/users/me/sessions", tag = "users", security(("accessToken" = [])),
     responses((status = 204, description = "Every session has ended.")))]
 async fn end_all_sessions(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {

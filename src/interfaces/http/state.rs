@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     application::{
-        audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade, event::EventFacade, payment::PaymentFacade,
-        point::PointFacade, queue::QueueFacade, user::UserFacade,
+        administration::AdministrationFacade, audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade,
+        event::EventFacade, payment::PaymentFacade, point::PointFacade, queue::Queues, user::UserFacade,
     },
     domain::{
         clock::{Clock, ClockCheck},
@@ -25,11 +25,13 @@ use crate::{
 /// The facades, and the settings and limits of the HTTP interface.
 pub struct Facades {
     /// Accounts and logins.
-    pub users: UserFacade,
+    pub users: Arc<UserFacade>,
+    /// Administration of accounts, and the action log.
+    pub administration: AdministrationFacade,
     /// The catalogue, its administration, and seat maps.
     pub concerts: ConcertFacade,
-    /// Waiting queues.
-    pub queue: Arc<QueueFacade>,
+    /// Waiting queues, one facade per use case.
+    pub queue: Queues,
     /// Holds and bookings.
     pub bookings: BookingFacade,
     /// Wallets.

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::IntoResponse,
 };
 use serde::Serialize;
@@ -16,6 +16,7 @@ use super::{
     client_network::ClientNetwork,
     problem::{Code, HandlerResult},
     rate_limit::{LogIn, RateLimited, Refresh, SignUp},
+    session::user_agent,
     state::App,
     values::{Timestamp, private_response},
     words::Roles,
@@ -72,6 +73,8 @@ struct ProfileResponse {
     #[schema(value_type = Roles)]
     role: &'static str,
     created_at: Timestamp,
+    /// Whether a mailed code confirmed the address.
+    email_verified: bool,
 }
 
 impl From<ProfileInfo> for ProfileResponse {
@@ -82,6 +85,7 @@ impl From<ProfileInfo> for ProfileResponse {
             name: profile.name.as_str().to_owned(),
             role: profile.role.name(),
             created_at: Timestamp(profile.created_at),
+            email_verified: profile.email_verified,
         }
     }
 }
@@ -159,16 +163,18 @@ impl From<TokensInfo> for TokensResponse {
 /// An unknown address and a wrong password get the same answer. Too many failures delay further attempts for the account
 /// (`RATE_LIMITED`).
 #[utoipa::path(post, path = "/auth/login", tag = "users",
-    extensions(("x-problems" = json!([Code::INVALID_CREDENTIALS, Code::RATE_LIMITED]))),
+    extensions(("x-problems" = json!([Code::INVALID_CREDENTIALS, Code::USER_BLOCKED, Code::RATE_LIMITED]))),
     request_body = LogInRequest,
     responses((status = 200, body = TokensResponse)))]
 async fn log_in(
     State(app): State<App>,
     _: RateLimited<LogIn>,
     ClientNetwork(client): ClientNetwork,
+    headers: HeaderMap,
     Body { value, .. }: Body<LogInRequest>,
 ) -> HandlerResult<impl IntoResponse> {
-    let tokens = app.users.log_in(&value.email, value.password, client).await?;
+    let user_agent = user_agent(&headers);
+    let tokens = app.users.log_in(&value.email, value.password, client, user_agent.as_deref()).await?;
     Ok(private_response(TokensResponse::from(tokens)))
 }
 
@@ -258,7 +264,7 @@ async fn rename(
 /// live bookings is refused: held ones, or confirmed ones for performances that haven't ended.
 /// A performance ends six hours after its start.
 #[utoipa::path(delete, path = "/users/me", tag = "users",
-    extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS]))),
+    extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS, Code::LAST_ADMIN]))),
     security(("accessToken" = [])),
     responses((status = 204, description = "The account is deleted.")))]
 async fn delete_account(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {

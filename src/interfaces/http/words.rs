@@ -10,7 +10,7 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
-use crate::domain::event::KINDS;
+use crate::domain::{administration::ActionKind, event::KINDS};
 
 /// An enumeration of the API.
 pub trait Words {
@@ -68,6 +68,8 @@ words! {
     TransactionTypes as "TransactionType" = ["CHARGE", "PAYMENT", "REFUND"];
     /// The status of an event at a destination. A parked event is redelivered on request only.
     DeliveryStatuses as "DeliveryStatus" = ["PENDING", "DELIVERED", "PARKED"];
+    /// The kind of an administrative write.
+    ActionKinds as "AdminAction" = ActionKind::NAMES;
     /// The type of an event.
     EventTypes as "EventType" = KINDS;
 }

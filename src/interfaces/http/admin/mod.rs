@@ -3,6 +3,7 @@
 //! A file holds each operation as a whole: its request, its response, the problems it can fail with, its documentation
 //! and its handler.
 
+mod actions;
 mod audit;
 mod concerts;
 mod events;
@@ -11,6 +12,7 @@ mod queues;
 mod seating;
 #[cfg(test)]
 mod test_bodies;
+mod users;
 mod venues;
 mod webhooks;
 
@@ -31,4 +33,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Routes of the relay's events and their receivers.
 pub(super) fn event_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().merge(events::routes()).merge(webhooks::routes())
+}
+
+/// Routes of accounts and the action log.
+pub(super) fn user_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(users::routes()).merge(actions::routes())
 }

@@ -46,9 +46,9 @@ impl ConcurrencyLimits {
 
     /// An empty slot: the request must [`take`](Slot::take) it. `body_timeout` limits the wait for the body.
     pub(crate) fn slot(&self, is_administration: bool, body_timeout: Duration) -> Slot {
-        let (slots, slot_timeout) =
+        let (slots, wait_limit) =
             if is_administration { (&self.administration, ADMIN_SLOT_TIMEOUT) } else { (&self.sale, Duration::ZERO) };
-        Slot { slots: Arc::clone(slots), slot_timeout, body_timeout, held: Arc::default() }
+        Slot { slots: Arc::clone(slots), wait_limit, body_timeout, held: Arc::default() }
     }
 
     fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -95,7 +95,7 @@ impl Drop for CountedRequest<'_> {
 #[derive(Clone)]
 pub struct Slot {
     slots: Arc<Semaphore>,
-    slot_timeout: Duration,
+    wait_limit: Duration,
     body_timeout: Duration,
     held: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
 }
@@ -103,10 +103,10 @@ pub struct Slot {
 impl Slot {
     async fn acquire(&self) -> Result<OwnedSemaphorePermit, AppError> {
         let slots = Arc::clone(&self.slots);
-        if self.slot_timeout.is_zero() {
+        if self.wait_limit.is_zero() {
             return slots.try_acquire_owned().map_err(|_| AppError::Overloaded);
         }
-        let slot = timeout(self.slot_timeout, slots.acquire_owned()).await;
+        let slot = timeout(self.wait_limit, slots.acquire_owned()).await;
         slot.ok().and_then(Result::ok).ok_or(AppError::Overloaded)
     }
 

@@ -48,10 +48,10 @@ impl StreamLimits {
     }
 
     /// Ends the counting of a stream.
-    pub(crate) fn release(&self, token: &QueueTokenId, user: &UserId) {
+    pub(crate) fn release(&self, token: QueueTokenId, user: UserId) {
         let mut open = self.lock();
-        subtract(&mut open.by_token, token);
-        subtract(&mut open.by_user, user);
+        subtract(&mut open.by_token, &token);
+        subtract(&mut open.by_user, &user);
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

@@ -114,7 +114,7 @@ pub async fn serve(listener: TcpListener, server: Server) {
             settings,
             stages: stages.clone(),
             peer,
-            connection_state: Arc::clone(&registration.connection_state),
+            state: Arc::clone(&registration.connection_state),
             refusal_writer: Arc::clone(&refusal_writer),
         };
         connections.spawn(async move {
@@ -166,19 +166,19 @@ struct Connection {
     settings: ConnectionSettings,
     stages: ShutdownStages,
     peer: SocketAddr,
-    connection_state: Arc<ConnectionState>,
+    state: Arc<ConnectionState>,
     refusal_writer: RefusalWriter,
 }
 
 impl Connection {
     async fn run(self, stream: TcpStream) {
-        let Self { router, settings, stages, peer, connection_state, refusal_writer } = self;
+        let Self { router, settings, stages, peer, state, refusal_writer } = self;
         metrics::gauge!("http_connections").increment(1.0);
         // An event must not wait for the previous one's acknowledgement. A failure only delays events.
         let _ = stream.set_nodelay(true);
         let leaving = stages.leaving.clone();
-        let io = ClientIo::new(stream, Arc::clone(&connection_state), settings.write_stall, refusal_writer);
-        let served_connection = Arc::clone(&connection_state);
+        let io = ClientIo::new(stream, Arc::clone(&state), settings.write_stall, refusal_writer);
+        let served_connection = Arc::clone(&state);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let busy = Busy::begin(&served_connection);
             request.extensions_mut().insert(ConnectInfo(peer));
@@ -206,8 +206,8 @@ impl Connection {
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
-            () = connection_state.evicted() => {
-                if connection_state.is_idle() {
+            () = state.evicted() => {
+                if state.is_idle() {
                     Ok(())
                 } else {
                     // A request arrived in the meantime.

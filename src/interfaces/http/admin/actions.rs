@@ -1,0 +1,83 @@
+//! The action log of administrators.
+
+use axum::{extract::State, response::IntoResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use crate::{
+    domain::{administration::ActionEntry, id::ActionId},
+    interfaces::http::{
+        auth::Administrator,
+        problem::HandlerResult,
+        query::{Query, cursor, cursor_part},
+        state::App,
+        values::{Timestamp, private_response},
+        words::ActionKinds,
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_actions))
+}
+
+/// One successful write of an administrator.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ActionResponse {
+    action_id: Uuid,
+    /// The administrator.
+    actor_id: Uuid,
+    #[schema(value_type = ActionKinds)]
+    action: &'static str,
+    /// The id of the written object.
+    target_id: String,
+    /// The requested change in words; empty if the action has no details.
+    #[schema(example = "blocked")]
+    details: String,
+    /// The administrator's reason; null if the action requires none.
+    reason: Option<String>,
+    created_at: Timestamp,
+}
+
+impl From<ActionEntry> for ActionResponse {
+    fn from(entry: ActionEntry) -> Self {
+        let ActionEntry { id, action, created_at } = entry;
+        Self {
+            action_id: id.0,
+            actor_id: action.actor.0,
+            action: action.kind.name(),
+            target_id: action.target,
+            details: action.details,
+            reason: action.reason.map(|reason| reason.as_str().to_owned()),
+            created_at: Timestamp(created_at),
+        }
+    }
+}
+
+/// A page of the action log, newest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ActionListResponse {
+    items: Vec<ActionResponse>,
+    next_cursor: Option<String>,
+}
+
+/// Lists the action log, newest first: one entry for each successful administrative write.
+#[utoipa::path(get, path = "/admin/actions", tag = "administration", security(("accessToken" = [])),
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
+        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
+            description = "The `nextCursor` of the previous page."),
+    ),
+    responses((status = 200, body = ActionListResponse)))]
+async fn list_actions(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
+    let limit = query.limit();
+    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(ActionId);
+    query.finish()?;
+    let page = app.administration.actions(before, limit).await?;
+    let next_cursor = page.last_of_more().map(|entry| cursor(&[&entry.id]));
+    let items = page.items.into_iter().map(Into::into).collect();
+    Ok(private_response(ActionListResponse { items, next_cursor }))
+}
