@@ -232,6 +232,8 @@ def main():
             hostile_phase = asyncio.run(phase(server.port, bearers, concert, performance, seconds))
             failures += report(f"With {number} hostile connections", hostile_phase, server.usage())
             print("  hostile:", attacked.get(timeout=60))
+            # Cancelling ten thousand tasks may take for ever: `wait_for` swallows a cancellation now and then.
+            attackers.terminate()
             attackers.join()
             time.sleep(5)
             print(f"\nAfterwards: {server.usage()[0]} MiB resident")
