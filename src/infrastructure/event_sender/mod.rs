@@ -115,7 +115,7 @@ fn failure(error: impl Into<String>) -> AttemptOutcome {
     AttemptOutcome::Failed { error: error.into(), retry_after: None }
 }
 
-/// An event as a CloudEvent: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
+/// The JSON format of CloudEvents: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
 #[derive(Serialize)]
 struct CloudEvent<'a> {
     specversion: &'static str,

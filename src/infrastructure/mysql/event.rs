@@ -201,7 +201,7 @@ impl OutboxRepository for Session {
             self.write_by_id(
                 ids.iter().map(|id| id.0),
                 |ids| format!("DELETE FROM {table} WHERE {key} IN {ids}"),
-                |query, ids| query.bind_all(ids),
+                BindAll::bind_all,
             )
             .await?;
         }

@@ -51,7 +51,7 @@ impl IdempotencyRepository for Session {
             sql::placeholder_list(digests.len())
         );
         let query = sqlx::query_as::<_, IdempotencyRow>(AssertSqlSafe(text));
-        let query = query.bind_all(digests.into_iter().map(|digest| digest.as_slice()));
+        let query = query.bind_all(digests.into_iter().map(<[u8; 32]>::as_slice));
         let rows = query.fetch_all(self.connection()).await?;
         rows.into_iter().map(IdempotencyRecord::try_from).collect()
     }

@@ -20,19 +20,19 @@ pub(super) trait BindAll<'q>: Sized {
 
 impl<'q> BindAll<'q> for Query<'q, MySql, MySqlArguments> {
     fn bind_all<T: 'q + Encode<'q, MySql> + Type<MySql>>(self, values: impl IntoIterator<Item = T>) -> Self {
-        values.into_iter().fold(self, |query, value| query.bind(value))
+        values.into_iter().fold(self, Query::bind)
     }
 }
 
 impl<'q, O> BindAll<'q> for QueryAs<'q, MySql, O, MySqlArguments> {
     fn bind_all<T: 'q + Encode<'q, MySql> + Type<MySql>>(self, values: impl IntoIterator<Item = T>) -> Self {
-        values.into_iter().fold(self, |query, value| query.bind(value))
+        values.into_iter().fold(self, QueryAs::bind)
     }
 }
 
 impl<'q, O> BindAll<'q> for QueryScalar<'q, MySql, O, MySqlArguments> {
     fn bind_all<T: 'q + Encode<'q, MySql> + Type<MySql>>(self, values: impl IntoIterator<Item = T>) -> Self {
-        values.into_iter().fold(self, |query, value| query.bind(value))
+        values.into_iter().fold(self, QueryScalar::bind)
     }
 }
 

@@ -245,9 +245,8 @@ impl SessionRepository for Session {
         if tokens == most_tokens {
             return Ok(tokens);
         }
-        let sessions = self
-            .write_by_id(ids, |ids| format!("DELETE FROM sessions WHERE id IN {ids}"), |query, ids| query.bind_all(ids))
-            .await?;
+        let sessions =
+            self.write_by_id(ids, |ids| format!("DELETE FROM sessions WHERE id IN {ids}"), BindAll::bind_all).await?;
         Ok(tokens + sessions)
     }
 }

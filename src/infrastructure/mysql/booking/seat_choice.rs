@@ -45,7 +45,7 @@ impl ChoiceRepository for Session {
         self.write_by_id(
             ids,
             |ids| format!("DELETE FROM seat_choices WHERE performance_id IN {ids}"),
-            |query, ids| query.bind_all(ids),
+            BindAll::bind_all,
         )
         .await
     }

@@ -40,7 +40,7 @@ impl Session {
                  WHERE b.id IN {ids} AND b.status = 'PENDING'"
             )
         };
-        let found = self.write_by_id(booking_ids(bookings), text, |query, ids| query.bind_all(ids)).await?;
+        let found = self.write_by_id(booking_ids(bookings), text, BindAll::bind_all).await?;
         require_rows(found, bookings.len(), "a booking")
     }
 
@@ -50,7 +50,7 @@ impl Session {
                 "UPDATE bookings FORCE INDEX (PRIMARY) SET status = 'EXPIRED' WHERE id IN {ids} AND status = 'PENDING'"
             )
         };
-        let found = self.write_by_id(booking_ids(bookings), text, |query, ids| query.bind_all(ids)).await?;
+        let found = self.write_by_id(booking_ids(bookings), text, BindAll::bind_all).await?;
         require_rows(found, bookings.len(), "a booking")
     }
 
