@@ -1,8 +1,7 @@
-//! The draw, as everybody makes it who decides about a queue: joining, the tick, and whoever changes the settings.
+//! Making draws: joins, ticks and changes of a queue's settings call it before they decide.
 //!
-//! Making it fixes who takes part and reserves their places, under the lock of the queue's row. Writing the places
-//! takes longer the more they are: a few are written at once, many in the ticks that follow, by whichever instance has
-//! the lock. The order needs no place to be kept: seed and entrants don't change any more.
+//! A draw fixes its entrants and reserves their places, under the lock of the queue's row. A few places are written at
+//! once; many are written by later ticks, of any instance. The order isn't stored: seed and entrants are final.
 
 use super::{Ports, error::AppError};
 use crate::domain::{
@@ -13,13 +12,13 @@ use crate::domain::{
     unit_of_work::UnitOfWork,
 };
 
-/// How many places one transaction writes at most: it keeps the queue's lock for a bounded time.
+/// The most places that one transaction writes, so that it keeps the queue's lock for a bounded time.
 pub(crate) const PLACES_PER_TRANSACTION: u32 = 2_000;
 
-/// How many seeds one run seals at most.
+/// The most seeds that one run seals.
 const MAX_SEEDS_PER_RUN: u32 = 1_000;
 
-/// How many ranks are worked out before others get the thread.
+/// The ranks that are computed before the task yields its thread.
 const RANKS_PER_YIELD: usize = 512;
 
 /// Makes the draw if it is due. Every writer that gives out places calls it first, so that later joiners stand behind
