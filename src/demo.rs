@@ -48,7 +48,7 @@ pub async fn seed(app: &App) -> anyhow::Result<String> {
     }
     if !has_concerts(app).await? {
         let (name, address) = (Name::new("Han River Hall")?, Name::new("1 Riverside Road, Seoul")?);
-        let venue = app.concerts.create_venue(&name, &address).await?;
+        let venue = app.concerts.create_venue(None, &name, &address).await?;
         for (index, concert) in CONCERTS.iter().enumerate() {
             create_concert(app, venue.id, concert, index == 0).await?;
         }
@@ -106,7 +106,7 @@ async fn create_concert(
         category: Name::new(category)?,
         description: format!("{artist} in two evenings: {title}."),
     };
-    let concert = app.concerts.create_concert(&fields).await?;
+    let concert = app.concerts.create_concert(None, &fields).await?;
     let concert_id: ConcertId = concert.listed.concert.id;
     let evening =
         app.clock.now().with_minute(0).and_then(|now| now.with_second(0)).and_then(|now| now.with_nanosecond(0));
@@ -114,7 +114,7 @@ async fn create_concert(
     for day in days {
         let seating = seating(if is_large { 20 } else { 5 })?;
         let starts_at = evening + TimeDelta::days(*day);
-        app.concerts.create_performance(&CreatePerformance { concert_id, venue_id, starts_at, seating }).await?;
+        app.concerts.create_performance(None, &CreatePerformance { concert_id, venue_id, starts_at, seating }).await?;
     }
     Ok(())
 }

@@ -130,22 +130,22 @@ impl Fixture {
     pub(crate) async fn sale(&self, seats: usize, settings: QueueSettings) -> anyhow::Result<Sale> {
         let concerts = &self.app.shared.concerts;
         let name = Name::new("Bench")?;
-        let venue = concerts.create_venue(&name, &name).await?;
+        let venue = concerts.create_venue(None, &name, &name).await?;
         let fields = ConcertFields {
             title: name.clone(),
             artist: name.clone(),
             category: name.clone(),
             description: String::new(),
         };
-        let concert = concerts.create_concert(&fields).await?.listed.concert.id;
-        concerts.set_queue(concert, settings).await?;
+        let concert = concerts.create_concert(None, &fields).await?.listed.concert.id;
+        concerts.set_queue(None, concert, settings).await?;
         let seats_per_row = SEATS_PER_ROW.min(u16::try_from(seats).unwrap_or(u16::MAX));
         let rows = u16::try_from(seats.div_ceil(usize::from(seats_per_row)))?;
         let section = Section { name: name.clone(), grade: name, rows, seats_per_row, price: PRICE.parse()? };
         let starts_at = self.app.ports.now() + TimeDelta::days(30);
         let seating = Seating::new(vec![section])?;
         let command = CreatePerformance { concert_id: concert, venue_id: venue.id, starts_at, seating };
-        let performance = concerts.create_performance(&command).await?.listed.performance.id;
+        let performance = concerts.create_performance(None, &command).await?.listed.performance.id;
         let seats = self.app.ports.database.read().await?.concerts().list_seats(performance).await?;
         Ok(Sale { concert, performance, seats: seats.into_iter().map(|seat| seat.id.0).collect() })
     }

@@ -244,3 +244,50 @@ async fn what_cannot_be_a_change_of_an_account_is_refused(_: MySqlPoolOptions, o
     }
     assert!(items(&admin, ACTIONS).await.is_empty());
 }
+
+/// One of each kind of write, and what is refused or repeated besides.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn every_kind_of_administrative_write_is_recorded(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let admin = app.admin().await;
+    let post = async |path: &str, body: Value| admin.post(&format!("/api/v1/admin{path}"), body).await;
+    let venue =
+        post("/venues", json!({"name": "Hall", "address": "1 Road"})).await.expect(201).json()["venueId"].clone();
+    post("/venues", json!({"name": ""})).await.expect_problem(422, "VALIDATION_FAILED");
+    let concert = json!({"title": "Songs", "artist": "Mina", "category": "Pop"});
+    let concert = post("/concerts", concert).await.expect(201).json()["concertId"].clone();
+    let path = format!("/api/v1/admin/concerts/{concert}");
+    admin.send(Method::PATCH, &path, &[], Some(json!({"artist": "Jin"}))).await.expect(200);
+    let queue = json!({"mode": "OPEN", "admitCount": 1, "admitIntervalSeconds": 1, "maxActive": 1, "activeSeconds": 60,
+        "claimSeconds": 60, "salesOpenAt": null});
+    admin.send(Method::PUT, &format!("{path}/queue"), &[], Some(queue)).await.expect(200);
+    let section = json!({"name": "Floor", "grade": "A", "rows": 1, "seatsPerRow": 2, "price": "1"});
+    let performance = json!({"venueId": venue, "startsAt": "2026-12-20T10:00:00Z", "seating": {"sections": [section]}});
+    let performance = post(&format!("/concerts/{concert}/performances"), performance).await.expect(201);
+    let performance = performance.json()["performanceId"].clone();
+    post(&format!("/performances/{performance}/cancel"), json!({})).await.expect(200);
+    let webhook = json!({"url": "https://hooks.example.org/", "types": ["points.charged"]});
+    let webhook = post("/webhooks", webhook).await.expect(201).text("webhookId");
+    app.user().await.charge("1000").await;
+    let event = items(&admin, "/api/v1/admin/events").await[0]["eventId"].as_str().unwrap().to_owned();
+    post(&format!("/events/{event}/redeliver"), json!({})).await.expect(202);
+    admin.delete(&format!("/api/v1/admin/webhooks/{webhook}")).await.expect(204);
+    admin.delete(&format!("/api/v1/admin/webhooks/{webhook}")).await.expect_problem(404, "WEBHOOK_NOT_FOUND");
+    admin.delete(&path).await.expect(204);
+    let mut recorded: Vec<_> =
+        items(&admin, ACTIONS).await.iter().map(|action| action["action"].as_str().unwrap().to_owned()).collect();
+    recorded.sort_unstable();
+    let expected = [
+        "concert.created",
+        "concert.deleted",
+        "concert.updated",
+        "event.redelivered",
+        "performance.cancelled",
+        "performance.created",
+        "queue.set",
+        "venue.created",
+        "webhook.created",
+        "webhook.deleted",
+    ];
+    assert_eq!(recorded, expected);
+}

@@ -17,12 +17,11 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`Refusal::Forbidden`] when the actor is no administrator any more: a write and a demotion at the same time come one
-/// after the other.
+/// [`Refusal::Forbidden`] if the actor is no administrator any more.
 ///
 /// # Concurrency
 ///
-/// Shares the actor's row until the transaction ends.
+/// Locks the actor's row (shared) until the transaction ends, so that a demotion comes before the write or after it.
 pub(in crate::application) async fn record(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,

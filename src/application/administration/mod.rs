@@ -5,6 +5,7 @@ mod users;
 
 use std::sync::Arc;
 
+pub(super) use self::action::record;
 pub use self::users::UpdateUser;
 use super::{Ports, error::AppError, user::UserFacade};
 use crate::domain::{administration::ActionEntry, id::ActionId, page::Page};

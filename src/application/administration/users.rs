@@ -91,13 +91,8 @@ impl AdministrationFacade {
         uow.users().update_standing(id, role, blocked_at).await?;
         let ended = if is_blocked { uow.sessions().revoke_all(id, None, now).await? } else { Vec::new() };
         let details = uow.users().find_details(id, now).await?.ok_or(Refusal::UserNotFound)?;
-        let action = Action {
-            actor,
-            kind: ActionKind::UserUpdated,
-            target: id.to_string(),
-            details: command.details(),
-            reason: Some(command.reason.clone()),
-        };
+        let action = Action::new(actor, ActionKind::UserUpdated, id);
+        let action = action.with_details(command.details()).with_reason(command.reason.clone());
         record(&self.ports, &mut *uow, now, action).await?;
         uow.commit().await?;
         self.users.refuse_sessions(&ended, now);

@@ -8,10 +8,11 @@ use std::{collections::HashMap, time::Duration};
 use futures::future::join_all;
 use tokio::time::Instant as Stopwatch;
 
-use super::{facade::ConcertFacade, info::CancellationInfo, listing::progress};
+use super::{facade::ConcertFacade, info::CancellationInfo, listing::progress, promoter::Actor};
 use crate::{
     application::{error::AppError, retry::retry_on_contention},
     domain::{
+        administration::ActionKind,
         booking::Booking,
         id::{BookingId, PerformanceId},
         refusal::Refusal,
@@ -47,8 +48,8 @@ impl ConcertFacade {
     ///
     /// Locks the concert, then the performance. Holds and payments that have locked it come first, and their bookings
     /// are settled with the others; later holds are refused.
-    pub async fn cancel_performance(&self, id: PerformanceId) -> Result<CancellationInfo, AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.mark_cancelled(id)).await?;
+    pub async fn cancel_performance(&self, actor: Actor, id: PerformanceId) -> Result<CancellationInfo, AppError> {
+        retry_on_contention(&*self.ports.randomness, || self.mark_cancelled(actor, id)).await?;
         let started = Stopwatch::now();
         let mut after = None;
         loop {
@@ -135,12 +136,13 @@ impl ConcertFacade {
         })
     }
 
-    async fn mark_cancelled(&self, id: PerformanceId) -> Result<(), AppError> {
+    async fn mark_cancelled(&self, actor: Actor, id: PerformanceId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         let performance = uow.concerts().find_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?;
         uow.concerts().lock_concert(performance.concert_id).await?.ok_or(Refusal::PerformanceNotFound)?;
         uow.concerts().cancel_performance(id, now).await?;
+        self.record(&mut *uow, now, actor, ActionKind::PerformanceCancelled, id, "").await?;
         uow.commit().await?;
         self.changes.increment();
         Ok(())

@@ -27,7 +27,7 @@ pub use info::{
     CancellationInfo, CatalogueSettings, ConcertDetailsInfo, ConcertInfo, PerformanceInfo, PerformanceProgressInfo,
     QueueInfo,
 };
-pub use promoter::{CreatePerformance, UpdateConcert};
+pub use promoter::{Actor, CreatePerformance, UpdateConcert};
 pub use seat_events::SeatStream;
 pub use seat_layout::WriteSeat;
 pub use seat_map::SeatMap;

@@ -1,20 +1,23 @@
 //! The promoter's writes: venues, concerts, performances, and queue settings.
 
+use std::fmt::Display;
+
 use super::{
     facade::ConcertFacade,
     info::{ConcertDetailsInfo, PerformanceProgressInfo, QueueInfo},
     listing::{details, progress},
 };
 use crate::{
-    application::{draw, error::AppError, retry::retry_on_contention},
+    application::{administration, draw, error::AppError, retry::retry_on_contention},
     domain::{
+        administration::{Action, ActionKind},
         clock::Instant,
         concert::{ConcertFields, Seating, Venue},
-        id::{ConcertId, VenueId},
+        id::{ConcertId, UserId, VenueId},
         queue::{Draw, Queue, QueueSettings},
         refusal::Refusal,
         text::Name,
-        unit_of_work::Repositories,
+        unit_of_work::{Repositories, UnitOfWork},
     },
 };
 
@@ -33,7 +36,18 @@ pub struct UpdateConcert {
     pub description: Option<String>,
 }
 
+/// The administrator who writes. `None` for the command line, whose writes have no entry in the action log.
+pub type Actor = Option<UserId>;
+
 impl UpdateConcert {
+    /// The fields that change, in words.
+    fn details(&self) -> String {
+        let names = [&self.title, &self.artist, &self.category].map(|field| field.as_ref().map(Name::as_str));
+        let fields = ["title", "artist", "category"].into_iter().zip(names);
+        let changes = fields.filter_map(|(field, value)| value.map(|value| format!("{field}: {value}")));
+        changes.chain(self.description.as_ref().map(|_| "description".to_owned())).collect::<Vec<_>>().join("; ")
+    }
+
     fn apply(&self, fields: ConcertFields) -> ConcertFields {
         ConcertFields {
             title: self.title.clone().unwrap_or(fields.title),
@@ -63,10 +77,11 @@ impl ConcertFacade {
     /// # Errors
     ///
     /// [`AppError::Unavailable`] while the database can't be reached.
-    pub async fn create_venue(&self, name: &Name, address: &Name) -> Result<Venue, AppError> {
+    pub async fn create_venue(&self, actor: Actor, name: &Name, address: &Name) -> Result<Venue, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         let venue = uow.concerts().insert_venue(name, address, now).await?;
+        self.record(&mut *uow, now, actor, ActionKind::VenueCreated, venue.id, name.as_str()).await?;
         uow.commit().await?;
         Ok(venue)
     }
@@ -76,12 +91,13 @@ impl ConcertFacade {
     /// # Errors
     ///
     /// [`AppError::Unavailable`] while the database can't be reached.
-    pub async fn create_concert(&self, fields: &ConcertFields) -> Result<ConcertDetailsInfo, AppError> {
+    pub async fn create_concert(&self, actor: Actor, fields: &ConcertFields) -> Result<ConcertDetailsInfo, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         let id = uow.concerts().insert_concert(fields, now).await?;
         uow.queues().insert_queue(&Queue::new(id, now)).await?;
         let concert = details(&mut *uow, id, now).await?;
+        self.record(&mut *uow, now, actor, ActionKind::ConcertCreated, id, fields.title.as_str()).await?;
         uow.commit().await?;
         self.changes.increment();
         Ok(concert)
@@ -92,17 +108,18 @@ impl ConcertFacade {
     /// # Errors
     ///
     /// [`Refusal::ConcertNotFound`].
-    pub async fn update_concert(&self, command: &UpdateConcert) -> Result<ConcertDetailsInfo, AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.try_update_concert(command)).await
+    pub async fn update_concert(&self, actor: Actor, command: &UpdateConcert) -> Result<ConcertDetailsInfo, AppError> {
+        retry_on_contention(&*self.ports.randomness, || self.try_update_concert(actor, command)).await
     }
 
-    async fn try_update_concert(&self, command: &UpdateConcert) -> Result<ConcertDetailsInfo, AppError> {
+    async fn try_update_concert(&self, actor: Actor, command: &UpdateConcert) -> Result<ConcertDetailsInfo, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         let id = command.concert_id;
         let concert = uow.concerts().lock_concert(id).await?.ok_or(Refusal::ConcertNotFound)?;
         uow.concerts().update_concert(id, &command.apply(concert.fields)).await?;
         let concert = details(&mut *uow, id, now).await?;
+        self.record(&mut *uow, now, actor, ActionKind::ConcertUpdated, id, &command.details()).await?;
         uow.commit().await?;
         self.changes.increment();
         Ok(concert)
@@ -118,11 +135,11 @@ impl ConcertFacade {
     ///
     /// Locks the concert, then cancels its future performances. The cancellation waits for transactions that hold their
     /// seats, and admits none afterwards, so the count of live bookings is final.
-    pub async fn delete_concert(&self, id: ConcertId) -> Result<(), AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.try_delete_concert(id)).await
+    pub async fn delete_concert(&self, actor: Actor, id: ConcertId) -> Result<(), AppError> {
+        retry_on_contention(&*self.ports.randomness, || self.try_delete_concert(actor, id)).await
     }
 
-    async fn try_delete_concert(&self, id: ConcertId) -> Result<(), AppError> {
+    async fn try_delete_concert(&self, actor: Actor, id: ConcertId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         uow.concerts().lock_concert(id).await?.ok_or(Refusal::ConcertNotFound)?;
@@ -131,6 +148,7 @@ impl ConcertFacade {
             return Err(Refusal::ConcertHasBookings.into());
         }
         uow.concerts().delete_concert(id, now).await?;
+        self.record(&mut *uow, now, actor, ActionKind::ConcertDeleted, id, "").await?;
         uow.commit().await?;
         self.changes.increment();
         Ok(())
@@ -141,11 +159,19 @@ impl ConcertFacade {
     /// # Errors
     ///
     /// [`Refusal::ConcertNotFound`], [`Refusal::VenueNotFound`].
-    pub async fn create_performance(&self, command: &CreatePerformance) -> Result<PerformanceProgressInfo, AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.try_create_performance(command)).await
+    pub async fn create_performance(
+        &self,
+        actor: Actor,
+        command: &CreatePerformance,
+    ) -> Result<PerformanceProgressInfo, AppError> {
+        retry_on_contention(&*self.ports.randomness, || self.try_create_performance(actor, command)).await
     }
 
-    async fn try_create_performance(&self, command: &CreatePerformance) -> Result<PerformanceProgressInfo, AppError> {
+    async fn try_create_performance(
+        &self,
+        actor: Actor,
+        command: &CreatePerformance,
+    ) -> Result<PerformanceProgressInfo, AppError> {
         let now = self.ports.now();
         let CreatePerformance { concert_id, venue_id, starts_at, seating } = command;
         let mut uow = self.ports.back_office.begin().await?;
@@ -153,6 +179,8 @@ impl ConcertFacade {
         uow.concerts().find_venue(*venue_id).await?.ok_or(Refusal::VenueNotFound)?;
         let id = uow.concerts().insert_performance(*concert_id, *venue_id, *starts_at, seating, now).await?;
         let performance = progress(&mut *uow, id, now).await?;
+        let request = format!("concert {concert_id}, venue {venue_id}, {starts_at}");
+        self.record(&mut *uow, now, actor, ActionKind::PerformanceCreated, id, &request).await?;
         uow.commit().await?;
         self.changes.increment();
         Ok(performance)
@@ -176,11 +204,11 @@ impl ConcertFacade {
     /// # Errors
     ///
     /// [`Refusal::ConcertNotFound`]; [`Refusal::SalesAlreadyOpen`] for another opening after the draw.
-    pub async fn set_queue(&self, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.try_set_queue(id, settings)).await
+    pub async fn set_queue(&self, actor: Actor, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {
+        retry_on_contention(&*self.ports.randomness, || self.try_set_queue(actor, id, settings)).await
     }
 
-    async fn try_set_queue(&self, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {
+    async fn try_set_queue(&self, actor: Actor, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         let mut queue = uow.queues().lock_queues(&[id]).await?.pop().ok_or(Refusal::ConcertNotFound)?;
@@ -192,9 +220,25 @@ impl ConcertFacade {
         draw::make_draw_if_due(&self.ports, &mut *uow, &mut queue, now).await?;
         uow.queues().update_queue(&queue).await?;
         let info = queue_info(&mut *uow, &queue, now).await?;
+        self.record(&mut *uow, now, actor, ActionKind::QueueSet, id, settings.mode.name()).await?;
         uow.commit().await?;
         self.changes.increment();
         Ok(info)
+    }
+
+    /// Records an administrator's write in its transaction.
+    pub(super) async fn record(
+        &self,
+        uow: &mut dyn UnitOfWork,
+        now: Instant,
+        actor: Actor,
+        kind: ActionKind,
+        target: impl Display + Send,
+        details: &str,
+    ) -> Result<(), AppError> {
+        let Some(actor) = actor else { return Ok(()) };
+        let action = Action::new(actor, kind, target).with_details(details);
+        administration::record(&self.ports, uow, now, action).await
     }
 }
 

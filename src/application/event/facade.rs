@@ -1,10 +1,11 @@
 //! The administrators' use cases of events: deliveries and webhooks.
 
 use crate::{
-    application::{Ports, error::AppError, retry::retry_on_contention},
+    application::{Ports, administration, error::AppError, retry::retry_on_contention},
     domain::{
+        administration::{Action, ActionKind},
         event::{DeliveryFilter, DeliveryRecord, EventTypes, SigningSecret, Webhook, WebhookUrl},
-        id::{EventId, WebhookId},
+        id::{EventId, UserId, WebhookId},
         page::Page,
         randomness::new_uuid,
         refusal::Refusal,
@@ -38,13 +39,15 @@ impl EventFacade {
     /// # Errors
     ///
     /// [`Refusal::EventNotFound`].
-    pub async fn redeliver(&self, id: EventId) -> Result<(), AppError> {
+    pub async fn redeliver(&self, actor: UserId, id: EventId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
         if !uow.outbox().lock(id).await? {
             return Err(Refusal::EventNotFound.into());
         }
         uow.deliveries().restart(id, now).await?;
+        let action = Action::new(actor, ActionKind::EventRedelivered, id);
+        administration::record(&self.ports, &mut *uow, now, action).await?;
         uow.commit().await?;
         self.ports.event_written.notify_one();
         Ok(())
@@ -61,19 +64,21 @@ impl EventFacade {
     /// # Errors
     ///
     /// Those of [every use case](crate::application) alone.
-    pub async fn create_webhook(&self, url: WebhookUrl, types: EventTypes) -> Result<Webhook, AppError> {
+    pub async fn create_webhook(&self, actor: UserId, url: WebhookUrl, types: EventTypes) -> Result<Webhook, AppError> {
         let created_at = self.ports.now();
         let randomness = &*self.ports.randomness;
         let id = WebhookId(new_uuid(randomness, created_at));
         let secret = SigningSecret::new(randomness);
         let webhook = Webhook { id, url, types, secret, created_at, disabled_at: None };
-        retry_on_contention(randomness, || self.try_create_webhook(&webhook)).await?;
+        retry_on_contention(randomness, || self.try_create_webhook(actor, &webhook)).await?;
         Ok(webhook)
     }
 
-    async fn try_create_webhook(&self, webhook: &Webhook) -> Result<(), AppError> {
+    async fn try_create_webhook(&self, actor: UserId, webhook: &Webhook) -> Result<(), AppError> {
         let mut uow = self.ports.database.begin().await?;
         uow.webhooks().insert(webhook).await?;
+        let action = Action::new(actor, ActionKind::WebhookCreated, webhook.id);
+        administration::record(&self.ports, &mut *uow, webhook.created_at, action).await?;
         Ok(uow.commit().await?)
     }
 
@@ -92,12 +97,14 @@ impl EventFacade {
     /// # Errors
     ///
     /// [`Refusal::WebhookNotFound`].
-    pub async fn delete_webhook(&self, id: WebhookId) -> Result<(), AppError> {
+    pub async fn delete_webhook(&self, actor: UserId, id: WebhookId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
         if !uow.webhooks().delete(id, now).await? {
             return Err(Refusal::WebhookNotFound.into());
         }
+        let action = Action::new(actor, ActionKind::WebhookDeleted, id);
+        administration::record(&self.ports, &mut *uow, now, action).await?;
         Ok(uow.commit().await?)
     }
 }

@@ -1,5 +1,7 @@
 //! An entry of the action log.
 
+use std::fmt::Display;
+
 use crate::domain::{
     clock::Instant,
     id::{ActionId, UserId},
@@ -53,8 +55,6 @@ action_kinds! {
     PerformanceCancelled = "performance.cancelled";
     /// A user's role was changed, or the account blocked or unblocked.
     UserUpdated = "user.updated";
-    /// A user's balance was adjusted.
-    PointsAdjusted = "points.adjusted";
     /// An event was sent again.
     EventRedelivered = "event.redelivered";
     /// A webhook was registered.
@@ -76,6 +76,25 @@ pub struct Action {
     pub details: String,
     /// The administrator's reason, for kinds that require one.
     pub reason: Option<Reason>,
+}
+
+impl Action {
+    /// A write that its kind and target describe in full.
+    pub fn new(actor: UserId, kind: ActionKind, target: impl Display) -> Self {
+        Self { actor, kind, target: target.to_string(), details: String::new(), reason: None }
+    }
+
+    /// The write with the request in words.
+    #[must_use]
+    pub fn with_details(self, details: impl Into<String>) -> Self {
+        Self { details: details.into(), ..self }
+    }
+
+    /// The write with the administrator's reason.
+    #[must_use]
+    pub fn with_reason(self, reason: Reason) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
 }
 
 /// A recorded action.

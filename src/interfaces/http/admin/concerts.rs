@@ -61,12 +61,12 @@ impl FromBody for CreateConcertRequest {
         headers(("Location" = String, description = "The concert in the catalogue.")))))]
 async fn create_concert(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(caller): Administrator,
     body: AdminBody<CreateConcertRequest>,
 ) -> HandlerResult<impl IntoResponse> {
     let CreateConcertRequest { title, artist, category, description } = body.value;
     let fields = ConcertFields { title, artist, category, description: description.unwrap_or_default() };
-    let concert = app.concerts.create_concert(&fields).await?;
+    let concert = app.concerts.create_concert(Some(caller.user_id), &fields).await?;
     let location = format!("{BASE_PATH}/concerts/{}", concert.listed.concert.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], private_response(ConcertDetailsResponse::from(concert))))
 }
@@ -107,13 +107,15 @@ impl FromBody for UpdateConcertRequest {
     responses((status = 200, body = ConcertDetailsResponse)))]
 async fn update_concert(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(caller): Administrator,
     Id(concert_id): Id<ConcertId>,
     body: AdminBody<UpdateConcertRequest>,
 ) -> HandlerResult<impl IntoResponse> {
     let UpdateConcertRequest { title, artist, category, description } = body.value;
     let command = UpdateConcert { concert_id, title, artist, category, description };
-    Ok(private_response(ConcertDetailsResponse::from(app.concerts.update_concert(&command).await?)))
+    Ok(private_response(ConcertDetailsResponse::from(
+        app.concerts.update_concert(Some(caller.user_id), &command).await?,
+    )))
 }
 
 /// Deletes a concert that has no live bookings.
@@ -123,8 +125,12 @@ async fn update_concert(
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::CONCERT_HAS_BOOKINGS]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
     responses((status = 204, description = "Deleted.")))]
-async fn delete_concert(State(app): State<App>, _: Administrator, Id(id): Id<ConcertId>) -> HandlerResult<StatusCode> {
-    app.concerts.delete_concert(id).await?;
+async fn delete_concert(
+    State(app): State<App>,
+    Administrator(caller): Administrator,
+    Id(id): Id<ConcertId>,
+) -> HandlerResult<StatusCode> {
+    app.concerts.delete_concert(Some(caller.user_id), id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -108,10 +108,10 @@ async fn list_events(State(app): State<App>, _: Administrator, mut query: Query)
     responses((status = 202, description = "The deliveries are due.")))]
 async fn redeliver_event(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(caller): Administrator,
     Id(id): Id<EventId>,
     _: EmptyBody<ADMIN_MAX_BYTES>,
 ) -> HandlerResult<StatusCode> {
-    app.events.redeliver(id).await?;
+    app.events.redeliver(caller.user_id, id).await?;
     Ok(StatusCode::ACCEPTED)
 }

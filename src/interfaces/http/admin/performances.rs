@@ -88,13 +88,13 @@ impl From<PerformanceProgressInfo> for PerformanceProgressResponse {
         headers(("Location" = String, description = "The performance.")))))]
 async fn create_performance(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(caller): Administrator,
     Id(concert_id): Id<ConcertId>,
     body: AdminBody<CreatePerformanceRequest>,
 ) -> HandlerResult<impl IntoResponse> {
     let CreatePerformanceRequest { venue_id, starts_at, seating } = body.value;
     let command = CreatePerformance { concert_id, venue_id, starts_at, seating: seating.sections };
-    let performance = app.concerts.create_performance(&command).await?;
+    let performance = app.concerts.create_performance(Some(caller.user_id), &command).await?;
     let location = format!("{BASE_PATH}/admin/performances/{}", performance.listed.performance.id);
     Ok((
         StatusCode::CREATED,
@@ -145,11 +145,11 @@ impl From<CancellationInfo> for CancellationResponse {
     responses((status = 202, body = CancellationResponse)))]
 async fn cancel_performance(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(caller): Administrator,
     Id(id): Id<PerformanceId>,
     _: EmptyBody<ADMIN_MAX_BYTES>,
 ) -> HandlerResult<impl IntoResponse> {
-    let cancellation = app.concerts.cancel_performance(id).await?;
+    let cancellation = app.concerts.cancel_performance(Some(caller.user_id), id).await?;
     Ok((StatusCode::ACCEPTED, private_response(CancellationResponse::from(cancellation))))
 }
 

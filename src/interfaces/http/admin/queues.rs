@@ -174,11 +174,11 @@ impl From<QueueSettingsRequest> for QueueSettings {
     responses((status = 200, body = QueueSettingsResponse)))]
 async fn set_queue_settings(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(caller): Administrator,
     Id(id): Id<ConcertId>,
     body: AdminBody<QueueSettingsRequest>,
 ) -> HandlerResult<impl IntoResponse> {
-    let info = app.concerts.set_queue(id, body.value.into()).await?;
+    let info = app.concerts.set_queue(Some(caller.user_id), id, body.value.into()).await?;
     Ok(private_response(QueueSettingsResponse::from(info)))
 }
 

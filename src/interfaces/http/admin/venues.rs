@@ -46,10 +46,10 @@ impl FromBody for CreateVenueRequest {
     responses((status = 201, body = VenueResponse)))]
 async fn create_venue(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(caller): Administrator,
     body: AdminBody<CreateVenueRequest>,
 ) -> HandlerResult<impl IntoResponse> {
-    let venue = app.concerts.create_venue(&body.value.name, &body.value.address).await?;
+    let venue = app.concerts.create_venue(Some(caller.user_id), &body.value.name, &body.value.address).await?;
     Ok((StatusCode::CREATED, private_response(VenueResponse::from(venue))))
 }
 

@@ -98,7 +98,7 @@ struct NewWebhookResponse {
     responses((status = 201, body = NewWebhookResponse)))]
 async fn create_webhook(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(caller): Administrator,
     body: AdminBody<CreateWebhookRequest>,
 ) -> HandlerResult<impl IntoResponse> {
     let CreateWebhookRequest { url, types } = body.value;
@@ -106,7 +106,7 @@ async fn create_webhook(
         let error = FieldError::pointer("/url", "must not lead to this machine or into a private network");
         return Err(Problem::validation(&[error]));
     }
-    let webhook = app.events.create_webhook(url, types).await?;
+    let webhook = app.events.create_webhook(caller.user_id, url, types).await?;
     let secret = format!("whsec_{}", STANDARD.encode(webhook.secret.0));
     Ok((StatusCode::CREATED, private_response(NewWebhookResponse { webhook: webhook.into(), secret })))
 }
@@ -142,7 +142,11 @@ async fn list_webhooks(State(app): State<App>, _: Administrator, mut query: Quer
     extensions(("x-problems" = json!([Code::WEBHOOK_NOT_FOUND]))),
     security(("accessToken" = [])), params(("webhookId" = Uuid, Path)),
     responses((status = 204, description = "Deleted.")))]
-async fn delete_webhook(State(app): State<App>, _: Administrator, Id(id): Id<WebhookId>) -> HandlerResult<StatusCode> {
-    app.events.delete_webhook(id).await?;
+async fn delete_webhook(
+    State(app): State<App>,
+    Administrator(caller): Administrator,
+    Id(id): Id<WebhookId>,
+) -> HandlerResult<StatusCode> {
+    app.events.delete_webhook(caller.user_id, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
