@@ -99,7 +99,7 @@ async fn get_problem_page(Path(page): Path<String>) -> Response {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
          <style>body{{font:1rem/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>\
          <h1>{title}</h1><p>Status <b>{status}</b>, code <code>{name}</code>.</p><p>{advice}</p>\
-         <p>Nothing was changed by the request. Its <code>requestId</code> names it in the server's log.</p>\
+         <p>The problem's <code>requestId</code> names the request in the server's log.</p>\
          <p><a href=\"/swagger-ui/\">All operations and their responses</a></p></html>"
     ))
     .into_response()
