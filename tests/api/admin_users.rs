@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use uuid::Uuid;
 
-use crate::support::{Client, Reply, TestApp, race};
+use crate::support::{Client, Receiver, Reply, TestApp, race};
 
 const USERS: &str = "/api/v1/admin/users";
 const ACTIONS: &str = "/api/v1/admin/actions";
@@ -248,7 +248,8 @@ async fn what_cannot_be_a_change_of_an_account_is_refused(_: MySqlPoolOptions, o
 /// One of each kind of write, and what is refused or repeated besides.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn every_kind_of_administrative_write_is_recorded(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    let app = TestApp::start(options);
+    let receiver = Receiver::start().await;
+    let app = TestApp::start_with(options, 1, &[("WEBHOOK_ALLOW_PRIVATE", "true")]);
     let admin = app.admin().await;
     let post = async |path: &str, body: Value| admin.post(&format!("/api/v1/admin{path}"), body).await;
     let venue =
@@ -266,9 +267,10 @@ async fn every_kind_of_administrative_write_is_recorded(_: MySqlPoolOptions, opt
     let performance = post(&format!("/concerts/{concert}/performances"), performance).await.expect(201);
     let performance = performance.json()["performanceId"].clone();
     post(&format!("/performances/{performance}/cancel"), json!({})).await.expect(202);
-    let webhook = json!({"url": "https://hooks.example.org/", "types": ["points.charged"]});
+    let webhook = json!({"url": receiver.url, "types": ["points.charged"]});
     let webhook = post("/webhooks", webhook).await.expect(201).text("webhookId");
     app.user().await.charge("1000").await;
+    app.instances[0].relay.run_once().await.unwrap();
     let event = items(&admin, "/api/v1/admin/events").await[0]["eventId"].as_str().unwrap().to_owned();
     post(&format!("/events/{event}/redeliver"), json!({})).await.expect(202);
     admin.delete(&format!("/api/v1/admin/webhooks/{webhook}")).await.expect(204);
