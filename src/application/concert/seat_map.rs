@@ -92,7 +92,8 @@ impl SeatMap {
         wanted.map_or_else(|| digest(&of, &[]), |status| digest(&of, &[status]))
     }
 
-    /// The wanted seats by section, row and number: what [`WriteSeat`](super::seat_layout::WriteSeat) wrote of each, and its status.
+    /// The wanted seats by section, row and number: the text that [`WriteSeat`](super::seat_layout::WriteSeat) wrote of
+    /// each, and its status.
     pub fn seats(&self, wanted: Option<SeatStatus>) -> impl Iterator<Item = (&str, SeatStatus)> {
         let statuses = self.statuses.iter().copied();
         self.layout.texts().zip(statuses).filter(move |(_, status)| wanted.is_none_or(|wanted| wanted == *status))
