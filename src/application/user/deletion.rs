@@ -20,8 +20,8 @@ impl UserFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::LastAdmin`] for the only administrator; [`Refusal::Unauthenticated`] when the account is deleted already;
-    /// [`AppError::Contention`] when the user keeps joining queues meanwhile.
+    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::LastAdmin`] for the only administrator; [`Refusal::Unauthenticated`]
+    /// when the account is deleted already; [`AppError::Contention`] when the user keeps joining queues meanwhile.
     ///
     /// # Concurrency
     ///

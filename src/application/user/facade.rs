@@ -56,7 +56,7 @@ impl From<User> for ProfileInfo {
 pub struct UserFacade {
     pub(super) ports: Ports,
     pub(super) hashing: Hashing,
-    pub(super) failed_logins: FailedLoginLimiter,
+    failed_logins: FailedLoginLimiter,
     pub(super) settings: SessionSettings,
     pub(super) revocations: RevocationCache,
 }
@@ -138,8 +138,8 @@ impl UserFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::InvalidCredentials`]; [`Refusal::UserBlocked`]; [`AppError::TooOften`] when the account had too many wrong passwords;
-    /// [`AppError::Overloaded`] when too many passwords wait to be verified.
+    /// [`Refusal::InvalidCredentials`]; [`Refusal::UserBlocked`]; [`AppError::TooOften`] when the account had too many wrong
+    /// passwords; [`AppError::Overloaded`] when too many passwords wait to be verified.
     pub async fn log_in(
         &self,
         email: &Email,
@@ -149,15 +149,26 @@ impl UserFacade {
     ) -> Result<TokensInfo, AppError> {
         let key = email.key();
         let user = self.ports.database.read().await?.users().find_by_email(&key).await?;
-        let hash = user.as_ref().map(|user| user.password_hash.clone());
-        let attempt = self.failed_logins.reserve(&key, hash.as_deref(), self.ports.now())?;
-        let right = self.hashing.verify(password, hash, client).await?;
-        let Some(user) = user.filter(|_| right) else {
-            attempt.fail();
-            return Err(Refusal::InvalidCredentials.into());
-        };
-        drop(attempt);
+        self.verify_password(&key, user.as_ref(), password, client).await?;
+        let user = user.ok_or(Refusal::InvalidCredentials)?;
         self.retry(|| self.try_log_in(&user, user_agent)).await
+    }
+
+    /// Verifies the password of an account, or of an unknown address. An attempt counts as failed until then.
+    pub(super) async fn verify_password(
+        &self,
+        email_key: &str,
+        user: Option<&User>,
+        password: String,
+        client: IpAddr,
+    ) -> Result<(), AppError> {
+        let hash = user.map(|user| user.password_hash.clone());
+        let attempt = self.failed_logins.reserve(email_key, hash.as_deref(), self.ports.now())?;
+        if self.hashing.verify(password, hash, client).await? {
+            return Ok(());
+        }
+        attempt.fail();
+        Err(Refusal::InvalidCredentials.into())
     }
 
     async fn try_log_in(&self, verified: &User, user_agent: Option<&str>) -> Result<TokensInfo, AppError> {

@@ -79,15 +79,9 @@ impl UserFacade {
         client: IpAddr,
     ) -> Result<(), AppError> {
         let user = self.ports.database.read().await?.users().find(user_id).await?.ok_or(Refusal::Unauthenticated)?;
-        let old_hash = user.password_hash;
-        let attempt = self.failed_logins.reserve(&user.email.key(), Some(&old_hash), self.ports.now())?;
-        if !self.hashing.verify(current_password, Some(old_hash.clone()), client).await? {
-            attempt.fail();
-            return Err(Refusal::InvalidCredentials.into());
-        }
-        drop(attempt);
+        self.verify_password(&user.email.key(), Some(&user), current_password, client).await?;
         let new_hash = self.hashing.hash(new_password.as_str().to_owned(), client).await?;
-        self.retry(|| self.try_replace_password(user_id, current, &old_hash, &new_hash)).await
+        self.retry(|| self.try_replace_password(user_id, current, &user.password_hash, &new_hash)).await
     }
 
     async fn try_replace_password(

@@ -17,12 +17,20 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 2] = [Self::User, Self::Admin];
+
     /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
         match self {
             Self::User => "USER",
             Self::Admin => "ADMIN",
         }
+    }
+
+    /// Reads a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
     }
 }
 

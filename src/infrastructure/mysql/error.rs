@@ -20,6 +20,11 @@ pub(super) fn lacks_table(error: &Error) -> bool {
     database.is_some_and(|error| error.number() == NO_TABLE)
 }
 
+/// Refuses a write that found another number of rows than expected, because a row has changed since it was read.
+pub(super) fn require_rows(found: u64, expected: usize, what: &'static str) -> Result<(), RepositoryError> {
+    if usize::try_from(found) == Ok(expected) { Ok(()) } else { Err(RepositoryError::stale(what)) }
+}
+
 impl From<Error> for RepositoryError {
     fn from(error: Error) -> Self {
         let Error::Database(database) = &error else {

@@ -5,7 +5,12 @@ use rust_decimal::Decimal;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{error::corrupt, rows_by_id::BindAll, sql, unit_of_work::Session};
+use super::{
+    error::{corrupt, require_rows},
+    rows_by_id::BindAll,
+    sql,
+    unit_of_work::Session,
+};
 use crate::domain::{
     clock::Instant,
     id::{BookingId, PaymentId, UserId},
@@ -91,7 +96,7 @@ impl PaymentRepository for Session {
         };
         let found =
             self.write_by_id(ids.iter().map(|id| id.0), text, |query, ids| query.bind(now).bind_all(ids)).await?;
-        if found == ids.len() as u64 { Ok(()) } else { Err(RepositoryError::stale("a payment")) }
+        require_rows(found, ids.len(), "a payment")
     }
 
     async fn find(&mut self, user_id: UserId, id: PaymentId) -> Result<Option<Payment>, RepositoryError> {

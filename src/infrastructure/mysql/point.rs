@@ -7,7 +7,12 @@ use rust_decimal::Decimal;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{error::corrupt, rows_by_id::BindAll, sql, unit_of_work::Session};
+use super::{
+    error::{corrupt, require_rows},
+    rows_by_id::BindAll,
+    sql,
+    unit_of_work::Session,
+};
 use crate::domain::{
     clock::Instant,
     id::{BookingId, PaymentId, TransactionId, UserId},
@@ -187,7 +192,7 @@ impl Session {
         );
         let query = sqlx::query(AssertSqlSafe(text)).bind(step.entries).bind_all(ids);
         let done = query.execute(self.connection()).await?;
-        if done.rows_affected() == last_entries.len() as u64 { Ok(()) } else { Err(RepositoryError::stale("a wallet")) }
+        require_rows(done.rows_affected(), last_entries.len(), "a wallet")
     }
 }
 

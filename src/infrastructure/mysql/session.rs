@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{rows_by_id::BindAll, unit_of_work::Session};
+use super::{error::require_rows, rows_by_id::BindAll, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
     id::{SessionId, UserId},
@@ -132,9 +132,7 @@ impl SessionRepository for Session {
             .bind(token.session_id.0)
             .execute(self.connection())
             .await?;
-        if moved.rows_affected() != 1 {
-            return Err(RepositoryError::stale("a login"));
-        }
+        require_rows(moved.rows_affected(), 1, "a login")?;
         sqlx::query(INSERT_REFRESH_TOKEN)
             .bind(token.digest.as_slice())
             .bind(token.session_id.0)
@@ -177,7 +175,7 @@ impl SessionRepository for Session {
             .bind(digest.as_slice())
             .execute(self.connection())
             .await?;
-        if done.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("a refresh token")) }
+        require_rows(done.rows_affected(), 1, "a refresh token")
     }
 
     async fn revoke(&mut self, id: SessionId, now: Instant) -> Result<(), RepositoryError> {

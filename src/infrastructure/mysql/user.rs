@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
+    error::require_rows,
     rows_by_id::BindAll,
     sql::{padded, placeholder_list},
     unit_of_work::Session,
@@ -104,12 +105,12 @@ impl UserRepository for Session {
 
     async fn update_name(&mut self, id: UserId, name: &Name) -> Result<(), RepositoryError> {
         let done = sqlx::query(UPDATE_NAME).bind(name.as_str()).bind(id.0).execute(self.connection()).await?;
-        if done.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("an account")) }
+        require_rows(done.rows_affected(), 1, "an account")
     }
 
     async fn update_password(&mut self, id: UserId, password_hash: &str) -> Result<(), RepositoryError> {
         let done = sqlx::query(UPDATE_PASSWORD).bind(password_hash).bind(id.0).execute(self.connection()).await?;
-        if done.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("an account")) }
+        require_rows(done.rows_affected(), 1, "an account")
     }
 
     async fn share_role(&mut self, id: UserId) -> Result<Option<Role>, RepositoryError> {
@@ -153,7 +154,7 @@ impl UserRepository for Session {
 
     async fn erase(&mut self, id: UserId, now: Instant) -> Result<(), RepositoryError> {
         let done = sqlx::query(ERASE).bind(now).bind(id.0).execute(self.connection()).await?;
-        if done.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("an account")) }
+        require_rows(done.rows_affected(), 1, "an account")
     }
 }
 

@@ -25,11 +25,7 @@ pub(super) struct UserRow {
 
 /// Reads a role by its name.
 pub(super) fn role_of(name: &str) -> Result<Role, RepositoryError> {
-    match name {
-        "USER" => Ok(Role::User),
-        "ADMIN" => Ok(Role::Admin),
-        other => Err(corrupt("a role", other)),
-    }
+    Role::from_name(name).ok_or_else(|| corrupt("a role", name))
 }
 
 impl TryFrom<UserRow> for User {

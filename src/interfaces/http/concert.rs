@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     body::parse_instant,
     problem::{Code, HandlerResult},
-    query::{CursorInstant, Id, Query, cursor, cursor_part},
+    query::{CursorInstant, Id, PageParameters, Query, cursor, cursor_part},
     state::App,
     values::{Amount, Timestamp, cached_response, to_json},
     words::QueueModes,
@@ -85,9 +85,7 @@ struct ConcertListResponse {
             means its midnight in UTC; a fraction of a second is rounded up."),
         ("to" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
             description = "Only concerts with a performance before this instant or date, as in `from`."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `nextCursor` of the previous page."),
+        PageParameters,
         ("If-None-Match" = Option<String>, Header, description = "The ETag of the client's copy."),
     ),
     responses(
@@ -225,9 +223,7 @@ struct PerformanceListResponse {
     params(
         ("concertId" = u64, Path),
         ("available" = Option<bool>, Query, description = "With `true`, only performances with an available seat."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `nextCursor` of the previous page."),
+        PageParameters,
         ("If-None-Match" = Option<String>, Header, description = "The ETag of the client's copy."),
     ),
     responses(

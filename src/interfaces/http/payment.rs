@@ -18,7 +18,7 @@ use super::{
     idempotency::IdempotencyRequest,
     openapi::examples,
     problem::{Code, HandlerResult},
-    query::{Id, Query, cursor, cursor_part},
+    query::{Id, PageParameters, Query, cursor, cursor_part},
     state::App,
     values::{Amount, Timestamp, private_response, to_json},
     words::PaymentStatuses,
@@ -155,9 +155,7 @@ struct PaymentListResponse {
 /// Lists the caller's payments, newest first.
 #[utoipa::path(get, path = "/payments", tag = "payments", security(("accessToken" = [])),
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `nextCursor` of the previous page."),
+        PageParameters,
     ),
     responses((status = 200, body = PaymentListResponse)))]
 async fn list_payments(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {

@@ -16,7 +16,7 @@ use super::{
     body::{Body, FromBody, Object, read_optional},
     idempotency::IdempotencyRequest,
     problem::{Code, HandlerResult},
-    query::{Query, cursor, cursor_part},
+    query::{PageParameters, Query, cursor, cursor_part},
     state::App,
     values::{Amount, ChargeAmountRequest, Timestamp, matches_if_none_match, private_response, strong_etag, to_json},
     words::TransactionTypes,
@@ -230,9 +230,7 @@ struct TransactionListResponse {
 /// Lists the changes of the caller's balance, newest first.
 #[utoipa::path(get, path = "/points/transactions", tag = "points", security(("accessToken" = [])),
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `nextCursor` of the previous page."),
+        PageParameters,
     ),
     responses((status = 200, body = TransactionListResponse)))]
 async fn list_point_transactions(

@@ -10,9 +10,13 @@ use axum::{
     http::request::Parts,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::problem::{Code, FieldError, Problem};
+use super::{
+    problem::{Code, FieldError, Problem},
+    values::choose,
+};
 use crate::domain::{
     clock::Instant,
     id::{BookingId, ConcertId, EventId, PaymentId, PerformanceId, SessionId, UserId, WebhookId},
@@ -21,6 +25,19 @@ use crate::domain::{
 
 /// The items of a page when the request names no limit.
 const DEFAULT_LIMIT: u32 = 20;
+
+/// The parameters of a page, as the OpenAPI document shows them. [`Query`] reads them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it stands in the document alone")]
+pub struct PageParameters {
+    /// The most items of the page; 20 if absent.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u32>,
+    /// The `nextCursor` of the previous page.
+    #[param(max_length = 200, pattern = "^[A-Za-z0-9_-]+$")]
+    cursor: Option<String>,
+}
 
 /// The parameters of a query, and the errors found in them so far.
 #[derive(Debug, Default)]
@@ -74,14 +91,7 @@ impl Query {
 
     /// A parameter with a fixed set of values.
     pub fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> Option<T> {
-        self.parse(name, |text| {
-            let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-            choices
-                .iter()
-                .find(|(name, _)| *name == text)
-                .map(|(_, value)| *value)
-                .ok_or_else(|| format!("must be one of {}", names()))
-        })
+        self.parse(name, |text| choose(text, choices))
     }
 
     /// The most items of the page, 1 to 100.

@@ -15,7 +15,7 @@ use super::{
     body::{Body, FromBody, Object},
     client_network::ClientNetwork,
     problem::{Code, HandlerResult},
-    query::{Id, Query, cursor, cursor_part},
+    query::{Id, PageParameters, Query, cursor, cursor_part},
     rate_limit::{LogIn, RateLimited},
     state::App,
     values::{Timestamp, private_response},
@@ -119,9 +119,7 @@ struct SessionListResponse {
 /// Lists the caller's sessions that have not ended, newest first.
 #[utoipa::path(get, path = "/users/me/sessions", tag = "users", security(("accessToken" = [])),
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `nextCursor` of the previous page."),
+        PageParameters,
     ),
     responses((status = 200, body = SessionListResponse)))]
 async fn list_sessions(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {

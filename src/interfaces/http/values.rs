@@ -192,3 +192,14 @@ pub fn matches_if_none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
         .map(|tag| tag.trim().trim_start_matches("W/"))
         .any(|tag| tag == "*" || tag == etag)
 }
+
+/// The value of a fixed set that a text names.
+///
+/// # Errors
+///
+/// The rule that the text breaks, with the names of the set.
+pub fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let choice = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    choice.ok_or_else(|| format!("must be one of {}", names()))
+}

@@ -8,12 +8,13 @@ use uuid::Uuid;
 
 use super::{
     super::{
+        error::require_rows,
         rows_by_id::BindAll,
         sql::{ROWS_PER_STATEMENT, datetime, padded, parts, placeholder_list, placeholder_rows, to_row_count},
         unit_of_work::Session,
     },
     SEATS_PER_STATEMENT,
-    changes::{BookingChanges, require_rows},
+    changes::BookingChanges,
     rows::{BOOKING, BookedSeatRow, BookingRow, OpenRow, StateRow, points},
 };
 use crate::domain::{
@@ -41,6 +42,23 @@ fn open_bookings(rows: Vec<OpenRow>) -> Vec<OpenBooking> {
 }
 
 impl Session {
+    /// The open bookings of these users that meet a condition on these performances. The condition is made from the
+    /// placeholders of their ids.
+    async fn list_open(
+        &mut self,
+        user_ids: &[UserId],
+        performance_ids: &[PerformanceId],
+        condition: impl FnOnce(&str) -> String + Send,
+    ) -> Result<Vec<OpenBooking>, RepositoryError> {
+        if user_ids.is_empty() || performance_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let performance_ids = padded(performance_ids.iter().map(|id| id.0));
+        let condition = condition(&placeholder_list(performance_ids.len()));
+        let query = select_open(user_ids, &condition).bind_all(performance_ids);
+        Ok(open_bookings(query.fetch_all(self.connection()).await?))
+    }
+
     async fn with_seats(&mut self, bookings: Vec<BookingRow>) -> Result<Vec<Booking>, RepositoryError> {
         if bookings.is_empty() {
             return Ok(Vec::new());
@@ -174,15 +192,9 @@ impl BookingRepository for Session {
         user_ids: &[UserId],
         performance_ids: &[PerformanceId],
     ) -> Result<Vec<OpenBooking>, RepositoryError> {
-        if user_ids.is_empty() || performance_ids.is_empty() {
-            return Ok(Vec::new());
-        }
         // Two lists, since a list of pairs wouldn't use the index. Few pairs are found that weren't requested.
-        let performance_ids = padded(performance_ids.iter().map(|id| id.0));
-        let performances = placeholder_list(performance_ids.len());
-        let condition = format!("performance_id IN {performances} AND status IN ('PENDING', 'CONFIRMED')");
-        let query = select_open(user_ids, &condition).bind_all(performance_ids);
-        Ok(open_bookings(query.fetch_all(self.connection()).await?))
+        let condition = |ids: &str| format!("performance_id IN {ids} AND status IN ('PENDING', 'CONFIRMED')");
+        self.list_open(user_ids, performance_ids, condition).await
     }
 
     async fn list_open_of_users(
@@ -190,14 +202,9 @@ impl BookingRepository for Session {
         user_ids: &[UserId],
         performance_ids: &[PerformanceId],
     ) -> Result<Vec<OpenBooking>, RepositoryError> {
-        if user_ids.is_empty() || performance_ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let performance_ids = padded(performance_ids.iter().map(|id| id.0));
-        let performances = placeholder_list(performance_ids.len());
-        let condition = format!("(status = 'PENDING' OR (status = 'CONFIRMED' AND performance_id IN {performances}))");
-        let query = select_open(user_ids, &condition).bind_all(performance_ids);
-        Ok(open_bookings(query.fetch_all(self.connection()).await?))
+        let condition =
+            |ids: &str| format!("(status = 'PENDING' OR (status = 'CONFIRMED' AND performance_id IN {ids}))");
+        self.list_open(user_ids, performance_ids, condition).await
     }
 
     async fn list_holds_of_users(

@@ -8,13 +8,7 @@ use super::super::sql::IDS_PER_STATEMENT;
 use crate::domain::{
     booking::{Booking, BookingState},
     clock::Instant,
-    repository_error::RepositoryError,
 };
-
-/// Refuses a write that found another number of rows than expected, because a row has changed since it was read.
-pub(super) fn require_rows(found: u64, expected: usize, what: &'static str) -> Result<(), RepositoryError> {
-    if usize::try_from(found) == Ok(expected) { Ok(()) } else { Err(RepositoryError::stale(what)) }
-}
 
 /// Bookings sorted by the kind of their change.
 #[derive(Default)]

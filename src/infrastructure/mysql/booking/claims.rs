@@ -5,12 +5,13 @@ use sqlx::AssertSqlSafe;
 
 use super::{
     super::{
+        error::require_rows,
         rows_by_id::BindAll,
         sql::{IDS_PER_STATEMENT, datetime, padded, parts, placeholder_list, placeholder_rows},
         unit_of_work::Session,
     },
     SEATS_PER_STATEMENT,
-    changes::{BookingChanges, booking_ids, case_expression, portions, require_rows, seat_count, seat_ids},
+    changes::{BookingChanges, booking_ids, case_expression, portions, seat_count, seat_ids},
     rows::{CLAIM, ClaimRow, LockedSeatRow},
 };
 use crate::domain::{

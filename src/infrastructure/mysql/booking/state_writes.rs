@@ -4,11 +4,12 @@ use sqlx::AssertSqlSafe;
 
 use super::{
     super::{
+        error::require_rows,
         rows_by_id::BindAll,
         sql::{padded, placeholder_list},
         unit_of_work::Session,
     },
-    changes::{booking_ids, case_expression, require_rows},
+    changes::{booking_ids, case_expression},
 };
 use crate::domain::{booking::Booking, clock::Instant, repository_error::RepositoryError};
 

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, MySql, QueryBuilder};
 
 use super::{
     super::{
-        error::corrupt,
+        error::{corrupt, require_rows},
         rows_by_id::BindAll,
         sql::{datetime, padded, placeholder_list, placeholder_rows},
         unit_of_work::Session,
@@ -154,7 +154,7 @@ impl ConcertRepository for Session {
         .bind(id.0)
         .execute(self.connection())
         .await?;
-        if result.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("a concert")) }
+        require_rows(result.rows_affected(), 1, "a concert")
     }
 
     async fn delete_concert(&mut self, id: ConcertId, now: Instant) -> Result<(), RepositoryError> {
@@ -163,7 +163,7 @@ impl ConcertRepository for Session {
             .bind(id.0)
             .execute(self.connection())
             .await?;
-        if result.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("a concert")) }
+        require_rows(result.rows_affected(), 1, "a concert")
     }
 
     async fn insert_performance(

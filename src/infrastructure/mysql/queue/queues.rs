@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, MySql, mysql::MySqlArguments, query::Query};
 
 use super::{
     super::{
+        error::require_rows,
         rows_by_id::BindAll,
         sql::{datetime, padded, placeholder_list, to_row_count},
         unit_of_work::Session,
@@ -94,7 +95,7 @@ impl QueueRepository for Session {
     async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError> {
         let text = format!("UPDATE queues SET {QUEUE_VALUES} WHERE concert_id = ?");
         let result = bind_queue(sqlx::query(AssertSqlSafe(text)), queue).execute(self.connection()).await?;
-        if result.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::stale("a queue")) }
+        require_rows(result.rows_affected(), 1, "a queue")
     }
 
     async fn list_occupied(&mut self, now: Instant) -> Result<Vec<OccupiedQueue>, RepositoryError> {

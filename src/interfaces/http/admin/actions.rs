@@ -11,7 +11,7 @@ use crate::{
     interfaces::http::{
         auth::Administrator,
         problem::HandlerResult,
-        query::{Query, cursor, cursor_part},
+        query::{PageParameters, Query, cursor, cursor_part},
         state::App,
         values::{Timestamp, private_response},
         words::ActionKinds,
@@ -67,9 +67,7 @@ struct ActionListResponse {
 /// Lists the action log, newest first: one entry for each successful administrative write.
 #[utoipa::path(get, path = "/admin/actions", tag = "administration", security(("accessToken" = [])),
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `nextCursor` of the previous page."),
+        PageParameters,
     ),
     responses((status = 200, body = ActionListResponse)))]
 async fn list_actions(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {

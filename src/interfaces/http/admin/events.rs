@@ -15,7 +15,7 @@ use crate::{
         auth::Administrator,
         body::{ADMIN_MAX_BYTES, EmptyBody},
         problem::{BODY_CODES, Code, HandlerResult, Problem},
-        query::{Id, Query, cursor, cursor_part},
+        query::{Id, PageParameters, Query, cursor, cursor_part},
         state::App,
         values::{Timestamp, private_response},
         words::DeliveryStatuses,
@@ -82,9 +82,7 @@ struct DeliveryListResponse {
 #[utoipa::path(get, path = "/admin/events", tag = "administration", security(("accessToken" = [])),
     params(
         ("status" = Option<DeliveryStatuses>, Query, description = "Only the deliveries of this status."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `nextCursor` of the previous page."),
+        PageParameters,
     ),
     responses((status = 200, body = DeliveryListResponse)))]
 async fn list_events(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {

@@ -17,9 +17,9 @@ use crate::{
         auth::Administrator,
         body::{AdminBody, FromBody, Object, read_optional},
         problem::{Code, HandlerResult},
-        query::{Id, Query, cursor, cursor_part},
+        query::{Id, PageParameters, Query, cursor, cursor_part},
         state::App,
-        values::{Amount, Timestamp, private_response},
+        values::{Amount, Timestamp, choose, private_response},
         words::Roles,
     },
 };
@@ -28,8 +28,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_users)).routes(routes!(get_user, update_user))
 }
 
-/// The roles by name.
-const ROLES: [(&str, Role); 2] = [("USER", Role::User), ("ADMIN", Role::Admin)];
+fn roles() -> [(&'static str, Role); 2] {
+    Role::ALL.map(|role| (role.name(), role))
+}
 
 /// An account with its balance and live bookings.
 #[derive(Serialize, ToSchema)]
@@ -85,9 +86,7 @@ struct UserListResponse {
             description = "A part of the e-mail address or of the name, in any case."),
         ("role" = Option<Roles>, Query),
         ("blocked" = Option<bool>, Query, description = "Only blocked accounts, or only others."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `nextCursor` of the previous page."),
+        PageParameters,
     ),
     responses((status = 200, body = UserListResponse)))]
 async fn list_users(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
@@ -95,7 +94,7 @@ async fn list_users(State(app): State<App>, _: Administrator, mut query: Query) 
     let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(UserId);
     let filter = UserFilter {
         query: query.parse("query", search_term).filter(|text| !text.is_empty()),
-        role: query.choice("role", &ROLES),
+        role: query.choice("role", &roles()),
         blocked: query.choice("blocked", &[("true", true), ("false", false)]),
         before,
     };
@@ -130,7 +129,7 @@ struct UpdateUserRequest {
 
 impl FromBody for UpdateUserRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
-        let role = read_optional(object.if_present("role"), |field| field.choice(&ROLES));
+        let role = read_optional(object.if_present("role"), |field| field.parse(|text| choose(text, &roles())));
         let blocked = read_optional(object.if_present("blocked"), |field| field.boolean());
         let reason = object.required("reason").and_then(|field| field.parse(Reason::new));
         let request = Self { role: role?, blocked: blocked?, reason: reason? };

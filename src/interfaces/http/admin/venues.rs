@@ -12,7 +12,7 @@ use crate::{
         body::{AdminBody, FromBody, Object},
         concert::VenueResponse,
         problem::HandlerResult,
-        query::{Query, cursor, cursor_part},
+        query::{PageParameters, Query, cursor, cursor_part},
         state::App,
         values::private_response,
     },
@@ -64,9 +64,7 @@ struct VenueListResponse {
 /// Lists all venues, oldest first.
 #[utoipa::path(get, path = "/admin/venues", tag = "administration", security(("accessToken" = [])),
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `nextCursor` of the previous page."),
+        PageParameters,
     ),
     responses((status = 200, body = VenueListResponse)))]
 async fn list_venues(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {

@@ -16,7 +16,7 @@ use crate::{
         auth::Administrator,
         body::{AdminBody, FromBody, Object},
         problem::{Code, FieldError, HandlerResult, Problem},
-        query::{Id, Query, cursor, cursor_part},
+        query::{Id, PageParameters, Query, cursor, cursor_part},
         state::App,
         values::{Timestamp, private_response},
         words,
@@ -122,9 +122,7 @@ struct WebhookListResponse {
 /// Lists the webhooks, oldest first.
 #[utoipa::path(get, path = "/admin/webhooks", tag = "administration", security(("accessToken" = [])),
     params(
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `nextCursor` of the previous page."),
+        PageParameters,
     ),
     responses((status = 200, body = WebhookListResponse)))]
 async fn list_webhooks(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {

@@ -126,14 +126,6 @@ impl<'a> Field<'a> {
         parse(&text).map_or_else(|error| self.fail(error.to_string()), Some)
     }
 
-    /// A string of a fixed set.
-    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
-        let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        let text = self.text()?;
-        let choice = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
-        choice.or_else(|| self.fail(format!("must be one of {}", names())))
-    }
-
     /// `true` or `false`.
     pub fn boolean(&self) -> Option<bool> {
         serde_json::from_str(self.raw.get()).ok().or_else(|| self.fail("must be true or false"))

@@ -11,7 +11,7 @@ use crate::{
     interfaces::http::{
         auth::Caller,
         problem::HandlerResult,
-        query::{Query, cursor, cursor_part},
+        query::{PageParameters, Query, cursor, cursor_part},
         state::App,
         values::private_response,
         words::BookingStatuses,
@@ -43,9 +43,7 @@ struct BookingListResponse {
 #[utoipa::path(get, path = "/bookings", tag = "bookings", security(("accessToken" = [])),
     params(
         ("status" = Option<BookingStatuses>, Query, description = "Only bookings of this status."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "The most items of the page; 20 if absent."),
-        ("cursor" = Option<String>, Query, max_length = 200, pattern = "^[A-Za-z0-9_-]+$",
-            description = "The `nextCursor` of the previous page."),
+        PageParameters,
     ),
     responses((status = 200, body = BookingListResponse)))]
 async fn list_bookings(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
