@@ -153,8 +153,9 @@ fn body(event: &RecordedEvent) -> serde_json::Result<Vec<u8>> {
 async fn outcome_of_status(response: Response, destination: Destination, now: Instant) -> AttemptOutcome {
     let status = response.status();
     let retry_after = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
-        .then(|| retry_after(&response, now))
-        .flatten();
+        .then(|| response.headers().get(header::RETRY_AFTER)?.to_str().ok())
+        .flatten()
+        .and_then(|value| retry_after(value, now));
     drain(response).await;
     if status.is_success() {
         AttemptOutcome::Accepted
@@ -181,12 +182,12 @@ async fn drain(mut response: Response) {
 }
 
 /// The time until the next attempt, which `Retry-After` gives in seconds or as a date.
-fn retry_after(response: &Response, now: Instant) -> Option<TimeDelta> {
-    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+fn retry_after(value: &str, now: Instant) -> Option<TimeDelta> {
+    let text = value.trim();
     if let Ok(seconds) = text.parse::<u32>() {
         return Some(TimeDelta::seconds(seconds.into()));
     }
-    let date = DateTime::parse_from_rfc2822(text).ok()?.with_timezone(&Utc);
+    let date = DateTime::<Utc>::from(httpdate::parse_http_date(text).ok()?);
     Some((date - now).max(TimeDelta::zero()))
 }
 
@@ -241,6 +242,22 @@ mod tests {
                 "data": {"bookingId": "b", "totalPrice": "1.50"},
             })
         );
+    }
+
+    /// The three forms of a date are those of RFC 9110, section 5.6.7.
+    #[test]
+    fn retry_after_is_read_in_seconds_or_as_any_http_date() {
+        let now: Instant = "2026-11-20T08:00:00Z".parse().unwrap();
+        let seconds = |value| retry_after(value, now).map(|delay| delay.num_seconds());
+        for value in
+            ["90", "Fri, 20 Nov 2026 08:01:30 GMT", "Friday, 20-Nov-26 08:01:30 GMT", "Fri Nov 20 08:01:30 2026"]
+        {
+            assert_eq!(seconds(value), Some(90), "{value}");
+        }
+        assert_eq!(seconds("Fri, 20 Nov 2026 07:00:00 GMT"), Some(0), "a date in the past");
+        for value in ["", "-1", "soon", "2026-11-20T08:01:30Z"] {
+            assert_eq!(seconds(value), None, "{value}");
+        }
     }
 
     #[test]
