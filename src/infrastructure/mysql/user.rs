@@ -10,7 +10,7 @@ use super::{
     sql::{padded, placeholder_list},
     unit_of_work::Session,
     user_details,
-    user_rows::{UserRow, role_of},
+    user_rows::{UserRow, role_of, user_columns},
 };
 use crate::domain::{
     clock::Instant,
@@ -25,16 +25,13 @@ const INSERT: &str = "INSERT INTO users (id, email, email_key, password_hash, na
                       VALUES (?, ?, ?, ?, ?, ?, ?)";
 
 // uq_users_email_key; a deleted account has no key. No lock.
-const FIND_BY_EMAIL: &str = "SELECT id, email, name, role, password_hash, created_at, email_verified_at, blocked_at \
-                             FROM users WHERE email_key = ?";
+const FIND_BY_EMAIL: &str = concat!("SELECT ", user_columns!(), " FROM users WHERE email_key = ?");
 
 // The primary key. No lock.
-const FIND: &str = "SELECT id, email, name, role, password_hash, created_at, email_verified_at, blocked_at \
-                    FROM users WHERE id = ? AND deleted_at IS NULL";
+const FIND: &str = concat!("SELECT ", user_columns!(), " FROM users WHERE id = ? AND deleted_at IS NULL");
 
 // The primary key. Locks the account.
-const LOCK: &str = "SELECT id, email, name, role, password_hash, created_at, email_verified_at, blocked_at \
-                    FROM users WHERE id = ? AND deleted_at IS NULL FOR UPDATE";
+const LOCK: &str = concat!("SELECT ", user_columns!(), " FROM users WHERE id = ? AND deleted_at IS NULL FOR UPDATE");
 
 // The primary key. Shares the account.
 const SHARE_ROLE: &str =

@@ -4,13 +4,13 @@ use rust_decimal::Decimal;
 use sqlx::{MySql, MySqlConnection, QueryBuilder};
 
 use super::{
+    booking::push_is_live,
     error::corrupt,
-    sql::{containing, datetime},
-    user_rows::UserRow,
+    sql::containing,
+    user_rows::{UserRow, user_columns},
 };
 use crate::domain::{
     clock::Instant,
-    concert::PERFORMANCE_LENGTH,
     id::UserId,
     page::Page,
     points::Points,
@@ -40,16 +40,14 @@ impl TryFrom<DetailsRow> for UserDetails {
 
 /// Begins a query for accounts. Per account: its wallet by the primary key, its bookings by `ix_bookings_user`.
 fn select(now: Instant) -> QueryBuilder<MySql> {
-    let mut query = QueryBuilder::new(
-        "SELECT u.id, u.email, u.name, u.role, u.password_hash, u.created_at, u.email_verified_at, u.blocked_at, \
-         COALESCE((SELECT w.balance FROM point_wallets w WHERE w.user_id = u.id), 0) AS balance, \
-         (SELECT COUNT(*) FROM bookings b JOIN performances p ON p.id = b.performance_id WHERE b.user_id = u.id \
-         AND ((b.status = 'CONFIRMED' AND p.starts_at > ",
-    );
-    query.push_bind(datetime(now - PERFORMANCE_LENGTH));
-    query.push(") OR (b.status = 'PENDING' AND b.held_until > ");
-    query.push_bind(now);
-    query.push("))) AS live_bookings FROM users u WHERE u.deleted_at IS NULL");
+    let mut query = QueryBuilder::new(concat!(
+        "SELECT ",
+        user_columns!(),
+        ", COALESCE((SELECT w.balance FROM point_wallets w WHERE w.user_id = u.id), 0) AS balance, \
+         (SELECT COUNT(*) FROM bookings b JOIN performances p ON p.id = b.performance_id WHERE b.user_id = u.id AND ",
+    ));
+    push_is_live(&mut query, now);
+    query.push(") AS live_bookings FROM users u WHERE u.deleted_at IS NULL");
     query
 }
 

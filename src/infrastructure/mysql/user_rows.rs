@@ -11,6 +11,15 @@ use crate::domain::{
     user::{Role, User},
 };
 
+/// The columns of a [`UserRow`].
+macro_rules! user_columns {
+    () => {
+        "id, email, name, role, password_hash, created_at, email_verified_at, blocked_at"
+    };
+}
+
+pub(super) use user_columns;
+
 #[derive(sqlx::FromRow)]
 pub(super) struct UserRow {
     id: Uuid,

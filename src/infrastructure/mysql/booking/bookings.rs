@@ -10,7 +10,7 @@ use super::{
     super::{
         error::require_rows,
         rows_by_id::BindAll,
-        sql::{ROWS_PER_STATEMENT, datetime, padded, parts, placeholder_list, placeholder_rows, to_row_count},
+        sql::{ROWS_PER_STATEMENT, padded, parts, placeholder_list, placeholder_rows, to_row_count},
         unit_of_work::Session,
     },
     SEATS_PER_STATEMENT,
@@ -20,7 +20,6 @@ use super::{
 use crate::domain::{
     booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, OpenBooking},
     clock::Instant,
-    concert::PERFORMANCE_LENGTH,
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
     page::Page,
     repository_error::RepositoryError,
@@ -220,31 +219,21 @@ impl BookingRepository for Session {
     }
 
     async fn user_has_live(&mut self, user_id: UserId, now: Instant) -> Result<bool, RepositoryError> {
-        let found: Option<i64> = sqlx::query_scalar(
-            // ix_bookings_user; each booking's performance by its primary key.
-            "SELECT 1 FROM bookings b STRAIGHT_JOIN performances p ON p.id = b.performance_id WHERE b.user_id = ? \
-             AND ((b.status = 'CONFIRMED' AND p.starts_at > ?) OR (b.status = 'PENDING' AND b.held_until > ?)) LIMIT 1",
-        )
-        .bind(user_id.0)
-        .bind(datetime(now - PERFORMANCE_LENGTH))
-        .bind(now)
-        .fetch_optional(self.connection())
-        .await?;
-        Ok(found.is_some())
+        // ix_bookings_user; each booking's performance by its primary key.
+        let mut query = QueryBuilder::new(
+            "SELECT 1 FROM bookings b STRAIGHT_JOIN performances p ON p.id = b.performance_id WHERE b.user_id = ",
+        );
+        query.push_bind(user_id.0);
+        self.any_is_live(query, now).await
     }
 
     async fn concert_has_live(&mut self, concert_id: ConcertId, now: Instant) -> Result<bool, RepositoryError> {
-        let found: Option<i64> = sqlx::query_scalar(
-            // ix_bookings_performance, for each of the concert's performances.
-            "SELECT 1 FROM performances p STRAIGHT_JOIN bookings b ON b.performance_id = p.id WHERE p.concert_id = ? \
-             AND ((b.status = 'CONFIRMED' AND p.starts_at > ?) OR (b.status = 'PENDING' AND b.held_until > ?)) LIMIT 1",
-        )
-        .bind(concert_id.0)
-        .bind(datetime(now - PERFORMANCE_LENGTH))
-        .bind(now)
-        .fetch_optional(self.connection())
-        .await?;
-        Ok(found.is_some())
+        // ix_bookings_performance, for each of the concert's performances.
+        let mut query = QueryBuilder::new(
+            "SELECT 1 FROM performances p STRAIGHT_JOIN bookings b ON b.performance_id = p.id WHERE p.concert_id = ",
+        );
+        query.push_bind(concert_id.0);
+        self.any_is_live(query, now).await
     }
 
     async fn count_open_of_performance(&mut self, performance_id: PerformanceId) -> Result<u32, RepositoryError> {

@@ -5,11 +5,14 @@
 mod bookings;
 mod changes;
 mod claims;
+mod live;
 mod rows;
 mod seat_choice;
 mod state_writes;
 #[cfg(test)]
 mod tests;
+
+pub(super) use live::push_is_live;
 
 /// Maximum of seats in one insert: more than two for each command of a full batch.
 const SEATS_PER_STATEMENT: usize = 512;
