@@ -69,8 +69,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most connections to a separate listener for operations.
 const MAX_OPERATIONS_CONNECTIONS: usize = 256;
 
-/// The time limit of one transaction of a lane: longer than several lock wait timeouts in a row. A transaction that takes
-/// longer hangs on a silent connection.
+/// The time limit of one transaction of a lane: longer than several lock wait timeouts in a row. A transaction that
+/// takes longer hangs on a silent connection.
 const LANE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The time for which a batch keeps its lane's slot; then the next batch may start. Most batches take less.
@@ -95,8 +95,8 @@ pub struct App {
 }
 
 impl App {
-    /// Wires everything to the database at `options`. Connects only when a connection is first needed. Must run on a tokio
-    /// runtime, since it starts the lanes.
+    /// Wires everything to the database at `options`. Connects only when a connection is first needed. Must run on a
+    /// tokio runtime, since it starts the lanes.
     pub fn build(config: &Config, options: MySqlConnectOptions, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let metrics = recorder();
         let health_probe = HealthProbe::default();
@@ -201,8 +201,8 @@ impl App {
 
     /// Serves until the stage `draining`, and then finishes the requests in flight.
     ///
-    /// The grace time begins with the stage `leaving`; when it is over, or at the stage `aborting`, the remaining requests
-    /// are dropped. A separate listener for operations is served until the last request has ended.
+    /// The grace time begins with the stage `leaving`; when it is over, or at the stage `aborting`, the remaining
+    /// requests are dropped. A separate listener for operations is served until the last request has ended.
     pub async fn serve(self, listener: TcpListener, operations: Option<TcpListener>) {
         let stages = self.stages();
         let grace = self.config.shutdown_grace;

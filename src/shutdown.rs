@@ -8,8 +8,8 @@ use crate::interfaces::http::serve::ShutdownStages;
 
 /// Starts a graceful stop at the first SIGTERM or SIGINT, and aborts at the second signal.
 ///
-/// After SIGTERM the server still accepts connections for `delay` but isn't ready, so that a proxy stops sending requests
-/// before connections are refused. SIGINT, sent from a terminal, skips the delay.
+/// After SIGTERM the server still accepts connections for `delay` but isn't ready, so that a proxy stops sending
+/// requests before connections are refused. SIGINT, sent from a terminal, skips the delay.
 pub async fn watch_signals(delay: Duration, stages: ShutdownStages) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

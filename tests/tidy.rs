@@ -1,4 +1,4 @@
-//! House rules as tests: layers, import rings, variables, error codes, SQL, links in documents. Needs no
+//! House rules as tests: layers, import rings, variables, error codes, SQL, documents and their English. Needs no
 //! database.
 
 #[path = "tidy/configuration.rs"]
@@ -7,6 +7,8 @@ mod configuration;
 mod documents;
 #[path = "tidy/openapi.rs"]
 mod openapi;
+#[path = "tidy/prose.rs"]
+mod prose;
 #[path = "tidy/rings.rs"]
 mod rings;
 #[path = "tidy/source.rs"]

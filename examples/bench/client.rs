@@ -1,5 +1,5 @@
-//! A small HTTP/1.1 client with one keep-alive connection. It allocates nothing per request, so that the client isn't the
-//! bottleneck.
+//! A small HTTP/1.1 client with one keep-alive connection. It allocates nothing per request, so that the client isn't
+//! the bottleneck.
 
 use std::{
     io::Write,
@@ -82,8 +82,8 @@ impl Response<'_> {
     }
 }
 
-/// A keep-alive connection to one of the servers. When it breaks, the connection moves to the next server and resends the
-/// request, so a run survives the kill of a server.
+/// A keep-alive connection to one of the servers. When it breaks, the connection moves to the next server and resends
+/// the request, so a run survives the kill of a server.
 pub(crate) struct Connection {
     addresses: Addresses,
     server_index: usize,

@@ -79,8 +79,8 @@ pub(crate) async fn closed_loop<W: Workload + 'static>(
     collect(tasks, count, started, Duration::MAX).await
 }
 
-/// Runs an open loop: units of work start at scheduled instants, independent of response times. Latencies count from these
-/// instants, so they include the wait for a free connection.
+/// Runs an open loop: units of work start at scheduled instants, independent of response times. Latencies count from
+/// these instants, so they include the wait for a free connection.
 pub(crate) async fn open_loop<W: Workload + 'static>(
     work: &Rc<W>,
     addresses: &Addresses,
@@ -120,8 +120,8 @@ pub(crate) async fn open_loop<W: Workload + 'static>(
     outcome
 }
 
-/// Adds a permit for each unit of work that becomes due. It uses a thread, because the runtime's timer has a resolution of a
-/// millisecond.
+/// Adds a permit for each unit of work that becomes due. It uses a thread, because the runtime's timer has a resolution
+/// of a millisecond.
 fn release_on_schedule(started: Instant, schedule: Schedule, due: Arc<Semaphore>) -> std::thread::JoinHandle<()> {
     const RESOLUTION: Duration = Duration::from_micros(200);
     std::thread::spawn(move || {

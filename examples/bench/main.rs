@@ -1,5 +1,6 @@
-//! The benchmark tool: measures the server, and compares each rate with a limit of the database or of a bare HTTP handler,
-//! measured in the same minute. `scripts/bench` builds and runs it; `docs/benchmarks/README.md` explains its reports.
+//! The benchmark tool: measures the server. It compares each rate with a limit of the database or of a bare HTTP
+//! handler, measured in the same minute. `scripts/bench` builds and runs it; `docs/benchmarks/README.md` explains its
+//! reports.
 
 mod bench;
 mod client;

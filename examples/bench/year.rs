@@ -1,8 +1,7 @@
 //! A database as it is after a year of sales, written by large statements: doing it all would take the year.
 //!
-//! The concerts are over, one after the other; of each a thousand people had tokens, fifty bought two seats. One token of
-//! each still waits, and an event in a hundred is parked for a webhook that was deleted, as versions left them that
-//! didn't end everything.
+//! The concerts are over, one after the other; of each a thousand people had tokens, fifty bought two seats. One token
+//! of each still waits, and an event in a hundred is parked for a deleted webhook. Former versions left them so.
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -32,8 +31,8 @@ pub(crate) struct Year {
     pub(crate) concerts: u32,
 }
 
-/// A statement for these concerts. `{first}` is the first of them; `:at` is when each took place, `:user` whose each row
-/// is, `:0` to `:7` ids by row.
+/// A statement for these concerts. `{first}` is the first of them; `:at` is when each took place, `:user` whose each
+/// row is, `:0` to `:7` ids by row.
 struct Statement {
     table: &'static str,
     /// How many rows a concert has.

@@ -41,8 +41,8 @@ pub(crate) async fn make_draw_if_due(
     Ok(true)
 }
 
-/// Opens a draw's seed. If no configured secret opens it, a new seed is drawn instead: the sale opens in time and by
-/// chance, and every check of the draw fails, because the published commitment stays.
+/// Opens a draw's seed. If no configured secret opens it, a new seed is drawn instead. The sale opens in time and by
+/// chance, and every check of the draw fails: the published commitment stays.
 fn reveal_seed(ports: &Ports, queue: &Queue, draw: &Draw) -> Seed {
     draw.open(queue.concert_id, &*ports.seeds).unwrap_or_else(|| {
         tracing::error!(

@@ -21,8 +21,8 @@ pub enum AppError {
     /// A bounded queue is full or a concurrency limit is reached. Nothing was done, and a later attempt may succeed.
     #[error("too many requests are waiting")]
     Overloaded,
-    /// The transaction met others in every attempt: deadlocks, lock timeouts, or rows that others had changed meanwhile.
-    /// Nothing was written, and a later attempt may succeed.
+    /// The transaction met others in every attempt: deadlocks, lock timeouts, or rows that others had changed
+    /// meanwhile. Nothing was written, and a later attempt may succeed.
     #[error("the transaction kept conflicting with others")]
     Contention,
     /// The work took longer than its time limit.

@@ -1,8 +1,8 @@
 //! Use cases: each is one facade method with one transaction.
 //!
-//! A facade reads the clock once, begins the transaction, lets the domain decide, stores and commits. Between these steps
-//! it awaits nothing but the database. Writes of which many are concurrent go through [lanes](lane). Nothing here knows
-//! HTTP or SQL.
+//! A facade reads the clock once, begins the transaction, lets the domain decide, stores and commits. Between these
+//! steps it awaits nothing but the database. Writes of which many are concurrent go through [lanes](lane). Nothing here
+//! knows HTTP or SQL.
 //!
 //! # Errors
 //!
@@ -47,8 +47,8 @@ use crate::domain::{
 /// How often a batch or a shared read yields before it starts.
 const YIELDS_TO_COALESCE: usize = 4;
 
-/// Lets other tasks run first, so that requests which are about to arrive join the batch. It takes no time if no task is
-/// ready.
+/// Lets other tasks run first, so that requests which are about to arrive join the batch. It takes no time if no task
+/// is ready.
 async fn yield_to_coalesce() {
     for _ in 0..YIELDS_TO_COALESCE {
         tokio::task::yield_now().await;

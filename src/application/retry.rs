@@ -12,8 +12,8 @@ const MAX_ATTEMPTS: u32 = 3;
 
 /// Attempts a whole transaction up to three times, as long as it meets contention.
 ///
-/// An attempt reads the clock, begins, and commits. After [`AppError::Contention`] nothing is written, so the attempt can
-/// be repeated. Any other failure is final: after a lost connection the outcome of the commit is unknown.
+/// An attempt reads the clock, begins, and commits. After [`AppError::Contention`] nothing is written, so the attempt
+/// can be repeated. Any other failure is final: after a lost connection the outcome of the commit is unknown.
 ///
 /// # Errors
 ///
@@ -50,7 +50,8 @@ mod tests {
         }
     }
 
-    /// Runs an attempt that meets contention `races` times before it ends with `end`. Returns the number of attempts, too.
+    /// Runs an attempt that meets contention `races` times before it ends with `end`. Returns the number of attempts,
+    /// too.
     async fn run(races: u32, end: Result<u8, AppError>) -> (u32, Result<u8, AppError>) {
         let tried = Cell::new(0);
         let result = retry_on_contention(&ZeroRandomness, || {

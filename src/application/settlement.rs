@@ -145,8 +145,8 @@ enum Command {
     },
 }
 
-/// A user's wallet is changed by one transaction at a time, since it is read without a lock. The last bits of the id are
-/// random.
+/// A user's wallet is changed by one transaction at a time, since it is read without a lock. The last bits of the id
+/// are random.
 fn user_conflict_key(user_id: UserId) -> u64 {
     user_id.0.as_u64_pair().1
 }

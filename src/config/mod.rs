@@ -1,7 +1,7 @@
 //! Configuration: environment variables, or the same as flags. Every mistake is reported, not just the first.
 //!
 //! `variables.rs` is the table of all variables, `reader.rs` reads values of common types, `settings.rs` those with
-//! checks of their own, `connections.rs` divides the database connections among the pools.
+//! checks of their own. `connections.rs` divides the database connections among the pools.
 
 mod connections;
 mod errors;
@@ -184,8 +184,8 @@ impl Config {
         reader.finish(config)
     }
 
-    /// The time for which the server isn't ready but still accepts connections: at most half of the grace time, so that
-    /// the rest is for requests in flight.
+    /// The time for which the server isn't ready but still accepts connections. It is at most half of the grace time,
+    /// so that the rest is for requests in flight.
     pub fn shutdown_delay(&self) -> Duration {
         self.shutdown_delay.min(self.shutdown_grace / 2)
     }
@@ -226,7 +226,7 @@ mod tests {
             ("LOG_LEVEL", "=loud="),
             ("CORS_ALLOWED_ORIGINS", "example.org"),
             ("REFRESH_TOKEN_DAYS", "many"),
-            ("TRUSTED_PROXIES", "10.0.0.0/8,everybody"),
+            ("TRUSTED_PROXIES", "10.0.0.0/8,anywhere"),
             ("TRUSTED_PROXIES_HEADER", "X-Real-IP"),
             ("RATE_LIMIT_HOLDS_PER_USER", "-1"),
             ("OPERATIONS_LISTEN_ADDR", "there"),

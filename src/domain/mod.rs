@@ -7,9 +7,10 @@
 //! Each feature uses the same file names: `model.rs` for values and states, `service.rs` for decisions over locked
 //! rows, `repository.rs` for the port.
 //!
-//! Features are ordered: a feature names only the features before it. `user`, `concert`, `queue`, `point`, `payment` and
-//! `administration` name none. `booking` names `concert` and `queue`, `event` describes bookings, seats and payments.
-//! `settlement` comes last: it decides everything that moves points or changes a booking, and records the events of it.
+//! Features are ordered: a feature names only the features before it. `user`, `concert`, `queue`, `point`, `payment`
+//! and `administration` name none. `booking` names `concert` and `queue`, `event` describes bookings, seats and
+//! payments. `settlement` comes last: it decides everything that moves points or changes a booking, and records the
+//! events of it.
 
 pub mod administration;
 pub mod audit;

@@ -1,8 +1,8 @@
 //! Encryption of the seeds of draws with the server's secrets, by ChaCha20-Poly1305.
 //!
 //! The key is derived from the secret for this purpose alone (HMAC-SHA-256 over a fixed text), so no other use of the
-//! secret reveals it. A sealed seed is the key's id, a random nonce, and the encrypted seed with its tag. The concert's id is
-//! authenticated with it: a sealed seed that is copied to another concert doesn't open.
+//! secret reveals it. A sealed seed is the key's id, a random nonce, and the encrypted seed with its tag. The concert's
+//! id is authenticated with it: a sealed seed that is copied to another concert doesn't open.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! Signed tokens: short texts that only the server's secrets can create.
 //!
 //! A token is the base64url text, without padding, of a payload and its tag. The payload has fields of fixed width,
-//! big-endian, so there is one text for each meaning: a kind (an access token is never taken for a queue token), the
-//! id of the key, and the claims. The tag is HMAC-SHA-256 over all of it, cut to 16 bytes: half of the hash, the
-//! least that RFC 2104, section 5, recommends, and 2^128 guesses are as far out of reach as 2^256.
+//! big-endian, so there is one text for each meaning. The fields are a kind (an access token is never taken for a queue
+//! token), the id of the key, and the claims. The tag is HMAC-SHA-256 over all of it, cut to 16 bytes: half of the
+//! hash, the least that RFC 2104, section 5, recommends. 2^128 guesses are as far out of reach as 2^256.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!((signer.read_access_token(&text), signer.read_queue_token(&text)), (None, None));
     }
 
-    /// A secret is rotated: the new one signs, tokens of the old one are accepted until it is removed, and a queue
+    /// A secret is rotated. The new one signs, tokens of the old one are accepted until it is removed, and a queue
     /// token's text stays the same.
     #[test]
     fn secrets_can_be_rotated() {

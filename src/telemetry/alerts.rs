@@ -1,8 +1,8 @@
 //! Alerts: every logged error is sent to a Slack webhook.
 //!
-//! A layer of the log's subscriber catches this crate's errors, so logging an error is all that code has to do. The layer
-//! only counts errors in memory, grouped by summary: it takes a lock for nanoseconds and can't fail. A task reports a
-//! new group at once, and then at most once per interval, however often it occurs and whatever Slack answers.
+//! A layer of the log's subscriber catches this crate's errors, so logging an error is all that code has to do. The
+//! layer only counts errors in memory, grouped by summary: it takes a lock for nanoseconds and can't fail. A task
+//! reports a new group at once, and then at most once per interval, however often it occurs and whatever Slack answers.
 //!
 //! An alert contains no personal data: only the fields that name an error and its place are read.
 

@@ -133,8 +133,8 @@ async fn requests_are_authenticated_while_the_back_office_pool_is_exhausted(
     .await;
 }
 
-/// An exclusive lock on a table keeps an audit waiting, as a slow database would. The next audit of the instance doesn't
-/// take another connection, and ends within its time limit.
+/// An exclusive lock on a table keeps an audit waiting, as a slow database would. The next audit of the instance
+/// doesn't take another connection, and ends within its time limit.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn an_instance_runs_one_audit_at_a_time_within_a_time_limit(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let mut other = sqlx::MySqlConnection::connect_with(&options).await.unwrap();

@@ -170,8 +170,8 @@ async fn lines(app: &TestApp, sale: &Sale) -> Reply {
     app.anonymous().get(&format!("/api/v1/concerts/{}/queue/draw/entrants", sale.concert_id)).await.expect(200)
 }
 
-/// The secret is changed before three sales open. The first one's seed is sealed again in time, the second one's isn't,
-/// and the third one's is in plain text, as the version before stored it.
+/// The secret is changed before three sales open. The first one's seed is sealed again in time, the second one's isn't.
+/// The third one's is in plain text, as the version before stored it.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn seeds_are_resealed_and_a_lost_secret_breaks_the_commitment_but_not_the_sale(
     pool: MySqlPoolOptions,

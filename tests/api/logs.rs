@@ -21,8 +21,8 @@ use crate::support::{Client, TestApp};
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
 
-/// A second dispatcher. While there is one only, tracing asks the current thread's about a new callsite: a thread without a
-/// subscriber turns that callsite off for every test.
+/// A second dispatcher. While there is one only, tracing asks the current thread's about a new callsite. A thread
+/// without a subscriber turns that callsite off for every test.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
 
 impl Captured {

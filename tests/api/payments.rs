@@ -109,8 +109,8 @@ async fn an_insufficient_balance_changes_neither_points_nor_hold(_: MySqlPoolOpt
     app.assert_invariants_hold().await;
 }
 
-/// A paid, a cancelled and a refunded booking: each is offered for payment with an active
-/// token, the first even with a second one of the same user.
+/// A paid, a cancelled and a refunded booking. Each is offered for payment with an active token, the first even with a
+/// second one of the same user.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn only_a_pending_booking_can_be_paid(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);

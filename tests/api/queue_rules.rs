@@ -1,5 +1,5 @@
-//! The rules of the queue under random operations, on two servers whose
-//! clocks differ, with changing settings and users who join, poll, break the rules or leave.
+//! The rules of the queue under random operations, on two servers whose clocks differ. Settings change, and users join,
+//! poll, break the rules or leave.
 
 use axum::http::Method;
 use chrono::TimeDelta;

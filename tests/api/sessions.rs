@@ -174,8 +174,8 @@ async fn shortening_access_tokens_revives_no_ended_session(pool: MySqlPool) {
     assert_eq!(refusal(after.authenticate(&token).await), Refusal::Unauthenticated);
 }
 
-/// A refresh token is exchanged, then used a second time: the refusal must commit the session's end, so
-/// the token's successor is refused as well, and so is every access token.
+/// A refresh token is exchanged, then used a second time. The refusal must commit the session's end, so the token's
+/// successor is refused as well, and so is every access token.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_second_use_of_a_refresh_token_ends_its_session(pool: MySqlPool) {
     let world = World::new(pool);
@@ -200,8 +200,8 @@ async fn a_second_use_of_a_refresh_token_ends_its_session(pool: MySqlPool) {
     assert_eq!(refusal(here.refresh("unknown").await), Refusal::InvalidRefreshToken);
 }
 
-/// An account with one session and a place in a queue is deleted: login fails, the place is free, the
-/// address too, and the queue counts the departure.
+/// An account with one session and a place in a queue is deleted. Login fails, the place is free, the address too, and
+/// the queue counts the departure.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_deleted_account_leaves_its_queues_and_cannot_log_in(pool: MySqlPool) {
     let world = World::new(pool.clone());

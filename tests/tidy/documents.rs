@@ -10,14 +10,14 @@ use crate::{
     source::{Source, exists, files, read},
 };
 
-fn documents() -> Vec<String> {
+pub(crate) fn documents() -> Vec<String> {
     let mut documents = files("docs", "md");
     documents.extend(["README.md", "CONTRIBUTING.md", "migrations/README.md"].map(str::to_owned));
     documents
 }
 
 /// A document's lines outside of fenced blocks, with their numbers.
-fn prose(text: &str) -> Vec<(usize, &str)> {
+pub(crate) fn prose(text: &str) -> Vec<(usize, &str)> {
     let mut fenced = false;
     let mut lines = Vec::new();
     for (index, line) in text.lines().enumerate() {

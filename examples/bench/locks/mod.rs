@@ -1,7 +1,8 @@
 //! The same contended work with different locking strategies, and with the server's lanes.
 //!
-//! Each strategy is a separate process that runs one transaction per request and does nothing else. The lanes are the real
-//! server with authentication, the queue's gate, idempotency and events. So the comparison favours the other strategies.
+//! Each strategy is a separate process that runs one transaction per request and does nothing else. The lanes are the
+//! real server with authentication, the queue's gate, idempotency and events. So the comparison favours the other
+//! strategies.
 
 pub(crate) mod server;
 mod strategies;

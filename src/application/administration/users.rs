@@ -61,9 +61,9 @@ impl AdministrationFacade {
     ///
     /// # Concurrency
     ///
-    /// Locks, in this order: the queues and tokens of an account that is blocked; the account; every administrator, when
-    /// one may be lost; the account's sessions. Shares the actor's row. Two administrators who demote each other lock
-    /// each other out: the database ends one transaction, which is repeated.
+    /// Locks, in this order: the queues and tokens of an account that is blocked; the account; every administrator,
+    /// when one may be lost; the account's sessions. Shares the actor's row. Two administrators who demote each other
+    /// lock each other out: the database ends one transaction, which is repeated.
     pub async fn update_user(&self, actor: UserId, command: &UpdateUser) -> Result<UserDetails, AppError> {
         self.users.retry(|| self.try_update_user(actor, command)).await
     }

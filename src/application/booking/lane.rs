@@ -189,9 +189,9 @@ async fn lock_seats(
 /// Chooses the seats of the batch by deciding it without their locks, and locks them together with the named seats. The
 /// choice holds if none of these seats was claimed before it was locked; else it is repeated.
 ///
-/// No other transaction chooses seats of these performances meanwhile. Seats of a later choice aren't in ascending order:
-/// they are locked without waiting, and if one is locked already, the batch is repeated. Returns the instant at which the
-/// choice holds.
+/// No other transaction chooses seats of these performances meanwhile. Seats of a later choice aren't in ascending
+/// order: they are locked without waiting, and if one is locked already, the batch is repeated. Returns the instant at
+/// which the choice holds.
 async fn choose_and_lock_seats(
     uow: &mut dyn UnitOfWork,
     clock: &dyn Clock,

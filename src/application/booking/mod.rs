@@ -77,7 +77,8 @@ impl BookingFacade {
     ///
     /// # Concurrency
     ///
-    /// Locks the token, the performance (shared), its choice if the best seats are requested, and the seats, in this order.
+    /// Locks the token, the performance (shared), its choice if the best seats are requested, and the seats, in this
+    /// order.
     pub async fn hold(
         &self,
         command: HoldSeats,
@@ -100,9 +101,9 @@ impl BookingFacade {
         self.gate.with_position(reply, user_id).await
     }
 
-    /// The layout of a performance, for a token that may choose seats there. A layout may have 100,000 seats, so one that
-    /// isn't cached is read only for active tokens of its concert. The refusal becomes the gate's verdict, so a recorded
-    /// answer is still replayed first.
+    /// The layout of a performance, for a token that may choose seats there. A layout may have 100,000 seats, so one
+    /// that isn't cached is read only for active tokens of its concert. The refusal becomes the gate's verdict, so a
+    /// recorded answer is still replayed first.
     async fn layout(
         &self,
         id: PerformanceId,
@@ -129,8 +130,8 @@ impl BookingFacade {
     /// [`AppError::NotYourTurn`] when the queue token isn't active yet; [`Refusal::QueueTokenInvalid`],
     /// [`Refusal::QueueTokenExpired`], [`Refusal::QueueTokenWrongConcert`]; [`Refusal::BookingNotFound`],
     /// [`Refusal::BookingNotPayable`], [`Refusal::HoldExpired`], [`Refusal::SeatLimitExceeded`],
-    /// [`Refusal::HoldAlreadyExtended`]; the gate's refusal; those of a [command](super::lane::Lanes::submit). The reply holds
-    /// the refusals of the decision.
+    /// [`Refusal::HoldAlreadyExtended`]; the gate's refusal; those of a [command](super::lane::Lanes::submit). The
+    /// reply holds the refusals of the decision.
     pub async fn extend(
         &self,
         user_id: UserId,
@@ -142,7 +143,8 @@ impl BookingFacade {
         self.gate.with_position(reply, user_id).await
     }
 
-    /// Cancels a booking: a hold ends, and a confirmed booking is refunded up to the cut-off. Repeating it changes nothing.
+    /// Cancels a booking: a hold ends, and a confirmed booking is refunded up to the cut-off. Repeating it changes
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -168,8 +170,8 @@ impl BookingFacade {
         Ok(booking.filter(|booking| booking.user_id == user_id).ok_or(Refusal::BookingNotFound)?)
     }
 
-    /// The bookings of the user, newest first: at most `limit` that are older than `before`, with this status if there is
-    /// one.
+    /// The bookings of the user, newest first: at most `limit` that are older than `before`, with this status if there
+    /// is one.
     ///
     /// # Errors
     ///
@@ -188,8 +190,8 @@ impl BookingFacade {
 
     /// Records that holds have expired, at most `limit` of them, with their events. Returns the number of holds.
     ///
-    /// A hold ends at its deadline, whenever this runs. Bookings that another transaction has locked are left for the next
-    /// run.
+    /// A hold ends at its deadline, whenever this runs. Bookings that another transaction has locked are left for the
+    /// next run.
     ///
     /// # Errors
     ///

@@ -79,8 +79,8 @@ impl SeatMap {
         self.layout.performance_id()
     }
 
-    /// Grows with every change, from 0 while nothing was ever held: the microsecond of the latest one, of which the
-    /// last three digits tell states apart. Everywhere the same for the same state, unless changes became known out
+    /// Grows with every change, from 0 while nothing was ever held. It is the microsecond of the latest one, of which
+    /// the last three digits tell states apart. Everywhere the same for the same state, unless changes became known out
     /// of order.
     pub fn version(&self) -> i64 {
         self.version
@@ -143,7 +143,7 @@ fn digest(of: &impl Hash, statuses: &[SeatStatus]) -> u64 {
 }
 
 /// The version of a map whose latest change was at this instant: its millisecond, then three digits of the state's
-/// digest, so that different states hardly ever share a version.
+/// digest. So different states hardly ever share a version.
 fn version_of(latest: Instant, state: u64) -> i64 {
     let digits = i64::try_from(state % 1_000).unwrap_or(0);
     latest.timestamp_millis().saturating_mul(1_000).saturating_add(digits)

@@ -1,5 +1,5 @@
-//! The state of one performance's seats in this process: the claims of the last read, the map that follows from them,
-//! and the latest changes for streams.
+//! The state of one performance's seats in this process. It has the claims of the last read, the map that follows from
+//! them, and the latest changes for streams.
 
 use std::{
     collections::VecDeque,
@@ -204,8 +204,8 @@ impl SeatStateInner {
         (!changes.changed().is_empty()).then_some(SeatUpdate::Changes(changes))
     }
 
-    /// The seats that may have changed since another instance's map had its latest change at `instant`: those written
-    /// since, and those whose holds have expired since, with a margin for clocks that differ.
+    /// The seats that may have changed since another instance's map had its latest change at `instant`. These are seats
+    /// written since, and seats whose holds have expired since, with a margin for clocks that differ.
     fn changed_between(&self, instant: Instant, now: Instant) -> impl Iterator<Item = SeatId> {
         let since = instant - CLOCK_SKEW_MARGIN;
         let ended = since..=now + CLOCK_SKEW_MARGIN;

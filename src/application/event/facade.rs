@@ -53,8 +53,8 @@ impl EventFacade {
         Ok(())
     }
 
-    /// Whether a webhook's address is private, and private ones aren't allowed. A host name passes: the sender checks its
-    /// addresses each time it resolves the name.
+    /// Whether a webhook's address is private, and private ones aren't allowed. A host name passes: the sender checks
+    /// its addresses each time it resolves the name.
     pub fn rejects_address(&self, url: &WebhookUrl) -> bool {
         !self.allow_private && url.is_private()
     }

@@ -19,8 +19,8 @@ trait ReceiverSource: Send + Sync {
     /// Every receiver of this kind.
     async fn list(&self, repositories: &mut dyn Repositories) -> Result<Vec<Receiver>, RepositoryError>;
 
-    /// Whether an event of the current transaction may have a receiver of this kind. After `false`, no receiver is added
-    /// until the transaction ends.
+    /// Whether an event of the current transaction may have a receiver of this kind. After `false`, no receiver is
+    /// added until the transaction ends.
     ///
     /// `true` loses nothing: it costs a dispatch that may find no receiver.
     async fn may_have_any(&self, _: &mut dyn Repositories) -> Result<bool, RepositoryError> {

@@ -47,8 +47,8 @@ pub(crate) async fn record(
     }
 }
 
-/// Counts bookings, payments and points after the commit. Each of their changes has one event (but for an extension of a
-/// hold), so each is counted once.
+/// Counts bookings, payments and points after the commit. Each of their changes has one event (but for an extension of
+/// a hold), so each is counted once.
 fn count_after_commit(uow: &mut dyn UnitOfWork, events: &[Event]) {
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut moved = Vec::new();

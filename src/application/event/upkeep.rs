@@ -54,7 +54,8 @@ impl EventUpkeep {
         Self { ports, retention, cursor: Mutex::new(None) }
     }
 
-    /// Removes and parks a batch each. Returns whether more may be left. Any number of instances may run it concurrently.
+    /// Removes and parks a batch each. Returns whether more may be left. Any number of instances may run it
+    /// concurrently.
     ///
     /// # Errors
     ///
@@ -65,8 +66,8 @@ impl EventUpkeep {
         Ok(ended || removed)
     }
 
-    /// Looks at a batch of old events, and removes those that are delivered everywhere or were parked long ago. The next
-    /// batch continues after this one, so a large number of kept events doesn't hide removable ones.
+    /// Looks at a batch of old events, and removes those that are delivered everywhere or were parked long ago. The
+    /// next batch continues after this one, so a large number of kept events doesn't hide removable ones.
     async fn remove_old(&self) -> Result<bool, AppError> {
         let now = self.ports.now();
         let mut cursor = self.current_cursor(now);
@@ -117,8 +118,8 @@ impl EventUpkeep {
         Ok(parked >= u64::from(BATCH))
     }
 
-    /// Parks the pending deliveries of a webhook that ended, so that administrators see them and no event waits for them.
-    /// Removes them after the retention, so that they keep no event longer.
+    /// Parks the pending deliveries of a webhook that ended, so that administrators see them and no event waits for
+    /// them. Removes them after the retention, so that they keep no event longer.
     async fn end_deliveries_of(&self, id: WebhookId, ended_at: Instant) -> Result<bool, AppError> {
         let now = self.ports.now();
         let destination = Destination::Webhook(id);

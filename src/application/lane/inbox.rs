@@ -4,8 +4,8 @@ use std::collections::{HashSet, VecDeque};
 
 use super::work::LaneSettings;
 
-/// How many commands must wait for a batch to start beside a running one. With fewer, a transaction's fixed cost outweighs
-/// the gain of concurrency, so they wait and make the next batch larger.
+/// How many commands must wait for a batch to start beside a running one. With fewer, a transaction's fixed cost
+/// outweighs the gain of concurrency, so they wait and make the next batch larger.
 const PARALLEL_BATCH_THRESHOLD: usize = 16;
 
 /// Plain data: its owner serializes the changes and runs the batches.
@@ -65,8 +65,8 @@ impl<T> Inbox<T> {
         starts
     }
 
-    /// Removes the items of a batch, and returns them with their conflict keys, which are active until the batch finishes.
-    /// Items with the same conflict key stay in order of arrival.
+    /// Removes the items of a batch, and returns them with their conflict keys, which are active until the batch
+    /// finishes. Items with the same conflict key stay in order of arrival.
     pub(super) fn take_batch(&mut self) -> (Vec<T>, HashSet<u64>) {
         self.has_forming_batch = false;
         let (mut batch, mut conflict_keys) = (Vec::new(), HashSet::new());

@@ -66,7 +66,7 @@ impl Drop for KeyInFlight {
 }
 
 /// The latest keys that this instance recorded or found recorded. A batch that contains one of them looks its keys up
-/// first: without that, each replay would cost the whole batch a transaction that the unique index refuses.
+/// first. Without that, each replay would cost the whole batch a transaction that the unique index refuses.
 ///
 /// It is only a hint. The unique index finds keys that are older, or that another instance recorded.
 #[derive(Default)]

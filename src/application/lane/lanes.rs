@@ -84,15 +84,15 @@ impl<W: LaneWork> Lanes<W> {
 
     /// Submits a command and waits for its reply. `command` makes the command from the destination of its reply.
     ///
-    /// Commands with the same conflict key are never in two concurrent transactions of this instance. It is for commands
-    /// that conflict without waiting for a lock: they share a batch or run one after the other.
+    /// Commands with the same conflict key are never in two concurrent transactions of this instance. It is for
+    /// commands that conflict without waiting for a lock: they share a batch or run one after the other.
     ///
     /// A second command with the idempotency key of one that is in progress waits for it, five seconds at most.
     ///
     /// # Errors
     ///
-    /// [`AppError::Overloaded`] at once when the inbox is full; [`Refusal::IdempotencyInProgress`] when the first command
-    /// with the key takes too long; the failure of the command's batch, such as [`AppError::Contention`].
+    /// [`AppError::Overloaded`] at once when the inbox is full; [`Refusal::IdempotencyInProgress`] when the first
+    /// command with the key takes too long; the failure of the command's batch, such as [`AppError::Contention`].
     pub async fn submit<T: Send + 'static>(
         &self,
         conflict_key: Option<u64>,

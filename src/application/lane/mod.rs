@@ -9,9 +9,9 @@
 //! saves retries, and correctness doesn't depend on it: other instances have lanes of their own.
 //!
 //! A command may carry an idempotency key: its answer is recorded in the transaction of the effect. Repeated keys are
-//! rare, so the lane takes each key for new, and the unique index refuses a recorded one. Then the transaction is rolled
-//! back, and the batch is repeated with a look-up of its keys: recorded answers are replayed. The lane remembers the
-//! [latest keys](keys) and looks these up at once, so that a replay costs its batch no attempt.
+//! rare, so the lane takes each key for new, and the unique index refuses a recorded one. Then the transaction is
+//! rolled back, and the batch is repeated with a look-up of its keys: recorded answers are replayed. The lane remembers
+//! the [latest keys](keys) and looks these up at once, so that a replay costs its batch no attempt.
 //!
 //! Where to look next: [work] is the contract, [reply] types what a command gets back, [lanes] starts batches, and
 //! [batch] runs their transactions.

@@ -87,8 +87,8 @@ impl PresenceRecorder {
         self.lanes.submit_without_key(None, |reply| (update, reply)).await
     }
 
-    /// Records that the user of a waiting or scheduled token is present, whose answer says to poll in
-    /// `poll_after_seconds`: for three times as long admission doesn't pass over the token. Does nothing for tokens
+    /// Records that the user of a waiting or scheduled token is present. The answer says to poll in
+    /// `poll_after_seconds`; for three times as long admission doesn't pass over the token. Does nothing for tokens
     /// outside the lookahead. The queue's own time counts, so a clock that is behind shortens no presence.
     pub(super) async fn record(
         &self,

@@ -1,7 +1,7 @@
 //! Streams of a token: its present state, then each change.
 //!
 //! One task per concert reads the queue's snapshot for all streams. A waiting token is described from that snapshot
-//! alone. Only tokens at or before the head, and those without a place yet, are read from the database: all of them
+//! alone. Only tokens at or before the head, and those without a place yet, are read from the database. All are read
 //! right after the snapshot, so that they share a few reads.
 
 use std::{sync::Arc, time::Duration};

@@ -15,19 +15,20 @@ use crate::{
 };
 
 impl UserFacade {
-    /// Deletes an account: its logins are revoked, its tokens leave every queue, its wallet closes, and personal data is
-    /// erased. Bookings, payments and the ledger stay.
+    /// Deletes an account: its logins are revoked, its tokens leave every queue, its wallet closes, and personal data
+    /// is erased. Bookings, payments and the ledger stay.
     ///
     /// # Errors
     ///
-    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::LastAdmin`] for the only administrator; [`Refusal::Unauthenticated`]
-    /// when the account is deleted already; [`AppError::Contention`] when the user keeps joining queues meanwhile.
+    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::LastAdmin`] for the only administrator;
+    /// [`Refusal::Unauthenticated`] when the account is deleted already; [`AppError::Contention`] when the user keeps
+    /// joining queues meanwhile.
     ///
     /// # Concurrency
     ///
-    /// Locks the queues of the user's tokens, then the tokens, the account, its wallet and its sessions. A booking needs the
-    /// lock of an active token, so none can follow once the tokens have ended. A concurrent charge is stored before the
-    /// wallet closes, or is refused.
+    /// Locks the queues of the user's tokens, then the tokens, the account, its wallet and its sessions. A booking
+    /// needs the lock of an active token, so none can follow once the tokens have ended. A concurrent charge is stored
+    /// before the wallet closes, or is refused.
     pub async fn delete_account(&self, user_id: UserId) -> Result<(), AppError> {
         self.retry(|| self.try_delete_account(user_id)).await
     }
@@ -50,8 +51,8 @@ impl UserFacade {
         Ok(())
     }
 
-    /// Ends the user's tokens in every queue, and locks the account. [`RepositoryError::Contention`] if the user joined a
-    /// queue meanwhile. A join that comes later waits for the account.
+    /// Ends the user's tokens in every queue, and locks the account. [`RepositoryError::Contention`] if the user joined
+    /// a queue meanwhile. A join that comes later waits for the account.
     pub(in crate::application) async fn lock_outside_queues(
         &self,
         uow: &mut dyn UnitOfWork,

@@ -132,14 +132,14 @@ impl UserFacade {
         Ok(uow.commit().await?)
     }
 
-    /// Starts a session for a client at this address. Refusing an unknown e-mail address takes as long as refusing a wrong
-    /// password. An attempt counts as failed until its password is verified, so concurrent attempts don't exceed the
-    /// limit.
+    /// Starts a session for a client at this address. Refusing an unknown e-mail address takes as long as refusing a
+    /// wrong password. An attempt counts as failed until its password is verified, so concurrent attempts don't exceed
+    /// the limit.
     ///
     /// # Errors
     ///
-    /// [`Refusal::InvalidCredentials`]; [`Refusal::UserBlocked`]; [`AppError::TooOften`] when the account had too many wrong
-    /// passwords; [`AppError::Overloaded`] when too many passwords wait to be verified.
+    /// [`Refusal::InvalidCredentials`]; [`Refusal::UserBlocked`]; [`AppError::TooOften`] when the account had too many
+    /// wrong passwords; [`AppError::Overloaded`] when too many passwords wait to be verified.
     pub async fn log_in(
         &self,
         email: &Email,
@@ -214,8 +214,8 @@ impl UserFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unauthenticated`]; [`AppError::Unavailable`] when the last reading of revoked logins is too old and the
-    /// database doesn't answer.
+    /// [`Refusal::Unauthenticated`]; [`AppError::Unavailable`] when the last reading of revoked logins is too old and
+    /// the database doesn't answer.
     pub async fn authenticate(&self, token: &str) -> Result<AccessClaims, AppError> {
         let claims = self.ports.signer.read_access_token(token).ok_or(Refusal::Unauthenticated)?;
         let is_alive = self.ports.now() < claims.expires_at;

@@ -16,8 +16,8 @@ const WINDOW: TimeDelta = TimeDelta::hours(1);
 /// Counts failed logins by credential: an e-mail address with the password hash that the attempts are verified against.
 ///
 /// An attempt is counted before its password is hashed, and taken back unless the password is wrong. So attempts that
-/// run at the same time are all counted, and the penalty of an account never exceeds an hour. The count falls evenly, by
-/// the limit in an hour. A new password hash begins a new count, on every instance. Each instance counts by itself.
+/// run at the same time are all counted, and the penalty of an account never exceeds an hour. The count falls evenly,
+/// by the limit in an hour. A new password hash begins a new count, on every instance. Each instance counts by itself.
 pub(super) struct FailedLoginLimiter {
     /// Failures in an hour; 0 for no limit.
     limit: u32,

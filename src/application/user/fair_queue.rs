@@ -108,8 +108,8 @@ impl State {
         request
     }
 
-    /// Removes dropped requests. If there are none, the client with the most requests loses its newest one, unless it is
-    /// this client or has at most one request more.
+    /// Removes dropped requests. If there are none, the client with the most requests loses its newest one. This client
+    /// loses its own, if no other has more than one request more.
     fn make_room(&mut self, client: IpAddr) -> Result<(), AppError> {
         self.requests.values_mut().for_each(|requests| requests.retain(|request| !request.is_closed()));
         self.requests.retain(|_, requests| !requests.is_empty());

@@ -13,9 +13,9 @@ use crate::{
 /// The most requests that wait for a thread.
 const MAX_WAITING: usize = 1_024;
 
-/// Runs a hasher on a bounded number of threads. One hash occupies a core for tens of milliseconds and 19 MiB of memory:
-/// more concurrent ones would only be slower, and a flood of logins would exhaust the memory. Clients get threads in
-/// turn, so a flood from one address delays the logins of others by one hash.
+/// Runs a hasher on a bounded number of threads. One hash occupies a core for tens of milliseconds and 19 MiB of
+/// memory. More concurrent ones would only be slower, and a flood of logins would exhaust the memory. Clients get
+/// threads in turn, so a flood from one address delays the logins of others by one hash.
 pub(super) struct Hashing {
     hasher: Arc<dyn PasswordHasher>,
     queue: Arc<FairQueue>,
@@ -97,7 +97,8 @@ mod tests {
         (go, Arc::new(Hashing::new(Arc::new(Gated(Mutex::new(gate))), 1).unwrap()))
     }
 
-    /// One request is hashing and 1,024 wait, so the next is refused at once. When the gate opens, all that wait are served.
+    /// One request is hashing and 1,024 wait, so the next is refused at once. When the gate opens, all that wait are
+    /// served.
     #[tokio::test]
     async fn requests_beyond_the_hashing_queue_are_refused_at_once() {
         let (go, hashing) = gated();

@@ -1,8 +1,8 @@
 //! Accounts and logins.
 //!
 //! An access token is signed and verified without the database. A set of revoked logins in [memory](sessions), which
-//! follows the database, has the logins that ended early. A [refresh token](refresh) is signed too, and its hash is stored.
-//! The [facade] has the use cases but for refreshing and the [deletion] of an account.
+//! follows the database, has the logins that ended early. A [refresh token](refresh) is signed too, and its hash is
+//! stored. The [facade] has the use cases but for refreshing and the [deletion] of an account.
 
 mod deletion;
 mod facade;

@@ -62,14 +62,14 @@ impl UserFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::InvalidCredentials`] for a wrong current password, also when another request has changed it meanwhile;
-    /// [`Refusal::Unauthenticated`] when the account is deleted; [`AppError::TooOften`] after too many failures;
-    /// [`AppError::Overloaded`] when too many passwords wait to be hashed.
+    /// [`Refusal::InvalidCredentials`] for a wrong current password, also when another request has changed it
+    /// meanwhile; [`Refusal::Unauthenticated`] when the account is deleted; [`AppError::TooOften`] after too many
+    /// failures; [`AppError::Overloaded`] when too many passwords wait to be hashed.
     ///
     /// # Concurrency
     ///
-    /// Locks the user, then its sessions. A login verifies the password first and locks the user later: it reads the hash
-    /// again under that lock, so no session that the old password began outlives the change.
+    /// Locks the user, then its sessions. A login verifies the password first and locks the user later. It reads the
+    /// hash again under that lock, so no session of the old password outlives the change.
     pub async fn change_password(
         &self,
         user_id: UserId,

@@ -1,8 +1,8 @@
 //! The exchange of refresh tokens.
 //!
 //! A refresh token is a signed text that names its session. The database keeps the hash of the newest one, and of those
-//! used lately. A signed text without a record was used before, so a copied token is detected at any age. A session needs
-//! a few rows, however often it is refreshed.
+//! used lately. A signed text without a record was used before, so a copied token is detected at any age. A session
+//! needs a few rows, however often it is refreshed.
 //!
 //! A token's text determines its successor, so the answer of an exchange can be repeated without being stored.
 
@@ -18,7 +18,7 @@ use crate::{
     domain::{clock::Instant, refusal::Refusal, user::RefreshToken},
 };
 
-/// How much longer than its reuse time a used token is kept: more than the clock difference of instances and the lock
+/// How much longer than its reuse time a used token is kept. It exceeds the clock difference of instances and the lock
 /// wait of a transaction.
 const CLOCK_SKEW_MARGIN: TimeDelta = TimeDelta::minutes(1);
 
@@ -32,8 +32,8 @@ enum TokenUse {
 }
 
 impl UserFacade {
-    /// Exchanges a refresh token for new tokens. A second use within seconds of the first one gets the first answer again.
-    /// Later use revokes the session, because the token was copied.
+    /// Exchanges a refresh token for new tokens. A second use within seconds of the first one gets the first answer
+    /// again. Later use revokes the session, because the token was copied.
     ///
     /// # Errors
     ///

@@ -25,8 +25,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// less often than requests do and end within a second of its revocation.
 const MAX_AGE: TimeDelta = TimeDelta::milliseconds(500);
 
-/// How far a reading goes back behind the reading before it. A revocation has the time at which its transaction started,
-/// by the clock of its instance: that clock may be some seconds slow, and the transaction may have waited for locks.
+/// How far a reading goes back behind the reading before it. A revocation has the time at which its transaction
+/// started, by the clock of its instance. That clock may be some seconds slow, and the transaction may have waited for
+/// locks.
 const CLOCK_SKEW_MARGIN: TimeDelta = TimeDelta::seconds(30);
 
 /// How often expired entries are removed.
@@ -75,11 +76,11 @@ impl RevocationCache {
 
     /// Reads the latest revocations (single-flight).
     ///
-    /// Requests that arrive during a reading wait for the next one, which serves all of them. They share its failure too, so
-    /// an unavailable database is tried once and not once for each request.
+    /// Requests that arrive during a reading wait for the next one, which serves all of them. They share its failure
+    /// too, so an unavailable database is tried once and not once for each request.
     ///
-    /// A [`Loader`](crate::application::loader::Loader) would share readings as well. But it refuses requests beyond its
-    /// inbox, and its reader waits for one pool, while a reading on a silent connection is repeated on another one.
+    /// A [`Loader`](crate::application::loader::Loader) would share readings as well. But it refuses requests beyond
+    /// its inbox, and its reader waits for one pool. A reading on a silent connection is repeated on another pool.
     pub(super) async fn read(&self, ports: &Ports) -> Result<(), AppError> {
         let started_before = self.started.load(Ordering::SeqCst);
         let mut reading = self.reading.lock().await;

@@ -79,8 +79,8 @@ struct SeatRectangle<'a> {
     numbers: FreeRun,
 }
 
-/// The cost of a rectangle, compared in this order: size (depth in rows plus width in seats), rank of the first row,
-/// half seats from the middle. The section's index and the lowest number break ties.
+/// The cost of a rectangle, compared in this order: size, rank of the first row, half seats from the middle. The size
+/// is the depth in rows plus the width in seats. The section's index and the lowest number break ties.
 type RectangleCost = [usize; 5];
 
 impl FreeSeats {

@@ -1,4 +1,5 @@
-//! The draw: at the opening, the tokens from before it get places in a random order that no one could predict or choose.
+//! The draw: at the opening, the tokens from before it get places in a random order that no one could predict or
+//! choose.
 
 use super::{Commitment, SealedSeed, Seed, SeedVault};
 use crate::domain::{clock::Instant, id::ConcertId, randomness::Randomness};

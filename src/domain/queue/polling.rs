@@ -88,7 +88,8 @@ pub fn poll_after_opening(
 /// The number of places from the head within which presence is stored.
 ///
 /// It is `admit_count × (⌈10 × 60 s / interval⌉ + 1)`, at least 1,000. At the configured rate a user who enters it
-/// reaches the head after ten of the longest intervals at the earliest, even if a whole window is admitted at once.
+/// reaches the head after ten of the longest intervals at the earliest. This holds even if a whole window is admitted
+/// at once.
 ///
 /// So every user polls nine times within it. If absent users let the head move three times as fast, it is still three
 /// times. Up to ten times the rate, no user who polls as asked is passed over unseen.

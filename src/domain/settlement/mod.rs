@@ -1,4 +1,5 @@
-//! Settlements: the commands that move points or change a booking (charge, pay, extend, cancel), and the events of them.
+//! Settlements: the commands that move points or change a booking (charge, pay, extend, cancel), and the events of
+//! them.
 //!
 //! `service.rs` decides them over rows that the application has locked. Holds are decided in `booking`.
 

@@ -74,8 +74,8 @@ impl SettlementBatch {
     ///
     /// # Errors
     ///
-    /// [`Refusal::PreconditionFailed`], [`Refusal::BalanceLimitExceeded`], or [`Refusal::Unauthenticated`] for the wallet
-    /// of a deleted account.
+    /// [`Refusal::PreconditionFailed`], [`Refusal::BalanceLimitExceeded`], or [`Refusal::Unauthenticated`] for the
+    /// wallet of a deleted account.
     pub fn charge(&mut self, charge: &Charge) -> Result<LedgerEntry, Refusal> {
         let wallet = self.wallet(charge.user_id);
         if charge.if_version.as_ref().is_some_and(|versions| !versions.contains(&wallet.version)) {

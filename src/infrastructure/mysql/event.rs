@@ -20,7 +20,7 @@ use crate::domain::{
 const HAS_UNDISPATCHED: &str = "SELECT 1 FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
      WHERE dispatched_at IS NULL LIMIT 1";
 
-/// Index: `ix_outbox_events_dispatch`. Locks the rows found, and skips rows that are locked or not committed: an event
+/// Index: `ix_outbox_events_dispatch`. Locks the rows found, and skips rows that are locked or not committed. An event
 /// that commits after a later one is found by the next claim.
 const CLAIM_UNDISPATCHED: &str = "SELECT id, type, created_at FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
      WHERE dispatched_at IS NULL ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED";
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
-    async fn a_booking_is_not_told_to_be_both_expired_and_confirmed(pool: MySqlPool) {
+    async fn a_booking_is_not_reported_as_both_expired_and_confirmed(pool: MySqlPool) {
         let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
         let confirmed = BookingState::Confirmed { at: fixtures::at(1), payment_id: PaymentId(Uuid::from_u128(0xc)) };
         uow.outbox().insert(&[event(1, Fact::BookingConfirmed(booking(confirmed)))], None).await.unwrap();

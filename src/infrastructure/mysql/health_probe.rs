@@ -1,8 +1,9 @@
 //! The health probe of the database: a circuit breaker, and the measurement of the clock's skew.
 //!
 //! A connection of its own queries the database a few times a second. When the database hangs, stops or can't be
-//! reached, callers fail at once instead of each waiting for a timeout; when it answers again they go on. A database that
-//! answers with an error (read-only, too many connections) counts as available: the statement's caller handles the error.
+//! reached, callers fail at once instead of each waiting for a timeout; when it answers again they go on. A database
+//! that answers with an error (read-only, too many connections) counts as available: the statement's caller handles the
+//! error.
 //!
 //! The query reads the database's time; no other statement does. An instance whose clock differs too much from it makes
 //! no decisions ([`ClockCheck`]).

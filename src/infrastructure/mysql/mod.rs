@@ -80,7 +80,7 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, health_probe: 
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
         // A ping before each use would cost a round trip. So idle connections alone are pinged, and after a loss every
-        // connection once: after a restart of the database hardly a request gets a dead connection.
+        // connection once. After a restart of the database hardly a request gets a dead connection.
         .test_before_acquire(false)
         .before_acquire({
             let options = options.clone();
@@ -132,8 +132,8 @@ fn drop_released_connection() -> ! {
     std::panic::resume_unwind(Box::new("a released connection is dropped"))
 }
 
-/// Sets what every session relies on: each statement sees the newest commit, lock waits are short, and the database
-/// refuses invalid values instead of converting them (MariaDB's default mode is looser than MySQL's).
+/// Sets what every session relies on: each statement sees the newest commit, lock waits are short, and invalid values
+/// are refused instead of converted. MariaDB's default mode is looser than MySQL's.
 async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
     connection.execute("SET SESSION innodb_lock_wait_timeout = 3").await?;

@@ -180,8 +180,8 @@ impl Session {
     /// Updates wallets with the same step to their last new entries.
     async fn move_wallets(&mut self, step: Step, last_entries: &[TransactionId]) -> Result<(), RepositoryError> {
         let ids = sql::padded(last_entries.iter().map(|id| id.0));
-        // From the entries to their wallets, each by its primary key. Without hints the optimizer starts with the wallets,
-        // or scans either table while it is small, and would wait for rows of other transactions.
+        // From the entries to their wallets, each by its primary key. Without hints the optimizer starts with the
+        // wallets, or scans either table while it is small, and would wait for rows of other transactions.
         let open = if step.needs_open { " AND w.closed_at IS NULL" } else { "" };
         let text = format!(
             "UPDATE point_transactions t FORCE INDEX (PRIMARY) STRAIGHT_JOIN point_wallets w FORCE INDEX (PRIMARY) \

@@ -42,8 +42,8 @@ pub(super) type Statement = Query<'static, MySql, MySqlArguments>;
 impl Session {
     /// Writes the rows of these ids by one statement, and gives the number of rows it found. Without ids it sends none.
     ///
-    /// `text` makes the statement from the placeholders of the ids; `bind` binds the ids and the statement's other values
-    /// in their order. The list is [padded]: a row whose id is repeated counts once.
+    /// `text` makes the statement from the placeholders of the ids; `bind` binds the ids and the statement's other
+    /// values in their order. The list is [padded]: a row whose id is repeated counts once.
     pub(super) async fn write_by_id<T: Clone + Send>(
         &mut self,
         ids: impl IntoIterator<Item = T> + Send,

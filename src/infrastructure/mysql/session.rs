@@ -124,8 +124,8 @@ impl SessionRepository for Session {
     }
 
     async fn insert_refresh_token(&mut self, token: &RefreshToken) -> Result<(), RepositoryError> {
-        // The session first: the token's foreign key would take a shared lock on it, and two transactions with such a
-        // lock would deadlock when they write the session.
+        // The session first: the token's foreign key would take a shared lock on it. Two transactions with such a lock
+        // would deadlock when they write the session.
         let moved = sqlx::query(UPDATE_END)
             .bind(token.expires_at)
             .bind(token.issued_at)

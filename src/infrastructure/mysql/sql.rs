@@ -51,7 +51,8 @@ const ROW_STEP: usize = 16;
 
 /// Divides rows into parts of at most `most` rows, each to be inserted by one statement.
 ///
-/// Parts have a few lengths only, as lists do. Rows can't be repeated as padding, so the rest becomes a part of its own.
+/// Parts have a few lengths only, as lists do. Rows can't be repeated as padding, so the rest becomes a part of its
+/// own.
 pub(super) fn parts<T>(rows: &[T], most: usize) -> impl Iterator<Item = &[T]> {
     let mut rest = rows;
     std::iter::from_fn(move || {
@@ -66,7 +67,8 @@ pub(super) fn parts<T>(rows: &[T], most: usize) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// Maximum of ids in one statement, which can bind 65,535 values: up to 16 for each id. A whole thousand needs no padding.
+/// Maximum of ids in one statement, which can bind 65,535 values: up to 16 for each id. A whole thousand needs no
+/// padding.
 pub(super) const IDS_PER_STATEMENT: usize = 4_000;
 
 /// `(?,?),(?,?)`: the placeholders of a multi-row insert.

@@ -105,9 +105,9 @@ impl MySqlDatabase {
 
 /// A `BEGIN` that hasn't been answered.
 ///
-/// A caller that drops it half-way would leave the connection in a transaction that sqlx doesn't know of, and the
-/// connection's next user in that transaction's snapshot. So a task completes it and drops the transaction, and sqlx
-/// rolls it back.
+/// A caller that drops it half-way would leave the connection in a transaction that sqlx doesn't know of. The
+/// connection's next user would read that transaction's snapshot. So a task completes it and drops the transaction, and
+/// sqlx rolls it back.
 struct UnfinishedBegin {
     /// `None` once it is done.
     work: Option<BoxFuture<'static, Result<Transaction<'static, MySql>, sqlx::Error>>>,

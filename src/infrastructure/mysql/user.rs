@@ -195,7 +195,7 @@ mod tests {
             assert_eq!((found.email.as_str(), &found.name), ("Jin@Example.org", &jin.name));
             assert_eq!(found.password_hash, jin.password_hash);
         }
-        assert!(users.find_by_email("somebody@example.org").await.unwrap().is_none());
+        assert!(users.find_by_email("other@example.org").await.unwrap().is_none());
         assert!(users.find(UserId(Uuid::nil())).await.unwrap().is_none());
     }
 

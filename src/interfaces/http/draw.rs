@@ -70,8 +70,8 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3153600
 
 /// Lists all entrants in drawn order, one per line: the SHA-256 of a queue token's text, in hex.
 ///
-/// The list exists once the order is stored, which may take seconds for many entrants. It never changes afterwards. It is
-/// sent uncompressed, because hashes don't compress.
+/// The list exists once the order is stored, which may take seconds for many entrants. It never changes afterwards. It
+/// is sent uncompressed, because hashes don't compress.
 #[utoipa::path(get, path = "/concerts/{concertId}/queue/draw/entrants", tag = "queue",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::DRAW_NOT_FOUND]))),
     params(

@@ -1,7 +1,7 @@
 //! The gate: middleware that checks queue tokens in front of every gated route.
 //!
-//! It verifies the token's signature and user, and for reads also its state. It fails closed for every route behind it. A
-//! write may be a replay, which must not be refused for its token before its key is looked up. So for writes the gate
+//! It verifies the token's signature and user, and for reads also its state. It fails closed for every route behind it.
+//! A write may be a replay, which must not be refused for its token before its key is looked up. So for writes the gate
 //! records a verdict, and the use case applies it under the lock of the token's row
 //! (`docs/decisions/0011-gate-verdict.md`).
 

@@ -1,7 +1,7 @@
 //! The HTTP interface: routes, middleware, requests, responses and problems.
 //!
-//! Each feature has a file or a folder. It shows an operation whole: its request, its problems, its documentation and its
-//! handler. A handler translates between HTTP and one facade call, and decides nothing. Every failure becomes a
+//! Each feature has a file or a folder. It shows an operation whole: its request, its problems, its documentation and
+//! its handler. A handler translates between HTTP and one facade call, and decides nothing. Every failure becomes a
 //! [`Problem`](problem::Problem). Start with [`router`].
 
 pub mod address;

@@ -137,8 +137,8 @@ impl From<&LedgerEntry> for ChargeResponse {
 
 /// Adds points to the caller's balance.
 ///
-/// Concurrent charges with different keys all succeed. With `If-Match`, the charge succeeds only if the balance still has
-/// that version.
+/// Concurrent charges with different keys all succeed. With `If-Match`, the charge succeeds only if the balance still
+/// has that version.
 #[utoipa::path(post, path = "/points/charges", tag = "points",
     extensions(("x-problems" = json!([Code::BALANCE_LIMIT_EXCEEDED, Code::PRECONDITION_FAILED]))),
     security(("accessToken" = [])),

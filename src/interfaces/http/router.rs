@@ -68,9 +68,9 @@ pub fn document(demo: Option<&DemoAccounts>) -> Document {
 
 /// The routes of the main listener, with all middleware.
 ///
-/// From the outside in: [`assign_request_id`] names, logs and measures the request. CORS comes next, so that pages can read
-/// failures too. [`convert_failures`] enforces limits, and turns failures and panics into problems. Gated routes are behind
-/// their gate. Each request clones every layer, so there are few.
+/// From the outside in: [`assign_request_id`] names, logs and measures the request. CORS comes next, so that pages can
+/// read failures too. [`convert_failures`] enforces limits, and turns failures and panics into problems. Gated routes
+/// are behind their gate. Each request clones every layer, so there are few.
 pub fn build_router(app: App) -> Router {
     let gate = from_fn_with_state(app.clone(), gate::require_queue_token);
     let api = OpenApiRouter::new()

@@ -137,7 +137,8 @@ struct TokensResponse {
     /// The lifetime of the access token in seconds.
     #[schema(example = 3_600)]
     expires_in: i64,
-    /// Exchanged for new tokens. Repeating the exchange within seconds returns the same ones; a later use ends the session.
+    /// Exchanged for new tokens. Repeating the exchange within seconds returns the same ones; a later use ends the
+    /// session.
     refresh_token: String,
     /// The lifetime of the refresh token in seconds.
     #[schema(example = 1_209_600)]
@@ -160,8 +161,8 @@ impl From<TokensInfo> for TokensResponse {
 
 /// Logs in.
 ///
-/// An unknown address and a wrong password get the same answer. Too many failures delay further attempts for the account
-/// (`RATE_LIMITED`).
+/// An unknown address and a wrong password get the same answer. Too many failures delay further attempts for the
+/// account (`RATE_LIMITED`).
 #[utoipa::path(post, path = "/auth/login", tag = "users",
     extensions(("x-problems" = json!([Code::INVALID_CREDENTIALS, Code::USER_BLOCKED, Code::RATE_LIMITED]))),
     request_body = LogInRequest,
@@ -197,8 +198,8 @@ impl FromBody for RefreshRequest {
 /// Exchanges a refresh token for new tokens.
 ///
 /// Repeating the exchange within `REFRESH_REUSE_SECONDS` (10) returns the first answer again, so a lost answer doesn't
-/// end the session. A later use means that the token was copied, and ends the session with all its tokens. A session ends
-/// at the latest `SESSION_MAX_DAYS` (90) after its login.
+/// end the session. A later use means that the token was copied, and ends the session with all its tokens. A session
+/// ends at the latest `SESSION_MAX_DAYS` (90) after its login.
 #[utoipa::path(post, path = "/auth/refresh", tag = "users",
     extensions(("x-problems" = json!([Code::INVALID_REFRESH_TOKEN, Code::RATE_LIMITED]))),
     request_body = RefreshRequest,

@@ -142,7 +142,8 @@ pub fn public_response<T: Serialize>(value: T) -> impl IntoResponse {
 
 /// A response of the catalogue, with bytes that all clients share.
 ///
-/// A client that has it already gets 304. A cached answer carries `Age: 1`, so that no cache stores it for another second.
+/// A client that has it already gets 304. A cached answer carries `Age: 1`, so that no cache stores it for another
+/// second.
 pub fn cached_response<T>(
     headers: &HeaderMap,
     answer: &CatalogueAnswer<T>,

@@ -1,7 +1,7 @@
 //! Traces for an OpenTelemetry collector, in a build with the feature `otel`.
 //!
-//! A request's span continues the caller's trace (`traceparent`). A lane's transaction has a span of its own, which links
-//! to the spans of all its requests; its statements are events of sqlx.
+//! A request's span continues the caller's trace (`traceparent`). A lane's transaction has a span of its own, which
+//! links to the spans of all its requests; its statements are events of sqlx.
 
 #[cfg(not(feature = "otel"))]
 mod disabled;

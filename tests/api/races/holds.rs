@@ -56,7 +56,7 @@ async fn a_thousand_users_compete_for_one_seat(servers: Servers) {
     users_compete_for_one_seat(servers, 1_000).await;
 }
 
-/// [1, 2, 4] against five times [4]: either the three are held and no other hold succeeds, or one of the five has seat
+/// [1, 2, 4] against five times [4]. Either the three are held and no other hold succeeds, or one of the five has seat
 /// 4 and seats 1 and 2 are free.
 async fn a_hold_of_many_seats_against_holds_of_one(servers: Servers) {
     let app = servers.start();

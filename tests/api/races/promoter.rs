@@ -122,8 +122,8 @@ async fn an_interrupted_cancellation_is_finished_by_any_server(servers: Servers)
     app.assert_invariants_hold().await;
 }
 
-/// Ten users hold a seat while the concert is deleted: either a hold succeeds and the concert stays, or no hold succeeds
-/// and the concert is deleted.
+/// Ten users hold a seat while the concert is deleted. Either a hold succeeds and the concert stays, or no hold
+/// succeeds and the concert is deleted.
 async fn a_concert_is_deleted_while_its_seats_are_held(servers: Servers) {
     let app = servers.start();
     for _ in 0..5 {

@@ -133,8 +133,8 @@ async fn ticks_admit_no_more_than_rate_and_room_allow(servers: Servers) {
     app.assert_invariants_hold().await;
 }
 
-/// Twenty tokens are active and forty wait. Ten leave, five pay, five stop waiting, ten join, and the servers keep ticking:
-/// in the end twenty are active again, and never more.
+/// Twenty tokens are active and forty wait. Ten leave, five pay, five stop waiting, ten join, and the servers keep
+/// ticking: in the end twenty are active again, and never more.
 async fn ticks_against_joins_leaves_and_payments(servers: Servers) {
     let app = Arc::new(servers.start());
     let sale = app.sale(1, 5).await;

@@ -30,8 +30,8 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Limits a statement to the remaining time, by a clause for MariaDB that is a comment to MySQL, and a hint for MySQL
-    /// that is a comment to MariaDB. Such texts differ from call to call, so they must not be kept prepared.
+    /// Limits a statement to the remaining time. For MariaDB it is a clause that is a comment to MySQL; for MySQL a
+    /// hint that is a comment to MariaDB. Such texts differ from call to call, so they must not be kept prepared.
     pub(super) fn bounded(self, text: &str) -> String {
         let Some((limit, rest)) = self.limit.zip(text.strip_prefix("SELECT ")) else { return text.to_owned() };
         let left = limit.saturating_sub(self.started.elapsed()).as_millis().max(1);
@@ -63,8 +63,8 @@ impl Window {
     /// The longest configurable interval.
     const MAX_WINDOW: TimeDelta = TimeDelta::hours(1);
 
-    /// Adds the next admission. Gives whether the interval that ends with it has more admissions than the limit in force
-    /// allows.
+    /// Adds the next admission. Gives whether the interval that ends with it has more admissions than the limit in
+    /// force allows.
     pub(super) fn is_overfull(&mut self, row: &AdmissionRow) -> bool {
         if self.concert_id != row.concert_id {
             *self = Self { concert_id: row.concert_id, admissions: VecDeque::new() };

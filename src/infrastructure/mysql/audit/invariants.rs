@@ -77,8 +77,8 @@ pub(super) const SEATS_BEYOND_LIMIT: &str = "SELECT COUNT(*) FROM (SELECT b.user
      WHERE (b.status = 'CONFIRMED' AND p.starts_at > ?) OR (b.status = 'PENDING' AND b.held_until > ?) \
      GROUP BY b.user_id, b.performance_id HAVING SUM(b.seat_count) > ?) users";
 
-/// The latest instant of a decision. An audit with a slower clock would take a hold for live whose seat another instance
-/// has rightly given to another booking.
+/// The latest instant of a decision. An audit with a slower clock would take a hold for live whose seat another
+/// instance has rightly given to another booking.
 pub(super) const LATEST_INSTANT: &str = "SELECT MAX(latest.at) FROM (SELECT MAX(created_at) AS at FROM bookings UNION ALL \
      SELECT MAX(changed_at) FROM seat_claims UNION ALL SELECT MAX(decided_at) FROM queues) latest";
 
@@ -204,7 +204,8 @@ const MORE_ACTIVE_THAN_ADMITTED: &str = "SELECT COUNT(*) FROM (SELECT concert_id
      ON latest.concert_id = t.concert_id JOIN queue_admissions a \
      ON a.concert_id = latest.concert_id AND a.admitted_at = latest.admitted_at WHERE t.active > a.active";
 
-/// In order, for a sliding window. In SQL, a window whose length differs from row to row would be counted anew for each.
+/// In order, for a sliding window. In SQL, a window whose length differs from row to row would be counted anew for
+/// each.
 pub(super) const ADMISSIONS: &str = "SELECT concert_id, admitted_at, admitted, mode, admit_count, admit_interval_seconds \
      FROM queue_admissions ORDER BY concert_id, admitted_at";
 

@@ -25,7 +25,8 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// The open bookings of these users that meet a condition, by `ix_bookings_limit`. The caller binds the condition's values.
+/// The open bookings of these users that meet a condition, by `ix_bookings_limit`. The caller binds the condition's
+/// values.
 fn select_open(user_ids: &[UserId], condition: &str) -> QueryAs<'static, MySql, OpenRow, MySqlArguments> {
     let user_ids = padded(user_ids.iter().map(|id| id.0));
     let text = format!(

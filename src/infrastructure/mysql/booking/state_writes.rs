@@ -14,8 +14,8 @@ use super::{
 use crate::domain::{booking::Booking, clock::Instant, repository_error::RepositoryError};
 
 impl Session {
-    /// Writes the deadlines of extended holds, and gives the number of rows found. It finds bookings that are pending in
-    /// the table: also those extended and then paid or cancelled in this transaction, not those extended earlier.
+    /// Writes the deadlines of extended holds, and gives the number of rows found. It finds bookings that are pending
+    /// in the table: also those extended and then paid or cancelled in this transaction, not those extended earlier.
     pub(super) async fn write_extensions(&mut self, bookings: &[&Booking]) -> Result<u64, RepositoryError> {
         if bookings.is_empty() {
             return Ok(0);

@@ -35,8 +35,8 @@ use crate::domain::{
 const SEATS_PER_INSERT: usize = 4_096;
 
 impl Session {
-    /// Updates the columns of a concert that are derived from its performances. The caller has locked the concert: without
-    /// the lock, concurrent changes of its performances would miss each other.
+    /// Updates the columns of a concert that are derived from its performances. The caller has locked the concert:
+    /// without the lock, concurrent changes of its performances would miss each other.
     async fn refresh_concert(&mut self, id: ConcertId) -> Result<(), RepositoryError> {
         sqlx::query(
             "UPDATE concerts c LEFT JOIN (SELECT concert_id, MIN(starts_at) AS first_at, MAX(starts_at) AS last_at, \

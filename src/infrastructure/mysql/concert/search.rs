@@ -24,10 +24,10 @@ pub(super) fn concerts_query(filter: &ConcertFilter, now: Instant) -> QueryBuild
 
 /// Adds the condition of a performance in `from..to`.
 ///
-/// One bound compares the first or last performance in the concert's row, by `ix_concerts_last` or `ix_concerts_listed`,
-/// whichever reads less. With both bounds the performance may be neither: a subquery looks it up in
-/// `ix_performances_concert`, for the concerts of the page alone. An `EXISTS` would become a list of all performances
-/// between the bounds.
+/// One bound compares the first or last performance in the concert's row, by `ix_concerts_last` or
+/// `ix_concerts_listed`, whichever reads less. With both bounds the performance may be neither: a subquery looks it up
+/// in `ix_performances_concert`, for the concerts of the page alone. An `EXISTS` would become a list of all
+/// performances between the bounds.
 fn push_dates(query: &mut QueryBuilder<MySql>, from: Option<NaiveDateTime>, to: Option<NaiveDateTime>) {
     if let Some(from) = from {
         query.push(" AND c.last_performance_at >= ").push_bind(from);
@@ -48,9 +48,9 @@ fn push_dates(query: &mut QueryBuilder<MySql>, from: Option<NaiveDateTime>, to: 
 
 /// Concerts in the order of their next performance, then those without a performance.
 ///
-/// `ix_concerts_listed` gives those whose first performance is in the future, in order, up to the page. Concerts between
-/// their first and last performance are few: `ix_concerts_last` finds them, and `ix_performances_concert` the next
-/// performance of each.
+/// `ix_concerts_listed` gives those whose first performance is in the future, in order, up to the page. Concerts
+/// between their first and last performance are few: `ix_concerts_last` finds them, and `ix_performances_concert` the
+/// next performance of each.
 fn upcoming_query(filter: &ConcertFilter, now: NaiveDateTime) -> QueryBuilder<MySql> {
     let mut query = QueryBuilder::new("(");
     query.push(CONCERT).push(" WHERE c.deleted_at IS NULL AND c.listed_at > ").push_bind(now);

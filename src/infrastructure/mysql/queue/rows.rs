@@ -14,8 +14,8 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// Scalar subqueries read the concert, so that a locking read of a queue doesn't lock its concert: joins must not wait for
-/// bookings. If all performances are cancelled, the latest of them ends the sale.
+/// Scalar subqueries read the concert, so that a locking read of a queue doesn't lock its concert: joins must not wait
+/// for bookings. If all performances are cancelled, the latest of them ends the sale.
 pub(super) const ANY_QUEUE: &str = "SELECT concert_id, mode, admit_count, admit_interval_seconds, max_active, active_seconds, \
      claim_seconds, sales_open_at, draw_commitment, draw_sealed_seed, draw_seed, drawn_at, entrant_count, draw_base, \
      draw_last_number, draw_placed, last_number, last_place, head, departures, decided_at, live_bound, ended_number, \

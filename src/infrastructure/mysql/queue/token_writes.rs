@@ -17,8 +17,8 @@ use crate::domain::{
 pub(super) const TOKENS_PER_CASE: usize = 128;
 
 impl Session {
-    /// Inserts rows of tokens, or updates existing ones as `on_duplicate` says. The caller has locked the queue, whose row
-    /// the database locks in share mode for the foreign key.
+    /// Inserts rows of tokens, or updates existing ones as `on_duplicate` says. The caller has locked the queue, whose
+    /// row the database locks in share mode for the foreign key.
     pub(super) async fn write_tokens(
         &mut self,
         tokens: &[QueueToken],
@@ -63,7 +63,7 @@ impl Session {
         Ok(())
     }
 
-    /// Writes the times of active tokens: equal ones for an admission of up to thousands of tokens, different ones when
+    /// Writes the times of active tokens. They are equal for an admission of up to thousands of tokens, and differ when
     /// users claim and use their tokens. The latter keep what the admission wrote.
     pub(super) async fn write_active(&mut self, tokens: &[(u64, Admission)]) -> Result<(), RepositoryError> {
         let Some((_, first)) = tokens.first() else { return Ok(()) };

@@ -59,7 +59,8 @@ impl QueueTokenRepository for Session {
     }
 
     async fn list_departed_since(&mut self, id: ConcertId, since: Instant) -> Result<Vec<u32>, RepositoryError> {
-        // For a token that was left, lapses_at is that instant: the index finds the latest ones, however many there are.
+        // For a token that was left, lapses_at is that instant: the index finds the latest ones, however many there
+        // are.
         Ok(sqlx::query_scalar(
             "SELECT place FROM queue_tokens FORCE INDEX (ix_queue_tokens_active) \
              WHERE concert_id = ? AND status = 'LEFT' AND lapses_at >= ? AND place IS NOT NULL",
@@ -100,7 +101,7 @@ impl QueueTokenRepository for Session {
     }
 
     async fn delete_ended_tokens(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
-        // A place that was left and that the head hasn't reached still counts for those behind it, and a draw reads its
+        // A place that was left and that the head hasn't reached still counts for those behind it. A draw reads its
         // entrants from the tokens until all of its places are written.
         let ids: Vec<u64> = sqlx::query_scalar(
             "SELECT t.id FROM queue_tokens t FORCE INDEX (ix_queue_tokens_ended) \

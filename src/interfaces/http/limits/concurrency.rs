@@ -126,8 +126,8 @@ impl Slot {
 
     /// Releases the slot, waits for a body, and takes a slot again.
     ///
-    /// Fails with [`Code::TIMEOUT`] when the body takes too long, and with [`Code::OVERLOADED`] when no slot is free. The
-    /// request has had no effect by then.
+    /// Fails with [`Code::TIMEOUT`] when the body takes too long, and with [`Code::OVERLOADED`] when no slot is free.
+    /// The request has had no effect by then.
     pub(crate) async fn wait_for_body<T>(&self, reading: impl Future<Output = T>) -> HandlerResult<T> {
         self.release();
         let read = timeout(self.body_timeout, reading).await.map_err(|_| {

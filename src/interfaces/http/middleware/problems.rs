@@ -21,7 +21,8 @@ use crate::interfaces::http::{
 /// Enforces the limits, and turns every failure into `application/problem+json`.
 ///
 /// A panic becomes a problem too; the process's panic hook has logged it with the request's id. While this instance's
-/// clock is wrong, every API request is refused: each depends on the deadline of an access token, a queue token or a hold.
+/// clock is wrong, every API request is refused. Each depends on the deadline of an access token, a queue token or a
+/// hold.
 pub async fn convert_failures(
     State(app): State<App>,
     context: RequestContext,

@@ -1,7 +1,7 @@
 //! The problems of each operation: a schema for each code, and responses with examples.
 //!
-//! A handler declares its own codes in the extension `x-problems` of its annotation. [`implied_codes`] derives the others
-//! from the operation's parameters, body and security. The tests' client compares every response with this list.
+//! A handler declares its own codes in the extension `x-problems` of its annotation. [`implied_codes`] derives the
+//! others from the operation's parameters, body and security. The tests' client compares every response with this list.
 
 use std::collections::BTreeMap;
 

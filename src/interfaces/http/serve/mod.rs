@@ -46,7 +46,8 @@ const EVICTION_FRACTION: usize = 256;
 /// The settings of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionSettings {
-    /// The most at once. Beyond it idle connections are closed; while none is idle, new ones wait in the system's backlog.
+    /// The most at once. Beyond it idle connections are closed; while none is idle, new ones wait in the system's
+    /// backlog.
     pub max_connections: usize,
     /// The most from one address; 0 for no limit.
     pub max_connections_per_address: usize,

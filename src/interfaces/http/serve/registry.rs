@@ -160,7 +160,8 @@ impl ConnectionRegistry {
         Some(Registration { connection_state, registry: Arc::clone(self) })
     }
 
-    /// Evicts up to `count` idle connections of one address: of those with idle ones, the one with the most connections.
+    /// Evicts up to `count` idle connections of one address: of those with idle ones, the one with the most
+    /// connections.
     pub(super) fn evict_idle(&self, count: usize) {
         let mut open = self.lock();
         let has_idle = |known: &HashMap<u64, Arc<ConnectionState>>| {
