@@ -305,7 +305,7 @@ fn build_facades(
     let queue = Queues::start(ports, policy, lanes, lane_ports, tasks);
     let users = Arc::new(UserFacade::new(ports.clone(), authentication, hasher, cores, sessions)?);
     Ok(Facades {
-        administration: AdministrationFacade::new(ports, Arc::clone(&users)),
+        administration: AdministrationFacade::new(ports, Arc::clone(&users), Arc::clone(&settlements)),
         users,
         concerts: ConcertFacade::new(ports.clone(), Arc::clone(&settlements), catalogue, tasks),
         bookings: BookingFacade::start(

@@ -220,7 +220,7 @@ const FEATURES: &[(&str, &[Feature])] = &[
             ("payment", &[]),
             ("administration", &[]),
             ("event", &["booking", "concert", "payment"]),
-            ("settlement", &["booking", "concert", "event", "payment", "point", "queue"]),
+            ("settlement", &["administration", "booking", "concert", "event", "payment", "point", "queue", "user"]),
         ],
     ),
     (
@@ -244,7 +244,7 @@ const FEATURES: &[(&str, &[Feature])] = &[
             ("seat", &[]),
             ("booking", &[]),
             ("payment", &["booking"]),
-            ("admin", &["concert"]),
+            ("admin", &["booking", "concert"]),
         ],
     ),
 ];

@@ -13,16 +13,18 @@ use super::{
     lane::{Decision, Decisions, IdempotencyKey, LanePorts, LaneSettings, LaneWork, Lanes, Reply, ReplyTo},
 };
 use crate::domain::{
+    administration::{ActionEntry, Order},
     booking::{Booking, BookingState, HoldPolicy, OpenBooking},
     clock::{Clock, Instant},
     concert::Performance,
-    id::{BookingId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
+    id::{ActionId, BookingId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
     point::LedgerEntry,
-    points::Points,
+    points::{Points, SignedPoints},
     queue::QueueToken,
+    randomness::new_uuid,
     refusal::Refusal,
     repository_error::RepositoryError,
-    settlement::{CancelledBy, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch},
+    settlement::{Adjustment, CancelledBy, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch},
     unit_of_work::UnitOfWork,
 };
 
@@ -87,6 +89,32 @@ impl SettlementLanes {
         self.submit_cancellation(user_id, booking_id, CancelledBy::User, key).await
     }
 
+    /// Adds points to a wallet, or takes some, for an administrator.
+    pub async fn adjust(
+        &self,
+        order: Order,
+        user_id: UserId,
+        amount: SignedPoints,
+        key: Option<IdempotencyKey<LedgerEntry>>,
+    ) -> Result<Reply<LedgerEntry>, AppError> {
+        let transaction_id = self.ports.transaction_id(self.ports.now());
+        let adjustment = Adjustment { transaction_id, user_id, amount, order };
+        self.submit(user_id, key, |reply| Command::Adjust { adjustment, reply }).await
+    }
+
+    /// Cancels the booking of this user for an administrator.
+    pub async fn cancel_by_administrator(
+        &self,
+        order: Order,
+        user_id: UserId,
+        booking_id: BookingId,
+        key: Option<IdempotencyKey<Booking>>,
+    ) -> Result<Reply<Booking>, AppError> {
+        let transaction_id = self.ports.transaction_id(self.ports.now());
+        let command = |reply| Command::CancelOrdered { order, user_id, booking_id, transaction_id, reply };
+        self.submit(user_id, key, command).await
+    }
+
     /// Cancels a booking of a cancelled performance. Returns whether it did: an expired hold is left to the job that
     /// expires holds.
     pub async fn cancel_by_promoter(&self, booking_id: BookingId, user_id: UserId) -> Result<bool, AppError> {
@@ -143,6 +171,18 @@ enum Command {
         cancelled_by: CancelledBy,
         reply: ReplyTo<Booking>,
     },
+    Adjust {
+        adjustment: Adjustment,
+        reply: ReplyTo<LedgerEntry>,
+    },
+    /// A cancellation that an administrator ordered.
+    CancelOrdered {
+        order: Order,
+        user_id: UserId,
+        booking_id: BookingId,
+        transaction_id: TransactionId,
+        reply: ReplyTo<Booking>,
+    },
 }
 
 /// A user's wallet is changed by one transaction at a time, since it is read without a lock. The last bits of the id
@@ -196,6 +236,10 @@ fn decide(batch: &mut SettlementBatch, command: &Command, extensions: &mut u64) 
         Command::Cancel { user_id, booking_id, transaction_id, cancelled_by, reply } => {
             reply.decide(batch.cancel(*user_id, *booking_id, *transaction_id, *cancelled_by))
         }
+        Command::Adjust { adjustment, reply } => reply.decide(batch.adjust(adjustment)),
+        Command::CancelOrdered { order, booking_id, transaction_id, reply, .. } => {
+            reply.decide(batch.cancel_by_administrator(order, *booking_id, *transaction_id))
+        }
     }
 }
 
@@ -210,6 +254,8 @@ pub(crate) struct RowsToLock {
     pub(crate) wallets: BTreeSet<UserId>,
     /// Users who pay, extend, cancel or leave: their other bookings count for the decision, and for their tokens.
     pub(crate) holders: BTreeSet<UserId>,
+    /// Administrators who command, and users whose wallets they adjust.
+    pub(crate) accounts: BTreeSet<UserId>,
 }
 
 impl RowsToLock {
@@ -231,19 +277,30 @@ impl RowsToLock {
                     rows.bookings.insert(*booking_id);
                     rows.holders.insert(*user_id);
                 }
-                Command::Cancel { user_id, booking_id, .. } => {
-                    rows.bookings.insert(*booking_id);
-                    rows.cancelled.insert(*booking_id);
-                    rows.wallets.insert(*user_id);
-                    rows.holders.insert(*user_id);
+                Command::Cancel { user_id, booking_id, .. } => rows.add_cancellation(*user_id, *booking_id),
+                Command::Adjust { adjustment, .. } => {
+                    rows.wallets.insert(adjustment.user_id);
+                    rows.accounts.extend([adjustment.user_id, adjustment.order.actor]);
+                }
+                Command::CancelOrdered { order, user_id, booking_id, .. } => {
+                    rows.add_cancellation(*user_id, *booking_id);
+                    rows.accounts.insert(order.actor);
                 }
             }
         }
         rows
     }
+
+    fn add_cancellation(&mut self, user_id: UserId, booking_id: BookingId) {
+        self.bookings.insert(booking_id);
+        self.cancelled.insert(booking_id);
+        self.wallets.insert(user_id);
+        self.holders.insert(user_id);
+    }
 }
 
-/// Loads and locks in the global order: tokens, performances, seats, bookings; then reads the wallets.
+/// Loads and locks in the global order: tokens, accounts (shared), performances (shared), seats, bookings; then reads
+/// the wallets.
 pub(crate) async fn lock(
     uow: &mut dyn UnitOfWork,
     rows: &RowsToLock,
@@ -254,6 +311,8 @@ pub(crate) async fn lock(
     // A booking's constant fields determine the other rows to lock. Its other fields are read again under its lock.
     let mut bookings = uow.bookings().list(&booking_ids).await?;
     let tokens = lock_tokens(uow, rows, &bookings).await?;
+    let accounts: Vec<_> = rows.accounts.iter().copied().collect();
+    let accounts = uow.users().share_standings(&accounts).await?;
     let performances = share_performances(uow, &bookings).await?;
     let seat_ids: Vec<SeatId> =
         bookings.iter().flat_map(Booking::seat_ids).collect::<BTreeSet<_>>().into_iter().collect();
@@ -269,6 +328,7 @@ pub(crate) async fn lock(
         claims: claims.into_iter().map(|claim| (claim.seat_id, claim.claim)).collect(),
         wallets: index_by(wallets, |wallet| wallet.user_id),
         open: index_by_user(open),
+        accounts: accounts.into_iter().collect(),
     })
 }
 
@@ -322,5 +382,9 @@ pub(crate) async fn store_changes(
     uow.seat_claims().update_claims(&bookings, now).await?;
     uow.wallets().apply(&changes.ledger_entries).await?;
     uow.queue_tokens().update_tokens(&tokens, now).await?;
+    for action in changes.actions {
+        let id = ActionId(new_uuid(&*ports.randomness, now));
+        uow.actions().append(&ActionEntry { id, action, created_at: now }).await?;
+    }
     event::record(ports, uow, now, changes.facts, changes.seat_changes).await
 }

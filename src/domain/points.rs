@@ -59,6 +59,43 @@ impl Points {
     }
 }
 
+/// Points that a wallet gains, or loses if negative. Never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignedPoints {
+    /// The points without their sign.
+    pub magnitude: Points,
+    /// Whether they are lost.
+    pub is_negative: bool,
+}
+
+/// The text or number isn't a signed amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be a decimal other than 0, such as \"500\" or \"-500.50\": at most 13 digits before the point, at most 2 after it"
+)]
+pub struct NotSignedPoints;
+
+impl FromStr for SignedPoints {
+    type Err = NotSignedPoints;
+
+    /// Parses an amount with an optional minus sign.
+    fn from_str(text: &str) -> Result<Self, NotSignedPoints> {
+        let unsigned = text.strip_prefix('-');
+        let magnitude: Points = unsigned.unwrap_or(text).parse().map_err(|_| NotSignedPoints)?;
+        if magnitude == Points::ZERO {
+            return Err(NotSignedPoints);
+        }
+        Ok(Self { magnitude, is_negative: unsigned.is_some() })
+    }
+}
+
+impl fmt::Display for SignedPoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.is_negative { "-" } else { "" };
+        write!(f, "{sign}{}", self.magnitude)
+    }
+}
+
 impl FromStr for Points {
     type Err = NotPoints;
 
@@ -126,6 +163,16 @@ mod tests {
             "٣",
         ] {
             assert_eq!(text.parse::<Points>(), Err(NotPoints), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn signed_amounts_have_at_most_a_minus_sign_and_are_never_zero() {
+        for text in ["500", "-500", "0.01", "-9999999999999.99"] {
+            assert_eq!(text.parse::<SignedPoints>().unwrap().to_string(), text);
+        }
+        for text in ["0", "-0", "0.00", "+1", "--1", "- 1", "-", "", "-01", "1e3", "-1.234", "10000000000000"] {
+            assert_eq!(text.parse::<SignedPoints>(), Err(NotSignedPoints), "{text:?}");
         }
     }
 

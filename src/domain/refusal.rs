@@ -106,8 +106,8 @@ pub enum Refusal {
     /// The performance has no such seat.
     #[error("There is no such seat in this performance.")]
     SeatNotFound,
-    /// The user has no such booking.
-    #[error("You have no such booking.")]
+    /// There is no such booking, or none of the user.
+    #[error("There is no such booking.")]
     BookingNotFound,
     /// The user has no such payment.
     #[error("You have no such payment.")]
@@ -187,15 +187,15 @@ pub enum Refusal {
 
     // Points.
     /// The balance is too small. No points were taken.
-    #[error("The balance is {balance} points, and the booking costs {required}.")]
+    #[error("The balance is {balance} points, and {required} are required.")]
     InsufficientPoints {
         /// The current balance.
         balance: Points,
-        /// The booking's total.
+        /// The booking's total, or the points that an adjustment takes.
         required: Points,
     },
     /// The balance would exceed its limit.
-    #[error("Charges can raise a balance to at most 999999999999.99 points.")]
+    #[error("A balance can be raised to at most 999999999999.99 points.")]
     BalanceLimitExceeded,
     /// The wallet has another version than the client requires.
     #[error("The balance has changed: its version is {version}.")]

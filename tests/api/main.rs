@@ -40,6 +40,8 @@ mod event_growth;
 mod webhooks;
 
 mod admin;
+mod admin_bookings;
+mod admin_points;
 mod admin_users;
 mod alerts;
 mod budgets;

@@ -1,25 +1,29 @@
-//! Administration of accounts, and the action log that every administrative write is recorded in.
+//! Administration of accounts, their points and bookings, and the action log that every administrative write is
+//! recorded in.
 
 mod action;
+mod bookings;
+mod points;
 mod users;
 
 use std::sync::Arc;
 
 pub(super) use self::action::record;
-pub use self::users::UpdateUser;
-use super::{Ports, error::AppError, user::UserFacade};
+pub use self::{bookings::SearchBookings, users::UpdateUser};
+use super::{Ports, error::AppError, settlement::SettlementLanes, user::UserFacade};
 use crate::domain::{administration::ActionEntry, id::ActionId, page::Page};
 
-/// Use cases of administrators about accounts.
+/// Use cases of administrators about accounts, points and bookings.
 pub struct AdministrationFacade {
     ports: Ports,
     users: Arc<UserFacade>,
+    settlements: Arc<SettlementLanes>,
 }
 
 impl AdministrationFacade {
-    /// Reads and writes through the back office's connections.
-    pub fn new(ports: &Ports, users: Arc<UserFacade>) -> Self {
-        Self { ports: ports.for_back_office(), users }
+    /// Reads and writes through the back office's connections; what moves points goes through the settlement lanes.
+    pub fn new(ports: &Ports, users: Arc<UserFacade>, settlements: Arc<SettlementLanes>) -> Self {
+        Self { ports: ports.for_back_office(), users, settlements }
     }
 
     /// The action log, newest first, older than `before`, at most `limit` entries.

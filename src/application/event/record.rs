@@ -56,6 +56,7 @@ fn count_after_commit(uow: &mut dyn UnitOfWork, events: &[Event]) {
         *counts.entry(fact.kind()).or_default() += 1;
         match fact {
             Fact::PointsCharged { amount, .. } => moved.push(("charge", amount.approximate())),
+            Fact::PointsAdjusted { amount, .. } => moved.push(("adjustment", amount.magnitude.approximate())),
             Fact::PaymentCompleted(payment) => moved.push(("payment", payment.amount.approximate())),
             Fact::PaymentRefunded(payment) => moved.push(("refund", payment.amount.approximate())),
             _ => {}

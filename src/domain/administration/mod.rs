@@ -3,5 +3,5 @@
 mod model;
 mod repository;
 
-pub use model::{Action, ActionEntry, ActionKind};
+pub use model::{Action, ActionEntry, ActionKind, Order};
 pub use repository::ActionLog;

@@ -55,12 +55,34 @@ action_kinds! {
     PerformanceCancelled = "performance.cancelled";
     /// A user's role was changed, or the account blocked or unblocked.
     UserUpdated = "user.updated";
+    /// Points were added to a balance or taken from it.
+    PointsAdjusted = "points.adjusted";
+    /// A complimentary booking was made.
+    BookingCreated = "booking.created";
+    /// A booking was cancelled or refunded.
+    BookingCancelled = "booking.cancelled";
     /// An event was sent again.
     EventRedelivered = "event.redelivered";
     /// A webhook was registered.
     WebhookCreated = "webhook.created";
     /// A webhook was deleted.
     WebhookDeleted = "webhook.deleted";
+}
+
+/// An administrator's order of a write, which the write's transaction checks and records.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The administrator.
+    pub actor: UserId,
+    /// The reason, for the action log.
+    pub reason: Reason,
+}
+
+impl Order {
+    /// The write that fulfils the order.
+    pub fn action(&self, kind: ActionKind, target: impl Display) -> Action {
+        Action::new(self.actor, kind, target).with_reason(self.reason.clone())
+    }
 }
 
 /// A write to be recorded in its own transaction.

@@ -15,7 +15,8 @@ pub use best_available::{BestAvailable, Shortage};
 pub use model::{BookedSeat, Booking, BookingState, Claim, HoldPolicy, OpenBooking};
 pub(crate) use model::{instant_after, live_seats};
 pub use repository::{
-    BookingFilter, BookingRepository, ChoiceRepository, ClaimDeadline, SeatClaim, SeatClaimRepository,
+    BookingDetails, BookingFilter, BookingRepository, BookingSearch, ChoiceRepository, ClaimDeadline, SeatClaim,
+    SeatClaimRepository,
 };
 pub use seat_layout::{FreeSeats, SeatLayout};
 pub use service::{HoldBatch, HoldRequest, LockedHoldState, SeatSelection};

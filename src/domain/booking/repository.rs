@@ -9,6 +9,7 @@ use crate::domain::{
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
     page::Page,
     repository_error::RepositoryError,
+    text::Email,
 };
 
 /// A claim with its seat.
@@ -53,6 +54,34 @@ pub struct BookingFilter {
     pub limit: u32,
 }
 
+/// A search for bookings of all users.
+#[derive(Clone, Copy, Debug)]
+pub struct BookingSearch {
+    /// Only bookings of this concert.
+    pub concert_id: Option<ConcertId>,
+    /// Only bookings of this performance.
+    pub performance_id: Option<PerformanceId>,
+    /// Only bookings of this user.
+    pub user_id: Option<UserId>,
+    /// The name of the state at `now`; `None` for all states.
+    pub status: Option<&'static str>,
+    /// The instant at which states are evaluated.
+    pub now: Instant,
+    /// Only bookings older than this one: the end of the previous page.
+    pub before: Option<BookingId>,
+    /// The most bookings of a page.
+    pub limit: u32,
+}
+
+/// A booking as administrators see it.
+#[derive(Clone, Debug)]
+pub struct BookingDetails {
+    /// The booking itself.
+    pub booking: Booking,
+    /// The user's address; `None` once the account is deleted.
+    pub email: Option<Email>,
+}
+
 /// Stores and locks bookings.
 ///
 /// Lock order: bookings after the seats that they claim, see [`SeatClaimRepository`].
@@ -70,6 +99,12 @@ pub trait BookingRepository: Send {
 
     /// A page of a user's bookings with their seats, newest first. Takes no lock.
     async fn list_page(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError>;
+
+    /// A page of all users' bookings with their seats, newest first. Takes no lock.
+    async fn search(&mut self, search: &BookingSearch) -> Result<Page<BookingDetails>, RepositoryError>;
+
+    /// A booking with its seats. Takes no lock.
+    async fn find_details(&mut self, id: BookingId) -> Result<Option<BookingDetails>, RepositoryError>;
 
     /// The pending and confirmed bookings of these users for these performances, by stored state, in no order. Takes no
     /// lock: the caller has locked the users' queue tokens.

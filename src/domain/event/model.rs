@@ -8,11 +8,11 @@ use crate::domain::{
     concert::SeatStatus,
     id::{EventId, PerformanceId, SeatId, TransactionId, UserId},
     payment::Payment,
-    points::Points,
+    points::{Points, SignedPoints},
 };
 
 /// All event types, in the order of lists.
-pub const KINDS: [&str; 9] = [
+pub const KINDS: [&str; 10] = [
     "booking.held",
     "booking.confirmed",
     "booking.cancelled",
@@ -21,6 +21,7 @@ pub const KINDS: [&str; 9] = [
     "payment.completed",
     "payment.refunded",
     "points.charged",
+    "points.adjusted",
     "seats.changed",
 ];
 
@@ -52,6 +53,17 @@ pub enum Fact {
         /// The balance after the charge, in points.
         balance: Points,
     },
+    /// An administrator changed a balance.
+    PointsAdjusted {
+        /// The entry in the wallet's ledger.
+        transaction_id: TransactionId,
+        /// The owner of the wallet.
+        user_id: UserId,
+        /// The points, negative if they were taken.
+        amount: SignedPoints,
+        /// The balance after the adjustment, in points.
+        balance: Points,
+    },
     /// Seats of a performance changed their status.
     SeatsChanged {
         /// The performance of all seats.
@@ -73,6 +85,7 @@ impl Fact {
             Self::PaymentCompleted(_) => "payment.completed",
             Self::PaymentRefunded(_) => "payment.refunded",
             Self::PointsCharged { .. } => "points.charged",
+            Self::PointsAdjusted { .. } => "points.adjusted",
             Self::SeatsChanged { .. } => "seats.changed",
         }
     }
@@ -86,7 +99,7 @@ impl Fact {
             Self::PaymentCompleted(_) => 3,
             Self::BookingRefunded(_) => 4,
             Self::PaymentRefunded(_) => 5,
-            Self::PointsCharged { .. } | Self::SeatsChanged { .. } => 0,
+            Self::PointsCharged { .. } | Self::PointsAdjusted { .. } | Self::SeatsChanged { .. } => 0,
         }
     }
 }
@@ -113,7 +126,7 @@ impl Event {
             | Fact::BookingExpired(booking)
             | Fact::BookingRefunded(booking) => booking.id.0,
             Fact::PaymentCompleted(payment) | Fact::PaymentRefunded(payment) => payment.booking_id.0,
-            Fact::PointsCharged { .. } | Fact::SeatsChanged { .. } => self.id.0,
+            Fact::PointsCharged { .. } | Fact::PointsAdjusted { .. } | Fact::SeatsChanged { .. } => self.id.0,
         }
     }
 }

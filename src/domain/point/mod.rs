@@ -3,5 +3,5 @@
 mod model;
 mod repository;
 
-pub use model::{LedgerEntry, LedgerKind, Wallet};
+pub use model::{Direction, LedgerEntry, LedgerKind, Wallet};
 pub use repository::WalletRepository;

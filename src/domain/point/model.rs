@@ -8,6 +8,15 @@ use crate::domain::{
     refusal::Refusal,
 };
 
+/// The direction of a balance's change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The wallet gains points.
+    Credit,
+    /// The wallet loses points.
+    Debit,
+}
+
 /// The reason of a balance's change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LedgerKind {
@@ -17,6 +26,8 @@ pub enum LedgerKind {
     Payment(PaymentId, BookingId),
     /// The points of a payment were returned.
     Refund(PaymentId, BookingId),
+    /// An administrator added or took points.
+    Adjustment(Direction),
 }
 
 impl LedgerKind {
@@ -26,6 +37,26 @@ impl LedgerKind {
             Self::Charge => "CHARGE",
             Self::Payment(..) => "PAYMENT",
             Self::Refund(..) => "REFUND",
+            Self::Adjustment(_) => "ADJUSTMENT",
+        }
+    }
+
+    /// Whether the wallet gains or loses points.
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::Charge | Self::Refund(..) => Direction::Credit,
+            Self::Payment(..) => Direction::Debit,
+            Self::Adjustment(direction) => direction,
+        }
+    }
+
+    /// The payment and its booking, of a payment or refund.
+    pub fn payment(self) -> Option<(PaymentId, BookingId)> {
+        match self {
+            Self::Payment(payment_id, booking_id) | Self::Refund(payment_id, booking_id) => {
+                Some((payment_id, booking_id))
+            }
+            Self::Charge | Self::Adjustment(_) => None,
         }
     }
 }
@@ -87,14 +118,14 @@ impl Wallet {
             return Err(Refusal::Unauthenticated);
         }
         let balance_after = match kind {
-            LedgerKind::Charge => self
+            LedgerKind::Charge | LedgerKind::Adjustment(Direction::Credit) => self
                 .balance
                 .plus(amount)
                 .filter(|sum| *sum <= Points::MAX_BALANCE)
                 .ok_or(Refusal::BalanceLimitExceeded)?,
             // Paid points belong to the user, even if charges have filled the wallet since.
             LedgerKind::Refund(..) => self.balance.plus(amount).ok_or(Refusal::BalanceLimitExceeded)?,
-            LedgerKind::Payment(..) => self
+            LedgerKind::Payment(..) | LedgerKind::Adjustment(Direction::Debit) => self
                 .balance
                 .minus(amount)
                 .ok_or(Refusal::InsufficientPoints { balance: self.balance, required: amount })?,
@@ -139,6 +170,20 @@ mod tests {
         );
         assert_eq!(wallet.version, 1);
         assert_eq!(wallet.change(ID, payment, points("10"), now).unwrap().balance_after, Points::ZERO);
+    }
+
+    #[test]
+    fn an_adjustment_keeps_the_balance_between_zero_and_its_limit() {
+        let now = Instant::default();
+        let mut wallet = Wallet { balance: points("10"), ..Wallet::empty(UserId(Uuid::nil())) };
+        let (credit, debit) = (LedgerKind::Adjustment(Direction::Credit), LedgerKind::Adjustment(Direction::Debit));
+        assert_eq!(
+            wallet.change(ID, debit, points("10.01"), now),
+            Err(Refusal::InsufficientPoints { balance: points("10"), required: points("10.01") })
+        );
+        assert_eq!(wallet.change(ID, credit, Points::MAX_BALANCE, now), Err(Refusal::BalanceLimitExceeded));
+        assert_eq!(wallet.change(ID, debit, points("10"), now).unwrap().balance_after, Points::ZERO);
+        assert_eq!(wallet.change(ID, credit, points("0.01"), now).unwrap().balance_after, points("0.01"));
     }
 
     #[test]

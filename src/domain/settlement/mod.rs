@@ -3,8 +3,9 @@
 //!
 //! `service.rs` decides them over rows that the application has locked. Holds are decided in `booking`.
 
+mod administration;
 mod model;
 mod service;
 
-pub use model::{CancelledBy, Charge, Paid, PayRequest};
+pub use model::{Adjustment, CancelledBy, Charge, Paid, PayRequest};
 pub use service::{LockedSettlementState, SettlementBatch};

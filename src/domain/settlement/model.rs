@@ -1,10 +1,11 @@
 //! The commands of settlements, and their results.
 
 use crate::domain::{
+    administration::Order,
     booking::Booking,
     id::{BookingId, PaymentId, TransactionId, UserId},
     payment::Payment,
-    points::Points,
+    points::{Points, SignedPoints},
 };
 
 /// A request to add points to a wallet.
@@ -18,6 +19,19 @@ pub struct Charge {
     pub amount: Points,
     /// Charges only if the wallet has one of these versions; `None` for any.
     pub if_version: Option<Vec<u64>>,
+}
+
+/// An administrator's request to add points to a wallet, or to take some.
+#[derive(Clone, Debug)]
+pub struct Adjustment {
+    /// The id of the ledger entry to be made.
+    pub transaction_id: TransactionId,
+    /// The owner of the wallet.
+    pub user_id: UserId,
+    /// The points, negative to take them.
+    pub amount: SignedPoints,
+    /// Who adjusts, and why.
+    pub order: Order,
 }
 
 /// A request to pay for a booking.
@@ -49,6 +63,8 @@ pub struct Paid {
 pub enum CancelledBy {
     /// The booking's user: paid bookings only until refunds close.
     User,
+    /// An administrator: at any time.
+    Administrator,
     /// The promoter, who cancels the performance: at any time.
     Promoter,
 }

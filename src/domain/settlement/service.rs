@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 
 use super::{CancelledBy, Charge, Paid, PayRequest};
 use crate::domain::{
+    administration::Action,
     booking::{Booking, BookingState, Claim, HoldPolicy, OpenBooking, instant_after, live_seats},
     clock::Instant,
     concert::{Performance, PerformanceStatus, SeatStatus},
@@ -16,6 +17,7 @@ use crate::domain::{
     points::Points,
     queue::{Admission, EndReason, QueueToken, TokenState, require_active},
     refusal::Refusal,
+    user::Standing,
 };
 
 /// The rows that the decisions of a batch need, locked until the results are written. Wallets aren't locked: a write
@@ -34,6 +36,8 @@ pub struct LockedSettlementState {
     pub wallets: HashMap<UserId, Wallet>,
     /// The bookings of paying and extending users: all pending ones, and the confirmed ones of `performances`.
     pub open: HashMap<UserId, Vec<OpenBooking>>,
+    /// The accounts of administrators who command, and of users whose wallets they adjust.
+    pub accounts: HashMap<UserId, Standing>,
 }
 
 impl LockedSettlementState {
@@ -48,8 +52,8 @@ impl LockedSettlementState {
 pub struct SettlementBatch {
     now: Instant,
     policy: HoldPolicy,
-    state: LockedSettlementState,
-    changes: SettlementChanges,
+    pub(super) state: LockedSettlementState,
+    pub(super) changes: SettlementChanges,
 }
 
 /// The changes to write.
@@ -59,6 +63,8 @@ pub(crate) struct SettlementChanges {
     pub(crate) payments: Vec<Payment>,
     pub(crate) refunded_payments: Vec<PaymentId>,
     pub(crate) facts: Vec<Fact>,
+    /// The entries of the action log.
+    pub(crate) actions: Vec<Action>,
     pub(crate) seat_changes: Vec<(PerformanceId, SeatId, SeatStatus)>,
     bookings: BTreeSet<BookingId>,
     tokens: BTreeSet<QueueTokenId>,
@@ -285,7 +291,7 @@ impl SettlementBatch {
         self.state.wallets.get(&user_id).copied().unwrap_or_else(|| Wallet::empty(user_id))
     }
 
-    fn apply_to_wallet(
+    pub(super) fn apply_to_wallet(
         &mut self,
         user_id: UserId,
         id: TransactionId,

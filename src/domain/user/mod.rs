@@ -4,6 +4,6 @@ mod model;
 mod password;
 mod repository;
 
-pub use model::{RefreshToken, Role, Session, SessionSummary, User, UserDetails, UserFilter};
+pub use model::{RefreshToken, Role, Session, SessionSummary, Standing, User, UserDetails, UserFilter};
 pub use password::{HashingFailed, NotAPassword, Password, PasswordHasher};
 pub use repository::{SessionRepository, UserRepository};

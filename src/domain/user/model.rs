@@ -34,6 +34,22 @@ impl Role {
     }
 }
 
+/// What an account may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The account's permissions.
+    pub role: Role,
+    /// Whether an administrator has blocked it.
+    pub is_blocked: bool,
+}
+
+impl Standing {
+    /// Whether it may administer.
+    pub fn is_administrator(self) -> bool {
+        self.role == Role::Admin && !self.is_blocked
+    }
+}
+
 /// A user's account.
 #[derive(Clone, Debug)]
 pub struct User {

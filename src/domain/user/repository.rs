@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{RefreshToken, Role, Session, SessionSummary, User, UserDetails, UserFilter};
+use super::{RefreshToken, Role, Session, SessionSummary, Standing, User, UserDetails, UserFilter};
 use crate::domain::{
     clock::Instant,
     id::{SessionId, UserId},
@@ -26,6 +26,9 @@ pub trait UserRepository: Send {
     /// Locks accounts against deletion and blocking (shared) by ascending id, until the transaction ends. Returns the
     /// existing ones that are not blocked.
     async fn share(&mut self, ids: &[UserId]) -> Result<Vec<UserId>, RepositoryError>;
+
+    /// Locks accounts (shared) by ascending id, until the transaction ends. Returns those that exist.
+    async fn share_standings(&mut self, ids: &[UserId]) -> Result<Vec<(UserId, Standing)>, RepositoryError>;
 
     /// Locks the account until the transaction ends.
     async fn lock(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;

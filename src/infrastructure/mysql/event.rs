@@ -82,6 +82,12 @@ impl Data {
                 amount: amount.to_string(),
                 balance: balance.to_string(),
             },
+            Fact::PointsAdjusted { transaction_id, user_id, amount, balance } => Self::Points {
+                transaction_id: transaction_id.0,
+                user_id: user_id.0,
+                amount: amount.to_string(),
+                balance: balance.to_string(),
+            },
             Fact::SeatsChanged { performance_id, seats } => Self::Seats {
                 performance_id: performance_id.0,
                 seats: seats.iter().map(|(id, status)| SeatData { seat_id: id.0, status: status.name() }).collect(),

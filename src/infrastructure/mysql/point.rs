@@ -17,7 +17,7 @@ use crate::domain::{
     clock::Instant,
     id::{BookingId, PaymentId, TransactionId, UserId},
     page::Page,
-    point::{LedgerEntry, LedgerKind, Wallet, WalletRepository},
+    point::{Direction, LedgerEntry, LedgerKind, Wallet, WalletRepository},
     points::Points,
     repository_error::RepositoryError,
 };
@@ -75,6 +75,8 @@ impl TryFrom<LedgerRow> for LedgerEntry {
         let payment_and_booking = row.payment_id.map(PaymentId).zip(row.booking_id.map(BookingId));
         let kind = match (row.kind.as_str(), payment_and_booking) {
             ("CHARGE", None) => LedgerKind::Charge,
+            ("ADJUSTMENT", None) if row.amount.is_sign_negative() => LedgerKind::Adjustment(Direction::Debit),
+            ("ADJUSTMENT", None) => LedgerKind::Adjustment(Direction::Credit),
             ("PAYMENT", Some((payment_id, booking_id))) => LedgerKind::Payment(payment_id, booking_id),
             ("REFUND", Some((payment_id, booking_id))) => LedgerKind::Refund(payment_id, booking_id),
             other => return Err(corrupt("the kind of a ledger's entry", other)),
@@ -92,11 +94,11 @@ impl TryFrom<LedgerRow> for LedgerEntry {
     }
 }
 
-/// The amount as the ledger stores it: negative for payments, so that the amounts add up to the balance.
+/// The amount as the ledger stores it: negative for debits, so that the amounts add up to the balance.
 fn signed_amount(entry: &LedgerEntry) -> Decimal {
-    match entry.kind {
-        LedgerKind::Charge | LedgerKind::Refund(..) => entry.amount.as_decimal(),
-        LedgerKind::Payment(..) => -entry.amount.as_decimal(),
+    match entry.kind.direction() {
+        Direction::Credit => entry.amount.as_decimal(),
+        Direction::Debit => -entry.amount.as_decimal(),
     }
 }
 
@@ -152,12 +154,7 @@ impl Session {
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for entry in part {
-                let (payment_id, booking_id) = match entry.kind {
-                    LedgerKind::Charge => (None, None),
-                    LedgerKind::Payment(payment_id, booking_id) | LedgerKind::Refund(payment_id, booking_id) => {
-                        (Some(payment_id.0), Some(booking_id.0))
-                    }
-                };
+                let (payment_id, booking_id) = entry.kind.payment().unzip();
                 query = query
                     .bind(entry.id.0)
                     .bind(entry.user_id.0)
@@ -165,8 +162,8 @@ impl Session {
                     .bind(entry.kind.name())
                     .bind(signed_amount(entry))
                     .bind(entry.balance_after.as_decimal())
-                    .bind(booking_id)
-                    .bind(payment_id)
+                    .bind(booking_id.map(|id| id.0))
+                    .bind(payment_id.map(|id| id.0))
                     .bind(entry.created_at);
             }
             query

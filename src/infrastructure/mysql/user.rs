@@ -18,7 +18,7 @@ use crate::domain::{
     page::Page,
     repository_error::RepositoryError,
     text::Name,
-    user::{Role, User, UserDetails, UserFilter, UserRepository},
+    user::{Role, Standing, User, UserDetails, UserFilter, UserRepository},
 };
 
 const INSERT: &str = "INSERT INTO users (id, email, email_key, password_hash, name, role, created_at) \
@@ -93,6 +93,24 @@ impl UserRepository for Session {
         let query = sqlx::query_scalar(AssertSqlSafe(text)).bind_all(ids);
         let found: Vec<Uuid> = query.fetch_all(self.connection()).await?;
         Ok(found.into_iter().map(UserId).collect())
+    }
+
+    async fn share_standings(&mut self, ids: &[UserId]) -> Result<Vec<(UserId, Standing)>, RepositoryError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = padded(ids.iter().map(|id| id.0));
+        let text = format!(
+            "SELECT id, role, blocked_at FROM users FORCE INDEX (PRIMARY) WHERE id IN {} AND deleted_at IS NULL \
+             ORDER BY id LOCK IN SHARE MODE",
+            placeholder_list(ids.len())
+        );
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind_all(ids);
+        let rows: Vec<(Uuid, String, Option<Instant>)> = query.fetch_all(self.connection()).await?;
+        let standing = |(id, role, blocked_at): (Uuid, String, Option<Instant>)| {
+            Ok((UserId(id), Standing { role: role_of(&role)?, is_blocked: blocked_at.is_some() }))
+        };
+        rows.into_iter().map(standing).collect()
     }
 
     async fn lock(&mut self, id: UserId) -> Result<Option<User>, RepositoryError> {

@@ -22,7 +22,7 @@ use super::{
     words::TransactionTypes,
 };
 use crate::domain::{
-    point::{LedgerEntry, LedgerKind, Wallet},
+    point::{Direction, LedgerEntry, Wallet},
     points::Points,
 };
 
@@ -188,7 +188,7 @@ struct TransactionResponse {
     transaction_id: Uuid,
     #[schema(value_type = TransactionTypes)]
     r#type: &'static str,
-    /// Negative for a payment.
+    /// Negative for a payment, and for an adjustment that took points.
     amount: Amount,
     balance_after: Amount,
     version: u64,
@@ -199,21 +199,15 @@ struct TransactionResponse {
 
 impl From<LedgerEntry> for TransactionResponse {
     fn from(entry: LedgerEntry) -> Self {
-        let (payment_id, booking_id) = match entry.kind {
-            LedgerKind::Charge => (None, None),
-            LedgerKind::Payment(payment, booking) | LedgerKind::Refund(payment, booking) => {
-                (Some(payment.0), Some(booking.0))
-            }
-        };
-        let negative = matches!(entry.kind, LedgerKind::Payment(..));
+        let (payment_id, booking_id) = entry.kind.payment().unzip();
         Self {
             transaction_id: entry.id.0,
             r#type: entry.kind.name(),
-            amount: Amount { points: entry.amount, negative },
+            amount: Amount { points: entry.amount, negative: entry.kind.direction() == Direction::Debit },
             balance_after: entry.balance_after.into(),
             version: entry.version,
-            booking_id,
-            payment_id,
+            booking_id: booking_id.map(|id| id.0),
+            payment_id: payment_id.map(|id| id.0),
             created_at: Timestamp(entry.created_at),
         }
     }

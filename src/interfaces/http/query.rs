@@ -94,6 +94,16 @@ impl Query {
         self.parse(name, |text| choose(text, choices))
     }
 
+    /// An id of the catalogue: a positive 63-bit number.
+    pub fn catalogue_id(&mut self, name: &'static str) -> Option<u64> {
+        self.parse(name, |text| catalogue_id(text).ok_or("must be a positive whole number"))
+    }
+
+    /// A UUID in canonical form.
+    pub fn uuid(&mut self, name: &'static str) -> Option<Uuid> {
+        self.parse(name, |text| uuid(text).ok_or("must be a UUID"))
+    }
+
     /// The most items of the page, 1 to 100.
     pub fn limit(&mut self) -> u32 {
         self.parse("limit", |text| {

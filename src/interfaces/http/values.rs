@@ -121,6 +121,30 @@ amounts! {
     PriceRequest = "150000": r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,2})?$", minimum = 0, maximum = 9_999_999_999.99;
 }
 
+/// Points to add, or to take if negative, other than 0: a decimal string, or a number without an exponent.
+#[derive(Debug)]
+pub enum SignedAmountRequest {}
+
+impl PartialSchema for SignedAmountRequest {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let text = text.pattern(Some(r"^-?(0\.(0[1-9]|[1-9][0-9]?)|[1-9][0-9]{0,12}(\.[0-9]{1,2})?)$"));
+        let number = || ObjectBuilder::new().schema_type(Type::Number).multiple_of(Some(0.01));
+        let added = number().exclusive_minimum(Some(0)).maximum(Some(9_999_999_999_999.99));
+        let taken = number().minimum(Some(-9_999_999_999_999.99)).exclusive_maximum(Some(0));
+        let description = "Points to add, or to take if negative, other than 0: a decimal string, or a number without \
+                           an exponent.";
+        let one_of = OneOfBuilder::new().description(Some(description)).examples(["-500"]);
+        one_of.item(text).item(added).item(taken).into()
+    }
+}
+
+impl ToSchema for SignedAmountRequest {
+    fn name() -> Cow<'static, str> {
+        "SignedAmountRequest".into()
+    }
+}
+
 /// JSON bytes.
 pub fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
     // Maps with string keys and plain values always serialise.

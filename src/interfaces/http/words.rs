@@ -65,7 +65,7 @@ words! {
     /// The status of a payment.
     PaymentStatuses as "PaymentStatus" = ["COMPLETED", "REFUNDED"];
     /// The reason for a change of a balance.
-    TransactionTypes as "TransactionType" = ["CHARGE", "PAYMENT", "REFUND"];
+    TransactionTypes as "TransactionType" = ["CHARGE", "PAYMENT", "REFUND", "ADJUSTMENT"];
     /// The status of an event at a destination. A parked event is redelivered on request only.
     DeliveryStatuses as "DeliveryStatus" = ["PENDING", "DELIVERED", "PARKED"];
     /// The kind of an administrative write.

@@ -12,7 +12,9 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{
     super::{error::corrupt, rows_by_id::BindAll, sql::datetime, unit_of_work::Session},
-    invariants::{ADMISSION_INVARIANT, ADMISSIONS, CHECKS, LATEST_INSTANT, SEAT_LIMIT, SEATS_BEYOND_LIMIT},
+    invariants::{
+        ACTIONS, ADMISSION_INVARIANT, ADMISSIONS, CHECKS, Check, LATEST_INSTANT, SEAT_LIMIT, SEATS_BEYOND_LIMIT,
+    },
 };
 use crate::domain::{
     audit::{AuditRepository, Invariant},
@@ -92,6 +94,24 @@ impl Session {
         Ok(violations)
     }
 
+    async fn count_violations(
+        &mut self,
+        check: &Check,
+        now: Instant,
+        budget: Budget,
+    ) -> Result<Invariant, RepositoryError> {
+        let mut violations =
+            if check.number == ADMISSION_INVARIANT { self.count_overfull_windows(budget).await? } else { 0 };
+        for text in check.counts {
+            let instants = text.matches('?').count();
+            let query = sqlx::query_scalar(AssertSqlSafe(budget.bounded(text))).persistent(budget.limit.is_none());
+            let query = query.bind_all(std::iter::repeat_n(now, instants));
+            let found: i64 = query.fetch_one(self.connection()).await?;
+            violations += u64::try_from(found).map_err(|_| corrupt("a count of violations", found))?;
+        }
+        Ok(Invariant { number: check.number, name: check.name, violations })
+    }
+
     async fn count_beyond_limit(
         &mut self,
         now: Instant,
@@ -118,19 +138,11 @@ impl AuditRepository for Session {
         let now = latest.map_or(now, |latest| latest.max(now));
         let mut invariants = Vec::with_capacity(CHECKS.len());
         for check in CHECKS {
-            let mut violations =
-                if check.number == ADMISSION_INVARIANT { self.count_overfull_windows(budget).await? } else { 0 };
-            for text in check.counts {
-                let instants = text.matches('?').count();
-                let query = sqlx::query_scalar(AssertSqlSafe(budget.bounded(text))).persistent(limit.is_none());
-                let query = query.bind_all(std::iter::repeat_n(now, instants));
-                let found: i64 = query.fetch_one(self.connection()).await?;
-                violations += u64::try_from(found).map_err(|_| corrupt("a count of violations", found))?;
-            }
-            invariants.push(Invariant { number: check.number, name: check.name, violations });
+            invariants.push(self.count_violations(&check, now, budget).await?);
         }
         let violations = self.count_beyond_limit(now, seat_limit, budget).await?;
         invariants.push(Invariant { number: SEAT_LIMIT.0, name: SEAT_LIMIT.1, violations });
+        invariants.push(self.count_violations(&ACTIONS, now, budget).await?);
         Ok(invariants)
     }
 }

@@ -15,6 +15,14 @@ pub(super) const SEAT_LIMIT: (u8, &str) =
 /// The invariant whose admission windows are counted in code, not in SQL.
 pub(super) const ADMISSION_INVARIANT: u8 = 6;
 
+/// What SQL can tell of the actions of administrators. An adjustment has exactly one entry in the log, and a
+/// cancellation in the log was made. The shared transaction ensures the rest.
+pub(super) const ACTIONS: Check = Check {
+    number: 10,
+    name: "An administrative write has exactly one entry in the action log",
+    counts: &[ADJUSTMENT_WITHOUT_ACTION, ACTION_WITHOUT_ADJUSTMENT, ACTION_WITHOUT_CANCELLATION, REPEATED_ACTION],
+};
+
 pub(super) const CHECKS: [Check; 8] = [
     Check {
         number: 1,
@@ -24,7 +32,7 @@ pub(super) const CHECKS: [Check; 8] = [
     Check {
         number: 2,
         name: "A balance equals the sum of its ledger, whose chain has no gap",
-        counts: &[BALANCE_AND_LEDGER, LEDGER_WITHOUT_WALLET, BROKEN_CHAIN],
+        counts: &[BALANCE_AND_LEDGER, LEDGER_WITHOUT_WALLET, BROKEN_CHAIN, ENTRY_AGAINST_ITS_TYPE],
     },
     Check {
         number: 3,
@@ -46,6 +54,9 @@ pub(super) const CHECKS: [Check; 8] = [
             CHARGE_WITHOUT_EVENT,
             EVENT_WITHOUT_CHARGE,
             REPEATED_CHARGE,
+            ADJUSTMENT_WITHOUT_EVENT,
+            EVENT_WITHOUT_ADJUSTMENT,
+            REPEATED_ADJUSTMENT,
         ],
     },
     Check {
@@ -106,6 +117,12 @@ const BROKEN_CHAIN: &str = "SELECT COUNT(*) FROM (SELECT version, amount, balanc
      LAG(balance_after) OVER (PARTITION BY user_id ORDER BY version) AS balance_before \
      FROM point_transactions) chain WHERE balance_after < 0 OR version <> COALESCE(version_before, 0) + 1 \
      OR balance_after <> COALESCE(balance_before, 0) + amount";
+
+/// The rules of an entry's sign and references. They aren't constraints: adding one copies the ledger.
+const ENTRY_AGAINST_ITS_TYPE: &str = "SELECT COUNT(*) FROM point_transactions \
+     WHERE (type IN ('PAYMENT', 'REFUND')) <> (payment_id IS NOT NULL) \
+     OR (type IN ('PAYMENT', 'REFUND')) <> (booking_id IS NOT NULL) OR (type = 'PAYMENT' AND amount > 0) \
+     OR (type = 'REFUND' AND amount < 0) OR (type = 'CHARGE' AND amount <= 0) OR (type = 'ADJUSTMENT' AND amount = 0)";
 
 const CONFIRMED_UNPAID: &str = "SELECT COUNT(*) FROM bookings b LEFT JOIN payments p ON p.id = b.payment_id \
      AND p.booking_id = b.id AND p.user_id = b.user_id AND p.amount = b.total_price AND p.status = 'COMPLETED' \
@@ -176,23 +193,61 @@ const EVENT_WITHOUT_CHANGE: &str = concat!(
 const REPEATED_EVENT: &str = "SELECT COUNT(*) FROM (SELECT stream_id FROM outbox_events \
      WHERE type LIKE 'booking.%' OR type LIKE 'payment.%' GROUP BY stream_id, type HAVING COUNT(*) > 1) repeated";
 
-/// Compares counts, since no index finds an entry's event: fewer entries are found from events than there are.
-const CHARGE_WITHOUT_EVENT: &str = concat!(
-    "SELECT (SELECT COUNT(*) FROM point_transactions WHERE type = 'CHARGE' AND created_at >= ",
-    kept_since!(),
-    ") - (SELECT COUNT(DISTINCT t.id) FROM outbox_events e JOIN point_transactions t ",
-    "ON t.id = UNHEX(REPLACE(e.subject, '-', '')) AND t.type = 'CHARGE' ",
-    "WHERE e.type = 'points.charged' AND t.created_at >= ",
-    kept_since!(),
-    ")"
-);
+/// The entries of a type without an event of their kind. Compares counts, since no index finds an entry's event: fewer
+/// entries are found from events than there are.
+macro_rules! entries_without_event {
+    ($entry:literal, $event:literal) => {
+        concat!(
+            "SELECT (SELECT COUNT(*) FROM point_transactions WHERE type = '",
+            $entry,
+            "' AND created_at >= ",
+            kept_since!(),
+            ") - (SELECT COUNT(DISTINCT t.id) FROM outbox_events e JOIN point_transactions t ",
+            "ON t.id = UNHEX(REPLACE(e.subject, '-', '')) AND t.type = '",
+            $entry,
+            "' WHERE e.type = '",
+            $event,
+            "' AND t.created_at >= ",
+            kept_since!(),
+            ")"
+        )
+    };
+}
 
-const EVENT_WITHOUT_CHARGE: &str = "SELECT COUNT(*) FROM outbox_events e LEFT JOIN point_transactions t \
-     ON t.id = UNHEX(REPLACE(e.subject, '-', '')) AND t.type = 'CHARGE' \
-     WHERE e.type = 'points.charged' AND t.id IS NULL";
+macro_rules! events_without_entry {
+    ($entry:literal, $event:literal) => {
+        concat!(
+            "SELECT COUNT(*) FROM outbox_events e LEFT JOIN point_transactions t ",
+            "ON t.id = UNHEX(REPLACE(e.subject, '-', '')) AND t.type = '",
+            $entry,
+            "' WHERE e.type = '",
+            $event,
+            "' AND t.id IS NULL"
+        )
+    };
+}
 
-const REPEATED_CHARGE: &str = "SELECT COUNT(*) FROM (SELECT subject FROM outbox_events \
-     WHERE type = 'points.charged' GROUP BY subject HAVING COUNT(*) > 1) repeated";
+macro_rules! repeated_events_of_entries {
+    ($event:literal) => {
+        concat!(
+            "SELECT COUNT(*) FROM (SELECT subject FROM outbox_events WHERE type = '",
+            $event,
+            "' GROUP BY subject HAVING COUNT(*) > 1) repeated"
+        )
+    };
+}
+
+const CHARGE_WITHOUT_EVENT: &str = entries_without_event!("CHARGE", "points.charged");
+
+const EVENT_WITHOUT_CHARGE: &str = events_without_entry!("CHARGE", "points.charged");
+
+const REPEATED_CHARGE: &str = repeated_events_of_entries!("points.charged");
+
+const ADJUSTMENT_WITHOUT_EVENT: &str = entries_without_event!("ADJUSTMENT", "points.adjusted");
+
+const EVENT_WITHOUT_ADJUSTMENT: &str = events_without_entry!("ADJUSTMENT", "points.adjusted");
+
+const REPEATED_ADJUSTMENT: &str = repeated_events_of_entries!("points.adjusted");
 
 /// Compares with the limit in force at the admission, since the limit may be lowered while tokens are active.
 const TOO_MANY_ACTIVE: &str = "SELECT COUNT(*) FROM queue_admissions WHERE active > max_active";
@@ -237,3 +292,46 @@ const BOOKING_AND_SEATS: &str = "SELECT COUNT(*) FROM bookings b LEFT JOIN (SELE
 
 const MISPLACED_SEAT: &str = "SELECT COUNT(*) FROM bookings b JOIN booking_seats bs ON bs.booking_id = b.id \
      JOIN seats s ON s.id = bs.seat_id WHERE s.performance_id <> b.performance_id";
+
+/// The rows of a table that no action of a kind has as its target. Compares counts, since no index finds a row's
+/// action.
+macro_rules! rows_without_action {
+    ($rows:literal, $action:literal) => {
+        concat!(
+            "SELECT (SELECT COUNT(*) FROM ",
+            $rows,
+            ") - (SELECT COUNT(DISTINCT t.id) FROM admin_actions a JOIN (SELECT id FROM ",
+            $rows,
+            ") t ON t.id = UNHEX(REPLACE(a.target_id, '-', '')) WHERE a.action = '",
+            $action,
+            "')"
+        )
+    };
+}
+
+macro_rules! actions_without_row {
+    ($table:literal, $condition:literal, $action:literal) => {
+        concat!(
+            "SELECT COUNT(*) FROM admin_actions a LEFT JOIN ",
+            $table,
+            " t ON t.id = UNHEX(REPLACE(a.target_id, '-', '')) AND ",
+            $condition,
+            " WHERE a.action = '",
+            $action,
+            "' AND t.id IS NULL"
+        )
+    };
+}
+
+const ADJUSTMENT_WITHOUT_ACTION: &str =
+    rows_without_action!("point_transactions WHERE type = 'ADJUSTMENT'", "points.adjusted");
+
+const ACTION_WITHOUT_ADJUSTMENT: &str =
+    actions_without_row!("point_transactions", "t.type = 'ADJUSTMENT'", "points.adjusted");
+
+const ACTION_WITHOUT_CANCELLATION: &str =
+    actions_without_row!("bookings", "t.status IN ('CANCELLED', 'REFUNDED')", "booking.cancelled");
+
+const REPEATED_ACTION: &str = "SELECT COUNT(*) FROM (SELECT target_id FROM admin_actions \
+     WHERE action IN ('points.adjusted', 'booking.created', 'booking.cancelled') \
+     GROUP BY action, target_id HAVING COUNT(*) > 1) repeated";

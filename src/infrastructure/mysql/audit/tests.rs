@@ -29,7 +29,7 @@ const SEATS: u32 = 2;
 async fn violations(pool: &MySqlPool) -> Vec<u8> {
     let mut snapshot = database(pool).snapshot().await.unwrap();
     let invariants = snapshot.audit().check(at(30), SEATS, Some(Duration::from_mins(1))).await.unwrap();
-    assert_eq!(invariants.iter().map(|it| it.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(invariants.iter().map(|it| it.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     invariants.iter().filter(|it| it.violations > 0).map(|it| it.number).collect()
 }
 
@@ -127,10 +127,17 @@ async fn consistent_rows(pool: &MySqlPool) {
     entry(pool, user_id, (2, "PAYMENT", "-10.50", "89.50"), Some((&held[1], paid))).await;
     entry(pool, user_id, (3, "PAYMENT", "-10.50", "79"), Some((&held[2], refunded))).await;
     entry(pool, user_id, (4, "REFUND", "10.50", "89.50"), Some((&held[2], refunded))).await;
+    let adjustment = entry(pool, user_id, (5, "ADJUSTMENT", "-9.50", "80"), None).await;
     let wallet = "INSERT INTO point_wallets (user_id, balance, version, updated_at) \
-                  SELECT id, 89.50, 4, created_at FROM users";
+                  SELECT id, 80, 5, created_at FROM users";
     run(pool, wallet).await;
     event(pool, Uuid::now_v7(), 0, "points.charged", charge).await;
+    event(pool, Uuid::now_v7(), 0, "points.adjusted", adjustment).await;
+    let action = format!(
+        "INSERT INTO admin_actions (id, actor_id, action, target_id, details, created_at) \
+         SELECT REPEAT('a', 16), id, 'points.adjusted', '{adjustment}', '', created_at FROM users"
+    );
+    run(pool, &action).await;
     for (number, booking) in held.iter().enumerate() {
         let stream = booking.id.0;
         event(pool, stream, 1, "booking.held", stream).await;
@@ -228,7 +235,7 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
         "DELETE FROM booking_seats WHERE booking_id = UNHEX(LPAD('1', 32, '0')) ORDER BY seat_id DESC LIMIT 1",
     ),
     (2, "UPDATE point_wallets SET balance = balance + 1", "UPDATE point_wallets SET balance = balance - 1"),
-    (2, "UPDATE point_wallets SET version = 5", "UPDATE point_wallets SET version = 4"),
+    (2, "UPDATE point_wallets SET version = 6", "UPDATE point_wallets SET version = 5"),
     (
         2,
         "UPDATE point_transactions SET balance_after = 99 WHERE version = 1",
@@ -238,6 +245,11 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
         2,
         "UPDATE point_transactions SET version = 9 WHERE version = 4",
         "UPDATE point_transactions SET version = 4 WHERE version = 9",
+    ),
+    (
+        2,
+        "UPDATE point_transactions SET type = 'CHARGE' WHERE type = 'ADJUSTMENT'",
+        "UPDATE point_transactions SET type = 'ADJUSTMENT' WHERE version = 5",
     ),
     (
         3,
@@ -295,6 +307,11 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
          NULL FROM outbox_events WHERE type = 'points.charged'",
         "DELETE FROM outbox_events WHERE sequence = 9",
     ),
+    (
+        5,
+        "UPDATE outbox_events SET subject = REPLACE(subject, '-', 'x') WHERE type = 'points.adjusted'",
+        "UPDATE outbox_events SET subject = REPLACE(subject, 'x', '-') WHERE type = 'points.adjusted'",
+    ),
     (6, "UPDATE queue_admissions SET admitted = 2", "UPDATE queue_admissions SET admitted = 1"),
     (6, "UPDATE queue_admissions SET active = 0", "UPDATE queue_admissions SET active = 1"),
     (6, "UPDATE queue_admissions SET admit_count = 0", "UPDATE queue_admissions SET admit_count = 200"),
@@ -321,6 +338,23 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
         9,
         "UPDATE bookings SET status = 'PENDING' WHERE status = 'EXPIRED'",
         "UPDATE bookings SET status = 'EXPIRED' WHERE id = UNHEX(LPAD('5', 32, '0'))",
+    ),
+    (
+        10,
+        "UPDATE admin_actions SET action = 'user.updated' WHERE action = 'points.adjusted'",
+        "UPDATE admin_actions SET action = 'points.adjusted' WHERE action = 'user.updated'",
+    ),
+    (
+        10,
+        "UPDATE admin_actions SET target_id = LPAD('1', 32, '0') WHERE action = 'points.adjusted'",
+        "UPDATE admin_actions a JOIN point_transactions t ON t.type = 'ADJUSTMENT' SET a.target_id = HEX(t.id) \
+         WHERE a.action = 'points.adjusted'",
+    ),
+    (
+        10,
+        "INSERT INTO admin_actions SELECT REPEAT('e', 16), actor_id, action, target_id, details, reason, created_at \
+         FROM admin_actions WHERE action = 'points.adjusted'",
+        "DELETE FROM admin_actions WHERE id = REPEAT('e', 16)",
     ),
 ];
 

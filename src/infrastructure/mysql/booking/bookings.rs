@@ -16,9 +16,12 @@ use super::{
     SEATS_PER_STATEMENT,
     changes::BookingChanges,
     rows::{BOOKING, BookedSeatRow, BookingRow, OpenRow, StateRow, points},
+    search,
 };
 use crate::domain::{
-    booking::{BookedSeat, Booking, BookingFilter, BookingRepository, BookingState, OpenBooking},
+    booking::{
+        BookedSeat, Booking, BookingDetails, BookingFilter, BookingRepository, BookingSearch, BookingState, OpenBooking,
+    },
     clock::Instant,
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
     page::Page,
@@ -59,7 +62,7 @@ impl Session {
         Ok(open_bookings(query.fetch_all(self.connection()).await?))
     }
 
-    async fn with_seats(&mut self, bookings: Vec<BookingRow>) -> Result<Vec<Booking>, RepositoryError> {
+    pub(super) async fn with_seats(&mut self, bookings: Vec<BookingRow>) -> Result<Vec<Booking>, RepositoryError> {
         if bookings.is_empty() {
             return Ok(Vec::new());
         }
@@ -166,25 +169,21 @@ impl BookingRepository for Session {
     async fn list_page(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError> {
         let mut query: QueryBuilder<MySql> = QueryBuilder::new(BOOKING);
         query.push(" WHERE user_id = ").push_bind(filter.user_id.0);
-        match filter.status {
-            Some("PENDING") => {
-                query.push(" AND status = 'PENDING' AND held_until > ").push_bind(filter.now);
-            }
-            Some("EXPIRED") => {
-                query.push(" AND (status = 'EXPIRED' OR (status = 'PENDING' AND held_until <= ");
-                query.push_bind(filter.now).push("))");
-            }
-            Some(status) => {
-                query.push(" AND status = ").push_bind(status);
-            }
-            None => {}
-        }
+        search::push_status(&mut query, filter.status, filter.now);
         if let Some(before) = filter.before {
             query.push(" AND id < ").push_bind(before.0);
         }
         query.push(" ORDER BY id DESC LIMIT ").push_bind(filter.limit.saturating_add(1));
         let rows = query.build_query_as().fetch_all(self.connection()).await?;
         Ok(Page::of(self.with_seats(rows).await?, filter.limit))
+    }
+
+    async fn search(&mut self, search: &BookingSearch) -> Result<Page<BookingDetails>, RepositoryError> {
+        self.search_bookings(search).await
+    }
+
+    async fn find_details(&mut self, id: BookingId) -> Result<Option<BookingDetails>, RepositoryError> {
+        self.find_booking_details(id).await
     }
 
     async fn list_open_of_performances(

@@ -7,6 +7,7 @@ mod changes;
 mod claims;
 mod live;
 mod rows;
+mod search;
 mod seat_choice;
 mod state_writes;
 #[cfg(test)]

@@ -5,9 +5,11 @@
 
 mod actions;
 mod audit;
+mod bookings;
 mod concerts;
 mod events;
 mod performances;
+mod points;
 mod queues;
 mod seating;
 #[cfg(test)]
@@ -35,7 +37,11 @@ pub(super) fn event_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().merge(events::routes()).merge(webhooks::routes())
 }
 
-/// Routes of accounts and the action log.
+/// Routes of accounts with their points and bookings, and of the action log.
 pub(super) fn user_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(users::routes()).merge(actions::routes())
+    OpenApiRouter::new()
+        .merge(users::routes())
+        .merge(points::routes())
+        .merge(bookings::routes())
+        .merge(actions::routes())
 }

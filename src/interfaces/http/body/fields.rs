@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Display},
     ops::RangeInclusive,
+    str::FromStr,
 };
 
 use serde::{Deserialize, Deserializer, de};
@@ -13,7 +14,11 @@ use uuid::Uuid;
 
 use super::parse_instant;
 use crate::{
-    domain::{clock::Instant, points::Points, text::Name},
+    domain::{
+        clock::Instant,
+        points::{Points, SignedPoints},
+        text::Name,
+    },
     interfaces::http::problem::{Code, FieldError, Problem},
 };
 
@@ -154,11 +159,20 @@ impl<'a> Field<'a> {
 
     /// An amount of points: a decimal string, or a number written as such a decimal.
     pub fn points(&self) -> Option<Points> {
+        self.decimal()
+    }
+
+    /// An amount of points with a sign, other than 0, in the same forms.
+    pub fn signed_points(&self) -> Option<SignedPoints> {
+        self.decimal()
+    }
+
+    fn decimal<T: FromStr<Err: Display>>(&self) -> Option<T> {
         let literal = self.raw.get();
         if literal.starts_with('"') {
             self.parse(str::parse)
         } else {
-            literal.parse::<Points>().map_or_else(|error| self.fail(error.to_string()), Some)
+            literal.parse::<T>().map_or_else(|error| self.fail(error.to_string()), Some)
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// The values of the filter `status`.
-const STATUSES: [(&str, &str); 5] = [
+pub(in crate::interfaces::http) const STATUSES: [(&str, &str); 5] = [
     ("PENDING", "PENDING"),
     ("CONFIRMED", "CONFIRMED"),
     ("CANCELLED", "CANCELLED"),

@@ -9,7 +9,10 @@ mod response;
 
 use utoipa_axum::router::OpenApiRouter;
 
-pub(super) use self::response::BookingResponse;
+pub(super) use self::{
+    list::STATUSES,
+    response::{BookingResponse, render},
+};
 use super::state::App;
 
 pub(super) fn gated_routes() -> OpenApiRouter<App> {

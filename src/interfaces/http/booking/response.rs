@@ -96,7 +96,7 @@ impl BookingResponse {
 }
 
 /// Renders a booking with its status at the time of rendering.
-pub(super) fn render(app: &App) -> impl Fn(&Booking) -> Vec<u8> + Send + Sync + use<> {
+pub(in crate::interfaces::http) fn render(app: &App) -> impl Fn(&Booking) -> Vec<u8> + Send + Sync + use<> {
     let clock = Arc::clone(&app.clock);
     move |booking| to_json(&BookingResponse::at(booking, clock.now()))
 }
