@@ -224,7 +224,7 @@ async fn serve_until_stopped(config: &Config, with_migration: bool) -> anyhow::R
     app.start_jobs();
     let watch = shutdown::watch_signals(config.shutdown_delay(), app.stages());
     let signals = tokio_util::task::AbortOnDropHandle::new(spawn(watch));
-    tracing::info!(%address, swagger_ui = %format_args!("http://{address}/swagger-ui/"), "serving");
+    tracing::info!(%address, page = %format_args!("http://{address}/"), "serving");
     app.serve(listener, operations).await;
     drop(signals);
     tracing::info!("stopped");

@@ -611,6 +611,7 @@ async fn invalid_ids_in_paths_are_not_found(_: MySqlPoolOptions, options: MySqlC
     let routes = [
         (&get, "concerts/{}", concert, None),
         (&get, "concerts/{}/performances", concert, None),
+        (&get, "performances/{}", performance, None),
         (&get, "performances/{}/seats", performance, None),
         (&get, "bookings/{}", booking, None),
         (&post, "bookings/{}/extend", booking, Some(json!({}))),
@@ -621,7 +622,9 @@ async fn invalid_ids_in_paths_are_not_found(_: MySqlPoolOptions, options: MySqlC
         (&post, "admin/concerts/{}/performances", concert, showing),
         (&get, "admin/concerts/{}/queue", concert, None),
         (&Method::PUT, "admin/concerts/{}/queue", concert, queue),
+        (&get, "admin/concerts/{}/sales", concert, None),
         (&get, "admin/performances/{}", performance, None),
+        (&get, "admin/performances/{}/seats", performance, None),
         (&post, "admin/performances/{}/cancel", performance, Some(json!({}))),
     ];
     let long = "9".repeat(5_000);
@@ -782,6 +785,8 @@ async fn unknown_paths_and_methods_are_refused(_: MySqlPoolOptions, options: MyS
         ("/api/v1/admin/concerts/1", &["PATCH", "DELETE"]),
         ("/api/v1/admin/concerts/1/performances", &["POST"]),
         ("/api/v1/admin/concerts/1/queue", &["GET", "PUT"]),
+        ("/api/v1/admin/concerts/1/sales", &["GET"]),
+        ("/api/v1/performances/1", &["GET"]),
         ("/api/v1/admin/performances/1", &["GET"]),
         ("/api/v1/admin/performances/1/cancel", &["POST"]),
         ("/api/v1/admin/audit", &["GET"]),

@@ -52,7 +52,9 @@ mod logs;
 mod loss;
 mod operation;
 mod own_sessions;
+mod page;
 mod rate_limits;
+mod sales;
 mod serving;
 
 mod bad_input;

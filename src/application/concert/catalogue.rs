@@ -49,6 +49,7 @@ pub(super) struct Catalogue {
     pub(super) pages: CatalogueCache<ConcertFilter, Page<ConcertInfo>>,
     pub(super) concerts: CatalogueCache<ConcertId, ConcertDetailsInfo>,
     pub(super) performances: CatalogueCache<PerformanceFilter, Page<PerformanceInfo>>,
+    pub(super) single_performances: CatalogueCache<PerformanceId, PerformanceInfo>,
     pub(super) counts: SeatCounts,
     readers: Semaphore,
     waiting_readers: Semaphore,
@@ -68,6 +69,7 @@ impl Catalogue {
             performances: CatalogueCache::new("performance_lists", clock(), max_age, changes(), |_, page| {
                 ENTRY_BYTES * (1 + page.map_or(0, |page| page.items.len()))
             }),
+            single_performances: CatalogueCache::new("performances", clock(), max_age, changes(), |_, _| ENTRY_BYTES),
             counts: SeatCounts::new(ports, max_age),
             readers: Semaphore::new(MAX_READERS),
             waiting_readers: Semaphore::new(MAX_READERS + MAX_WAITING_READERS),

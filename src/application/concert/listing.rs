@@ -115,6 +115,16 @@ pub(super) fn with_available_seats(
     performances.into_iter().map(info).collect()
 }
 
+/// Performances with their available seats, as the transaction of `repositories` sees them.
+pub(super) async fn listed(
+    repositories: &mut dyn Repositories,
+    performances: Vec<Performance>,
+    now: Instant,
+) -> Result<Vec<PerformanceInfo>, RepositoryError> {
+    let claimed = claimed_seats(repositories, &ids_of_performances(&performances), now).await?;
+    Ok(with_available_seats(performances, &claimed, now))
+}
+
 /// The held and sold seats of each performance, as the transaction of `repositories` sees it.
 async fn claimed_seats(
     repositories: &mut dyn Repositories,

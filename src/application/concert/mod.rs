@@ -12,6 +12,7 @@ mod info;
 mod listing;
 mod promoter;
 mod reads;
+mod sales;
 mod seat_counts;
 mod seat_events;
 mod seat_layout;
@@ -28,6 +29,7 @@ pub use info::{
     QueueInfo,
 };
 pub use promoter::{Actor, CreatePerformance, UpdateConcert};
+pub use sales::PerformanceSalesInfo;
 pub use seat_events::SeatStream;
 pub use seat_layout::WriteSeat;
 pub use seat_map::SeatMap;

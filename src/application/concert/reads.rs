@@ -115,6 +115,27 @@ impl ConcertFacade {
         Ok(repositories.concerts().list_performances(concert_id, now, after, limit).await?)
     }
 
+    /// A performance, whether or not it has begun or is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PerformanceNotFound`]. [`AppError::Overloaded`] when too many reads wait.
+    pub async fn listed_performance(&self, id: PerformanceId) -> Result<CatalogueAnswer<PerformanceInfo>, AppError> {
+        let read = || self.catalogue.with_reader_slot(self.read_listed_performance(id));
+        self.catalogue.single_performances.get(&id, read).await
+    }
+
+    async fn read_listed_performance(&self, id: PerformanceId) -> Result<Reading<PerformanceInfo>, AppError> {
+        let now = self.ports.now();
+        let performance = {
+            let mut repositories = self.ports.database.read().await?;
+            repositories.concerts().find_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?
+        };
+        let counts = self.catalogue.counts.of(&[id]).await?;
+        let listed = with_available_seats(vec![performance], &counts.claimed, now).pop();
+        Ok(Reading { value: listed.ok_or(Refusal::PerformanceNotFound)?, as_of: counts.as_of })
+    }
+
     /// A performance as its promoter sees it, whether or not it has begun or is cancelled.
     ///
     /// # Errors

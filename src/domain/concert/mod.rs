@@ -8,4 +8,4 @@ pub use model::{
     Concert, ConcertFields, PERFORMANCE_LENGTH, Performance, PerformanceStatus, Seat, SeatStatus, Seating,
     SeatingError, Section, Venue,
 };
-pub use repository::{ConcertFilter, ConcertRepository, Occupancy};
+pub use repository::{ConcertFilter, ConcertRepository, Occupancy, PerformanceSales};

@@ -7,6 +7,7 @@ use crate::domain::{
     clock::Instant,
     id::{ConcertId, PerformanceId, VenueId},
     page::Page,
+    points::Points,
     repository_error::RepositoryError,
     text::Name,
 };
@@ -36,6 +37,19 @@ pub struct Occupancy {
     pub performance_id: PerformanceId,
     /// The number of held or sold seats.
     pub claimed: u32,
+}
+
+/// What was sold of a performance by an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerformanceSales {
+    /// The performance.
+    pub performance_id: PerformanceId,
+    /// The number of held seats.
+    pub held: u32,
+    /// The number of sold seats.
+    pub sold: u32,
+    /// The sum of the payments of its confirmed bookings.
+    pub revenue: Points,
 }
 
 /// Stores the catalogue. Deleted concerts and their performances count as absent.
@@ -127,6 +141,13 @@ pub trait ConcertRepository: Send {
     /// The number of claimed seats of these performances at `now`; performances without one are left out. Takes no
     /// lock.
     async fn list_occupancy(&mut self, ids: &[PerformanceId], now: Instant) -> Result<Vec<Occupancy>, RepositoryError>;
+
+    /// What was sold of each of these performances at `now`, in their order. Takes no lock.
+    async fn list_sales(
+        &mut self,
+        ids: &[PerformanceId],
+        now: Instant,
+    ) -> Result<Vec<PerformanceSales>, RepositoryError>;
 
     /// All seats of a performance, by section, row and number. Takes no lock, since seats are immutable.
     async fn list_seats(&mut self, id: PerformanceId) -> Result<Vec<Seat>, RepositoryError>;

@@ -24,7 +24,11 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_concerts)).routes(routes!(get_concert)).routes(routes!(list_performances))
+    OpenApiRouter::new()
+        .routes(routes!(list_concerts))
+        .routes(routes!(get_concert))
+        .routes(routes!(list_performances))
+        .routes(routes!(get_listed_performance))
 }
 
 /// A concert in a list.
@@ -249,6 +253,29 @@ async fn list_performances(
         let items = page.items.iter().cloned().map(Into::into).collect();
         to_json(&PerformanceListResponse { items, next_cursor })
     })
+}
+
+/// Returns a performance, also one that has begun or is cancelled.
+///
+/// The answer is at most one second old.
+#[utoipa::path(get, path = "/performances/{performanceId}", tag = "concerts",
+    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND]))),
+    params(
+        ("performanceId" = u64, Path),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of the client's copy."),
+    ),
+    responses(
+        (status = 200, body = PerformanceResponse, headers(("ETag" = String, description = "Identifies the state of the performance."))),
+        (status = 304, description = "The client's copy is current.",
+            headers(("ETag" = String, description = "The ETag of the client's copy."))),
+    ))]
+async fn get_listed_performance(
+    State(app): State<App>,
+    Id(id): Id<PerformanceId>,
+    headers: HeaderMap,
+) -> HandlerResult<Response> {
+    let performance = app.concerts.listed_performance(id).await?;
+    cached_response(&headers, &performance, |performance| to_json(&PerformanceResponse::from(performance.clone())))
 }
 
 /// Parses a position in a list that is ordered by time and id.

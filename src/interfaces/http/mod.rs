@@ -20,6 +20,7 @@ pub mod limits;
 pub mod middleware;
 pub mod openapi;
 pub mod operation;
+mod page;
 pub mod paths;
 pub mod payment;
 pub mod point;

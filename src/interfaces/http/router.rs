@@ -7,7 +7,6 @@ use axum::{
     body::Bytes,
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
     middleware::from_fn_with_state,
-    response::Redirect,
     routing::get,
 };
 use tower_http::{
@@ -24,7 +23,7 @@ use super::{
     admin, booking, concert, draw, gate,
     middleware::{assign_request_id, convert_failures},
     openapi::{self, DemoAccounts, Document},
-    operation,
+    operation, page,
     paths::BASE_PATH,
     payment, point, queue, queue_events, seat, seat_events, session,
     state::{App, HttpSettings},
@@ -84,6 +83,7 @@ pub fn build_router(app: App) -> Router {
         .merge(operation::problem_pages())
         .with_state(app.clone())
         .merge(documentation(app.settings.demo.as_ref()).layer(compression()))
+        .merge(page::routes())
         .layer(from_fn_with_state(app.clone(), convert_failures));
     let settings = &app.settings;
     let routes = if settings.cors_allowed_origins.is_empty() { routes } else { routes.layer(cors(settings)) };
@@ -108,7 +108,6 @@ fn documentation(demo: Option<&DemoAccounts>) -> Router {
     let page = Router::from(SwaggerUi::new("/swagger-ui").config(config));
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     page.route(DOCUMENT, get(async move || (content_type, document)))
-        .route("/", get(async || Redirect::to("/swagger-ui/")))
 }
 
 /// Compresses large responses, except streams and responses with a strong entity tag.

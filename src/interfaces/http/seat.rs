@@ -39,7 +39,7 @@ const SEAT_END: &str = "\"}";
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes what `render` writes")]
-struct SeatMapResponse {
+pub(super) struct SeatMapResponse {
     #[schema(example = 7)]
     performance_id: u64,
     /// Grows with each change of a seat.

@@ -19,7 +19,7 @@ use super::{
 use crate::domain::{
     clock::Instant,
     concert::{
-        Concert, ConcertFields, ConcertFilter, ConcertRepository, Occupancy, PERFORMANCE_LENGTH, Performance, Seat,
+        Concert, ConcertFields, ConcertFilter, ConcertRepository, Occupancy, PERFORMANCE_LENGTH, Performance, PerformanceSales, Seat,
         Seating, Section, Venue, row_name,
     },
     id::{ConcertId, PerformanceId, VenueId},
@@ -327,6 +327,14 @@ impl ConcertRepository for Session {
             Ok(Occupancy { performance_id: PerformanceId(id), claimed })
         };
         rows.into_iter().map(occupancy).collect()
+    }
+
+    async fn list_sales(
+        &mut self,
+        ids: &[PerformanceId],
+        now: Instant,
+    ) -> Result<Vec<PerformanceSales>, RepositoryError> {
+        self.read_sales(ids, now).await
     }
 
     async fn list_seats(&mut self, id: PerformanceId) -> Result<Vec<Seat>, RepositoryError> {

@@ -2,6 +2,7 @@
 
 mod concerts;
 mod rows;
+mod sales;
 mod search;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ mod events;
 mod performances;
 mod points;
 mod queues;
+mod sales;
 mod seating;
 #[cfg(test)]
 mod test_bodies;
@@ -29,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(concerts::routes())
         .merge(performances::routes())
         .merge(queues::routes())
+        .merge(sales::routes())
         .merge(audit::routes())
 }
 

@@ -1,0 +1,59 @@
+//! A sale as its promoter follows it.
+
+use std::sync::Arc;
+
+use chrono::DateTime;
+
+use super::{facade::ConcertFacade, info::PerformanceInfo, listing::listed, seat_map::SeatMap};
+use crate::{
+    application::error::AppError,
+    domain::{
+        clock::Instant,
+        concert::PerformanceSales,
+        id::{ConcertId, PerformanceId},
+        page::Page,
+        refusal::Refusal,
+    },
+};
+
+/// The most performances whose sales are read at a time.
+const MAX_PERFORMANCES: u32 = 100;
+
+/// A performance with what was sold of it.
+#[derive(Clone, Debug)]
+pub struct PerformanceSalesInfo {
+    /// The performance.
+    pub listed: PerformanceInfo,
+    /// What was sold.
+    pub sales: PerformanceSales,
+}
+
+impl ConcertFacade {
+    /// What was sold of a concert's first 100 performances that aren't cancelled, soonest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::ConcertNotFound`].
+    pub async fn sales(&self, concert_id: ConcertId) -> Result<Vec<PerformanceSalesInfo>, AppError> {
+        let now = self.ports.now();
+        let mut repositories = self.ports.back_office.read().await?;
+        repositories.concerts().find_concert(concert_id).await?.ok_or(Refusal::ConcertNotFound)?;
+        let ever: Instant = DateTime::UNIX_EPOCH;
+        let Page { items, .. } =
+            repositories.concerts().list_performances(concert_id, ever, None, MAX_PERFORMANCES).await?;
+        let ids: Vec<_> = items.iter().map(|performance| performance.id).collect();
+        let sales = repositories.concerts().list_sales(&ids, now).await?;
+        let infos = listed(&mut *repositories, items, now).await?;
+        Ok(infos.into_iter().zip(sales).map(|(listed, sales)| PerformanceSalesInfo { listed, sales }).collect())
+    }
+
+    /// The seat map of a performance, for its promoter: without a token, whether or not it is on sale.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PerformanceNotFound`]. [`AppError::Overloaded`] when too many reads wait.
+    pub async fn promoters_seat_map(&self, id: PerformanceId) -> Result<Arc<SeatMap>, AppError> {
+        let performance = self.ports.back_office.read().await?.concerts().find_performance(id).await?;
+        self.seat_map(id, performance.ok_or(Refusal::PerformanceNotFound)?.concert_id).await
+    }
+}

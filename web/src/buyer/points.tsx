@@ -1,0 +1,90 @@
+// Balance, topping up, movements.
+
+import { useEffect, useState } from "preact/hooks";
+import { forget, unfinished } from "../api/attempts";
+import { call } from "../api/client";
+import { moment, points, t } from "../language";
+import { Button, Field, Notice, Skeleton, Sure, Title, Trouble } from "../parts/basics";
+import { useAction } from "../parts/load";
+import { usePages } from "../parts/pages";
+import { loadWallet, wallet } from "./profile";
+import { topUp } from "./topup";
+
+const AMOUNT = "(0\\.(0[1-9]|[1-9][0-9]?)|[1-9][0-9]{0,6}(\\.[0-9]{1,2})?|10000000(\\.00?)?)";
+const QUICK = ["50000", "100000", "300000"];
+
+export function Points() {
+  const text = t().points;
+  const [amount, setAmount] = useState("100000");
+  const [done, setDone] = useState<string | null>(null);
+  useEffect(() => void loadWallet().catch(() => {}), []);
+  const ledger = usePages("ledger", (cursor, signal) => call("GET /points/transactions", { query: { cursor, limit: 20 }, signal }));
+  const charging = useAction(async (wanted: string) => {
+    setDone(null);
+    await topUp(wanted);
+    setDone(wanted);
+    ledger.reload();
+    await loadWallet();
+  });
+  const open = charging.busy ? null : (unfinished("charge") as { amount: string } | null);
+  return (
+    <div class="column">
+      <Title>{text.title}</Title>
+      <div class="card wallet">
+        <div>
+          <p class="muted">{text.balance}</p>
+          <p class="balance">{wallet.value ? points(wallet.value.balance) : "…"}</p>
+        </div>
+        <form onSubmit={(event) => (event.preventDefault(), void charging.run(amount))}>
+          <div class="quick" role="group" aria-label={text.amount}>
+            {QUICK.map((it) => (
+              <button type="button" key={it} aria-pressed={amount === it} onClick={() => setAmount(it)}>{points(it)}</button>
+            ))}
+          </div>
+          <Field label={text.amount} value={amount} inputMode="decimal" pattern={AMOUNT} title={text.invalid} required
+            onInput={(event) => setAmount(event.currentTarget.value.trim())} />
+          <Button kind="primary" type="submit" busy={charging.busy}>{text.charge}</Button>
+        </form>
+      </div>
+      {done && <Notice kind="good">{text.done(points(done))}</Notice>}
+      {charging.error ? <Trouble error={charging.error} /> : null}
+      {open && (
+        <Notice kind="warn">
+          <p>{text.unfinished(points(open.amount))}</p>
+          <div class="buttons">
+            <Button onClick={() => void charging.run(open.amount)}>{text.finish}</Button>
+            <Sure label={t().common.cancel} question={text.unfinished(points(open.amount))} confirm={t().common.cancel}
+              act={() => (forget("charge"), charging.reset())} />
+          </div>
+        </Notice>
+      )}
+      <h2>{text.ledger}</h2>
+      {ledger.first.loading && <Skeleton />}
+      {ledger.first.error && !ledger.items ? <Trouble error={ledger.first.error} retry={ledger.reload} /> : null}
+      {ledger.items?.length === 0 && <p class="empty">{text.none}</p>}
+      {ledger.items && ledger.items.length > 0 && (
+        <table class="list">
+          <thead>
+            <tr>
+              <th scope="col">{t().common.date}</th>
+              <th scope="col"><span class="visually-hidden">{t().common.status}</span></th>
+              <th scope="col" class="number">{text.amount}</th>
+              <th scope="col" class="number">{text.balanceAfter}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {ledger.items.map((it) => (
+              <tr key={it.transactionId}>
+                <td class="nowrap">{moment(it.createdAt)}</td>
+                <td>{it.bookingId ? <a href={`#/bookings/${it.bookingId}`}>{text.typeOf[it.type]}</a> : text.typeOf[it.type]}</td>
+                <td class="number">{points(it.amount)}</td>
+                <td class="number">{points(it.balanceAfter)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      {ledger.more}
+    </div>
+  );
+}

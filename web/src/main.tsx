@@ -1,0 +1,25 @@
+// The page's frame, and which view an address shows.
+
+import { effect } from "@preact/signals";
+import { render } from "preact";
+import { Frame } from "./frame";
+import { t } from "./language";
+import { place } from "./router";
+
+const root = document.getElementById("page");
+if (root) {
+  root.textContent = "";
+  render(<Frame />, root);
+}
+
+effect(() => {
+  document.title = t().name;
+});
+
+// A new view begins at its top; the browser restores the place itself when one goes back.
+let shown = place.value.parts.join("/");
+effect(() => {
+  const next = place.value.parts.join("/");
+  if (next !== shown) scrollTo(0, 0);
+  shown = next;
+});

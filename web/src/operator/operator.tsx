@@ -1,0 +1,43 @@
+// The operator's views.
+
+import { t } from "../language";
+import { Notice, Skeleton } from "../parts/basics";
+import { profile } from "../buyer/profile";
+import { Audit } from "./audit";
+import { BookingSearch } from "./bookings";
+import { Events } from "./events";
+import { HouseView } from "./house";
+import { SaleLive } from "./live";
+import { Sales } from "./sales";
+import { Actions } from "./actions";
+import { Users } from "./users";
+
+const TABS = ["sales", "bookings", "users", "events", "audit", "actions"] as const;
+
+export function Operator({ parts }: { parts: string[] }) {
+  const text = t().operator;
+  if (!profile.value) return <Skeleton />;
+  if (profile.value.role !== "ADMIN") return <Notice kind="bad">{text.forbidden}</Notice>;
+  const [first = "sales", second = ""] = parts;
+  const id = Number(second);
+  return (
+    <>
+      <nav class="subnav" aria-label={text.title}>
+        {TABS.map((tab) => (
+          <a key={tab} href={tab === "sales" ? "#/operator" : `#/operator/${tab}`}
+            aria-current={tab === (["concerts", "performances"].includes(first) ? "sales" : first) ? "page" : undefined}>
+            {text[tab]}
+          </a>
+        ))}
+      </nav>
+      {first === "sales" && <Sales />}
+      {first === "concerts" && <SaleLive key={id} concertId={id} />}
+      {first === "performances" && <HouseView key={id} performanceId={id} />}
+      {first === "bookings" && <BookingSearch />}
+      {first === "users" && <Users />}
+      {first === "events" && <Events />}
+      {first === "audit" && <Audit />}
+      {first === "actions" && <Actions />}
+    </>
+  );
+}
