@@ -49,7 +49,8 @@ async fn promoters_see_the_seats_without_a_queue_token(_: MySqlPoolOptions, opti
     let admin = app.admin().await;
     let path = format!("/api/v1/admin/performances/{}/seats", sale.performance_id);
     let house = admin.get(&path).await.expect(200);
-    let statuses: Vec<_> = house.json()["seats"].as_array().unwrap().iter().map(|seat| seat["status"].clone()).collect();
+    let statuses: Vec<_> =
+        house.json()["seats"].as_array().unwrap().iter().map(|seat| seat["status"].clone()).collect();
     assert_eq!(statuses, ["AVAILABLE"; 3]);
     let tag = house.header("etag").to_owned();
     admin.send(Method::GET, &path, &[("If-None-Match", &tag)], None).await.expect(304);

@@ -76,8 +76,9 @@ impl Page {
         let digest = digest.finalize();
         let version: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let index = INDEX.replace(VERSION_MARK, &version);
-        let asset =
-            |(name, media_type, content)| File::new(name, HeaderValue::from_static(media_type), Bytes::from_static(content));
+        let asset = |(name, media_type, content)| {
+            File::new(name, HeaderValue::from_static(media_type), Bytes::from_static(content))
+        };
         Self {
             index: File::new("index.html", HeaderValue::from_static("text/html; charset=utf-8"), index.into()),
             assets: ASSETS.map(asset).into(),

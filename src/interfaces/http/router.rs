@@ -54,6 +54,7 @@ fn open_routes() -> OpenApiRouter<App> {
         .merge(point::routes())
         .merge(payment::routes())
         .merge(admin::event_routes())
+        .merge(seat::admin_routes())
 }
 
 /// The OpenAPI document. With `demo` it names the accounts of a demonstration server.

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    auth::Administrator,
     gate::ActiveToken,
     problem::{Code, HandlerResult},
     query::{Id, Query},
@@ -29,6 +30,11 @@ pub(super) fn gated_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_seat_map))
 }
 
+/// The routes of administrators.
+pub(super) fn admin_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(get_promoters_seat_map))
+}
+
 const STATUSES: [(&str, SeatStatus); 3] =
     [("AVAILABLE", SeatStatus::Available), ("HELD", SeatStatus::Held), ("SOLD", SeatStatus::Sold)];
 
@@ -39,7 +45,7 @@ const SEAT_END: &str = "\"}";
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes what `render` writes")]
-pub(super) struct SeatMapResponse {
+struct SeatMapResponse {
     #[schema(example = 7)]
     performance_id: u64,
     /// Grows with each change of a seat.
@@ -124,15 +130,45 @@ async fn get_seat_map(
     let wanted = query.choice("status", &STATUSES);
     query.finish()?;
     let map = app.concerts.seat_map(id, token.concert()).await?;
+    Ok(seat_map_response(&headers, &map, wanted).await)
+}
+
+/// Returns the current seat map of a performance, without a queue token.
+///
+/// A request with `If-None-Match` gets 304 while no seat has changed.
+#[utoipa::path(get, path = "/admin/performances/{performanceId}/seats", tag = "administration",
+    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND]))),
+    security(("accessToken" = [])),
+    params(
+        ("performanceId" = u64, Path),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of the client's copy."),
+    ),
+    responses(
+        (status = 200, body = SeatMapResponse, headers(("ETag" = String, description = "Identifies the state of all seats."))),
+        (status = 304, description = "The client's copy is current.",
+            headers(("ETag" = String, description = "Identifies the state of all seats."))),
+    ))]
+async fn get_promoters_seat_map(
+    State(app): State<App>,
+    _: Administrator,
+    Id(id): Id<PerformanceId>,
+    headers: HeaderMap,
+) -> HandlerResult<Response> {
+    let map = app.concerts.promoters_seat_map(id).await?;
+    Ok(seat_map_response(&headers, &map, None).await)
+}
+
+/// The seats of this status, or 304 to a client that has them.
+async fn seat_map_response(headers: &HeaderMap, map: &SeatMap, wanted: Option<SeatStatus>) -> Response {
     let etag = strong_etag(&format_args!("{:016x}", map.digest(wanted)));
-    let known = matches_if_none_match(&headers, &etag);
+    let known = matches_if_none_match(headers, &etag);
     let headers = [(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
     if known {
-        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     let body = map.rendered(wanted, |map| render(map, wanted)).await;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok((headers, content_type, shared_bytes(body)).into_response())
+    (headers, content_type, shared_bytes(body)).into_response()
 }
 
 /// Renders a seat map as JSON from the prepared text of each seat and its status.

@@ -6,7 +6,7 @@ import { day, dayShort, points, t } from "../language";
 import { Button, Field, Icon, Skeleton, Title, Trouble } from "../parts/basics";
 import { usePages } from "../parts/pages";
 import { Poster } from "../parts/poster";
-import { place, replace } from "../router";
+import { path, place, replace } from "../router";
 
 /** A day as the visitor means it, as an instant. */
 function instant(date: string, end: boolean): string | undefined {
@@ -29,9 +29,12 @@ export function Concerts() {
   }, [query]);
   // The search is part of the address, so that it survives a reload and the way back.
   useEffect(() => {
+    // Effects run late, and events of the address later still: the visitor may have gone on already.
+    if (!/^\/(\?|$)/.test(path())) return;
     const parameters = new URLSearchParams(Object.entries({ query: searched, from, to }).filter(([, value]) => value));
     const suffix = parameters.toString();
-    replace(suffix ? `/?${suffix}` : "/");
+    const next = suffix ? `/?${suffix}` : "/";
+    if (next !== path()) replace(next);
   }, [searched, from, to]);
   const { items, first, reload, more } = usePages(JSON.stringify([searched, from, to]), (cursor, signal) =>
     call("GET /concerts", {

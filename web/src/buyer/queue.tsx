@@ -17,9 +17,9 @@ export function QueueView({ concertId, title }: { concertId: number; title: stri
   const place = queue.place.value;
   const token = session.value?.queueTokens[concertId];
   const joining = useAction(() => join(concertId));
+  // Once one waits, the place itself says that the queue stands: it has no estimate then.
   const concert = useLoad(`${concertId}-${place?.status}`, (signal) =>
-    call("GET /concerts/{concertId}", { path: { concertId }, anonymous: true, signal }), { everySeconds: 5 });
-  const paused = concert.data?.queueMode === "PAUSED";
+    call("GET /concerts/{concertId}", { path: { concertId }, anonymous: true, signal }), { onReturn: true });
 
   if (token && !place) {
     return queue.refused.value ? <Trouble error={queue.refused.value} retry={() => void ask(concertId)} /> : <Skeleton />;
@@ -30,7 +30,7 @@ export function QueueView({ concertId, title }: { concertId: number; title: stri
       <div class="narrow card queue">
         <Title>{ended === "EXPIRED" ? text.expired : ended === "COMPLETED" ? text.completed : ended === "LEFT" ? text.left : text.title}</Title>
         <p>{ended === "EXPIRED" ? text.expiredText : ended === "COMPLETED" ? text.completedText : ended === "LEFT" ? text.leftText : text.joinText}</p>
-        {paused && <Notice kind="warn">{t().concert.paused}</Notice>}
+        {concert.data?.queueMode === "PAUSED" && <Notice kind="warn">{t().concert.paused}</Notice>}
         {joining.error ? <Trouble error={joining.error} /> : null}
         {joining.error instanceof Failure && joining.error.code === "EMAIL_NOT_VERIFIED" && (
           <a class="button primary" href="#/account">{text.verifyFirst}</a>
@@ -52,7 +52,7 @@ export function QueueView({ concertId, title }: { concertId: number; title: stri
           {concert.data?.salesOpenAt && <p class="muted">{t().concert.opens(dayAndTime(concert.data.salesOpenAt))}</p>}
         </>
       ) : (
-        <Waiting place={place} paused={paused} />
+        <Waiting place={place} />
       )}
       <p class="muted">{text.keepOpen}</p>
       <div class="queue-foot">
@@ -63,10 +63,11 @@ export function QueueView({ concertId, title }: { concertId: number; title: stri
   );
 }
 
-function Waiting({ place, paused }: { place: Place; paused: boolean }) {
+function Waiting({ place }: { place: Place }) {
   const text = t().queue;
   const position = place.position ?? 0;
   const { p50Seconds, p90Seconds } = place.estimatedWait ?? {};
+  const paused = !place.estimatedWait;
   const progress = place.firstPosition > 1 ? 1 - (position - 1) / (place.firstPosition - 1) : 0;
   return (
     <>

@@ -36,7 +36,8 @@ export function SignIn({ returnTo }: { returnTo?: string }) {
   void isDemo.then(setDemo);
   const { run, busy, error } = useAction(async (email: string, password: string) => {
     await logIn(email, password);
-    if (path() !== to) go(to);
+    // Who has gone elsewhere meanwhile stays there.
+    if (path().startsWith("/login")) go(to);
   });
   const onSubmit = (event: Event): void => {
     const { email = "", password = "" } = values(event);

@@ -1,6 +1,7 @@
 // Accounts: search, role, block.
 
 import { useEffect, useState } from "preact/hooks";
+import { attempt } from "../api/attempts";
 import { call, type Schemas } from "../api/client";
 import { day, number, points, t } from "../language";
 import { Button, Field, Select, Skeleton, Title, Trouble } from "../parts/basics";
@@ -69,6 +70,13 @@ function Details({ user, reload }: { user: User; reload: () => void }) {
     setReason("");
     reload();
   });
+  const [amount, setAmount] = useState("");
+  const adjust = useAction(async () => {
+    await attempt(`adjust:${userId}`, "POST /admin/users/{userId}/points", { path: { userId }, body: { amount, reason } });
+    setAmount("");
+    setReason("");
+    reload();
+  });
   return (
     <div class="details">
       <dl class="sums">
@@ -87,7 +95,13 @@ function Details({ user, reload }: { user: User; reload: () => void }) {
         </Button>
         <a class="button plain" href={`#/operator/bookings?userId=${userId}`}>{text.showBookings}</a>
       </div>
+      <form class="inline three" onSubmit={(event) => (event.preventDefault(), void adjust.run())}>
+        <Field label={text.adjustAmount} value={amount} inputMode="decimal" pattern={"-?(0|[1-9][0-9]{0,12})(\\.[0-9]{1,2})?"} required
+          onInput={(event) => setAmount(event.currentTarget.value.trim())} />
+        <Button type="submit" busy={adjust.busy} disabled={!reason.trim() || !amount}>{text.adjust}</Button>
+      </form>
       {patch.error ? <Trouble error={patch.error} /> : null}
+      {adjust.error ? <Trouble error={adjust.error} /> : null}
     </div>
   );
 }

@@ -28,12 +28,13 @@ export function usePages<T>(
     return { items, nextCursor: nextCursor ?? null };
   };
   const first = useLoad(key, (signal) => normal(undefined, signal), everySeconds ? { everySeconds } : { onReturn: true });
-  const [rest, setRest] = useState<{ of: unknown; items: T[]; next: string | null }>({ of: null, items: [], next: null });
-  const continued = rest.of === first.data && first.data !== null;
+  const [rest, setRest] = useState<{ of: string | null; items: T[]; next: string | null }>({ of: null, items: [], next: null });
+  // A first page that was read again is followed by the same pages as long as it ends at the same place.
+  const continued = rest.of !== null && rest.of === first.data?.nextCursor;
   const next = continued ? rest.next : (first.data?.nextCursor ?? null);
   const { run, busy, error } = useAction(async () => {
     const page = await normal(next ?? undefined);
-    setRest({ of: first.data, items: [...(continued ? rest.items : []), ...page.items], next: page.nextCursor });
+    setRest({ of: first.data?.nextCursor ?? null, items: [...(continued ? rest.items : []), ...page.items], next: page.nextCursor });
   });
   const more = next === null ? null : (
     <div class="more">

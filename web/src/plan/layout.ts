@@ -150,7 +150,7 @@ function search(x: Float32Array, y: Float32Array, width: number, height: number)
     column < 0 || row < 0 || column >= columns || row >= rows ? -1 : (grid[row * columns + column] ?? -1);
   const at = (px: number, py: number): number => {
     let best = -1;
-    let nearest = 0.55 ** 2;
+    let nearest = 0.7 ** 2;
     for (let row = Math.floor(py) - 1; row <= Math.floor(py) + 1; row++) {
       for (let column = Math.floor(px) - 1; column <= Math.floor(px) + 1; column++) {
         const seat = cell(column, row);

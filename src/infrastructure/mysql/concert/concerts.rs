@@ -19,8 +19,8 @@ use super::{
 use crate::domain::{
     clock::Instant,
     concert::{
-        Concert, ConcertFields, ConcertFilter, ConcertRepository, Occupancy, PERFORMANCE_LENGTH, Performance, PerformanceSales, Seat,
-        Seating, Section, Venue, row_name,
+        Concert, ConcertFields, ConcertFilter, ConcertRepository, Occupancy, PERFORMANCE_LENGTH, Performance,
+        PerformanceSales, Seat, Seating, Section, Venue, row_name,
     },
     id::{ConcertId, PerformanceId, VenueId},
     page::Page,
