@@ -84,14 +84,18 @@ pub enum BookingState {
 }
 
 impl BookingState {
-    /// The name that clients and the database use.
+    /// The names of all states, which clients and the database use.
+    pub const NAMES: [&'static str; 5] = ["PENDING", "CONFIRMED", "CANCELLED", "EXPIRED", "REFUNDED"];
+
+    /// Its name among [`NAMES`](Self::NAMES).
     pub fn name(self) -> &'static str {
+        let [pending, confirmed, cancelled, expired, refunded] = Self::NAMES;
         match self {
-            Self::Pending => "PENDING",
-            Self::Confirmed { .. } => "CONFIRMED",
-            Self::Cancelled { .. } => "CANCELLED",
-            Self::Expired => "EXPIRED",
-            Self::Refunded { .. } => "REFUNDED",
+            Self::Pending => pending,
+            Self::Confirmed { .. } => confirmed,
+            Self::Cancelled { .. } => cancelled,
+            Self::Expired => expired,
+            Self::Refunded { .. } => refunded,
         }
     }
 }

@@ -63,11 +63,15 @@ pub enum PerformanceStatus {
 }
 
 impl PerformanceStatus {
-    /// The name that clients, receivers and the database use.
+    /// The names of all statuses, which clients, receivers and the database use.
+    pub const NAMES: [&'static str; 2] = ["SCHEDULED", "CANCELLED"];
+
+    /// Its name among [`NAMES`](Self::NAMES).
     pub fn name(self) -> &'static str {
+        let [scheduled, cancelled] = Self::NAMES;
         match self {
-            Self::Scheduled => "SCHEDULED",
-            Self::Cancelled(_) => "CANCELLED",
+            Self::Scheduled => scheduled,
+            Self::Cancelled(_) => cancelled,
         }
     }
 }

@@ -68,12 +68,16 @@ impl DeliveryStatus {
     /// All statuses.
     pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Parked];
 
-    /// The name that clients and the database use.
+    /// The names of all statuses, which clients and the database use.
+    pub const NAMES: [&'static str; 3] = ["PENDING", "DELIVERED", "PARKED"];
+
+    /// Its name among [`NAMES`](Self::NAMES).
     pub fn name(self) -> &'static str {
+        let [pending, delivered, parked] = Self::NAMES;
         match self {
-            Self::Pending => "PENDING",
-            Self::Delivered => "DELIVERED",
-            Self::Parked => "PARKED",
+            Self::Pending => pending,
+            Self::Delivered => delivered,
+            Self::Parked => parked,
         }
     }
 }

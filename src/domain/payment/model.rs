@@ -16,11 +16,15 @@ pub enum PaymentState {
 }
 
 impl PaymentState {
-    /// The name that clients, receivers and the database use.
+    /// The names of all states, which clients, receivers and the database use.
+    pub const NAMES: [&'static str; 2] = ["COMPLETED", "REFUNDED"];
+
+    /// Its name among [`NAMES`](Self::NAMES).
     pub fn name(self) -> &'static str {
+        let [completed, refunded] = Self::NAMES;
         match self {
-            Self::Completed => "COMPLETED",
-            Self::Refunded(_) => "REFUNDED",
+            Self::Completed => completed,
+            Self::Refunded(_) => refunded,
         }
     }
 }

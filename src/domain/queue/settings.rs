@@ -16,12 +16,16 @@ pub enum QueueMode {
 }
 
 impl QueueMode {
-    /// The name that clients and the database use.
+    /// The names of all modes, which clients and the database use.
+    pub const NAMES: [&'static str; 3] = ["QUEUE", "OPEN", "PAUSED"];
+
+    /// Its name among [`NAMES`](Self::NAMES).
     pub fn name(self) -> &'static str {
+        let [queue, open, paused] = Self::NAMES;
         match self {
-            Self::Queue => "QUEUE",
-            Self::Open => "OPEN",
-            Self::Paused => "PAUSED",
+            Self::Queue => queue,
+            Self::Open => open,
+            Self::Paused => paused,
         }
     }
 

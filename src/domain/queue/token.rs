@@ -57,10 +57,11 @@ pub enum EndReason {
 impl EndReason {
     /// The name of a token's state that ended so.
     pub fn name(self) -> &'static str {
+        let [.., completed, expired, left] = TokenState::NAMES;
         match self {
-            Self::Completed => "COMPLETED",
-            Self::Expired => "EXPIRED",
-            Self::Left => "LEFT",
+            Self::Completed => completed,
+            Self::Expired => expired,
+            Self::Left => left,
         }
     }
 }
@@ -79,12 +80,16 @@ pub enum TokenState {
 }
 
 impl TokenState {
-    /// The name that clients and the database use.
+    /// The names of all states, which clients and the database use. The last three are those of ended tokens.
+    pub const NAMES: [&'static str; 6] = ["SCHEDULED", "WAITING", "ACTIVE", "COMPLETED", "EXPIRED", "LEFT"];
+
+    /// Its name among [`NAMES`](Self::NAMES).
     pub fn name(self) -> &'static str {
+        let [scheduled, waiting, active, ..] = Self::NAMES;
         match self {
-            Self::Scheduled => "SCHEDULED",
-            Self::Waiting => "WAITING",
-            Self::Active(_) => "ACTIVE",
+            Self::Scheduled => scheduled,
+            Self::Waiting => waiting,
+            Self::Active(_) => active,
             Self::Ended(reason) => reason.name(),
         }
     }

@@ -20,11 +20,15 @@ impl Role {
     /// Every role.
     pub const ALL: [Self; 2] = [Self::User, Self::Admin];
 
-    /// The name that clients and the database use.
+    /// The names of all roles, which clients and the database use.
+    pub const NAMES: [&'static str; 2] = ["USER", "ADMIN"];
+
+    /// Its name among [`NAMES`](Self::NAMES).
     pub fn name(self) -> &'static str {
+        let [user, admin] = Self::NAMES;
         match self {
-            Self::User => "USER",
-            Self::Admin => "ADMIN",
+            Self::User => user,
+            Self::Admin => admin,
         }
     }
 

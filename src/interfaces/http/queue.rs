@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     application::queue::{QueueTokenInfo, QueueTokenStatus},
-    domain::{clock::seconds_left, id::ConcertId},
+    domain::{clock::seconds_left, id::ConcertId, queue::TokenState},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -79,16 +79,17 @@ struct EstimatedWaitResponse {
 
 impl From<QueueTokenInfo> for QueueTokenResponse {
     fn from(info: QueueTokenInfo) -> Self {
+        let [scheduled, waiting, active, ..] = TokenState::NAMES;
         let (status, position, wait, expires_at) = match info.status {
-            QueueTokenStatus::Scheduled => ("SCHEDULED", None, None, None),
-            QueueTokenStatus::Waiting { position, wait } => ("WAITING", Some(position), Some(wait), None),
-            QueueTokenStatus::Active { expires_at } => ("ACTIVE", Some(0), None, Some(expires_at)),
+            QueueTokenStatus::Scheduled => (scheduled, None, None, None),
+            QueueTokenStatus::Waiting { position, wait } => (waiting, Some(position), Some(wait), None),
+            QueueTokenStatus::Active { expires_at } => (active, Some(0), None, Some(expires_at)),
             QueueTokenStatus::Ended(reason) => (reason.name(), None, None, None),
         };
-        let estimated_wait = match (wait.flatten(), status) {
-            (Some(wait), _) => EstimatedWaitResponse { p50: Some(wait.p50_seconds), p90: Some(wait.p90_seconds) },
-            (None, "ACTIVE") => EstimatedWaitResponse { p50: Some(0), p90: Some(0) },
-            (None, _) => EstimatedWaitResponse::default(),
+        let estimated_wait = match wait.flatten() {
+            Some(wait) => EstimatedWaitResponse { p50: Some(wait.p50_seconds), p90: Some(wait.p90_seconds) },
+            None if status == active => EstimatedWaitResponse { p50: Some(0), p90: Some(0) },
+            None => EstimatedWaitResponse::default(),
         };
         Self {
             queue_token: info.text,

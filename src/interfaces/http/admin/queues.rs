@@ -126,7 +126,8 @@ impl FromBody for QueueSettingsRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
         let number = |name, high| object.required(name).and_then(|field| field.integer32(1..=high));
         let mode = object.required("mode").and_then(|field| {
-            field.parse(|text| QueueMode::from_name(text).ok_or("must be one of QUEUE, OPEN, PAUSED"))
+            let expected = || format!("must be one of {}", QueueMode::NAMES.join(", "));
+            field.parse(|text| QueueMode::from_name(text).ok_or_else(expected))
         });
         let admit_count = number("admitCount", 100_000);
         let admit_interval_seconds = number("admitIntervalSeconds", 3_600);
