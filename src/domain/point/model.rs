@@ -31,13 +31,17 @@ pub enum LedgerKind {
 }
 
 impl LedgerKind {
-    /// The name that clients and the database use.
+    /// The names of all kinds, which clients and the database use.
+    pub const NAMES: [&'static str; 4] = ["CHARGE", "PAYMENT", "REFUND", "ADJUSTMENT"];
+
+    /// Its name among [`NAMES`](Self::NAMES).
     pub fn name(self) -> &'static str {
+        let [charge, payment, refund, adjustment] = Self::NAMES;
         match self {
-            Self::Charge => "CHARGE",
-            Self::Payment(..) => "PAYMENT",
-            Self::Refund(..) => "REFUND",
-            Self::Adjustment(_) => "ADJUSTMENT",
+            Self::Charge => charge,
+            Self::Payment(..) => payment,
+            Self::Refund(..) => refund,
+            Self::Adjustment(_) => adjustment,
         }
     }
 
