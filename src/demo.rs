@@ -1,4 +1,5 @@
-//! Demo data: a venue, concerts with performances and seats, an administrator and two users with points.
+//! Demo data: a venue, concerts with performances and seats, an administrator, two users with points, and a blocked
+//! one.
 
 use std::{fmt::Write, net::Ipv4Addr};
 
@@ -6,15 +7,15 @@ use anyhow::Context;
 use chrono::{TimeDelta, Timelike};
 
 use crate::{
-    application::{concert::CreatePerformance, error::AppError},
+    application::{administration::UpdateUser, concert::CreatePerformance, error::AppError},
     domain::{
         clock::Instant,
         concert::{ConcertFields, ConcertFilter, Seating, Section},
         id::{ConcertId, UserId, VenueId},
         points::Points,
         refusal::Refusal,
-        text::{Email, Name},
-        user::Password,
+        text::{Email, Name, Reason},
+        user::{Password, UserFilter},
     },
     interfaces::http::{openapi::DemoAccounts, state::App},
 };
@@ -26,11 +27,15 @@ const PASSWORD: &str = "demo-password-1";
 const ACCOUNTS: [(&str, &str); 3] =
     [("admin@demo.example", "Demo admin"), ("alice@demo.example", "Alice"), ("bob@demo.example", "Bob")];
 
-/// The demo concerts: title, artist, category, and the days until their two performances.
-const CONCERTS: [(&str, &str, &str, [i64; 2]); 3] = [
+/// The account that is blocked; it can't log in.
+const BLOCKED_ACCOUNT: (&str, &str) = ("mallory@demo.example", "Mallory");
+
+/// The demo concerts: title, artist, category, and the days until their two performances. The last one is over.
+const CONCERTS: [(&str, &str, &str, [i64; 2]); 4] = [
     ("Spring in Seoul", "The Long Rivers", "POP", [30, 31]),
     ("Quartets at Night", "Hana Quartet", "CLASSICAL", [45, 46]),
     ("Stadium Tour", "Nine Lives", "ROCK", [60, 61]),
+    ("Songs of Last Winter", "The Long Rivers", "POP", [-8, -7]),
 ];
 
 /// The initial points of each user.
@@ -46,6 +51,7 @@ pub async fn seed(app: &App) -> anyhow::Result<String> {
     for (index, (email, name)) in ACCOUNTS.into_iter().enumerate() {
         account(app, email, name, index == 0).await?;
     }
+    blocked_account(app).await?;
     if !has_concerts(app).await? {
         let (name, address) = (Name::new("Han River Hall")?, Name::new("1 Riverside Road, Seoul")?);
         let venue = app.concerts.create_venue(None, &name, &address).await?;
@@ -58,7 +64,26 @@ pub async fn seed(app: &App) -> anyhow::Result<String> {
     for (email, name) in ACCOUNTS {
         let _ = write!(text, "\n  {email}  {name}");
     }
+    let _ = write!(text, "\n  {}  {}, blocked", BLOCKED_ACCOUNT.0, BLOCKED_ACCOUNT.1);
     Ok(text)
+}
+
+/// Creates the account that the demo's administrator has blocked.
+async fn blocked_account(app: &App) -> anyhow::Result<()> {
+    let (email, name) = BLOCKED_ACCOUNT;
+    account(app, email, name, false).await?;
+    let find = async |email: &str| {
+        let filter = UserFilter { query: Some(email.to_owned()), ..UserFilter::default() };
+        let found = app.administration.list_users(&filter, 1).await?.items.pop();
+        found.map(|details| details.user).with_context(|| format!("there is no account {email}"))
+    };
+    let (admin, user) = (find(ACCOUNTS[0].0).await?, find(email).await?);
+    if user.blocked_at.is_none() {
+        let reason = Reason::new("Resold tickets.")?;
+        let command = UpdateUser { user_id: user.id, role: None, blocked: Some(true), reason };
+        app.administration.update_user(admin.id, &command).await?;
+    }
+    Ok(())
 }
 
 async fn account(app: &App, email: &str, name: &str, is_admin: bool) -> anyhow::Result<()> {

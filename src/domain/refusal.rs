@@ -64,6 +64,14 @@ pub enum Refusal {
     /// An account with live bookings can't be deleted.
     #[error("The account has live bookings: cancel them first, or wait until their performances are over.")]
     UserHasLiveBookings,
+    /// An account with points isn't deleted unless its user gives them up.
+    #[error(
+        "The account has {balance} points, which its deletion gives up: repeat the request with forfeitBalance=true."
+    )]
+    BalanceNotZero {
+        /// The balance in points.
+        balance: Points,
+    },
 
     // The waiting queue.
     /// A gated operation without a queue token.
@@ -232,6 +240,7 @@ impl Refusal {
             | Self::WebhookNotFound
             | Self::EmailTaken
             | Self::UserHasLiveBookings
+            | Self::BalanceNotZero { .. }
             | Self::SeatsUnavailable { .. }
             | Self::TooFewSeats { .. }
             | Self::SeatLimitExceeded { .. }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::support::{Client, Process, Sale, Servers, Tables, TestApp, one_and_two_servers};
 
 const ME: &str = "/api/v1/users/me";
+const FORFEIT: &str = "/api/v1/users/me?forfeitBalance=true";
 
 /// The time after its start at which a performance has ended.
 const PERFORMANCE_SECONDS: i64 = 6 * 3_600;
@@ -53,9 +54,33 @@ async fn an_account_whose_performances_have_ended_is_deleted(_: MySqlPoolOptions
     let buyer = with_fresh_token(&app, &buyer, Role::User);
     buyer.delete(ME).await.expect_problem(409, "USER_HAS_LIVE_BOOKINGS");
     app.advance(1);
-    buyer.delete(ME).await.expect(204);
+    buyer.delete(FORFEIT).await.expect(204);
     assert_eq!(tables.count("SELECT COUNT(*) FROM bookings WHERE status = 'CONFIRMED'").await, 1);
     assert_eq!(tables.count("SELECT CAST(SUM(balance) AS SIGNED) FROM point_wallets").await, 10_000);
+    app.assert_invariants_hold().await;
+}
+
+/// The refused deletion changes nothing, and leaves the wallet open. The forfeited points stay in the books.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_balance_is_given_up_only_on_request(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let tables = Tables::of(&options).await;
+    let app = TestApp::start(options);
+    let user = app.user().await;
+    user.charge("50000.50").await;
+    let before = tables.checksums().await;
+    for path in [ME, "/api/v1/users/me?forfeitBalance=false"] {
+        let problem = user.delete(path).await.expect_problem(409, "BALANCE_NOT_ZERO").json();
+        assert_eq!(problem["balance"], "50000.50");
+    }
+    for query in ["forfeitBalance=yes", "forfeitBalance=", "forfeitBalance=true&forfeitBalance=true"] {
+        user.delete(&format!("{ME}?{query}")).await.expect_problem(422, "VALIDATION_FAILED");
+    }
+    assert_eq!(tables.checksums().await, before);
+    user.charge("1").await;
+    user.delete(FORFEIT).await.expect(204);
+    user.get(ME).await.expect_problem(401, "UNAUTHENTICATED");
+    assert_eq!(tables.count("SELECT COUNT(*) FROM point_wallets WHERE balance = 50001.50").await, 1);
+    assert_eq!(tables.count("SELECT COUNT(*) FROM point_transactions").await, 2);
     app.assert_invariants_hold().await;
 }
 
@@ -100,7 +125,7 @@ async fn a_charge_decided_after_a_deletion_is_refused(servers: Servers) {
         let locked = sqlx::query("SELECT id FROM users WHERE id = ? FOR UPDATE").bind(user_id.0);
         locked.execute(&mut *lock).await.unwrap();
         let (deletion, charge, ()) = tokio::join!(
-            user.delete(ME),
+            user.delete(FORFEIT),
             async {
                 until_deleting().await;
                 points.charge(user_id, amount, None, None).await.unwrap()

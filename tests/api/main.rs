@@ -10,6 +10,7 @@ mod users;
 
 mod catalogue_bounds;
 mod catalogue_cache;
+mod complimentary;
 mod concerts;
 mod draw;
 mod draw_rules;

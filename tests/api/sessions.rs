@@ -210,13 +210,13 @@ async fn a_deleted_account_leaves_its_queues_and_cannot_log_in(pool: MySqlPool) 
     let tokens = log_in(&users, "jin@example.org").await;
     let concert = queue_with(&world, id).await;
 
-    users.delete_account(id).await.unwrap();
+    users.delete_account(id, false).await.unwrap();
     assert_eq!(refusal(users.authenticate(&tokens.access_token).await), Refusal::Unauthenticated);
     assert_eq!(refusal(users.refresh(&tokens.refresh_token).await), Refusal::InvalidRefreshToken);
     let login = users.log_in(&address("jin@example.org"), PASSWORD.to_owned(), CLIENT, None).await;
     assert_eq!(refusal(login), Refusal::InvalidCredentials);
     assert_eq!(refusal(users.profile(id).await), Refusal::Unauthenticated);
-    assert_eq!(refusal(users.delete_account(id).await), Refusal::Unauthenticated);
+    assert_eq!(refusal(users.delete_account(id, false).await), Refusal::Unauthenticated);
     assert_ne!(sign_up(&users, "jin@example.org").await, id);
 
     let mut uow = world.database.begin().await.unwrap();
@@ -236,12 +236,12 @@ async fn an_account_with_a_live_booking_is_not_deleted(pool: MySqlPool) {
     let concert = queue_with(&world, id).await;
     hold(&pool, id, concert, world.clock.now() + TimeDelta::minutes(5)).await;
 
-    assert_eq!(refusal(users.delete_account(id).await), Refusal::UserHasLiveBookings);
+    assert_eq!(refusal(users.delete_account(id, false).await), Refusal::UserHasLiveBookings);
     let mut uow = world.database.begin().await.unwrap();
     assert_eq!(uow.queue_tokens().list_live_concerts_of(id).await.unwrap(), [concert]);
     drop(uow);
     world.clock.advance(TimeDelta::minutes(5));
-    users.delete_account(id).await.unwrap();
+    users.delete_account(id, false).await.unwrap();
 }
 
 /// A concert in whose queue the user waits.

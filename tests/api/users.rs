@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::support::{Client, Reply, Tables, TestApp, race};
 
 const ME: &str = "/api/v1/users/me";
+const FORFEIT: &str = "/api/v1/users/me?forfeitBalance=true";
 const PASSWORD: &str = "correct horse battery";
 const DAY: i64 = 86_400;
 
@@ -268,7 +269,8 @@ async fn an_account_with_live_bookings_is_not_deleted(_: MySqlPoolOptions, optio
     payer.delete(ME).await.expect_problem(409, "USER_HAS_LIVE_BOOKINGS");
     holder.delete(ME).await.expect(204);
     payer.post(&format!("/api/v1/bookings/{booking}/cancel"), json!({})).await.expect(200);
-    payer.delete(ME).await.expect(204);
+    payer.delete(ME).await.expect_problem(409, "BALANCE_NOT_ZERO");
+    payer.delete(FORFEIT).await.expect(204);
     app.assert_invariants_hold().await;
 }
 
@@ -282,7 +284,12 @@ async fn account_deletion_keeps_ledger_rows_and_removes_personal_data(
     let sale = app.sale(1, 4).await;
     let made = sign_up(&app, "jin@example.org").await;
     let (login, jin) = log_in(&app, "jin@example.org").await;
-    let (_, other_login) = log_in(&app, "jin@example.org").await;
+    let described = json!({"email": "jin@example.org", "password": PASSWORD});
+    let device = [("User-Agent", "phone")];
+    let described =
+        app.anonymous().send(Method::POST, "/api/v1/auth/login", &device, Some(described)).await.expect(200);
+    let other_login = using(&app, &described);
+    assert_eq!(tables.count("SELECT COUNT(*) FROM sessions WHERE user_agent IS NOT NULL").await, 1);
     let jin = sale.admit(jin).await;
     jin.charge("70000").await;
     let booking = jin.hold(sale.performance_id, &sale.seats[..1]).await.expect(201).text("bookingId");
@@ -292,7 +299,7 @@ async fn account_deletion_keeps_ledger_rows_and_removes_personal_data(
     elsewhere.get(ME).await.expect(200);
     let ledger = tables.count("SELECT COUNT(*) FROM point_transactions").await;
 
-    let done = jin.delete(ME).await.expect(204);
+    let done = jin.delete(FORFEIT).await.expect(204);
     assert!(done.bytes.is_empty());
     for client in [&jin, &other_login] {
         client.get(ME).await.expect_problem(401, "UNAUTHENTICATED");
@@ -306,6 +313,7 @@ async fn account_deletion_keeps_ledger_rows_and_removes_personal_data(
 
     let personal = "SELECT COUNT(*) FROM users WHERE email LIKE 'jin%' OR email_key LIKE 'jin%' OR name = 'Jin'";
     assert_eq!(tables.count(personal).await, 0);
+    assert_eq!(tables.count("SELECT COUNT(*) FROM sessions WHERE user_agent IS NOT NULL").await, 0);
     assert_eq!(tables.count("SELECT COUNT(*) FROM outbox_events WHERE data LIKE '%jin@example%'").await, 0);
     assert_eq!(tables.count("SELECT COUNT(*) FROM idempotency_keys WHERE body LIKE '%jin@example%'").await, 0);
     assert_eq!(tables.count("SELECT COUNT(*) FROM point_transactions").await, ledger);

@@ -3,13 +3,14 @@
 
 mod action;
 mod bookings;
+mod complimentary;
 mod points;
 mod users;
 
 use std::sync::Arc;
 
 pub(super) use self::action::record;
-pub use self::{bookings::SearchBookings, users::UpdateUser};
+pub use self::{bookings::SearchBookings, complimentary::GiveSeats, users::UpdateUser};
 use super::{Ports, error::AppError, settlement::SettlementLanes, user::UserFacade};
 use crate::domain::{administration::ActionEntry, id::ActionId, page::Page};
 

@@ -6,6 +6,7 @@ use crate::{
     domain::{
         clock::Instant,
         id::{ConcertId, UserId},
+        points::Points,
         queue::{EndReason, TokenState},
         refusal::Refusal,
         repository_error::RepositoryError,
@@ -16,11 +17,12 @@ use crate::{
 
 impl UserFacade {
     /// Deletes an account: its logins are revoked, its tokens leave every queue, its wallet closes, and personal data
-    /// is erased. Bookings, payments and the ledger stay.
+    /// is erased. Bookings, payments and the ledger stay, and so does the balance of the closed wallet.
     ///
     /// # Errors
     ///
-    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::LastAdmin`] for the only administrator;
+    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::BalanceNotZero`] unless the user gives the balance up
+    /// (`forfeits_balance`); [`Refusal::LastAdmin`] for the only administrator;
     /// [`Refusal::Unauthenticated`] when the account is deleted already; [`AppError::Contention`] when the user keeps
     /// joining queues meanwhile.
     ///
@@ -29,11 +31,11 @@ impl UserFacade {
     /// Locks the queues of the user's tokens, then the tokens, the account, its wallet and its sessions. A booking
     /// needs the lock of an active token, so none can follow once the tokens have ended. A concurrent charge is stored
     /// before the wallet closes, or is refused.
-    pub async fn delete_account(&self, user_id: UserId) -> Result<(), AppError> {
-        self.retry(|| self.try_delete_account(user_id)).await
+    pub async fn delete_account(&self, user_id: UserId, forfeits_balance: bool) -> Result<(), AppError> {
+        self.retry(|| self.try_delete_account(user_id, forfeits_balance)).await
     }
 
-    async fn try_delete_account(&self, user_id: UserId) -> Result<(), AppError> {
+    async fn try_delete_account(&self, user_id: UserId, forfeits_balance: bool) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
         let user = self.lock_outside_queues(&mut *uow, user_id, now).await?.ok_or(Refusal::Unauthenticated)?;
@@ -43,8 +45,15 @@ impl UserFacade {
         if uow.bookings().user_has_live(user_id, now).await? {
             return Err(Refusal::UserHasLiveBookings.into());
         }
+        // Under the wallet's lock: a change of the balance that is stored later finds the wallet closed.
         uow.wallets().close(user_id, now).await?;
+        let wallet = uow.wallets().list(&[user_id]).await?.pop();
+        let balance = wallet.map_or(Points::ZERO, |wallet| wallet.balance);
+        if balance != Points::ZERO && !forfeits_balance {
+            return Err(Refusal::BalanceNotZero { balance }.into());
+        }
         let sessions = uow.sessions().revoke_all(user_id, None, now).await?;
+        uow.sessions().erase_user_agents(user_id).await?;
         uow.users().erase(user_id, now).await?;
         uow.commit().await?;
         self.revocations.insert(&sessions, now);

@@ -121,7 +121,9 @@ pub struct Booking {
     pub held_until: Instant,
     /// Whether the hold was extended, which is possible once.
     pub is_extended: bool,
-    /// The instant of the hold.
+    /// Whether an administrator gave the seats away. Then the total is 0, and the seat limit leaves them out.
+    pub is_complimentary: bool,
+    /// The instant of the hold, or of the gift.
     pub created_at: Instant,
 }
 
@@ -187,7 +189,7 @@ pub struct OpenBooking {
     pub concert_id: ConcertId,
     /// The performance that the limit counts for.
     pub performance_id: PerformanceId,
-    /// The number of seats.
+    /// The number of seats that count: none of a complimentary booking.
     pub seats: u32,
     /// The deadline of the hold; `None` if it is paid.
     pub held_until: Option<Instant>,
@@ -215,7 +217,7 @@ impl From<&Booking> for OpenBooking {
             user_id: booking.user_id,
             concert_id: booking.concert_id,
             performance_id: booking.performance_id,
-            seats: u32::try_from(booking.seats.len()).unwrap_or(u32::MAX),
+            seats: if booking.is_complimentary { 0 } else { u32::try_from(booking.seats.len()).unwrap_or(u32::MAX) },
             held_until: (booking.state == BookingState::Pending).then_some(booking.held_until),
             created_at: booking.created_at,
         }
@@ -283,6 +285,7 @@ mod tests {
             total: Points::ZERO,
             held_until: Instant::default() + TimeDelta::seconds(300),
             is_extended: false,
+            is_complimentary: false,
             created_at: Instant::default(),
         }
     }

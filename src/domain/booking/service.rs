@@ -151,6 +151,7 @@ impl HoldBatch {
             total: total.unwrap_or(Points::MAX_BALANCE),
             held_until,
             is_extended: false,
+            is_complimentary: false,
             created_at: self.now,
         };
         let token = QueueToken { state: TokenState::Active(admission.extended(self.now, held_until)), ..token };

@@ -1,11 +1,14 @@
-//! Settlements: the commands that move points or change a booking (charge, pay, extend, cancel), and the events of
-//! them.
+//! Settlements: the commands that move points or change a booking (charge, pay, extend, cancel, adjust), and the events
+//! of them.
 //!
-//! `service.rs` decides them over rows that the application has locked. Holds are decided in `booking`.
+//! `service.rs` decides them over rows that the application has locked, `administration.rs` those of administrators,
+//! and `complimentary.rs` bookings that are given away. Holds are decided in `booking`.
 
 mod administration;
+mod complimentary;
 mod model;
 mod service;
 
+pub use complimentary::{Complimentary, ComplimentaryRequest, LockedComplimentaryState};
 pub use model::{Adjustment, CancelledBy, Charge, Paid, PayRequest};
 pub use service::{LockedSettlementState, SettlementBatch};

@@ -122,6 +122,9 @@ pub trait SessionRepository: Send {
         now: Instant,
     ) -> Result<Vec<SessionId>, RepositoryError>;
 
+    /// Removes the `User-Agent` of all logins of a user, also of those that have ended.
+    async fn erase_user_agents(&mut self, user_id: UserId) -> Result<(), RepositoryError>;
+
     /// The logins revoked at or after `since`. Takes no lock.
     async fn list_revoked(&mut self, since: Instant) -> Result<Vec<SessionId>, RepositoryError>;
 

@@ -255,6 +255,7 @@ mod tests {
             total: fixtures::points("50000.50"),
             held_until: fixtures::at(10) + TimeDelta::microseconds(1_999),
             is_extended: false,
+            is_complimentary: false,
             created_at: fixtures::at(0),
         }
     }

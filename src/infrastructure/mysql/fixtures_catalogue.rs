@@ -101,6 +101,7 @@ impl Sale {
             total: seats.iter().fold(Points::ZERO, |sum, seat| sum.plus(seat.price).unwrap()),
             held_until: at(300),
             is_extended: false,
+            is_complimentary: false,
             created_at: at(0),
         }
     }

@@ -107,6 +107,9 @@ impl From<SummaryRow> for SessionSummary {
     }
 }
 
+// fk_sessions_user. Locks the user's sessions.
+const ERASE_USER_AGENTS: &str = "UPDATE sessions SET user_agent = NULL WHERE user_id = ? AND user_agent IS NOT NULL";
+
 #[async_trait]
 impl SessionRepository for Session {
     async fn insert(&mut self, session: &Login, user_agent: Option<&str>) -> Result<(), RepositoryError> {
@@ -221,6 +224,11 @@ impl SessionRepository for Session {
         )
         .await?;
         Ok(ids.into_iter().map(SessionId).collect())
+    }
+
+    async fn erase_user_agents(&mut self, user_id: UserId) -> Result<(), RepositoryError> {
+        sqlx::query(ERASE_USER_AGENTS).bind(user_id.0).execute(self.connection()).await?;
+        Ok(())
     }
 
     async fn list_revoked(&mut self, since: Instant) -> Result<Vec<SessionId>, RepositoryError> {

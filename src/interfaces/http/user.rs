@@ -15,6 +15,7 @@ use super::{
     body::{Body, FromBody, Object},
     client_network::ClientNetwork,
     problem::{Code, HandlerResult},
+    query::Query,
     rate_limit::{LogIn, RateLimited, Refresh, SignUp},
     session::user_agent,
     state::App,
@@ -262,13 +263,16 @@ async fn rename(
 /// Deletes the caller's account.
 ///
 /// Its sessions end, its tokens leave every queue, its wallet closes, and its personal data is erased. An account with
-/// live bookings is refused: held ones, or confirmed ones for performances that haven't ended.
-/// A performance ends six hours after its start.
+/// live bookings is refused: held ones, or confirmed ones for performances that haven't ended. A performance ends six
+/// hours after its start. An account with points is refused, too, unless `forfeitBalance` is true.
 #[utoipa::path(delete, path = "/users/me", tag = "users",
-    extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS, Code::LAST_ADMIN]))),
+    extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS, Code::BALANCE_NOT_ZERO, Code::LAST_ADMIN]))),
     security(("accessToken" = [])),
+    params(("forfeitBalance" = Option<bool>, Query, description = "Whether the user gives the balance up.")),
     responses((status = 204, description = "The account is deleted.")))]
-async fn delete_account(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {
-    app.users.delete_account(caller.user_id).await?;
+async fn delete_account(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<StatusCode> {
+    let forfeits_balance = query.choice("forfeitBalance", &[("true", true), ("false", false)]).unwrap_or(false);
+    query.finish()?;
+    app.users.delete_account(caller.user_id, forfeits_balance).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,6 +2,7 @@
 //!
 //! Each test runs a race, asserts its possible results, and then checks every invariant of the database.
 
+mod administration;
 mod choices;
 mod connections;
 mod expiry;

@@ -10,17 +10,24 @@ pub(super) struct Check {
 
 /// The number and name of the invariant of the seat limit, which is configurable.
 pub(super) const SEAT_LIMIT: (u8, &str) =
-    (9, "A user has no more seats of a performance in live bookings than the limit allows");
+    (9, "A user has no more seats of a performance in live bookings than the limit allows, complimentary ones aside");
 
 /// The invariant whose admission windows are counted in code, not in SQL.
 pub(super) const ADMISSION_INVARIANT: u8 = 6;
 
-/// What SQL can tell of the actions of administrators. An adjustment has exactly one entry in the log, and a
-/// cancellation in the log was made. The shared transaction ensures the rest.
+/// What SQL can tell of the actions of administrators. An adjustment and a complimentary booking have exactly one entry
+/// in the log, and a cancellation in the log was made. The shared transaction ensures the rest.
 pub(super) const ACTIONS: Check = Check {
     number: 10,
     name: "An administrative write has exactly one entry in the action log",
-    counts: &[ADJUSTMENT_WITHOUT_ACTION, ACTION_WITHOUT_ADJUSTMENT, ACTION_WITHOUT_CANCELLATION, REPEATED_ACTION],
+    counts: &[
+        ADJUSTMENT_WITHOUT_ACTION,
+        ACTION_WITHOUT_ADJUSTMENT,
+        GIFT_WITHOUT_ACTION,
+        ACTION_WITHOUT_GIFT,
+        ACTION_WITHOUT_CANCELLATION,
+        REPEATED_ACTION,
+    ],
 };
 
 pub(super) const CHECKS: [Check; 8] = [
@@ -37,7 +44,14 @@ pub(super) const CHECKS: [Check; 8] = [
     Check {
         number: 3,
         name: "A booking is confirmed if it is paid exactly, and refunded if the points are back",
-        counts: &[CONFIRMED_UNPAID, REFUNDED_UNPAID, PAYMENT_AND_BOOKING, PAYMENT_WITHOUT_ENTRY, ENTRY_AND_PAYMENT],
+        counts: &[
+            CONFIRMED_UNPAID,
+            REFUNDED_UNPAID,
+            PAYMENT_AND_BOOKING,
+            PAYMENT_WITHOUT_ENTRY,
+            ENTRY_AND_PAYMENT,
+            GIFT_WITH_PRICE,
+        ],
     },
     Check {
         number: 4,
@@ -85,8 +99,8 @@ pub(super) const CHECKS: [Check; 8] = [
 /// seasons.
 pub(super) const SEATS_BEYOND_LIMIT: &str = "SELECT COUNT(*) FROM (SELECT b.user_id FROM bookings b \
      JOIN performances p ON p.id = b.performance_id \
-     WHERE (b.status = 'CONFIRMED' AND p.starts_at > ?) OR (b.status = 'PENDING' AND b.held_until > ?) \
-     GROUP BY b.user_id, b.performance_id HAVING SUM(b.seat_count) > ?) users";
+     WHERE NOT b.complimentary \
+     AND ((b.status = 'CONFIRMED' AND p.starts_at > ?) OR (b.status = 'PENDING' AND b.held_until > ?)) GROUP BY b.user_id, b.performance_id HAVING SUM(b.seat_count) > ?) users";
 
 /// The latest instant of a decision. An audit with a slower clock would take a hold for live whose seat another
 /// instance has rightly given to another booking.
@@ -144,6 +158,9 @@ const ENTRY_AND_PAYMENT: &str = "SELECT COUNT(*) FROM point_transactions t JOIN 
      WHERE t.booking_id <> p.booking_id OR t.user_id <> p.user_id \
      OR (t.type = 'REFUND' AND p.status <> 'REFUNDED')";
 
+const GIFT_WITH_PRICE: &str = "SELECT COUNT(*) FROM bookings WHERE complimentary \
+     AND (total_price <> 0 OR status NOT IN ('CONFIRMED', 'REFUNDED'))";
+
 const SOLD_UNCONFIRMED: &str = "SELECT COUNT(*) FROM seat_claims c LEFT JOIN bookings b ON b.id = c.booking_id \
      AND b.status = 'CONFIRMED' AND b.payment_id = c.payment_id WHERE c.held_until IS NULL AND b.id IS NULL";
 
@@ -165,6 +182,13 @@ macro_rules! expected_events {
     };
 }
 
+/// A complimentary booking is confirmed at once: it was never held, and has no event of that.
+macro_rules! is_expected {
+    () => {
+        "expected.status = b.status AND NOT (b.complimentary AND expected.type = 'booking.held')"
+    };
+}
+
 /// Events before this instant may have been removed after their delivery, so earlier changes aren't checked.
 macro_rules! kept_since {
     () => {
@@ -175,7 +199,9 @@ macro_rules! kept_since {
 const CHANGE_WITHOUT_EVENT: &str = concat!(
     "SELECT COUNT(*) FROM bookings b JOIN ",
     expected_events!(),
-    " ON expected.status = b.status LEFT JOIN outbox_events e ON e.stream_id = b.id AND e.type = expected.type ",
+    " ON ",
+    is_expected!(),
+    " LEFT JOIN outbox_events e ON e.stream_id = b.id AND e.type = expected.type ",
     "WHERE e.id IS NULL AND CASE expected.type WHEN 'booking.held' THEN b.created_at ",
     "WHEN 'booking.expired' THEN b.held_until WHEN 'booking.cancelled' THEN b.cancelled_at ",
     "WHEN 'booking.refunded' THEN b.cancelled_at WHEN 'payment.refunded' THEN b.cancelled_at ",
@@ -186,7 +212,9 @@ const CHANGE_WITHOUT_EVENT: &str = concat!(
 const EVENT_WITHOUT_CHANGE: &str = concat!(
     "SELECT COUNT(*) FROM outbox_events e LEFT JOIN bookings b ON b.id = e.stream_id LEFT JOIN ",
     expected_events!(),
-    " ON expected.status = b.status AND expected.type = e.type ",
+    " ON ",
+    is_expected!(),
+    " AND expected.type = e.type ",
     "WHERE (e.type LIKE 'booking.%' OR e.type LIKE 'payment.%') AND expected.type IS NULL"
 );
 
@@ -328,6 +356,10 @@ const ADJUSTMENT_WITHOUT_ACTION: &str =
 
 const ACTION_WITHOUT_ADJUSTMENT: &str =
     actions_without_row!("point_transactions", "t.type = 'ADJUSTMENT'", "points.adjusted");
+
+const GIFT_WITHOUT_ACTION: &str = rows_without_action!("bookings WHERE complimentary", "booking.created");
+
+const ACTION_WITHOUT_GIFT: &str = actions_without_row!("bookings", "t.complimentary", "booking.created");
 
 const ACTION_WITHOUT_CANCELLATION: &str =
     actions_without_row!("bookings", "t.status IN ('CANCELLED', 'REFUNDED')", "booking.cancelled");

@@ -351,6 +351,22 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
          WHERE a.action = 'points.adjusted'",
     ),
     (
+        3,
+        "UPDATE bookings SET complimentary = TRUE WHERE status = 'EXPIRED'",
+        "UPDATE bookings SET complimentary = FALSE",
+    ),
+    (
+        10,
+        "UPDATE bookings SET complimentary = TRUE WHERE status = 'CONFIRMED'",
+        "UPDATE bookings SET complimentary = FALSE",
+    ),
+    (
+        10,
+        "INSERT INTO admin_actions SELECT REPEAT('e', 16), actor_id, 'booking.created', target_id, details, reason, \
+         created_at FROM admin_actions WHERE action = 'points.adjusted'",
+        "DELETE FROM admin_actions WHERE id = REPEAT('e', 16)",
+    ),
+    (
         10,
         "INSERT INTO admin_actions SELECT REPEAT('e', 16), actor_id, action, target_id, details, reason, created_at \
          FROM admin_actions WHERE action = 'points.adjusted'",

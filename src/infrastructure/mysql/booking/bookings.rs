@@ -33,7 +33,8 @@ use crate::domain::{
 fn select_open(user_ids: &[UserId], condition: &str) -> QueryAs<'static, MySql, OpenRow, MySqlArguments> {
     let user_ids = padded(user_ids.iter().map(|id| id.0));
     let text = format!(
-        "SELECT id, user_id, concert_id, performance_id, status, seat_count, held_until, created_at FROM bookings \
+        "SELECT id, user_id, concert_id, performance_id, status, seat_count, complimentary, held_until, created_at \
+         FROM bookings \
          FORCE INDEX (ix_bookings_limit) WHERE user_id IN {} AND {condition}",
         placeholder_list(user_ids.len())
     );
@@ -115,8 +116,8 @@ impl BookingRepository for Session {
         for part in parts(bookings, ROWS_PER_STATEMENT) {
             let text = format!(
                 "INSERT INTO bookings (id, user_id, concert_id, performance_id, status, seat_count, total_price, \
-                 held_until, extended, created_at) VALUES {}",
-                placeholder_rows(10, part.len())
+                 held_until, extended, complimentary, created_at) VALUES {}",
+                placeholder_rows(11, part.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(text));
             for booking in part {
@@ -124,7 +125,7 @@ impl BookingRepository for Session {
                 query = query.bind(booking.id.0).bind(booking.user_id.0).bind(booking.concert_id.0);
                 query = query.bind(booking.performance_id.0).bind(booking.state.name()).bind(seat_count);
                 query = query.bind(booking.total.as_decimal()).bind(booking.held_until).bind(booking.is_extended);
-                query = query.bind(booking.created_at);
+                query = query.bind(booking.is_complimentary).bind(booking.created_at);
             }
             query.execute(self.connection()).await?;
         }

@@ -15,7 +15,7 @@ use crate::domain::{
 };
 
 pub(super) const BOOKING: &str = "SELECT id, user_id, concert_id, performance_id, status, total_price, held_until, extended, \
-     payment_id, created_at, confirmed_at, cancelled_at FROM bookings";
+     complimentary, payment_id, created_at, confirmed_at, cancelled_at FROM bookings";
 
 pub(super) const CLAIM: &str = "SELECT seat_id, booking_id, held_until FROM seat_claims";
 
@@ -25,6 +25,7 @@ pub(super) struct BookingRow {
     pub(super) concert_id: u64,
     pub(super) performance_id: u64,
     pub(super) total_price: Decimal,
+    pub(super) complimentary: bool,
     pub(super) created_at: Instant,
     #[sqlx(flatten)]
     pub(super) state: StateRow,
@@ -70,6 +71,7 @@ impl BookingRow {
             total: points(self.total_price)?,
             held_until: self.state.held_until,
             is_extended: self.state.extended,
+            is_complimentary: self.complimentary,
             created_at: self.created_at,
         })
     }
@@ -131,6 +133,7 @@ pub(super) struct OpenRow {
     performance_id: u64,
     status: String,
     seat_count: u32,
+    complimentary: bool,
     held_until: Instant,
     created_at: Instant,
 }
@@ -142,7 +145,7 @@ impl From<OpenRow> for OpenBooking {
             user_id: UserId(row.user_id),
             concert_id: ConcertId(row.concert_id),
             performance_id: PerformanceId(row.performance_id),
-            seats: row.seat_count,
+            seats: if row.complimentary { 0 } else { row.seat_count },
             held_until: (row.status == BookingState::Pending.name()).then_some(row.held_until),
             created_at: row.created_at,
         }

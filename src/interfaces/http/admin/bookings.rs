@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -10,12 +10,12 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    application::administration::SearchBookings,
+    application::administration::{GiveSeats, SearchBookings},
     domain::{
         administration::Order,
         booking::BookingDetails,
         clock::Instant,
-        id::{BookingId, ConcertId, PerformanceId, UserId},
+        id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
         text::Reason,
     },
     interfaces::http::{
@@ -23,6 +23,7 @@ use crate::{
         body::{AdminBody, FromBody, Object},
         booking::{BookingResponse, STATUSES, render},
         idempotency::IdempotencyRequest,
+        paths::BASE_PATH,
         problem::{Code, HandlerResult},
         query::{Id, PageParameters, Query, cursor, cursor_part},
         state::App,
@@ -33,7 +34,7 @@ use crate::{
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(search_bookings))
+        .routes(routes!(search_bookings, give_seats))
         .routes(routes!(get_any_booking))
         .routes(routes!(cancel_any_booking))
 }
@@ -96,6 +97,61 @@ async fn search_bookings(
     let now = app.clock.now();
     let items = page.items.iter().map(|details| AdminBookingResponse::at(details, now)).collect();
     Ok(private_response(AdminBookingListResponse { items, next_cursor }))
+}
+
+/// The most seats of one complimentary booking.
+const MAX_SEATS: u32 = 100;
+
+/// Seats to give to a user, all or none, with the reason.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct GiveSeatsRequest {
+    #[schema(value_type = Uuid, example = "01939e6b-0c5a-7d02-9c41-7be1f0a2c3d4")]
+    user_id: UserId,
+    #[schema(value_type = u64, minimum = 1, example = 1)]
+    performance_id: PerformanceId,
+    /// Each seat once.
+    #[schema(value_type = Vec<u64>, min_items = 1, max_items = 100, example = json!([1, 2]))]
+    seat_ids: Vec<SeatId>,
+    /// For the action log.
+    #[schema(value_type = String, min_length = 1, max_length = 500, pattern = r"\S", example = "A guest of the artist.")]
+    reason: Reason,
+}
+
+impl FromBody for GiveSeatsRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let user_id = object.required("userId").and_then(|field| field.uuid()).map(UserId);
+        let performance_id = object.required("performanceId").and_then(|field| field.catalogue_id()).map(PerformanceId);
+        let seat_ids = object.required("seatIds").and_then(|field| field.seat_ids(MAX_SEATS));
+        let reason = object.required("reason").and_then(|field| field.parse(Reason::new));
+        Some(Self { user_id: user_id?, performance_id: performance_id?, seat_ids: seat_ids?, reason: reason? })
+    }
+}
+
+/// Gives seats to a user: a complimentary booking, confirmed and paid with 0.
+///
+/// The limit of seats per user leaves it out. A refund returns 0 points.
+#[utoipa::path(post, path = "/admin/bookings", tag = "administration",
+    extensions(("x-problems" = json!([
+        Code::USER_NOT_FOUND, Code::PERFORMANCE_NOT_FOUND, Code::SEAT_NOT_FOUND, Code::SEATS_UNAVAILABLE,
+        Code::SALES_CLOSED,
+    ]))),
+    security(("accessToken" = [])),
+    request_body = GiveSeatsRequest,
+    responses((status = 201, body = AdminBookingResponse,
+        headers(("Location" = String, description = "The booking.")))))]
+async fn give_seats(
+    State(app): State<App>,
+    Administrator(caller): Administrator,
+    AdminBody { value, .. }: AdminBody<GiveSeatsRequest>,
+) -> HandlerResult<impl IntoResponse> {
+    let GiveSeatsRequest { user_id, performance_id, seat_ids, reason } = value;
+    let order = Order { actor: caller.user_id, reason };
+    let command = GiveSeats { user_id, performance_id, seat_ids, order };
+    let details = app.administration.give_seats(&command).await?;
+    let location = format!("{BASE_PATH}/admin/bookings/{}", details.booking.id);
+    let response = private_response(AdminBookingResponse::at(&details, app.clock.now()));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], response))
 }
 
 /// Returns a booking of any user.

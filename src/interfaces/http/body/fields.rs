@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt::{self, Display},
     ops::RangeInclusive,
     str::FromStr,
@@ -16,6 +16,7 @@ use super::parse_instant;
 use crate::{
     domain::{
         clock::Instant,
+        id::SeatId,
         points::{Points, SignedPoints},
         text::Name,
     },
@@ -155,6 +156,15 @@ impl<'a> Field<'a> {
     /// An id of the catalogue: a positive 63-bit number.
     pub fn catalogue_id(&self) -> Option<u64> {
         self.integer(1..=i64::MAX.unsigned_abs())
+    }
+
+    /// 1 to `max` ids of seats, each named once.
+    pub fn seat_ids(&self, max: u32) -> Option<Vec<SeatId>> {
+        let seen = RefCell::new(HashSet::new());
+        self.list(1..=max as usize, |item| {
+            let id = item.catalogue_id()?;
+            if seen.borrow_mut().insert(id) { Some(SeatId(id)) } else { item.fail("is named twice") }
+        })
     }
 
     /// An amount of points: a decimal string, or a number written as such a decimal.

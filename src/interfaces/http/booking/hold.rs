@@ -1,7 +1,5 @@
 //! Holding seats.
 
-use std::{cell::RefCell, collections::HashSet};
-
 use axum::{extract::State, http::StatusCode, response::Response};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -16,7 +14,7 @@ use crate::{
     },
     interfaces::http::{
         auth::Caller,
-        body::{Body, Field, FromBody, Object, read_optional},
+        body::{Body, FromBody, Object, read_optional},
         gate::GateVerdict,
         idempotency::IdempotencyRequest,
         openapi::examples,
@@ -97,7 +95,7 @@ impl FromBody for HoldRequest {
         let performance_id = object.required("performanceId").and_then(|field| field.catalogue_id()).map(PerformanceId);
         match (object.optional("seatIds"), object.optional("bestAvailable")) {
             (Some(seats), None) => {
-                let seat_ids = read_seats(&seats);
+                let seat_ids = seats.seat_ids(MAX_SEATS);
                 Some(Self::Seats(HoldSeatsRequest { performance_id: performance_id?, seat_ids: seat_ids? }))
             }
             (None, Some(best)) => {
@@ -108,14 +106,6 @@ impl FromBody for HoldRequest {
             (Some(_), Some(_)) => object.fail_at("bestAvailable", "excludes seatIds"),
         }
     }
-}
-
-fn read_seats(field: &Field<'_>) -> Option<Vec<SeatId>> {
-    let seen = RefCell::new(HashSet::new());
-    field.list(1..=MAX_SEATS as usize, |item| {
-        let id = item.catalogue_id()?;
-        if seen.borrow_mut().insert(id) { Some(SeatId(id)) } else { item.fail("is named twice") }
-    })
 }
 
 fn read_best_available(object: &Object<'_>) -> Option<BestAvailable> {

@@ -35,6 +35,8 @@ pub(in crate::interfaces::http) struct BookingResponse {
     /// Null unless the booking is pending.
     seconds_left: Option<i64>,
     extended: bool,
+    /// Whether an administrator gave the seats away: the total is 0, and the limit of seats leaves them out.
+    complimentary: bool,
     created_at: Timestamp,
     confirmed_at: Option<Timestamp>,
     cancelled_at: Option<Timestamp>,
@@ -87,6 +89,7 @@ impl BookingResponse {
             held_until: Timestamp(booking.held_until),
             seconds_left: (state == BookingState::Pending).then(|| seconds_left(now, booking.held_until)),
             extended: booking.is_extended,
+            complimentary: booking.is_complimentary,
             created_at: Timestamp(booking.created_at),
             confirmed_at: confirmed_at.map(Timestamp),
             cancelled_at: cancelled_at.map(Timestamp),

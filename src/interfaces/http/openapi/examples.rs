@@ -41,6 +41,7 @@ pub(in crate::interfaces::http) fn booking(status: &str) -> Value {
         "heldUntil": "2026-11-20T08:07:11.123Z",
         "secondsLeft": (!is_paid).then_some(299),
         "extended": false,
+        "complimentary": false,
         "createdAt": "2026-11-20T08:02:11.123Z",
         "confirmedAt": is_paid.then_some("2026-11-20T08:03:02.456Z"),
         "cancelledAt": null,

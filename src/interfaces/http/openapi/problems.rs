@@ -101,6 +101,7 @@ fn extra_members(code: Code) -> Vec<(&'static str, Value, bool)> {
         Code::VALIDATION_FAILED => vec![("errors", list("FieldError"), true)],
         Code::SEATS_UNAVAILABLE => vec![("conflicts", list("SeatConflict"), true)],
         Code::INSUFFICIENT_POINTS => vec![("balance", amount(), true), ("required", amount(), true)],
+        Code::BALANCE_NOT_ZERO => vec![("balance", amount(), true)],
         Code::SEAT_LIMIT_EXCEEDED => vec![("limit", count(1), true), ("live", count(0), true)],
         Code::QUEUE_TOKEN_NOT_ACTIVE => {
             let position = json!({"type": ["integer", "null"], "format": "int32", "minimum": 1});
@@ -262,6 +263,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::Forbidden,
         Refusal::EmailTaken,
         Refusal::UserHasLiveBookings,
+        Refusal::BalanceNotZero { balance: points("1000") },
         Refusal::QueueTokenRequired,
         Refusal::QueueTokenInvalid,
         Refusal::QueueTokenNotYours,

@@ -48,6 +48,7 @@ impl From<Refusal> for Problem {
             Refusal::InsufficientPoints { balance, required } => problem
                 .with_member("balance", balance.to_string().into())
                 .with_member("required", required.to_string().into()),
+            Refusal::BalanceNotZero { balance } => problem.with_member("balance", balance.to_string().into()),
             Refusal::SeatLimitExceeded { limit, live } => {
                 problem.with_member("limit", limit.into()).with_member("live", live.into())
             }
@@ -67,6 +68,7 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::Forbidden => Code::FORBIDDEN,
         Refusal::EmailTaken => Code::EMAIL_TAKEN,
         Refusal::UserHasLiveBookings => Code::USER_HAS_LIVE_BOOKINGS,
+        Refusal::BalanceNotZero { .. } => Code::BALANCE_NOT_ZERO,
         Refusal::QueueTokenRequired => Code::QUEUE_TOKEN_REQUIRED,
         Refusal::QueueTokenInvalid => Code::QUEUE_TOKEN_INVALID,
         Refusal::QueueTokenNotYours => Code::QUEUE_TOKEN_NOT_YOURS,
