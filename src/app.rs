@@ -24,6 +24,7 @@ use crate::{
         point::PointFacade,
         queue::Queues,
         settlement::SettlementLanes,
+        ticket::TicketFacade,
         user::{SessionSettings, UserFacade},
     },
     config::Config,
@@ -41,6 +42,7 @@ use crate::{
         password::Argon2Hasher,
         randomness::OsRandomness,
         seed_vault::AeadSeedVault,
+        ticket_signer::Ed25519TicketSigner,
         token_signer::HmacTokenSigner,
     },
     interfaces::{
@@ -299,6 +301,7 @@ fn build_facades(
         seat_map_age: config.seat_map_cache,
         write_seat: seat::write_seat,
     };
+    let tickets = Ed25519TicketSigner::new(&config.ticket_secrets.0).context("TICKET_SECRET")?;
     let hasher = Arc::new(Argon2Hasher::new(Arc::clone(&ports.randomness)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settlements = Arc::new(SettlementLanes::new(ports.clone(), policy, lanes, lane_ports));
@@ -317,6 +320,7 @@ fn build_facades(
             Arc::clone(&queue.gate),
         ),
         points: PointFacade::new(ports.clone(), Arc::clone(&settlements)),
+        tickets: TicketFacade::new(ports.clone(), Arc::new(tickets)),
         payments: PaymentFacade::new(ports.clone(), settlements, Arc::clone(&queue.gate)),
         queue,
         events: EventFacade::new(ports.for_back_office(), config.webhook_allow_private),

@@ -28,6 +28,7 @@ pub mod queue;
 mod refresh;
 pub mod retry;
 pub mod settlement;
+pub mod ticket;
 pub mod user;
 
 use std::sync::Arc;

@@ -318,6 +318,7 @@ pub(crate) async fn lock(
         bookings.iter().flat_map(Booking::seat_ids).collect::<BTreeSet<_>>().into_iter().collect();
     let claims = uow.seat_claims().lock_claims(&seat_ids).await?;
     uow.bookings().lock(&mut bookings).await?;
+    let used = list_used(uow, rows, &bookings).await?;
     let wallets = uow.wallets().list(&wallets).await?;
     let performance_ids: Vec<_> = performances.iter().map(|performance| performance.id).collect();
     let open = uow.bookings().list_open_of_users(&holders, &performance_ids).await?;
@@ -325,6 +326,7 @@ pub(crate) async fn lock(
         tokens: index_by(tokens, |token: &QueueToken| token.id),
         bookings: index_by(bookings, |booking: &Booking| booking.id),
         performances: index_by(performances, |performance: &Performance| performance.id),
+        used: used.into_iter().collect(),
         claims: claims.into_iter().map(|claim| (claim.seat_id, claim.claim)).collect(),
         wallets: index_by(wallets, |wallet| wallet.user_id),
         open: index_by_user(open),
@@ -345,6 +347,20 @@ async fn lock_tokens(
     let mut ids = rows.tokens.clone();
     ids.extend(uow.queue_tokens().list_live_of(&holders).await?);
     uow.queue_tokens().lock_tokens(&ids.into_iter().collect::<Vec<_>>()).await
+}
+
+/// The paid bookings to cancel of which a ticket was used; they are locked. Without any to cancel it sends no
+/// statement.
+async fn list_used(
+    uow: &mut dyn UnitOfWork,
+    rows: &RowsToLock,
+    bookings: &[Booking],
+) -> Result<Vec<BookingId>, RepositoryError> {
+    let is_refunded = |booking: &&Booking| {
+        rows.cancelled.contains(&booking.id) && matches!(booking.state, BookingState::Confirmed { .. })
+    };
+    let refunded: Vec<_> = bookings.iter().filter(is_refunded).map(|booking| booking.id).collect();
+    uow.tickets().list_bookings_with_uses(&refunded).await
 }
 
 async fn share_performances(

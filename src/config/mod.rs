@@ -43,6 +43,8 @@ pub struct Config {
     pub operations_listen_addr: Option<SocketAddr>,
     /// `TOKEN_SECRET`
     pub token_secrets: Secrets,
+    /// `TICKET_SECRET`, or `TOKEN_SECRET` without it
+    pub ticket_secrets: Secrets,
     /// `DEMO`
     pub demo: bool,
     /// `HOLD_SECONDS`, `HOLD_EXTENSION_SECONDS`, `MAX_SEATS_PER_USER`, `REFUND_CUTOFF_HOURS`
@@ -122,6 +124,7 @@ impl Config {
             listen_addr: reader.address("LISTEN_ADDR", "127.0.0.1:8080"),
             operations_listen_addr: reader.operations_listen_addr(),
             token_secrets: reader.token_secrets(),
+            ticket_secrets: reader.ticket_secrets(),
             demo: reader.flag("DEMO"),
             hold_policy: HoldPolicy {
                 hold: TimeDelta::seconds(reader.number("HOLD_SECONDS", 1, 86_400)),

@@ -25,6 +25,10 @@ use crate::{
 /// The time limit of a request to Slack.
 const ALERT_TIMEOUT: Duration = Duration::from_secs(5);
 
+fn split_secrets(text: &str) -> Vec<String> {
+    text.split(',').map(|secret| secret.trim().to_owned()).collect()
+}
+
 impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
     pub(super) fn trusted_proxies(&mut self) -> Vec<IpNet> {
         let text = self.text("TRUSTED_PROXIES");
@@ -70,19 +74,29 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
     }
 
     pub(super) fn token_secrets(&mut self) -> Secrets {
-        let secrets: Vec<_> = self.text("TOKEN_SECRET").split(',').map(|secret| secret.trim().to_owned()).collect();
+        self.secrets("TOKEN_SECRET")
+    }
+
+    /// The secrets of tickets, which are those of tokens unless they have their own.
+    pub(super) fn ticket_secrets(&mut self) -> Secrets {
+        match self.optional_text("TICKET_SECRET") {
+            Some(_) => self.secrets("TICKET_SECRET"),
+            // Their errors are reported once.
+            None => Secrets(split_secrets(&self.text("TOKEN_SECRET"))),
+        }
+    }
+
+    fn secrets(&mut self, name: &'static str) -> Secrets {
+        let secrets = split_secrets(&self.text(name));
         let demo = self.flag("DEMO");
         if !demo {
             if secrets.iter().any(|secret| secret == DEMO_SECRET) {
-                self.add_error(
-                    "TOKEN_SECRET",
-                    "is missing, or the published one: set a secret of your own, or DEMO=true",
-                );
+                self.add_error(name, "is missing, or the published one: set a secret of your own, or DEMO=true");
             } else if secrets.iter().any(|secret| secret.chars().count() < 32) {
-                self.add_error("TOKEN_SECRET", "has a secret of fewer than 32 characters");
+                self.add_error(name, "has a secret of fewer than 32 characters");
             }
         } else if secrets.iter().any(String::is_empty) {
-            self.add_error("TOKEN_SECRET", "has an empty secret");
+            self.add_error(name, "has an empty secret");
         }
         Secrets(secrets)
     }

@@ -47,6 +47,11 @@ pub const VARIABLES: &[Variable] = &[
         "Secrets for tokens, 32 characters or more each, with commas; the first signs. The default needs DEMO=true",
     ),
     variable(
+        "TICKET_SECRET",
+        "",
+        "Secrets for the codes of tickets, like TOKEN_SECRET; an old one stays as long as its tickets. Empty: TOKEN_SECRET",
+    ),
+    variable(
         "DEMO",
         "false",
         "Permits the published TOKEN_SECRET and seed-demo; never set it where real points are sold",

@@ -36,6 +36,8 @@ id_type!(/// The id of the payment for a booking.
     PaymentId(Uuid));
 id_type!(/// The id of an entry in a wallet's ledger.
     TransactionId(Uuid));
+id_type!(/// The id of a ticket: a UUIDv5 of its booking and seat.
+    TicketId(Uuid));
 id_type!(/// The id of an event: the same in every delivery.
     EventId(Uuid));
 id_type!(/// The id of a webhook.
@@ -46,6 +48,14 @@ id_type!(
     /// The id of a queue token: the concert in the upper 32 bits, the number in its queue in the lower.
     QueueTokenId(u64)
 );
+
+impl TicketId {
+    /// The ticket of a booking's seat: the UUIDv5 with the booking's id as namespace and the seat's id, in decimal
+    /// digits, as name.
+    pub fn of(booking: BookingId, seat: SeatId) -> Self {
+        Self(Uuid::new_v5(&booking.0, seat.to_string().as_bytes()))
+    }
+}
 
 impl QueueTokenId {
     /// The id of the `number`th token of a concert's queue; `None` for a concert id beyond 32 bits.
@@ -70,5 +80,12 @@ mod tests {
         assert_eq!(id, QueueTokenId(7 * 4_294_967_296 + 9));
         assert_eq!(id.concert(), ConcertId(7));
         assert_eq!(QueueTokenId::new(ConcertId(1 << 32), 1), None);
+    }
+
+    /// Computed with Python: `uuid.uuid5(uuid.UUID("01939e6b-0c5d-7b11-8f3e-5a0d6c1b2e34"), "41")`.
+    #[test]
+    fn a_tickets_id_is_derived_from_booking_and_seat() {
+        let booking = BookingId("01939e6b-0c5d-7b11-8f3e-5a0d6c1b2e34".parse().unwrap());
+        assert_eq!(TicketId::of(booking, SeatId(41)).to_string(), "43097c79-650a-55f2-8e2f-9144e04bd059");
     }
 }

@@ -8,9 +8,9 @@
 //! rows, `repository.rs` for the port.
 //!
 //! Features are ordered: a feature names only the features before it. `user`, `concert`, `queue`, `point`, `payment`
-//! and `administration` name none. `booking` names `concert` and `queue`, `event` describes bookings, seats and
-//! payments. `settlement` comes last: it decides everything that moves points or changes a booking, and records the
-//! events of it.
+//! and `administration` name none. `booking` names `concert` and `queue`, `ticket` names `booking` and `concert`.
+//! `event` describes bookings, seats and payments. `settlement` comes last: it decides everything that moves points or
+//! changes a booking, and records the events of it.
 
 pub mod administration;
 pub mod audit;
@@ -30,6 +30,7 @@ pub mod refusal;
 pub mod repository_error;
 pub mod settlement;
 pub mod text;
+pub mod ticket;
 pub mod token;
 pub mod unit_of_work;
 pub mod user;

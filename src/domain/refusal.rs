@@ -1,6 +1,9 @@
 //! Every refusal by a rule: one variant per reason, with the values that a client needs to react.
 
+use chrono::SecondsFormat;
+
 use super::{
+    clock::Instant,
     id::{QueueTokenId, SeatId},
     points::Points,
 };
@@ -189,9 +192,36 @@ pub enum Refusal {
         /// The hours before the performance at which refunds close.
         cutoff_hours: u32,
     },
+    /// A ticket of the booking was used, so its user can't cancel it any more.
+    #[error("A ticket of the booking was used, so it can't be cancelled.")]
+    BookingUsed,
+
     /// A concert with live bookings can't be deleted.
     #[error("The concert has live bookings: cancel its performances first, or wait until they are over.")]
     ConcertHasBookings,
+
+    // Tickets.
+    /// Only a confirmed booking has tickets.
+    #[error("The booking is {status}: only a confirmed booking has tickets.")]
+    BookingNotConfirmed {
+        /// The booking's status.
+        status: &'static str,
+    },
+    /// The booking has no such ticket, or this server didn't sign the code.
+    #[error("There is no such ticket.")]
+    TicketNotFound,
+    /// The ticket was used before.
+    #[error("The ticket was used at {}.", .admitted_at.to_rfc3339_opts(SecondsFormat::Millis, true))]
+    TicketAlreadyUsed {
+        /// The instant of its use.
+        admitted_at: Instant,
+    },
+    /// The ticket is genuine and doesn't open this door.
+    #[error("The ticket is not valid: {reason}.")]
+    TicketNotValid {
+        /// The reason, as a clause.
+        reason: String,
+    },
 
     // Points.
     /// The balance is too small. No points were taken.
@@ -251,6 +281,11 @@ impl Refusal {
             | Self::BookingNotPayable { .. }
             | Self::BookingNotCancellable
             | Self::RefundWindowClosed { .. }
+            | Self::BookingUsed
+            | Self::BookingNotConfirmed { .. }
+            | Self::TicketNotFound
+            | Self::TicketAlreadyUsed { .. }
+            | Self::TicketNotValid { .. }
             | Self::ConcertHasBookings
             | Self::InsufficientPoints { .. }
             | Self::BalanceLimitExceeded => true,

@@ -13,6 +13,7 @@ use super::{
     point::WalletRepository,
     queue::{AdmissionRepository, DrawRepository, QueueRepository, QueueTokenRepository},
     repository_error::RepositoryError,
+    ticket::TicketRepository,
     user::{SessionRepository, UserRepository},
 };
 
@@ -42,6 +43,8 @@ pub trait Repositories: Send {
     fn wallets(&mut self) -> &mut dyn WalletRepository;
     /// Payments.
     fn payments(&mut self) -> &mut dyn PaymentRepository;
+    /// The uses of tickets.
+    fn tickets(&mut self) -> &mut dyn TicketRepository;
     /// Records of answered idempotency keys.
     fn idempotency(&mut self) -> &mut dyn IdempotencyRepository;
     /// The outbox: events to be delivered.

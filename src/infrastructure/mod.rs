@@ -4,9 +4,11 @@
 //! Nothing here knows the HTTP API or makes a decision of the domain.
 
 pub mod clock;
+mod derived_key;
 pub mod event_sender;
 pub mod mysql;
 pub mod password;
 pub mod randomness;
 pub mod seed_vault;
+pub mod ticket_signer;
 pub mod token_signer;

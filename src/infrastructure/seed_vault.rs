@@ -1,16 +1,15 @@
 //! Encryption of the seeds of draws with the server's secrets, by ChaCha20-Poly1305.
 //!
-//! The key is derived from the secret for this purpose alone (HMAC-SHA-256 over a fixed text), so no other use of the
-//! secret reveals it. A sealed seed is the key's id, a random nonce, and the encrypted seed with its tag. The concert's
-//! id is authenticated with it: a sealed seed that is copied to another concert doesn't open.
+//! The key is [derived](derived_key) from the secret for this purpose alone, so no other use of the secret reveals it.
+//! A sealed seed is the key's id, a random nonce, and the encrypted seed with its tag. The concert's id is
+//! authenticated with it: a sealed seed that is copied to another concert doesn't open.
 
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use sha2::{Digest, Sha256};
 
-use super::token_signer::NoSecret;
+use super::{derived_key::derived_key, token_signer::NoSecret};
 use crate::domain::{
     id::ConcertId,
     queue::{SealedSeed, Seed, SeedVault},
@@ -34,8 +33,7 @@ struct Key {
 
 impl Key {
     fn new(secret: &str) -> Self {
-        let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-        let key: [u8; 32] = mac.chain_update(KEY_PURPOSE).finalize().into_bytes().into();
+        let key = derived_key(secret, KEY_PURPOSE);
         let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(key));
         let cipher = UnboundKey::new(&CHACHA20_POLY1305, &key).expect("the cipher takes keys of 32 bytes");
         Self { id: u32::from_be_bytes([a, b, c, d]), cipher: LessSafeKey::new(cipher) }

@@ -117,6 +117,7 @@ pub const METRICS: &[Metric] = &[
     counter("seat_map_followers_lagged_total", "Snapshots sent to streams of seat maps that lagged too far behind"),
     counter("bookings_total", "Committed changes of bookings, by change"),
     counter("payments_total", "Committed changes of payments, by change"),
+    counter("ticket_scans_total", "Tickets scanned at a door, by outcome"),
     histogram("points_moved", AMOUNT_BUCKETS, "Points that a charge, payment, refund or adjustment moved"),
     counter("event_attempts_total", "Attempts to deliver an event, by kind of destination and outcome"),
     duration_histogram("event_attempt_seconds", LATENCY_BUCKETS, "Duration of an attempt to deliver an event"),

@@ -163,6 +163,7 @@ impl Scene {
             (Method::PATCH, &concert, words),
             (Method::POST, &format!("{concert}/performances"), showing),
             (Method::PUT, &format!("{concert}/queue"), queue),
+            (Method::POST, "admissions", json!({"code": "x"})),
             (Method::POST, &format!("performances/{}/cancel", sale.performance_id), json!({})),
         ]
         .map(|(method, path, good)| Endpoint {

@@ -107,6 +107,7 @@ async fn send_example(client: &Client, method: &str, path: &str, body: Value) {
         "/{bookingId}/cancel",
         "/admin/bookings",
         "/me/password",
+        "/admissions",
     ];
     let names_the_unknown = unknown.iter().any(|end| path.ends_with(end));
     let is_accepted = reply.status.is_success() || (names_the_unknown && matches!(status, 401 | 404));

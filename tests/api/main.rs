@@ -33,6 +33,7 @@ mod seat_limit;
 
 mod payments;
 mod points;
+mod tickets;
 
 mod idempotency;
 

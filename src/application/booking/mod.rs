@@ -148,8 +148,9 @@ impl BookingFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::BookingNotFound`], [`Refusal::BookingNotCancellable`], [`Refusal::RefundWindowClosed`]; those of a
-    /// [command](super::lane::Lanes::submit). The reply holds the refusals of the decision.
+    /// [`Refusal::BookingNotFound`], [`Refusal::BookingNotCancellable`], [`Refusal::RefundWindowClosed`],
+    /// [`Refusal::BookingUsed`]; those of a [command](super::lane::Lanes::submit). The reply holds the refusals of the
+    /// decision.
     pub async fn cancel(
         &self,
         user_id: UserId,

@@ -61,6 +61,8 @@ action_kinds! {
     BookingCreated = "booking.created";
     /// A booking was cancelled or refunded.
     BookingCancelled = "booking.cancelled";
+    /// A ticket was used at a door.
+    TicketUsed = "ticket.used";
     /// An event was sent again.
     EventRedelivered = "event.redelivered";
     /// A webhook was registered.

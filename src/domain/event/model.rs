@@ -6,13 +6,13 @@ use crate::domain::{
     booking::Booking,
     clock::Instant,
     concert::SeatStatus,
-    id::{EventId, PerformanceId, SeatId, TransactionId, UserId},
+    id::{BookingId, EventId, PerformanceId, SeatId, TransactionId, UserId},
     payment::Payment,
     points::{Points, SignedPoints},
 };
 
 /// All event types, in the order of lists.
-pub const KINDS: [&str; 10] = [
+pub const KINDS: [&str; 11] = [
     "booking.held",
     "booking.confirmed",
     "booking.cancelled",
@@ -23,6 +23,7 @@ pub const KINDS: [&str; 10] = [
     "points.charged",
     "points.adjusted",
     "seats.changed",
+    "ticket.used",
 ];
 
 /// A change that is reported to receivers.
@@ -71,6 +72,17 @@ pub enum Fact {
         /// Each changed seat with its new status.
         seats: Vec<(SeatId, SeatStatus)>,
     },
+    /// A ticket was used at a door.
+    TicketUsed {
+        /// The ticket's booking.
+        booking_id: BookingId,
+        /// The performance.
+        performance_id: PerformanceId,
+        /// The ticket's seat.
+        seat_id: SeatId,
+        /// The position of the seat among those of its booking, from 0.
+        position: u8,
+    },
 }
 
 impl Fact {
@@ -87,11 +99,13 @@ impl Fact {
             Self::PointsCharged { .. } => "points.charged",
             Self::PointsAdjusted { .. } => "points.adjusted",
             Self::SeatsChanged { .. } => "seats.changed",
+            Self::TicketUsed { .. } => "ticket.used",
         }
     }
 
     /// The position in the stream. It depends on the kind alone, so that a unique key refuses a second event of a kind,
-    /// and an expiry beside a confirmation.
+    /// and an expiry beside a confirmation. That of a used ticket depends on its seat, too. It is greater than all
+    /// others, also than that of a later refund.
     pub fn sequence(&self) -> u8 {
         match self {
             Self::BookingHeld(_) => 1,
@@ -99,6 +113,7 @@ impl Fact {
             Self::PaymentCompleted(_) => 3,
             Self::BookingRefunded(_) => 4,
             Self::PaymentRefunded(_) => 5,
+            Self::TicketUsed { position, .. } => position.saturating_add(6),
             Self::PointsCharged { .. } | Self::PointsAdjusted { .. } | Self::SeatsChanged { .. } => 0,
         }
     }
@@ -126,6 +141,7 @@ impl Event {
             | Fact::BookingExpired(booking)
             | Fact::BookingRefunded(booking) => booking.id.0,
             Fact::PaymentCompleted(payment) | Fact::PaymentRefunded(payment) => payment.booking_id.0,
+            Fact::TicketUsed { booking_id, .. } => booking_id.0,
             Fact::PointsCharged { .. } | Fact::PointsAdjusted { .. } | Fact::SeatsChanged { .. } => self.id.0,
         }
     }

@@ -1,6 +1,6 @@
 //! Decisions about settlements: the commands of a batch, decided in order over one locked state.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::TimeDelta;
 
@@ -34,6 +34,8 @@ pub struct LockedSettlementState {
     pub claims: HashMap<SeatId, Claim>,
     /// The users' wallets; users who never had points have none.
     pub wallets: HashMap<UserId, Wallet>,
+    /// The bookings to be refunded of which a ticket was used.
+    pub used: HashSet<BookingId>,
     /// The bookings of paying and extending users: all pending ones, and the confirmed ones of `performances`.
     pub open: HashMap<UserId, Vec<OpenBooking>>,
     /// The accounts of administrators who command, and of users whose wallets they adjust.
@@ -158,8 +160,9 @@ impl SettlementBatch {
     ///
     /// # Errors
     ///
-    /// [`Refusal::BookingNotFound`], [`Refusal::BookingNotCancellable`], [`Refusal::RefundWindowClosed`], or
-    /// [`Refusal::BalanceLimitExceeded`] if the refund exceeds the largest amount.
+    /// [`Refusal::BookingNotFound`], [`Refusal::BookingNotCancellable`], [`Refusal::RefundWindowClosed`] and
+    /// [`Refusal::BookingUsed`] for the booking's user, or [`Refusal::BalanceLimitExceeded`] if the refund exceeds the
+    /// largest amount.
     pub fn cancel(
         &mut self,
         user_id: UserId,
@@ -281,6 +284,9 @@ impl SettlementBatch {
     }
 
     fn require_refundable(&self, booking: &Booking) -> Result<(), Refusal> {
+        if self.state.used.contains(&booking.id) {
+            return Err(Refusal::BookingUsed);
+        }
         let cutoff_hours = self.policy.refund_cutoff_hours;
         let closed = Refusal::RefundWindowClosed { cutoff_hours };
         let performance = self.state.performances.get(&booking.performance_id).ok_or(closed.clone())?;

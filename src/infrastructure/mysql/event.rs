@@ -11,7 +11,7 @@ use crate::domain::{
     booking::Booking,
     clock::Instant,
     event::{Dispatched, Event, Fact, OutboxRepository, Undispatched},
-    id::EventId,
+    id::{EventId, TicketId},
     payment::Payment,
     repository_error::RepositoryError,
 };
@@ -58,6 +58,8 @@ enum Data {
     Points { transaction_id: Uuid, user_id: Uuid, amount: String, balance: String },
     #[serde(rename_all = "camelCase")]
     Seats { performance_id: u64, seats: Vec<SeatData> },
+    #[serde(rename_all = "camelCase")]
+    Ticket { ticket_id: Uuid, booking_id: Uuid, performance_id: u64, seat_id: u64 },
 }
 
 #[derive(Serialize)]
@@ -92,6 +94,12 @@ impl Data {
                 performance_id: performance_id.0,
                 seats: seats.iter().map(|(id, status)| SeatData { seat_id: id.0, status: status.name() }).collect(),
             },
+            Fact::TicketUsed { booking_id, performance_id, seat_id, .. } => Self::Ticket {
+                ticket_id: TicketId::of(*booking_id, *seat_id).0,
+                booking_id: booking_id.0,
+                performance_id: performance_id.0,
+                seat_id: seat_id.0,
+            },
         }
     }
 
@@ -121,7 +129,7 @@ impl Data {
 
     fn subject(&self) -> String {
         match self {
-            Self::Booking { booking_id, .. } => booking_id.to_string(),
+            Self::Booking { booking_id, .. } | Self::Ticket { booking_id, .. } => booking_id.to_string(),
             Self::Payment { payment_id, .. } => payment_id.to_string(),
             Self::Points { transaction_id, .. } => transaction_id.to_string(),
             Self::Seats { performance_id, .. } => performance_id.to_string(),

@@ -26,6 +26,7 @@ mod rows_by_id;
 mod session;
 mod sql;
 mod statements;
+mod ticket;
 mod unit_of_work;
 mod user;
 mod user_details;

@@ -24,6 +24,7 @@ use crate::domain::{
     point::WalletRepository,
     queue::{AdmissionRepository, DrawRepository, QueueRepository, QueueTokenRepository},
     repository_error::RepositoryError,
+    ticket::TicketRepository,
     unit_of_work::{AfterCommit, Database, Repositories, UnitOfWork},
     user::{SessionRepository, UserRepository},
 };
@@ -256,6 +257,10 @@ impl Repositories for Session {
     }
 
     fn payments(&mut self) -> &mut dyn PaymentRepository {
+        self
+    }
+
+    fn tickets(&mut self) -> &mut dyn TicketRepository {
         self
     }
 

@@ -35,6 +35,7 @@ pub mod seat_events;
 pub mod serve;
 pub mod session;
 pub mod state;
+pub mod ticket;
 pub mod user;
 pub mod values;
 pub mod words;

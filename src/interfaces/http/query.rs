@@ -19,7 +19,7 @@ use super::{
 };
 use crate::domain::{
     clock::Instant,
-    id::{BookingId, ConcertId, EventId, PaymentId, PerformanceId, SessionId, UserId, WebhookId},
+    id::{BookingId, ConcertId, EventId, PaymentId, PerformanceId, SessionId, TicketId, UserId, WebhookId},
     refusal::Refusal,
 };
 
@@ -218,6 +218,12 @@ impl PathId for SessionId {
     }
 }
 
+impl PathId for TicketId {
+    fn from_path(text: &str) -> Result<Self, Problem> {
+        uuid(text).map(Self).ok_or_else(|| Refusal::TicketNotFound.into())
+    }
+}
+
 impl PathId for EventId {
     fn from_path(text: &str) -> Result<Self, Problem> {
         uuid(text).map(Self).ok_or_else(|| Refusal::EventNotFound.into())
@@ -238,11 +244,26 @@ impl<S: Send + Sync, T: PathId> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        // A path that isn't UTF-8 holds no id.
-        let params = RawPathParams::from_request_parts(parts, state).await.ok();
-        let text = params.as_ref().and_then(|params| params.iter().next()).map_or("", |(_, value)| value);
-        T::from_path(text).map(Self)
+        path_id(parts, state, 0).await.map(Self)
     }
+}
+
+/// The second id of a route's path.
+#[derive(Clone, Copy, Debug)]
+pub struct SecondId<T>(pub T);
+
+impl<S: Send + Sync, T: PathId> FromRequestParts<S> for SecondId<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        path_id(parts, state, 1).await.map(Self)
+    }
+}
+
+async fn path_id<S: Send + Sync, T: PathId>(parts: &mut Parts, state: &S, index: usize) -> Result<T, Problem> {
+    // A path that isn't UTF-8 holds no id.
+    let params = RawPathParams::from_request_parts(parts, state).await.ok();
+    T::from_path(params.as_ref().and_then(|params| params.iter().nth(index)).map_or("", |(_, value)| value))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use super::{
     paths::BASE_PATH,
     payment, point, queue, queue_events, seat, seat_events, session,
     state::{App, HttpSettings},
-    user,
+    ticket, user,
     values::to_json,
 };
 
@@ -53,6 +53,7 @@ fn open_routes() -> OpenApiRouter<App> {
         .merge(queue_events::routes())
         .merge(point::routes())
         .merge(payment::routes())
+        .merge(ticket::routes())
         .merge(admin::event_routes())
         .merge(seat::admin_routes())
 }

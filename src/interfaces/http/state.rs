@@ -13,7 +13,8 @@ use super::{
 use crate::{
     application::{
         administration::AdministrationFacade, audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade,
-        event::EventFacade, payment::PaymentFacade, point::PointFacade, queue::Queues, user::UserFacade,
+        event::EventFacade, payment::PaymentFacade, point::PointFacade, queue::Queues, ticket::TicketFacade,
+        user::UserFacade,
     },
     domain::{
         clock::{Clock, ClockCheck},
@@ -38,6 +39,8 @@ pub struct Facades {
     pub points: PointFacade,
     /// Payments.
     pub payments: PaymentFacade,
+    /// Tickets, and their use at the door.
+    pub tickets: TicketFacade,
     /// Deliveries of events, and webhooks.
     pub events: EventFacade,
     /// Checks of the invariants.

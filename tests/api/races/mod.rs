@@ -13,3 +13,4 @@ mod points;
 mod promoter;
 mod queue;
 mod sell_out;
+mod tickets;

@@ -15,11 +15,12 @@ pub(super) const SEAT_LIMIT: (u8, &str) =
 /// The invariant whose admission windows are counted in code, not in SQL.
 pub(super) const ADMISSION_INVARIANT: u8 = 6;
 
-/// What SQL can tell of the actions of administrators. An adjustment and a complimentary booking have exactly one entry
-/// in the log, and a cancellation in the log was made. The shared transaction ensures the rest.
+/// What SQL can tell of tickets and of the actions of administrators. An adjustment and a complimentary booking have
+/// exactly one entry in the log, and a cancellation in the log was made. The shared transaction ensures the rest, and
+/// the primary key refuses a second use of a ticket.
 pub(super) const ACTIONS: Check = Check {
     number: 10,
-    name: "An administrative write has exactly one entry in the action log",
+    name: "A ticket is used at most once, and an administrative write has exactly one entry in the action log",
     counts: &[
         ADJUSTMENT_WITHOUT_ACTION,
         ACTION_WITHOUT_ADJUSTMENT,
@@ -27,6 +28,9 @@ pub(super) const ACTIONS: Check = Check {
         ACTION_WITHOUT_GIFT,
         ACTION_WITHOUT_CANCELLATION,
         REPEATED_ACTION,
+        USED_UNCONFIRMED,
+        USE_AND_EVENT,
+        USE_AND_ACTION,
     ],
 };
 
@@ -365,5 +369,25 @@ const ACTION_WITHOUT_CANCELLATION: &str =
     actions_without_row!("bookings", "t.status IN ('CANCELLED', 'REFUNDED')", "booking.cancelled");
 
 const REPEATED_ACTION: &str = "SELECT COUNT(*) FROM (SELECT target_id FROM admin_actions \
-     WHERE action IN ('points.adjusted', 'booking.created', 'booking.cancelled') \
+     WHERE action IN ('points.adjusted', 'booking.created', 'booking.cancelled', 'ticket.used') \
      GROUP BY action, target_id HAVING COUNT(*) > 1) repeated";
+
+/// A booking that was refunded after the use has its payment still.
+const USED_UNCONFIRMED: &str = "SELECT COUNT(*) FROM used_tickets u LEFT JOIN bookings b ON b.id = u.booking_id \
+     AND b.payment_id = u.payment_id AND b.status IN ('CONFIRMED', 'REFUNDED') AND b.confirmed_at <= u.admitted_at \
+     LEFT JOIN booking_seats bs ON bs.booking_id = u.booking_id AND bs.seat_id = u.seat_id \
+     WHERE b.id IS NULL OR bs.seat_id IS NULL";
+
+/// The number of uses and the number of their events differ for a booking.
+const USE_AND_EVENT: &str = concat!(
+    "SELECT COUNT(*) FROM (SELECT booking_id, SUM(uses) AS uses, SUM(events) AS events FROM (",
+    "SELECT booking_id, 1 AS uses, 0 AS events FROM used_tickets WHERE admitted_at >= ",
+    kept_since!(),
+    " UNION ALL SELECT stream_id, 0, 1 FROM outbox_events WHERE type = 'ticket.used' AND created_at >= ",
+    kept_since!(),
+    ") rows_of_both GROUP BY booking_id) bookings WHERE uses <> events"
+);
+
+/// Compares counts, since an entry names the ticket by an id that no row has.
+const USE_AND_ACTION: &str = "SELECT ABS((SELECT COUNT(*) FROM used_tickets) - \
+     (SELECT COUNT(*) FROM admin_actions WHERE action = 'ticket.used'))";

@@ -152,6 +152,14 @@ async fn consistent_rows(pool: &MySqlPool) {
     }
     event(pool, held[2].id.0, 4, "booking.refunded", held[2].id.0).await;
     event(pool, held[2].id.0, 5, "payment.refunded", refunded.0).await;
+    event(pool, held[1].id.0, 6, "ticket.used", held[1].id.0).await;
+    run(
+        pool,
+        "INSERT INTO used_tickets SELECT bs.booking_id, bs.seat_id, b.payment_id, b.confirmed_at, b.user_id \
+         FROM bookings b JOIN booking_seats bs ON bs.booking_id = b.id WHERE b.status = 'CONFIRMED'",
+    )
+    .await;
+    run(pool, TICKET_ACTION).await;
     admissions(pool).await;
     run(
         pool,
@@ -219,6 +227,10 @@ async fn every_violation_is_found(pool: MySqlPool) {
         assert_eq!(violations(&pool).await, Vec::<u8>::new(), "{repair}");
     }
 }
+
+/// The entry in the action log about the one used ticket.
+const TICKET_ACTION: &str = "INSERT INTO admin_actions SELECT REPEAT('a', 16), id, 'ticket.used', 'x', '', NULL, \
+                             created_at FROM users";
 
 /// The invariant, the statement that violates it, and the one that repairs it.
 const VIOLATIONS: &[(u8, &str, &str)] = &[
@@ -372,6 +384,22 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
          FROM admin_actions WHERE action = 'points.adjusted'",
         "DELETE FROM admin_actions WHERE id = REPEAT('e', 16)",
     ),
+    (
+        10,
+        "UPDATE used_tickets SET admitted_at = '2000-01-01'",
+        "UPDATE used_tickets u JOIN bookings b ON b.id = u.booking_id SET u.admitted_at = b.confirmed_at",
+    ),
+    (
+        10,
+        "UPDATE used_tickets u JOIN payments p ON p.status = 'REFUNDED' SET u.payment_id = p.id",
+        "UPDATE used_tickets u JOIN bookings b ON b.id = u.booking_id SET u.payment_id = b.payment_id",
+    ),
+    (
+        10,
+        "UPDATE outbox_events SET type = 'seats.changed' WHERE type = 'ticket.used'",
+        "UPDATE outbox_events SET type = 'ticket.used' WHERE type = 'seats.changed'",
+    ),
+    (10, "DELETE FROM admin_actions WHERE action = 'ticket.used'", TICKET_ACTION),
 ];
 
 /// A statement that would run for hours.

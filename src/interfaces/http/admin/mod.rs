@@ -4,6 +4,7 @@
 //! and its handler.
 
 mod actions;
+mod admissions;
 mod audit;
 mod bookings;
 mod concerts;
@@ -39,11 +40,12 @@ pub(super) fn event_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().merge(events::routes()).merge(webhooks::routes())
 }
 
-/// Routes of accounts with their points and bookings, and of the action log.
+/// Routes of accounts with their points and bookings, of the door and of the action log.
 pub(super) fn user_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(users::routes())
         .merge(points::routes())
         .merge(bookings::routes())
+        .merge(admissions::routes())
         .merge(actions::routes())
 }

@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Cancels a booking: a hold ends, and a paid booking is refunded up to 24 hours before the performance.
 ///
-/// A repeated request returns the same booking.
+/// The user can't cancel a booking of which a ticket was used. A repeated request returns the same booking.
 #[utoipa::path(post, path = "/bookings/{bookingId}/cancel", tag = "bookings",
     extensions(("x-problems" = json!([BODY_CODES,
         Code::BOOKING_NOT_FOUND, Code::BOOKING_NOT_CANCELLABLE, Code::REFUND_WINDOW_CLOSED,

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub(super) use self::{
     list::STATUSES,
-    response::{BookingResponse, render},
+    response::{BookedSeatResponse, BookingResponse, render},
 };
 use super::state::App;
 

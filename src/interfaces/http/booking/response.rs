@@ -46,7 +46,7 @@ pub(in crate::interfaces::http) struct BookingResponse {
 /// A seat of a booking.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct BookedSeatResponse {
+pub(in crate::interfaces::http) struct BookedSeatResponse {
     seat_id: u64,
     section: String,
     row: String,

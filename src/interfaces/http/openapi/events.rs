@@ -89,14 +89,14 @@ fn event(kind: &str) -> Value {
     })
 }
 
-/// Whether events of the type are ordered: those of a booking and of its payment are.
+/// Whether events of the type are ordered: those of a booking, its payment and its tickets are.
 fn is_ordered(kind: &str) -> bool {
-    kind.starts_with("booking.") || kind.starts_with("payment.")
+    kind.starts_with("booking.") || kind.starts_with("payment.") || kind.starts_with("ticket.")
 }
 
 fn subject(kind: &str) -> &'static str {
     match kind.split('.').next() {
-        Some("booking") => "The booking's id.",
+        Some("booking" | "ticket") => "The booking's id.",
         Some("payment") => "The payment's id.",
         Some("points") => "The transaction's id.",
         _ => "The performance's id.",
@@ -121,6 +121,9 @@ fn data(kind: &str) -> Value {
         Some("points") => json!({
             "transactionId": uuid(), "userId": uuid(), "amount": amount(), "balance": amount(),
         }),
+        Some("ticket") => json!({
+            "ticketId": uuid(), "bookingId": uuid(), "performanceId": id(), "seatId": id(),
+        }),
         _ => json!({
             "performanceId": id(),
             "seats": {"type": "array", "items": {
@@ -143,6 +146,7 @@ fn example(kind: &str) -> Value {
         "payment.completed" => ("COMPLETED", "3"),
         "booking.refunded" => ("REFUNDED", "4"),
         "payment.refunded" => ("REFUNDED", "5"),
+        "ticket.used" => ("CONFIRMED", "6"),
         _ => ("PENDING", "1"),
     };
     let (subject, data) = match kind.split('.').next() {
@@ -163,6 +167,12 @@ fn example(kind: &str) -> Value {
             ID,
             json!({
                 "transactionId": ID, "userId": USER, "amount": "50000", "balance": "550000",
+            }),
+        ),
+        Some("ticket") => (
+            ID,
+            json!({
+                "ticketId": "24883911-c14a-5929-af7f-227eef0b0219", "bookingId": ID, "performanceId": 2, "seatId": 3,
             }),
         ),
         _ => ("2", json!({"performanceId": 2, "seats": [{"seatId": 3, "status": "HELD"}]})),

@@ -14,6 +14,7 @@ The steps of a purchase:
 3. `POST /queue/tokens`, `GET /queue/tokens/current` until it is `ACTIVE`: then **Authorize** with the `queueToken`.
 4. `GET /performances/{performanceId}/seats`, `POST /bookings`.
 5. `POST /points/charges`, `POST /payments`.
+6. `GET /bookings/{bookingId}/tickets`.
 
 Every failure is `application/problem+json` with a `code`. The page at its `type` explains the code.
 
@@ -29,6 +30,7 @@ const TAGS: &[(&str, &str)] = &[
     ("bookings", "Holding seats, extending and cancelling bookings"),
     ("points", "The prepaid balance"),
     ("payments", "Paying for a booking"),
+    ("tickets", "The tickets of a confirmed booking, and the keys that verify them"),
     ("administration", "Operations for the role ADMIN"),
     ("operation", "Probes, metrics and the version"),
     ("events", "Requests that webhooks receive"),

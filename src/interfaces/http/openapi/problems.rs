@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
+        clock::Instant,
         id::SeatId,
         points::Points,
         refusal::{ConflictReason, Refusal, SeatConflict},
@@ -106,6 +107,9 @@ fn extra_members(code: Code) -> Vec<(&'static str, Value, bool)> {
         Code::QUEUE_TOKEN_NOT_ACTIVE => {
             let position = json!({"type": ["integer", "null"], "format": "int32", "minimum": 1});
             vec![("position", position, true), ("pollAfterSeconds", count(1), true)]
+        }
+        Code::TICKET_ALREADY_USED => {
+            vec![("admittedAt", json!({"$ref": "#/components/schemas/Timestamp"}), true)]
         }
         Code::RATE_LIMITED => vec![("limit", json!({"type": "string", "description": "The limit's name."}), false)],
         _ => vec![],
@@ -294,6 +298,12 @@ fn refusals() -> Vec<Refusal> {
         Refusal::BookingNotPayable { status: "CANCELLED" },
         Refusal::BookingNotCancellable,
         Refusal::RefundWindowClosed { cutoff_hours: 24 },
+        Refusal::BookingNotConfirmed { status: "PENDING" },
+        Refusal::TicketNotFound,
+        Refusal::TicketAlreadyUsed {
+            admitted_at: Instant::from_timestamp_millis(1_795_161_731_123).unwrap_or_default(),
+        },
+        Refusal::TicketNotValid { reason: "its booking is REFUNDED".to_owned() },
         Refusal::ConcertHasBookings,
         Refusal::InsufficientPoints { balance: points("1000"), required: points("110000") },
         Refusal::BalanceLimitExceeded,

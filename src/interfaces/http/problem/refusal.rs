@@ -7,6 +7,7 @@ use super::{Code, Problem, RETRY_AFTER_SECONDS};
 use crate::{
     application::error::AppError,
     domain::refusal::{Refusal, SeatConflict},
+    interfaces::http::values::Timestamp,
 };
 
 impl From<AppError> for Problem {
@@ -52,6 +53,9 @@ impl From<Refusal> for Problem {
             Refusal::SeatLimitExceeded { limit, live } => {
                 problem.with_member("limit", limit.into()).with_member("live", live.into())
             }
+            Refusal::TicketAlreadyUsed { admitted_at } => {
+                problem.with_member("admittedAt", json!(Timestamp(admitted_at)))
+            }
             Refusal::IdempotencyInProgress => problem.with_header(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into()),
             _ => problem,
         }
@@ -96,7 +100,12 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::HoldExpired => Code::HOLD_EXPIRED,
         Refusal::BookingNotPayable { .. } => Code::BOOKING_NOT_PAYABLE,
         Refusal::BookingNotCancellable => Code::BOOKING_NOT_CANCELLABLE,
-        Refusal::RefundWindowClosed { .. } => Code::REFUND_WINDOW_CLOSED,
+        // A use closes the window early.
+        Refusal::RefundWindowClosed { .. } | Refusal::BookingUsed => Code::REFUND_WINDOW_CLOSED,
+        Refusal::BookingNotConfirmed { .. } => Code::BOOKING_NOT_CONFIRMED,
+        Refusal::TicketNotFound => Code::TICKET_NOT_FOUND,
+        Refusal::TicketAlreadyUsed { .. } => Code::TICKET_ALREADY_USED,
+        Refusal::TicketNotValid { .. } => Code::TICKET_NOT_VALID,
         Refusal::ConcertHasBookings => Code::CONCERT_HAS_BOOKINGS,
         Refusal::InsufficientPoints { .. } => Code::INSUFFICIENT_POINTS,
         Refusal::BalanceLimitExceeded => Code::BALANCE_LIMIT_EXCEEDED,

@@ -1,0 +1,168 @@
+//! The use cases of tickets: showing them to their owner, and using them at a door.
+
+use std::sync::Arc;
+
+use super::{Ports, administration, error::AppError, event, retry::retry_on_contention};
+use crate::domain::{
+    administration::{Action, ActionKind},
+    booking::{BookedSeat, Booking},
+    clock::Instant,
+    event::Fact,
+    id::{BookingId, PerformanceId, SeatId, TicketId, UserId},
+    refusal::Refusal,
+    repository_error::RepositoryError,
+    ticket::{Ticket, TicketClaims, TicketKey, TicketSigner, UsedTicket, tickets_of, use_ticket},
+    unit_of_work::UnitOfWork,
+};
+
+/// A ticket as its owner sees it.
+#[derive(Clone, Debug)]
+pub struct TicketInfo {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// The signed text.
+    pub code: String,
+    /// The instant of its use; `None` for an unused one.
+    pub admitted_at: Option<Instant>,
+}
+
+/// A ticket that a door has just used.
+#[derive(Clone, Debug)]
+pub struct AdmittedInfo {
+    /// The ticket.
+    pub ticket_id: TicketId,
+    /// Its booking.
+    pub booking_id: BookingId,
+    /// The performance.
+    pub performance_id: PerformanceId,
+    /// The seat.
+    pub seat: BookedSeat,
+    /// The instant of the use.
+    pub admitted_at: Instant,
+}
+
+/// The use cases of tickets.
+pub struct TicketFacade {
+    ports: Ports,
+    signer: Arc<dyn TicketSigner>,
+}
+
+impl TicketFacade {
+    /// Tickets with codes by `signer`.
+    pub fn new(ports: Ports, signer: Arc<dyn TicketSigner>) -> Self {
+        Self { ports, signer }
+    }
+
+    /// The keys that verify codes, the one that signs first.
+    pub fn keys(&self) -> Vec<TicketKey> {
+        self.signer.keys()
+    }
+
+    /// The tickets of the user's booking, by seat.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::BookingNotFound`] when the user has no such booking; [`Refusal::BookingNotConfirmed`].
+    pub async fn tickets(&self, user_id: UserId, booking_id: BookingId) -> Result<Vec<TicketInfo>, AppError> {
+        let mut repositories = self.ports.database.read().await?;
+        let booking = repositories.bookings().list(&[booking_id]).await?.pop();
+        let booking = booking.filter(|booking| booking.user_id == user_id).ok_or(Refusal::BookingNotFound)?;
+        let tickets = tickets_of(&booking, self.ports.now())?;
+        let used = repositories.tickets().list_used(booking_id).await?;
+        let info = |ticket: Ticket| TicketInfo {
+            code: self.signer.code(&ticket),
+            admitted_at: used.iter().find(|(seat, _)| *seat == ticket.seat.id).map(|(_, at)| *at),
+            ticket,
+        };
+        Ok(tickets.into_iter().map(info).collect())
+    }
+
+    /// One ticket of the user's booking.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tickets`](Self::tickets), and [`Refusal::TicketNotFound`].
+    pub async fn ticket(&self, user_id: UserId, booking_id: BookingId, id: TicketId) -> Result<TicketInfo, AppError> {
+        let tickets = self.tickets(user_id, booking_id).await?;
+        Ok(tickets.into_iter().find(|info| info.ticket.id == id).ok_or(Refusal::TicketNotFound)?)
+    }
+
+    /// Uses a ticket, once. A door of one performance gives its id as `door`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TicketNotFound`] for a code that this server didn't sign; [`Refusal::TicketNotValid`] if its booking
+    /// isn't confirmed any more, or it is for another performance than the door's; [`Refusal::TicketAlreadyUsed`];
+    /// [`Refusal::Forbidden`] when the actor is no administrator any more.
+    ///
+    /// # Concurrency
+    ///
+    /// Shares the performance and locks the booking: of two doors one succeeds, and a refund comes before or after.
+    /// Shares the actor's row.
+    pub async fn scan(&self, actor: UserId, code: &str, door: Option<PerformanceId>) -> Result<AdmittedInfo, AppError> {
+        let result = match self.signer.read(code) {
+            Some(claims) => retry_on_contention(&*self.ports.randomness, || self.try_use(actor, claims, door)).await,
+            None => Err(Refusal::TicketNotFound.into()),
+        };
+        if let Some(outcome) = outcome(&result) {
+            metrics::counter!("ticket_scans_total", "outcome" => outcome).increment(1);
+        }
+        result
+    }
+
+    async fn try_use(
+        &self,
+        actor: UserId,
+        claims: TicketClaims,
+        door: Option<PerformanceId>,
+    ) -> Result<AdmittedInfo, AppError> {
+        let TicketClaims { performance_id, booking_id, seat_id } = claims;
+        let mut uow = self.ports.back_office.begin().await?;
+        let mut bookings = uow.bookings().list(&[booking_id]).await?;
+        // A signed code of an unknown booking: the database was restored to a time before the booking.
+        bookings.retain(|booking| booking.performance_id == performance_id);
+        let performance = uow.concerts().share_performances(&[performance_id]).await?.pop();
+        uow.bookings().lock(&mut bookings).await?;
+        let (booking, performance) = bookings.pop().zip(performance).ok_or(Refusal::TicketNotFound)?;
+        let earlier = uow.tickets().list_used(booking_id).await?;
+        let now = self.ports.now();
+        let used = use_ticket(&booking, &performance, seat_id, &earlier, door, actor, now)?;
+        uow.tickets().insert_use(&used).await?;
+        self.record(&mut *uow, &booking, &used).await?;
+        let ticket_id = TicketId::of(booking_id, seat_id);
+        let action = Action::new(actor, ActionKind::TicketUsed, ticket_id);
+        let action = action.with_details(format!("booking {booking_id}, seat {seat_id}"));
+        administration::record(&self.ports, &mut *uow, used.admitted_at, action).await?;
+        uow.commit().await?;
+        let seat = booking.seats.into_iter().find(|seat| seat.id == seat_id).ok_or(Refusal::TicketNotFound)?;
+        Ok(AdmittedInfo { ticket_id, booking_id, performance_id, seat, admitted_at: used.admitted_at })
+    }
+
+    /// Records the event of a use.
+    async fn record(
+        &self,
+        uow: &mut dyn UnitOfWork,
+        booking: &Booking,
+        used: &UsedTicket,
+    ) -> Result<(), RepositoryError> {
+        let position = booking.seat_ids().take_while(|seat: &SeatId| *seat != used.seat_id).count();
+        let fact = Fact::TicketUsed {
+            booking_id: booking.id,
+            performance_id: booking.performance_id,
+            seat_id: used.seat_id,
+            position: u8::try_from(position).unwrap_or(u8::MAX),
+        };
+        event::record(&self.ports, uow, used.admitted_at, vec![fact], Vec::new()).await
+    }
+}
+
+/// The outcome of a scan, for the metric; `None` for failures that aren't about the ticket.
+fn outcome(result: &Result<AdmittedInfo, AppError>) -> Option<&'static str> {
+    match result {
+        Ok(_) => Some("admitted"),
+        Err(AppError::Refused(Refusal::TicketAlreadyUsed { .. })) => Some("already_used"),
+        Err(AppError::Refused(Refusal::TicketNotValid { .. })) => Some("not_valid"),
+        Err(AppError::Refused(Refusal::TicketNotFound)) => Some("not_found"),
+        Err(_) => None,
+    }
+}
