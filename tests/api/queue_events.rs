@@ -124,6 +124,20 @@ async fn waiting_tokens_get_every_change_on_any_server(_: MySqlPoolOptions, opti
     assert!(late.next().await.is_none(), "one event, and it is over");
 }
 
+/// A pause moves no position, so the estimate tells it.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn waiting_tokens_get_an_event_when_the_queue_is_paused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let (sale, clients) = waiting_clients(&app, 1).await;
+    let mut events = open_stream(&clients[0]).await;
+    let before = events.next().await.unwrap();
+    assert!(before["estimatedWait"]["p50Seconds"].is_number(), "{before}");
+    sale.set_queue(&app, json!({"mode": "PAUSED"})).await;
+    let paused = events.next().await.unwrap();
+    assert!(paused["estimatedWait"]["p50Seconds"].is_null(), "{paused}");
+    assert_eq!((&paused["status"], &paused["position"]), (&json!("WAITING"), &before["position"]), "{paused}");
+}
+
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn paying_ends_the_stream(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);

@@ -186,13 +186,14 @@ impl TokenStream {
         Some(self.if_changed(info))
     }
 
-    /// The state, if the status differs or the position is smaller. A larger position is older: the first read was
-    /// newer than the feed's snapshot.
+    /// The state, if the status differs, the position is smaller, or a pause begins or ends: a paused queue has no
+    /// estimate. A larger position is older: the first read was newer than the feed's snapshot.
     fn if_changed(&self, info: QueueTokenInfo) -> Option<QueueTokenInfo> {
         let is_new = match (self.last_sent, info.status) {
-            (QueueTokenStatus::Waiting { position: last_sent, .. }, QueueTokenStatus::Waiting { position, .. }) => {
-                position < last_sent
-            }
+            (
+                QueueTokenStatus::Waiting { position: last_sent, wait: last_wait },
+                QueueTokenStatus::Waiting { position, wait },
+            ) => position < last_sent || position == last_sent && wait.is_some() != last_wait.is_some(),
             (last_sent, status) => last_sent != status,
         };
         is_new.then_some(info)
