@@ -13,6 +13,9 @@ function read(): Place {
   return { parts: path.split("/").filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(query) };
 }
 
+// A payment provider leads back to the root, with a query instead of a fragment.
+if (new URLSearchParams(location.search).has("topUpId")) history.replaceState(null, "", "/#/points");
+
 export const place = signal<Place>(read());
 
 addEventListener("hashchange", () => {

@@ -84,7 +84,7 @@ test("the page speaks the browser's language, and the other at a press", async (
   await page.goto(`${url}/`);
   await expect(page.getByRole("heading", { name: "공연" })).toBeVisible();
   await expect(page.locator("html")).toHaveAttribute("lang", "ko");
-  await page.getByRole("button", { name: "Show this page in English" }).click();
+  await page.getByRole("button", { name: "English" }).click();
   await expect(page.getByRole("heading", { name: "Concerts" })).toBeVisible();
   await page.reload();
   await expect(page.getByRole("heading", { name: "Concerts" })).toBeVisible();

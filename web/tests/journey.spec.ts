@@ -86,7 +86,7 @@ test("a booking is found again after a reload, and on every view until it is pai
 test("an account is renamed, gets another password, and ends another device's login", async ({ browser, url }) => {
   const { page, api } = await buyer(browser, url);
   const elsewhere = new Api(url);
-  await elsewhere.logIn((api as Api & { email: string }).email, PASSWORD);
+  await elsewhere.logIn(api.email, PASSWORD);
   await page.getByRole("link", { name: "Account" }).click();
   await page.getByLabel("Name").fill("Min Lee");
   await page.getByRole("button", { name: "Save" }).click();

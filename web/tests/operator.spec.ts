@@ -45,7 +45,7 @@ test("an operator sees seats held and sold as it happens", async ({ browser, pag
 
 test("an operator runs the audit, searches users, and reads the log", async ({ browser, page, url }) => {
   const { api } = await buyer(browser, url);
-  const { email } = api as unknown as { email: string };
+  const { email } = api;
   await logIn(page, url, "admin@demo.example", "demo-password-1");
   await page.getByRole("link", { name: "Operator" }).click();
   await page.getByRole("link", { name: "Audit" }).click();
@@ -53,6 +53,7 @@ test("an operator runs the audit, searches users, and reads the log", async ({ b
   await expect(page.getByText("Every invariant holds.")).toBeVisible({ timeout: 60_000 });
   await page.getByRole("link", { name: "Users" }).click();
   await page.getByLabel("E-mail or name").fill(email);
+  await expect(page.locator(".rows li")).toHaveCount(1);
   await page.getByRole("button", { name: new RegExp(email) }).click();
   await page.getByLabel("Reason").fill("A test of blocking");
   await page.getByRole("button", { name: "Block", exact: true }).click();

@@ -56,6 +56,7 @@ for (const [scheme, width, height] of [["light", 1400, 900], ["dark", 1400, 900]
     await expect(page.locator(".queue-place")).toBeVisible();
     await take(page, "07-queue");
     await admin.queue(waiting.concertId, { mode: "PAUSED" });
+    await page.reload();
     await expect(page.getByText("The sale is paused")).toBeVisible();
     await take(page, "08-paused");
     await page.getByRole("button", { name: "Leave the queue" }).click();
@@ -91,7 +92,7 @@ for (const [scheme, width, height] of [["light", 1400, 900], ["dark", 1400, 900]
     await take(page, "16-points");
     await open(page, "/account");
     await take(page, "17-account");
-    await page.getByRole("button", { name: "이 페이지를 한국어로 보기" }).click();
+    await page.getByRole("button", { name: "한국어" }).click();
     await open(page, `/concerts/${hall.concertId}`);
     await take(page, "18-korean");
     await context.close();
@@ -102,14 +103,14 @@ for (const [scheme, width, height] of [["light", 1400, 900], ["dark", 1400, 900]
     await open(operator, "/operator");
     await take(operator, "20-sales", false);
     await open(operator, `/operator/concerts/${hall.concertId}`);
-    await expect(operator.locator(".line").first()).toBeVisible();
+    await expect(operator.locator(".line").first()).toBeAttached();
     await crowd(url, admin, hall.concertId, hall.performanceId);
     await expect.poll(() => operator.locator(".line").first().getAttribute("points").then((it) => it?.split(" ").length ?? 0)).toBeGreaterThan(3);
     await take(operator, "21-live");
     await open(operator, `/operator/performances/${hall.performanceId}`);
     await expect(operator.getByRole("application")).toBeVisible();
-    const box = (await operator.getByRole("application").boundingBox())!;
     await operator.getByRole("button", { name: "Select an area" }).click();
+    const box = (await operator.getByRole("application").boundingBox())!;
     await operator.mouse.move(box.x + box.width * 0.55, box.y + box.height * 0.72);
     await operator.mouse.down();
     await operator.mouse.move(box.x + box.width * 0.7, box.y + box.height * 0.85, { steps: 4 });

@@ -22,6 +22,8 @@ export interface Sale {
 
 export const QUEUE = { mode: "QUEUE", admitCount: 200, admitIntervalSeconds: 10, maxActive: 2000, activeSeconds: 600, claimSeconds: 60 };
 
+export type Account = Api & { email: string; userId: string };
+
 let count = 0;
 /** A name that no other run has used. */
 export const unique = (name: string): string => `${name} ${Date.now().toString(36)}${count++}`;
@@ -38,13 +40,13 @@ export class Api {
     return api;
   }
 
-  static async account(url: string, points = "0"): Promise<Api & { email: string }> {
+  static async account(url: string, points = "0"): Promise<Account> {
     const api = new Api(url);
     const email = `${unique("buyer").replace(" ", "-")}@demo.example`;
-    await api.post("/users", { email, password: PASSWORD, name: "Min Kim" });
+    const { userId } = await api.post("/users", { email, password: PASSWORD, name: "Min Kim" });
     await api.logIn(email, PASSWORD);
     if (points !== "0") await api.post("/points/charges", { amount: points });
-    return Object.assign(api, { email });
+    return Object.assign(api, { email, userId });
   }
 
   async logIn(email: string, password: string): Promise<void> {
@@ -73,7 +75,7 @@ export class Api {
 
   /** A concert on sale, admitting at once unless `queue` says otherwise. */
   async sale(options: { queue?: object; sections?: Section[]; title?: string } = {}): Promise<Sale> {
-    const title = unique(options.title ?? "Evening");
+    const title = options.title ?? unique("Evening");
     const { venueId } = await this.post("/admin/venues", { name: "Han River Hall", address: "Seoul" });
     const { concertId } = await this.post("/admin/concerts", { title, artist: "The Long Rivers", category: "POP", description: "One evening." });
     const sections = options.sections ?? [
@@ -95,7 +97,12 @@ export class Api {
   }
 }
 
-export const test = base.extend<{ admin: Api; url: string; databaseUrl: string }>({
+export const test = base.extend<{ admin: Api; url: string; databaseUrl: string; closing: void }>({
+  // Pages of one test would go on asking during the next ones.
+  closing: [async ({ browser }, use) => {
+    await use();
+    await Promise.all(browser.contexts().map((context) => context.close()));
+  }, { auto: true }],
   url: async ({}, use) => use(process.env.TEST_URL!),
   databaseUrl: async ({}, use) => use(process.env.TEST_DATABASE_URL!),
   admin: async ({ url }, use) => use(await Api.admin(url)),
@@ -114,7 +121,7 @@ export async function logIn(page: Page, url: string, email: string, password = P
 }
 
 /** A buyer of their own, logged in on a page of their own. */
-export async function buyer(browser: Browser, url: string, points = "0"): Promise<{ page: Page; api: Api; context: BrowserContext }> {
+export async function buyer(browser: Browser, url: string, points = "0"): Promise<{ page: Page; api: Account; context: BrowserContext }> {
   const api = await Api.account(url, points);
   const context = await browser.newContext();
   const page = await context.newPage();

@@ -26,12 +26,13 @@ type Message = { kind: "ask" } | { kind: "session"; session: Session } | { kind:
 type Ending = "logged-out" | "ended";
 
 const STORED = "session";
+const ENDED = "session-ended";
 const channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel("session");
 
 export const session = signal<Session | null>(read());
 export const isLoggedIn = computed(() => session.value !== null);
 /** Why the last login ended, until the next one begins. */
-export const ending = signal<Ending | null>(null);
+export const ending = signal<Ending | null>(sessionStorage.getItem(ENDED) as Ending | null);
 /** False until the other tabs were asked for a login. */
 export const restored = signal(session.value !== null || channel === null);
 
@@ -46,6 +47,8 @@ function read(): Session | null {
 effect(() => {
   if (session.value) sessionStorage.setItem(STORED, JSON.stringify(session.value));
   else sessionStorage.removeItem(STORED);
+  if (ending.value) sessionStorage.setItem(ENDED, ending.value);
+  else sessionStorage.removeItem(ENDED);
 });
 
 function adopt(next: Session): void {

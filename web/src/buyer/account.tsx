@@ -31,6 +31,7 @@ export function Account() {
         <Button busy={logOut.busy} onClick={() => void logOut.run()}>{text.logOut}</Button>
       </div>
       {current ? <Profile profile={current} /> : <Skeleton />}
+      {current && !current.emailVerified && <Verification />}
       <Password />
       <Sessions />
       <section class="card">
@@ -63,6 +64,36 @@ function Profile({ profile: { email, name, emailVerified } }: { profile: Schemas
       </form>
       {saving.done && <Notice kind="good">{t().common.saved}</Notice>}
       {saving.error && !fieldError(saving.error, "name") ? <Trouble error={saving.error} /> : null}
+    </section>
+  );
+}
+
+/** Confirms the e-mail address with the code that was mailed. */
+function Verification() {
+  const text = t().account;
+  const sending = useAction(() => call("POST /users/me/email-verification"));
+  const confirming = useAction(async (code: string) => {
+    await call("POST /users/me/email-verification/confirm", { body: { code } });
+    await loadProfile();
+  });
+  const onSubmit = (event: Event): void => {
+    event.preventDefault();
+    void confirming.run(String(new FormData(event.target as HTMLFormElement).get("code")).trim());
+  };
+  return (
+    <section class="card">
+      <h2>{text.verify}</h2>
+      <p>{text.verifyText}</p>
+      <form class="inline" onSubmit={onSubmit}>
+        <Field label={text.code} name="code" autocomplete="one-time-code" required />
+        <Button kind="primary" type="submit" busy={confirming.busy}>{text.confirm}</Button>
+      </form>
+      {confirming.error ? <Notice kind="bad">{explain(confirming.error)}</Notice> : null}
+      <div class="buttons">
+        <Button kind="quiet" busy={sending.busy} onClick={() => void sending.run()}>{text.sendCode}</Button>
+      </div>
+      {sending.done && <Notice>{text.codeSent}</Notice>}
+      {sending.error ? <Trouble error={sending.error} /> : null}
     </section>
   );
 }

@@ -2,13 +2,13 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { forget, unfinished } from "../api/attempts";
-import { call } from "../api/client";
+import { call, type Schemas } from "../api/client";
 import { moment, points, t } from "../language";
 import { Button, Field, Notice, Skeleton, Sure, Title, Trouble } from "../parts/basics";
-import { useAction } from "../parts/load";
+import { useAction, useLoad } from "../parts/load";
 import { usePages } from "../parts/pages";
 import { loadWallet, wallet } from "./profile";
-import { topUp } from "./topup";
+import { leaving, topUp } from "./topup";
 
 const AMOUNT = "(0\\.(0[1-9]|[1-9][0-9]?)|[1-9][0-9]{0,6}(\\.[0-9]{1,2})?|10000000(\\.00?)?)";
 const QUICK = ["50000", "100000", "300000"];
@@ -58,6 +58,8 @@ export function Points() {
           </div>
         </Notice>
       )}
+      {leaving.value && <Notice>{text.checkout}</Notice>}
+      <TopUps reload={ledger.reload} />
       <h2>{text.ledger}</h2>
       {ledger.first.loading && <Skeleton />}
       {ledger.first.error && !ledger.items ? <Trouble error={ledger.first.error} retry={ledger.reload} /> : null}
@@ -86,5 +88,41 @@ export function Points() {
       )}
       {ledger.more}
     </div>
+  );
+}
+
+/** Top-ups through a payment provider: above all one that the visitor has just come back from. */
+function TopUps({ reload }: { reload: () => void }) {
+  const text = t().points;
+  const topUps = useLoad("top-ups", (signal) => call("GET /points/top-ups", { query: { limit: 5 }, signal }), { onReturn: true });
+  const items: Schemas["TopUpResponse"][] = topUps.data?.items ?? [];
+  const pending = items.some((it) => it.status === "PENDING");
+  useEffect(() => {
+    if (!pending) return;
+    const timer = setTimeout(topUps.reload, 3000);
+    return () => clearTimeout(timer);
+  }, [topUps.data]);
+  const completed = items.filter((it) => it.status === "COMPLETED").length;
+  useEffect(() => {
+    if (completed === 0) return;
+    reload();
+    void loadWallet().catch(() => {});
+  }, [completed]);
+  if (items.length === 0) return null;
+  return (
+    <section class="card">
+      <h2>{text.topUps}</h2>
+      <ul class="devices">
+        {items.map((it) => (
+          <li key={it.topUpId}>
+            <div>
+              <strong>{points(it.amount)}</strong> <span class={`tag ${it.status === "COMPLETED" ? "confirmed" : it.status.toLowerCase()}`}>{text.topUpStatusOf[it.status]}</span>
+              <span class="muted">{moment(it.createdAt)}</span>
+            </div>
+            {it.status === "PENDING" && it.checkoutUrl && <a class="button plain" href={it.checkoutUrl}>{text.resume}</a>}
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }

@@ -67,7 +67,7 @@ function Waiting({ place }: { place: Place }) {
   const text = t().queue;
   const position = place.position ?? 0;
   const { p50Seconds, p90Seconds } = place.estimatedWait ?? {};
-  const paused = !place.estimatedWait;
+  const paused = typeof p50Seconds !== "number";
   const progress = place.firstPosition > 1 ? 1 - (position - 1) / (place.firstPosition - 1) : 0;
   return (
     <>
@@ -78,8 +78,7 @@ function Waiting({ place }: { place: Place }) {
       {paused ? (
         <Notice kind="warn"><strong>{text.paused}</strong> {text.pausedText}</Notice>
       ) : (
-        <p>{typeof p50Seconds === "number" && typeof p90Seconds === "number"
-          ? text.estimate(duration(p50Seconds), duration(p90Seconds)) : text.noEstimate}</p>
+        <p>{text.estimate(duration(p50Seconds), duration(p90Seconds ?? p50Seconds))}</p>
       )}
     </>
   );

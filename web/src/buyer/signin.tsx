@@ -1,6 +1,6 @@
 // Logging in, signing up, a forgotten password.
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { call } from "../api/client";
 import { beginSession } from "../api/session";
 import { t } from "../language";
@@ -19,11 +19,12 @@ function destination(returnTo: string | undefined): string {
   return wanted.startsWith("/") && !/^\/(login|signup|reset)/.test(wanted) ? wanted : "/";
 }
 
-const isDemo = call("GET /concerts", { query: { limit: 1 }, anonymous: true })
-  .then(() => fetch("/api-docs/openapi.json"))
-  .then((response) => response.text())
-  .then((text) => text.includes("demo-password-1"))
-  .catch(() => false);
+/** Whether to name the demo accounts. The document that lists them is large, so only a visitor on the same machine asks. */
+async function namesDemoAccounts(): Promise<boolean> {
+  if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) return false;
+  const response = await fetch("/api-docs/openapi.json");
+  return (await response.text()).includes("demo-password-1");
+}
 
 async function logIn(email: string, password: string): Promise<void> {
   beginSession(await call("POST /auth/login", { body: { email, password }, anonymous: true }));
@@ -33,7 +34,7 @@ export function SignIn({ returnTo }: { returnTo?: string }) {
   const text = t().login;
   const to = destination(returnTo);
   const [demo, setDemo] = useState(false);
-  void isDemo.then(setDemo);
+  useEffect(() => void namesDemoAccounts().then(setDemo, () => {}), []);
   const { run, busy, error } = useAction(async (email: string, password: string) => {
     await logIn(email, password);
     // Who has gone elsewhere meanwhile stays there.
@@ -92,6 +93,53 @@ export function SignUp() {
   );
 }
 
+/** A forgotten password: a code by mail, then a new one. */
 export function Reset() {
-  return <p>…</p>;
+  const text = t().login;
+  const [hasCode, setHasCode] = useState(place.value.query.has("code"));
+  const asking = useAction(async (email: string) => {
+    await call("POST /auth/password-reset", { body: { email }, anonymous: true });
+    setHasCode(true);
+  });
+  const confirming = useAction(async (code: string, newPassword: string) => {
+    await call("POST /auth/password-reset/confirm", { body: { code, newPassword }, anonymous: true });
+  });
+  const onAsk = (event: Event): void => void asking.run(values(event).email ?? "");
+  const onConfirm = (event: Event): void => {
+    const { code = "", password = "" } = values(event);
+    void confirming.run(code.trim(), password);
+  };
+  return (
+    <div class="narrow card">
+      <Title>{text.resetTitle}</Title>
+      {confirming.done ? (
+        <>
+          <Notice kind="good">{text.resetDone}</Notice>
+          <a class="button primary" href="#/login">{text.submit}</a>
+        </>
+      ) : hasCode ? (
+        <>
+          {asking.done && <Notice>{text.resetSent}</Notice>}
+          <form key="confirm" onSubmit={onConfirm}>
+            <Field label={t().account.code} name="code" value={place.value.query.get("code") ?? ""} autocomplete="one-time-code" required
+              error={fieldError(confirming.error, "code")} />
+            <Field label={t().account.newPassword} name="password" type="password" autocomplete="new-password" required minLength={10}
+              maxLength={128} hint={t().account.passwordRule} error={fieldError(confirming.error, "newPassword")} />
+            {confirming.error && !fieldError(confirming.error, "newPassword") ? <Notice kind="bad">{explain(confirming.error)}</Notice> : null}
+            <Button kind="primary" type="submit" busy={confirming.busy}>{t().account.change}</Button>
+          </form>
+        </>
+      ) : (
+        <>
+          <p>{text.resetText}</p>
+          <form key="ask" onSubmit={onAsk}>
+            <Field label={text.email} name="email" type="email" autocomplete="username" required />
+            {asking.error ? <Trouble error={asking.error} /> : null}
+            <Button kind="primary" type="submit" busy={asking.busy}>{text.resetSend}</Button>
+          </form>
+          <p class="below"><button type="button" class="link" onClick={() => setHasCode(true)}>{text.haveCode}</button></p>
+        </>
+      )}
+    </div>
+  );
 }

@@ -1,13 +1,15 @@
 // A performance's house: who sits where can't be seen, but what is free, held, sold and blocked; seats are blocked here.
 
 import { useEffect, useMemo, useState } from "preact/hooks";
+import { call } from "../api/client";
 import { watchHouse } from "../api/house";
-import type { House } from "../api/seats";
+import { AVAILABLE, STATUSES, type House } from "../api/seats";
 import { useConcert, usePerformance } from "../buyer/catalogue";
 import { Live } from "../buyer/queue";
 import { Legend } from "../buyer/sale";
 import { dayAndTime, number, t } from "../language";
-import { Button, Icon, Skeleton, Title, Trouble } from "../parts/basics";
+import { Button, Field, Icon, Skeleton, Title, Trouble } from "../parts/basics";
+import { useAction } from "../parts/load";
 import { layOut } from "../plan/layout";
 import { Plan } from "../plan/plan";
 import { SeatList } from "../plan/seatlist";
@@ -43,7 +45,7 @@ export function HouseView({ performanceId }: { performanceId: number }) {
   );
 }
 
-function Seats({ house, watched }: { house: House; watched: Watched; performanceId: number }) {
+function Seats({ house, watched, performanceId }: { house: House; watched: Watched; performanceId: number }) {
   const text = t().seats;
   const layout = useMemo(() => layOut(house.seats), [house]);
   const [asList, setAsList] = useState(false);
@@ -64,7 +66,7 @@ function Seats({ house, watched }: { house: House; watched: Watched; performance
             <button type="button" aria-pressed={asList} onClick={() => setAsList(true)}>{text.list}</button>
           </div>
           <Legend layout={layout} house={house} />
-          <Live state={watched.state.value ?? "poll"} />
+          <Live state={watched.state.value === "lost" ? "lost" : "stream"} />
         </div>
         {asList ? <SeatList {...props} all /> : <Plan {...props} onArea={(seats) => setSelected(new Set([...selected, ...seats]))} />}
       </section>
@@ -76,8 +78,58 @@ function Seats({ house, watched }: { house: House; watched: Watched; performance
           <dt>{t().operator.blocked}</dt><dd>{number(blocked)}</dd>
           <dt>{t().operator.free}</dt><dd>{number(free)}</dd>
         </dl>
-        {selected.size > 0 && <Button onClick={() => setSelected(new Set())}>{t().operator.clear}</Button>}
+        <Blocking house={house} selected={selected} performanceId={performanceId} now={watched.now}
+          clear={() => setSelected(new Set())} />
       </aside>
+    </div>
+  );
+}
+
+const BLOCKED = STATUSES.indexOf("BLOCKED");
+
+/** The server's limit. Each request is all or nothing. */
+const SEATS_PER_REQUEST = 1_000;
+
+/** Holds the selected seats back from sale, or gives them back. */
+function Blocking({ house, selected, performanceId, now, clear }: {
+  house: House;
+  selected: ReadonlySet<number>;
+  performanceId: number;
+  now: () => Promise<void>;
+  clear: () => void;
+}) {
+  const text = t().operator;
+  const [reason, setReason] = useState("");
+  const of = (status: number): number[] => [...selected].filter((seat) => house.status[seat] === status);
+  const change = useAction(async (to: "block" | "unblock", seats: number[]) => {
+    const seatIds = seats.map((seat) => house.seats[seat]!.seatId);
+    for (let from = 0; from < seatIds.length; from += SEATS_PER_REQUEST) {
+      const body = { seatIds: seatIds.slice(from, from + SEATS_PER_REQUEST), reason };
+      await call(`POST /admin/performances/{performanceId}/seats/${to}`, { path: { performanceId }, body });
+    }
+    await now();
+    clear();
+  });
+  const free = of(AVAILABLE);
+  const blocked = of(BLOCKED);
+  return (
+    <div class="best">
+      <p class="hint">{text.blockHelp}</p>
+      {selected.size > 0 && (
+        <>
+          <p><strong>{t().common.seats(selected.size)}</strong></p>
+          <Field label={t().common.reason} value={reason} hint={text.reasonHint} maxLength={500}
+            onInput={(event) => setReason(event.currentTarget.value)} />
+          {free.length > 0 && (
+            <Button kind="primary" busy={change.busy} disabled={!reason.trim()} onClick={() => void change.run("block", free)}>{text.block(free.length)}</Button>
+          )}
+          {blocked.length > 0 && (
+            <Button busy={change.busy} disabled={!reason.trim()} onClick={() => void change.run("unblock", blocked)}>{text.unblock(blocked.length)}</Button>
+          )}
+          <Button kind="quiet" onClick={clear}>{text.clear}</Button>
+        </>
+      )}
+      {change.error ? <Trouble error={change.error} /> : null}
     </div>
   );
 }

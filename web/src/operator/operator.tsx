@@ -5,6 +5,7 @@ import { Notice, Skeleton } from "../parts/basics";
 import { profile } from "../buyer/profile";
 import { Audit } from "./audit";
 import { BookingSearch } from "./bookings";
+import { Door } from "./door";
 import { Events } from "./events";
 import { HouseView } from "./house";
 import { SaleLive } from "./live";
@@ -12,7 +13,7 @@ import { Sales } from "./sales";
 import { Actions } from "./actions";
 import { Users } from "./users";
 
-const TABS = ["sales", "bookings", "users", "events", "audit", "actions"] as const;
+const TABS = ["sales", "bookings", "users", "door", "events", "audit", "actions"] as const;
 
 export function Operator({ parts }: { parts: string[] }) {
   const text = t().operator;
@@ -35,6 +36,7 @@ export function Operator({ parts }: { parts: string[] }) {
       {first === "performances" && <HouseView key={id} performanceId={id} />}
       {first === "bookings" && <BookingSearch />}
       {first === "users" && <Users />}
+      {first === "door" && <Door />}
       {first === "events" && <Events />}
       {first === "audit" && <Audit />}
       {first === "actions" && <Actions />}

@@ -26,7 +26,7 @@ const ICONS = {
   close: "M7 7l10 10M17 7L7 17",
   check: "M6 12.500l4 4 8-9",
   back: "M14 6l-6 6 6 6",
-  area: "M5 9V5h4m6 0h4v4m0 6v4h-4m-6 0H5v-4",
+  area: "M7.5 3.5v13h13M3.5 7.5h13v13",
 } as const;
 
 type ButtonProps = {

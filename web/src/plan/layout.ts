@@ -123,17 +123,26 @@ const sectionWidth = (section: Section): number => Math.max(...section.rows.map(
 const blockWidth = (block: readonly Section[]): number =>
   block.reduce((total, it) => total + sectionWidth(it), 0) + AISLE * (block.length - 1);
 
-/** The dearest sections stand alone in front. Behind them, sections stand side by side until the house is as wide as deep. */
+/**
+ * Sections of one price stand side by side, the widest in the middle. Behind the dearest ones, two prices share a block
+ * where the house is otherwise deeper than wide.
+ */
 function intoBlocks(sections: readonly Section[]): Section[][] {
   const total = sections.reduce((sum, it) => sum + it.rows.reduce((count, row) => count + row.seats.length, 0), 0);
-  const widest = Math.max(...sections.map(sectionWidth), Math.sqrt(total * 2));
   const blocks: Section[][] = [];
   for (const section of sections) {
     const last = blocks.at(-1);
-    const isFront = (it: Section): boolean => it.tier === 0;
-    const fits = last && isFront(last[0]!) === isFront(section) && blockWidth([...last, section]) <= widest;
+    const same = last?.[0]?.tier === section.tier;
+    const widest = Math.max(...sections.map(sectionWidth), Math.sqrt(total) * (same ? 2.2 : 1.42));
+    const fits = last && (same || last[0]!.tier > 0) && blockWidth([...last, section]) <= widest;
     if (fits) last.push(section);
     else blocks.push([section]);
+  }
+  for (const block of blocks) {
+    if (block.length < 3 || block.some((it) => it.tier !== block[0]!.tier)) continue;
+    const widest = block.reduce((most, it, at) => (sectionWidth(it) > sectionWidth(block[most]!) ? at : most), 0);
+    const [section] = block.splice(widest, 1);
+    block.splice(Math.floor((block.length + 1) / 2), 0, section!);
   }
   return blocks;
 }

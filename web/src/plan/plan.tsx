@@ -211,7 +211,7 @@ export function Plan(props: PlanProps) {
     };
     const arrow = arrows[event.key];
     if (arrow) {
-      made.cursor = made.cursor < 0 ? house.status.findIndex((status) => status === 0) : layout.neighbour(made.cursor, ...arrow);
+      made.cursor = made.cursor < 0 ? firstFree(house, layout) : layout.neighbour(made.cursor, ...arrow);
       if (made.cursor >= 0) {
         made.show(made.cursor);
         setSaid(describe(made.cursor));
@@ -261,6 +261,15 @@ export function Plan(props: PlanProps) {
       </div>
     </div>
   );
+}
+
+/** The free seat nearest to the stage. */
+function firstFree(house: House, layout: Layout): number {
+  for (const { seats } of layout.sections.flatMap((section) => section.rows)) {
+    const free = seats.find((seat) => house.status[seat] === 0);
+    if (free !== undefined) return free;
+  }
+  return layout.sections[0]?.rows[0]?.seats[0] ?? -1;
 }
 
 const STATUS = ["AVAILABLE", "HELD", "SOLD", "BLOCKED"];

@@ -1,0 +1,99 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Api, Server, buyer, enter, expect, logIn, openList, seat, test } from "./stage";
+
+/** The last code that a server without mail has logged for an account. */
+async function loggedCode(server: Server, userId: string, purpose: string): Promise<string> {
+  const path = fileURLToPath(new URL(`../../.local/web/server-${server.port}.log`, import.meta.url));
+  let code: string | undefined;
+  await expect.poll(() => {
+    const lines = readFileSync(path, "utf8").split("\n").filter((line) => line.includes(userId) && line.includes(purpose) && /code="?[\w-]+/.test(line));
+    code = /code="?([\w-]+)/.exec(lines.at(-1) ?? "")?.[1];
+    return code;
+  }).toBeTruthy();
+  return code!;
+}
+
+test("an e-mail address is confirmed, and a forgotten password replaced, by codes", async ({ browser, page, databaseUrl }) => {
+  const server = await Server.start(databaseUrl);
+  try {
+    const { page: account, api } = await buyer(browser, server.url);
+    const { email } = api;
+    await account.getByRole("link", { name: "Account", exact: true }).click();
+    await expect(account.getByText("not confirmed")).toBeVisible();
+    await account.getByLabel("Code").fill("wrong");
+    await account.getByRole("button", { name: "Confirm", exact: true }).click();
+    await expect(account.getByText(/code/i).last()).toBeVisible();
+    await account.getByLabel("Code").fill(await loggedCode(server, api.userId, "VERIF"));
+    await account.getByRole("button", { name: "Confirm", exact: true }).click();
+    await expect(account.locator(".tag.confirmed").first()).toHaveText("confirmed");
+
+    await page.goto(`${server.url}/#/login`);
+    await page.getByRole("link", { name: "Forgotten the password?" }).click();
+    await page.getByLabel("E-mail").fill(email);
+    await page.getByRole("button", { name: "Send the code" }).click();
+    await expect(page.getByText("a code is on its way")).toBeVisible();
+    await page.getByLabel("Code").fill(await loggedCode(server, api.userId, "RESET"));
+    await page.getByLabel("New password").fill("another-password-1");
+    await page.getByRole("button", { name: "Change the password" }).click();
+    await expect(page.getByText("Log in with it.")).toBeVisible();
+    await logIn(page, server.url, email, "another-password-1");
+  } finally {
+    await server.stop();
+  }
+});
+
+test("with a payment provider, points are bought on its page", async ({ browser, databaseUrl }) => {
+  const server = await Server.start(databaseUrl, { PAYMENT_PROVIDER: "sandbox" });
+  try {
+    const { page, api } = await buyer(browser, server.url);
+    await page.getByRole("link", { name: "Points" }).click();
+    await page.getByRole("button", { name: "Top up", exact: true }).click();
+    await page.getByRole("button", { name: "Pay", exact: true }).click();
+    await page.goto(`${server.url}/?topUpId=x`);
+    await expect(page.getByText("Completed")).toBeVisible();
+    await expect(page.locator(".balance")).toHaveText("100,000 P");
+    expect((await api.get("/points")).balance).toBe("100000");
+  } finally {
+    await server.stop();
+  }
+});
+
+test("an operator blocks seats by selecting them, and buyers see them go and come back", async ({ browser, page, url, admin }) => {
+  const sale = await admin.sale();
+  const one = await buyer(browser, url);
+  await enter(one.page, url, sale);
+  await openList(one.page);
+  await logIn(page, url, "admin@demo.example", "demo-password-1");
+  await page.goto(`${url}/#/operator/performances/${sale.performanceId}`);
+  await openList(page);
+  await seat(page, "Floor", "A", 1).click();
+  await seat(page, "Floor", "A", 2).click();
+  await page.getByLabel("Reason").fill("Behind the mixing desk");
+  await page.getByRole("button", { name: "Block 2 seats" }).click();
+  await expect(seat(page, "Floor", "A", 1)).toHaveAccessibleName(/not on sale/);
+  await expect(seat(one.page, "Floor", "A", 1)).toHaveAccessibleName(/not on sale/);
+  await seat(page, "Floor", "A", 1).click();
+  await page.getByLabel("Reason").fill("Moved the desk");
+  await page.getByRole("button", { name: "Unblock 1 seat" }).click();
+  await expect(seat(one.page, "Floor", "A", 1)).toHaveAccessibleName(/, free/);
+});
+
+test("the door admits a ticket once", async ({ page, url, admin }) => {
+  const sale = await admin.sale();
+  const api = await Api.account(url, "1000000");
+  const token = { "Queue-Token": await api.join(sale.concertId) };
+  const booking = await api.post("/bookings", { performanceId: sale.performanceId, bestAvailable: { quantity: 1 } }, token);
+  await api.post("/payments", { bookingId: booking.bookingId }, token);
+  const { items } = await api.get(`/bookings/${booking.bookingId}/tickets`);
+  await logIn(page, url, "admin@demo.example", "demo-password-1");
+  await page.goto(`${url}/#/operator/door`);
+  for (const outcome of ["Admitted", "This ticket has been used already."]) {
+    await page.getByLabel("Code of the ticket").fill(items[0].code);
+    await page.getByRole("button", { name: "Admit", exact: true }).click();
+    await expect(page.getByText(outcome)).toBeVisible();
+  }
+  await page.getByLabel("Code of the ticket").fill("AAAA");
+  await page.getByRole("button", { name: "Admit", exact: true }).click();
+  await expect(page.getByText("This is no ticket of this house.")).toBeVisible();
+});
