@@ -2,7 +2,7 @@
 
 import { call } from "../api/client";
 import { moment, t } from "../language";
-import { Skeleton, Title, Trouble } from "../parts/basics";
+import { Skeleton, Title, Trouble, Wide } from "../parts/basics";
 import { usePages } from "../parts/pages";
 
 export function Actions() {
@@ -16,7 +16,7 @@ export function Actions() {
       {first.loading && <Skeleton />}
       {items?.length === 0 && <p class="empty">{t().common.none}</p>}
       {items && items.length > 0 && (
-        <div class="scroll">
+        <Wide label={text.showLog}>
           <table>
             <thead>
               <tr>
@@ -39,7 +39,7 @@ export function Actions() {
               ))}
             </tbody>
           </table>
-        </div>
+        </Wide>
       )}
       {more}
     </div>

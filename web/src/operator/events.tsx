@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { call, type Schemas } from "../api/client";
 import { moment, t } from "../language";
-import { Button, Notice, Skeleton, Title, Trouble } from "../parts/basics";
+import { Button, Notice, Skeleton, Title, Trouble, Wide } from "../parts/basics";
 import { useAction } from "../parts/load";
 import { usePages } from "../parts/pages";
 
@@ -28,7 +28,7 @@ export function Events() {
       {first.loading && <Skeleton />}
       {items?.length === 0 && <p class="empty">{text.noEvents}</p>}
       {items && items.length > 0 && (
-        <div class="scroll">
+        <Wide label={text.events}>
           <table>
             <thead>
               <tr>
@@ -42,7 +42,7 @@ export function Events() {
             </thead>
             <tbody>{items.map((it) => <Row key={`${it.eventId}-${it.destination}`} delivery={it} reload={reload} />)}</tbody>
           </table>
-        </div>
+        </Wide>
       )}
       {more}
     </div>

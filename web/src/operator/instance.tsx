@@ -3,7 +3,7 @@
 import { useRef } from "preact/hooks";
 import { Failure } from "../api/client";
 import { number, t } from "../language";
-import { Notice } from "../parts/basics";
+import { Notice, Wide } from "../parts/basics";
 import { useLoad } from "../parts/load";
 import { History, byLabel, parseMetrics, total } from "./metrics";
 
@@ -33,7 +33,7 @@ export function Instance() {
       {metrics.error && !last ? <Notice kind="warn">{text.noMetrics}</Notice> : null}
       {last && (
         <div class="operator-grid">
-          <div class="scroll">
+          <Wide label={text.lanes}>
             <table>
               <thead>
                 <tr>
@@ -59,7 +59,7 @@ export function Instance() {
                 })}
               </tbody>
             </table>
-          </div>
+          </Wide>
           <div>
             <dl class="sums">
               <dt>{text.requests}</dt>

@@ -116,6 +116,11 @@ export function Skeleton({ lines = 3 }: { lines?: number }) {
 let hasNavigated = false;
 addEventListener("hashchange", () => (hasNavigated = true));
 
+/** What may be wider than the screen: it scrolls, also by keyboard. */
+export function Wide({ label, children }: { label: string; children: ComponentChildren }) {
+  return <div class="scroll" role="region" aria-label={label} tabIndex={0}>{children}</div>;
+}
+
 /** A heading that takes the focus when its view appears, so that a screen reader begins there. */
 export function Title({ children }: { children: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null);
