@@ -7,10 +7,14 @@ use anyhow::Context;
 use chrono::{TimeDelta, Timelike};
 
 use crate::{
-    application::{administration::UpdateUser, concert::CreatePerformance, error::AppError},
+    application::{
+        administration::UpdateUser,
+        concert::{ChangeBlocks, CreatePerformance},
+        error::AppError,
+    },
     domain::{
         clock::Instant,
-        concert::{ConcertFields, ConcertFilter, Seating, Section},
+        concert::{ConcertFields, ConcertFilter, Performance, Seating, Section},
         id::{ConcertId, UserId, VenueId},
         points::Points,
         refusal::Refusal,
@@ -40,6 +44,9 @@ const CONCERTS: [(&str, &str, &str, [i64; 2]); 4] = [
 
 /// The initial points of each user.
 const POINTS: &str = "500000";
+
+/// The number of blocked seats of each performance.
+const BLOCKED_SEATS: usize = 4;
 
 /// The demo accounts for the API's documentation.
 pub fn accounts() -> DemoAccounts {
@@ -139,8 +146,21 @@ async fn create_concert(
     for day in days {
         let seating = seating(if is_large { 20 } else { 5 })?;
         let starts_at = evening + TimeDelta::days(*day);
-        app.concerts.create_performance(None, &CreatePerformance { concert_id, venue_id, starts_at, seating }).await?;
+        let command = CreatePerformance { concert_id, venue_id, starts_at, seating };
+        let performance = app.concerts.create_performance(None, &command).await?.listed.performance;
+        block_last_seats(app, &performance).await?;
     }
+    Ok(())
+}
+
+/// Blocks the last seats of the map, which the walkthrough doesn't use.
+async fn block_last_seats(app: &App, performance: &Performance) -> anyhow::Result<()> {
+    let map = app.concerts.seat_map(performance.id, performance.concert_id).await?;
+    let mut seat_ids: Vec<_> = map.seat_ids().collect();
+    let seat_ids = seat_ids.split_off(seat_ids.len().saturating_sub(BLOCKED_SEATS));
+    let reason = Reason::new("Behind the mixing desk.")?;
+    let command = ChangeBlocks { performance_id: performance.id, seat_ids, is_blocked: true, reason };
+    app.concerts.change_blocks(None, &command).await?;
     Ok(())
 }
 

@@ -15,6 +15,8 @@ pub enum ConflictReason {
     Held,
     /// It is sold.
     Sold,
+    /// An administrator holds it back from sale.
+    Blocked,
 }
 
 impl ConflictReason {
@@ -23,6 +25,7 @@ impl ConflictReason {
         match self {
             Self::Held => "HELD",
             Self::Sold => "SOLD",
+            Self::Blocked => "BLOCKED",
         }
     }
 }
@@ -32,7 +35,7 @@ impl ConflictReason {
 pub struct SeatConflict {
     /// The requested seat.
     pub seat_id: SeatId,
-    /// Held or sold.
+    /// Held, sold or blocked.
     pub reason: ConflictReason,
 }
 
@@ -137,8 +140,8 @@ pub enum Refusal {
     WebhookNotFound,
 
     // Holds and bookings.
-    /// Some requested seats are held or sold, so none is held for the user.
-    #[error("{} of {requested} seats are held or sold.", conflicts.len())]
+    /// Some requested seats are held, sold or blocked, so the request changes none.
+    #[error("{} of {requested} seats are held, sold or blocked.", conflicts.len())]
     SeatsUnavailable {
         /// The number of requested seats.
         requested: usize,

@@ -156,6 +156,7 @@ impl Scene {
         let showing = json!({
             "venueId": sale.venue_id, "startsAt": "2026-12-24T18:00:00Z", "seating": {"sections": [section]},
         });
+        let block = json!({"seatIds": [sale.seats[1], sale.seats[2]], "reason": "Behind the desk."});
         let concert = format!("concerts/{}", sale.concert_id);
         [
             (Method::POST, "venues", json!({"name": "Hall", "address": "Seoul"})),
@@ -165,6 +166,7 @@ impl Scene {
             (Method::PUT, &format!("{concert}/queue"), queue),
             (Method::POST, "admissions", json!({"code": "x"})),
             (Method::POST, &format!("performances/{}/cancel", sale.performance_id), json!({})),
+            (Method::POST, &format!("performances/{}/seats/block", sale.performance_id), block),
         ]
         .map(|(method, path, good)| Endpoint {
             method,
@@ -597,6 +599,7 @@ async fn unauthenticated_requests_get_no_validation_errors(_: MySqlPoolOptions, 
 async fn invalid_ids_in_paths_are_not_found(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let scene = Scene::new(options).await;
     let words = || Some(json!({"title": "Spring"}));
+    let block = || Some(json!({"seatIds": [scene.sale.seats[1]], "reason": "Behind the desk."}));
     let mut queue = None;
     let mut showing = None;
     for endpoint in scene.endpoints_of_administration() {
@@ -627,6 +630,8 @@ async fn invalid_ids_in_paths_are_not_found(_: MySqlPoolOptions, options: MySqlC
         (&get, "admin/performances/{}", performance, None),
         (&get, "admin/performances/{}/seats", performance, None),
         (&post, "admin/performances/{}/cancel", performance, Some(json!({}))),
+        (&post, "admin/performances/{}/seats/block", performance, block()),
+        (&post, "admin/performances/{}/seats/unblock", performance, block()),
     ];
     let long = "9".repeat(5_000);
     let unknown = Uuid::now_v7().to_string();
@@ -790,6 +795,7 @@ async fn unknown_paths_and_methods_are_refused(_: MySqlPoolOptions, options: MyS
         ("/api/v1/performances/1", &["GET"]),
         ("/api/v1/admin/performances/1", &["GET"]),
         ("/api/v1/admin/performances/1/cancel", &["POST"]),
+        ("/api/v1/admin/performances/1/seats/block", &["POST"]),
         ("/api/v1/admin/audit", &["GET"]),
         ("/livez", &["GET"]),
         ("/readyz", &["GET"]),

@@ -27,6 +27,7 @@ mod seats;
 mod stream_endings;
 
 mod best_available;
+mod blocks;
 mod bookings;
 mod expiry;
 mod seat_limit;

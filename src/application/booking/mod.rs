@@ -213,7 +213,7 @@ impl BookingFacade {
         // A seat that another booking has claimed since isn't free.
         let free = expired.iter().flat_map(|booking| {
             let belongs_to_booking = |seat: &SeatId| {
-                claims.iter().any(|claim| claim.seat_id == *seat && claim.claim.booking_id == booking.id)
+                claims.iter().any(|claim| claim.seat_id == *seat && claim.claim.booking_id == Some(booking.id))
             };
             let seats: Vec<_> = booking.seat_ids().filter(belongs_to_booking).collect();
             seats.into_iter().map(|seat| (booking.performance_id, seat, SeatStatus::Available))

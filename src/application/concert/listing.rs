@@ -87,7 +87,7 @@ fn has_seats(future: &[FuturePerformance], claimed: &HashMap<PerformanceId, u32>
     has_seats
 }
 
-/// Adds whether a concert is sold out: it has future performances, and all their seats are held or sold.
+/// Adds whether a concert is sold out: it has future performances, and all their seats are held, sold or blocked.
 fn with_sale(concert: Concert, has_seats: &HashMap<ConcertId, bool>) -> ConcertInfo {
     let is_sold_out = has_seats.get(&concert.id) == Some(&false);
     ConcertInfo { concert, is_sold_out }

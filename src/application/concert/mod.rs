@@ -4,6 +4,7 @@
 //! the concert first, so that dates, prices and deletion are decided one after another. Only the bookings of a
 //! cancelled performance follow in batches of their own.
 
+mod blocks;
 mod cancellation;
 mod catalogue;
 mod catalogue_cache;
@@ -21,6 +22,7 @@ mod seat_maps;
 mod seat_state;
 mod seat_update;
 
+pub use blocks::ChangeBlocks;
 pub use catalogue::{ListPosition, PerformanceFilter};
 pub use catalogue_cache::{CatalogueAnswer, RenderedBody};
 pub use facade::ConcertFacade;

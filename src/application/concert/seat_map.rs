@@ -30,7 +30,7 @@ pub struct SeatMap {
     /// When the first hold expires; the statuses are valid until then.
     next_expiry_at: Option<Instant>,
     /// The rendered bytes for each filter, shared by concurrent requests.
-    rendered: [OnceCell<Arc<Vec<u8>>>; 4],
+    rendered: [OnceCell<Arc<Vec<u8>>>; 5],
 }
 
 impl SeatMap {
@@ -79,6 +79,11 @@ impl SeatMap {
         self.layout.performance_id()
     }
 
+    /// The seats by section, row and number.
+    pub fn seat_ids(&self) -> impl Iterator<Item = SeatId> {
+        self.layout.ids()
+    }
+
     /// Grows with every change, from 0 while nothing was ever held. It is the microsecond of the latest one, of which
     /// the last three digits tell states apart. Everywhere the same for the same state, unless changes became known out
     /// of order.
@@ -115,12 +120,13 @@ impl SeatMap {
 
     /// The rendered bytes of the wanted seats; `render` runs the first time only.
     pub async fn rendered(&self, wanted: Option<SeatStatus>, render: impl FnOnce(&Self) -> Vec<u8>) -> Arc<Vec<u8>> {
-        let [all, available, held, sold] = &self.rendered;
+        let [all, available, held, sold, blocked] = &self.rendered;
         let rendered = match wanted {
             None => all,
             Some(SeatStatus::Available) => available,
             Some(SeatStatus::Held) => held,
             Some(SeatStatus::Sold) => sold,
+            Some(SeatStatus::Blocked) => blocked,
         };
         Arc::clone(rendered.get_or_init(async || Arc::new(render(self))).await)
     }
@@ -136,6 +142,7 @@ fn digest(of: &impl Hash, statuses: &[SeatStatus]) -> u64 {
             SeatStatus::Available => 0,
             SeatStatus::Held => 1,
             SeatStatus::Sold => 2,
+            SeatStatus::Blocked => 3,
         })
         .collect();
     hasher.write(&bytes);

@@ -53,6 +53,10 @@ action_kinds! {
     PerformanceCreated = "performance.created";
     /// A performance was cancelled.
     PerformanceCancelled = "performance.cancelled";
+    /// Seats of a performance were held back from sale.
+    SeatsBlocked = "performance.seats_blocked";
+    /// Blocked seats of a performance were put back on sale.
+    SeatsUnblocked = "performance.seats_unblocked";
     /// A user's role was changed, or the account blocked or unblocked.
     UserUpdated = "user.updated";
     /// Points were added to a balance or taken from it.

@@ -1,9 +1,10 @@
 //! Holds and bookings: which user has which seats, and until when.
 //!
-//! `service.rs` decides holds over locked rows. `best_available.rs` selects seats from the free ones of
-//! `seat_layout.rs`.
+//! `service.rs` decides holds over locked rows, `block.rs` which seats are held back from sale. `best_available.rs`
+//! selects seats from the free ones of `seat_layout.rs`.
 
 mod best_available;
+mod block;
 mod model;
 #[cfg(test)]
 mod properties;
@@ -12,7 +13,8 @@ mod seat_layout;
 mod service;
 
 pub use best_available::{BestAvailable, Shortage};
-pub use model::{BookedSeat, Booking, BookingState, Claim, HoldPolicy, OpenBooking};
+pub use block::{BlockedSeats, change_blocks};
+pub use model::{BLOCK_END, BookedSeat, Booking, BookingState, Claim, HoldPolicy, OpenBooking};
 pub(crate) use model::{instant_after, live_seats};
 pub use repository::{
     BookingDetails, BookingFilter, BookingRepository, BookingSearch, ChoiceRepository, ClaimDeadline, SeatClaim,

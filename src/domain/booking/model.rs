@@ -144,7 +144,7 @@ impl Booking {
     /// Whether every seat is still claimed for this booking. An instance with a faster clock may have claimed one for
     /// another.
     fn has_all_claims<'a>(&self, claim_of: impl Fn(SeatId) -> Option<&'a Claim>) -> bool {
-        self.seat_ids().all(|seat| claim_of(seat).is_some_and(|claim| claim.booking_id == self.id))
+        self.seat_ids().all(|seat| claim_of(seat).is_some_and(|claim| claim.booking_id == Some(self.id)))
     }
 
     /// Checks that the booking is held at `now`: pending, before its deadline, and with all of its claims.
@@ -243,16 +243,28 @@ pub(crate) fn instant_after<'a>(bookings: impl IntoIterator<Item = &'a OpenBooki
     bookings.into_iter().map(|booking| booking.created_at).max().map_or(now, |latest| not_before(now, latest))
 }
 
+/// The deadline of a block, the last day that the database can store. Instants of requests come before it, so no hold has
+/// this deadline.
+pub const BLOCK_END: Instant = match Instant::from_timestamp(253_402_214_400, 0) {
+    Some(instant) => instant,
+    None => Instant::MAX_UTC,
+};
+
 /// The claim on a seat: at most one per seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The booking that has or had the seat.
-    pub booking_id: BookingId,
-    /// The deadline of the claim; `None` if the seat is sold.
+    /// The booking that has or had the seat; `None` if the claim is or was a block.
+    pub booking_id: Option<BookingId>,
+    /// The deadline of the claim, [`BLOCK_END`] of a block; `None` if the seat is sold.
     pub held_until: Option<Instant>,
 }
 
 impl Claim {
+    /// The claim of a booking until a deadline, or for good.
+    pub fn of(booking_id: BookingId, held_until: Option<Instant>) -> Self {
+        Self { booking_id: Some(booking_id), held_until }
+    }
+
     /// The status that the claim gives its seat at `now`.
     pub fn status_at(&self, now: Instant) -> SeatStatus {
         claimed_status(self.held_until, now)
@@ -263,6 +275,7 @@ impl Claim {
 pub(super) fn claimed_status(held_until: Option<Instant>, now: Instant) -> SeatStatus {
     match held_until {
         None => SeatStatus::Sold,
+        Some(deadline) if deadline == BLOCK_END => SeatStatus::Blocked,
         Some(deadline) if now < deadline => SeatStatus::Held,
         Some(_) => SeatStatus::Available,
     }
@@ -296,7 +309,7 @@ mod tests {
         let last = booking.held_until - TimeDelta::microseconds(1);
         assert_eq!(booking.require_held(last, |_| None), Ok(()));
         assert_eq!(booking.require_held(booking.held_until, |_| None), Err(Refusal::HoldExpired));
-        let claim = Claim { booking_id: booking.id, held_until: Some(booking.held_until) };
+        let claim = Claim::of(booking.id, Some(booking.held_until));
         assert_eq!(claim.status_at(last), SeatStatus::Held);
         assert_eq!(claim.status_at(booking.held_until), SeatStatus::Available);
     }

@@ -157,7 +157,7 @@ pub trait BookingRepository: Send {
     async fn update(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError>;
 }
 
-/// Stores and locks the claims of bookings on seats.
+/// Stores and locks the claims on seats: those of bookings, and blocks.
 ///
 /// Lock order: seats by ascending id, after [performances](crate::domain::concert::ConcertRepository) and before
 /// bookings. Claims are decided and written under the lock of their seat; reads for display take no lock.
@@ -191,6 +191,17 @@ pub trait SeatClaimRepository: Send {
     /// Inserts claims on the locked seats of new bookings. [`RepositoryError::Contention`] if one is already claimed.
     async fn insert_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError>;
 
+    /// Inserts blocks on locked seats of a performance. [`RepositoryError::Contention`] if one is already claimed.
+    async fn insert_blocks(
+        &mut self,
+        performance_id: PerformanceId,
+        seat_ids: &[SeatId],
+        now: Instant,
+    ) -> Result<(), RepositoryError>;
+
+    /// Ends the blocks of locked seats at `now`. [`RepositoryError::Contention`] if a seat isn't blocked.
+    async fn release_blocks(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError>;
+
     /// Updates the claims of changed bookings: sold, extended, or released at `now`. [`RepositoryError::Contention`] if
     /// a confirmed or held booking has lost a claim.
     async fn update_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError>;
@@ -209,7 +220,7 @@ pub trait ChoiceRepository: Send {
     /// deleted rows.
     async fn delete_choices(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// The seats of a performance that are held or sold at `now`, in no order, as of one instant. Takes no lock.
+    /// The seats of a performance that are held, sold or blocked at `now`, in no order, as of one instant. Takes no lock.
     async fn list_taken_seats(
         &mut self,
         performance_id: PerformanceId,

@@ -207,6 +207,7 @@ impl HoldBatch {
             let reason = match claimed {
                 Some(SeatStatus::Held) => ConflictReason::Held,
                 Some(SeatStatus::Sold) => ConflictReason::Sold,
+                Some(SeatStatus::Blocked) => ConflictReason::Blocked,
                 // During best-available selection the claims on named seats haven't been read yet.
                 _ if free.is_some_and(|free| !free.contains(seat_id)) => ConflictReason::Held,
                 _ => return None,
@@ -218,7 +219,7 @@ impl HoldBatch {
     }
 
     fn apply_hold(&mut self, booking: Booking, token: QueueToken) {
-        let claim = Claim { booking_id: booking.id, held_until: Some(booking.held_until) };
+        let claim = Claim::of(booking.id, Some(booking.held_until));
         for seat in booking.seat_ids() {
             if self.state.claims.insert(seat, claim).is_some() {
                 self.replaced_claims.push(seat);
@@ -345,8 +346,8 @@ mod tests {
     fn expired_claims_are_replaced_and_sold_seats_are_refused() {
         let mut batch = batch();
         let booking_id = BookingId(Uuid::max());
-        batch.state.claims.insert(SeatId(1), Claim { booking_id, held_until: Some(now()) });
-        batch.state.claims.insert(SeatId(2), Claim { booking_id, held_until: None });
+        batch.state.claims.insert(SeatId(1), Claim::of(booking_id, Some(now())));
+        batch.state.claims.insert(SeatId(2), Claim::of(booking_id, None));
         assert!(hold(&mut batch, 1, &[1]).is_ok());
         let conflicts = vec![SeatConflict { seat_id: SeatId(2), reason: ConflictReason::Sold }];
         assert_eq!(hold(&mut batch, 1, &[2]), Err(Refusal::SeatsUnavailable { requested: 1, conflicts }));

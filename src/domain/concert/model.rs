@@ -132,6 +132,8 @@ pub enum SeatStatus {
     Held,
     /// It is paid.
     Sold,
+    /// An administrator holds it back from sale.
+    Blocked,
 }
 
 impl SeatStatus {
@@ -141,6 +143,7 @@ impl SeatStatus {
             Self::Available => "AVAILABLE",
             Self::Held => "HELD",
             Self::Sold => "SOLD",
+            Self::Blocked => "BLOCKED",
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct ConcertFilter {
 pub struct Occupancy {
     /// The performance.
     pub performance_id: PerformanceId,
-    /// The number of held or sold seats.
+    /// The number of held, sold and blocked seats.
     pub claimed: u32,
 }
 

@@ -145,7 +145,7 @@ impl SettlementBatch {
         booking.extend(self.policy.extension)?;
         let admission = admission.extended(self.now, booking.held_until);
         self.update_token(QueueToken { state: TokenState::Active(admission), ..token });
-        let claim = Claim { booking_id, held_until: Some(booking.held_until) };
+        let claim = Claim::of(booking_id, Some(booking.held_until));
         for seat in booking.seat_ids() {
             self.state.claims.insert(seat, claim);
         }
@@ -314,10 +314,10 @@ impl SettlementBatch {
     fn update_booking(&mut self, booking: &Booking, seats: SeatStatus) {
         let held_until = match seats {
             SeatStatus::Sold => None,
-            SeatStatus::Available | SeatStatus::Held => Some(self.now),
+            SeatStatus::Available | SeatStatus::Held | SeatStatus::Blocked => Some(self.now),
         };
         for seat in booking.seat_ids() {
-            self.state.claims.insert(seat, Claim { booking_id: booking.id, held_until });
+            self.state.claims.insert(seat, Claim::of(booking.id, held_until));
             self.changes.seat_changes.push((booking.performance_id, seat, seats));
         }
         self.update_open_booking(booking);

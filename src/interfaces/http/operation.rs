@@ -114,7 +114,9 @@ fn advice(code: Code) -> &'static str {
         }
         Code::QUEUE_TOKEN_NOT_ACTIVE => "Wait: ask GET /api/v1/queue/tokens/current again after pollAfterSeconds.",
         Code::INSUFFICIENT_POINTS => "Charge points (POST /api/v1/points/charges), then pay with a new key.",
-        Code::SEATS_UNAVAILABLE => "The member conflicts lists the seats that are held or sold: choose others.",
+        Code::SEATS_UNAVAILABLE => {
+            "The member conflicts lists the seats that are held, sold or blocked: choose others."
+        }
         Code::HOLD_EXPIRED => "The seats are available again: hold them again, unless another user has.",
         Code::IDEMPOTENCY_KEY_REQUIRED | Code::IDEMPOTENCY_KEY_REUSED => {
             "Send a new Idempotency-Key for each new operation, and the same one when you repeat a request."

@@ -35,8 +35,12 @@ pub(super) fn admin_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_promoters_seat_map))
 }
 
-const STATUSES: [(&str, SeatStatus); 3] =
-    [("AVAILABLE", SeatStatus::Available), ("HELD", SeatStatus::Held), ("SOLD", SeatStatus::Sold)];
+const STATUSES: [(&str, SeatStatus); 4] = [
+    ("AVAILABLE", SeatStatus::Available),
+    ("HELD", SeatStatus::Held),
+    ("SOLD", SeatStatus::Sold),
+    ("BLOCKED", SeatStatus::Blocked),
+];
 
 /// The text after a seat's status.
 const SEAT_END: &str = "\"}";

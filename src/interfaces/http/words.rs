@@ -54,10 +54,10 @@ words! {
     QueueModes as "QueueMode" = ["QUEUE", "OPEN", "PAUSED"];
     /// The status of a queue token. The last three are final.
     QueueTokenStatuses as "QueueTokenStatus" = ["SCHEDULED", "WAITING", "ACTIVE", "COMPLETED", "EXPIRED", "LEFT"];
-    /// The status of a seat.
-    SeatStatuses as "SeatStatus" = ["AVAILABLE", "HELD", "SOLD"];
+    /// The status of a seat. A blocked one is held back from sale.
+    SeatStatuses as "SeatStatus" = ["AVAILABLE", "HELD", "SOLD", "BLOCKED"];
     /// Why a seat is unavailable.
-    ConflictReasons as "ConflictReason" = ["HELD", "SOLD"];
+    ConflictReasons as "ConflictReason" = ["HELD", "SOLD", "BLOCKED"];
     /// The status of a performance.
     PerformanceStatuses as "PerformanceStatus" = ["SCHEDULED", "CANCELLED"];
     /// The status of a booking. A pending booking can be paid until `heldUntil`.

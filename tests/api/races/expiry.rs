@@ -18,6 +18,7 @@ one_and_two_servers!(
     extending_against_expiry,
     cancelling_against_expiry,
     refunding_while_the_window_closes,
+    blocking_against_expiry,
     expiry_jobs_against_each_other,
 );
 skewed_clocks!(
@@ -25,6 +26,7 @@ skewed_clocks!(
     paying_against_the_expiry_job,
     extending_against_expiry,
     cancelling_against_expiry,
+    blocking_against_expiry,
     expiry_jobs_against_each_other,
 );
 
@@ -261,6 +263,33 @@ async fn refunding_while_the_window_closes(servers: Servers) {
         assert_eq!((holder.status().await.as_str(), holder.client.balance().await.as_str()), expected);
     }
     assert!(kept > 0, "the window closed too late for a race");
+    app.assert_invariants_hold().await;
+}
+
+/// The seat of each hold is paid, or it is blocked once the hold is over: never both.
+async fn blocking_against_expiry(servers: Servers) {
+    let app = Arc::new(servers.start_with(SMALL_BATCHES));
+    let sale = app.sale(4, 10).await;
+    let admins = app.on_every_server(&app.admin().await);
+    let holders = Holder::all(&app, &sale).await;
+    let path = format!("/api/v1/admin/performances/{}/seats/block", sale.performance_id);
+    let mut requests: Vec<BoxFuture<'static, Reply>> = Vec::new();
+    for (number, holder) in holders.iter().enumerate() {
+        let (admin, path) = (admins[number % admins.len()].clone(), path.clone());
+        let block = json!({"seatIds": [holder.seat], "reason": "a race"});
+        requests.push(Box::pin(pay(holder.client.clone(), holder.booking_id.clone())));
+        requests.push(Box::pin(async move { admin.post(&path, block).await }));
+    }
+    let replies = with_the_deadline_after(&app, 20, requests).await;
+    for (replies, holder) in replies.chunks(2).zip(&holders) {
+        let [payment, block] = replies else { panic!("a payment and a block for each seat") };
+        match block.status.as_u16() {
+            200 => assert_eq!(payment.code(), "HOLD_EXPIRED", "{payment:?}"),
+            _ => assert_eq!(block.code(), "SEATS_UNAVAILABLE", "{block:?}"),
+        }
+        holder.assert_paid_or_expired(payment).await;
+    }
+    let_every_hold_end(&app);
     app.assert_invariants_hold().await;
 }
 

@@ -3,6 +3,7 @@
 //! Each test runs a race, asserts its possible results, and then checks every invariant of the database.
 
 mod administration;
+mod blocks;
 mod choices;
 mod connections;
 mod expiry;

@@ -95,7 +95,7 @@ pub(super) const CHECKS: [Check; 8] = [
     Check {
         number: 8,
         name: "Available seats are the seats of the performance without a claim",
-        counts: &[TOTAL_AND_SEATS, MISPLACED_CLAIM, BOOKING_AND_SEATS, MISPLACED_SEAT],
+        counts: &[TOTAL_AND_SEATS, MISPLACED_CLAIM, BLOCK_AND_HOLD, BOOKING_AND_SEATS, MISPLACED_SEAT],
     },
 ];
 
@@ -317,6 +317,11 @@ const TOTAL_AND_SEATS: &str = "SELECT COUNT(*) FROM performances p LEFT JOIN (SE
 
 const MISPLACED_CLAIM: &str = "SELECT COUNT(*) FROM seat_claims c LEFT JOIN seats s ON s.id = c.seat_id \
      AND s.performance_id = c.performance_id WHERE s.id IS NULL";
+
+/// A claim without a booking is a block: it has no end, or has been released. A booking's claim ends or is sold.
+const BLOCK_AND_HOLD: &str = "SELECT COUNT(*) FROM seat_claims WHERE IF(booking_id IS NULL, \
+     held_until IS NULL OR NOT held_until IN (changed_at, '9999-12-31 00:00:00'), \
+     COALESCE(held_until = '9999-12-31 00:00:00', FALSE))";
 
 const BOOKING_AND_SEATS: &str = "SELECT COUNT(*) FROM bookings b LEFT JOIN (SELECT booking_id, COUNT(*) AS seats, \
      SUM(price) AS price FROM booking_seats GROUP BY booking_id) bs ON bs.booking_id = b.id \

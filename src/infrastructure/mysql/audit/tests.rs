@@ -115,6 +115,9 @@ async fn consistent_rows(pool: &MySqlPool) {
         held.iter().zip(states).map(|(booking, state)| Booking { state, ..booking.clone() }).collect();
     let mut uow = database.begin().await.unwrap();
     write(&mut uow, &written, at(2)).await;
+    let others: Vec<_> = sale.seats[7..].iter().map(|seat| seat.id).collect();
+    uow.seat_claims().insert_blocks(sale.performance_id, &others, at(1)).await.unwrap();
+    uow.seat_claims().release_blocks(&others[..1], at(2)).await.unwrap();
     uow.commit().await.unwrap();
     run(
         pool,
@@ -246,6 +249,14 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
          WHERE booking_id = UNHEX(LPAD('2', 32, '0'))",
         "DELETE FROM booking_seats WHERE booking_id = UNHEX(LPAD('1', 32, '0')) ORDER BY seat_id DESC LIMIT 1",
     ),
+    // The seat of a hold is blocked.
+    (
+        1,
+        "UPDATE seat_claims SET booking_id = NULL, held_until = '9999-12-31' \
+         WHERE booking_id = UNHEX(LPAD('1', 32, '0'))",
+        "UPDATE seat_claims c JOIN booking_seats s ON s.seat_id = c.seat_id JOIN bookings b ON b.id = s.booking_id \
+         SET c.booking_id = b.id, c.held_until = b.held_until WHERE b.status = 'PENDING'",
+    ),
     (2, "UPDATE point_wallets SET balance = balance + 1", "UPDATE point_wallets SET balance = balance - 1"),
     (2, "UPDATE point_wallets SET version = 6", "UPDATE point_wallets SET version = 5"),
     (
@@ -291,6 +302,14 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
          c.payment_id = b.payment_id WHERE b.status = 'REFUNDED'",
         "UPDATE seat_claims c JOIN bookings b ON b.id = c.booking_id SET c.held_until = c.changed_at, \
          c.payment_id = NULL WHERE b.status = 'REFUNDED'",
+    ),
+    // A sold seat is blocked.
+    (
+        4,
+        "UPDATE seat_claims SET booking_id = NULL, payment_id = NULL, held_until = '9999-12-31' \
+         WHERE held_until IS NULL",
+        "UPDATE seat_claims c JOIN booking_seats s ON s.seat_id = c.seat_id JOIN bookings b ON b.id = s.booking_id \
+         SET c.booking_id = b.id, c.payment_id = b.payment_id, c.held_until = NULL WHERE b.status = 'CONFIRMED'",
     ),
     (
         5,
@@ -344,6 +363,16 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
         8,
         "UPDATE seat_claims SET performance_id = performance_id + 1",
         "UPDATE seat_claims SET performance_id = performance_id - 1",
+    ),
+    (
+        8,
+        "UPDATE seat_claims SET held_until = '9999-12-31' WHERE booking_id = UNHEX(LPAD('4', 32, '0'))",
+        "UPDATE seat_claims SET held_until = changed_at WHERE booking_id = UNHEX(LPAD('4', 32, '0'))",
+    ),
+    (
+        8,
+        "UPDATE seat_claims SET held_until = '9999-12-30' WHERE held_until = '9999-12-31' AND booking_id IS NULL",
+        "UPDATE seat_claims SET held_until = '9999-12-31' WHERE held_until = '9999-12-30'",
     ),
     (8, "UPDATE bookings SET seat_count = 2", "UPDATE bookings SET seat_count = 1"),
     (

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use super::{
     super::{
         error::require_rows,
-        rows_by_id::BindAll,
+        rows_by_id::{BindAll, Statement},
         sql::{IDS_PER_STATEMENT, datetime, padded, parts, placeholder_list, placeholder_rows},
         unit_of_work::Session,
     },
@@ -15,7 +15,7 @@ use super::{
     rows::{CLAIM, ClaimRow, LockedSeatRow},
 };
 use crate::domain::{
-    booking::{Booking, Claim, ClaimDeadline, SeatClaim, SeatClaimRepository},
+    booking::{BLOCK_END, Booking, Claim, ClaimDeadline, SeatClaim, SeatClaimRepository},
     clock::Instant,
     concert::Seat,
     id::{PerformanceId, SeatId},
@@ -70,6 +70,14 @@ impl Session {
         let query = query.bind_all(seats);
         query.bind_all(ids).execute(self.connection()).await?;
         Ok(())
+    }
+}
+
+/// A seat that is claimed already: another transaction came first.
+fn stale_if_claimed(error: sqlx::Error) -> RepositoryError {
+    match RepositoryError::from(error) {
+        RepositoryError::NotUnique { .. } => RepositoryError::stale("a seat claim"),
+        other => other,
     }
 }
 
@@ -186,12 +194,42 @@ impl SeatClaimRepository for Session {
                 query = query.bind(seat.0).bind(booking.performance_id.0).bind(booking.id.0);
                 query = query.bind(booking.held_until).bind(now);
             }
-            query.execute(self.connection()).await.map_err(|error| match RepositoryError::from(error) {
-                RepositoryError::NotUnique { .. } => RepositoryError::stale("a seat claim"),
-                other => other,
-            })?;
+            query.execute(self.connection()).await.map_err(stale_if_claimed)?;
         }
         Ok(())
+    }
+
+    async fn insert_blocks(
+        &mut self,
+        performance_id: PerformanceId,
+        seat_ids: &[SeatId],
+        now: Instant,
+    ) -> Result<(), RepositoryError> {
+        for part in parts(seat_ids, SEATS_PER_STATEMENT) {
+            let text = format!(
+                "INSERT INTO seat_claims (seat_id, performance_id, held_until, changed_at) VALUES {}",
+                placeholder_rows(4, part.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for seat in part {
+                query = query.bind(seat.0).bind(performance_id.0).bind(datetime(BLOCK_END)).bind(now);
+            }
+            query.execute(self.connection()).await.map_err(stale_if_claimed)?;
+        }
+        Ok(())
+    }
+
+    async fn release_blocks(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError> {
+        let text = |ids: &str| {
+            format!(
+                "UPDATE seat_claims FORCE INDEX (PRIMARY) SET held_until = ?, changed_at = ? \
+                 WHERE seat_id IN {ids} AND booking_id IS NULL AND held_until = ?"
+            )
+        };
+        let ids = seat_ids.iter().map(|id| id.0);
+        let bind = |query: Statement, ids| query.bind(now).bind(now).bind_all(ids).bind(datetime(BLOCK_END));
+        let found = self.write_by_id(ids, text, bind).await?;
+        require_rows(found, seat_ids.len(), "a blocked seat")
     }
 
     async fn update_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError> {

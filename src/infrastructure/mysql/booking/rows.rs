@@ -91,7 +91,7 @@ pub(super) struct BookedSeatRow {
 #[derive(FromRow)]
 pub(super) struct ClaimRow {
     pub(super) seat_id: u64,
-    pub(super) booking_id: Uuid,
+    pub(super) booking_id: Option<Uuid>,
     pub(super) held_until: Option<Instant>,
 }
 
@@ -106,8 +106,10 @@ pub(super) struct LockedSeatRow {
 
 impl LockedSeatRow {
     pub(super) fn seat(self) -> Result<(Seat, Option<Claim>), RepositoryError> {
-        let claim = self.booking_id.map(|id| Claim { booking_id: BookingId(id), held_until: self.held_until });
-        Ok((self.seat.try_into()?, claim))
+        // A sold seat has a booking, a block has a deadline.
+        let is_claimed = self.booking_id.is_some() || self.held_until.is_some();
+        let claim = Claim { booking_id: self.booking_id.map(BookingId), held_until: self.held_until };
+        Ok((self.seat.try_into()?, is_claimed.then_some(claim)))
     }
 }
 
@@ -115,7 +117,7 @@ impl From<ClaimRow> for SeatClaim {
     fn from(row: ClaimRow) -> Self {
         Self {
             seat_id: SeatId(row.seat_id),
-            claim: Claim { booking_id: BookingId(row.booking_id), held_until: row.held_until },
+            claim: Claim { booking_id: row.booking_id.map(BookingId), held_until: row.held_until },
         }
     }
 }

@@ -103,7 +103,7 @@ async fn a_seat_has_one_live_claim_and_an_expired_one_is_replaced(pool: MySqlPoo
     let mut claims = uow.seat_claims().list_claims(&seats).await.unwrap();
     claims.sort_by_key(|claim| claim.seat_id);
     let holders: Vec<_> = claims.iter().map(|it| (it.claim.booking_id, it.claim.held_until)).collect();
-    let (mine, theirs) = ((first.id, Some(at(300))), (second.id, Some(at(900))));
+    let (mine, theirs) = ((Some(first.id), Some(at(300))), (Some(second.id), Some(at(900))));
     assert_eq!(holders, [mine, theirs, theirs]);
     let mut terms = uow.seat_claims().list_claim_deadlines(sale.performance_id, None).await.unwrap();
     terms.sort_by_key(|term| term.seat_id);

@@ -6,6 +6,7 @@
 mod actions;
 mod admissions;
 mod audit;
+mod blocks;
 mod bookings;
 mod concerts;
 mod events;
@@ -30,6 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(venues::routes())
         .merge(concerts::routes())
         .merge(performances::routes())
+        .merge(blocks::routes())
         .merge(queues::routes())
         .merge(sales::routes())
         .merge(audit::routes())

@@ -199,7 +199,7 @@ mod tests {
             body,
             json!({
                 "type": "/problems/seats-unavailable", "title": "Seats unavailable", "status": 409,
-                "detail": "0 of 3 seats are held or sold.", "instance": "/api/v1/bookings",
+                "detail": "0 of 3 seats are held, sold or blocked.", "instance": "/api/v1/bookings",
                 "code": "SEATS_UNAVAILABLE", "requestId": "r1", "conflicts": [],
             })
         );

@@ -1,0 +1,86 @@
+//! Blocks: seats that an administrator holds back from sale.
+
+use super::{facade::ConcertFacade, promoter::Actor};
+use crate::{
+    application::{administration, error::AppError, event, retry::retry_on_contention},
+    domain::{
+        administration::{Action, ActionKind},
+        booking::{BlockedSeats, change_blocks},
+        concert::SeatStatus,
+        id::{PerformanceId, SeatId},
+        refusal::Refusal,
+        text::Reason,
+    },
+};
+
+/// Seats of a performance to block or to unblock, all or none.
+#[derive(Clone, Debug)]
+pub struct ChangeBlocks {
+    /// The performance of all seats.
+    pub performance_id: PerformanceId,
+    /// The seats, each once.
+    pub seat_ids: Vec<SeatId>,
+    /// Whether they are blocked afterwards.
+    pub is_blocked: bool,
+    /// Why, for the action log.
+    pub reason: Reason,
+}
+
+impl ChangeBlocks {
+    fn kind(&self) -> ActionKind {
+        if self.is_blocked { ActionKind::SeatsBlocked } else { ActionKind::SeatsUnblocked }
+    }
+
+    fn details(&self) -> String {
+        let ids: Vec<_> = self.seat_ids.iter().map(ToString::to_string).collect();
+        format!("{} seats: {}", ids.len(), ids.join(", "))
+    }
+}
+
+impl ConcertFacade {
+    /// Blocks seats, or unblocks them, all or none. Blocked seats can't be held. Repeating the request changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PerformanceNotFound`], [`Refusal::SeatNotFound`]; [`Refusal::SeatsUnavailable`] if a seat to be blocked
+    /// is held or sold.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the performance (shared), then the seats, as a hold does. So a seat is held or blocked by whichever request
+    /// locks it first.
+    pub async fn change_blocks(&self, actor: Actor, command: &ChangeBlocks) -> Result<BlockedSeats, AppError> {
+        retry_on_contention(&*self.ports.randomness, || self.try_change_blocks(actor, command)).await
+    }
+
+    async fn try_change_blocks(&self, actor: Actor, command: &ChangeBlocks) -> Result<BlockedSeats, AppError> {
+        let id = command.performance_id;
+        let mut uow = self.ports.back_office.begin().await?;
+        if uow.concerts().share_performances(&[id]).await?.is_empty() {
+            return Err(Refusal::PerformanceNotFound.into());
+        }
+        let seats: Vec<_> = command.seat_ids.iter().map(|seat| (*seat, id)).collect();
+        let locked = uow.seat_claims().lock_seats(&seats).await?;
+        let now = self.ports.now();
+        let blocked = change_blocks(locked, seats.len(), command.is_blocked, now)?;
+        let changed = &blocked.changed;
+        let status = if command.is_blocked {
+            uow.seat_claims().delete_expired_claims(changed, now).await?;
+            uow.seat_claims().insert_blocks(id, changed, now).await?;
+            SeatStatus::Blocked
+        } else {
+            uow.seat_claims().release_blocks(changed, now).await?;
+            SeatStatus::Available
+        };
+        let statuses = changed.iter().map(|seat| (id, *seat, status)).collect();
+        event::record(&self.ports, &mut *uow, now, Vec::new(), statuses).await?;
+        if let Some(actor) = actor {
+            let action = Action::new(actor, command.kind(), id).with_details(command.details());
+            let action = action.with_reason(command.reason.clone());
+            administration::record(&self.ports, &mut *uow, now, action).await?;
+        }
+        uow.commit().await?;
+        self.changes.increment();
+        Ok(blocked)
+    }
+}
