@@ -168,9 +168,15 @@ pub enum Refusal {
         /// The seats of the user's live bookings.
         live: u32,
     },
-    /// The performance has started or was cancelled.
+    /// The sales of the performance have ended, or it has started or was cancelled.
     #[error("Seats of this performance are no longer sold.")]
     SalesClosed,
+    /// A new start has passed.
+    #[error("must be in the future")]
+    StartNotInFuture,
+    /// Sales would end after the start.
+    #[error("must not be after startsAt")]
+    SalesEndAfterStart,
     /// The draw is made, so the opening is fixed.
     #[error("The sale has opened, so its opening is fixed. The mode PAUSED stops admission.")]
     SalesAlreadyOpen,
@@ -304,6 +310,8 @@ impl Refusal {
             | Self::QueueTokenNotActive { .. }
             | Self::QueueTokenExpired
             | Self::DrawNotMade
+            | Self::StartNotInFuture
+            | Self::SalesEndAfterStart
             | Self::PreconditionFailed { .. }
             | Self::IdempotencyKeyReused
             | Self::IdempotencyInProgress => false,

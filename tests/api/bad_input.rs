@@ -68,7 +68,8 @@ impl Endpoint {
     /// Whether a field is optional, and whether it is nullable.
     fn is_optional(&self, place: &str) -> (bool, bool) {
         let is_patch = self.method == Method::PATCH && self.path.contains("/admin/");
-        let may_be_null = !is_patch && ["/description", "/paymentMethod", "/salesOpenAt"].contains(&place);
+        let may_be_null = place == "/salesEndAt"
+            || (!is_patch && ["/description", "/paymentMethod", "/salesOpenAt"].contains(&place));
         (is_patch || may_be_null, may_be_null)
     }
 }
@@ -157,6 +158,9 @@ impl Scene {
             "venueId": sale.venue_id, "startsAt": "2026-12-24T18:00:00Z", "seating": {"sections": [section]},
         });
         let block = json!({"seatIds": [sale.seats[1], sale.seats[2]], "reason": "Behind the desk."});
+        let times = json!({
+            "startsAt": "2026-12-24T18:00:00Z", "salesEndAt": "2026-12-24T17:00:00Z", "reason": "The artist is ill.",
+        });
         let concert = format!("concerts/{}", sale.concert_id);
         [
             (Method::POST, "venues", json!({"name": "Hall", "address": "Seoul"})),
@@ -165,6 +169,7 @@ impl Scene {
             (Method::POST, &format!("{concert}/performances"), showing),
             (Method::PUT, &format!("{concert}/queue"), queue),
             (Method::POST, "admissions", json!({"code": "x"})),
+            (Method::PATCH, &format!("performances/{}", sale.performance_id), times),
             (Method::POST, &format!("performances/{}/cancel", sale.performance_id), json!({})),
             (Method::POST, &format!("performances/{}/seats/block", sale.performance_id), block),
         ]
@@ -629,6 +634,7 @@ async fn invalid_ids_in_paths_are_not_found(_: MySqlPoolOptions, options: MySqlC
         (&get, "admin/concerts/{}/sales", concert, None),
         (&get, "admin/performances/{}", performance, None),
         (&get, "admin/performances/{}/seats", performance, None),
+        (&Method::PATCH, "admin/performances/{}", performance, Some(json!({"salesEndAt": null}))),
         (&post, "admin/performances/{}/cancel", performance, Some(json!({}))),
         (&post, "admin/performances/{}/seats/block", performance, block()),
         (&post, "admin/performances/{}/seats/unblock", performance, block()),
@@ -793,7 +799,7 @@ async fn unknown_paths_and_methods_are_refused(_: MySqlPoolOptions, options: MyS
         ("/api/v1/admin/concerts/1/queue", &["GET", "PUT"]),
         ("/api/v1/admin/concerts/1/sales", &["GET"]),
         ("/api/v1/performances/1", &["GET"]),
-        ("/api/v1/admin/performances/1", &["GET"]),
+        ("/api/v1/admin/performances/1", &["GET", "PATCH"]),
         ("/api/v1/admin/performances/1/cancel", &["POST"]),
         ("/api/v1/admin/performances/1/seats/block", &["POST"]),
         ("/api/v1/admin/audit", &["GET"]),

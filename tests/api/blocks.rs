@@ -66,8 +66,7 @@ async fn blocked_seats_are_held_back_from_sale_on_every_server(_: MySqlPoolOptio
 async fn best_available_takes_blocked_seats_for_occupied(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let (sale, admin) = (app.sale(1, 6).await, app.admin().await);
-    // The two seats in the middle are the best. Once the fourth is blocked, the first three are adjacent, and a choice of
-    // the second would leave a single seat on either side.
+    // Once the fourth seat is blocked, the first three are adjacent, and the last two.
     change(&admin, &sale, "block", &sale.seats[3..4]).await.expect(200);
     let held = async |quantity: u32| {
         let reply =

@@ -19,6 +19,7 @@ mod presence;
 mod queue;
 mod queue_events;
 mod queue_rules;
+mod schedules;
 mod year;
 
 mod gate;

@@ -42,13 +42,12 @@ impl ConcertFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::PerformanceNotFound`], [`Refusal::SeatNotFound`]; [`Refusal::SeatsUnavailable`] if a seat to be blocked
-    /// is held or sold.
+    /// [`Refusal::PerformanceNotFound`], [`Refusal::SeatNotFound`]; [`Refusal::SeatsUnavailable`] if a seat to be
+    /// blocked is held or sold.
     ///
     /// # Concurrency
     ///
-    /// Locks the performance (shared), then the seats, as a hold does. So a seat is held or blocked by whichever request
-    /// locks it first.
+    /// Locks the performance (shared), then the seats, as a hold does. So the request that locks a seat first gets it.
     pub async fn change_blocks(&self, actor: Actor, command: &ChangeBlocks) -> Result<BlockedSeats, AppError> {
         retry_on_contention(&*self.ports.randomness, || self.try_change_blocks(actor, command)).await
     }

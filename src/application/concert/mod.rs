@@ -14,6 +14,7 @@ mod listing;
 mod promoter;
 mod reads;
 mod sales;
+mod schedule;
 mod seat_counts;
 mod seat_events;
 mod seat_layout;
@@ -32,6 +33,7 @@ pub use info::{
 };
 pub use promoter::{Actor, CreatePerformance, UpdateConcert};
 pub use sales::PerformanceSalesInfo;
+pub use schedule::UpdatePerformance;
 pub use seat_events::SeatStream;
 pub use seat_layout::WriteSeat;
 pub use seat_map::SeatMap;

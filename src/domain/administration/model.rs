@@ -51,6 +51,8 @@ action_kinds! {
     QueueSet = "queue.set";
     /// A performance was added with its seats.
     PerformanceCreated = "performance.created";
+    /// A performance's start or end of sales was changed.
+    PerformanceUpdated = "performance.updated";
     /// A performance was cancelled.
     PerformanceCancelled = "performance.cancelled";
     /// Seats of a performance were held back from sale.

@@ -17,13 +17,13 @@ pub struct BlockedSeats {
     pub changed: Vec<SeatId>,
 }
 
-/// Decides which of the requested seats are to be blocked, or to be unblocked. `locked` are the existing ones, locked,
-/// with their claims. Repeating a request changes nothing.
+/// Decides which of the requested seats are to be blocked, or to be unblocked. `locked` are the existing ones with
+/// their claims. Repeating a request changes nothing.
 ///
 /// # Errors
 ///
-/// [`Refusal::SeatNotFound`] if a requested seat isn't among them; [`Refusal::SeatsUnavailable`] if a seat to be blocked
-/// is held or sold.
+/// [`Refusal::SeatNotFound`] if a requested seat isn't among them; [`Refusal::SeatsUnavailable`] if a seat to be
+/// blocked is held or sold.
 pub fn change_blocks(
     mut locked: Vec<(Seat, Option<Claim>)>,
     requested: usize,
@@ -88,17 +88,19 @@ mod tests {
         (seat, claim)
     }
 
-    fn booked(held_until: Option<Instant>) -> Option<Claim> {
-        Some(Claim::of(BookingId(Uuid::nil()), held_until))
+    fn booked(held_until: Option<Instant>) -> Claim {
+        Claim::of(BookingId(Uuid::nil()), held_until)
     }
 
-    fn block(held_until: Instant) -> Option<Claim> {
-        Some(Claim { booking_id: None, held_until: Some(held_until) })
+    fn block(held_until: Instant) -> Claim {
+        Claim { booking_id: None, held_until: Some(held_until) }
     }
 
     /// A seat that was never claimed, one whose hold expires now, one whose block was released, and a blocked one.
     fn seats() -> Vec<(Seat, Option<Claim>)> {
-        vec![seat(4, block(BLOCK_END)), seat(3, block(now())), seat(2, booked(Some(now()))), seat(1, None)]
+        let claims = [(4, block(BLOCK_END)), (3, block(now())), (2, booked(Some(now())))];
+        let claimed = claims.map(|(id, claim)| seat(id, Some(claim)));
+        claimed.into_iter().chain([seat(1, None)]).collect()
     }
 
     #[test]
@@ -115,7 +117,7 @@ mod tests {
     #[test]
     fn held_and_sold_seats_are_not_blocked_and_unblocking_leaves_them() {
         let held = now() + TimeDelta::microseconds(1);
-        let seats = || vec![seat(1, None), seat(2, booked(Some(held))), seat(3, booked(None))];
+        let seats = || vec![seat(1, None), seat(2, Some(booked(Some(held)))), seat(3, Some(booked(None)))];
         let conflicts = [(2, ConflictReason::Held), (3, ConflictReason::Sold)]
             .map(|(seat, reason)| SeatConflict { seat_id: SeatId(seat), reason });
         let refused = Refusal::SeatsUnavailable { requested: 3, conflicts: conflicts.to_vec() };

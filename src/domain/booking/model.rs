@@ -243,8 +243,8 @@ pub(crate) fn instant_after<'a>(bookings: impl IntoIterator<Item = &'a OpenBooki
     bookings.into_iter().map(|booking| booking.created_at).max().map_or(now, |latest| not_before(now, latest))
 }
 
-/// The deadline of a block, the last day that the database can store. Instants of requests come before it, so no hold has
-/// this deadline.
+/// The deadline of a block, the last day that the database can store. Instants of requests come before it, so no hold
+/// has this deadline.
 pub const BLOCK_END: Instant = match Instant::from_timestamp(253_402_214_400, 0) {
     Some(instant) => instant,
     None => Instant::MAX_UTC,

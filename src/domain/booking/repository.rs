@@ -220,7 +220,8 @@ pub trait ChoiceRepository: Send {
     /// deleted rows.
     async fn delete_choices(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// The seats of a performance that are held, sold or blocked at `now`, in no order, as of one instant. Takes no lock.
+    /// The seats of a performance that are held, sold or blocked at `now`, in no order, as of one instant. Takes no
+    /// lock.
     async fn list_taken_seats(
         &mut self,
         performance_id: PerformanceId,

@@ -279,6 +279,7 @@ mod tests {
             concert_id: ConcertId(1),
             venue: Venue { id: VenueId(1), name: name.clone(), address: name },
             starts_at: now() + TimeDelta::days(1),
+            sales_end_at: None,
             total_seats: 10,
             prices: (Points::ZERO, Points::ZERO),
             status: PerformanceStatus::Scheduled,

@@ -2,6 +2,7 @@
 
 mod model;
 mod repository;
+mod schedule;
 
 pub(crate) use model::row_name;
 pub use model::{
@@ -9,3 +10,4 @@ pub use model::{
     SeatingError, Section, Venue,
 };
 pub use repository::{ConcertFilter, ConcertRepository, Occupancy, PerformanceSales};
+pub use schedule::{SalesEnd, ScheduleChange};

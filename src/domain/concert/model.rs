@@ -85,8 +85,10 @@ pub struct Performance {
     pub concert_id: ConcertId,
     /// The venue, as it is now.
     pub venue: Venue,
-    /// The start; sales end then.
+    /// The start.
     pub starts_at: Instant,
+    /// The end of sales, not after the start; `None` for the start.
+    pub sales_end_at: Option<Instant>,
     /// The number of seats: 1 to [`Seating::MAX_SEATS`].
     pub total_seats: u32,
     /// The lowest and the highest price in points.
@@ -96,9 +98,14 @@ pub struct Performance {
 }
 
 impl Performance {
-    /// Whether seats can be held at `now`: the performance is scheduled and hasn't started.
+    /// The instant from which no seat can be held.
+    pub fn sales_end(&self) -> Instant {
+        self.sales_end_at.unwrap_or(self.starts_at)
+    }
+
+    /// Whether seats can be held at `now`: the performance is scheduled and its sales haven't ended.
     pub fn is_on_sale(&self, now: Instant) -> bool {
-        self.status == PerformanceStatus::Scheduled && now < self.starts_at
+        self.status == PerformanceStatus::Scheduled && now < self.sales_end()
     }
 }
 

@@ -114,13 +114,19 @@ pub trait ConcertRepository: Send {
         limit: u32,
     ) -> Result<Page<Performance>, RepositoryError>;
 
-    /// The scheduled performances of these concerts that start after `now`, as (concert, performance, number of seats).
-    /// Takes no lock.
+    /// The scheduled performances of these concerts that start after `now`, as (concert, performance, number of seats
+    /// on sale): none once sales have ended. Takes no lock.
     async fn list_future_performances(
         &mut self,
         concert_ids: &[ConcertId],
         now: Instant,
     ) -> Result<Vec<(ConcertId, PerformanceId, u32)>, RepositoryError>;
+
+    /// Locks the performance with this id until the transaction ends. Waits for transactions that share it.
+    async fn lock_performance(&mut self, id: PerformanceId) -> Result<Option<Performance>, RepositoryError>;
+
+    /// Writes the times of a locked performance, and updates its concert's dates. The caller has locked the concert.
+    async fn update_schedule(&mut self, performance: &Performance) -> Result<(), RepositoryError>;
 
     /// Cancels a performance unless it is cancelled, and updates its concert's dates and prices. Waits for transactions
     /// that share it. The caller has locked the concert.

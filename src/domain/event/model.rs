@@ -6,13 +6,13 @@ use crate::domain::{
     booking::Booking,
     clock::Instant,
     concert::SeatStatus,
-    id::{BookingId, EventId, PerformanceId, SeatId, TransactionId, UserId},
+    id::{BookingId, ConcertId, EventId, PerformanceId, SeatId, TransactionId, UserId},
     payment::Payment,
     points::{Points, SignedPoints},
 };
 
 /// All event types, in the order of lists.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 12] = [
     "booking.held",
     "booking.confirmed",
     "booking.cancelled",
@@ -24,6 +24,7 @@ pub const KINDS: [&str; 11] = [
     "points.adjusted",
     "seats.changed",
     "ticket.used",
+    "performance.rescheduled",
 ];
 
 /// A change that is reported to receivers.
@@ -83,6 +84,17 @@ pub enum Fact {
         /// The position of the seat among those of its booking, from 0.
         position: u8,
     },
+    /// A performance got another start.
+    PerformanceRescheduled {
+        /// The performance.
+        performance_id: PerformanceId,
+        /// Its concert.
+        concert_id: ConcertId,
+        /// The start before the change.
+        previous_starts_at: Instant,
+        /// The new start.
+        starts_at: Instant,
+    },
 }
 
 impl Fact {
@@ -100,6 +112,7 @@ impl Fact {
             Self::PointsAdjusted { .. } => "points.adjusted",
             Self::SeatsChanged { .. } => "seats.changed",
             Self::TicketUsed { .. } => "ticket.used",
+            Self::PerformanceRescheduled { .. } => "performance.rescheduled",
         }
     }
 
@@ -114,7 +127,10 @@ impl Fact {
             Self::BookingRefunded(_) => 4,
             Self::PaymentRefunded(_) => 5,
             Self::TicketUsed { position, .. } => position.saturating_add(6),
-            Self::PointsCharged { .. } | Self::PointsAdjusted { .. } | Self::SeatsChanged { .. } => 0,
+            Self::PointsCharged { .. }
+            | Self::PointsAdjusted { .. }
+            | Self::SeatsChanged { .. }
+            | Self::PerformanceRescheduled { .. } => 0,
         }
     }
 }
@@ -142,7 +158,10 @@ impl Event {
             | Fact::BookingRefunded(booking) => booking.id.0,
             Fact::PaymentCompleted(payment) | Fact::PaymentRefunded(payment) => payment.booking_id.0,
             Fact::TicketUsed { booking_id, .. } => booking_id.0,
-            Fact::PointsCharged { .. } | Fact::PointsAdjusted { .. } | Fact::SeatsChanged { .. } => self.id.0,
+            Fact::PointsCharged { .. }
+            | Fact::PointsAdjusted { .. }
+            | Fact::SeatsChanged { .. }
+            | Fact::PerformanceRescheduled { .. } => self.id.0,
         }
     }
 }

@@ -60,6 +60,8 @@ enum Data {
     Seats { performance_id: u64, seats: Vec<SeatData> },
     #[serde(rename_all = "camelCase")]
     Ticket { ticket_id: Uuid, booking_id: Uuid, performance_id: u64, seat_id: u64 },
+    #[serde(rename_all = "camelCase")]
+    Schedule { performance_id: u64, concert_id: u64, previous_starts_at: String, starts_at: String },
 }
 
 #[derive(Serialize)]
@@ -100,6 +102,14 @@ impl Data {
                 performance_id: performance_id.0,
                 seat_id: seat_id.0,
             },
+            Fact::PerformanceRescheduled { performance_id, concert_id, previous_starts_at, starts_at } => {
+                Self::Schedule {
+                    performance_id: performance_id.0,
+                    concert_id: concert_id.0,
+                    previous_starts_at: time(*previous_starts_at),
+                    starts_at: time(*starts_at),
+                }
+            }
         }
     }
 
@@ -113,7 +123,7 @@ impl Data {
             // At the event's instant: a hold past its deadline is expired here, too.
             status: booking.state_at(event.at).name(),
             total_price: booking.total.to_string(),
-            held_until: booking.held_until.to_rfc3339_opts(SecondsFormat::Millis, true),
+            held_until: time(booking.held_until),
         }
     }
 
@@ -132,9 +142,13 @@ impl Data {
             Self::Booking { booking_id, .. } | Self::Ticket { booking_id, .. } => booking_id.to_string(),
             Self::Payment { payment_id, .. } => payment_id.to_string(),
             Self::Points { transaction_id, .. } => transaction_id.to_string(),
-            Self::Seats { performance_id, .. } => performance_id.to_string(),
+            Self::Seats { performance_id, .. } | Self::Schedule { performance_id, .. } => performance_id.to_string(),
         }
     }
+}
+
+fn time(instant: Instant) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 #[async_trait]
@@ -311,6 +325,15 @@ mod tests {
                     ],
                 },
             ),
+            event(
+                7,
+                Fact::PerformanceRescheduled {
+                    performance_id: PerformanceId(2),
+                    concert_id: ConcertId(1),
+                    previous_starts_at: fixtures::at(10),
+                    starts_at: fixtures::at(20),
+                },
+            ),
         ];
         let mut uow = MySqlDatabase::new(pool.clone()).begin().await.unwrap();
         uow.outbox().insert(&[], None).await.unwrap();
@@ -367,6 +390,17 @@ mod tests {
                 concat!(
                     r#"{"performanceId":2,"seats":[{"seatId":3,"status":"AVAILABLE"},"#,
                     r#"{"seatId":4,"status":"HELD"},{"seatId":5,"status":"SOLD"}]}"#
+                )
+                .to_owned(),
+            ),
+            (
+                Uuid::from_u128(7),
+                0,
+                "performance.rescheduled",
+                "2".to_owned(),
+                concat!(
+                    r#"{"performanceId":2,"concertId":1,"previousStartsAt":"2026-11-20T00:00:10.000Z","#,
+                    r#""startsAt":"2026-11-20T00:00:20.000Z"}"#
                 )
                 .to_owned(),
             ),

@@ -183,6 +183,8 @@ pub(super) struct PerformanceResponse {
     #[schema(example = 3)]
     concert_id: u64,
     starts_at: Timestamp,
+    /// No seat can be held from then on; a hold can still be paid.
+    sales_end_at: Timestamp,
     venue: VenueResponse,
     #[schema(example = 2_500)]
     total_seats: u32,
@@ -201,6 +203,7 @@ impl From<PerformanceInfo> for PerformanceResponse {
             performance_id: performance.id.0,
             concert_id: performance.concert_id.0,
             starts_at: Timestamp(performance.starts_at),
+            sales_end_at: Timestamp(performance.sales_end()),
             venue: performance.venue.into(),
             total_seats: performance.total_seats,
             available_seats,

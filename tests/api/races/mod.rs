@@ -13,5 +13,6 @@ mod payments;
 mod points;
 mod promoter;
 mod queue;
+mod schedules;
 mod sell_out;
 mod tickets;

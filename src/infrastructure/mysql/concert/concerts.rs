@@ -251,16 +251,37 @@ impl ConcertRepository for Session {
         }
         let ids = padded(concert_ids.iter().map(|id| id.0));
         let text = format!(
-            "SELECT p.concert_id, p.id, p.total_seats FROM performances p \
+            "SELECT p.concert_id, p.id, p.total_seats, p.sales_end_at FROM performances p \
              JOIN concerts c ON c.id = p.concert_id AND c.deleted_at IS NULL \
              WHERE p.concert_id IN {} AND p.cancelled_at IS NULL AND p.starts_at > ? \
              ORDER BY p.concert_id, p.starts_at, p.id",
             placeholder_list(ids.len())
         );
         let query = sqlx::query_as(AssertSqlSafe(text)).bind_all(ids);
-        let rows: Vec<(u64, u64, u32)> = query.bind(now).fetch_all(self.connection()).await?;
-        let typed = |(concert, performance, seats)| (ConcertId(concert), PerformanceId(performance), seats);
+        let rows: Vec<(u64, u64, u32, Option<Instant>)> = query.bind(now).fetch_all(self.connection()).await?;
+        let typed = |(concert, performance, seats, end): (u64, u64, u32, Option<Instant>)| {
+            let on_sale = if end.is_some_and(|end| end <= now) { 0 } else { seats };
+            (ConcertId(concert), PerformanceId(performance), on_sale)
+        };
         Ok(rows.into_iter().map(typed).collect())
+    }
+
+    async fn lock_performance(&mut self, id: PerformanceId) -> Result<Option<Performance>, RepositoryError> {
+        let text = format!("{PERFORMANCE_ALONE} AND p.id = ? FOR UPDATE");
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind(id.0);
+        let row: Option<PerformanceRow> = query.fetch_optional(self.connection()).await?;
+        row.map(Performance::try_from).transpose()
+    }
+
+    async fn update_schedule(&mut self, performance: &Performance) -> Result<(), RepositoryError> {
+        let result = sqlx::query("UPDATE performances SET starts_at = ?, sales_end_at = ? WHERE id = ?")
+            .bind(datetime(performance.starts_at))
+            .bind(performance.sales_end_at.map(datetime))
+            .bind(performance.id.0)
+            .execute(self.connection())
+            .await?;
+        require_rows(result.rows_affected(), 1, "a performance")?;
+        self.refresh_concert(performance.concert_id).await
     }
 
     async fn cancel_performance(&mut self, id: PerformanceId, now: Instant) -> Result<(), RepositoryError> {

@@ -16,7 +16,7 @@ use crate::domain::{
 pub(super) const CONCERT: &str = "SELECT id, title, artist, category, description, first_performance_at, last_performance_at, \
      min_price, max_price, listed_at FROM concerts c";
 
-pub(super) const PERFORMANCE: &str = "SELECT p.id, p.concert_id, p.starts_at, p.total_seats, p.min_price, p.max_price, \
+pub(super) const PERFORMANCE: &str = "SELECT p.id, p.concert_id, p.starts_at, p.sales_end_at, p.total_seats, p.min_price, p.max_price, \
      p.cancelled_at, p.venue_id, v.name AS venue_name, v.address AS venue_address FROM performances p";
 
 /// Joins in this order: performances first, then their concerts and venues by primary key. For reads without a lock.
@@ -25,7 +25,7 @@ pub(super) const CONCERT_AND_VENUE: &str = " STRAIGHT_JOIN concerts c FORCE INDE
 
 /// The same with scalar subqueries, so that a locking read locks performances alone. A booking doesn't wait while a
 /// performance with all of its seats is added to the concert.
-pub(super) const PERFORMANCE_ALONE: &str = "SELECT p.id, p.concert_id, p.starts_at, p.total_seats, p.min_price, p.max_price, \
+pub(super) const PERFORMANCE_ALONE: &str = "SELECT p.id, p.concert_id, p.starts_at, p.sales_end_at, p.total_seats, p.min_price, p.max_price, \
      p.cancelled_at, p.venue_id, (SELECT v.name FROM venues v WHERE v.id = p.venue_id) AS venue_name, \
      (SELECT v.address FROM venues v WHERE v.id = p.venue_id) AS venue_address \
      FROM performances p FORCE INDEX (PRIMARY) WHERE (SELECT c.deleted_at IS NULL FROM concerts c WHERE c.id = p.concert_id)";
@@ -87,6 +87,7 @@ pub(super) struct PerformanceRow {
     id: u64,
     concert_id: u64,
     starts_at: Instant,
+    sales_end_at: Option<Instant>,
     total_seats: u32,
     min_price: Decimal,
     max_price: Decimal,
@@ -109,6 +110,7 @@ impl TryFrom<PerformanceRow> for Performance {
                 address: Name::stored(row.venue_address),
             },
             starts_at: row.starts_at,
+            sales_end_at: row.sales_end_at,
             total_seats: row.total_seats,
             prices: (price(row.min_price)?, price(row.max_price)?),
             status: row.cancelled_at.map_or(PerformanceStatus::Scheduled, PerformanceStatus::Cancelled),

@@ -95,7 +95,7 @@ impl From<(Seat, SeatStatus)> for BlockedSeatResponse {
 
 /// Holds seats back from sale, all or none.
 ///
-/// They are `BLOCKED` in the seat map, nobody can hold them, and `availableSeats` doesn't count them. Held and sold seats
+/// They are `BLOCKED` in the seat map, can't be held, and `availableSeats` doesn't count them. Held and sold seats
 /// can't be blocked: `conflicts` lists them. Repeating the request is safe.
 #[utoipa::path(post, path = "/admin/performances/{performanceId}/seats/block", tag = "administration",
     extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND, Code::SEAT_NOT_FOUND, Code::SEATS_UNAVAILABLE]))),

@@ -1,4 +1,4 @@
-//! Adding, reading and cancelling performances.
+//! Adding, reading, rescheduling and cancelling performances.
 
 use axum::{
     extract::State,
@@ -11,14 +11,16 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::seating::SeatingRequest;
 use crate::{
-    application::concert::{CancellationInfo, CreatePerformance, PerformanceProgressInfo},
+    application::concert::{CancellationInfo, CreatePerformance, PerformanceProgressInfo, UpdatePerformance},
     domain::{
         clock::Instant,
+        concert::{SalesEnd, ScheduleChange},
         id::{ConcertId, PerformanceId, VenueId},
+        text::Reason,
     },
     interfaces::http::{
         auth::Administrator,
-        body::{ADMIN_MAX_BYTES, AdminBody, EmptyBody, FromBody, Object},
+        body::{ADMIN_MAX_BYTES, AdminBody, EmptyBody, FromBody, Object, read_optional},
         concert::PerformanceResponse,
         paths::BASE_PATH,
         problem::{BODY_CODES, Code, HandlerResult},
@@ -32,7 +34,7 @@ use crate::{
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create_performance))
-        .routes(routes!(get_performance))
+        .routes(routes!(get_performance, update_performance))
         .routes(routes!(cancel_performance))
 }
 
@@ -114,6 +116,60 @@ async fn get_performance(
     Id(id): Id<PerformanceId>,
 ) -> HandlerResult<impl IntoResponse> {
     Ok(private_response(PerformanceProgressResponse::from(app.concerts.performance(id).await?)))
+}
+
+/// New times of a performance: its start, its end of sales, or both. Absent fields keep their values.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+struct UpdatePerformanceRequest {
+    /// In the future.
+    #[schema(value_type = Timestamp, required = false, example = "2030-05-02T19:30:00Z")]
+    starts_at: Option<Instant>,
+    /// Not after the start. With null, sales end at the start.
+    #[schema(value_type = Option<Timestamp>, required = false, example = "2030-05-02T18:00:00Z")]
+    sales_end_at: Option<SalesEnd>,
+    /// For the action log.
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 500, pattern = r"\S",
+        example = "The artist is ill.")]
+    reason: Option<Reason>,
+}
+
+impl FromBody for UpdatePerformanceRequest {
+    fn read(object: &Object<'_>) -> Option<Self> {
+        let starts_at = read_optional(object.if_present("startsAt"), |field| field.instant());
+        let sales_end_at = read_optional(object.if_present("salesEndAt"), |field| {
+            let end = field.nullable(|field| field.instant())?;
+            Some(end.map_or(SalesEnd::AtStart, SalesEnd::At))
+        });
+        let reason = read_optional(object.if_present("reason"), |field| field.parse(Reason::new));
+        let request = Self { starts_at: starts_at?, sales_end_at: sales_end_at?, reason: reason? };
+        if request.starts_at.is_none() && request.sales_end_at.is_none() {
+            return object.fail("must have at least one of startsAt and salesEndAt");
+        }
+        Some(request)
+    }
+}
+
+/// Changes a performance's start or its end of sales.
+///
+/// Refunds close before the new start, and queue tokens end with it. After the end of sales no seat can be held, but a
+/// hold can be paid until its deadline.
+#[utoipa::path(patch, path = "/admin/performances/{performanceId}", tag = "administration",
+    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND, Code::SALES_CLOSED]))),
+    security(("accessToken" = [])), params(("performanceId" = u64, Path)),
+    request_body = UpdatePerformanceRequest,
+    responses((status = 200, body = PerformanceProgressResponse)))]
+async fn update_performance(
+    State(app): State<App>,
+    Administrator(caller): Administrator,
+    Id(performance_id): Id<PerformanceId>,
+    AdminBody { value, .. }: AdminBody<UpdatePerformanceRequest>,
+) -> HandlerResult<impl IntoResponse> {
+    let UpdatePerformanceRequest { starts_at, sales_end_at, reason } = value;
+    let change = ScheduleChange { starts_at, sales_end: sales_end_at };
+    let command = UpdatePerformance { performance_id, change, reason };
+    let performance = app.concerts.update_performance(Some(caller.user_id), &command).await?;
+    Ok(private_response(PerformanceProgressResponse::from(performance)))
 }
 
 /// The progress of a cancellation.

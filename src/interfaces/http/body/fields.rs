@@ -121,6 +121,11 @@ impl<'a> Field<'a> {
         None
     }
 
+    /// A value that may be null, read by `read` if it isn't: `Some(None)` for null, `None` when it is wrong.
+    pub fn nullable<T>(self, read: impl FnOnce(Self) -> Option<T>) -> Option<Option<T>> {
+        if self.raw.get() == "null" { Some(None) } else { read(self).map(Some) }
+    }
+
     /// A string.
     pub fn text(&self) -> Option<String> {
         serde_json::from_str(self.raw.get()).ok().or_else(|| self.fail("must be a string"))

@@ -107,12 +107,13 @@ fn data(kind: &str) -> Value {
     let id = || json!({"type": "integer", "format": "int64", "minimum": 1});
     let uuid = || json!({"type": "string", "format": "uuid"});
     let amount = || json!({"$ref": "#/components/schemas/Amount"});
+    let time = || json!({"type": "string", "format": "date-time"});
     let properties = match kind.split('.').next() {
         Some("booking") => json!({
             "bookingId": uuid(), "userId": uuid(), "concertId": id(), "performanceId": id(),
             "seatIds": {"type": "array", "items": id(), "minItems": 1},
             "status": {"type": "string", "enum": BookingStatuses::ALL}, "totalPrice": amount(),
-            "heldUntil": {"type": "string", "format": "date-time"},
+            "heldUntil": time(),
         }),
         Some("payment") => json!({
             "paymentId": uuid(), "bookingId": uuid(), "userId": uuid(), "amount": amount(),
@@ -123,6 +124,9 @@ fn data(kind: &str) -> Value {
         }),
         Some("ticket") => json!({
             "ticketId": uuid(), "bookingId": uuid(), "performanceId": id(), "seatId": id(),
+        }),
+        Some("performance") => json!({
+            "performanceId": id(), "concertId": id(), "previousStartsAt": time(), "startsAt": time(),
         }),
         _ => json!({
             "performanceId": id(),
@@ -173,6 +177,13 @@ fn example(kind: &str) -> Value {
             ID,
             json!({
                 "ticketId": "24883911-c14a-5929-af7f-227eef0b0219", "bookingId": ID, "performanceId": 2, "seatId": 3,
+            }),
+        ),
+        Some("performance") => (
+            "2",
+            json!({
+                "performanceId": 2, "concertId": 1, "previousStartsAt": "2026-12-24T10:00:00.000Z",
+                "startsAt": "2026-12-26T10:00:00.000Z",
             }),
         ),
         _ => ("2", json!({"performanceId": 2, "seats": [{"seatId": 3, "status": "HELD"}]})),

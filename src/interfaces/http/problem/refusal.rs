@@ -3,7 +3,7 @@
 use axum::http::header;
 use serde_json::json;
 
-use super::{Code, Problem, RETRY_AFTER_SECONDS};
+use super::{Code, FieldError, Problem, RETRY_AFTER_SECONDS};
 use crate::{
     application::error::AppError,
     domain::refusal::{Refusal, SeatConflict},
@@ -38,6 +38,9 @@ impl From<AppError> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
+        if let Some(field) = invalid_field(&refusal) {
+            return Self::validation(&[FieldError::pointer(field, refusal.to_string())]);
+        }
         let problem = Self::new(code_of(&refusal), refusal.to_string());
         match refusal {
             Refusal::SeatsUnavailable { conflicts, .. } => {
@@ -59,6 +62,15 @@ impl From<Refusal> for Problem {
             Refusal::IdempotencyInProgress => problem.with_header(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into()),
             _ => problem,
         }
+    }
+}
+
+/// The field of the body that a refusal is about, if the stored values decide that it is invalid.
+fn invalid_field(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::StartNotInFuture => Some("/startsAt"),
+        Refusal::SalesEndAfterStart => Some("/salesEndAt"),
+        _ => None,
     }
 }
 
@@ -95,6 +107,7 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::SeatsUnavailable { .. } | Refusal::TooFewSeats { .. } => Code::SEATS_UNAVAILABLE,
         Refusal::SeatLimitExceeded { .. } => Code::SEAT_LIMIT_EXCEEDED,
         Refusal::SalesClosed => Code::SALES_CLOSED,
+        Refusal::StartNotInFuture | Refusal::SalesEndAfterStart => Code::VALIDATION_FAILED,
         Refusal::SalesAlreadyOpen => Code::SALES_ALREADY_OPEN,
         Refusal::HoldAlreadyExtended => Code::HOLD_ALREADY_EXTENDED,
         Refusal::HoldExpired => Code::HOLD_EXPIRED,
