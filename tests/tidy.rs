@@ -91,6 +91,7 @@ const LAYERS: [Layer; 4] = [
             "axum",
             "base64",
             "chrono",
+            "csv",
             "flate2",
             "form_urlencoded",
             "futures",

@@ -18,6 +18,7 @@ pub mod booking;
 pub mod clock;
 pub mod concert;
 pub mod event;
+pub mod export;
 pub mod id;
 pub mod idempotency;
 pub mod page;

@@ -8,6 +8,7 @@ use super::{
     booking::{BookingRepository, ChoiceRepository, SeatClaimRepository},
     concert::ConcertRepository,
     event::{DeliveryRepository, OutboxRepository, WebhookRepository},
+    export::ExportRepository,
     idempotency::IdempotencyRepository,
     payment::PaymentRepository,
     point::WalletRepository,
@@ -55,6 +56,8 @@ pub trait Repositories: Send {
     fn webhooks(&mut self) -> &mut dyn WebhookRepository;
     /// The log of administrative writes.
     fn actions(&mut self) -> &mut dyn ActionLog;
+    /// The pages of exports.
+    fn exports(&mut self) -> &mut dyn ExportRepository;
     /// The audit of the invariants.
     fn audit(&mut self) -> &mut dyn AuditRepository;
 }

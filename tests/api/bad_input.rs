@@ -802,6 +802,8 @@ async fn unknown_paths_and_methods_are_refused(_: MySqlPoolOptions, options: MyS
         ("/api/v1/admin/performances/1", &["GET", "PATCH"]),
         ("/api/v1/admin/performances/1/cancel", &["POST"]),
         ("/api/v1/admin/performances/1/seats/block", &["POST"]),
+        ("/api/v1/admin/exports/bookings", &["GET"]),
+        ("/api/v1/admin/exports/transactions", &["GET"]),
         ("/api/v1/admin/audit", &["GET"]),
         ("/livez", &["GET"]),
         ("/readyz", &["GET"]),

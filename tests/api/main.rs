@@ -51,6 +51,7 @@ mod alerts;
 mod budgets;
 mod clock;
 mod document;
+mod exports;
 mod hostile;
 mod logs;
 mod loss;

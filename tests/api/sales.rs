@@ -37,6 +37,12 @@ async fn sales_count_what_is_held_sold_and_paid_by_the_clock(_: MySqlPoolOptions
     assert_eq!(figures().await, (0, 2, 4, "100000".to_owned()));
     buyer.send(Method::POST, &format!("/api/v1/bookings/{booking}/cancel"), &[], None).await.expect(200);
     assert_eq!(figures().await, (0, 0, 6, "0".to_owned()));
+    let block = json!({"seatIds": sale.seats[..2], "reason": "For guests."});
+    admin.post(&format!("/api/v1/admin/performances/{}/seats/block", sale.performance_id), block).await.expect(200);
+    assert_eq!(
+        (figures().await, sales(&admin, &sale).await["blockedSeats"].as_u64()),
+        ((0, 0, 4, "0".to_owned()), Some(2))
+    );
     admin.get("/api/v1/admin/concerts/999999/sales").await.expect_problem(404, "CONCERT_NOT_FOUND");
     buyer.get(&format!("/api/v1/admin/concerts/{}/sales", sale.concert_id)).await.expect_problem(403, "FORBIDDEN");
 }

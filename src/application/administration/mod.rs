@@ -1,9 +1,10 @@
-//! Administration of accounts, their points and bookings, and the action log that every administrative write is
-//! recorded in.
+//! Administration of accounts, their points and bookings, exports, and the action log that every administrative write
+//! is recorded in.
 
 mod action;
 mod bookings;
 mod complimentary;
+mod exports;
 mod points;
 mod users;
 

@@ -48,6 +48,8 @@ pub struct PerformanceSales {
     pub held: u32,
     /// The number of sold seats.
     pub sold: u32,
+    /// The number of seats that are held back from sale.
+    pub blocked: u32,
     /// The sum of the payments of its confirmed bookings.
     pub revenue: Points,
 }

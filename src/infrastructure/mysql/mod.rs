@@ -12,6 +12,7 @@ mod delivery;
 mod delivery_rows;
 mod error;
 mod event;
+mod export;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]

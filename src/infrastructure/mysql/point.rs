@@ -55,7 +55,7 @@ impl TryFrom<WalletRow> for Wallet {
 }
 
 #[derive(sqlx::FromRow)]
-struct LedgerRow {
+pub(super) struct LedgerRow {
     id: Uuid,
     user_id: Uuid,
     version: u64,

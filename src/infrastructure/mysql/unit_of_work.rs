@@ -19,6 +19,7 @@ use crate::domain::{
     clock::ClockCheck,
     concert::ConcertRepository,
     event::{DeliveryRepository, OutboxRepository, WebhookRepository},
+    export::ExportRepository,
     idempotency::IdempotencyRepository,
     payment::PaymentRepository,
     point::WalletRepository,
@@ -281,6 +282,10 @@ impl Repositories for Session {
     }
 
     fn actions(&mut self) -> &mut dyn ActionLog {
+        self
+    }
+
+    fn exports(&mut self) -> &mut dyn ExportRepository {
         self
     }
 

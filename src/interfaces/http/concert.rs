@@ -293,7 +293,8 @@ fn next_second(instant: Instant) -> Instant {
     Instant::from_timestamp(seconds, 0).unwrap_or(instant)
 }
 
-fn instant_or_date(text: &str) -> Result<Instant, &'static str> {
+/// Parses an instant, or a date, which means its midnight in UTC.
+pub(super) fn instant_or_date(text: &str) -> Result<Instant, &'static str> {
     let midnight = || parse_instant(&format!("{text}T00:00:00Z")).ok();
     parse_instant(text)
         .ok()

@@ -34,6 +34,7 @@ pub mod seat;
 pub mod seat_events;
 pub mod serve;
 pub mod session;
+pub mod spreadsheet;
 pub mod state;
 pub mod ticket;
 pub mod user;

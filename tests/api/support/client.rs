@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, BodyDataStream},
     http::{HeaderMap, Method, Request, StatusCode},
 };
 use serde_json::{Value, json};
@@ -100,6 +100,14 @@ impl Client {
     pub(crate) async fn open_stream(&self, path: &str, headers: &[(&str, &str)]) -> Events {
         let request = self.request(Method::GET, path, headers, Body::empty());
         Events::new(self.router.clone().oneshot(request).await.expect("the router never fails"))
+    }
+
+    /// Begins to read an answer of 200, chunk by chunk as the server sends them.
+    pub(crate) async fn download(&self, path: &str) -> BodyDataStream {
+        let request = self.request(Method::GET, path, &[], Body::empty());
+        let response = self.router.clone().oneshot(request).await.expect("the router never fails");
+        assert_eq!(response.status(), StatusCode::OK);
+        response.into_body().into_data_stream()
     }
 
     fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Body) -> Request<Body> {

@@ -10,6 +10,7 @@ mod blocks;
 mod bookings;
 mod concerts;
 mod events;
+mod exports;
 mod performances;
 mod points;
 mod queues;
@@ -42,12 +43,13 @@ pub(super) fn event_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().merge(events::routes()).merge(webhooks::routes())
 }
 
-/// Routes of accounts with their points and bookings, of the door and of the action log.
+/// Routes of accounts with their points and bookings, of the door, of exports, and of the action log.
 pub(super) fn user_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(users::routes())
         .merge(points::routes())
         .merge(bookings::routes())
         .merge(admissions::routes())
+        .merge(exports::routes())
         .merge(actions::routes())
 }

@@ -32,13 +32,22 @@ struct PerformanceSalesResponse {
     held_seats: u32,
     #[schema(example = 1_727)]
     sold_seats: u32,
+    /// Held back from sale.
+    #[schema(example = 4)]
+    blocked_seats: u32,
     /// The payments of its confirmed bookings.
     revenue: Amount,
 }
 
 impl From<PerformanceSalesInfo> for PerformanceSalesResponse {
     fn from(PerformanceSalesInfo { listed, sales }: PerformanceSalesInfo) -> Self {
-        Self { listed: listed.into(), held_seats: sales.held, sold_seats: sales.sold, revenue: sales.revenue.into() }
+        Self {
+            listed: listed.into(),
+            held_seats: sales.held,
+            sold_seats: sales.sold,
+            blocked_seats: sales.blocked,
+            revenue: sales.revenue.into(),
+        }
     }
 }
 

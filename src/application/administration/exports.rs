@@ -1,0 +1,85 @@
+//! Exports, read in pages.
+
+use std::{future::ready, sync::Arc};
+
+use futures::{
+    Stream, StreamExt,
+    stream::{once, try_unfold},
+};
+
+use super::AdministrationFacade;
+use crate::{
+    application::error::AppError,
+    domain::export::{ExportPosition, ExportRange, ExportedBooking, ExportedRow, ExportedTransaction},
+};
+
+/// The rows of a page: some 200 kB of text.
+const PAGE_ROWS: u32 = 500;
+
+/// A page of an export, or the failure to read it.
+type ExportPage<T> = Result<Vec<T>, AppError>;
+
+impl AdministrationFacade {
+    /// The bookings of a time, oldest first, in pages that are read as the stream is polled.
+    ///
+    /// A page holds its connection only while it is read, and shows the state of that time. So an export delays
+    /// nothing, however slow its reader is.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application), for the first page. A later failure ends the stream.
+    pub async fn export_bookings(
+        &self,
+        range: ExportRange,
+    ) -> Result<impl Stream<Item = ExportPage<ExportedBooking>> + Send + 'static, AppError> {
+        let database = Arc::clone(&self.ports.database);
+        pages(move |after| {
+            let database = Arc::clone(&database);
+            async move { Ok(database.read().await?.exports().list_bookings(range, after, PAGE_ROWS).await?) }
+        })
+        .await
+    }
+
+    /// The changes of all balances in a time, likewise.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`export_bookings`](Self::export_bookings).
+    pub async fn export_transactions(
+        &self,
+        range: ExportRange,
+    ) -> Result<impl Stream<Item = ExportPage<ExportedTransaction>> + Send + 'static, AppError> {
+        let database = Arc::clone(&self.ports.database);
+        pages(move |after| {
+            let database = Arc::clone(&database);
+            async move { Ok(database.read().await?.exports().list_transactions(range, after, PAGE_ROWS).await?) }
+        })
+        .await
+    }
+}
+
+/// Reads the first page, and the others when the stream is polled.
+async fn pages<T, F>(
+    read: impl Fn(Option<ExportPosition>) -> F + Send + 'static,
+) -> Result<impl Stream<Item = ExportPage<T>> + Send + 'static, AppError>
+where
+    T: ExportedRow + Send + 'static,
+    F: Future<Output = ExportPage<T>> + Send + 'static,
+{
+    let first = read(None).await?;
+    let others = try_unfold(end_of(&first), move |after| {
+        let page = after.map(|after| read(Some(after)));
+        async move {
+            let Some(page) = page else { return Ok(None) };
+            let page = page.await?;
+            let end = end_of(&page);
+            Ok(Some((page, end)))
+        }
+    });
+    Ok(once(ready(Ok(first))).chain(others))
+}
+
+/// The position behind which the next page begins; `None` after the last one.
+fn end_of<T: ExportedRow>(page: &[T]) -> Option<ExportPosition> {
+    page.last().filter(|_| page.len() >= PAGE_ROWS as usize).map(ExportedRow::position)
+}
