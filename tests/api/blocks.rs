@@ -115,6 +115,25 @@ async fn all_requested_seats_are_blocked_or_none(_: MySqlPoolOptions, options: M
     app.assert_invariants_hold().await;
 }
 
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn blocked_seats_can_be_given_away(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let (sale, admin) = (app.sale(1, 4).await, app.admin().await);
+    let guest = app.buyer(&sale).await;
+    change(&admin, &sale, "block", &sale.seats[..2]).await.expect(200);
+    let gift = json!({
+        "userId": guest.user_id(), "performanceId": sale.performance_id, "seatIds": sale.seats[1..3], "reason": "A guest.",
+    });
+    admin.post("/api/v1/admin/bookings", gift.clone()).await.expect(201);
+    let mut expected = all(&sale.seats, "AVAILABLE");
+    expected.insert(sale.seats[0], "BLOCKED".to_owned());
+    expected.extend(all(&sale.seats[1..3], "SOLD"));
+    assert_eq!(statuses(&map(&guest, &sale, "").await), expected);
+    change(&admin, &sale, "block", &sale.seats[..2]).await.expect_problem(409, "SEATS_UNAVAILABLE");
+    admin.post("/api/v1/admin/bookings", gift).await.expect_problem(409, "SEATS_UNAVAILABLE");
+    app.assert_invariants_hold().await;
+}
+
 /// A repeated request changes nothing, so it writes no event; it is in the action log all the same.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn blocking_again_changes_nothing_and_each_request_is_logged(_: MySqlPoolOptions, options: MySqlConnectOptions) {

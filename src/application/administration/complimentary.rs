@@ -32,7 +32,7 @@ pub struct GiveSeats {
 }
 
 impl AdministrationFacade {
-    /// Gives seats to a user: a confirmed booking, paid with 0, that the seat limit leaves out.
+    /// Gives seats to a user, blocked ones too: a confirmed booking, paid with 0, that the seat limit leaves out.
     ///
     /// # Errors
     ///
@@ -87,6 +87,7 @@ impl AdministrationFacade {
         let pending = [Booking { state: BookingState::Pending, ..booking.clone() }];
         let confirmed = std::slice::from_ref(booking);
         uow.bookings().insert(&pending).await?;
+        uow.seat_claims().release_blocks(&given.blocked, now).await?;
         uow.seat_claims().delete_expired_claims(&given.replaced_claims, now).await?;
         uow.seat_claims().insert_claims(&pending, now).await?;
         uow.payments().insert(&[given.payment]).await?;

@@ -59,12 +59,15 @@ pub struct Complimentary {
     pub entry: LedgerEntry,
     /// The entry in the action log.
     pub action: Action,
-    /// The seats with a claim that has ended.
+    /// The seats with a claim that has ended, or a block.
     pub replaced_claims: Vec<SeatId>,
+    /// The blocked ones among them.
+    pub blocked: Vec<SeatId>,
 }
 
 impl ComplimentaryRequest {
-    /// Gives the seats, all or none: the booking is confirmed at once and paid with 0. The seat limit doesn't count it.
+    /// Gives the seats, blocked ones too, all or none. The booking is confirmed at once and paid with 0. The seat limit
+    /// doesn't count it.
     ///
     /// # Errors
     ///
@@ -84,7 +87,7 @@ impl ComplimentaryRequest {
         if state.seats.len() < self.seat_ids.len() {
             return Err(Refusal::SeatNotFound);
         }
-        let replaced_claims = self.require_available(&state.seats, now)?;
+        let (replaced_claims, blocked) = self.require_available(&state.seats, now)?;
         let booking = self.booking(performance, &state.seats, now);
         let mut wallet = state.wallet.unwrap_or_else(|| Wallet::empty(self.user_id));
         let kind = LedgerKind::Payment(self.payment_id, self.booking_id);
@@ -100,12 +103,16 @@ impl ComplimentaryRequest {
         let ids: Vec<_> = booking.seat_ids().map(|id| id.to_string()).collect();
         let details = format!("user {}, performance {}, seats {}", self.user_id, self.performance_id, ids.join(", "));
         let action = self.order.action(ActionKind::BookingCreated, self.booking_id).with_details(details);
-        Ok(Complimentary { booking, payment, entry, action, replaced_claims })
+        Ok(Complimentary { booking, payment, entry, action, replaced_claims, blocked })
     }
 
-    /// The seats whose claim is to be replaced.
-    fn require_available(&self, seats: &[(Seat, Option<Claim>)], now: Instant) -> Result<Vec<SeatId>, Refusal> {
-        let (mut replaced, mut conflicts) = (Vec::new(), Vec::new());
+    /// The seats whose claim is to be replaced, and the blocked ones among them.
+    fn require_available(
+        &self,
+        seats: &[(Seat, Option<Claim>)],
+        now: Instant,
+    ) -> Result<(Vec<SeatId>, Vec<SeatId>), Refusal> {
+        let (mut replaced, mut blocked, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
         for (seat, claim) in seats {
             let Some(claim) = claim else { continue };
             let seat_id = seat.id;
@@ -113,10 +120,14 @@ impl ComplimentaryRequest {
                 SeatStatus::Held => conflicts.push(SeatConflict { seat_id, reason: ConflictReason::Held }),
                 SeatStatus::Sold => conflicts.push(SeatConflict { seat_id, reason: ConflictReason::Sold }),
                 SeatStatus::Available => replaced.push(seat_id),
+                SeatStatus::Blocked => {
+                    replaced.push(seat_id);
+                    blocked.push(seat_id);
+                }
             }
         }
         if conflicts.is_empty() {
-            Ok(replaced)
+            Ok((replaced, blocked))
         } else {
             Err(Refusal::SeatsUnavailable { requested: self.seat_ids.len(), conflicts })
         }
