@@ -26,7 +26,7 @@ async fn sales_count_what_is_held_sold_and_paid_by_the_clock(_: MySqlPoolOptions
     };
     assert_eq!(figures().await, (0, 0, 6, "0".to_owned()));
     let buyer = app.buyer_with_points(&sale, "200000").await;
-    let booking = buyer.hold(sale.performance_id, &sale.seats[..2]).await.expect(201).text("bookingId").to_owned();
+    let booking = buyer.hold(sale.performance_id, &sale.seats[..2]).await.expect(201).text("bookingId");
     let other = app.buyer(&sale).await;
     other.hold(sale.performance_id, &sale.seats[2..3]).await.expect(201);
     assert_eq!(figures().await, (3, 0, 3, "0".to_owned()));

@@ -74,7 +74,7 @@ impl Page {
             digest.update(content);
         }
         let digest = digest.finalize();
-        let version: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let version = format!("{:016x}", digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)));
         let index = INDEX.replace(VERSION_MARK, &version);
         let asset = |(name, media_type, content)| {
             File::new(name, HeaderValue::from_static(media_type), Bytes::from_static(content))

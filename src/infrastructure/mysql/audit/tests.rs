@@ -95,6 +95,25 @@ async fn admissions(pool: &MySqlPool) {
     uow.commit().await.unwrap();
 }
 
+/// Stores the ledger and the wallet of the consistent sale, with the events and the action of its entries.
+async fn ledger(pool: &MySqlPool, user_id: UserId, paid: (&Booking, PaymentId), refunded: (&Booking, PaymentId)) {
+    let charge = entry(pool, user_id, (1, "CHARGE", "100", "100"), None).await;
+    entry(pool, user_id, (2, "PAYMENT", "-10.50", "89.50"), Some(paid)).await;
+    entry(pool, user_id, (3, "PAYMENT", "-10.50", "79"), Some(refunded)).await;
+    entry(pool, user_id, (4, "REFUND", "10.50", "89.50"), Some(refunded)).await;
+    let adjustment = entry(pool, user_id, (5, "ADJUSTMENT", "-9.50", "80"), None).await;
+    let wallet = "INSERT INTO point_wallets (user_id, balance, version, updated_at) \
+                  SELECT id, 80, 5, created_at FROM users";
+    run(pool, wallet).await;
+    event(pool, Uuid::now_v7(), 0, "points.charged", charge).await;
+    event(pool, Uuid::now_v7(), 0, "points.adjusted", adjustment).await;
+    let action = format!(
+        "INSERT INTO admin_actions (id, actor_id, action, target_id, details, created_at) \
+         SELECT REPEAT('a', 16), id, 'points.adjusted', '{adjustment}', '', created_at FROM users"
+    );
+    run(pool, &action).await;
+}
+
 /// Stores a consistent sale: a booking of each state, its payment, ledger entries and events.
 async fn consistent_rows(pool: &MySqlPool) {
     let database = database(pool);
@@ -126,21 +145,7 @@ async fn consistent_rows(pool: &MySqlPool) {
     )
     .await;
 
-    let charge = entry(pool, user_id, (1, "CHARGE", "100", "100"), None).await;
-    entry(pool, user_id, (2, "PAYMENT", "-10.50", "89.50"), Some((&held[1], paid))).await;
-    entry(pool, user_id, (3, "PAYMENT", "-10.50", "79"), Some((&held[2], refunded))).await;
-    entry(pool, user_id, (4, "REFUND", "10.50", "89.50"), Some((&held[2], refunded))).await;
-    let adjustment = entry(pool, user_id, (5, "ADJUSTMENT", "-9.50", "80"), None).await;
-    let wallet = "INSERT INTO point_wallets (user_id, balance, version, updated_at) \
-                  SELECT id, 80, 5, created_at FROM users";
-    run(pool, wallet).await;
-    event(pool, Uuid::now_v7(), 0, "points.charged", charge).await;
-    event(pool, Uuid::now_v7(), 0, "points.adjusted", adjustment).await;
-    let action = format!(
-        "INSERT INTO admin_actions (id, actor_id, action, target_id, details, created_at) \
-         SELECT REPEAT('a', 16), id, 'points.adjusted', '{adjustment}', '', created_at FROM users"
-    );
-    run(pool, &action).await;
+    ledger(pool, user_id, (&held[1], paid), (&held[2], refunded)).await;
     for (number, booking) in held.iter().enumerate() {
         let stream = booking.id.0;
         event(pool, stream, 1, "booking.held", stream).await;
