@@ -17,7 +17,7 @@ use crate::domain::{
     booking::{Booking, BookingState, HoldPolicy, OpenBooking},
     clock::{Clock, Instant},
     concert::Performance,
-    id::{ActionId, BookingId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
+    id::{ActionId, BookingId, PaymentId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
     point::LedgerEntry,
     points::{Points, SignedPoints},
     queue::QueueToken,
@@ -319,6 +319,9 @@ pub(crate) async fn lock(
     let claims = uow.seat_claims().lock_claims(&seat_ids).await?;
     uow.bookings().lock(&mut bookings).await?;
     let used = list_used(uow, rows, &bookings).await?;
+    // In a statement after the lock: the payment may have been committed while this transaction waited for it.
+    let paid = bookings.iter().filter(|booking| rows.cancelled.contains(&booking.id)).filter_map(payment_of);
+    let paid_amounts = uow.payments().list_amounts(&paid.collect::<Vec<_>>()).await?;
     let wallets = uow.wallets().list(&wallets).await?;
     let performance_ids: Vec<_> = performances.iter().map(|performance| performance.id).collect();
     let open = uow.bookings().list_open_of_users(&holders, &performance_ids).await?;
@@ -328,10 +331,19 @@ pub(crate) async fn lock(
         performances: index_by(performances, |performance: &Performance| performance.id),
         used: used.into_iter().collect(),
         claims: claims.into_iter().map(|claim| (claim.seat_id, claim.claim)).collect(),
+        paid_amounts: paid_amounts.into_iter().collect(),
         wallets: index_by(wallets, |wallet| wallet.user_id),
         open: index_by_user(open),
         accounts: accounts.into_iter().collect(),
     })
+}
+
+/// The payment of a confirmed booking.
+fn payment_of(booking: &Booking) -> Option<PaymentId> {
+    match booking.state {
+        BookingState::Confirmed { payment_id, .. } => Some(payment_id),
+        _ => None,
+    }
 }
 
 /// Locks the tokens of the requests, and the live tokens of users whose holds are cancelled.

@@ -7,6 +7,7 @@ use crate::domain::{
     clock::Instant,
     id::{PaymentId, UserId},
     page::Page,
+    points::Points,
     repository_error::RepositoryError,
 };
 
@@ -18,6 +19,9 @@ pub trait PaymentRepository: Send {
 
     /// Marks payments as refunded at `now`. [`RepositoryError::Contention`] if one already is.
     async fn refund(&mut self, ids: &[PaymentId], now: Instant) -> Result<(), RepositoryError>;
+
+    /// The amounts of payments, which never change. Takes no lock. [`RepositoryError::Corrupt`] if one doesn't exist.
+    async fn list_amounts(&mut self, ids: &[PaymentId]) -> Result<Vec<(PaymentId, Points)>, RepositoryError>;
 
     /// A user's payment. Takes no lock.
     async fn find(&mut self, user_id: UserId, id: PaymentId) -> Result<Option<Payment>, RepositoryError>;

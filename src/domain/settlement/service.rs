@@ -32,6 +32,8 @@ pub struct LockedSettlementState {
     pub performances: HashMap<PerformanceId, Performance>,
     /// The claims on the bookings' seats.
     pub claims: HashMap<SeatId, Claim>,
+    /// The amounts of the payments for confirmed bookings that a command cancels.
+    pub paid_amounts: HashMap<PaymentId, Points>,
     /// The users' wallets; users who never had points have none.
     pub wallets: HashMap<UserId, Wallet>,
     /// The bookings to be refunded of which a ticket was used.
@@ -121,6 +123,7 @@ impl SettlementBatch {
             paid_at: self.now,
         };
         booking.confirm(payment.id, self.now);
+        self.state.paid_amounts.insert(payment.id, payment.amount);
         self.changes.payments.push(payment);
         self.changes.facts.push(Fact::BookingConfirmed(booking.clone()));
         self.changes.facts.push(Fact::PaymentCompleted(payment));
@@ -195,8 +198,11 @@ impl SettlementBatch {
                 if cancelled_by == CancelledBy::User {
                     self.require_refundable(&booking)?;
                 }
+                // It was read for every confirmed booking that a command cancels.
+                let amount = self.state.paid_amounts.get(&payment_id).copied();
+                let amount = amount.ok_or(Refusal::BookingNotCancellable)?;
                 let kind = LedgerKind::Refund(payment_id, booking_id);
-                self.apply_to_wallet(user_id, transaction_id, kind, booking.total)?;
+                self.apply_to_wallet(user_id, transaction_id, kind, amount)?;
                 booking.state = BookingState::Refunded { confirmed_at, payment_id, at: self.now };
                 self.changes.refunded_payments.push(payment_id);
                 self.changes.facts.push(Fact::BookingRefunded(booking.clone()));
@@ -204,7 +210,7 @@ impl SettlementBatch {
                     id: payment_id,
                     booking_id,
                     user_id,
-                    amount: booking.total,
+                    amount,
                     state: PaymentState::Refunded(self.now),
                     paid_at: confirmed_at,
                 }));
@@ -364,5 +370,47 @@ impl SettlementBatch {
     fn update_token(&mut self, token: QueueToken) {
         self.changes.tokens.insert(token.id);
         self.state.tokens.insert(token.id, token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A payment may be less than its booking's total.
+    #[test]
+    fn a_refund_gives_back_the_amount_that_was_paid() {
+        let (now, payment_id) = (Instant::default(), PaymentId(Uuid::from_u128(1)));
+        let booking = Booking {
+            id: BookingId(Uuid::from_u128(2)),
+            user_id: UserId(Uuid::from_u128(3)),
+            concert_id: ConcertId(1),
+            performance_id: PerformanceId(1),
+            state: BookingState::Confirmed { at: now, payment_id },
+            seats: vec![],
+            total: "100".parse().unwrap(),
+            held_until: now,
+            is_extended: false,
+            is_complimentary: false,
+            created_at: now,
+        };
+        let paid: Points = "80.50".parse().unwrap();
+        let state = LockedSettlementState {
+            bookings: HashMap::from([(booking.id, booking.clone())]),
+            paid_amounts: HashMap::from([(payment_id, paid)]),
+            ..LockedSettlementState::default()
+        };
+        let zero = TimeDelta::zero();
+        let policy = HoldPolicy { hold: zero, extension: zero, max_seats_per_user: 4, refund_cutoff_hours: 24 };
+        let mut batch = SettlementBatch::new(now, policy, state);
+        let id = TransactionId(Uuid::from_u128(4));
+        batch.cancel(booking.user_id, booking.id, id, CancelledBy::Promoter).unwrap();
+        let (changes, ..) = batch.into_changes();
+        assert_eq!(changes.ledger_entries.iter().map(|entry| entry.amount).collect::<Vec<_>>(), [paid]);
+        assert!(
+            changes.facts.iter().any(|fact| matches!(fact, Fact::PaymentRefunded(payment) if payment.amount == paid))
+        );
     }
 }

@@ -47,7 +47,7 @@ impl TryFrom<PaymentRow> for Payment {
             id: PaymentId(row.id),
             booking_id: BookingId(row.booking_id),
             user_id: UserId(row.user_id),
-            amount: Points::new(row.amount).map_err(|_| corrupt("the amount of a payment", row.amount))?,
+            amount: points(row.amount)?,
             state: match (row.status.as_str(), row.refunded_at) {
                 ("COMPLETED", None) => PaymentState::Completed,
                 ("REFUNDED", Some(at)) => PaymentState::Refunded(at),
@@ -56,6 +56,10 @@ impl TryFrom<PaymentRow> for Payment {
             paid_at: row.paid_at,
         })
     }
+}
+
+fn points(amount: Decimal) -> Result<Points, RepositoryError> {
+    Points::new(amount).map_err(|_| corrupt("the amount of a payment", amount))
 }
 
 #[async_trait]
@@ -97,6 +101,20 @@ impl PaymentRepository for Session {
         let found =
             self.write_by_id(ids.iter().map(|id| id.0), text, |query, ids| query.bind(now).bind_all(ids)).await?;
         require_rows(found, ids.len(), "a payment")
+    }
+
+    async fn list_amounts(&mut self, ids: &[PaymentId]) -> Result<Vec<(PaymentId, Points)>, RepositoryError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let padded = sql::padded(ids.iter().map(|id| id.0));
+        let text = format!("SELECT id, amount FROM payments WHERE id IN {}", sql::placeholder_list(padded.len()));
+        let rows: Vec<(Uuid, Decimal)> =
+            sqlx::query_as(AssertSqlSafe(text)).bind_all(padded).fetch_all(self.connection()).await?;
+        if rows.len() != ids.len() {
+            return Err(corrupt("the number of payments", (rows.len(), ids.len())));
+        }
+        rows.into_iter().map(|(id, amount)| Ok((PaymentId(id), points(amount)?))).collect()
     }
 
     async fn find(&mut self, user_id: UserId, id: PaymentId) -> Result<Option<Payment>, RepositoryError> {
@@ -195,6 +213,12 @@ mod tests {
         let mut uow = MySqlDatabase::new(pool).begin().await.unwrap();
         uow.payments().insert(&payments).await.unwrap();
         let ids: Vec<_> = payments.iter().map(|payment| payment.id).collect();
+
+        let mut paid = uow.payments().list_amounts(&ids).await.unwrap();
+        paid.sort_unstable_by_key(|(id, _)| *id);
+        assert_eq!(paid, ids.iter().map(|id| (*id, fixtures::points("50000.50"))).collect::<Vec<_>>());
+        let unknown = uow.payments().list_amounts(&[ids[0], PaymentId(Uuid::nil())]).await;
+        assert!(matches!(unknown, Err(RepositoryError::Corrupt(_))), "{unknown:?}");
 
         uow.payments().refund(&[], fixtures::at(2)).await.unwrap();
         // Three ids are bound as four: the repeated one must not count twice.
