@@ -20,12 +20,13 @@ use crate::{
         event::{EventFacade, EventRelay, EventUpkeep, Receivers},
         housekeeping::HousekeepingFacade,
         lane::{LanePorts, LaneSettings},
+        mail::{EventSenders, MailSender},
         payment::PaymentFacade,
         point::PointFacade,
         queue::Queues,
         settlement::SettlementLanes,
         ticket::TicketFacade,
-        user::{SessionSettings, UserFacade},
+        user::{CodeDelivery, SessionSettings, UserFacade},
     },
     config::Config,
     demo,
@@ -42,6 +43,7 @@ use crate::{
         password::Argon2Hasher,
         randomness::OsRandomness,
         seed_vault::AeadSeedVault,
+        smtp::SmtpMailer,
         ticket_signer::Ed25519TicketSigner,
         token_signer::HmacTokenSigner,
     },
@@ -131,7 +133,7 @@ impl App {
             randomness: Arc::clone(&randomness),
             signer: Arc::new(signer),
             seeds: Arc::new(seeds),
-            receivers: Receivers::new(data_platform),
+            receivers: Receivers::new(data_platform, config.mail.as_ref().map(|_| Receiver::mail())),
             event_written: Arc::default(),
             seat_change_counter: ChangeCounter::default(),
         };
@@ -268,8 +270,12 @@ impl App {
 fn build_relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
     let sender =
         HttpEventSender::new(config.webhook_allow_private).context("setting up TLS for the sending of events")?;
+    let mailer = config.mail.as_ref().map(|settings| SmtpMailer::new(settings, None)).transpose();
+    let mailer = mailer.context("setting up TLS for mail")?;
+    let mail = mailer.map(|mailer| MailSender::new(ports.clone(), Arc::new(mailer)));
+    let senders = EventSenders::new(Arc::new(sender), mail);
     let retry = RetryPolicy { max_attempts: config.event_attempts };
-    Ok(EventRelay::new(ports.clone(), Arc::new(sender), retry))
+    Ok(EventRelay::new(ports.clone(), Arc::new(senders), retry))
 }
 
 fn build_facades(
@@ -305,8 +311,9 @@ fn build_facades(
     let hasher = Arc::new(Argon2Hasher::new(Arc::clone(&ports.randomness)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settlements = Arc::new(SettlementLanes::new(ports.clone(), policy, lanes, lane_ports));
-    let queue = Queues::start(ports, policy, lanes, lane_ports, tasks);
-    let users = Arc::new(UserFacade::new(ports.clone(), authentication, hasher, cores, sessions)?);
+    let queue = Queues::start(ports, policy, config.requires_verified_email, lanes, lane_ports, tasks);
+    let users = UserFacade::new(ports.clone(), authentication, hasher, cores, sessions)?;
+    let users = Arc::new(users.delivering_codes(code_delivery(config)));
     Ok(Facades {
         administration: AdministrationFacade::new(ports, Arc::clone(&users), Arc::clone(&settlements)),
         users,
@@ -349,6 +356,14 @@ fn build_facades(
             proxies: config.proxies.clone(),
         },
     })
+}
+
+fn code_delivery(config: &Config) -> CodeDelivery {
+    match (&config.mail, config.demo) {
+        (Some(_), _) => CodeDelivery::Mailed,
+        (None, true) => CodeDelivery::Logged,
+        (None, false) => CodeDelivery::Disabled,
+    }
 }
 
 /// The clock of this machine.

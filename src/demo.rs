@@ -16,6 +16,7 @@ use crate::{
         clock::Instant,
         concert::{ConcertFields, ConcertFilter, Performance, Seating, Section},
         id::{ConcertId, UserId, VenueId},
+        language::Language,
         points::Points,
         refusal::Refusal,
         text::{Email, Name, Reason},
@@ -99,7 +100,7 @@ async fn account(app: &App, email: &str, name: &str, is_admin: bool) -> anyhow::
     let created = if is_admin {
         users.create_admin(email, password, name).await
     } else {
-        users.sign_up(email, password, name, Ipv4Addr::LOCALHOST.into()).await
+        users.sign_up(email, password, name, Ipv4Addr::LOCALHOST.into(), Language::default()).await
     };
     match created {
         Ok(profile) if !is_admin => give_points(app, profile.id).await,

@@ -14,6 +14,9 @@ const KEY_DAYS: i64 = 2;
 /// The retention of ended logins, so that late use of a refresh token is still recognised as such.
 const SESSION_DAYS: i64 = 7;
 
+/// The retention of expired codes, for which the requests of an account are counted.
+const CODE_DAYS: i64 = 1;
+
 /// The default retention of ended queue tokens.
 const QUEUE_TOKEN_DAYS: i64 = 30;
 
@@ -53,9 +56,10 @@ impl HousekeepingFacade {
         let queue = clean_queue(&mut *uow, now - self.queue_token_retention).await?;
         let choices = uow.choices().delete_choices(now - TimeDelta::days(CHOICE_DAYS), BATCH).await?;
         let sessions = uow.sessions().delete_ended(now - TimeDelta::days(SESSION_DAYS), BATCH).await?;
+        let codes = uow.codes().delete_expired(now - TimeDelta::days(CODE_DAYS), BATCH).await?;
         uow.commit().await?;
         let more = self.events.run().await?;
-        Ok(more || [keys, queue, choices, sessions].into_iter().any(|deleted| deleted >= u64::from(BATCH)))
+        Ok(more || [keys, queue, choices, sessions, codes].into_iter().any(|deleted| deleted >= u64::from(BATCH)))
     }
 }
 

@@ -22,6 +22,7 @@ pub mod event;
 pub mod housekeeping;
 pub mod lane;
 pub mod loader;
+pub mod mail;
 pub mod payment;
 pub mod point;
 pub mod queue;

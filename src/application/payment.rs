@@ -11,6 +11,7 @@ use super::{
 };
 use crate::domain::{
     id::{BookingId, PaymentId, QueueTokenId, UserId},
+    language::Language,
     page::Page,
     payment::Payment,
     refusal::Refusal,
@@ -30,7 +31,8 @@ impl PaymentFacade {
         Self { ports, lanes, gate }
     }
 
-    /// Pays for a hold with the user's points. Booking, seats, wallet and queue token change in one transaction.
+    /// Pays for a hold with the user's points. Booking, seats, wallet and queue token change in one transaction. The
+    /// confirmation is mailed in `language`.
     ///
     /// With a key, repeating the request has one effect.
     ///
@@ -46,9 +48,10 @@ impl PaymentFacade {
         user_id: UserId,
         gate: Result<QueueTokenId, Refusal>,
         booking_id: BookingId,
+        language: Language,
         key: Option<IdempotencyKey<Paid>>,
     ) -> Result<Reply<Paid>, AppError> {
-        let reply = self.lanes.pay(user_id, gate, booking_id, key).await?;
+        let reply = self.lanes.pay(user_id, gate, booking_id, language, key).await?;
         self.gate.with_position(reply, user_id).await
     }
 

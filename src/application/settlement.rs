@@ -18,6 +18,7 @@ use crate::domain::{
     clock::{Clock, Instant},
     concert::Performance,
     id::{ActionId, BookingId, PaymentId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
+    language::Language,
     point::LedgerEntry,
     points::{Points, SignedPoints},
     queue::QueueToken,
@@ -60,11 +61,12 @@ impl SettlementLanes {
         user_id: UserId,
         gate: Result<QueueTokenId, Refusal>,
         booking_id: BookingId,
+        language: Language,
         key: Option<IdempotencyKey<Paid>>,
     ) -> Result<Reply<Paid>, AppError> {
         let now = self.ports.now();
         let (payment_id, transaction_id) = (self.ports.payment_id(now), self.ports.transaction_id(now));
-        let request = PayRequest { payment_id, transaction_id, user_id, booking_id };
+        let request = PayRequest { payment_id, transaction_id, user_id, booking_id, language };
         self.submit(user_id, key, |reply| Command::Pay { gate, request, reply }).await
     }
 
@@ -84,9 +86,10 @@ impl SettlementLanes {
         &self,
         user_id: UserId,
         booking_id: BookingId,
+        language: Language,
         key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
-        self.submit_cancellation(user_id, booking_id, CancelledBy::User, key).await
+        self.submit_cancellation(user_id, booking_id, CancelledBy::User(Some(language)), key).await
     }
 
     /// Adds points to a wallet, or takes some, for an administrator.

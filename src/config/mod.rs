@@ -24,6 +24,7 @@ pub use self::{
 use crate::{
     application::{event::EventRetention, user::MAX_ACCESS_TOKEN_SECONDS},
     domain::{booking::HoldPolicy, event::SigningSecret},
+    infrastructure::smtp::SmtpSettings,
     interfaces::http::{address::ProxySettings, limits::rate::RateLimitSettings, serve::ConnectionSettings},
     telemetry::TelemetrySettings,
 };
@@ -101,6 +102,10 @@ pub struct Config {
     pub data_platform_secret: Option<SigningSecret>,
     /// `WEBHOOK_ALLOW_PRIVATE`
     pub webhook_allow_private: bool,
+    /// `SMTP_URL`, `MAIL_FROM`; `None` without a mail server
+    pub mail: Option<SmtpSettings>,
+    /// `REQUIRE_VERIFIED_EMAIL`
+    pub requires_verified_email: bool,
     /// `EVENT_ATTEMPTS`
     pub event_attempts: u16,
     /// `EVENT_RETENTION_HOURS`, `PARKED_EVENT_RETENTION_DAYS`
@@ -163,6 +168,8 @@ impl Config {
             data_platform_url: reader.data_platform_url(),
             data_platform_secret: reader.data_platform_secret(),
             webhook_allow_private: reader.flag("WEBHOOK_ALLOW_PRIVATE"),
+            mail: reader.mail(),
+            requires_verified_email: reader.requires_verified_email(),
             event_attempts: reader.number("EVENT_ATTEMPTS", 1, 100),
             event_retention: EventRetention {
                 delivered: TimeDelta::hours(reader.number("EVENT_RETENTION_HOURS", 1, 87_600)),
@@ -291,6 +298,37 @@ mod tests {
             let errors = secret(text).unwrap_err();
             assert_eq!(errors.0.keys().copied().collect::<Vec<_>>(), ["DATA_PLATFORM_SECRET"], "{text}");
         }
+    }
+
+    #[test]
+    fn a_mail_server_needs_a_sender() {
+        let mail = |url, from| read(&[("DEMO", "true"), ("SMTP_URL", url), ("MAIL_FROM", from)]);
+        let settings = mail("smtp://mail.example.org", "Tickets <tickets@example.org>").unwrap().mail.unwrap();
+        assert_eq!(settings.from.email.domain(), "example.org");
+        assert!(mail("", "").unwrap().mail.is_none());
+        for (url, from, wrong) in [
+            ("smtp://mail.example.org", "", &["MAIL_FROM"][..]),
+            ("smtp://mail.example.org", "tickets", &["MAIL_FROM"]),
+            ("mail.example.org", "tickets@example.org", &["SMTP_URL"]),
+            ("http://mail.example.org", "", &["MAIL_FROM", "SMTP_URL"]),
+            ("", "tickets", &["MAIL_FROM"]),
+        ] {
+            let errors = mail(url, from).unwrap_err();
+            assert_eq!(errors.0.keys().copied().collect::<Vec<_>>(), wrong, "{url} {from}");
+        }
+    }
+
+    #[test]
+    fn addresses_can_only_be_required_to_be_verified_if_codes_arrive() {
+        let secret = "a".repeat(32);
+        let required = |more: &[(&str, &str)]| {
+            let required = [("TOKEN_SECRET", secret.as_str()), ("REQUIRE_VERIFIED_EMAIL", "true")];
+            read(&[&required, more].concat()).map(|config| config.requires_verified_email)
+        };
+        assert!(required(&[("DEMO", "true")]).unwrap());
+        assert!(required(&[("SMTP_URL", "smtp://localhost"), ("MAIL_FROM", "a@example.org")]).unwrap());
+        let errors = required(&[]).unwrap_err();
+        assert_eq!(errors.0.keys().copied().collect::<Vec<_>>(), ["REQUIRE_VERIFIED_EMAIL"]);
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
                 RateLimit::SignUpsPerAddress => "RATE_LIMIT_SIGN_UPS_PER_ADDRESS",
                 RateLimit::LoginsPerAddress => "RATE_LIMIT_LOGINS_PER_ADDRESS",
                 RateLimit::RefreshesPerAddress => "RATE_LIMIT_REFRESHES_PER_ADDRESS",
+                RateLimit::CodesPerAddress => "RATE_LIMIT_CODES_PER_ADDRESS",
                 RateLimit::JoinsPerAddress => "RATE_LIMIT_JOINS_PER_ADDRESS",
                 RateLimit::JoinsPerUser => "RATE_LIMIT_JOINS_PER_USER",
                 RateLimit::HoldsPerAddress => "RATE_LIMIT_HOLDS_PER_ADDRESS",

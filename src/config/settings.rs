@@ -8,6 +8,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
 use ipnet::IpNet;
+use lettre::message::Mailbox;
 use url::Url;
 
 use super::{
@@ -17,7 +18,10 @@ use super::{
 };
 use crate::{
     domain::event::SigningSecret,
-    infrastructure::mysql,
+    infrastructure::{
+        mysql,
+        smtp::{SmtpServer, SmtpSettings},
+    },
     interfaces::http::address::AddressHeader,
     telemetry::{alerts::AlertSettings, logs::LogFormat},
 };
@@ -143,6 +147,30 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
             );
         }
         secret
+    }
+
+    pub(super) fn mail(&mut self) -> Option<SmtpSettings> {
+        let (url, from) = (self.optional_text("SMTP_URL"), self.optional_text("MAIL_FROM"));
+        let server = url.as_deref().map(SmtpServer::parse);
+        let from = from.map(|text| text.parse::<Mailbox>());
+        if let Some(Err(error)) = &server {
+            // The URL itself may hold a password.
+            self.add_error("SMTP_URL", error.to_string());
+        }
+        match &from {
+            Some(Err(_)) => self.add_error("MAIL_FROM", "is not a sender such as Tickets <tickets@example.org>"),
+            None if url.is_some() => self.add_error("MAIL_FROM", "is required with SMTP_URL"),
+            _ => {}
+        }
+        Some(SmtpSettings { server: server?.ok()?, from: from?.ok()? })
+    }
+
+    pub(super) fn requires_verified_email(&mut self) -> bool {
+        let required = self.flag("REQUIRE_VERIFIED_EMAIL");
+        if required && self.optional_text("SMTP_URL").is_none() && !self.flag("DEMO") {
+            self.add_error("REQUIRE_VERIFIED_EMAIL", "needs SMTP_URL: without it no code arrives");
+        }
+        required
     }
 
     pub(super) fn alerts(&mut self) -> Option<AlertSettings> {

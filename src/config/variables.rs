@@ -155,6 +155,11 @@ pub const VARIABLES: &[Variable] = &[
         "Maximum number of refresh tokens exchanged from one address per minute; 0: unlimited",
     ),
     variable(
+        "RATE_LIMIT_CODES_PER_ADDRESS",
+        "600",
+        "Maximum number of requests from one address per minute that mail a code or try one; 0: unlimited",
+    ),
+    variable(
         "RATE_LIMIT_JOINS_PER_ADDRESS",
         "0",
         "Maximum number of requests to join a queue from one address per minute; 0: unlimited",
@@ -200,6 +205,13 @@ pub const VARIABLES: &[Variable] = &[
         "false",
         "Permits webhooks on this machine and in private networks, for development",
     ),
+    variable(
+        "SMTP_URL",
+        "",
+        "Mail server: smtp:// (STARTTLS where offered; ?tls=required, none) or smtps://, user:password@host. Empty: none",
+    ),
+    variable("MAIL_FROM", "", "Sender of all mails, such as Tickets <tickets@example.org>; required with SMTP_URL"),
+    variable("REQUIRE_VERIFIED_EMAIL", "false", "Admits only users with a verified e-mail address to queues"),
     variable("EVENT_ATTEMPTS", "12", "Number of attempts before a delivery is parked; twelve take about a day"),
     variable(
         "EVENT_RETENTION_HOURS",

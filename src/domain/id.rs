@@ -42,6 +42,8 @@ id_type!(/// The id of an event: the same in every delivery.
     EventId(Uuid));
 id_type!(/// The id of a webhook.
     WebhookId(Uuid));
+id_type!(/// The id of a mailed code.
+    CodeId(Uuid));
 id_type!(/// The id of an entry in the action log.
     ActionId(Uuid));
 id_type!(

@@ -9,8 +9,8 @@
 //!
 //! Features are ordered: a feature names only the features before it. `user`, `concert`, `queue`, `point`, `payment`
 //! and `administration` name none. `booking` names `concert` and `queue`, `ticket` names `booking` and `concert`.
-//! `event` describes bookings, seats and payments. `settlement` comes last: it decides everything that moves points or
-//! changes a booking, and records the events of it.
+//! `event` describes bookings, seats and payments, and `mail` tells people about bookings and codes. `settlement` comes
+//! last: it decides everything that moves points or changes a booking, and records the events of it.
 
 pub mod administration;
 pub mod audit;
@@ -21,6 +21,8 @@ pub mod event;
 pub mod export;
 pub mod id;
 pub mod idempotency;
+pub mod language;
+pub mod mail;
 pub mod page;
 pub mod payment;
 pub mod point;

@@ -55,6 +55,12 @@ pub enum Refusal {
     /// An administrator has blocked the account.
     #[error("The account is blocked.")]
     UserBlocked,
+    /// The e-mail address isn't verified, and joining a queue requires it.
+    #[error("The e-mail address must be verified first.")]
+    EmailNotVerified,
+    /// The code is unknown, expired, used or another account's.
+    #[error("The code is wrong, expired or already used.")]
+    InvalidCode,
     /// The only administrator can't be demoted, blocked or deleted.
     #[error("This is the only administrator: promote another user first.")]
     LastAdmin,
@@ -302,6 +308,8 @@ impl Refusal {
             | Self::InvalidCredentials
             | Self::InvalidRefreshToken
             | Self::UserBlocked
+            | Self::EmailNotVerified
+            | Self::InvalidCode
             | Self::Forbidden
             | Self::QueueTokenRequired
             | Self::QueueTokenInvalid

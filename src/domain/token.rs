@@ -2,8 +2,8 @@
 
 use super::{
     clock::Instant,
-    id::{QueueTokenId, SessionId, UserId},
-    user::Role,
+    id::{CodeId, QueueTokenId, SessionId, UserId},
+    user::{CodeText, Role},
 };
 
 /// The content of an access token.
@@ -61,6 +61,9 @@ pub trait TokenSigner: Send + Sync {
 
     /// The text of a queue token, signed by key `key`, or by the current key if that one was withdrawn.
     fn queue_token(&self, claims: &QueueClaims, key: u32) -> String;
+
+    /// The text of a mailed code, derived by key `key` from the code's id; `None` if that key was withdrawn.
+    fn mailed_code(&self, id: CodeId, key: u32) -> Option<CodeText>;
 
     /// Verifies a queue token; `None` unless this server signed it.
     fn read_queue_token(&self, text: &str) -> Option<QueueClaims>;

@@ -10,12 +10,13 @@ use super::{
     event::{DeliveryRepository, OutboxRepository, WebhookRepository},
     export::ExportRepository,
     idempotency::IdempotencyRepository,
+    mail::MailRepository,
     payment::PaymentRepository,
     point::WalletRepository,
     queue::{AdmissionRepository, DrawRepository, QueueRepository, QueueTokenRepository},
     repository_error::RepositoryError,
     ticket::TicketRepository,
-    user::{SessionRepository, UserRepository},
+    user::{CodeRepository, SessionRepository, UserRepository},
 };
 
 /// The repositories of one connection.
@@ -24,6 +25,8 @@ pub trait Repositories: Send {
     fn users(&mut self) -> &mut dyn UserRepository;
     /// Logins and their refresh tokens.
     fn sessions(&mut self) -> &mut dyn SessionRepository;
+    /// Mailed codes.
+    fn codes(&mut self) -> &mut dyn CodeRepository;
     /// Venues, concerts, performances and seats.
     fn concerts(&mut self) -> &mut dyn ConcertRepository;
     /// Waiting queues.
@@ -54,6 +57,8 @@ pub trait Repositories: Send {
     fn deliveries(&mut self) -> &mut dyn DeliveryRepository;
     /// Webhooks.
     fn webhooks(&mut self) -> &mut dyn WebhookRepository;
+    /// The contents of mails.
+    fn mail(&mut self) -> &mut dyn MailRepository;
     /// The log of administrative writes.
     fn actions(&mut self) -> &mut dyn ActionLog;
     /// The pages of exports.

@@ -1,5 +1,5 @@
-//! The adapters of the domain's ports: the database, the system's clock and randomness, cryptography, and the sender of
-//! events.
+//! The adapters of the domain's ports: the database, the system's clock and randomness, cryptography, and the senders
+//! of events and mail.
 //!
 //! Nothing here knows the HTTP API or makes a decision of the domain.
 
@@ -10,5 +10,6 @@ pub mod mysql;
 pub mod password;
 pub mod randomness;
 pub mod seed_vault;
+pub mod smtp;
 pub mod ticket_signer;
 pub mod token_signer;

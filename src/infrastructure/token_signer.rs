@@ -12,14 +12,15 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::domain::{
-    id::{QueueTokenId, SessionId, UserId},
+    id::{CodeId, QueueTokenId, SessionId, UserId},
     token::{AccessClaims, QueueClaims, RefreshClaims, TokenSigner},
-    user::Role,
+    user::{CodeText, Role},
 };
 
 const ACCESS: u8 = 1;
 const QUEUE: u8 = 2;
 const REFRESH: u8 = 3;
+const CODE: u8 = 4;
 
 const TAG_BYTES: usize = 16;
 
@@ -178,6 +179,14 @@ impl TokenSigner for HmacTokenSigner {
         payload.extend_from_slice(&claims.place.unwrap_or(0).to_be_bytes());
         payload.extend_from_slice(&claims.issued_at.timestamp_micros().to_be_bytes());
         key.sign(payload)
+    }
+
+    fn mailed_code(&self, id: CodeId, key: u32) -> Option<CodeText> {
+        let key = self.keys(key).next()?;
+        let mut payload = begin(CODE, key);
+        payload.extend_from_slice(id.0.as_bytes());
+        // No token has this kind, so no token's tag reveals a code.
+        Some(CodeText::of(&key.mac.clone().chain_update(&payload).finalize().into_bytes().into()))
     }
 
     fn read_queue_token(&self, text: &str) -> Option<QueueClaims> {

@@ -4,9 +4,11 @@
 mod journey;
 
 mod deletion;
+mod password_reset;
 mod session_limits;
 mod sessions;
 mod users;
+mod verification;
 
 mod catalogue_bounds;
 mod catalogue_cache;
@@ -29,6 +31,7 @@ mod stream_endings;
 
 mod best_available;
 mod blocks;
+mod booking_mail;
 mod bookings;
 mod expiry;
 mod seat_limit;
@@ -41,6 +44,7 @@ mod idempotency;
 
 mod deliveries;
 mod event_growth;
+mod mail;
 mod webhooks;
 
 mod admin;

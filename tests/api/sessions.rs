@@ -18,6 +18,7 @@ use concert_reservation::{
         clock::{Clock, ClockCheck, Instant, ManualClock},
         concert::ConcertFields,
         id::{ConcertId, UserId},
+        language::Language,
         queue::Queue,
         refusal::Refusal,
         text::{Email, Name},
@@ -63,7 +64,7 @@ impl World {
                 AeadSeedVault::new(&["a secret of more than 32 characters".to_owned()], Arc::new(OsRandomness))
                     .unwrap(),
             ),
-            receivers: Receivers::new(None),
+            receivers: Receivers::new(None, None),
             event_written: Arc::default(),
             seat_change_counter: ChangeCounter::default(),
         };
@@ -73,9 +74,8 @@ impl World {
 }
 
 async fn sign_up(users: &UserFacade, email: &str) -> UserId {
-    let profile =
-        users.sign_up(address(email), Password::new(PASSWORD).unwrap(), Name::new("Jin").unwrap(), CLIENT).await;
-    profile.unwrap().id
+    let (password, name) = (Password::new(PASSWORD).unwrap(), Name::new("Jin").unwrap());
+    users.sign_up(address(email), password, name, CLIENT, Language::default()).await.unwrap().id
 }
 
 async fn log_in(users: &UserFacade, email: &str) -> TokensInfo {

@@ -74,3 +74,21 @@ async fn queue_tables_do_not_grow_over_a_year_of_sales(_: MySqlPoolOptions, opti
     assert_eq!(count(&pool, "SELECT COUNT(*) FROM bookings WHERE status = 'CONFIRMED'").await, 12, "history stays");
     app.assert_invariants_hold().await;
 }
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn mailed_codes_do_not_grow_over_a_year_of_requests(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options.clone());
+    let pool = MySqlPool::connect_lazy_with(options);
+    let user = app.user().await;
+    for _ in 0..12 {
+        for email in ["user0@example.org", "unknown@example.org"] {
+            let reset = json!({"email": email});
+            app.anonymous().post("/api/v1/auth/password-reset", reset).await.expect(202);
+        }
+        user.post("/api/v1/users/me/email-verification", json!({})).await.expect(202);
+        assert_eq!(count(&pool, "SELECT COUNT(*) FROM mailed_codes").await, 3);
+        app.advance(31 * 86_400);
+        clean(&app).await;
+        assert_eq!(count(&pool, "SELECT COUNT(*) FROM mailed_codes").await, 0);
+    }
+}

@@ -22,6 +22,7 @@ use crate::domain::{
     concert::SeatStatus,
     event::Fact,
     id::{BookingId, PerformanceId, QueueTokenId, SeatId, UserId},
+    language::Language,
     page::Page,
     refusal::Refusal,
 };
@@ -143,8 +144,8 @@ impl BookingFacade {
         self.gate.with_position(reply, user_id).await
     }
 
-    /// Cancels a booking: a hold ends, and a confirmed booking is refunded up to the cut-off. Repeating it changes
-    /// nothing.
+    /// Cancels a booking: a hold ends, and a confirmed booking is refunded up to the cut-off, which is mailed in
+    /// `language`. Repeating it changes nothing.
     ///
     /// # Errors
     ///
@@ -155,9 +156,10 @@ impl BookingFacade {
         &self,
         user_id: UserId,
         booking_id: BookingId,
+        language: Language,
         key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
-        self.settlements.cancel(user_id, booking_id, key).await
+        self.settlements.cancel(user_id, booking_id, language, key).await
     }
 
     /// A booking of the user.

@@ -38,9 +38,11 @@ trait ReceiverSource: Send + Sync {
 pub struct Receivers(Arc<[Box<dyn ReceiverSource>]>);
 
 impl Receivers {
-    /// The registered webhooks, and the data platform if one is configured.
-    pub fn new(data_platform: Option<Receiver>) -> Self {
-        let sources: [Box<dyn ReceiverSource>; 2] = [Box::new(DataPlatform(data_platform)), Box::new(Webhooks)];
+    /// The registered webhooks, and the data platform and the mail server as far as they are configured.
+    pub fn new(data_platform: Option<Receiver>, mail: Option<Receiver>) -> Self {
+        let data_platform = Configured { destination: Destination::DataPlatform, receiver: data_platform };
+        let mail = Configured { destination: Destination::Mail, receiver: mail };
+        let sources: [Box<dyn ReceiverSource>; 3] = [Box::new(data_platform), Box::new(mail), Box::new(Webhooks)];
         Self(Arc::new(sources))
     }
 
@@ -70,21 +72,25 @@ impl Receivers {
     }
 }
 
-/// The data platform, which gets every event; `None` if it isn't configured.
-struct DataPlatform(Option<Receiver>);
+/// A destination of the configuration.
+struct Configured {
+    destination: Destination,
+    /// `None` if it isn't configured.
+    receiver: Option<Receiver>,
+}
 
 #[async_trait]
-impl ReceiverSource for DataPlatform {
+impl ReceiverSource for Configured {
     async fn list(&self, _: &mut dyn Repositories) -> Result<Vec<Receiver>, RepositoryError> {
-        Ok(self.0.iter().cloned().collect())
+        Ok(self.receiver.iter().cloned().collect())
     }
 
     async fn may_have_any(&self, _: &mut dyn Repositories) -> Result<bool, RepositoryError> {
-        Ok(self.0.is_some())
+        Ok(self.receiver.is_some())
     }
 
     fn unconfigured(&self) -> Option<Destination> {
-        self.0.is_none().then_some(Destination::DataPlatform)
+        self.receiver.is_none().then_some(self.destination)
     }
 }
 

@@ -28,9 +28,6 @@ use crate::{
     },
 };
 
-/// The most streams that are sent concurrently to one receiver.
-const MAX_IN_FLIGHT: usize = 32;
-
 /// For how long a chain goes on to its next event. With the timeout of the last attempt it stays within the lease.
 const CHAIN_TIME_BUDGET: Duration = Duration::from_secs(20);
 
@@ -176,7 +173,8 @@ impl Worker {
 
     /// How many more streams may be sent now.
     fn free_slots(&self) -> usize {
-        let limit = if self.failures_in_row >= FAILURES_UNTIL_DOWN { MAX_IN_FLIGHT_DOWN } else { MAX_IN_FLIGHT };
+        let is_down = self.failures_in_row >= FAILURES_UNTIL_DOWN;
+        let limit = if is_down { MAX_IN_FLIGHT_DOWN } else { self.destination().max_in_flight() };
         limit.saturating_sub(self.in_flight.len())
     }
 

@@ -1,7 +1,7 @@
 //! The lane of joins and leaves: concurrent commands for a concert share one transaction.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -29,12 +29,19 @@ use crate::{
 pub(super) struct QueueWork {
     ports: Ports,
     policy: HoldPolicy,
+    /// Whether joining needs a verified e-mail address.
+    requires_verified_email: bool,
     pace_histories: Arc<PaceHistories>,
 }
 
 impl QueueWork {
-    pub(super) fn new(ports: Ports, policy: HoldPolicy, pace_histories: Arc<PaceHistories>) -> Self {
-        Self { ports, policy, pace_histories }
+    pub(super) fn new(
+        ports: Ports,
+        policy: HoldPolicy,
+        requires_verified_email: bool,
+        pace_histories: Arc<PaceHistories>,
+    ) -> Self {
+        Self { ports, policy, requires_verified_email, pace_histories }
     }
 }
 
@@ -52,7 +59,12 @@ impl LaneWork for QueueWork {
     ) -> Result<Decisions, RepositoryError> {
         let (now, mut locked_queues) =
             lock_queues_and_tokens(&self.ports, uow, &self.pace_histories, clock, commands).await?;
-        let accounts = lock_joining_accounts(uow, commands).await?;
+        let mut accounts = lock_joining_accounts(uow, commands).await?;
+        if !self.requires_verified_email {
+            for may_join in accounts.values_mut() {
+                *may_join = true;
+            }
+        }
         let decide = |command: &&Command| {
             let locked_queue = locked_queues.get_mut(&command.concert_id());
             match command {
@@ -108,12 +120,12 @@ impl QueueWork {
     }
 }
 
-/// Locks the accounts of joining users in share mode until their tokens are stored, and returns those that exist. A
-/// deletion that came first is seen here; a later one finds the token.
+/// Locks the accounts of joining users in share mode until their tokens are stored. Returns those that exist, each with
+/// whether its address is verified. A deletion that came first is seen here; a later one finds the token.
 async fn lock_joining_accounts(
     uow: &mut dyn UnitOfWork,
     commands: &[&Command],
-) -> Result<HashSet<UserId>, RepositoryError> {
+) -> Result<HashMap<UserId, bool>, RepositoryError> {
     let joining = commands.iter().filter_map(|command| match command {
         Command::Join { user_id, .. } => Some(*user_id),
         Command::Leave { .. } => None,

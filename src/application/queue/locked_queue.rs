@@ -1,6 +1,6 @@
 //! A queue under its lock, while joins and leaves are decided.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     command::{Command, Joined},
@@ -47,10 +47,11 @@ pub(super) struct LockedQueue {
 }
 
 impl LockedQueue {
+    /// Joins for a user. `accounts` has the accounts that exist, and whether each may join.
     pub(super) fn join(
         &mut self,
         user_id: UserId,
-        accounts: &HashSet<UserId>,
+        accounts: &HashMap<UserId, bool>,
         ports: &Ports,
         now: Instant,
     ) -> Result<Joined, Refusal> {
@@ -64,8 +65,10 @@ impl LockedQueue {
             }
             self.update_token(QueueToken { state: TokenState::Ended(EndReason::Expired), ..token });
         }
-        if !accounts.contains(&user_id) {
-            return Err(Refusal::Unauthenticated);
+        match accounts.get(&user_id) {
+            None => return Err(Refusal::Unauthenticated),
+            Some(false) => return Err(Refusal::EmailNotVerified),
+            Some(true) => {}
         }
         let mut token = match self.left_before_draw.remove(&user_id) {
             Some(token) => self.queue.revive(token, now),

@@ -38,8 +38,8 @@ impl MembershipFacade {
     /// # Errors
     ///
     /// [`Refusal::ConcertNotFound`]; [`Refusal::SalesClosed`] once the last performance has begun;
-    /// [`Refusal::Unauthenticated`] if the account was deleted meanwhile. [`AppError::Overloaded`] when the lane's
-    /// inbox is full.
+    /// [`Refusal::Unauthenticated`] if the account was deleted meanwhile; [`Refusal::EmailNotVerified`] for a new
+    /// token, if that is required. [`AppError::Overloaded`] when the lane's inbox is full.
     ///
     /// # Concurrency
     ///
@@ -48,6 +48,7 @@ impl MembershipFacade {
     /// [`Refusal::ConcertNotFound`]: crate::domain::refusal::Refusal::ConcertNotFound
     /// [`Refusal::SalesClosed`]: crate::domain::refusal::Refusal::SalesClosed
     /// [`Refusal::Unauthenticated`]: crate::domain::refusal::Refusal::Unauthenticated
+    /// [`Refusal::EmailNotVerified`]: crate::domain::refusal::Refusal::EmailNotVerified
     pub async fn join(&self, user_id: UserId, concert_id: ConcertId) -> Result<(QueueTokenInfo, bool), AppError> {
         let command = |reply| Command::Join { user_id, concert_id, reply };
         let joined = self.lanes.submit_without_key(Some(concert_id.0), command).await?;

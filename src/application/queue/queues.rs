@@ -39,12 +39,13 @@ impl Queues {
     pub fn start(
         ports: &Ports,
         policy: HoldPolicy,
+        requires_verified_email: bool,
         settings: LaneSettings,
         lane_ports: &LanePorts,
         tasks: &TaskTracker,
     ) -> Self {
         let pace_histories = Arc::<PaceHistories>::default();
-        let work = QueueWork::new(ports.clone(), policy, Arc::clone(&pace_histories));
+        let work = QueueWork::new(ports.clone(), policy, requires_verified_email, Arc::clone(&pace_histories));
         let lanes = Lanes::new(work, settings, lane_ports.clone());
         let snapshot_reader = QueueSnapshotReader::new(pace_histories);
         let snapshots = Arc::new(Loader::start(snapshot_reader.clone(), &ports.database, tasks));

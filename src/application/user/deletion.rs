@@ -54,6 +54,7 @@ impl UserFacade {
         }
         let sessions = uow.sessions().revoke_all(user_id, None, now).await?;
         uow.sessions().erase_user_agents(user_id).await?;
+        uow.codes().delete_of(user_id).await?;
         uow.users().erase(user_id, now).await?;
         uow.commit().await?;
         self.revocations.insert(&sessions, now);

@@ -9,7 +9,7 @@ use super::{
     failed_logins::FailedLoginLimiter,
     hashing::Hashing,
     sessions::RevocationCache,
-    settings::SessionSettings,
+    settings::{CodeDelivery, SessionSettings},
     tokens::{TokenParts, TokensInfo, issue_tokens},
 };
 use crate::{
@@ -17,13 +17,14 @@ use crate::{
     domain::{
         clock::Instant,
         id::{SessionId, UserId},
+        language::Language,
         randomness::new_uuid,
         refusal::Refusal,
         repository_error::RepositoryError,
         text::{Email, Name},
         token::AccessClaims,
         unit_of_work::{Database, UnitOfWork},
-        user::{HashingFailed, Password, PasswordHasher, Role, Session, User},
+        user::{CodePurpose, HashingFailed, Password, PasswordHasher, Role, Session, User},
     },
 };
 
@@ -57,6 +58,9 @@ pub struct UserFacade {
     pub(super) ports: Ports,
     pub(super) hashing: Hashing,
     failed_logins: FailedLoginLimiter,
+    /// Wrong codes of an account count like wrong passwords.
+    pub(super) failed_codes: FailedLoginLimiter,
+    pub(super) code_delivery: CodeDelivery,
     pub(super) settings: SessionSettings,
     pub(super) revocations: RevocationCache,
 }
@@ -77,11 +81,19 @@ impl UserFacade {
     ) -> Result<Self, HashingFailed> {
         let hashing = Hashing::new(hasher, hashing_threads)?;
         let revocations = RevocationCache::new(authentication);
-        let failed_logins = FailedLoginLimiter::new(settings.failed_logins_per_account);
-        Ok(Self { ports, hashing, failed_logins, settings, revocations })
+        let [failed_logins, failed_codes] =
+            [(); 2].map(|()| FailedLoginLimiter::new(settings.failed_logins_per_account));
+        let code_delivery = CodeDelivery::Disabled;
+        Ok(Self { ports, hashing, failed_logins, failed_codes, code_delivery, settings, revocations })
     }
 
-    /// Creates an account for a client at this address.
+    /// The same with mailed or logged codes.
+    #[must_use]
+    pub fn delivering_codes(self, code_delivery: CodeDelivery) -> Self {
+        Self { code_delivery, ..self }
+    }
+
+    /// Creates an account for a client at this address, and mails a code that verifies its address.
     ///
     /// # Errors
     ///
@@ -92,9 +104,10 @@ impl UserFacade {
         password: Password,
         name: Name,
         client: IpAddr,
+        language: Language,
     ) -> Result<ProfileInfo, AppError> {
         let password_hash = self.hashing.hash(password.as_str().to_owned(), client).await?;
-        self.create(email, password_hash, name, Role::User).await
+        self.create(email, password_hash, name, Role::User, Some(language)).await
     }
 
     /// Creates an administrator's account. Only operators can: no route leads here.
@@ -104,7 +117,7 @@ impl UserFacade {
     /// [`Refusal::EmailTaken`].
     pub async fn create_admin(&self, email: Email, password: Password, name: Name) -> Result<ProfileInfo, AppError> {
         let password_hash = self.hashing.hash(password.as_str().to_owned(), Ipv4Addr::LOCALHOST.into()).await?;
-        self.create(email, password_hash, name, Role::Admin).await
+        self.create(email, password_hash, name, Role::Admin, None).await
     }
 
     async fn create(
@@ -113,21 +126,26 @@ impl UserFacade {
         password_hash: String,
         name: Name,
         role: Role,
+        language: Option<Language>,
     ) -> Result<ProfileInfo, AppError> {
         let now = self.ports.now();
         let id = UserId(new_uuid(&*self.ports.randomness, now));
         let (email_verified_at, blocked_at) = (None, None);
         let user = User { id, email, name, role, password_hash, created_at: now, email_verified_at, blocked_at };
-        self.retry(|| self.try_create(&user)).await?;
+        self.retry(|| self.try_create(&user, language)).await?;
         Ok(user.into())
     }
 
-    async fn try_create(&self, user: &User) -> Result<(), AppError> {
+    async fn try_create(&self, user: &User, language: Option<Language>) -> Result<(), AppError> {
         let mut uow = self.ports.database.begin().await?;
         match uow.users().insert(user).await {
             // The id is new, so the address isn't unique.
             Err(RepositoryError::NotUnique { .. }) => return Err(Refusal::EmailTaken.into()),
             result => result?,
+        }
+        if let Some(language) = language {
+            let purpose = CodePurpose::VerifyEmail;
+            self.issue_code(&mut *uow, Some(user.id), purpose, language, user.created_at).await?;
         }
         Ok(uow.commit().await?)
     }
@@ -229,6 +247,7 @@ impl UserFacade {
     /// Removes failed logins that no longer count. To be called every few seconds.
     pub fn forget_failed_logins(&self) {
         self.failed_logins.remove_expired(self.ports.now());
+        self.failed_codes.remove_expired(self.ports.now());
     }
 
     /// Reads the logins that other instances have revoked. To be called several times a second.

@@ -2,8 +2,9 @@
 //!
 //! An access token is signed and verified without the database. A set of revoked logins in [memory](sessions), which
 //! follows the database, has the logins that ended early. A [refresh token](refresh) is signed too, and its hash is
-//! stored. The [facade] has the use cases but for refreshing and the [deletion] of an account.
+//! stored. The [facade] has the use cases but for refreshing, mailed [codes] and the [deletion] of an account.
 
+mod codes;
 mod deletion;
 mod facade;
 mod failed_logins;
@@ -18,6 +19,6 @@ mod tokens;
 pub(super) use self::deletion::require_other_admin;
 pub use self::{
     facade::{ProfileInfo, UserFacade},
-    settings::{MAX_ACCESS_TOKEN_SECONDS, SessionSettings},
+    settings::{CodeDelivery, MAX_ACCESS_TOKEN_SECONDS, SessionSettings},
     tokens::TokensInfo,
 };

@@ -9,7 +9,7 @@ use crate::{
         id::{SessionId, UserId},
         page::Page,
         refusal::Refusal,
-        user::{Password, SessionSummary},
+        user::{CodePurpose, Password, SessionSummary},
     },
 };
 
@@ -57,8 +57,8 @@ impl UserFacade {
         .await
     }
 
-    /// Changes the password and ends every session of the user except `current`. A wrong current password counts as a
-    /// failed login, so a stolen access token can't be used to guess it.
+    /// Changes the password and ends every session of the user except `current`. Mailed codes for a new one become
+    /// void. A wrong current password counts as a failed login, so a stolen access token can't be used to guess it.
     ///
     /// # Errors
     ///
@@ -98,6 +98,7 @@ impl UserFacade {
         }
         let now = self.ports.now();
         uow.users().update_password(user_id, new_hash).await?;
+        uow.codes().void(user_id, CodePurpose::ResetPassword, now).await?;
         let ended = uow.sessions().revoke_all(user_id, Some(current), now).await?;
         uow.commit().await?;
         self.revocations.insert(&ended, now);

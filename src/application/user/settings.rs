@@ -1,4 +1,4 @@
-//! The settings of sessions.
+//! The settings of sessions and mailed codes.
 
 use chrono::TimeDelta;
 
@@ -21,6 +21,17 @@ pub struct SessionSettings {
     pub session_max_days: u32,
     /// The most wrong passwords for an account in an hour; 0 for no limit.
     pub failed_logins_per_account: u32,
+}
+
+/// What becomes of a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeDelivery {
+    /// The event relay mails it.
+    Mailed,
+    /// The log gets it: for demonstrations.
+    Logged,
+    /// There is no mail server: no codes are made.
+    Disabled,
 }
 
 impl Default for SessionSettings {

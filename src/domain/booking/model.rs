@@ -6,6 +6,7 @@ use crate::domain::{
     clock::{Instant, not_before},
     concert::{Seat, SeatStatus},
     id::{BookingId, ConcertId, PaymentId, PerformanceId, SeatId, UserId},
+    language::Language,
     points::Points,
     refusal::Refusal,
 };
@@ -125,6 +126,8 @@ pub struct Booking {
     pub is_complimentary: bool,
     /// The instant of the hold, or of the gift.
     pub created_at: Instant,
+    /// The language of the buyer's last request, for mail; `None` before one said any.
+    pub language: Option<Language>,
 }
 
 impl Booking {
@@ -300,6 +303,7 @@ mod tests {
             is_extended: false,
             is_complimentary: false,
             created_at: Instant::default(),
+            language: None,
         }
     }
 

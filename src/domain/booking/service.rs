@@ -153,6 +153,7 @@ impl HoldBatch {
             is_extended: false,
             is_complimentary: false,
             created_at: self.now,
+            language: None,
         };
         let token = QueueToken { state: TokenState::Active(admission.extended(self.now, held_until)), ..token };
         self.apply_hold(booking.clone(), token);

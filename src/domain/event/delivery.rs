@@ -21,6 +21,8 @@ pub enum Destination {
     DataPlatform,
     /// A receiver that an administrator registered.
     Webhook(WebhookId),
+    /// The mail server.
+    Mail,
 }
 
 impl fmt::Display for Destination {
@@ -28,6 +30,7 @@ impl fmt::Display for Destination {
         match self {
             Self::DataPlatform => f.write_str("data-platform"),
             Self::Webhook(id) => id.fmt(f),
+            Self::Mail => f.write_str("mail"),
         }
     }
 }
@@ -36,10 +39,11 @@ impl FromStr for Destination {
     type Err = uuid::Error;
 
     fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        if text == "data-platform" {
-            return Ok(Self::DataPlatform);
+        match text {
+            "data-platform" => Ok(Self::DataPlatform),
+            "mail" => Ok(Self::Mail),
+            id => Uuid::try_parse(id).map(|id| Self::Webhook(WebhookId(id))),
         }
-        Uuid::try_parse(text).map(|id| Self::Webhook(WebhookId(id)))
     }
 }
 
@@ -49,6 +53,15 @@ impl Destination {
         match self {
             Self::DataPlatform => "data_platform",
             Self::Webhook(_) => "webhook",
+            Self::Mail => "mail",
+        }
+    }
+
+    /// The most streams that are sent to it concurrently. Mail servers accept few connections of one client.
+    pub fn max_in_flight(self) -> usize {
+        match self {
+            Self::DataPlatform | Self::Webhook(_) => 32,
+            Self::Mail => 8,
         }
     }
 }
@@ -372,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_destination_parses_from_its_text() {
-        for destination in [Destination::DataPlatform, Destination::Webhook(WebhookId(STREAM))] {
+        for destination in [Destination::DataPlatform, Destination::Webhook(WebhookId(STREAM)), Destination::Mail] {
             assert_eq!(destination.to_string().parse::<Destination>().unwrap(), destination);
         }
         assert!("elsewhere".parse::<Destination>().is_err());

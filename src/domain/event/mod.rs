@@ -16,7 +16,7 @@ pub use delivery::{
     AttemptOutcome, Candidate, Chain, ClaimPlan, ClaimedEvent, DeliveryStatus, Destination, NextStep, Predecessor,
     PredecessorState, RecordedEvent, RetryPolicy,
 };
-pub use model::{Event, Fact, KINDS};
+pub use model::{Event, Fact, KINDS, MAILED_KINDS, PRIVATE_KINDS};
 pub use repository::{
     Backlog, DeliveryFilter, DeliveryRecord, DeliveryRepository, DeliverySettlement, Dispatched, NewDelivery,
     OutboxRepository, Undispatched, WebhookRepository,

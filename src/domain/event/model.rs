@@ -6,12 +6,12 @@ use crate::domain::{
     booking::Booking,
     clock::Instant,
     concert::SeatStatus,
-    id::{BookingId, ConcertId, EventId, PerformanceId, SeatId, TransactionId, UserId},
+    id::{BookingId, CodeId, ConcertId, EventId, PerformanceId, SeatId, TransactionId, UserId},
     payment::Payment,
     points::{Points, SignedPoints},
 };
 
-/// All event types, in the order of lists.
+/// The event types that receivers can subscribe to, in the order of lists.
 pub const KINDS: [&str; 12] = [
     "booking.held",
     "booking.confirmed",
@@ -26,6 +26,13 @@ pub const KINDS: [&str; 12] = [
     "ticket.used",
     "performance.rescheduled",
 ];
+
+/// The event types that no receiver but the mail server gets.
+pub const PRIVATE_KINDS: [&str; 2] = ["code.issued", "notice.rescheduled"];
+
+/// The event types that are mailed.
+pub const MAILED_KINDS: [&str; 5] =
+    ["code.issued", "booking.confirmed", "booking.refunded", "performance.rescheduled", "notice.rescheduled"];
 
 /// A change that is reported to receivers.
 #[derive(Clone, Debug)]
@@ -95,10 +102,14 @@ pub enum Fact {
         /// The new start.
         starts_at: Instant,
     },
+    /// A code is to be mailed. The event contains its id alone: the code is derived from it.
+    CodeIssued(CodeId),
+    /// A mail is to tell the buyer of a booking that its performance has a new start.
+    RescheduleNoticed(BookingId),
 }
 
 impl Fact {
-    /// The event type, one of [`KINDS`].
+    /// The event type, one of [`KINDS`] or [`PRIVATE_KINDS`].
     pub fn kind(&self) -> &'static str {
         match self {
             Self::BookingHeld(_) => "booking.held",
@@ -113,6 +124,8 @@ impl Fact {
             Self::SeatsChanged { .. } => "seats.changed",
             Self::TicketUsed { .. } => "ticket.used",
             Self::PerformanceRescheduled { .. } => "performance.rescheduled",
+            Self::CodeIssued(_) => "code.issued",
+            Self::RescheduleNoticed(_) => "notice.rescheduled",
         }
     }
 
@@ -130,7 +143,9 @@ impl Fact {
             Self::PointsCharged { .. }
             | Self::PointsAdjusted { .. }
             | Self::SeatsChanged { .. }
-            | Self::PerformanceRescheduled { .. } => 0,
+            | Self::PerformanceRescheduled { .. }
+            | Self::CodeIssued(_)
+            | Self::RescheduleNoticed(_) => 0,
         }
     }
 }
@@ -161,7 +176,9 @@ impl Event {
             Fact::PointsCharged { .. }
             | Fact::PointsAdjusted { .. }
             | Fact::SeatsChanged { .. }
-            | Fact::PerformanceRescheduled { .. } => self.id.0,
+            | Fact::PerformanceRescheduled { .. }
+            | Fact::CodeIssued(_)
+            | Fact::RescheduleNoticed(_) => self.id.0,
         }
     }
 }

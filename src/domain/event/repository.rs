@@ -111,6 +111,9 @@ pub trait OutboxRepository: Send {
     /// at a position of a stream.
     async fn insert(&mut self, events: &[Event], dispatched_at: Option<Instant>) -> Result<(), RepositoryError>;
 
+    /// Those of these events that are recorded. Takes no lock.
+    async fn list_existing(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, RepositoryError>;
+
     /// Whether any event is undispatched.
     async fn has_undispatched(&mut self) -> Result<bool, RepositoryError>;
 

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::{AttemptOutcome, Destination, EventTypes, RecordedEvent, SigningSecret, Webhook};
+use super::{
+    AttemptOutcome, Destination, EventTypes, MAILED_KINDS, PRIVATE_KINDS, RecordedEvent, SigningSecret, Webhook,
+};
 use crate::domain::clock::Instant;
 
 /// A destination with its address, secret and subscribed event types.
@@ -10,7 +12,7 @@ use crate::domain::clock::Instant;
 pub struct Receiver {
     /// Identifies the receiver.
     pub destination: Destination,
-    /// The URL that events are posted to.
+    /// The URL that events are posted to; empty for mail.
     pub url: String,
     /// The subscribed event types; `None` for all.
     pub types: Option<EventTypes>,
@@ -24,9 +26,19 @@ impl Receiver {
         Self { destination: Destination::DataPlatform, url, types: None, secret }
     }
 
-    /// Whether the receiver subscribes to this event type.
+    /// The mail server from the configuration.
+    pub fn mail() -> Self {
+        Self { destination: Destination::Mail, url: String::new(), types: None, secret: None }
+    }
+
+    /// Whether the receiver gets events of this type. Those of [`PRIVATE_KINDS`] are for mail alone.
     pub fn subscribes_to(&self, kind: &str) -> bool {
-        self.types.as_ref().is_none_or(|types| types.contains(kind))
+        match self.destination {
+            Destination::Mail => MAILED_KINDS.contains(&kind),
+            Destination::DataPlatform | Destination::Webhook(_) => {
+                !PRIVATE_KINDS.contains(&kind) && self.types.as_ref().is_none_or(|types| types.contains(kind))
+            }
+        }
     }
 }
 

@@ -149,6 +149,7 @@ impl ComplimentaryRequest {
             held_until: now,
             is_extended: false,
             is_complimentary: true,
+            language: None,
             created_at: now,
         }
     }

@@ -4,6 +4,7 @@ use crate::domain::{
     administration::Order,
     booking::Booking,
     id::{BookingId, PaymentId, TransactionId, UserId},
+    language::Language,
     payment::Payment,
     points::{Points, SignedPoints},
 };
@@ -45,6 +46,8 @@ pub struct PayRequest {
     pub user_id: UserId,
     /// The booking to pay for.
     pub booking_id: BookingId,
+    /// The language that the buyer prefers for mail.
+    pub language: Language,
 }
 
 /// The result of a payment.
@@ -61,8 +64,8 @@ pub struct Paid {
 /// The initiator of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelledBy {
-    /// The booking's user: paid bookings only until refunds close.
-    User,
+    /// The booking's user: paid bookings only until refunds close. With the language that the user prefers for mail.
+    User(Option<Language>),
     /// An administrator: at any time.
     Administrator,
     /// The promoter, who cancels the performance: at any time.

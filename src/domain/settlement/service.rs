@@ -124,6 +124,7 @@ impl SettlementBatch {
         };
         booking.confirm(payment.id, self.now);
         self.state.paid_amounts.insert(payment.id, payment.amount);
+        booking.language = Some(request.language);
         self.changes.payments.push(payment);
         self.changes.facts.push(Fact::BookingConfirmed(booking.clone()));
         self.changes.facts.push(Fact::PaymentCompleted(payment));
@@ -174,6 +175,9 @@ impl SettlementBatch {
         cancelled_by: CancelledBy,
     ) -> Result<Booking, Refusal> {
         let mut booking = self.find_own_booking(user_id, booking_id)?;
+        if let CancelledBy::User(Some(language)) = cancelled_by {
+            booking.language = Some(language);
+        }
         match booking.state_at(self.now) {
             BookingState::Cancelled { .. } | BookingState::Refunded { .. } => return Ok(booking),
             BookingState::Expired
@@ -195,7 +199,7 @@ impl SettlementBatch {
                 self.changes.facts.push(Fact::BookingCancelled(booking.clone()));
             }
             BookingState::Confirmed { at: confirmed_at, payment_id } => {
-                if cancelled_by == CancelledBy::User {
+                if matches!(cancelled_by, CancelledBy::User(_)) {
                     self.require_refundable(&booking)?;
                 }
                 // It was read for every confirmed booking that a command cancels.
@@ -226,7 +230,7 @@ impl SettlementBatch {
         let state = self.state.bookings.get(&booking_id).map(|booking| booking.state_at(self.now));
         if state == Some(BookingState::Pending) {
             // A hold has no refund, so no ledger entry uses this id.
-            let _ = self.cancel(user_id, booking_id, TransactionId(uuid::Uuid::nil()), CancelledBy::User);
+            let _ = self.cancel(user_id, booking_id, TransactionId(uuid::Uuid::nil()), CancelledBy::User(None));
         }
     }
 

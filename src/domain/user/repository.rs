@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::{RefreshToken, Role, Session, SessionSummary, Standing, User, UserDetails, UserFilter};
+use super::{
+    CodePurpose, MailedCode, RefreshToken, Role, Session, SessionSummary, Standing, User, UserDetails, UserFilter,
+};
 use crate::domain::{
     clock::Instant,
     id::{SessionId, UserId},
@@ -24,8 +26,8 @@ pub trait UserRepository: Send {
     async fn find(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;
 
     /// Locks accounts against deletion and blocking (shared) by ascending id, until the transaction ends. Returns the
-    /// existing ones that are not blocked.
-    async fn share(&mut self, ids: &[UserId]) -> Result<Vec<UserId>, RepositoryError>;
+    /// existing ones that are not blocked, each with whether its address is verified.
+    async fn share(&mut self, ids: &[UserId]) -> Result<Vec<(UserId, bool)>, RepositoryError>;
 
     /// Locks accounts (shared) by ascending id, until the transaction ends. Returns those that exist.
     async fn share_standings(&mut self, ids: &[UserId]) -> Result<Vec<(UserId, Standing)>, RepositoryError>;
@@ -38,6 +40,9 @@ pub trait UserRepository: Send {
 
     /// Replaces the password's hash. [`RepositoryError::Contention`] if the account no longer exists.
     async fn update_password(&mut self, id: UserId, password_hash: &str) -> Result<(), RepositoryError>;
+
+    /// Records that the account's address is verified, unless it already is.
+    async fn verify_email(&mut self, id: UserId, now: Instant) -> Result<(), RepositoryError>;
 
     /// Locks an account (shared) until the transaction ends. Returns its role, if it is not blocked.
     async fn share_role(&mut self, id: UserId) -> Result<Option<Role>, RepositoryError>;
@@ -132,4 +137,31 @@ pub trait SessionRepository: Send {
     /// their refresh tokens. Returns the number of deleted rows. Revoked sessions stay as long, so that a restarted
     /// instance still reads their revocation.
     async fn delete_ended(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
+}
+
+/// Stores mailed codes. All codes of an account are written under the account's lock.
+#[async_trait]
+pub trait CodeRepository: Send {
+    /// Inserts a code.
+    async fn insert(&mut self, code: &MailedCode) -> Result<(), RepositoryError>;
+
+    /// The number of an account's codes for this purpose that were made at or after `since`. Takes no lock.
+    async fn count_since(
+        &mut self,
+        user_id: UserId,
+        purpose: CodePurpose,
+        since: Instant,
+    ) -> Result<u32, RepositoryError>;
+
+    /// The code with this digest. Takes no lock.
+    async fn find(&mut self, digest: &[u8; 32]) -> Result<Option<MailedCode>, RepositoryError>;
+
+    /// Makes the unused codes of an account for this purpose void.
+    async fn void(&mut self, user_id: UserId, purpose: CodePurpose, now: Instant) -> Result<(), RepositoryError>;
+
+    /// Deletes every code of an account.
+    async fn delete_of(&mut self, user_id: UserId) -> Result<(), RepositoryError>;
+
+    /// Deletes at most `limit` codes that expired before `horizon`, and returns the number of deleted rows.
+    async fn delete_expired(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 }

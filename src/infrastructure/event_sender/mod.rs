@@ -67,8 +67,8 @@ impl HttpEventSender {
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
     }
 
-    /// The client for a receiver; `None` for a webhook whose URL is a private address. Such a URL needs no name
-    /// resolution, so the resolver doesn't check it.
+    /// The client for a receiver; `None` for mail, and for a webhook whose URL is a private address. Such a URL needs
+    /// no name resolution, so the resolver doesn't check it.
     fn client(&self, receiver: &Receiver) -> Option<&Client> {
         match (receiver.destination, &self.public_only) {
             (Destination::Webhook(_), Some(public_only)) => {
@@ -76,6 +76,7 @@ impl HttpEventSender {
                 public.then_some(public_only)
             }
             (Destination::DataPlatform, _) | (Destination::Webhook(_), None) => Some(&self.unrestricted),
+            (Destination::Mail, _) => None,
         }
     }
 }
@@ -159,7 +160,7 @@ async fn outcome_of_status(response: Response, destination: Destination, now: In
     drain(response).await;
     if status.is_success() {
         AttemptOutcome::Accepted
-    } else if status == StatusCode::GONE && destination != Destination::DataPlatform {
+    } else if status == StatusCode::GONE && matches!(destination, Destination::Webhook(_)) {
         AttemptOutcome::Gone
     } else if status.is_redirection() {
         failure(format!("status {}: redirects are not followed", status.as_u16()))

@@ -62,6 +62,10 @@ enum Data {
     Ticket { ticket_id: Uuid, booking_id: Uuid, performance_id: u64, seat_id: u64 },
     #[serde(rename_all = "camelCase")]
     Schedule { performance_id: u64, concert_id: u64, previous_starts_at: String, starts_at: String },
+    #[serde(rename_all = "camelCase")]
+    Code { code_id: Uuid },
+    #[serde(rename_all = "camelCase")]
+    Notice { booking_id: Uuid },
 }
 
 #[derive(Serialize)]
@@ -110,6 +114,8 @@ impl Data {
                     starts_at: time(*starts_at),
                 }
             }
+            Fact::CodeIssued(id) => Self::Code { code_id: id.0 },
+            Fact::RescheduleNoticed(id) => Self::Notice { booking_id: id.0 },
         }
     }
 
@@ -139,10 +145,13 @@ impl Data {
 
     fn subject(&self) -> String {
         match self {
-            Self::Booking { booking_id, .. } | Self::Ticket { booking_id, .. } => booking_id.to_string(),
+            Self::Booking { booking_id, .. } | Self::Ticket { booking_id, .. } | Self::Notice { booking_id } => {
+                booking_id.to_string()
+            }
             Self::Payment { payment_id, .. } => payment_id.to_string(),
             Self::Points { transaction_id, .. } => transaction_id.to_string(),
             Self::Seats { performance_id, .. } | Self::Schedule { performance_id, .. } => performance_id.to_string(),
+            Self::Code { code_id } => code_id.to_string(),
         }
     }
 }
@@ -177,6 +186,18 @@ impl OutboxRepository for Session {
             query.execute(self.connection()).await?;
         }
         Ok(())
+    }
+
+    async fn list_existing(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, RepositoryError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = sql::padded(ids.iter().map(|id| id.0));
+        // Primary key.
+        let text = format!("SELECT id FROM outbox_events WHERE id IN {}", sql::placeholder_list(ids.len()));
+        let found: Vec<Uuid> =
+            sqlx::query_scalar(AssertSqlSafe(text)).bind_all(ids).fetch_all(self.connection()).await?;
+        Ok(found.into_iter().map(EventId).collect())
     }
 
     async fn has_undispatched(&mut self) -> Result<bool, RepositoryError> {
@@ -279,6 +300,7 @@ mod tests {
             is_extended: false,
             is_complimentary: false,
             created_at: fixtures::at(0),
+            language: None,
         }
     }
 

@@ -103,6 +103,7 @@ impl Sale {
             is_extended: false,
             is_complimentary: false,
             created_at: at(0),
+            language: None,
         }
     }
 }

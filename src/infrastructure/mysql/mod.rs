@@ -6,6 +6,7 @@
 mod action_log;
 mod audit;
 mod booking;
+mod code;
 mod concert;
 mod connection_loss;
 mod delivery;
@@ -19,6 +20,7 @@ mod fixtures;
 mod fixtures_catalogue;
 mod health_probe;
 mod idempotency;
+mod mail;
 mod migration;
 mod payment;
 mod point;

@@ -21,13 +21,14 @@ use crate::domain::{
     event::{DeliveryRepository, OutboxRepository, WebhookRepository},
     export::ExportRepository,
     idempotency::IdempotencyRepository,
+    mail::MailRepository,
     payment::PaymentRepository,
     point::WalletRepository,
     queue::{AdmissionRepository, DrawRepository, QueueRepository, QueueTokenRepository},
     repository_error::RepositoryError,
     ticket::TicketRepository,
     unit_of_work::{AfterCommit, Database, Repositories, UnitOfWork},
-    user::{SessionRepository, UserRepository},
+    user::{CodeRepository, SessionRepository, UserRepository},
 };
 
 /// One text, so that both statements run or none: the first applies to the connection's next transaction.
@@ -221,6 +222,10 @@ impl Repositories for Session {
         self
     }
 
+    fn codes(&mut self) -> &mut dyn CodeRepository {
+        self
+    }
+
     fn concerts(&mut self) -> &mut dyn ConcertRepository {
         self
     }
@@ -278,6 +283,10 @@ impl Repositories for Session {
     }
 
     fn webhooks(&mut self) -> &mut dyn WebhookRepository {
+        self
+    }
+
+    fn mail(&mut self) -> &mut dyn MailRepository {
         self
     }
 

@@ -50,6 +50,9 @@ const UPDATE_NAME: &str = "UPDATE users SET name = ? WHERE id = ? AND deleted_at
 
 const UPDATE_PASSWORD: &str = "UPDATE users SET password_hash = ? WHERE id = ? AND deleted_at IS NULL";
 
+const VERIFY_EMAIL: &str =
+    "UPDATE users SET email_verified_at = ? WHERE id = ? AND deleted_at IS NULL AND email_verified_at IS NULL";
+
 const ERASE: &str = "UPDATE users SET email = NULL, email_key = NULL, password_hash = NULL, name = '', \
                      deleted_at = ? WHERE id = ? AND deleted_at IS NULL";
 
@@ -80,19 +83,19 @@ impl UserRepository for Session {
         row.map(User::try_from).transpose()
     }
 
-    async fn share(&mut self, ids: &[UserId]) -> Result<Vec<UserId>, RepositoryError> {
+    async fn share(&mut self, ids: &[UserId]) -> Result<Vec<(UserId, bool)>, RepositoryError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let ids = padded(ids.iter().map(|id| id.0));
         let text = format!(
-            "SELECT id FROM users FORCE INDEX (PRIMARY) WHERE id IN {} AND deleted_at IS NULL \
+            "SELECT id, email_verified_at FROM users FORCE INDEX (PRIMARY) WHERE id IN {} AND deleted_at IS NULL \
              AND blocked_at IS NULL ORDER BY id LOCK IN SHARE MODE",
             placeholder_list(ids.len())
         );
-        let query = sqlx::query_scalar(AssertSqlSafe(text)).bind_all(ids);
-        let found: Vec<Uuid> = query.fetch_all(self.connection()).await?;
-        Ok(found.into_iter().map(UserId).collect())
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind_all(ids);
+        let found: Vec<(Uuid, Option<Instant>)> = query.fetch_all(self.connection()).await?;
+        Ok(found.into_iter().map(|(id, verified_at)| (UserId(id), verified_at.is_some())).collect())
     }
 
     async fn share_standings(&mut self, ids: &[UserId]) -> Result<Vec<(UserId, Standing)>, RepositoryError> {
@@ -126,6 +129,11 @@ impl UserRepository for Session {
     async fn update_password(&mut self, id: UserId, password_hash: &str) -> Result<(), RepositoryError> {
         let done = sqlx::query(UPDATE_PASSWORD).bind(password_hash).bind(id.0).execute(self.connection()).await?;
         require_rows(done.rows_affected(), 1, "an account")
+    }
+
+    async fn verify_email(&mut self, id: UserId, now: Instant) -> Result<(), RepositoryError> {
+        sqlx::query(VERIFY_EMAIL).bind(now).bind(id.0).execute(self.connection()).await?;
+        Ok(())
     }
 
     async fn share_role(&mut self, id: UserId) -> Result<Option<Role>, RepositoryError> {

@@ -14,6 +14,7 @@ use super::{
     auth::Caller,
     body::{Body, FromBody, Object},
     booking::BookingResponse,
+    client_language::ClientLanguage,
     gate::GateVerdict,
     idempotency::IdempotencyRequest,
     openapi::examples,
@@ -101,6 +102,7 @@ async fn pay(
     State(app): State<App>,
     caller: Caller,
     verdict: GateVerdict,
+    ClientLanguage(language): ClientLanguage,
     idempotency: IdempotencyRequest,
     body: Body<PayRequest>,
 ) -> HandlerResult<Response> {
@@ -110,7 +112,8 @@ async fn pay(
         idempotency.prepare(caller.user_id, &body.bytes, StatusCode::CREATED, move |paid: &Paid| {
             to_json(&PaidResponse::at(paid, clock.now()))
         })?;
-    let reply = app.payments.pay(caller.user_id, verdict.into_result(), body.value.booking_id, key).await?;
+    let PayRequest { booking_id } = body.value;
+    let reply = app.payments.pay(caller.user_id, verdict.into_result(), booking_id, language, key).await?;
     response.located("/payments", "paymentId").respond(reply)
 }
 

@@ -109,9 +109,11 @@ impl From<QueueTokenInfo> for QueueTokenResponse {
 /// Joins the waiting queue of a concert.
 ///
 /// A repeated request returns the same token and position. After the start of the concert's last performance it fails
-/// with 409 `SALES_CLOSED`.
+/// with 409 `SALES_CLOSED`. With `REQUIRE_VERIFIED_EMAIL=true` a new token needs a verified e-mail address.
 #[utoipa::path(post, path = "/queue/tokens", tag = "queue",
-    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::SALES_CLOSED, Code::RATE_LIMITED]))),
+    extensions(("x-problems" = json!([
+        Code::CONCERT_NOT_FOUND, Code::SALES_CLOSED, Code::EMAIL_NOT_VERIFIED, Code::RATE_LIMITED,
+    ]))),
     security(("accessToken" = [])),
     request_body = JoinRequest,
     responses(

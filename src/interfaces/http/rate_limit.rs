@@ -55,6 +55,14 @@ impl LimitedAction for Refresh {
     const PER_ADDRESS: RateLimit = RateLimit::RefreshesPerAddress;
 }
 
+/// Requesting or trying a mailed code.
+#[derive(Debug)]
+pub struct UseCode;
+
+impl LimitedAction for UseCode {
+    const PER_ADDRESS: RateLimit = RateLimit::CodesPerAddress;
+}
+
 /// Joining a queue.
 #[derive(Debug)]
 pub struct Join;

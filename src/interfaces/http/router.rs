@@ -20,7 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    admin, booking, concert, draw, gate,
+    admin, booking, concert, draw, gate, mailed_code,
     middleware::{assign_request_id, convert_failures},
     openapi::{self, DemoAccounts, Document},
     operation, page,
@@ -49,6 +49,7 @@ fn open_routes() -> OpenApiRouter<App> {
         .merge(user::routes())
         .merge(admin::user_routes())
         .merge(session::routes())
+        .merge(mailed_code::routes())
         .merge(queue::routes())
         .merge(queue_events::routes())
         .merge(point::routes())

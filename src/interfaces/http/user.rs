@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     auth::Caller,
     body::{Body, FromBody, Object},
+    client_language::ClientLanguage,
     client_network::ClientNetwork,
     problem::{Code, HandlerResult},
     query::Query,
@@ -91,7 +92,7 @@ impl From<ProfileInfo> for ProfileResponse {
     }
 }
 
-/// Creates an account.
+/// Creates an account, and mails a code that verifies its address.
 #[utoipa::path(post, path = "/users", tag = "users",
     extensions(("x-problems" = json!([Code::EMAIL_TAKEN, Code::RATE_LIMITED]))),
     request_body = SignUpRequest,
@@ -100,9 +101,10 @@ async fn sign_up(
     State(app): State<App>,
     _: RateLimited<SignUp>,
     ClientNetwork(client): ClientNetwork,
+    ClientLanguage(language): ClientLanguage,
     Body { value, .. }: Body<SignUpRequest>,
 ) -> HandlerResult<impl IntoResponse> {
-    let profile = app.users.sign_up(value.email, value.password, value.name, client).await?;
+    let profile = app.users.sign_up(value.email, value.password, value.name, client, language).await?;
     let location = [(header::LOCATION, HeaderValue::from_static("/api/v1/users/me"))];
     Ok((StatusCode::CREATED, location, private_response(ProfileResponse::from(profile))))
 }

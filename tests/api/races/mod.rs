@@ -9,6 +9,7 @@ mod connections;
 mod expiry;
 mod holds;
 mod lanes;
+mod password_reset;
 mod payments;
 mod points;
 mod promoter;

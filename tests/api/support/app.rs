@@ -16,14 +16,15 @@ use concert_reservation::{
     config::Config,
     domain::{
         clock::{Clock, ManualClock},
-        id::{SessionId, UserId},
+        id::{CodeId, SessionId, UserId},
         randomness::new_uuid,
         text::{Email, Name},
         token::AccessClaims,
         user::{Role, Session, User},
     },
 };
-use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{MySqlPool, mysql::MySqlConnectOptions};
+use uuid::Uuid;
 
 use super::{Client, Sale};
 
@@ -50,7 +51,7 @@ impl Clock for SkewedClock {
 fn config(settings: &[(&str, &str)]) -> Config {
     let settings: BTreeMap<_, _> = settings.iter().copied().collect();
     let config = Config::from_lookup(|name| match name {
-        "DEMO" => Some("true".to_owned()),
+        "DEMO" if !settings.contains_key(name) => Some("true".to_owned()),
         "CATALOGUE_CACHE_MILLISECONDS" | "SEAT_MAP_CACHE_MILLISECONDS" if !settings.contains_key(name) => {
             Some("0".to_owned())
         }
@@ -237,6 +238,23 @@ impl TestApp {
             instance.shared.users.refresh_revocations().await.unwrap();
             instance.shared.concerts.finish_cancellations().await.unwrap();
         }
+    }
+
+    /// Sends every event that is due, on every server.
+    pub(crate) async fn relay(&self) {
+        for instance in &self.instances {
+            instance.relay.run_once().await.unwrap();
+        }
+    }
+
+    /// The texts of an account's codes that are neither used nor void, oldest first. Nothing but the server's secret
+    /// reveals them.
+    pub(crate) async fn codes(&self, pool: &MySqlPool, user_id: Uuid, purpose: &str) -> Vec<String> {
+        let query =
+            "SELECT id, key_id FROM mailed_codes WHERE user_id = ? AND purpose = ? AND used_at IS NULL ORDER BY id";
+        let rows: Vec<(Uuid, u32)> = sqlx::query_as(query).bind(user_id).bind(purpose).fetch_all(pool).await.unwrap();
+        let signer = &self.ports().signer;
+        rows.into_iter().map(|(id, key)| signer.mailed_code(CodeId(id), key).unwrap().to_string()).collect()
     }
 
     /// Takes the only server out.

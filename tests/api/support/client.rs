@@ -11,6 +11,9 @@ use uuid::Uuid;
 
 use super::{Events, document};
 
+/// The password of accounts that sign up.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
 /// Sends requests through a server's routes, without a socket.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -134,6 +137,23 @@ impl Client {
         let reply = Reply { request, status: parts.status, headers: parts.headers, bytes: bytes.to_vec() };
         document::check(&method, &path, &reply);
         reply
+    }
+
+    /// Creates an account, logs in, and returns a client that uses the login. The headers are those of the sign-up.
+    pub(crate) async fn signed_up(&self, email: &str, headers: &[(&str, &str)]) -> Self {
+        let account = json!({"email": email, "password": PASSWORD, "name": "Jin"});
+        self.send(Method::POST, "/api/v1/users", headers, Some(account)).await.expect(201);
+        self.logged_in(email, PASSWORD).await
+    }
+
+    /// The same client with a login of its own.
+    pub(crate) async fn logged_in(&self, email: &str, password: &str) -> Self {
+        let tokens = self.log_in(email, password).await.expect(200);
+        self.clone().with_token(tokens.text("accessToken"), tokens.text("userId").parse().unwrap())
+    }
+
+    pub(crate) async fn log_in(&self, email: &str, password: &str) -> Reply {
+        self.post("/api/v1/auth/login", json!({"email": email, "password": password})).await
     }
 
     // The operations of buyers.

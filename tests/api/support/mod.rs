@@ -12,10 +12,11 @@ mod race;
 mod receiver;
 mod sale;
 mod servers;
+mod smtp;
 mod tables;
 
 pub(crate) use app::TestApp;
-pub(crate) use client::{Client, Reply};
+pub(crate) use client::{Client, PASSWORD, Reply};
 pub(crate) use connection::{Connection, with_operations_server, with_server};
 pub(crate) use database_proxy::{DatabaseProxy, ProxyMode};
 pub(crate) use document::invalid_examples;
@@ -26,4 +27,5 @@ pub(crate) use race::{SeededRandom, race, tally};
 pub(crate) use receiver::{Received, Receiver};
 pub(crate) use sale::Sale;
 pub(crate) use servers::{Servers, one_and_two_servers, skewed_clocks};
+pub(crate) use smtp::SmtpServer;
 pub(crate) use tables::Tables;

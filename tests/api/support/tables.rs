@@ -36,6 +36,21 @@ impl Tables {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
     }
 
+    /// Whether any column of any row contains this text, as text or as bytes.
+    pub(crate) async fn contain(&self, text: &str) -> bool {
+        let columns = "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) FROM information_schema.columns \
+                       WHERE table_schema = DATABASE()";
+        let columns: Vec<(String, String)> = sqlx::query_as(columns).fetch_all(&self.pool).await.unwrap();
+        for (table, column) in columns {
+            let query = format!("SELECT COUNT(*) FROM `{table}` WHERE INSTR(CAST(`{column}` AS BINARY), ?) > 0");
+            let found: i64 = sqlx::query_scalar(AssertSqlSafe(query)).bind(text).fetch_one(&self.pool).await.unwrap();
+            if found > 0 {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Waits until this number of transactions of this database wait for the lock of a seat.
     pub(crate) async fn until_waiting_for_seats(&self, transactions: usize) {
         let locks_seats =

@@ -287,13 +287,15 @@ impl BookingRepository for Session {
         let found = self.write_extensions(&held_longer).await?;
         require_rows(found, held_longer.len(), "a booking")?;
         self.write_extensions(&others).await?;
-        self.write_confirmed(&changes.confirmed).await?;
+        for (language, bookings) in &changes.confirmed {
+            self.write_confirmed(bookings, *language).await?;
+        }
         self.write_expired(&changes.expired).await?;
         for (at, bookings) in &changes.cancelled {
             self.write_cancelled(bookings, *at).await?;
         }
-        for (at, bookings) in &changes.refunded {
-            self.write_refunded(bookings, *at).await?;
+        for ((at, language), bookings) in &changes.refunded {
+            self.write_refunded(bookings, *at, *language).await?;
         }
         Ok(())
     }

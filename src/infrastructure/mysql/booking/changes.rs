@@ -8,17 +8,19 @@ use super::super::sql::IDS_PER_STATEMENT;
 use crate::domain::{
     booking::{Booking, BookingState},
     clock::Instant,
+    language::Language,
 };
 
 /// Bookings sorted by the kind of their change.
 #[derive(Default)]
 pub(super) struct BookingChanges<'a> {
     pub(super) held_longer: Vec<&'a Booking>,
-    pub(super) confirmed: Vec<&'a Booking>,
+    /// By the language of the buyer, with one statement each. Most are of one language.
+    pub(super) confirmed: BTreeMap<Option<Language>, Vec<&'a Booking>>,
     pub(super) expired: Vec<&'a Booking>,
     /// By instant, with one statement each. The bookings of a call usually have the same.
     pub(super) cancelled: BTreeMap<Instant, Vec<&'a Booking>>,
-    pub(super) refunded: BTreeMap<Instant, Vec<&'a Booking>>,
+    pub(super) refunded: BTreeMap<(Instant, Option<Language>), Vec<&'a Booking>>,
 }
 
 impl<'a> BookingChanges<'a> {
@@ -28,10 +30,12 @@ impl<'a> BookingChanges<'a> {
             match booking.state {
                 // The only change of a booking that stays pending is an extension.
                 BookingState::Pending => changes.held_longer.push(booking),
-                BookingState::Confirmed { .. } => changes.confirmed.push(booking),
+                BookingState::Confirmed { .. } => changes.confirmed.entry(booking.language).or_default().push(booking),
                 BookingState::Expired => changes.expired.push(booking),
                 BookingState::Cancelled { at } => changes.cancelled.entry(at).or_default().push(booking),
-                BookingState::Refunded { at, .. } => changes.refunded.entry(at).or_default().push(booking),
+                BookingState::Refunded { at, .. } => {
+                    changes.refunded.entry((at, booking.language)).or_default().push(booking);
+                }
             }
         }
         changes

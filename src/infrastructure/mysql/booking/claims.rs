@@ -234,7 +234,8 @@ impl SeatClaimRepository for Session {
 
     async fn update_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError> {
         let changes = BookingChanges::of(bookings);
-        for bookings in portions(&changes.confirmed) {
+        let confirmed: Vec<_> = changes.confirmed.into_values().flatten().collect();
+        for bookings in portions(&confirmed) {
             self.sell_claims(bookings, now).await?;
         }
         for bookings in portions(&changes.held_longer) {

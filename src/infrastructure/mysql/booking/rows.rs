@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::super::{concert::SeatRow, error::corrupt};
+use super::super::{concert::SeatRow, error::corrupt, mail::read_language};
 use crate::domain::{
     booking::{BookedSeat, Booking, BookingState, Claim, OpenBooking, SeatClaim},
     clock::Instant,
@@ -15,7 +15,7 @@ use crate::domain::{
 };
 
 pub(super) const BOOKING: &str = "SELECT id, user_id, concert_id, performance_id, status, total_price, held_until, extended, \
-     complimentary, payment_id, created_at, confirmed_at, cancelled_at FROM bookings";
+     complimentary, payment_id, created_at, confirmed_at, cancelled_at, language FROM bookings";
 
 pub(super) const CLAIM: &str = "SELECT seat_id, booking_id, held_until FROM seat_claims";
 
@@ -27,6 +27,7 @@ pub(super) struct BookingRow {
     pub(super) total_price: Decimal,
     pub(super) complimentary: bool,
     pub(super) created_at: Instant,
+    pub(super) language: Option<String>,
     #[sqlx(flatten)]
     pub(super) state: StateRow,
 }
@@ -73,6 +74,7 @@ impl BookingRow {
             is_extended: self.state.extended,
             is_complimentary: self.complimentary,
             created_at: self.created_at,
+            language: read_language(self.language.as_deref())?,
         })
     }
 }

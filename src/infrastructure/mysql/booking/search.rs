@@ -13,7 +13,7 @@ use crate::domain::{
 };
 
 const DETAILS: &str = "SELECT b.id, b.user_id, b.concert_id, b.performance_id, b.status, b.total_price, b.held_until, \
-     b.extended, b.complimentary, b.payment_id, b.created_at, b.confirmed_at, b.cancelled_at, \
+     b.extended, b.complimentary, b.payment_id, b.created_at, b.confirmed_at, b.cancelled_at, b.language, \
      (SELECT u.email FROM users u WHERE u.id = b.user_id) AS email";
 
 #[derive(FromRow)]

@@ -5,13 +5,13 @@ use sqlx::AssertSqlSafe;
 use super::{
     super::{
         error::require_rows,
-        rows_by_id::BindAll,
+        rows_by_id::{BindAll, Statement},
         sql::{padded, placeholder_list},
         unit_of_work::Session,
     },
     changes::{booking_ids, case_expression},
 };
-use crate::domain::{booking::Booking, clock::Instant, repository_error::RepositoryError};
+use crate::domain::{booking::Booking, clock::Instant, language::Language, repository_error::RepositoryError};
 
 impl Session {
     /// Writes the deadlines of extended holds, and gives the number of rows found. It finds bookings that are pending
@@ -33,15 +33,20 @@ impl Session {
         Ok(query.execute(self.connection()).await?.rows_affected())
     }
 
-    pub(super) async fn write_confirmed(&mut self, bookings: &[&Booking]) -> Result<(), RepositoryError> {
+    pub(super) async fn write_confirmed(
+        &mut self,
+        bookings: &[&Booking],
+        language: Option<Language>,
+    ) -> Result<(), RepositoryError> {
         let text = |ids: &str| {
             format!(
                 "UPDATE bookings b FORCE INDEX (PRIMARY) STRAIGHT_JOIN payments p ON p.booking_id = b.id \
-                 SET b.status = 'CONFIRMED', b.payment_id = p.id, b.confirmed_at = p.paid_at \
+                 SET b.status = 'CONFIRMED', b.payment_id = p.id, b.confirmed_at = p.paid_at, b.language = ? \
                  WHERE b.id IN {ids} AND b.status = 'PENDING'"
             )
         };
-        let found = self.write_by_id(booking_ids(bookings), text, BindAll::bind_all).await?;
+        let bind = |query: Statement, ids| query.bind(language.map(Language::tag)).bind_all(ids);
+        let found = self.write_by_id(booking_ids(bookings), text, bind).await?;
         require_rows(found, bookings.len(), "a booking")
     }
 
@@ -68,15 +73,21 @@ impl Session {
 
     /// A booking that is paid and refunded in one transaction is still pending in the table; its payment is stored, as
     /// that of every confirmed one.
-    pub(super) async fn write_refunded(&mut self, bookings: &[&Booking], at: Instant) -> Result<(), RepositoryError> {
+    pub(super) async fn write_refunded(
+        &mut self,
+        bookings: &[&Booking],
+        at: Instant,
+        language: Option<Language>,
+    ) -> Result<(), RepositoryError> {
         let text = |ids: &str| {
             format!(
                 "UPDATE bookings b FORCE INDEX (PRIMARY) STRAIGHT_JOIN payments p ON p.booking_id = b.id \
-                 SET b.status = 'REFUNDED', b.payment_id = p.id, b.confirmed_at = p.paid_at, b.cancelled_at = ? \
-                 WHERE b.id IN {ids} AND b.status IN ('PENDING', 'CONFIRMED')"
+                 SET b.status = 'REFUNDED', b.payment_id = p.id, b.confirmed_at = p.paid_at, b.cancelled_at = ?, \
+                 b.language = ? WHERE b.id IN {ids} AND b.status IN ('PENDING', 'CONFIRMED')"
             )
         };
-        let found = self.write_by_id(booking_ids(bookings), text, |query, ids| query.bind(at).bind_all(ids)).await?;
+        let bind = |query: Statement, ids| query.bind(at).bind(language.map(Language::tag)).bind_all(ids);
+        let found = self.write_by_id(booking_ids(bookings), text, bind).await?;
         require_rows(found, bookings.len(), "a booking")
     }
 }

@@ -31,13 +31,13 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[serde(rename_all = "camelCase")]
 struct DeliveryResponse {
     event_id: Uuid,
-    /// An `EventType`, or a type that another version of the server records.
+    /// An `EventType`, `code.issued` for a mailed code, or a type that another version of the server records.
     #[schema(example = "booking.held")]
     r#type: String,
-    /// The id of the booking, payment, transaction of points, or performance.
+    /// The id of the booking, payment, transaction of points, performance, or mailed code.
     #[schema(example = "01939e6b-0c5e-7c6e-9d0a-3f1f2a6f7b10")]
     subject: String,
-    /// `data-platform`, or the id of a webhook.
+    /// `data-platform`, `mail`, or the id of a webhook.
     #[schema(example = "data-platform")]
     destination: String,
     #[schema(value_type = DeliveryStatuses)]

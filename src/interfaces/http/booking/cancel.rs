@@ -9,6 +9,7 @@ use crate::{
     interfaces::http::{
         auth::Caller,
         body::EmptyBody,
+        client_language::ClientLanguage,
         idempotency::IdempotencyRequest,
         problem::{BODY_CODES, Code, HandlerResult},
         query::Id,
@@ -38,9 +39,10 @@ async fn cancel_booking(
     State(app): State<App>,
     caller: Caller,
     Id(booking_id): Id<BookingId>,
+    ClientLanguage(language): ClientLanguage,
     idempotency: IdempotencyRequest,
     body: EmptyBody,
 ) -> HandlerResult<Response> {
     let (key, response) = idempotency.prepare(caller.user_id, &body.bytes, StatusCode::OK, render(&app))?;
-    response.respond(app.bookings.cancel(caller.user_id, booking_id, key).await?)
+    response.respond(app.bookings.cancel(caller.user_id, booking_id, language, key).await?)
 }

@@ -21,6 +21,8 @@ pub enum RateLimit {
     LoginsPerAddress,
     /// Exchanges of refresh tokens from one address.
     RefreshesPerAddress,
+    /// Requests from one address that mail a code or try one.
+    CodesPerAddress,
     /// Requests to join a queue from one address.
     JoinsPerAddress,
     /// Requests of one user to join a queue.
@@ -33,10 +35,11 @@ pub enum RateLimit {
 
 impl RateLimit {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SignUpsPerAddress,
         Self::LoginsPerAddress,
         Self::RefreshesPerAddress,
+        Self::CodesPerAddress,
         Self::JoinsPerAddress,
         Self::JoinsPerUser,
         Self::HoldsPerAddress,
@@ -49,6 +52,7 @@ impl RateLimit {
             Self::SignUpsPerAddress => "sign-ups-per-address",
             Self::LoginsPerAddress => "logins-per-address",
             Self::RefreshesPerAddress => "refreshes-per-address",
+            Self::CodesPerAddress => "codes-per-address",
             Self::JoinsPerAddress => "joins-per-address",
             Self::JoinsPerUser => "joins-per-user",
             Self::HoldsPerAddress => "holds-per-address",

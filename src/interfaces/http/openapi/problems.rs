@@ -280,6 +280,8 @@ fn refusals() -> Vec<Refusal> {
         Refusal::BookingNotFound,
         Refusal::PaymentNotFound,
         Refusal::UserBlocked,
+        Refusal::EmailNotVerified,
+        Refusal::InvalidCode,
         Refusal::LastAdmin,
         Refusal::UserNotFound,
         Refusal::SessionNotFound,

@@ -101,6 +101,8 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::EventNotFound => Code::EVENT_NOT_FOUND,
         Refusal::UserNotFound => Code::USER_NOT_FOUND,
         Refusal::UserBlocked => Code::USER_BLOCKED,
+        Refusal::EmailNotVerified => Code::EMAIL_NOT_VERIFIED,
+        Refusal::InvalidCode => Code::INVALID_CODE,
         Refusal::LastAdmin => Code::LAST_ADMIN,
         Refusal::SessionNotFound => Code::SESSION_NOT_FOUND,
         Refusal::WebhookNotFound => Code::WEBHOOK_NOT_FOUND,

@@ -1,0 +1,109 @@
+//! The mails about bookings: confirmation, refund and a new start.
+
+use super::{
+    letter::{Letter, Part},
+    words::{instant, points},
+};
+use crate::domain::{language::Language, mail::BookingNotice};
+
+/// The mail after a payment.
+pub(super) fn confirmation(notice: &BookingNotice) -> Letter {
+    let (heading, request, paid) = match notice.language {
+        Language::English => ("Your booking is confirmed", "Thank you. These seats are yours.", "Paid"),
+        Language::Korean => ("예매가 완료되었습니다", "감사합니다. 아래 좌석이 예매되었습니다.", "결제 금액"),
+    };
+    let parts = vec![Part::Paragraph(request), facts(notice, paid), seats(notice), note(notice.language)];
+    letter(notice, heading, parts)
+}
+
+/// The mail after a refund.
+pub(super) fn refund(notice: &BookingNotice) -> Letter {
+    let (heading, reason, refunded) = match (notice.language, notice.is_performance_cancelled) {
+        (Language::English, false) => (
+            "Your booking is cancelled",
+            "These seats are released, and your points are back in your balance.",
+            "Refunded",
+        ),
+        (Language::English, true) => (
+            "The performance is cancelled",
+            "The promoter has cancelled this performance. Your points are back in your balance.",
+            "Refunded",
+        ),
+        (Language::Korean, false) => {
+            ("예매가 취소되었습니다", "아래 좌석의 예매가 취소되었고, 결제하신 포인트를 돌려 드렸습니다.", "환불 금액")
+        }
+        (Language::Korean, true) => (
+            "공연이 취소되었습니다",
+            "주최 측 사정으로 공연이 취소되었습니다. 결제하신 포인트를 돌려 드렸습니다.",
+            "환불 금액",
+        ),
+    };
+    letter(notice, heading, vec![Part::Paragraph(reason), facts(notice, refunded), seats(notice)])
+}
+
+/// The mail after the performance got another start.
+pub(super) fn reschedule(notice: &BookingNotice) -> Letter {
+    let (heading, reason, paid) = match notice.language {
+        Language::English => (
+            "The performance has a new date",
+            "The promoter has moved this performance. Your seats stay yours, on the date below.",
+            "Paid",
+        ),
+        Language::Korean => (
+            "공연 일시가 변경되었습니다",
+            "주최 측 사정으로 공연 일시가 아래와 같이 변경되었습니다. 예매하신 좌석은 그대로 유지됩니다.",
+            "결제 금액",
+        ),
+    };
+    letter(notice, heading, vec![Part::Paragraph(reason), facts(notice, paid), seats(notice)])
+}
+
+fn letter(notice: &BookingNotice, heading: &'static str, parts: Vec<Part>) -> Letter {
+    Letter { language: notice.language, subject: format!("{heading}: {}", notice.title), heading, parts }
+}
+
+fn facts(notice: &BookingNotice, total: &'static str) -> Part {
+    let [concert, date, venue, booking] = match notice.language {
+        Language::English => ["Concert", "Date", "Venue", "Booking"],
+        Language::Korean => ["공연", "일시", "장소", "예매 번호"],
+    };
+    Part::Facts(vec![
+        (concert, format!("{} – {}", notice.title, notice.artist)),
+        (date, instant(notice.starts_at, notice.language)),
+        (venue, format!("{}, {}", notice.venue, notice.address)),
+        (total, points(notice.booking.total, notice.language)),
+        (booking, notice.booking.id.to_string()),
+    ])
+}
+
+fn seats(notice: &BookingNotice) -> Part {
+    let titles = match notice.language {
+        Language::English => ["Section", "Row", "Seat", "Grade", "Price"],
+        Language::Korean => ["구역", "열", "좌석", "등급", "가격"],
+    };
+    let seat = |number: u16| match notice.language {
+        Language::English => number.to_string(),
+        Language::Korean => format!("{number}번"),
+    };
+    let row = |name: &str| match notice.language {
+        Language::English => name.to_owned(),
+        Language::Korean => format!("{name}열"),
+    };
+    let rows = notice.booking.seats.iter().map(|booked| {
+        vec![
+            booked.section.clone(),
+            row(&booked.row),
+            seat(booked.number),
+            booked.grade.clone(),
+            points(booked.price, notice.language),
+        ]
+    });
+    Part::Table(titles.to_vec(), rows.collect())
+}
+
+fn note(language: Language) -> Part {
+    Part::Note(match language {
+        Language::English => "This mail is a receipt. Your booking is in your account.",
+        Language::Korean => "이 메일은 예매 확인용입니다. 예매 내역은 계정에서 확인하실 수 있습니다.",
+    })
+}

@@ -1,0 +1,126 @@
+//! Sends the mail of an event.
+
+use std::{error::Error, sync::Arc};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::{booking, code, letter::Letter, reschedule};
+use crate::{
+    application::Ports,
+    domain::{
+        booking::BookingState,
+        clock::Instant,
+        event::{AttemptOutcome, Destination, EventSender, Receiver, RecordedEvent},
+        id::{BookingId, CodeId},
+        mail::{Mail, Mailer},
+        repository_error::RepositoryError,
+        text::Email,
+    },
+};
+
+/// The connections to the database that reading messages takes at once.
+const MAX_CONNECTIONS: usize = 1;
+
+/// The senders of all destinations.
+pub struct EventSenders {
+    http: Arc<dyn EventSender>,
+    mail: Option<MailSender>,
+}
+
+impl EventSenders {
+    /// Sends mail through `mail`, and everything else through `http`.
+    pub fn new(http: Arc<dyn EventSender>, mail: Option<MailSender>) -> Self {
+        Self { http, mail }
+    }
+}
+
+#[async_trait]
+impl EventSender for EventSenders {
+    async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
+        match (receiver.destination, &self.mail) {
+            (Destination::Mail, Some(mail)) => mail.send(event, now).await,
+            (Destination::Mail, None) => failure("no mail server is configured"),
+            (Destination::DataPlatform | Destination::Webhook(_), _) => self.http.send(receiver, event, now).await,
+        }
+    }
+}
+
+/// Makes one attempt at the mail of an event. An event without a mail, such as that of a deleted user, counts as sent.
+pub struct MailSender {
+    ports: Ports,
+    mailer: Arc<dyn Mailer>,
+    connections: Semaphore,
+}
+
+impl MailSender {
+    /// Reads through the ports' database, and sends through `mailer`.
+    pub fn new(ports: Ports, mailer: Arc<dyn Mailer>) -> Self {
+        Self { ports, mailer, connections: Semaphore::new(MAX_CONNECTIONS) }
+    }
+
+    async fn send(&self, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
+        if event.kind == "performance.rescheduled" {
+            let _permit = self.connections.acquire().await;
+            return match reschedule::notify_buyers(&self.ports, event, now).await {
+                Ok(true) => AttemptOutcome::Accepted,
+                Ok(false) => failure("some buyers are still to be notified"),
+                Err(error) => {
+                    tracing::warn!(event_id = %event.id, error = &error as &dyn Error, "buyers could not be notified");
+                    failure("the buyers could not be notified")
+                }
+            };
+        }
+        match self.write(event, now).await {
+            Ok(Some((to, letter))) => self.mailer.send(&mail(event, to, &letter), now).await,
+            Ok(None) => AttemptOutcome::Accepted,
+            Err(error) => {
+                tracing::warn!(event_id = %event.id, error = &error as &dyn Error, "a mail could not be written");
+                failure("the mail could not be written")
+            }
+        }
+    }
+
+    /// The mail of an event as of `now`; `None` if there is none.
+    async fn write(&self, event: &RecordedEvent, now: Instant) -> Result<Option<(Email, Letter)>, RepositoryError> {
+        let Ok(subject) = event.subject.parse::<Uuid>() else { return Ok(None) };
+        let _permit = self.connections.acquire().await;
+        let mut repositories = self.ports.database.read().await?;
+        match event.kind.as_str() {
+            "code.issued" => {
+                let notice = repositories.mail().find_code_notice(CodeId(subject)).await?;
+                let Some(notice) = notice.filter(|notice| notice.code.is_alive(now)) else { return Ok(None) };
+                let text = self.ports.signer.mailed_code(notice.code.id, notice.code.key);
+                if text.is_none() {
+                    tracing::warn!(event_id = %event.id, "a code isn't mailed, because its secret was withdrawn");
+                }
+                Ok(text.map(|text| (notice.email, code::letter(&notice.code, &text))))
+            }
+            "booking.confirmed" => {
+                let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
+                Ok(notice.map(|notice| (notice.email.clone(), booking::confirmation(&notice))))
+            }
+            "booking.refunded" => {
+                let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
+                Ok(notice.map(|notice| (notice.email.clone(), booking::refund(&notice))))
+            }
+            "notice.rescheduled" => {
+                let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
+                let notice = notice.filter(|notice| {
+                    matches!(notice.booking.state, BookingState::Confirmed { .. }) && !notice.is_performance_cancelled
+                });
+                Ok(notice.map(|notice| (notice.email.clone(), booking::reschedule(&notice))))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn mail(event: &RecordedEvent, to: Email, letter: &Letter) -> Mail {
+    Mail { event_id: event.id, to, subject: letter.subject.clone(), text: letter.to_text(), html: letter.to_html() }
+}
+
+fn failure(error: &str) -> AttemptOutcome {
+    AttemptOutcome::Failed { error: error.to_owned(), retry_after: None }
+}

@@ -1,0 +1,7 @@
+//! Mail: the messages, and the ports that send them and read what they say.
+
+mod message;
+mod repository;
+
+pub use message::{Mail, Mailer};
+pub use repository::{BookingNotice, CodeNotice, MailRepository};

@@ -1,0 +1,56 @@
+//! The port that reads what mails say.
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    booking::Booking,
+    clock::Instant,
+    id::{BookingId, CodeId},
+    language::Language,
+    repository_error::RepositoryError,
+    text::{Email, Name},
+    user::MailedCode,
+};
+
+/// What the mail of a code says.
+#[derive(Clone, Debug)]
+pub struct CodeNotice {
+    /// The code's record.
+    pub code: MailedCode,
+    /// The address of the account, as of now.
+    pub email: Email,
+}
+
+/// What a mail about a booking says.
+#[derive(Clone, Debug)]
+pub struct BookingNotice {
+    /// The booking with its seats.
+    pub booking: Booking,
+    /// The address of its user, as of now.
+    pub email: Email,
+    /// The language of the buyer's last request.
+    pub language: Language,
+    /// The concert's title.
+    pub title: Name,
+    /// The performing artist.
+    pub artist: Name,
+    /// The venue's name.
+    pub venue: Name,
+    /// The venue's postal address.
+    pub address: Name,
+    /// The start of the performance, as of now.
+    pub starts_at: Instant,
+    /// Whether the promoter cancelled the performance.
+    pub is_performance_cancelled: bool,
+}
+
+/// Reads what mails say. Takes no lock.
+#[async_trait]
+pub trait MailRepository: Send {
+    /// A code with its account; `None` if the code is removed or has no recipient, or the account is deleted or
+    /// blocked.
+    async fn find_code_notice(&mut self, id: CodeId) -> Result<Option<CodeNotice>, RepositoryError>;
+
+    /// A booking with its user and performance, also of a deleted concert; `None` if the account is deleted.
+    async fn find_booking_notice(&mut self, id: BookingId) -> Result<Option<BookingNotice>, RepositoryError>;
+}

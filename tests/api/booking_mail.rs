@@ -1,0 +1,167 @@
+//! Mails about bookings: after payment, refund and a performance's cancellation.
+
+use axum::http::Method;
+use serde_json::json;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+
+use crate::support::{Client, Sale, SmtpServer, Tables, TestApp};
+
+/// Holds and pays for the first seats of a sale. Returns the booking's id.
+async fn buy(buyer: &Client, sale: &Sale, seats: &[u64], language: &str) -> String {
+    let booking = buyer.hold(sale.performance_id, seats).await.expect(201).text("bookingId");
+    let headers = [("Idempotency-Key", booking.as_str()), ("Accept-Language", language)];
+    let body = json!({"bookingId": booking});
+    buyer.send(Method::POST, "/api/v1/payments", &headers, Some(body)).await.expect(201);
+    booking
+}
+
+async fn cancel(buyer: &Client, booking: &str, language: &str) {
+    let path = format!("/api/v1/bookings/{booking}/cancel");
+    buyer.send(Method::POST, &path, &[("Accept-Language", language)], Some(json!({}))).await.expect(200);
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_payment_and_a_refund_are_mailed_with_the_seats(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let (mut mails, mut url) = (SmtpServer::start().await, String::new());
+    let app = TestApp::start_with(options, 2, &mails.settings(&mut url));
+    let sale = app.sale(2, 4).await;
+    let admin = app.admin().await;
+    let title = json!({"title": "Rock & <b>\"Roll\"</b>"});
+    let path = format!("/api/v1/admin/concerts/{}", sale.concert_id);
+    admin.send(Method::PATCH, &path, &[], Some(title)).await.expect(200);
+    let buyer = app.buyer_with_points(&sale, "100000").await;
+    let booking = buy(&buyer, &sale, &sale.seats[1..3], "ko-KR,ko;q=0.9").await;
+    cancel(&buyer, &booking, "en-GB").await;
+    app.relay().await;
+
+    let received = mails.drain();
+    assert_eq!(received.len(), 2, "{received:?}");
+    let [confirmation, refund] = [&received[0], &received[1]];
+    assert!(received.iter().all(|mail| mail.to() == confirmation.to() && mail.text.contains(&booking)));
+    // Both are in the language of the buyer's last request as of their sending.
+    assert_eq!(confirmation.subject(), "Your booking is confirmed: Rock & <b>\"Roll\"</b>");
+    assert_eq!(refund.subject(), "Your booking is cancelled: Rock & <b>\"Roll\"</b>");
+    for line in [
+        "Concert: Rock & <b>\"Roll\"</b> – Jin",
+        "Date: Sunday, 20 December 2026, 08:00 UTC (20 December, 17:00 in Korea)",
+        "Venue: Hall, Seoul",
+        "Paid: 100,000 points",
+        "- Floor, A, 2, R, 50,000 points",
+        "- Floor, A, 3, R, 50,000 points",
+    ] {
+        assert!(confirmation.text.lines().any(|it| it == line), "{line}: {}", confirmation.text);
+    }
+    assert!(refund.text.lines().any(|line| line == "Refunded: 100,000 points"), "{}", refund.text);
+    assert!(confirmation.html.contains("Rock &amp; &lt;b&gt;") && !confirmation.html.contains("<b>"));
+    assert_ne!(confirmation.headers["message-id"], refund.headers["message-id"]);
+}
+
+/// A performance is cancelled after its buyers have paid in two languages; one hold is unpaid.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_cancelled_performance_is_mailed_in_each_buyers_language(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let (mut mails, mut url) = (SmtpServer::start().await, String::new());
+    let app = TestApp::start_with(options, 2, &mails.settings(&mut url));
+    let sale = app.sale(1, 3).await;
+    let mut expected = Vec::new();
+    for (seat, language) in sale.seats.iter().zip(["ko", "fr, en;q=0.5"]) {
+        let buyer = app.buyer_with_points(&sale, "50000").await;
+        let email = buyer.get("/api/v1/users/me").await.expect(200).text("email");
+        buy(&buyer, &sale, &[*seat], language).await;
+        let heading = if language == "ko" { "공연이 취소되었습니다" } else { "The performance is cancelled" };
+        expected.push((email, format!("{heading}: Spring")));
+    }
+    app.buyer(&sale).await.hold(sale.performance_id, &sale.seats[2..]).await.expect(201);
+    app.relay().await;
+    assert_eq!(mails.drain().len(), 2);
+    let path = format!("/api/v1/admin/performances/{}/cancel", sale.performance_id);
+    app.admin().await.post(&path, json!({})).await.expect(202);
+    app.tick().await;
+    app.relay().await;
+    let mut received: Vec<_> =
+        mails.drain().iter().map(|mail| (mail.to().to_owned(), mail.subject().to_owned())).collect();
+    received.sort();
+    expected.sort();
+    assert_eq!(received, expected);
+}
+
+/// The confirmation is refused once; the refund, which happens meanwhile, waits for it.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_mails_of_a_booking_keep_their_order(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let (mut mails, mut url) = (SmtpServer::start_with(&["--replies", "451,250"]).await, String::new());
+    let app = TestApp::start_with(options, 2, &mails.settings(&mut url));
+    let sale = app.sale(1, 1).await;
+    let buyer = app.buyer_with_points(&sale, "50000").await;
+    let booking = buy(&buyer, &sale, &sale.seats, "en").await;
+    app.relay().await;
+    assert_eq!(mails.drain().len(), 1);
+    cancel(&buyer, &booking, "en").await;
+    app.relay().await;
+    assert_eq!(mails.drain().len(), 0);
+    app.advance(5);
+    app.relay().await;
+    let subjects: Vec<_> = mails.drain().iter().map(|mail| mail.subject().to_owned()).collect();
+    assert_eq!(subjects, ["Your booking is confirmed: Spring", "Your booking is cancelled: Spring"]);
+}
+
+/// The mail server is down until the buyer's account is deleted. Nothing is sent then, and nothing is left to send.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_deleted_user_gets_no_mail_about_a_booking(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let tables = Tables::of(&options).await;
+    let (mut mails, mut url) = (SmtpServer::start().await, String::new());
+    let app = TestApp::start_with(options, 1, &mails.settings(&mut url));
+    let sale = app.sale(1, 1).await;
+    let buyer = app.buyer_with_points(&sale, "50000").await;
+    buy(&buyer, &sale, &sale.seats, "en").await;
+    app.advance(31 * 86_400);
+    app.tick().await;
+    buyer.delete("/api/v1/users/me").await.expect(204);
+    app.relay().await;
+    assert_eq!(mails.drain().len(), 0);
+    assert_eq!(tables.count("SELECT COUNT(*) FROM event_deliveries WHERE status <> 'DELIVERED'").await, 0);
+}
+
+/// A performance gets another start after two of three bookings were paid. The event is recorded as the promoter's
+/// change records it; the mail of one buyer is refused at first.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_new_start_is_mailed_to_the_buyers_once_each(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let tables = Tables::of(&options).await;
+    let (mut mails, mut url) = (SmtpServer::start_with(&["--replies", "250,250,451,250"]).await, String::new());
+    let app = TestApp::start_with(options, 2, &mails.settings(&mut url));
+    let sale = app.sale(1, 3).await;
+    let mut expected = Vec::new();
+    for (seat, language) in sale.seats.iter().zip(["ko", "en"]) {
+        let buyer = app.buyer_with_points(&sale, "50000").await;
+        buy(&buyer, &sale, &[*seat], language).await;
+        let heading =
+            if language == "ko" { "공연 일시가 변경되었습니다" } else { "The performance has a new date" };
+        expected.push(format!("{heading}: Spring"));
+    }
+    app.buyer(&sale).await.hold(sale.performance_id, &sale.seats[2..]).await.expect(201);
+    app.relay().await;
+    mails.drain();
+    reschedule(&tables, &app, &sale).await;
+    // The event makes the notices, the notices are dispatched, and the refused one is due again.
+    for _ in 0..4 {
+        app.advance(2);
+        app.relay().await;
+    }
+    let received = mails.drain();
+    assert_eq!(received.iter().map(|mail| mail.status).collect::<Vec<_>>(), [Some(451), Some(250), Some(250)]);
+    let mut accepted: Vec<_> = received[1..].iter().map(|mail| mail.subject().to_owned()).collect();
+    accepted.sort();
+    expected.sort();
+    assert_eq!(accepted, expected);
+    let ids: std::collections::BTreeSet<_> = received.iter().map(|mail| &mail.headers["message-id"]).collect();
+    assert_eq!(ids.len(), 2);
+    assert!(received[2].text.contains("December 2026, 09:00 UTC") || received[2].text.contains("18:00 한국 시간"));
+}
+
+async fn reschedule(tables: &Tables, app: &TestApp, sale: &Sale) {
+    let starts_at = "UPDATE performances SET starts_at = starts_at + INTERVAL 1 HOUR WHERE id = ?";
+    sqlx::query(starts_at).bind(sale.performance_id).execute(&tables.pool).await.unwrap();
+    let id = uuid::Uuid::now_v7();
+    let event = "INSERT INTO outbox_events (id, stream_id, sequence, type, subject, data, created_at) \
+                 VALUES (?, ?, 0, 'performance.rescheduled', ?, '{}', ?)";
+    let event = sqlx::query(event).bind(id).bind(id).bind(sale.performance_id.to_string()).bind(app.now());
+    event.execute(&tables.pool).await.unwrap();
+}
