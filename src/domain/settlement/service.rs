@@ -398,6 +398,7 @@ mod tests {
             held_until: now,
             is_extended: false,
             is_complimentary: false,
+            language: None,
             created_at: now,
         };
         let paid: Points = "80.50".parse().unwrap();
