@@ -26,14 +26,16 @@ use crate::{
         queue::Queues,
         settlement::SettlementLanes,
         ticket::TicketFacade,
+        top_up::{SandboxFacade, TopUpFacade},
         user::{CodeDelivery, SessionSettings, UserFacade},
     },
-    config::Config,
+    config::{Config, PaymentProviderSettings},
     demo,
     domain::{
         clock::{Clock, ClockCheck},
         event::{Receiver, RetryPolicy},
         randomness::Randomness,
+        top_up::PaymentProvider,
         unit_of_work::Database,
     },
     infrastructure::{
@@ -41,6 +43,7 @@ use crate::{
         event_sender::HttpEventSender,
         mysql::{self, HealthProbe, KeptStatements, MySqlDatabase, PoolSettings},
         password::Argon2Hasher,
+        payment_provider::{Sandbox, Stripe},
         randomness::OsRandomness,
         seed_vault::AeadSeedVault,
         smtp::SmtpMailer,
@@ -278,6 +281,39 @@ fn build_relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
     Ok(EventRelay::new(ports.clone(), Arc::new(senders), retry))
 }
 
+/// The parts that depend on the payment provider.
+struct PaymentParts {
+    /// Whether points are bought, and not charged.
+    is_required: bool,
+    top_ups: Arc<TopUpFacade>,
+    sandbox: Option<SandboxFacade>,
+}
+
+fn build_payments(config: &Config, ports: &Ports) -> anyhow::Result<PaymentParts> {
+    let (mut sandbox, mut provider): (_, Option<Arc<dyn PaymentProvider>>) = (None, None);
+    match &config.top_ups.provider {
+        PaymentProviderSettings::None => {}
+        PaymentProviderSettings::Sandbox => {
+            if !config.demo {
+                tracing::warn!("PAYMENT_PROVIDER=sandbox gives points away: it is for development alone");
+            }
+            let secret = config.token_secrets.0.first().map_or("", String::as_str);
+            let (database, clock) = (Arc::clone(&ports.database), Arc::clone(&ports.clock));
+            let randomness = Arc::clone(&ports.randomness);
+            let adapter = Arc::new(Sandbox::new(database, clock, randomness, &config.base_url(), secret));
+            sandbox = Some(Arc::clone(&adapter));
+            provider = Some(adapter);
+        }
+        PaymentProviderSettings::Stripe(settings) => {
+            provider = Some(Arc::new(Stripe::new(settings.clone()).context("setting up TLS for Stripe")?));
+        }
+    }
+    let is_required = provider.is_some();
+    let top_ups = Arc::new(TopUpFacade::new(ports.clone(), provider, config.top_ups.lifetime));
+    let sandbox = sandbox.map(|adapter| SandboxFacade::new(adapter, Arc::clone(&top_ups)));
+    Ok(PaymentParts { is_required, top_ups, sandbox })
+}
+
 fn build_facades(
     config: &Config,
     ports: &Ports,
@@ -288,6 +324,7 @@ fn build_facades(
     stages: &ShutdownStages,
 ) -> anyhow::Result<Facades> {
     let policy = config.hold_policy;
+    let payments = build_payments(config, ports)?;
     let lanes = LaneSettings {
         max_parallel_batches: config.lanes,
         batch_limit: config.lane_batch_limit,
@@ -326,7 +363,9 @@ fn build_facades(
             Arc::clone(&settlements),
             Arc::clone(&queue.gate),
         ),
-        points: PointFacade::new(ports.clone(), Arc::clone(&settlements)),
+        points: PointFacade::new(ports.clone(), Arc::clone(&settlements), payments.is_required),
+        top_ups: payments.top_ups,
+        sandbox: payments.sandbox,
         tickets: TicketFacade::new(ports.clone(), Arc::new(tickets)),
         payments: PaymentFacade::new(ports.clone(), settlements, Arc::clone(&queue.gate)),
         queue,

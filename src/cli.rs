@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use chrono::{SecondsFormat, TimeDelta};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use sqlx::{Connection, MySqlConnection, mysql::MySqlDatabaseError};
 use tokio::{
@@ -18,12 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{App, system_clock},
-    application::error::AppError,
+    application::{error::AppError, top_up::Reconciliation},
     config::{Config, VARIABLES},
     demo,
     domain::{
+        points::Points,
         refusal::Refusal,
         text::{Email, Name},
+        top_up::Difference,
         user::Password,
     },
     infrastructure::mysql::{self, MigrateError},
@@ -76,6 +79,7 @@ pub fn run() -> ExitCode {
             "create-admin" => create_admin(&config, matches).await,
             "seed-demo" => seed_demo(&config).await.map(|()| true),
             "audit" => audit(&config).await,
+            "reconcile" => reconcile(&config, matches).await,
             _ => serve(&config, !matches.get_flag("no-migrate"), alerts).await.map(|()| true),
         }
     });
@@ -124,6 +128,15 @@ fn command() -> Command {
         )
         .subcommand(sub("seed-demo", "Create demo concerts and accounts; safe to repeat"))
         .subcommand(sub("audit", "Check every invariant; exit with 1 if one is broken"))
+        .subcommand(
+            sub("reconcile", "Compare top-ups with the payment provider's list; exit with 1 if they differ").arg(
+                Arg::new("days")
+                    .long("days")
+                    .default_value("3")
+                    .value_parser(clap::value_parser!(u16).range(1..=365))
+                    .help("The number of days to look back"),
+            ),
+        )
         .subcommand(
             Command::new("verify-draw")
                 .about("Verify a published draw; exit with 1 if anything is wrong with it")
@@ -220,7 +233,8 @@ async fn serve_until_stopped(config: &Config, with_migration: bool) -> anyhow::R
         Some(address) => Some(listen(address).with_context(|| format!("listening on {address}"))?),
         None => None,
     };
-    let app = build(config)?;
+    // The address in links; the configured port may be 0.
+    let app = build(&Config { listen_addr: address, ..config.clone() })?;
     app.start_jobs();
     let watch = shutdown::watch_signals(config.shutdown_delay(), app.stages());
     let signals = tokio_util::task::AbortOnDropHandle::new(spawn(watch));
@@ -293,6 +307,29 @@ async fn audit(config: &Config) -> anyhow::Result<bool> {
         print(&format!("{} {verdict:6} {:>6} violations  {}", invariant.number, invariant.violations, invariant.name))?;
     }
     Ok(report.is_ok())
+}
+
+async fn reconcile(config: &Config, matches: &ArgMatches) -> anyhow::Result<bool> {
+    let days = matches.get_one::<u16>("days").copied().unwrap_or_default();
+    wait_for_database(config).await?;
+    let app = build(config)?;
+    let result = app.shared.top_ups.reconcile(TimeDelta::days(days.into())).await;
+    app.close(Duration::from_secs(1)).await;
+    let Reconciliation { since, paid, differences } = match result {
+        Err(AppError::ProviderUnavailable(error)) => return Err(anyhow::Error::new(error)),
+        result => result?,
+    };
+    for Difference { kind, top_up_id, checkout_id, expected, paid } in &differences {
+        let text = |amount: &Option<Points>| amount.map_or_else(|| "-".to_owned(), |amount| amount.to_string());
+        let (checkout, expected, paid) = (checkout_id.as_deref().unwrap_or("-"), text(expected), text(paid));
+        print(&format!("{:17} top-up {top_up_id} of {expected}, checkout {checkout} paid {paid}", kind.name()))?;
+    }
+    let found = differences.len();
+    print(&format!(
+        "{paid} paid checkouts since {}: {found} differences",
+        since.to_rfc3339_opts(SecondsFormat::Secs, true)
+    ))?;
+    Ok(differences.is_empty())
 }
 
 /// Verifies a draw; needs no configuration, server or database.

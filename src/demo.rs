@@ -110,7 +110,7 @@ async fn account(app: &App, email: &str, name: &str, is_admin: bool) -> anyhow::
 }
 
 async fn give_points(app: &App, user_id: UserId) -> anyhow::Result<()> {
-    app.points.charge(user_id, POINTS.parse()?, None, None).await.context("charging points")?;
+    app.points.give(user_id, POINTS.parse()?).await.context("charging points")?;
     Ok(())
 }
 

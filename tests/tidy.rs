@@ -129,6 +129,7 @@ const LAYERS: [Layer; 4] = [
             "data_encoding",
             "futures",
             "getrandom",
+            "hex",
             "hmac",
             "httpdate",
             "lettre",
@@ -229,6 +230,7 @@ const FEATURES: &[(&str, &[Feature])] = &[
             ("ticket", &["booking", "concert"]),
             ("event", &["booking", "concert", "payment"]),
             ("settlement", &["administration", "booking", "concert", "event", "payment", "point", "queue", "user"]),
+            ("top_up", &["point"]),
         ],
     ),
     (
@@ -241,6 +243,7 @@ const FEATURES: &[(&str, &[Feature])] = &[
             ("booking", &["queue"]),
             ("payment", &["queue"]),
             ("ticket", &[]),
+            ("top_up", &[]),
         ],
     ),
     (
@@ -254,7 +257,8 @@ const FEATURES: &[(&str, &[Feature])] = &[
             ("booking", &[]),
             ("payment", &["booking"]),
             ("ticket", &["booking"]),
-            ("admin", &["booking", "concert"]),
+            ("top_up", &[]),
+            ("admin", &["booking", "concert", "top_up"]),
         ],
     ),
 ];

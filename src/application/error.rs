@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{refusal::Refusal, repository_error::RepositoryError};
+use crate::domain::{refusal::Refusal, repository_error::RepositoryError, top_up::ProviderError};
 
 /// The failure of a use case. Cheap to clone, since every command of a failed batch gets it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub enum AppError {
     /// The database can't be reached, or a commit's outcome is unknown.
     #[error("the database is unavailable")]
     Unavailable(#[source] Arc<RepositoryError>),
+    /// The payment provider didn't answer, or refused. A repetition with the same idempotency key continues.
+    #[error("the payment provider is unavailable")]
+    ProviderUnavailable(#[source] Arc<ProviderError>),
     /// This instance's clock differs too much from the database's for decisions.
     #[error("this instance's clock is too far from the database's")]
     ClockSkewed,
@@ -49,6 +52,12 @@ impl AppError {
     /// A defect with its cause.
     pub fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Internal(Arc::new(cause))
+    }
+}
+
+impl From<ProviderError> for AppError {
+    fn from(error: ProviderError) -> Self {
+        Self::ProviderUnavailable(Arc::new(error))
     }
 }
 

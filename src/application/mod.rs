@@ -30,6 +30,7 @@ mod refresh;
 pub mod retry;
 pub mod settlement;
 pub mod ticket;
+pub mod top_up;
 pub mod user;
 
 use std::sync::Arc;

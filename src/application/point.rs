@@ -13,18 +13,21 @@ use crate::domain::{
     page::Page,
     point::{LedgerEntry, Wallet},
     points::Points,
+    refusal::Refusal,
 };
 
 /// The use cases of wallets.
 pub struct PointFacade {
     ports: Ports,
     lanes: Arc<SettlementLanes>,
+    /// Whether points are bought through a payment provider, so that none are charged.
+    top_ups_only: bool,
 }
 
 impl PointFacade {
-    /// A facade whose charges go through the settlement lanes.
-    pub fn new(ports: Ports, lanes: Arc<SettlementLanes>) -> Self {
-        Self { ports, lanes }
+    /// A facade whose charges go through the settlement lanes; with `top_ups_only` they are refused.
+    pub fn new(ports: Ports, lanes: Arc<SettlementLanes>, top_ups_only: bool) -> Self {
+        Self { ports, lanes, top_ups_only }
     }
 
     /// The wallet of a user; an empty one before the first charge.
@@ -60,12 +63,14 @@ impl PointFacade {
     /// # Errors
     ///
     /// [`Refusal::PreconditionFailed`] when the version is another one; [`Refusal::BalanceLimitExceeded`];
-    /// [`Refusal::Unauthenticated`] when the account is deleted; those of a [command](super::lane::Lanes::submit). The
+    /// [`Refusal::Unauthenticated`] when the account is deleted; [`Refusal::TopUpRequired`]
+    /// with a payment provider; those of a [command](super::lane::Lanes::submit). The
     /// reply holds the refusals of the decision.
     ///
     /// [`Refusal::PreconditionFailed`]: crate::domain::refusal::Refusal::PreconditionFailed
     /// [`Refusal::BalanceLimitExceeded`]: crate::domain::refusal::Refusal::BalanceLimitExceeded
     /// [`Refusal::Unauthenticated`]: crate::domain::refusal::Refusal::Unauthenticated
+    /// [`Refusal::TopUpRequired`]: crate::domain::refusal::Refusal::TopUpRequired
     pub async fn charge(
         &self,
         user_id: UserId,
@@ -73,6 +78,19 @@ impl PointFacade {
         if_version: Option<Vec<u64>>,
         key: Option<IdempotencyKey<LedgerEntry>>,
     ) -> Result<Reply<LedgerEntry>, AppError> {
-        self.lanes.charge(user_id, amount, if_version, key).await
+        let permission = if self.top_ups_only { Err(Refusal::TopUpRequired) } else { Ok(()) };
+        self.lanes.charge(user_id, permission, amount, if_version, key).await
+    }
+
+    /// Gives a user of a demonstration points, with any payment provider.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`charge`](Self::charge).
+    pub async fn give(&self, user_id: UserId, amount: Points) -> Result<(), AppError> {
+        match self.lanes.charge(user_id, Ok(()), amount, None, None).await? {
+            Reply::Unrecorded(result) => Ok(result.map(|_| ())?),
+            Reply::Recorded { .. } => Ok(()),
+        }
     }
 }

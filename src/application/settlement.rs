@@ -42,17 +42,18 @@ impl SettlementLanes {
         Self { lanes: Lanes::new(work, settings, lane_ports.clone()), ports }
     }
 
-    /// Adds points to a wallet.
+    /// Adds points to a wallet, if charges are permitted.
     pub async fn charge(
         &self,
         user_id: UserId,
+        permission: Result<(), Refusal>,
         amount: Points,
         if_version: Option<Vec<u64>>,
         key: Option<IdempotencyKey<LedgerEntry>>,
     ) -> Result<Reply<LedgerEntry>, AppError> {
         let transaction_id = self.ports.transaction_id(self.ports.now());
         let charge = Charge { transaction_id, user_id, amount, if_version };
-        self.submit(user_id, key, |reply| Command::Charge { charge, reply }).await
+        self.submit(user_id, key, |reply| Command::Charge { permission, charge, reply }).await
     }
 
     /// Pays for a booking, if the gate admitted the token.
@@ -153,6 +154,7 @@ impl SettlementLanes {
 /// A command of the lanes. `gate` is the gate's verdict on the queue token.
 enum Command {
     Charge {
+        permission: Result<(), Refusal>,
         charge: Charge,
         reply: ReplyTo<LedgerEntry>,
     },
@@ -227,7 +229,9 @@ impl LaneWork for SettlementWork {
 
 fn decide(batch: &mut SettlementBatch, command: &Command, extensions: &mut u64) -> Decision {
     match command {
-        Command::Charge { charge, reply } => reply.decide(batch.charge(charge)),
+        Command::Charge { permission, charge, reply } => {
+            reply.decide(permission.clone().and_then(|()| batch.charge(charge)))
+        }
         Command::Pay { gate, request, reply } => {
             reply.decide(gate.clone().and_then(|queue_token| batch.pay(request, queue_token)))
         }

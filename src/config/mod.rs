@@ -10,7 +10,10 @@ mod secret;
 mod settings;
 mod variables;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 
@@ -19,6 +22,7 @@ pub use self::{
     connections::DatabaseConnections,
     errors::ConfigErrors,
     secret::{Secret, Secrets},
+    settings::{PaymentProviderSettings, TopUpSettings},
     variables::{DEMO_SECRET, VARIABLES, Variable},
 };
 use crate::{
@@ -110,6 +114,10 @@ pub struct Config {
     pub event_attempts: u16,
     /// `EVENT_RETENTION_HOURS`, `PARKED_EVENT_RETENTION_DAYS`
     pub event_retention: EventRetention,
+    /// `PUBLIC_URL`, without a slash at the end
+    pub public_url: Option<String>,
+    /// `PAYMENT_PROVIDER`, `TOP_UP_SECONDS`, `STRIPE_…`
+    pub top_ups: TopUpSettings,
     /// `LOG_FORMAT`, `LOG_LEVEL`, `SLACK_WEBHOOK_URL`, `ALERT_INTERVAL_SECONDS`, `OTEL_EXPORTER_OTLP_ENDPOINT`
     pub telemetry: TelemetrySettings,
 }
@@ -177,6 +185,8 @@ impl Config {
                     .filter(|days| *days > 0)
                     .map(TimeDelta::days),
             },
+            public_url: reader.public_url(),
+            top_ups: reader.top_ups(),
             telemetry: TelemetrySettings {
                 log_format: reader.log_format(),
                 log_level: reader.log_level(),
@@ -198,6 +208,15 @@ impl Config {
     /// so that the rest is for requests in flight.
     pub fn shutdown_delay(&self) -> Duration {
         self.shutdown_delay.min(self.shutdown_grace / 2)
+    }
+
+    /// Where browsers reach this server, without a slash at the end.
+    pub fn base_url(&self) -> String {
+        let mut address = self.listen_addr;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        self.public_url.clone().unwrap_or_else(|| format!("http://{address}"))
     }
 
     /// Divides the connections to the database among the pools.

@@ -20,6 +20,7 @@ use crate::{
     domain::event::SigningSecret,
     infrastructure::{
         mysql,
+        payment_provider::{StripeSettings, is_supported},
         smtp::{SmtpServer, SmtpSettings},
     },
     interfaces::http::address::AddressHeader,
@@ -33,7 +34,85 @@ fn split_secrets(text: &str) -> Vec<String> {
     text.split(',').map(|secret| secret.trim().to_owned()).collect()
 }
 
+/// The payment provider through which points are bought.
+#[derive(Clone, Debug)]
+pub enum PaymentProviderSettings {
+    /// Points are charged without a payment.
+    None,
+    /// The sandbox, for development.
+    Sandbox,
+    /// Stripe.
+    Stripe(StripeSettings),
+}
+
+/// How points are bought.
+#[derive(Clone, Debug)]
+pub struct TopUpSettings {
+    /// The payment provider.
+    pub provider: PaymentProviderSettings,
+    /// The time for which a checkout can be paid.
+    pub lifetime: TimeDelta,
+}
+
 impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
+    pub(super) fn public_url(&mut self) -> Option<String> {
+        let text = self.optional_text("PUBLIC_URL")?;
+        let is_base = |url: Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+        };
+        if !Url::parse(&text).is_ok_and(is_base) {
+            self.add_error("PUBLIC_URL", format!("{text:?} is not a URL such as https://tickets.example.org"));
+        }
+        Some(text.trim_end_matches('/').to_owned())
+    }
+
+    pub(super) fn top_ups(&mut self) -> TopUpSettings {
+        let provider = self.payment_provider();
+        TopUpSettings { provider, lifetime: TimeDelta::seconds(self.number("TOP_UP_SECONDS", 1, 86_400)) }
+    }
+
+    fn payment_provider(&mut self) -> PaymentProviderSettings {
+        match self.text("PAYMENT_PROVIDER").as_str() {
+            "none" => PaymentProviderSettings::None,
+            "sandbox" => PaymentProviderSettings::Sandbox,
+            "stripe" => PaymentProviderSettings::Stripe(self.stripe()),
+            other => {
+                self.add_error("PAYMENT_PROVIDER", format!("{other:?} is neither none, sandbox nor stripe"));
+                PaymentProviderSettings::None
+            }
+        }
+    }
+
+    fn stripe(&mut self) -> StripeSettings {
+        let api_url = self.text("STRIPE_API_URL").trim().trim_end_matches('/').to_owned();
+        if !Url::parse(&api_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+            self.add_error("STRIPE_API_URL", format!("{api_url:?} is not a URL such as https://api.stripe.com"));
+        }
+        let mut secret = |name| {
+            let text = self.optional_text(name);
+            if !text.as_ref().is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_graphic())) {
+                self.add_error(name, "is needed with PAYMENT_PROVIDER=stripe: visible ASCII characters");
+            }
+            text.unwrap_or_default()
+        };
+        let (secret_key, webhook_secret) = (secret("STRIPE_SECRET_KEY"), secret("STRIPE_WEBHOOK_SECRET"));
+        let currency = self.text("STRIPE_CURRENCY").trim().to_owned();
+        if !is_supported(&currency) {
+            let error = format!("{currency:?} is not a currency of whole units or hundredths, such as krw or eur");
+            self.add_error("STRIPE_CURRENCY", error);
+        }
+        let return_url = self.optional_text("PUBLIC_URL").unwrap_or_default().trim_end_matches('/').to_owned();
+        if return_url.is_empty() {
+            self.add_error("PUBLIC_URL", "is needed with PAYMENT_PROVIDER=stripe: payers return there");
+        }
+        StripeSettings { api_url, secret_key, webhook_secret, currency, return_url }
+    }
+
     pub(super) fn trusted_proxies(&mut self) -> Vec<IpNet> {
         let text = self.text("TRUSTED_PROXIES");
         let read = |item: &str| item.parse().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));

@@ -223,6 +223,25 @@ pub const VARIABLES: &[Variable] = &[
         "0",
         "Days for which a parked event is kept, counted from when it happened; 0: for ever",
     ),
+    variable(
+        "PUBLIC_URL",
+        "",
+        "URL at which browsers reach this server: https://tickets.example.org. Empty: http:// and LISTEN_ADDR",
+    ),
+    variable(
+        "PAYMENT_PROVIDER",
+        "none",
+        "Payment provider through which points are bought: none, sandbox (for development) or stripe",
+    ),
+    variable("TOP_UP_SECONDS", "3600", "Seconds for which the checkout of a top-up can be paid (1 to 86400)"),
+    variable("STRIPE_API_URL", "https://api.stripe.com", "URL of Stripe's API, or of a mock of it"),
+    variable("STRIPE_SECRET_KEY", "", "Secret key of the Stripe account: sk_…; needed with PAYMENT_PROVIDER=stripe"),
+    variable(
+        "STRIPE_WEBHOOK_SECRET",
+        "",
+        "Secret by which Stripe signs its notifications: whsec_…; needed with PAYMENT_PROVIDER=stripe",
+    ),
+    variable("STRIPE_CURRENCY", "krw", "Currency in which one point costs one unit, as Stripe writes it: krw, eur"),
     variable("LOG_FORMAT", "text", "Format of the log: text or json"),
     variable(
         "LOG_LEVEL",

@@ -44,6 +44,8 @@ id_type!(/// The id of a webhook.
     WebhookId(Uuid));
 id_type!(/// The id of a mailed code.
     CodeId(Uuid));
+id_type!(/// The id of a top-up, and of the entry in the ledger that credits it.
+    TopUpId(Uuid));
 id_type!(/// The id of an entry in the action log.
     ActionId(Uuid));
 id_type!(

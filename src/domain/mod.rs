@@ -9,8 +9,8 @@
 //!
 //! Features are ordered: a feature names only the features before it. `user`, `concert`, `queue`, `point`, `payment`
 //! and `administration` name none. `booking` names `concert` and `queue`, `ticket` names `booking` and `concert`.
-//! `event` describes bookings, seats and payments, and `mail` tells people about bookings and codes. `settlement` comes
-//! last: it decides everything that moves points or changes a booking, and records the events of it.
+//! `event` describes bookings, seats and payments, and `mail` tells people about bookings and codes. `settlement` decides
+//! everything that moves points or changes a booking, and records the events of it. `top_up` names `point`.
 
 pub mod administration;
 pub mod audit;
@@ -35,5 +35,6 @@ pub mod settlement;
 pub mod text;
 pub mod ticket;
 pub mod token;
+pub mod top_up;
 pub mod unit_of_work;
 pub mod user;

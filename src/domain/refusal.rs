@@ -257,6 +257,35 @@ pub enum Refusal {
         version: u64,
     },
 
+    // Top-ups.
+    /// Points are bought through the payment provider.
+    #[error("Points are bought here: create a top-up (POST /api/v1/points/top-ups) and pay it.")]
+    TopUpRequired,
+    /// No payment provider is configured.
+    #[error("This server has no payment provider: charge points (POST /api/v1/points/charges).")]
+    NoPaymentProvider,
+    /// The user has no such top-up.
+    #[error("You have no such top-up.")]
+    TopUpNotFound,
+    /// Only the payment of a completed top-up can be sent back.
+    #[error("The top-up isn't completed, so there is no payment to send back.")]
+    TopUpNotRefundable,
+    /// The amount can't be paid through the provider.
+    #[error("{rule}")]
+    AmountNotPayable {
+        /// The rule that the amount breaks.
+        rule: String,
+    },
+    /// The provider isn't configured.
+    #[error("There is no such payment provider here.")]
+    PaymentProviderNotFound,
+    /// A notification without a valid signature.
+    #[error("The notification's signature is missing, wrong or too old.")]
+    InvalidSignature,
+    /// A signed notification that can't be read.
+    #[error("The notification can't be read.")]
+    UnreadableNotification,
+
     // Idempotency.
     /// The key was used with another body.
     #[error("The Idempotency-Key was used with another request body.")]
@@ -303,7 +332,11 @@ impl Refusal {
             | Self::TicketNotValid { .. }
             | Self::ConcertHasBookings
             | Self::InsufficientPoints { .. }
-            | Self::BalanceLimitExceeded => true,
+            | Self::BalanceLimitExceeded
+            | Self::TopUpRequired
+            | Self::NoPaymentProvider
+            | Self::TopUpNotFound
+            | Self::TopUpNotRefundable => true,
             Self::Unauthenticated
             | Self::InvalidCredentials
             | Self::InvalidRefreshToken
@@ -321,6 +354,10 @@ impl Refusal {
             | Self::StartNotInFuture
             | Self::SalesEndAfterStart
             | Self::PreconditionFailed { .. }
+            | Self::AmountNotPayable { .. }
+            | Self::PaymentProviderNotFound
+            | Self::InvalidSignature
+            | Self::UnreadableNotification
             | Self::IdempotencyKeyReused
             | Self::IdempotencyInProgress => false,
         }

@@ -16,6 +16,7 @@ use super::{
     queue::{AdmissionRepository, DrawRepository, QueueRepository, QueueTokenRepository},
     repository_error::RepositoryError,
     ticket::TicketRepository,
+    top_up::{SandboxCheckoutRepository, TopUpRepository},
     user::{CodeRepository, SessionRepository, UserRepository},
 };
 
@@ -49,6 +50,10 @@ pub trait Repositories: Send {
     fn payments(&mut self) -> &mut dyn PaymentRepository;
     /// The uses of tickets.
     fn tickets(&mut self) -> &mut dyn TicketRepository;
+    /// Top-ups.
+    fn top_ups(&mut self) -> &mut dyn TopUpRepository;
+    /// The sandbox's checkouts.
+    fn sandbox_checkouts(&mut self) -> &mut dyn SandboxCheckoutRepository;
     /// Records of answered idempotency keys.
     fn idempotency(&mut self) -> &mut dyn IdempotencyRepository;
     /// The outbox: events to be delivered.

@@ -1,13 +1,15 @@
-//! The adapters of the domain's ports: the database, the system's clock and randomness, cryptography, and the senders
-//! of events and mail.
+//! The adapters of the domain's ports: the database, the system's clock and randomness, cryptography, payment providers, and
+//! the senders of events and mail.
 //!
 //! Nothing here knows the HTTP API or makes a decision of the domain.
 
 pub mod clock;
 mod derived_key;
 pub mod event_sender;
+mod http_client;
 pub mod mysql;
 pub mod password;
+pub mod payment_provider;
 pub mod randomness;
 pub mod seed_vault;
 pub mod smtp;

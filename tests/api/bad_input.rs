@@ -673,7 +673,8 @@ async fn invalid_query_values_are_refused(_: MySqlPoolOptions, options: MySqlCon
     let scene = Scene::new(options).await;
     let concerts = format!("concerts/{}/performances", scene.sale.concert_id);
     let seats = format!("performances/{}/seats", scene.sale.performance_id);
-    let lists = ["concerts", &concerts, "bookings", "points/transactions", "payments", "admin/venues"];
+    let lists =
+        ["concerts", &concerts, "bookings", "points/transactions", "points/top-ups", "payments", "admin/venues"];
     let get = async |path: &str| {
         let sender = if path.starts_with("admin") { &scene.admin } else { &scene.buyer };
         sender.get(&format!("/api/v1/{path}")).await

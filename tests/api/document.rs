@@ -109,12 +109,16 @@ async fn send_example(client: &Client, method: &str, path: &str, body: Value) {
         "/me/password",
         "/admissions",
         "/confirm",
+        "/{provider}/events",
+        "/{topUpId}/refund",
     ];
     let names_the_unknown = unknown.iter().any(|end| path.ends_with(end));
     let is_accepted = reply.status.is_success() || (names_the_unknown && matches!(status, 401 | 404));
     // Both kinds of hold together exceed the seat limit, or name seats that are taken.
     let is_second_hold = path.ends_with("/bookings") && status == 409;
-    assert!(is_accepted || is_second_hold, "{method} {path}: {body}: {reply:?}");
+    // The server has no payment provider.
+    let is_purchase = path.ends_with("/points/top-ups") && status == 409;
+    assert!(is_accepted || is_second_hold || is_purchase, "{method} {path}: {body}: {reply:?}");
 }
 
 /// The example bodies of the page.

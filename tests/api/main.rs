@@ -65,6 +65,7 @@ mod page;
 mod rate_limits;
 mod sales;
 mod serving;
+mod top_ups;
 
 mod bad_input;
 mod conventions;

@@ -69,6 +69,8 @@ action_kinds! {
     BookingCancelled = "booking.cancelled";
     /// A ticket was used at a door.
     TicketUsed = "ticket.used";
+    /// A top-up's points were taken back, so that its payment goes back to the payer.
+    TopUpRefunded = "top-up.refunded";
     /// An event was sent again.
     EventRedelivered = "event.redelivered";
     /// A webhook was registered.

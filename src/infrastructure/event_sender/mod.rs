@@ -3,7 +3,7 @@
 mod resolver;
 mod signature;
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -15,9 +15,12 @@ use self::{
     resolver::{PRIVATE_ADDRESS_ERROR, PublicResolver},
     signature::sign,
 };
-use crate::domain::{
-    clock::Instant,
-    event::{AttemptOutcome, Destination, EventSender, Receiver, RecordedEvent, WebhookUrl},
+use crate::{
+    domain::{
+        clock::Instant,
+        event::{AttemptOutcome, Destination, EventSender, Receiver, RecordedEvent, WebhookUrl},
+    },
+    infrastructure::http_client,
 };
 
 /// The time limit of connecting …
@@ -49,10 +52,11 @@ impl HttpEventSender {
     ///
     /// When TLS can't be set up.
     pub fn new(allow_private: bool) -> Result<Self, reqwest::Error> {
-        // It fails only if a provider is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let public_only = || build(|| Self::builder().dns_resolver(PublicResolver));
-        Ok(Self { unrestricted: build(Self::builder)?, public_only: (!allow_private).then(public_only).transpose()? })
+        let build = |builder: &dyn Fn() -> ClientBuilder| {
+            http_client::build("events can't be sent to receivers with https", builder)
+        };
+        let public_only = || build(&|| Self::builder().dns_resolver(PublicResolver));
+        Ok(Self { unrestricted: build(&Self::builder)?, public_only: (!allow_private).then(public_only).transpose()? })
     }
 
     fn builder() -> ClientBuilder {
@@ -81,14 +85,6 @@ impl HttpEventSender {
     }
 }
 
-/// Builds a client. Without root certificates on the machine it can still send over plain HTTP.
-fn build(builder: impl Fn() -> ClientBuilder) -> Result<Client, reqwest::Error> {
-    builder().build().or_else(|error| {
-        tracing::warn!(error = &error as &dyn Error, "events can't be sent to receivers with https");
-        builder().tls_certs_only([]).build()
-    })
-}
-
 #[async_trait]
 impl EventSender for HttpEventSender {
     async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
@@ -107,7 +103,7 @@ impl EventSender for HttpEventSender {
         }
         match request.body(body).send().await {
             Ok(response) => outcome_of_status(response, receiver.destination, now).await,
-            Err(error) => failure(describe(&error)),
+            Err(error) => failure(http_client::describe(&error)),
         }
     }
 }
@@ -190,19 +186,6 @@ fn retry_after(value: &str, now: Instant) -> Option<TimeDelta> {
     }
     let date = DateTime::<Utc>::from(httpdate::parse_http_date(text).ok()?);
     Some((date - now).max(TimeDelta::zero()))
-}
-
-/// A short description without the URL, which may contain a secret.
-fn describe(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return if error.is_connect() { "no connection in time" } else { "no answer in time" }.to_owned();
-    }
-    let mut innermost: &dyn Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    let what = if error.is_connect() { "no connection" } else { "no answer" };
-    format!("{what}: {innermost}")
 }
 
 #[cfg(test)]

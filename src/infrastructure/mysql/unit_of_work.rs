@@ -27,6 +27,7 @@ use crate::domain::{
     queue::{AdmissionRepository, DrawRepository, QueueRepository, QueueTokenRepository},
     repository_error::RepositoryError,
     ticket::TicketRepository,
+    top_up::{SandboxCheckoutRepository, TopUpRepository},
     unit_of_work::{AfterCommit, Database, Repositories, UnitOfWork},
     user::{CodeRepository, SessionRepository, UserRepository},
 };
@@ -267,6 +268,14 @@ impl Repositories for Session {
     }
 
     fn tickets(&mut self) -> &mut dyn TicketRepository {
+        self
+    }
+
+    fn top_ups(&mut self) -> &mut dyn TopUpRepository {
+        self
+    }
+
+    fn sandbox_checkouts(&mut self) -> &mut dyn SandboxCheckoutRepository {
         self
     }
 

@@ -71,6 +71,18 @@ impl IdempotencyRequest {
         }
     }
 
+    /// As [`prepare`](Self::prepare), for a route that requires a key.
+    pub fn prepare_required<T: 'static>(
+        self,
+        user_id: UserId,
+        body: &Bytes,
+        success: StatusCode,
+        render: impl Fn(&T) -> Vec<u8> + Send + Sync + 'static,
+    ) -> HandlerResult<(IdempotencyKey<T>, IdempotentResponse<T>)> {
+        let (key, response) = self.prepare(user_id, body, success, render)?;
+        Ok((key.ok_or_else(key_required)?, response))
+    }
+
     /// Returns the key for the lane, if the request has one, and the conversion of its result into a response.
     ///
     /// Fails for an invalid key.

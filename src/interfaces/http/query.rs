@@ -19,7 +19,7 @@ use super::{
 };
 use crate::domain::{
     clock::Instant,
-    id::{BookingId, ConcertId, EventId, PaymentId, PerformanceId, SessionId, TicketId, UserId, WebhookId},
+    id::{BookingId, ConcertId, EventId, PaymentId, PerformanceId, SessionId, TicketId, TopUpId, UserId, WebhookId},
     refusal::Refusal,
 };
 
@@ -203,6 +203,12 @@ impl PathId for BookingId {
 impl PathId for PaymentId {
     fn from_path(text: &str) -> Result<Self, Problem> {
         uuid(text).map(Self).ok_or_else(|| Refusal::PaymentNotFound.into())
+    }
+}
+
+impl PathId for TopUpId {
+    fn from_path(text: &str) -> Result<Self, Problem> {
+        uuid(text).map(Self).ok_or_else(|| Refusal::TopUpNotFound.into())
     }
 }
 

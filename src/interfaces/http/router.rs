@@ -25,9 +25,9 @@ use super::{
     openapi::{self, DemoAccounts, Document},
     operation, page,
     paths::BASE_PATH,
-    payment, point, queue, queue_events, seat, seat_events, session,
+    payment, point, queue, queue_events, sandbox, seat, seat_events, session,
     state::{App, HttpSettings},
-    ticket, user,
+    ticket, top_up, user,
     values::to_json,
 };
 
@@ -53,6 +53,7 @@ fn open_routes() -> OpenApiRouter<App> {
         .merge(queue::routes())
         .merge(queue_events::routes())
         .merge(point::routes())
+        .merge(top_up::routes())
         .merge(payment::routes())
         .merge(ticket::routes())
         .merge(admin::event_routes())
@@ -84,6 +85,7 @@ pub fn build_router(app: App) -> Router {
     let routes = routes.method_not_allowed_fallback(async || StatusCode::METHOD_NOT_ALLOWED);
     let routes = routes
         .merge(operation::problem_pages())
+        .merge(sandbox::routes())
         .with_state(app.clone())
         .merge(documentation(app.settings.demo.as_ref()).layer(compression()))
         .merge(page::routes())

@@ -12,8 +12,16 @@ use super::{
 };
 use crate::{
     application::{
-        administration::AdministrationFacade, audit::AuditFacade, booking::BookingFacade, concert::ConcertFacade,
-        event::EventFacade, payment::PaymentFacade, point::PointFacade, queue::Queues, ticket::TicketFacade,
+        administration::AdministrationFacade,
+        audit::AuditFacade,
+        booking::BookingFacade,
+        concert::ConcertFacade,
+        event::EventFacade,
+        payment::PaymentFacade,
+        point::PointFacade,
+        queue::Queues,
+        ticket::TicketFacade,
+        top_up::{SandboxFacade, TopUpFacade},
         user::UserFacade,
     },
     domain::{
@@ -37,6 +45,10 @@ pub struct Facades {
     pub bookings: BookingFacade,
     /// Wallets.
     pub points: PointFacade,
+    /// Top-ups.
+    pub top_ups: Arc<TopUpFacade>,
+    /// The sandbox's page; `None` with any other payment provider.
+    pub sandbox: Option<SandboxFacade>,
     /// Payments.
     pub payments: PaymentFacade,
     /// Tickets, and their use at the door.

@@ -66,6 +66,11 @@ words! {
     PaymentStatuses as "PaymentStatus" = ["COMPLETED", "REFUNDED"];
     /// The reason for a change of a balance.
     TransactionTypes as "TransactionType" = ["CHARGE", "PAYMENT", "REFUND", "ADJUSTMENT"];
+    /// The status of a top-up. A confirmed payment also completes one that has failed or expired.
+    TopUpStatuses as "TopUpStatus" = ["PENDING", "COMPLETED", "FAILED", "EXPIRED"];
+    /// Why a top-up failed. Except for the first two, its payment goes back to the payer.
+    TopUpFailures as "TopUpFailure" =
+        ["DECLINED", "CHECKOUT_REFUSED", "ACCOUNT_CLOSED", "BALANCE_LIMIT_EXCEEDED", "WRONG_AMOUNT"];
     /// The status of an event at a destination. A parked event is redelivered on request only.
     DeliveryStatuses as "DeliveryStatus" = ["PENDING", "DELIVERED", "PARKED"];
     /// The kind of an administrative write.

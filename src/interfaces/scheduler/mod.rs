@@ -34,6 +34,10 @@ pub struct SchedulerSettings {
     pub revocations: Duration,
     /// Settles the bookings of cancelled performances.
     pub cancellations: Duration,
+    /// Attends to top-ups whose provider hasn't been heard of.
+    pub top_ups: Duration,
+    /// Compares top-ups with the provider's list, once a day.
+    pub reconciliation: Duration,
     /// Removes full rate-limit buckets.
     pub limits: Duration,
     /// Removes rows past their retention.
@@ -49,6 +53,8 @@ impl Default for SchedulerSettings {
             expiry: Duration::from_millis(500),
             revocations: Duration::from_millis(250),
             cancellations: Duration::from_secs(2),
+            top_ups: Duration::from_secs(1),
+            reconciliation: Duration::from_mins(1),
             limits: Duration::from_secs(10),
             housekeeping: Duration::from_mins(1),
             census: Duration::from_secs(5),
@@ -79,6 +85,10 @@ pub fn start(
     }));
     tasks.spawn(jobs.clone().repeat("census", settings.census, |app| async move {
         app.queue.admission.measure_queue_sizes().await.map(|()| false)
+    }));
+    tasks.spawn(jobs.clone().repeat("top_ups", settings.top_ups, |app| async move { app.top_ups.attend_due().await }));
+    tasks.spawn(jobs.clone().repeat("reconciliation", settings.reconciliation, |app| async move {
+        app.top_ups.reconcile_daily().await.map(|()| false)
     }));
     tasks.spawn(jobs.clone().repeat("limits", settings.limits, |app| async move {
         app.rate_limits.forget_idle();

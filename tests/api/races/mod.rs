@@ -17,3 +17,4 @@ mod queue;
 mod schedules;
 mod sell_out;
 mod tickets;
+mod top_ups;

@@ -237,6 +237,7 @@ impl TestApp {
             instance.shared.bookings.expire_holds(1_000).await.unwrap();
             instance.shared.users.refresh_revocations().await.unwrap();
             instance.shared.concerts.finish_cancellations().await.unwrap();
+            instance.shared.top_ups.attend_due().await.unwrap();
         }
     }
 

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use super::{
     super::{error::corrupt, rows_by_id::BindAll, sql::datetime, unit_of_work::Session},
     invariants::{
-        ACTIONS, ADMISSION_INVARIANT, ADMISSIONS, CHECKS, Check, LATEST_INSTANT, SEAT_LIMIT, SEATS_BEYOND_LIMIT,
+        ADMISSION_INVARIANT, ADMISSIONS, CHECKS, Check, LATEST_INSTANT, ONCE, SEAT_LIMIT, SEATS_BEYOND_LIMIT,
     },
 };
 use crate::domain::{
@@ -142,7 +142,7 @@ impl AuditRepository for Session {
         }
         let violations = self.count_beyond_limit(now, seat_limit, budget).await?;
         invariants.push(Invariant { number: SEAT_LIMIT.0, name: SEAT_LIMIT.1, violations });
-        invariants.push(self.count_violations(&ACTIONS, now, budget).await?);
+        invariants.push(self.count_violations(&ONCE, now, budget).await?);
         Ok(invariants)
     }
 }

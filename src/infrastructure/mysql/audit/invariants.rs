@@ -15,13 +15,19 @@ pub(super) const SEAT_LIMIT: (u8, &str) =
 /// The invariant whose admission windows are counted in code, not in SQL.
 pub(super) const ADMISSION_INVARIANT: u8 = 6;
 
-/// What SQL can tell of tickets and of the actions of administrators. An adjustment and a complimentary booking have
-/// exactly one entry in the log, and a cancellation in the log was made. The shared transaction ensures the rest, and
-/// the primary key refuses a second use of a ticket.
-pub(super) const ACTIONS: Check = Check {
+/// What SQL can tell of tickets, of top-ups and of the actions of administrators. A top-up's entry in the ledger has
+/// its id, so there is at most one. An adjustment and a complimentary booking have exactly one entry in the log, and a
+/// cancellation in the log was made. The shared transaction ensures the rest, and the primary key refuses a second use
+/// of a ticket.
+pub(super) const ONCE: Check = Check {
     number: 10,
-    name: "A ticket is used at most once, and an administrative write has exactly one entry in the action log",
+    name: "A completed top-up is credited once, a ticket used once at most, an administrative write logged once",
     counts: &[
+        COMPLETED_UNCREDITED,
+        CREDITED_UNCOMPLETED,
+        REFUND_WITHOUT_ENTRY,
+        REFUND_WITHOUT_ACTION,
+        ACTION_WITHOUT_REFUND,
         ADJUSTMENT_WITHOUT_ACTION,
         ACTION_WITHOUT_ADJUSTMENT,
         GIFT_WITHOUT_ACTION,
@@ -312,6 +318,13 @@ const TWO_LIVE_TOKENS: &str = "SELECT COUNT(*) FROM (SELECT concert_id, user_id 
 const UNFIT_ANSWER: &str = "SELECT COUNT(*) FROM idempotency_keys WHERE LENGTH(body) = 0 \
      OR NOT (status BETWEEN 200 AND 299 OR status IN (402, 404, 409, 410))";
 
+const COMPLETED_UNCREDITED: &str = "SELECT COUNT(*) FROM top_ups u LEFT JOIN point_transactions t ON t.id = u.id \
+     AND t.user_id = u.user_id AND t.amount = u.amount AND t.type = 'CHARGE' AND u.transaction_id = t.id \
+     WHERE u.status = 'COMPLETED' AND t.id IS NULL";
+
+const CREDITED_UNCOMPLETED: &str = "SELECT COUNT(*) FROM top_ups u JOIN point_transactions t ON t.id = u.id \
+     WHERE u.status <> 'COMPLETED'";
+
 const TOTAL_AND_SEATS: &str = "SELECT COUNT(*) FROM performances p LEFT JOIN (SELECT performance_id, COUNT(*) AS seats \
      FROM seats GROUP BY performance_id) s ON s.performance_id = p.id WHERE p.total_seats <> COALESCE(s.seats, 0)";
 
@@ -360,8 +373,22 @@ macro_rules! actions_without_row {
     };
 }
 
-const ADJUSTMENT_WITHOUT_ACTION: &str =
-    rows_without_action!("point_transactions WHERE type = 'ADJUSTMENT'", "points.adjusted");
+/// The entry that takes the points of a top-up back is the top-up's.
+const ADJUSTMENT_WITHOUT_ACTION: &str = rows_without_action!(
+    "point_transactions WHERE type = 'ADJUSTMENT' AND id NOT IN \
+     (SELECT refund_transaction_id FROM top_ups WHERE refund_transaction_id IS NOT NULL)",
+    "points.adjusted"
+);
+
+const REFUND_WITHOUT_ENTRY: &str = "SELECT COUNT(*) FROM top_ups u LEFT JOIN point_transactions t \
+     ON t.id = u.refund_transaction_id AND t.user_id = u.user_id AND t.type = 'ADJUSTMENT' AND t.amount = -u.amount \
+     WHERE u.status = 'COMPLETED' AND u.refund_requested_at IS NOT NULL AND t.id IS NULL";
+
+const REFUND_WITHOUT_ACTION: &str =
+    rows_without_action!("top_ups WHERE refund_transaction_id IS NOT NULL", "top-up.refunded");
+
+const ACTION_WITHOUT_REFUND: &str =
+    actions_without_row!("top_ups", "t.refund_transaction_id IS NOT NULL", "top-up.refunded");
 
 const ACTION_WITHOUT_ADJUSTMENT: &str =
     actions_without_row!("point_transactions", "t.type = 'ADJUSTMENT'", "points.adjusted");
@@ -374,7 +401,8 @@ const ACTION_WITHOUT_CANCELLATION: &str =
     actions_without_row!("bookings", "t.status IN ('CANCELLED', 'REFUNDED')", "booking.cancelled");
 
 const REPEATED_ACTION: &str = "SELECT COUNT(*) FROM (SELECT target_id FROM admin_actions \
-     WHERE action IN ('points.adjusted', 'booking.created', 'booking.cancelled', 'ticket.used') \
+     WHERE action IN ('points.adjusted', 'booking.created', 'booking.cancelled', 'ticket.used', \
+     'top-up.refunded') \
      GROUP BY action, target_id HAVING COUNT(*) > 1) repeated";
 
 /// A booking that was refunded after the use has its payment still.

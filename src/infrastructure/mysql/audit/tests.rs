@@ -146,6 +146,10 @@ async fn consistent_rows(pool: &MySqlPool) {
     .await;
 
     ledger(pool, user_id, (&held[1], paid), (&held[2], refunded)).await;
+    let top_up = "INSERT INTO top_ups (id, user_id, provider, amount, status, created_at, expires_at, ended_at, \
+                  transaction_id, attempts) SELECT id, user_id, 'sandbox', amount, 'COMPLETED', created_at, created_at, \
+                  created_at, id, 0 FROM point_transactions WHERE type = 'CHARGE'";
+    run(pool, top_up).await;
     for (number, booking) in held.iter().enumerate() {
         let stream = booking.id.0;
         event(pool, stream, 1, "booking.held", stream).await;
@@ -434,6 +438,12 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
         "UPDATE outbox_events SET type = 'ticket.used' WHERE type = 'seats.changed'",
     ),
     (10, "DELETE FROM admin_actions WHERE action = 'ticket.used'", TICKET_ACTION),
+    (10, "UPDATE top_ups SET amount = 99", "UPDATE top_ups SET amount = 100"),
+    (
+        10,
+        "UPDATE top_ups SET status = 'FAILED', failure = 'DECLINED', transaction_id = NULL",
+        "UPDATE top_ups SET status = 'COMPLETED', failure = NULL, transaction_id = id",
+    ),
 ];
 
 /// A statement that would run for hours.

@@ -18,6 +18,7 @@ mod sales;
 mod seating;
 #[cfg(test)]
 mod test_bodies;
+mod top_ups;
 mod users;
 mod venues;
 mod webhooks;
@@ -51,5 +52,6 @@ pub(super) fn user_routes() -> OpenApiRouter<App> {
         .merge(bookings::routes())
         .merge(admissions::routes())
         .merge(exports::routes())
+        .merge(top_ups::routes())
         .merge(actions::routes())
 }

@@ -82,6 +82,30 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for EmptyBody<MAX> {
     }
 }
 
+/// The bytes of a JSON body that an adapter reads, as received.
+#[derive(Debug)]
+pub struct RawBody(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        require_plain_json(request.headers())?;
+        Ok(Self(read_bytes(request, MAX_BYTES).await?))
+    }
+}
+
+/// Reads the fields of a form that a browser sends.
+pub(crate) async fn read_form(request: Request) -> Result<Vec<(String, String)>, Problem> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if !content_type.trim().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
+        let detail = "The body must be sent as application/x-www-form-urlencoded.";
+        return Err(Problem::new(Code::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let bytes = read_bytes(request, MAX_BYTES).await?;
+    Ok(form_urlencoded::parse(&bytes).into_owned().collect())
+}
+
 /// Requires JSON without a content encoding. The server decompresses nothing, so a small body can't become a large one.
 fn require_plain_json(headers: &HeaderMap) -> Result<(), Problem> {
     let is_identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");

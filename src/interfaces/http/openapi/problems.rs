@@ -310,6 +310,12 @@ fn refusals() -> Vec<Refusal> {
         Refusal::InsufficientPoints { balance: points("1000"), required: points("110000") },
         Refusal::BalanceLimitExceeded,
         Refusal::PreconditionFailed { version: 7 },
+        Refusal::TopUpRequired,
+        Refusal::NoPaymentProvider,
+        Refusal::TopUpNotFound,
+        Refusal::TopUpNotRefundable,
+        Refusal::PaymentProviderNotFound,
+        Refusal::InvalidSignature,
         Refusal::IdempotencyKeyReused,
         Refusal::IdempotencyInProgress,
     ]

@@ -24,6 +24,11 @@ impl From<AppError> for Problem {
             }
             AppError::ClockSkewed => Self::clock_skewed(),
             AppError::TooOften { retry_after_seconds } => Self::rate_limited(retry_after_seconds),
+            AppError::ProviderUnavailable(cause) => Self::new(
+                Code::PAYMENT_PROVIDER_UNAVAILABLE,
+                "The payment provider can't be reached: try again shortly.",
+            )
+            .caused_by(&*cause),
             AppError::Unavailable(cause) => {
                 Self::new(Code::DATABASE_UNAVAILABLE, "The database can't be reached: try again shortly.")
                     .caused_by(&*cause)
@@ -70,6 +75,7 @@ fn invalid_field(refusal: &Refusal) -> Option<&'static str> {
     match refusal {
         Refusal::StartNotInFuture => Some("/startsAt"),
         Refusal::SalesEndAfterStart => Some("/salesEndAt"),
+        Refusal::AmountNotPayable { .. } => Some("/amount"),
         _ => None,
     }
 }
@@ -125,6 +131,14 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::InsufficientPoints { .. } => Code::INSUFFICIENT_POINTS,
         Refusal::BalanceLimitExceeded => Code::BALANCE_LIMIT_EXCEEDED,
         Refusal::PreconditionFailed { .. } => Code::PRECONDITION_FAILED,
+        Refusal::TopUpRequired => Code::TOP_UP_REQUIRED,
+        Refusal::NoPaymentProvider => Code::NO_PAYMENT_PROVIDER,
+        Refusal::TopUpNotRefundable => Code::TOP_UP_NOT_REFUNDABLE,
+        Refusal::TopUpNotFound => Code::TOP_UP_NOT_FOUND,
+        Refusal::AmountNotPayable { .. } => Code::VALIDATION_FAILED,
+        Refusal::PaymentProviderNotFound => Code::PAYMENT_PROVIDER_NOT_FOUND,
+        Refusal::InvalidSignature => Code::INVALID_SIGNATURE,
+        Refusal::UnreadableNotification => Code::MALFORMED_REQUEST,
         Refusal::IdempotencyKeyReused => Code::IDEMPOTENCY_KEY_REUSED,
         Refusal::IdempotencyInProgress => Code::IDEMPOTENCY_IN_PROGRESS,
     }

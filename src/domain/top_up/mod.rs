@@ -1,0 +1,19 @@
+//! Top-ups: points that a user buys through a payment provider.
+//!
+//! `model.rs` decides what becomes of a top-up, and `provider.rs` is the port of payment providers. `reconciliation.rs`
+//! compares both sides. `sandbox.rs` has the state of the provider that the server plays itself for development.
+
+mod model;
+mod provider;
+mod reconciliation;
+mod repository;
+mod sandbox;
+
+pub use model::{
+    Checkout, CheckoutState, FIRST_CHECK, FailureReason, LEASE, Refund, Settlement, TopUp, TopUpStatus,
+    UnansweredRequest,
+};
+pub use provider::{Notification, NotificationError, PaidCheckout, PaymentProvider, ProviderError, SignedNotification};
+pub use reconciliation::{Difference, DifferenceKind, compare};
+pub use repository::TopUpRepository;
+pub use sandbox::{SandboxCheckout, SandboxCheckoutRepository, SandboxProvider, SandboxState};

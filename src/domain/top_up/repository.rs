@@ -1,0 +1,70 @@
+//! The port of top-ups.
+
+use async_trait::async_trait;
+
+use super::TopUp;
+use crate::domain::{
+    clock::Instant,
+    id::{TopUpId, UserId},
+    idempotency::KeyDigest,
+    page::Page,
+    repository_error::RepositoryError,
+};
+
+/// Stores top-ups.
+#[async_trait]
+pub trait TopUpRepository: Send {
+    /// Inserts a top-up. [`RepositoryError::Contention`] if an unanswered request has the same key.
+    async fn insert(&mut self, top_up: &TopUp) -> Result<(), RepositoryError>;
+
+    /// A top-up. Takes no lock.
+    async fn find(&mut self, id: TopUpId) -> Result<Option<TopUp>, RepositoryError>;
+
+    /// Locks a top-up.
+    async fn lock(&mut self, id: TopUpId) -> Result<Option<TopUp>, RepositoryError>;
+
+    /// The top-up of an unanswered request. Takes no lock.
+    async fn find_of_request(&mut self, digest: &KeyDigest) -> Result<Option<TopUp>, RepositoryError>;
+
+    /// Writes what can change of a locked top-up.
+    async fn update(&mut self, top_up: &TopUp) -> Result<(), RepositoryError>;
+
+    /// Leases at most `limit` top-ups whose next attempt is due, longest due first, until `leased_until`. Skips locked
+    /// ones.
+    async fn claim_due(
+        &mut self,
+        now: Instant,
+        leased_until: Instant,
+        limit: u32,
+    ) -> Result<Vec<TopUp>, RepositoryError>;
+
+    /// A page of a user's top-ups, newest first, with ids below `before`. Takes no lock.
+    async fn list_page(
+        &mut self,
+        user_id: UserId,
+        before: Option<TopUpId>,
+        limit: u32,
+    ) -> Result<Page<TopUp>, RepositoryError>;
+
+    /// A provider's top-ups created since an instant, in any order. Takes no lock.
+    async fn list_created(&mut self, provider: &str, since: Instant) -> Result<Vec<TopUp>, RepositoryError>;
+
+    /// The number of top-ups that still wait for their provider, and whose deadline or refund's request was before this
+    /// instant. Takes no lock.
+    async fn count_overdue(&mut self, before: Instant) -> Result<u32, RepositoryError>;
+
+    /// Locks the provider's reconciliation, and begins the next one if it is due. That is a day after the last one
+    /// began, or ten minutes after one that didn't finish. Returns whether it did.
+    async fn claim_reconciliation(&mut self, provider: &str, now: Instant) -> Result<bool, RepositoryError>;
+
+    /// Records the number of differences that the reconciliation found.
+    async fn finish_reconciliation(
+        &mut self,
+        provider: &str,
+        now: Instant,
+        differences: u32,
+    ) -> Result<(), RepositoryError>;
+
+    /// The number of differences that the latest finished reconciliation found. Takes no lock.
+    async fn find_differences(&mut self, provider: &str) -> Result<u32, RepositoryError>;
+}

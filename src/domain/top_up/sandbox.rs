@@ -1,0 +1,100 @@
+//! The sandbox: a payment provider for development, whose payer chooses what becomes of a checkout.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{CheckoutState, ProviderError, SignedNotification};
+use crate::domain::{clock::Instant, id::TopUpId, points::Points, repository_error::RepositoryError};
+
+/// The state of a sandbox checkout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SandboxState {
+    /// It can be paid until its deadline.
+    Open,
+    /// The payer paid.
+    Paid,
+    /// The payer's bank refused.
+    Failed,
+    /// The server ended it.
+    Expired,
+}
+
+impl SandboxState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Paid, Self::Failed, Self::Expired];
+
+    /// The name in the database and on the page.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "OPEN",
+            Self::Paid => "PAID",
+            Self::Failed => "FAILED",
+            Self::Expired => "EXPIRED",
+        }
+    }
+
+    /// The state with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// A checkout of the sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SandboxCheckout {
+    /// Its id, the secret part of its address.
+    pub id: Uuid,
+    /// The top-up.
+    pub top_up_id: TopUpId,
+    /// The price.
+    pub amount: Points,
+    /// The stored state; [`state_at`](Self::state_at) reflects the clock.
+    pub state: SandboxState,
+    /// The instant of its creation.
+    pub created_at: Instant,
+    /// The deadline for the payment.
+    pub expires_at: Instant,
+    /// The instant of its refund.
+    pub refunded_at: Option<Instant>,
+}
+
+impl SandboxCheckout {
+    /// The state at `now`, for the server that asks.
+    pub fn state_at(&self, now: Instant) -> CheckoutState {
+        match self.state {
+            SandboxState::Open if now < self.expires_at => CheckoutState::Open,
+            SandboxState::Open | SandboxState::Expired => CheckoutState::Expired,
+            SandboxState::Paid => CheckoutState::Paid(self.amount),
+            SandboxState::Failed => CheckoutState::Failed,
+        }
+    }
+}
+
+/// Stores the sandbox's checkouts.
+#[async_trait]
+pub trait SandboxCheckoutRepository: Send {
+    /// Inserts a checkout, unless its top-up has one. Returns the top-up's checkout.
+    async fn insert_once(&mut self, checkout: &SandboxCheckout) -> Result<SandboxCheckout, RepositoryError>;
+
+    /// Locks a checkout.
+    async fn lock(&mut self, id: Uuid) -> Result<Option<SandboxCheckout>, RepositoryError>;
+
+    /// Writes the state and the refund of a locked checkout.
+    async fn update(&mut self, checkout: &SandboxCheckout) -> Result<(), RepositoryError>;
+
+    /// Paid checkouts created since an instant. Takes no lock.
+    async fn list_paid(&mut self, since: Instant) -> Result<Vec<SandboxCheckout>, RepositoryError>;
+}
+
+/// The payer's side of the sandbox.
+#[async_trait]
+pub trait SandboxProvider: Send + Sync {
+    /// A checkout with its state at the present; `None` for an unknown id.
+    async fn checkout(&self, id: Uuid) -> Result<Option<SandboxCheckout>, ProviderError>;
+
+    /// Pays an open checkout, or has the payment declined. Any other checkout stays as it is.
+    async fn conclude(&self, id: Uuid, paid: bool) -> Result<Option<SandboxCheckout>, ProviderError>;
+
+    /// The signed message about the state of a checkout; `None` while it is open.
+    fn notification(&self, checkout: &SandboxCheckout) -> Option<SignedNotification>;
+}

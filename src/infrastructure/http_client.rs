@@ -1,0 +1,33 @@
+//! HTTP clients of the adapters.
+
+use std::error::Error;
+
+use reqwest::{Client, ClientBuilder};
+
+/// Builds a client. Without root certificates on the machine it can still connect over plain HTTP; `what` says, for the
+/// log, what is impossible then.
+///
+/// # Errors
+///
+/// When TLS can't be set up.
+pub(super) fn build(what: &str, builder: impl Fn() -> ClientBuilder) -> Result<Client, reqwest::Error> {
+    // It fails only if a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    builder().build().or_else(|error| {
+        tracing::warn!(error = &error as &dyn Error, "{what}");
+        builder().tls_certs_only([]).build()
+    })
+}
+
+/// A short description without the URL, which may contain a secret.
+pub(super) fn describe(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return if error.is_connect() { "no connection in time" } else { "no answer in time" }.to_owned();
+    }
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let what = if error.is_connect() { "no connection" } else { "no answer" };
+    format!("{what}: {innermost}")
+}
