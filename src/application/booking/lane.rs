@@ -116,7 +116,7 @@ impl HoldWork {
         uow.bookings().insert(bookings).await?;
         uow.seat_claims().delete_expired_claims(batch.replaced_claims(), now).await?;
         uow.seat_claims().insert_claims(bookings, now).await?;
-        uow.queue_tokens().update_tokens(&batch.changed_tokens(), now).await?;
+        uow.queue_tokens().update_tokens(&batch.used_tokens(), now).await?;
         let facts = bookings.iter().cloned().map(Fact::BookingHeld).collect();
         let seats = bookings
             .iter()

@@ -15,7 +15,7 @@ use super::{
     snapshot::QueueSnapshotReader,
 };
 use crate::{
-    application::{Ports, draw, error::AppError, loader::Loader},
+    application::{Ports, draw, error::AppError, loader::Loader, retry::retry_on_contention},
     domain::{
         clock::Instant,
         id::ConcertId,
@@ -113,7 +113,8 @@ impl AdmissionFacade {
     async fn tick_queue(&self, concert_id: ConcertId) -> Result<u32, AppError> {
         let mut admitted = 0;
         for _ in 0..TRANSACTIONS_PER_TICK {
-            let outcome = self.run_transaction(concert_id).await?;
+            // On a cluster of databases, a tick of another instance is noticed at the commit only.
+            let outcome = retry_on_contention(&*self.ports.randomness, || self.run_transaction(concert_id)).await?;
             admitted += outcome.admitted;
             if !outcome.more {
                 break;

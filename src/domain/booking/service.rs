@@ -108,14 +108,14 @@ pub struct HoldBatch {
     policy: HoldPolicy,
     state: LockedHoldState,
     bookings: Vec<Booking>,
-    changed_tokens: BTreeSet<QueueTokenId>,
+    used_tokens: BTreeSet<QueueTokenId>,
     replaced_claims: Vec<SeatId>,
 }
 
 impl HoldBatch {
     /// Starts a batch that decides at `now`.
     pub fn new(now: Instant, policy: HoldPolicy, state: LockedHoldState) -> Self {
-        Self { now, policy, state, bookings: Vec::new(), changed_tokens: BTreeSet::new(), replaced_claims: Vec::new() }
+        Self { now, policy, state, bookings: Vec::new(), used_tokens: BTreeSet::new(), replaced_claims: Vec::new() }
     }
 
     /// Holds the requested seats, all or none. Later requests of the batch find them taken.
@@ -170,9 +170,10 @@ impl HoldBatch {
         &self.replaced_claims
     }
 
-    /// The tokens that a hold extended or used for the first time.
-    pub fn changed_tokens(&self) -> Vec<QueueToken> {
-        self.changed_tokens.iter().filter_map(|id| self.state.tokens.get(id)).copied().collect()
+    /// The tokens of the new bookings. Each is written, also if it doesn't change: on a cluster of databases two nodes
+    /// that hold seats for one user must write the same row, or neither would count the other's seats.
+    pub fn used_tokens(&self) -> Vec<QueueToken> {
+        self.used_tokens.iter().filter_map(|id| self.state.tokens.get(id)).copied().collect()
     }
 
     /// The named seats, by ascending id.
@@ -230,9 +231,8 @@ impl HoldBatch {
             }
         }
         self.state.open.push(OpenBooking::from(&booking));
-        if self.state.tokens.insert(token.id, token) != Some(token) {
-            self.changed_tokens.insert(token.id);
-        }
+        self.state.tokens.insert(token.id, token);
+        self.used_tokens.insert(token.id);
         self.bookings.push(booking);
     }
 }
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(hold(&mut batch, 2, &[2, 3]), Err(Refusal::SeatsUnavailable { requested: 2, conflicts }));
         assert!(hold(&mut batch, 3, &[3]).is_ok());
         assert_eq!(batch.bookings().len(), 2);
-        assert_eq!(batch.changed_tokens().len(), 2);
+        assert_eq!(batch.used_tokens().len(), 2);
     }
 
     #[test]

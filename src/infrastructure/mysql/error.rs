@@ -5,12 +5,16 @@ use sqlx::{Error, error::ErrorKind, mysql::MySqlDatabaseError};
 use super::connection_loss;
 use crate::domain::repository_error::RepositoryError;
 
-/// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock refused to `NOWAIT`.
-const CONTENTION: [u16; 4] = [1213, 1205, 1020, 3572];
+/// Deadlock, which is also Galera's refusal of a transaction that conflicts with another node's; lock wait timeout; a
+/// snapshot that is too old (newer MariaDB); a lock refused to `NOWAIT`; the same refusal by Group Replication.
+const CONTENTION: [u16; 5] = [1213, 1205, 1020, 3572, 3101];
 
 /// Too many connections (two limits); shutting down (two codes); killed (two codes); read-only (two codes); access
-/// denied (to the server, to the database); unknown database; too many prepared statements.
-const UNAVAILABLE: [u16; 12] = [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792, 1045, 1044, 1049, 1461];
+/// denied (to the server, to the database); unknown database; too many prepared statements; a node that isn't part of its
+/// cluster: Galera's answers to any statement and to a commit, and Group Replication's to a commit and to a
+/// transaction's begin (five codes).
+const UNAVAILABLE: [u16; 19] =
+    [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792, 1045, 1044, 1049, 1461, 1047, 1180, 3100, 3796, 3797, 3798, 3799];
 
 const NO_TABLE: u16 = 1146;
 
@@ -18,6 +22,12 @@ const NO_TABLE: u16 = 1146;
 pub(super) fn lacks_table(error: &Error) -> bool {
     let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
     database.is_some_and(|error| error.number() == NO_TABLE)
+}
+
+/// Whether a statement was refused because of a concurrent transaction, so that its own can be repeated.
+pub(super) fn is_contention(error: &Error) -> bool {
+    let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    database.is_some_and(|error| CONTENTION.contains(&error.number()))
 }
 
 /// Refuses a write that found another number of rows than expected, because a row has changed since it was read.

@@ -5,17 +5,14 @@ use std::time::Duration;
 use sqlx::{
     AssertSqlSafe, Connection, Executor,
     migrate::Migrator,
-    mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError},
+    mysql::{MySqlConnectOptions, MySqlConnection},
 };
 use tokio::time::sleep;
 
-use super::MIGRATOR;
+use super::{MIGRATOR, error::is_contention, migration_lease::MigrationLease};
 
 /// Maximum wait for another instance that migrates.
 const MIGRATION_LOCK_TIMEOUT_SECONDS: u32 = 60;
-
-/// The error of a lock wait timeout, of a table or of a row.
-const LOCK_WAIT_TIMEOUT_ERROR: u16 = 1205;
 
 /// The retries of a migration whose table is in use, by a dump or another long transaction.
 ///
@@ -60,6 +57,8 @@ pub enum MigrateError {
 /// Creates the database if it is missing, and migrates the schema. Several instances may call it at once: one migrates,
 /// the others wait for it.
 ///
+/// A named lock belongs to one node of a cluster. There the instances take a lease in turn, too.
+///
 /// The lock is taken here, because sqlx's own has no effect on MariaDB: it requests an endless wait, which MariaDB
 /// answers with NULL (<https://mariadb.com/kb/en/get_lock/>).
 ///
@@ -83,25 +82,46 @@ pub async fn migrate(options: &MySqlConnectOptions) -> Result<(), MigrateError> 
     }
     let mut migrator = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
     migrator.set_locking(false);
-    let result = run(&migrator, &mut connection, TABLE_LOCK_RETRIES).await;
+    let lease = MigrationLease::acquire(&mut connection).await?;
+    let result = run(&migrator, &mut connection, &lease, TABLE_LOCK_RETRIES).await;
+    lease.release(&mut connection).await?;
     // Closing the connection releases the lock, also after a failure.
     connection.close().await?;
     result
 }
 
+/// Applies what is missing, one migration after the other.
 async fn run(
     migrator: &Migrator,
     connection: &mut MySqlConnection,
+    lease: &MigrationLease,
     retries: TableLockRetries,
 ) -> Result<(), MigrateError> {
     let statement = format!("SET SESSION lock_wait_timeout = {}", retries.lock_wait_seconds);
     connection.execute(AssertSqlSafe(statement)).await?;
+    if !lease.is_on_cluster() {
+        return run_to(migrator, connection, None, retries).await;
+    }
+    for migration in migrator.iter() {
+        lease.renew(connection).await?;
+        run_to(migrator, connection, Some(migration.version), retries).await?;
+    }
+    Ok(())
+}
+
+/// Applies the migrations up to a version, or all.
+async fn run_to(
+    migrator: &Migrator,
+    connection: &mut MySqlConnection,
+    target: Option<i64>,
+    retries: TableLockRetries,
+) -> Result<(), MigrateError> {
     for attempt in 1.. {
-        let error = match migrator.run_direct(None, connection, false).await {
+        let error = match migrator.run_direct(target, connection, false).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        let Some(version) = timed_out_migration(&error) else { return Err(error.into()) };
+        let Some(version) = refused_migration(&error) else { return Err(error.into()) };
         forget_attempt(connection, version).await?;
         if attempt >= retries.attempts {
             return Err(MigrateError::TableInUse { version });
@@ -112,16 +132,14 @@ async fn run(
     Ok(())
 }
 
-/// The version of the migration whose wait for its table timed out, if that is the error.
-fn timed_out_migration(error: &sqlx::migrate::MigrateError) -> Option<i64> {
-    let sqlx::migrate::MigrateError::ExecuteMigration(sqlx::Error::Database(error), version) = error else {
-        return None;
-    };
-    let number = error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number);
-    (number == Some(LOCK_WAIT_TIMEOUT_ERROR)).then_some(*version)
+/// The version of the migration that was refused because of a concurrent transaction, if that is the error: its wait for
+/// the table timed out, or another node of a cluster was faster.
+fn refused_migration(error: &sqlx::migrate::MigrateError) -> Option<i64> {
+    let sqlx::migrate::MigrateError::ExecuteMigration(error, version) = error else { return None };
+    is_contention(error).then_some(*version)
 }
 
-/// Removes sqlx's record of a migration that timed out, which sqlx would take for half done.
+/// Removes sqlx's record of a migration that was refused, which sqlx would take for half done.
 ///
 /// A file is one DDL statement, which both databases apply as a whole or not at all: nothing of it was done.
 async fn forget_attempt(connection: &mut MySqlConnection, version: i64) -> Result<(), sqlx::Error> {
@@ -215,7 +233,8 @@ mod tests {
 
         let migrator = migrator("ALTER TABLE dumped ADD COLUMN note INT NULL");
         let retries = TableLockRetries { lock_wait_seconds: 1, pause: Duration::from_millis(50), attempts: 100 };
-        let migrated = run(&migrator, &mut migrating, retries);
+        let lease = MigrationLease::acquire(&mut buyer).await.unwrap();
+        let migrated = run(&migrator, &mut migrating, &lease, retries);
         let sold = async {
             until_waiting(&mut buyer, "ALTER TABLE dumped").await;
             timeout(TABLE_TIMEOUT, buyer.execute("INSERT INTO dumped (id) VALUES (1)"))
@@ -240,10 +259,11 @@ mod tests {
         dump.fetch_all("SELECT * FROM dumped").await.unwrap();
         let migrator = migrator("ALTER TABLE dumped ADD COLUMN remark INT NULL");
         let retries = TableLockRetries { lock_wait_seconds: 1, pause: Duration::ZERO, attempts: 2 };
-        let refused = run(&migrator, &mut migrating, retries).await.unwrap_err();
+        let lease = MigrationLease::acquire(&mut migrating).await.unwrap();
+        let refused = run(&migrator, &mut migrating, &lease, retries).await.unwrap_err();
         assert!(matches!(refused, MigrateError::TableInUse { version: 1 }), "{refused}");
         dump.execute("COMMIT").await.unwrap();
-        run(&migrator, &mut migrating, retries).await.unwrap();
+        run(&migrator, &mut migrating, &lease, retries).await.unwrap();
     }
 
     #[sqlx::test(migrations = false)]

@@ -22,6 +22,7 @@ mod health_probe;
 mod idempotency;
 mod mail;
 mod migration;
+mod migration_lease;
 mod payment;
 mod point;
 mod queue;
@@ -151,10 +152,47 @@ async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
              ',STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ZERO_DATE,NO_ZERO_IN_DATE')",
         )
         .await?;
+    read_causally(connection).await?;
     // MySQL and MariaDB name no cipher where there is none.
     let cipher = connection.fetch_one("SHOW SESSION STATUS LIKE 'Ssl_cipher'").await?;
     if !cipher.try_get_unchecked::<String, _>(1)?.is_empty() {
         sql::record_encryption();
     }
     Ok(())
+}
+
+/// Requests that a node of a cluster shows the commits of all other nodes: else a user who signed up at one instance can't
+/// log in at another.
+///
+/// Galera waits before reads and writes (bits 1 and 2 of
+/// <https://mariadb.com/docs/galera-cluster/reference/galera-cluster-system-variables#wsrep_sync_wait>), Group Replication
+/// before each transaction (<https://dev.mysql.com/doc/refman/8.4/en/group-replication-consistency-guarantees.html>).
+async fn read_causally(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    match cluster_of(connection).await? {
+        Some(Cluster::Galera) => connection.execute("SET SESSION wsrep_sync_wait = 3").await.map(|_| ()),
+        Some(Cluster::GroupReplication) => {
+            connection.execute("SET SESSION group_replication_consistency = 'BEFORE'").await.map(|_| ())
+        }
+        None => Ok(()),
+    }
+}
+
+/// The cluster of databases that a connection's server belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cluster {
+    Galera,
+    GroupReplication,
+}
+
+async fn cluster_of(connection: &mut MySqlConnection) -> Result<Option<Cluster>, sqlx::Error> {
+    let settings = "SHOW VARIABLES WHERE variable_name IN ('wsrep_on', 'group_replication_group_name')";
+    for row in connection.fetch_all(settings).await? {
+        let (name, value): (String, String) = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
+        match (name.as_str(), value.as_str()) {
+            ("wsrep_on", "ON") => return Ok(Some(Cluster::Galera)),
+            ("group_replication_group_name", group) if !group.is_empty() => return Ok(Some(Cluster::GroupReplication)),
+            _ => {}
+        }
+    }
+    Ok(None)
 }

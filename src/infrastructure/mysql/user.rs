@@ -41,8 +41,15 @@ const SHARE_ROLE: &str =
 const FIND_ROLE: &str = "SELECT role FROM users WHERE id = ? AND deleted_at IS NULL AND blocked_at IS NULL";
 
 // ix_users_role, which ends with the id. Locks the administrators.
-const LOCK_ADMINS: &str = "SELECT id FROM users WHERE role = 'ADMIN' AND deleted_at IS NULL AND blocked_at IS NULL \
-                           ORDER BY id FOR UPDATE";
+//
+// A cluster of databases replicates changes, not locks: two demotions at different nodes must change the same rows, or
+// both would find another administrator.
+const TOUCH_ADMINS: &str = "UPDATE users SET write_count = write_count + 1 WHERE role = 'ADMIN' AND deleted_at IS NULL \
+                            AND blocked_at IS NULL ORDER BY id";
+
+// The same rows, locked.
+const LIST_ADMINS: &str = "SELECT id FROM users WHERE role = 'ADMIN' AND deleted_at IS NULL AND blocked_at IS NULL \
+                           ORDER BY id";
 
 const UPDATE_STANDING: &str = "UPDATE users SET role = ?, blocked_at = ? WHERE id = ? AND deleted_at IS NULL";
 
@@ -147,7 +154,8 @@ impl UserRepository for Session {
     }
 
     async fn lock_admins(&mut self) -> Result<Vec<UserId>, RepositoryError> {
-        let ids: Vec<Uuid> = sqlx::query_scalar(LOCK_ADMINS).fetch_all(self.connection()).await?;
+        sqlx::query(TOUCH_ADMINS).execute(self.connection()).await?;
+        let ids: Vec<Uuid> = sqlx::query_scalar(LIST_ADMINS).fetch_all(self.connection()).await?;
         Ok(ids.into_iter().map(UserId).collect())
     }
 

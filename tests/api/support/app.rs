@@ -22,6 +22,7 @@ use concert_reservation::{
         token::AccessClaims,
         user::{Role, Session, User},
     },
+    infrastructure::mysql,
 };
 use sqlx::{MySqlPool, mysql::MySqlConnectOptions};
 use uuid::Uuid;
@@ -68,6 +69,13 @@ pub(crate) struct TestApp {
     users: AtomicU64,
 }
 
+/// The options of the test's database at each node of the cluster in `CLUSTER_URLS`, or the given ones alone.
+fn nodes(options: &MySqlConnectOptions) -> Vec<MySqlConnectOptions> {
+    let Ok(urls) = std::env::var("CLUSTER_URLS") else { return vec![options.clone()] };
+    let node = |url| mysql::parse_url(url).unwrap().database(options.get_database().unwrap());
+    urls.split(',').map(node).collect()
+}
+
 impl TestApp {
     /// One server.
     pub(crate) fn start(options: MySqlConnectOptions) -> Self {
@@ -88,9 +96,10 @@ impl TestApp {
     pub(crate) fn start_skewed(options: MySqlConnectOptions, skews: &[i64], settings: &[(&str, &str)]) -> Self {
         let config = config(settings);
         let clock = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
-        let instances: Vec<_> = std::iter::repeat_n(options, skews.len())
-            .zip(skews)
-            .map(|(options, skew)| {
+        let instances: Vec<_> = skews
+            .iter()
+            .zip(nodes(&options).into_iter().cycle())
+            .map(|(skew, options)| {
                 let clock = Arc::new(SkewedClock { clock: Arc::clone(&clock), skew: TimeDelta::seconds(*skew) });
                 App::build(&config, options, clock).expect("a server can be wired")
             })
@@ -104,8 +113,9 @@ impl TestApp {
         clocks: impl IntoIterator<Item = Arc<dyn Clock>>,
     ) -> Self {
         let config = config(&[]);
-        let build = |clock| App::build(&config, options.clone(), clock).expect("a server can be wired");
-        Self::of(Arc::new(ManualClock::at(system_clock().now())), clocks.into_iter().map(build).collect())
+        let build = |(clock, options)| App::build(&config, options, clock).expect("a server can be wired");
+        let instances = clocks.into_iter().zip(nodes(options).into_iter().cycle()).map(build).collect();
+        Self::of(Arc::new(ManualClock::at(system_clock().now())), instances)
     }
 
     fn of(clock: Arc<ManualClock>, instances: Vec<App>) -> Self {

@@ -1,7 +1,8 @@
 //! The contents of a test's database.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use concert_reservation::infrastructure::mysql::{self, HealthProbe, KeptStatements, PoolSettings};
 use sqlx::{AssertSqlSafe, MySqlPool, Row, mysql::MySqlConnectOptions};
 
 use super::Process;
@@ -15,7 +16,13 @@ pub(crate) struct Tables {
 
 impl Tables {
     pub(crate) async fn of(options: &MySqlConnectOptions) -> Self {
-        let pool = MySqlPool::connect_lazy_with(options.clone());
+        let settings = PoolSettings {
+            max_connections: 10,
+            statements: KeptStatements::Other,
+            acquire_timeout: Duration::from_secs(30),
+        };
+        // With the session settings of a server: on a cluster, reads see the commits of all nodes.
+        let pool = mysql::pool(options.clone(), settings, HealthProbe::default());
         let names = "SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = DATABASE()";
         let names: Vec<String> = sqlx::query_scalar(names).fetch_all(&pool).await.unwrap();
         assert!(names.len() > 15, "{names:?}");

@@ -65,6 +65,9 @@ impl Session {
 
     /// Writes the times of active tokens. They are equal for an admission of up to thousands of tokens, and differ when
     /// users claim and use their tokens. The latter keep what the admission wrote.
+    ///
+    /// Every write changes the row. A cluster of databases replicates changes, not locks: the second of two writes on
+    /// different nodes is refused at its commit.
     pub(super) async fn write_active(&mut self, tokens: &[(u64, Admission)]) -> Result<(), RepositoryError> {
         let Some((_, first)) = tokens.first() else { return Ok(()) };
         if tokens.iter().all(|(_, admission)| admission == first) {
@@ -76,7 +79,8 @@ impl Session {
             // Assignments take effect from left to right.
             let text = format!(
                 "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET books_until = COALESCE(books_until, expires_at), \
-                 claimed_at = COALESCE({case}, claimed_at), expires_at = {case}, lapses_at = {case} \
+                 claimed_at = COALESCE({case}, claimed_at), expires_at = {case}, lapses_at = {case}, \
+                 write_count = write_count + 1 \
                  WHERE id IN {} AND status = 'ACTIVE'",
                 placeholder_list(rows.len())
             );
@@ -99,7 +103,8 @@ impl Session {
             |ids| {
                 format!(
                     "UPDATE queue_tokens FORCE INDEX (PRIMARY) SET status = 'ACTIVE', admitted_at = ?, \
-                     claimed_at = COALESCE(?, claimed_at), books_until = ?, expires_at = ?, lapses_at = ? WHERE id IN {ids}"
+                     claimed_at = COALESCE(?, claimed_at), books_until = ?, expires_at = ?, lapses_at = ?, \
+                     write_count = write_count + 1 WHERE id IN {ids}"
                 )
             },
             |query, ids| {

@@ -1,0 +1,86 @@
+//! The lease by which instances at different nodes of a cluster of databases migrate one after the other.
+//!
+//! `GET_LOCK` belongs to one node. A lease is a row: two nodes that take it at once conflict at their commits.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Executor, mysql::MySqlConnection};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::{cluster_of, error::is_contention, migration::MigrateError};
+
+/// The lifetime of a lease that isn't renewed, in seconds. It is renewed before each migration.
+const LEASE_SECONDS: u32 = 60;
+
+/// The pause between two attempts to take the lease, and their number: longer than an abandoned lease lives.
+const PAUSE: Duration = Duration::from_millis(500);
+const ATTEMPTS: u32 = 140;
+
+/// Apart from the schema: it is needed before the first migration.
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS _migration_leases (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, \
+                      owner BINARY(16) NOT NULL, ends_at DATETIME(6) NOT NULL) ENGINE = InnoDB";
+
+const INSERT: &str = "INSERT IGNORE INTO _migration_leases VALUES (1, REPEAT('\\0', 16), '2000-01-01')";
+
+/// The right to migrate. Without a cluster there is none, since a named lock suffices.
+pub(super) struct MigrationLease(Option<Uuid>);
+
+impl MigrationLease {
+    /// Waits for the lease, at most a little longer than an abandoned one lives.
+    pub(super) async fn acquire(connection: &mut MySqlConnection) -> Result<Self, MigrateError> {
+        if cluster_of(connection).await?.is_none() {
+            return Ok(Self(None));
+        }
+        let owner = Uuid::now_v7();
+        for _ in 0..ATTEMPTS {
+            match take(connection, owner).await {
+                Ok(true) => return Ok(Self(Some(owner))),
+                Ok(false) => {}
+                Err(error) if is_contention(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+            sleep(PAUSE).await;
+        }
+        Err(MigrateError::Busy)
+    }
+
+    /// Whether it is held on a cluster, where any statement may be refused because of another node's.
+    pub(super) fn is_on_cluster(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Starts the lease's lifetime anew.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError::Busy`] if it ended meanwhile, and another instance migrates.
+    pub(super) async fn renew(&self, connection: &mut MySqlConnection) -> Result<(), MigrateError> {
+        let Some(owner) = self.0 else { return Ok(()) };
+        if set_end(connection, owner, LEASE_SECONDS).await? { Ok(()) } else { Err(MigrateError::Busy) }
+    }
+
+    /// Ends it, so that the next instance needn't wait.
+    pub(super) async fn release(self, connection: &mut MySqlConnection) -> Result<(), MigrateError> {
+        if let Some(owner) = self.0 {
+            set_end(connection, owner, 0).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn take(connection: &mut MySqlConnection, owner: Uuid) -> Result<bool, sqlx::Error> {
+    connection.execute(CREATE).await?;
+    connection.execute(INSERT).await?;
+    // The database's clock: the instances' clocks may differ, and nothing of the business depends on it.
+    let text = format!(
+        "UPDATE _migration_leases SET owner = ?, ends_at = UTC_TIMESTAMP(6) + INTERVAL {LEASE_SECONDS} SECOND \
+         WHERE id = 1 AND ends_at <= UTC_TIMESTAMP(6)"
+    );
+    Ok(sqlx::query(AssertSqlSafe(text)).bind(owner).execute(connection).await?.rows_affected() == 1)
+}
+
+async fn set_end(connection: &mut MySqlConnection, owner: Uuid, seconds: u32) -> Result<bool, sqlx::Error> {
+    let text = "UPDATE _migration_leases SET ends_at = UTC_TIMESTAMP(6) + INTERVAL ? SECOND WHERE id = 1 AND owner = ?";
+    Ok(sqlx::query(text).bind(seconds).bind(owner).execute(connection).await?.rows_affected() == 1)
+}

@@ -1,0 +1,454 @@
+#!/usr/bin/env python3
+"""Runs servers on a cluster of three database nodes, one server a node, and breaks nodes under load.
+
+  tests/cluster.py galera tests [WORD…]  the API tests whose names contain a word (default: journey races queue::), the
+                                         instances of each test on different nodes
+  tests/cluster.py galera faults [NAME…] every fault in turn, and a table of the effects: kill cut pause
+                                         (of a node), freeze (of a server)
+  tests/cluster.py group …               the same on Group Replication
+  tests/cluster.py galera nodes          starts the nodes, prints their URLs, and waits until it is interrupted
+
+Each node has a network namespace of its own, so that a node can be cut off. Each server reaches the nodes through HAProxy,
+which prefers the server's own node. Everything lives in a temporary directory, and nothing is left behind.
+
+Needs root, Python 3.9, ip (iproute2), haproxy, and for `galera` mariadbd with galera-4 and rsync, for `group` MySQL 8.4 or later
+with its plugin: MYSQL_ROOT names the directory in which that MySQL is installed, if it isn't the machine's own. API_TESTS is
+the built test program, BINARY the server. Exits with 1 if an assertion fails.
+"""
+import concurrent.futures, contextlib, glob, os, re, shutil, signal, subprocess, sys, tempfile, time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+import chaos
+
+NODES = 3
+BRIDGE = "crcluster0"
+NETWORK = "10.213.77"
+# The longest time without a successful answer of the servers whose nodes are well, and of all servers.
+LONGEST_GAP = 10.0
+PORT = 3306
+
+
+def command(*words, check=True, quiet=True):
+    out = subprocess.DEVNULL if quiet else None
+    return subprocess.run(words, check=check, stdout=out, stderr=out)
+
+
+@contextlib.contextmanager
+def network():
+    """A bridge that joins the namespaces of the nodes."""
+    def remove():
+        for number in range(1, NODES + 1):
+            command("ip", "netns", "del", namespace(number), check=False)
+            command("ip", "link", "del", f"crnode{number}", check=False)
+        command("ip", "link", "del", BRIDGE, check=False)
+
+    remove()
+    try:
+        command("ip", "link", "add", BRIDGE, "type", "bridge", quiet=False)
+        command("ip", "addr", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
+        command("ip", "link", "set", BRIDGE, "up")
+        for number in range(1, NODES + 1):
+            name, outer, inner = namespace(number), f"crnode{number}", "eth0"
+            command("ip", "netns", "add", name)
+            command("ip", "link", "add", outer, "type", "veth", "peer", "name", inner, "netns", name)
+            command("ip", "link", "set", outer, "master", BRIDGE, "up")
+            command("ip", "-n", name, "addr", "add", f"{address(number)}/24", "dev", inner)
+            command("ip", "-n", name, "link", "set", inner, "up")
+            command("ip", "-n", name, "link", "set", "lo", "up")
+        yield
+    finally:
+        remove()
+
+
+def namespace(number):
+    return f"crnode{number}"
+
+
+def address(number):
+    return f"{NETWORK}.{10 + number}"
+
+
+class Node:
+    """A database server in a namespace of its own."""
+
+    def __init__(self, number, directory):
+        self.number, self.address = number, address(number)
+        self.directory = os.path.join(directory, f"node{number}")
+        self.data, self.log = os.path.join(self.directory, "data"), os.path.join(self.directory, "error.log")
+        self.socket, self.process = os.path.join(self.directory, "sock"), None
+        os.makedirs(self.directory, exist_ok=True)
+        self.url = f"mysql://app:app@{self.address}:{PORT}/app"
+
+    def spawn(self, words):
+        inside = ["ip", "netns", "exec", namespace(self.number)] + words
+        self.process = subprocess.Popen(inside, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def sql(self, text, check=True, timeout=20):
+        words = self.client() + ["--batch", "--skip-column-names", "-e", text]
+        try:
+            done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            return ""
+        if check and done.returncode:
+            sys.exit(f"node {self.number}: {text}: {done.stderr}")
+        return done.stdout.strip()
+
+    def client(self):
+        # Over the network of its namespace, which works while the node is cut off.
+        return ["ip", "netns", "exec", namespace(self.number), "mariadb", "--no-defaults", "--protocol=tcp",
+                "--host=127.0.0.1", f"--port={PORT}", "--user=root", "--connect-timeout=2", "--skip-ssl"]
+
+    def send(self, number):
+        # `ip netns exec` becomes the command itself.
+        self.process.send_signal(number)
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.send(signal.SIGCONT)
+            self.send(signal.SIGKILL)
+            self.process.wait()
+
+    def cut(self):
+        command("ip", "link", "set", f"crnode{self.number}", "down")
+
+    def join(self):
+        command("ip", "link", "set", f"crnode{self.number}", "up")
+
+
+class Galera(Node):
+    """A node of MariaDB's cluster."""
+
+    PREFERENCES = "gcache.size=256M; gcs.fc_limit=128; evs.suspect_timeout=PT2S; evs.inactive_timeout=PT4S; " \
+                  "evs.inactive_check_period=PT0.5S; evs.keepalive_period=PT0.5S; pc.recovery=false"
+    PROBE = "SHOW GLOBAL STATUS WHERE variable_name = 'wsrep_ready' AND value = 'ON'"
+
+    def options(self):
+        provider = next(iter(glob.glob("/usr/lib*/galera/libgalera_smm.so")), None)
+        if not provider:
+            sys.exit("needs galera-4")
+        peers = ",".join(address(number) for number in range(1, NODES + 1))
+        return ["--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}", f"--port={PORT}",
+                "--bind-address=0.0.0.0", "--user=root", "--skip-name-resolve", f"--log-error={self.log}",
+                f"--pid-file={self.directory}/pid", "--character-set-server=utf8mb4", "--innodb-buffer-pool-size=256M",
+                "--innodb-log-file-size=128M", "--innodb-flush-log-at-trx-commit=0", "--max-connections=1000",
+                "--max-prepared-stmt-count=200000",
+                "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", "--wsrep-on=ON", f"--wsrep-provider={provider}",
+                f"--wsrep-cluster-address=gcomm://{peers}", f"--wsrep-node-address={self.address}",
+                f"--wsrep-node-name=node{self.number}", "--wsrep-slave-threads=4",
+                f"--wsrep-provider-options={self.PREFERENCES}"]
+
+    @staticmethod
+    def provide_scripts():
+        """Puts the scripts of state transfers on the path."""
+        folder = os.path.join(ROOT, ".local/cluster")
+        script = os.path.join(folder, "usr/bin/wsrep_sst_rsync")
+        if not os.path.exists(script):
+            # Installing the package would start a server.
+            os.makedirs(folder, exist_ok=True)
+            subprocess.run(["apt-get", "download", "-qq", "mariadb-server"], cwd=folder, check=True)
+            command("dpkg-deb", "--extract", glob.glob(os.path.join(folder, "mariadb-server_*.deb"))[0], folder)
+            # rsync would change to a user who may not write the data.
+            with open(script) as file:
+                text = file.read().replace("[$MODULE]\n", "uid = root\ngid = root\n[$MODULE]\n", 1)
+            with open(script, "w") as file:
+                file.write(text)
+        os.environ["PATH"] = os.path.dirname(script) + ":" + os.environ["PATH"]
+
+    def start(self, bootstrap=False, position=None):
+        words = ["mariadbd"] + self.options()
+        if bootstrap:
+            words.append("--wsrep-new-cluster")
+        if position:
+            words.append(f"--wsrep-start-position={position}")
+        self.spawn(words)
+
+    def is_synced(self):
+        return self.sql("SHOW GLOBAL STATUS LIKE 'wsrep_local_state_comment'", check=False).endswith("Synced")
+
+    def restart(self):
+        """Comes back after a kill: from its recovered position, by what it missed alone."""
+        recovery = os.path.join(self.directory, "recovery")
+        options = [word for word in self.options() if not word.startswith("--log-error")]
+        subprocess.run(["mariadbd"] + options + ["--wsrep-recover", f"--log-error={recovery}"],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(recovery) as file:
+            position = re.findall(r"Recovered position: *(\S+)", file.read())[-1]
+        self.start(position=position)
+
+    @classmethod
+    def form(cls, nodes):
+        cls.provide_scripts()
+        first, others = nodes[0], nodes[1:]
+        command("mariadb-install-db", "--no-defaults", "--force", "--skip-name-resolve", "--skip-test-db",
+                "--auth-root-authentication-method=normal", f"--datadir={first.data}", "--user=root")
+        first.start(bootstrap=True)
+        chaos.wait_for("the first node", first.is_synced, 60)
+        first.sql("CREATE USER IF NOT EXISTS app@'%' IDENTIFIED BY 'app'; GRANT ALL ON *.* TO app@'%'")
+        first.sql("CREATE DATABASE app CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        for node in others:
+            os.makedirs(node.data)
+            node.start()
+            chaos.wait_for(f"node {node.number}", node.is_synced, 90)
+
+
+class Group(Node):
+    """A node of MySQL's Group Replication, with writes on all nodes."""
+
+    NAME = "8a94f357-aab4-11df-86ab-c80aa9429562"
+    MEMBERS = "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE member_state = 'ONLINE'"
+    PROBE = f"SELECT 1 FROM performance_schema.replication_group_members WHERE member_id = @@server_uuid " \
+            f"AND member_state = 'ONLINE' AND ({MEMBERS}) > 1"
+    root = os.environ.get("MYSQL_ROOT", "").rstrip("/")
+
+    def __init__(self, number, directory):
+        super().__init__(number, self.root + directory)
+
+    def mysqld(self, *words):
+        """The server's command. In an installation of its own it sees that as the root directory."""
+        prefix = ["chroot", self.root] if self.root else []
+        paths = {"datadir": self.data, "log-error": self.log, "socket": self.socket, "pid-file": self.log + ".pid"}
+        return prefix + ["mysqld", "--no-defaults", "--user=root"] + list(words) + \
+            [f"--{name}={path[len(self.root):]}" for name, path in paths.items()]
+
+    def start(self):
+        seeds = ",".join(f"{address(number)}:33061" for number in range(1, NODES + 1))
+        group = {"group-name": self.NAME, "start-on-boot": "OFF", "local-address": f"{self.address}:33061",
+                 "group-seeds": seeds, "single-primary-mode": "OFF", "recovery-get-public-key": "ON",
+                 "member-expel-timeout": "0", "unreachable-majority-timeout": "3", "ip-allowlist": f"{NETWORK}.0/24"}
+        self.spawn(self.mysqld(
+            f"--port={PORT}", "--bind-address=0.0.0.0", "--mysqlx=OFF", "--skip-name-resolve",
+            "--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0",
+            "--max-connections=1000", "--max-prepared-stmt-count=200000", f"--server-id={self.number}",
+            "--gtid-mode=ON", "--enforce-gtid-consistency=ON", f"--report-host={self.address}",
+            "--plugin-load-add=group_replication.so",
+            *(f"--loose-group-replication-{name}={value}" for name, value in group.items())))
+        chaos.wait_for(f"node {self.number}", lambda: self.sql("SELECT 1", check=False) == "1", 60)
+
+    def is_synced(self):
+        return self.sql(f"{self.MEMBERS} AND member_id = @@server_uuid", check=False) == "1"
+
+    def begin_group(self):
+        if not self.is_synced():
+            self.sql("STOP GROUP_REPLICATION; START GROUP_REPLICATION", check=False, timeout=30)
+        return self.is_synced()
+
+    def restart(self):
+        self.start()
+        chaos.wait_for(f"node {self.number} in the group", self.begin_group, 120)
+
+    def join(self):
+        super().join()
+        chaos.wait_for(f"node {self.number} in the group", self.begin_group, 120)
+
+    @classmethod
+    def form(cls, nodes):
+        for node in nodes:
+            command(*node.mysqld("--initialize-insecure"))
+            node.start()
+            node.sql("SET sql_log_bin = 0; CREATE USER repl@'%' IDENTIFIED BY 'repl'; "
+                     "GRANT REPLICATION SLAVE, CONNECTION_ADMIN, BACKUP_ADMIN, GROUP_REPLICATION_STREAM ON *.* TO repl@'%'; "
+                     "CREATE USER app@'%' IDENTIFIED BY 'app'; GRANT ALL ON *.* TO app@'%'; SET sql_log_bin = 1; "
+                     "CHANGE REPLICATION SOURCE TO SOURCE_USER = 'repl', SOURCE_PASSWORD = 'repl' "
+                     "FOR CHANNEL 'group_replication_recovery'")
+            if node.number == 1:
+                node.sql("SET GLOBAL group_replication_bootstrap_group = ON; START GROUP_REPLICATION; "
+                         "SET GLOBAL group_replication_bootstrap_group = OFF", timeout=60)
+            chaos.wait_for(f"node {node.number} in the group", node.begin_group, 90)
+        nodes[0].sql("CREATE DATABASE app CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+
+
+@contextlib.contextmanager
+def cluster(kind):
+    directory = tempfile.mkdtemp(prefix="cluster-")
+    os.chmod(directory, 0o755)
+    with network():
+        nodes = [kind(number, directory) for number in range(1, NODES + 1)]
+        try:
+            kind.form(nodes)
+            yield nodes, directory
+        finally:
+            for node in nodes:
+                node.kill()
+                shutil.rmtree(node.directory, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+# HAProxy, which prefers each server's own node. A node that isn't part of the cluster loses its connections.
+
+HAPROXY = """
+global
+  external-check
+  insecure-fork-wanted
+defaults
+  mode tcp
+  timeout connect 1s
+  timeout client 1h
+  timeout server 1h
+  timeout check 1s
+  default-server inter 500ms fall 2 rise 2 on-marked-down shutdown-sessions
+backend nodes
+  option external-check
+  external-check path "/usr/local/bin:/usr/bin:/bin"
+  external-check command {check}
+{checked}
+"""
+CHECK = """#!/bin/sh
+mariadb --no-defaults --host="$3" --port={port} --user=app --password=app --skip-ssl --connect-timeout=1 \
+  --batch --skip-column-names -e "{probe}" | grep -q .
+"""
+
+
+@contextlib.contextmanager
+def proxies(nodes, directory):
+    """The URLs of the servers, each by a proxy to its own node, or to another one."""
+    check, path = os.path.join(directory, "check"), os.path.join(directory, "haproxy.cfg")
+    with open(check, "w") as file:
+        file.write(CHECK.format(port=PORT, probe=nodes[0].PROBE))
+    os.chmod(check, 0o755)
+    text = HAPROXY.format(check=check, checked="\n".join(
+        f"  server node{node.number} {node.address}:{PORT} check" for node in nodes))
+    urls = []
+    for own in nodes:
+        port = chaos.free_port()
+        urls.append(f"mysql://app:app@127.0.0.1:{port}/app")
+        text += f"listen server{own.number}\n  bind 127.0.0.1:{port}\n"
+        for node in nodes:
+            backup = "" if node is own else " backup"
+            text += f"  server node{node.number} {node.address}:{PORT} track nodes/node{node.number}{backup}\n"
+    with open(path, "w") as file:
+        file.write(text)
+    with open(os.path.join(directory, "haproxy.log"), "w") as log:
+        proxy = subprocess.Popen(["haproxy", "-db", "-f", path], stdout=log, stderr=log)
+    try:
+        yield urls
+    finally:
+        proxy.kill()
+        proxy.wait()
+
+
+# The API tests, whose instances use different nodes.
+
+def tests(kind, words):
+    program = os.environ.get("API_TESTS") or max(
+        (path for path in glob.glob(os.path.join(ROOT, "target/debug/deps/api-*")) if not path.endswith(".d")),
+        key=os.path.getmtime, default=None)
+    if not program:
+        sys.exit("build the tests first: cargo test --no-run --test api")
+    with cluster(kind) as (nodes, _):
+        urls = [node.url for node in nodes]
+        environment = dict(os.environ, DATABASE_URL=urls[0], CLUSTER_URLS=",".join(urls), RUST_BACKTRACE="0")
+        words = words or ["journey", "races", "queue::"]
+        # One at a time: a node rolls back other transactions while it creates a test's tables, sqlx's own included.
+        done = subprocess.run([program, "--test-threads=1"] + words, env=environment)
+    return [] if done.returncode == 0 else ["tests failed"]
+
+
+# The faults. Each breaks the second node or its server, and mends it.
+
+SECONDS = 10
+
+
+def kill(node, _):
+    node.kill()
+    time.sleep(SECONDS)
+    node.restart()
+
+
+def cut(node, _):
+    node.cut()
+    time.sleep(SECONDS)
+    node.join()
+
+
+def pause(node, _):
+    node.send(signal.SIGSTOP)
+    time.sleep(SECONDS)
+    node.send(signal.SIGCONT)
+
+
+def freeze(_, server):
+    server.process.send_signal(signal.SIGSTOP)
+    time.sleep(SECONDS)
+    server.process.send_signal(signal.SIGCONT)
+
+
+class Target:
+    """What chaos.py calls a database."""
+
+    def __init__(self, url):
+        self.url = url
+
+
+def gap(load, since, until):
+    """The longest time without a request that was answered as it should be."""
+    ends = sorted(r[1] for r in load.results if r[2] != "readyz" and r[3] in (200, 201) and since <= r[1] <= until)
+    ends = [since] + ends + [until]
+    return max(later - earlier for earlier, later in zip(ends, ends[1:]))
+
+
+def faults(kind, names):
+    chaos.CLIENTS = 16
+    known = {fault.__name__: fault for fault in (kill, cut, pause, freeze)}
+    failures = []
+    with cluster(kind) as (nodes, directory), proxies(nodes, directory) as urls, contextlib.ExitStack() as ends:
+        targets = [Target(url) for url in urls]
+        # All at once: instances that migrate at different nodes.
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            for done in pool.map(lambda target: chaos.run("migrate", target), targets):
+                if done.returncode:
+                    failures.append("a migration failed")
+        chaos.run("seed-demo", targets[0]).check_returncode()
+        servers = [ends.enter_context(contextlib.closing(chaos.Server(target, directory, f"server{number}")))
+                   for number, target in enumerate(targets, 1)]
+        print(f"{'fault':8} {'gap of server 1':>16} {'2':>6} {'3':>6}  answers of the three servers meanwhile", flush=True)
+        for name in names or known:
+            loads = [chaos.Load(server.port) for server in servers]
+            time.sleep(2)
+            began = time.monotonic()
+            known[name](nodes[1], servers[1])
+            chaos.wait_for(f"node 2 after {name}", nodes[1].is_synced, 120)
+            time.sleep(3)
+            until = time.monotonic()
+            for load in loads:
+                load.finish()
+            gaps = [gap(load, began, until) for load in loads]
+            answers = [chaos.collections.Counter(f"{r[3]} {r[4]}".strip() for r in load.results
+                                                 if began <= r[1] and r[2] != "readyz") for load in loads]
+            print(f"{name:8} {gaps[0]:14.1f} s {gaps[1]:6.1f} {gaps[2]:6.1f}  "
+                  + " | ".join(", ".join(f"{count} × {what}" for what, count in some.most_common(6)) for some in answers),
+                  flush=True)
+            allowed = [LONGEST_GAP, LONGEST_GAP + (SECONDS if name == "freeze" else 0), LONGEST_GAP]
+            failures += [f"{name}: server {number} was silent for {gap:.1f} s"
+                         for number, (gap, most) in enumerate(zip(gaps, allowed), 1) if gap > most]
+            failures += [f"{name}: {wrong}" for number, load in enumerate(loads)
+                         for wrong in chaos.damage(load, targets[number])]
+        if failures:
+            kept = tempfile.mkdtemp(prefix="cluster-logs-")
+            for path in glob.glob(os.path.join(directory, "*.log")) + [node.log for node in nodes]:
+                shutil.copy(path, os.path.join(kept, path.strip("/").replace("/", "-")))
+            print("The logs are in", kept)
+    return failures
+
+
+def nodes_alone(kind, _):
+    with cluster(kind) as (nodes, _):
+        print("\n".join(node.url for node in nodes), flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+    return []
+
+
+def main():
+    kinds, actions = {"galera": Galera, "group": Group}, {"tests": tests, "faults": faults, "nodes": nodes_alone}
+    if len(sys.argv) < 3 or sys.argv[1] not in kinds or sys.argv[2] not in actions:
+        sys.exit(__doc__.strip())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    failures = actions[sys.argv[2]](kinds[sys.argv[1]], sys.argv[3:])
+    for failure in failures:
+        print("BROKEN ", failure)
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
