@@ -386,15 +386,19 @@ fn build_facades(
         ),
         streams: StreamLimits::new(config.max_streams_per_token, config.max_streams_per_user),
         rate_limits: RateLimits::new(config.rate_limits, &ports.clock),
-        settings: HttpSettings {
-            request_timeout: config.request_timeout,
-            body_timeout: config.body_timeout,
-            separate_operations: config.operations_listen_addr.is_some(),
-            cors_allowed_origins: config.cors_allowed_origins.clone(),
-            demo: config.demo.then(demo::accounts),
-            proxies: config.proxies.clone(),
-        },
+        settings: http_settings(config),
     })
+}
+
+fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        request_timeout: config.request_timeout,
+        body_timeout: config.body_timeout,
+        separate_operations: config.operations_listen_addr.is_some(),
+        cors_allowed_origins: config.cors_allowed_origins.clone(),
+        demo: config.demo.then(demo::accounts),
+        proxies: config.proxies.clone(),
+    }
 }
 
 fn code_delivery(config: &Config) -> CodeDelivery {

@@ -187,13 +187,7 @@ impl Config {
             },
             public_url: reader.public_url(),
             top_ups: reader.top_ups(),
-            telemetry: TelemetrySettings {
-                log_format: reader.log_format(),
-                log_level: reader.log_level(),
-                alerts: reader.alerts(),
-                trace_endpoint: Some(reader.text("OTEL_EXPORTER_OTLP_ENDPOINT"))
-                    .filter(|endpoint| !endpoint.is_empty()),
-            },
+            telemetry: reader.telemetry(),
         };
         let enough_connections = DatabaseConnections::check(config.database_max_connections, config.lanes);
         if let Err(error) = enough_connections

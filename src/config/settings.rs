@@ -24,7 +24,7 @@ use crate::{
         smtp::{SmtpServer, SmtpSettings},
     },
     interfaces::http::address::AddressHeader,
-    telemetry::{alerts::AlertSettings, logs::LogFormat},
+    telemetry::{TelemetrySettings, alerts::AlertSettings, logs::LogFormat},
 };
 
 /// The time limit of a request to Slack.
@@ -252,7 +252,16 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
         required
     }
 
-    pub(super) fn alerts(&mut self) -> Option<AlertSettings> {
+    pub(super) fn telemetry(&mut self) -> TelemetrySettings {
+        TelemetrySettings {
+            log_format: self.log_format(),
+            log_level: self.log_level(),
+            alerts: self.alerts(),
+            trace_endpoint: Some(self.text("OTEL_EXPORTER_OTLP_ENDPOINT")).filter(|endpoint| !endpoint.is_empty()),
+        }
+    }
+
+    fn alerts(&mut self) -> Option<AlertSettings> {
         let interval = TimeDelta::seconds(self.number("ALERT_INTERVAL_SECONDS", 1, 86_400));
         let webhook = self.text("SLACK_WEBHOOK_URL");
         if webhook.is_empty() {
@@ -266,7 +275,7 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
         Some(AlertSettings { webhook: Secret(webhook), interval, timeout: ALERT_TIMEOUT })
     }
 
-    pub(super) fn log_format(&mut self) -> LogFormat {
+    fn log_format(&mut self) -> LogFormat {
         match self.text("LOG_FORMAT").as_str() {
             "text" => LogFormat::Text,
             "json" => LogFormat::Json,

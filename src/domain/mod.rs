@@ -9,8 +9,8 @@
 //!
 //! Features are ordered: a feature names only the features before it. `user`, `concert`, `queue`, `point`, `payment`
 //! and `administration` name none. `booking` names `concert` and `queue`, `ticket` names `booking` and `concert`.
-//! `event` describes bookings, seats and payments, and `mail` tells people about bookings and codes. `settlement` decides
-//! everything that moves points or changes a booking, and records the events of it. `top_up` names `point`.
+//! `event` describes bookings, seats and payments, and `mail` describes bookings and codes to people. `settlement`
+//! decides everything that moves points or changes a booking, and records the events of it. `top_up` names `point`.
 
 pub mod administration;
 pub mod audit;

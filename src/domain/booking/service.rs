@@ -170,8 +170,10 @@ impl HoldBatch {
         &self.replaced_claims
     }
 
-    /// The tokens of the new bookings. Each is written, also if it doesn't change: on a cluster of databases two nodes
-    /// that hold seats for one user must write the same row, or neither would count the other's seats.
+    /// The tokens of the new bookings. Each is written, also if it doesn't change.
+    ///
+    /// On a cluster of databases, two nodes that hold seats for one user must write the same row. Otherwise neither
+    /// counts the other's seats.
     pub fn used_tokens(&self) -> Vec<QueueToken> {
         self.used_tokens.iter().filter_map(|id| self.state.tokens.get(id)).copied().collect()
     }

@@ -5,14 +5,14 @@ use sqlx::{Error, error::ErrorKind, mysql::MySqlDatabaseError};
 use super::connection_loss;
 use crate::domain::repository_error::RepositoryError;
 
-/// Deadlock, which is also Galera's refusal of a transaction that conflicts with another node's; lock wait timeout; a
-/// snapshot that is too old (newer MariaDB); a lock refused to `NOWAIT`; the same refusal by Group Replication.
+/// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock refused to `NOWAIT`; a conflict with
+/// another node of Group Replication. Galera reports such a conflict as a deadlock.
 const CONTENTION: [u16; 5] = [1213, 1205, 1020, 3572, 3101];
 
 /// Too many connections (two limits); shutting down (two codes); killed (two codes); read-only (two codes); access
-/// denied (to the server, to the database); unknown database; too many prepared statements; a node that isn't part of its
-/// cluster: Galera's answers to any statement and to a commit, and Group Replication's to a commit and to a
-/// transaction's begin (five codes).
+/// denied (to the server, to the database); unknown database; too many prepared statements.
+///
+/// The last seven come from a node that isn't part of its cluster: two from Galera, five from Group Replication.
 const UNAVAILABLE: [u16; 19] =
     [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792, 1045, 1044, 1049, 1461, 1047, 1180, 3100, 3796, 3797, 3798, 3799];
 

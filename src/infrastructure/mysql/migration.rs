@@ -82,7 +82,7 @@ pub async fn migrate(options: &MySqlConnectOptions) -> Result<(), MigrateError> 
     }
     let mut migrator = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
     migrator.set_locking(false);
-    let lease = MigrationLease::acquire(&mut connection).await?;
+    let lease = MigrationLease::acquire(&mut connection).await?.ok_or(MigrateError::Busy)?;
     let result = run(&migrator, &mut connection, &lease, TABLE_LOCK_RETRIES).await;
     lease.release(&mut connection).await?;
     // Closing the connection releases the lock, also after a failure.
@@ -103,7 +103,9 @@ async fn run(
         return run_to(migrator, connection, None, retries).await;
     }
     for migration in migrator.iter() {
-        lease.renew(connection).await?;
+        if !lease.renew(connection).await? {
+            return Err(MigrateError::Busy);
+        }
         run_to(migrator, connection, Some(migration.version), retries).await?;
     }
     Ok(())
@@ -132,8 +134,8 @@ async fn run_to(
     Ok(())
 }
 
-/// The version of the migration that was refused because of a concurrent transaction, if that is the error: its wait for
-/// the table timed out, or another node of a cluster was faster.
+/// The version of the migration that was refused because of a concurrent transaction, if that is the error. Its wait
+/// for the table timed out, or another node of a cluster was faster.
 fn refused_migration(error: &sqlx::migrate::MigrateError) -> Option<i64> {
     let sqlx::migrate::MigrateError::ExecuteMigration(error, version) = error else { return None };
     is_contention(error).then_some(*version)
@@ -233,7 +235,7 @@ mod tests {
 
         let migrator = migrator("ALTER TABLE dumped ADD COLUMN note INT NULL");
         let retries = TableLockRetries { lock_wait_seconds: 1, pause: Duration::from_millis(50), attempts: 100 };
-        let lease = MigrationLease::acquire(&mut buyer).await.unwrap();
+        let lease = MigrationLease::acquire(&mut buyer).await.unwrap().unwrap();
         let migrated = run(&migrator, &mut migrating, &lease, retries);
         let sold = async {
             until_waiting(&mut buyer, "ALTER TABLE dumped").await;
@@ -259,7 +261,7 @@ mod tests {
         dump.fetch_all("SELECT * FROM dumped").await.unwrap();
         let migrator = migrator("ALTER TABLE dumped ADD COLUMN remark INT NULL");
         let retries = TableLockRetries { lock_wait_seconds: 1, pause: Duration::ZERO, attempts: 2 };
-        let lease = MigrationLease::acquire(&mut migrating).await.unwrap();
+        let lease = MigrationLease::acquire(&mut migrating).await.unwrap().unwrap();
         let refused = run(&migrator, &mut migrating, &lease, retries).await.unwrap_err();
         assert!(matches!(refused, MigrateError::TableInUse { version: 1 }), "{refused}");
         dump.execute("COMMIT").await.unwrap();

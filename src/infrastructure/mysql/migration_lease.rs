@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor, mysql::MySqlConnection};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{cluster_of, error::is_contention, migration::MigrateError};
+use super::{cluster_of, error::is_contention};
 
 /// The lifetime of a lease that isn't renewed, in seconds. It is renewed before each migration.
 const LEASE_SECONDS: u32 = 60;
@@ -27,22 +27,23 @@ const INSERT: &str = "INSERT IGNORE INTO _migration_leases VALUES (1, REPEAT('\\
 pub(super) struct MigrationLease(Option<Uuid>);
 
 impl MigrationLease {
-    /// Waits for the lease, at most a little longer than an abandoned one lives.
-    pub(super) async fn acquire(connection: &mut MySqlConnection) -> Result<Self, MigrateError> {
+    /// Waits for the lease, at most a little longer than an abandoned one lives. `None` if another instance still has
+    /// it.
+    pub(super) async fn acquire(connection: &mut MySqlConnection) -> Result<Option<Self>, sqlx::Error> {
         if cluster_of(connection).await?.is_none() {
-            return Ok(Self(None));
+            return Ok(Some(Self(None)));
         }
         let owner = Uuid::now_v7();
         for _ in 0..ATTEMPTS {
             match take(connection, owner).await {
-                Ok(true) => return Ok(Self(Some(owner))),
+                Ok(true) => return Ok(Some(Self(Some(owner)))),
                 Ok(false) => {}
                 Err(error) if is_contention(&error) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
             sleep(PAUSE).await;
         }
-        Err(MigrateError::Busy)
+        Ok(None)
     }
 
     /// Whether it is held on a cluster, where any statement may be refused because of another node's.
@@ -50,18 +51,14 @@ impl MigrationLease {
         self.0.is_some()
     }
 
-    /// Starts the lease's lifetime anew.
-    ///
-    /// # Errors
-    ///
-    /// [`MigrateError::Busy`] if it ended meanwhile, and another instance migrates.
-    pub(super) async fn renew(&self, connection: &mut MySqlConnection) -> Result<(), MigrateError> {
-        let Some(owner) = self.0 else { return Ok(()) };
-        if set_end(connection, owner, LEASE_SECONDS).await? { Ok(()) } else { Err(MigrateError::Busy) }
+    /// Starts the lease's lifetime anew. `false` if it ended meanwhile, and another instance migrates.
+    pub(super) async fn renew(&self, connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+        let Some(owner) = self.0 else { return Ok(true) };
+        set_end(connection, owner, LEASE_SECONDS).await
     }
 
     /// Ends it, so that the next instance needn't wait.
-    pub(super) async fn release(self, connection: &mut MySqlConnection) -> Result<(), MigrateError> {
+    pub(super) async fn release(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         if let Some(owner) = self.0 {
             set_end(connection, owner, 0).await?;
         }

@@ -161,12 +161,13 @@ async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Requests that a node of a cluster shows the commits of all other nodes: else a user who signed up at one instance can't
-/// log in at another.
+/// Requests that a node of a cluster shows the commits of all nodes. Otherwise a user who signed up at one instance
+/// can't log in at another.
 ///
-/// Galera waits before reads and writes (bits 1 and 2 of
-/// <https://mariadb.com/docs/galera-cluster/reference/galera-cluster-system-variables#wsrep_sync_wait>), Group Replication
-/// before each transaction (<https://dev.mysql.com/doc/refman/8.4/en/group-replication-consistency-guarantees.html>).
+/// Galera waits before reads and writes, by the bits 1 and 2 of
+/// <https://mariadb.com/docs/galera-cluster/reference/galera-cluster-system-variables#wsrep_sync_wait>. Group
+/// Replication waits before each transaction:
+/// <https://dev.mysql.com/doc/refman/8.4/en/group-replication-consistency-guarantees.html>.
 async fn read_causally(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     match cluster_of(connection).await? {
         Some(Cluster::Galera) => connection.execute("SET SESSION wsrep_sync_wait = 3").await.map(|_| ()),

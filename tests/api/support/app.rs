@@ -70,8 +70,12 @@ pub(crate) struct TestApp {
 }
 
 /// The options of the test's database at each node of the cluster in `CLUSTER_URLS`, or the given ones alone.
-fn nodes(options: &MySqlConnectOptions) -> Vec<MySqlConnectOptions> {
-    let Ok(urls) = std::env::var("CLUSTER_URLS") else { return vec![options.clone()] };
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests' environment says where the databases are, as DATABASE_URL does"
+)]
+fn nodes(options: MySqlConnectOptions) -> Vec<MySqlConnectOptions> {
+    let Ok(urls) = std::env::var("CLUSTER_URLS") else { return vec![options] };
     let node = |url| mysql::parse_url(url).unwrap().database(options.get_database().unwrap());
     urls.split(',').map(node).collect()
 }
@@ -98,7 +102,7 @@ impl TestApp {
         let clock = Arc::new(ManualClock::at("2026-11-20T08:00:00Z".parse().unwrap()));
         let instances: Vec<_> = skews
             .iter()
-            .zip(nodes(&options).into_iter().cycle())
+            .zip(nodes(options).into_iter().cycle())
             .map(|(skew, options)| {
                 let clock = Arc::new(SkewedClock { clock: Arc::clone(&clock), skew: TimeDelta::seconds(*skew) });
                 App::build(&config, options, clock).expect("a server can be wired")
@@ -114,7 +118,7 @@ impl TestApp {
     ) -> Self {
         let config = config(&[]);
         let build = |(clock, options)| App::build(&config, options, clock).expect("a server can be wired");
-        let instances = clocks.into_iter().zip(nodes(options).into_iter().cycle()).map(build).collect();
+        let instances = clocks.into_iter().zip(nodes(options.clone()).into_iter().cycle()).map(build).collect();
         Self::of(Arc::new(ManualClock::at(system_clock().now())), instances)
     }
 

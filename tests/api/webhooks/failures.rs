@@ -22,7 +22,7 @@ async fn an_unreadable_webhook_delays_no_other(pool_options: MySqlPoolOptions, o
     let mut receiver = Receiver::start().await;
     let app = TestApp::start_with(options, 1, &[ALLOWED]);
     let admin = app.admin().await;
-    for change in ["types = 'ticket.sold ticket.used'", "url = 'http://'", "secret = 'short'"] {
+    for change in ["types = 'ticket.sold seat.moved'", "url = 'http://'", "secret = 'short'"] {
         let changed = register(&admin, &receiver, &["points.charged"]).await;
         let id: Uuid = changed["webhookId"].as_str().unwrap().parse().unwrap();
         let text = AssertSqlSafe(format!("UPDATE webhooks SET {change} WHERE id = ?"));
@@ -34,7 +34,7 @@ async fn an_unreadable_webhook_delays_no_other(pool_options: MySqlPoolOptions, o
     assert_eq!(receiver.drain().len(), 1, "one receives it");
     let listed = admin.get(WEBHOOKS).await.expect(200).json();
     let types: Vec<_> = listed["items"].as_array().unwrap().iter().map(|item| &item["types"]).collect();
-    assert!(types.contains(&&json!(["ticket.sold", "ticket.used"])), "{listed}");
+    assert!(types.contains(&&json!(["ticket.sold", "seat.moved"])), "{listed}");
 }
 
 /// Registered where private addresses are allowed, and delivered from a server that forbids them.

@@ -140,11 +140,11 @@ async fn an_event_type_of_another_version_reaches_its_subscribers(
     let mut receiver = Receiver::start().await;
     let app = TestApp::start_with(options, 1, &[ALLOWED]);
     register(&app.admin().await, &receiver, &["points.charged"]).await;
-    sqlx::query("UPDATE webhooks SET types = 'ticket.used'").execute(&pool).await.unwrap();
+    sqlx::query("UPDATE webhooks SET types = 'seat.moved'").execute(&pool).await.unwrap();
     app.user().await.charge("1").await;
-    sqlx::query("UPDATE outbox_events SET type = 'ticket.used'").execute(&pool).await.unwrap();
+    sqlx::query("UPDATE outbox_events SET type = 'seat.moved'").execute(&pool).await.unwrap();
     relay(&app).await;
-    assert_eq!(receiver.drain().iter().map(|event| event.text("type")).collect::<Vec<_>>(), ["ticket.used"]);
+    assert_eq!(receiver.drain().iter().map(|event| event.text("type")).collect::<Vec<_>>(), ["seat.moved"]);
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

@@ -241,7 +241,7 @@ async fn every_violation_is_found(pool: MySqlPool) {
 }
 
 /// The entry in the action log about the one used ticket.
-const TICKET_ACTION: &str = "INSERT INTO admin_actions SELECT REPEAT('a', 16), id, 'ticket.used', 'x', '', NULL, \
+const TICKET_ACTION: &str = "INSERT INTO admin_actions SELECT REPEAT('t', 16), id, 'ticket.used', 'x', '', NULL, \
                              created_at FROM users";
 
 /// The invariant, the statement that violates it, and the one that repairs it.

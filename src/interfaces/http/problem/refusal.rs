@@ -115,7 +115,9 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::SeatsUnavailable { .. } | Refusal::TooFewSeats { .. } => Code::SEATS_UNAVAILABLE,
         Refusal::SeatLimitExceeded { .. } => Code::SEAT_LIMIT_EXCEEDED,
         Refusal::SalesClosed => Code::SALES_CLOSED,
-        Refusal::StartNotInFuture | Refusal::SalesEndAfterStart => Code::VALIDATION_FAILED,
+        Refusal::StartNotInFuture | Refusal::SalesEndAfterStart | Refusal::AmountNotPayable { .. } => {
+            Code::VALIDATION_FAILED
+        }
         Refusal::SalesAlreadyOpen => Code::SALES_ALREADY_OPEN,
         Refusal::HoldAlreadyExtended => Code::HOLD_ALREADY_EXTENDED,
         Refusal::HoldExpired => Code::HOLD_EXPIRED,
@@ -135,7 +137,6 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::NoPaymentProvider => Code::NO_PAYMENT_PROVIDER,
         Refusal::TopUpNotRefundable => Code::TOP_UP_NOT_REFUNDABLE,
         Refusal::TopUpNotFound => Code::TOP_UP_NOT_FOUND,
-        Refusal::AmountNotPayable { .. } => Code::VALIDATION_FAILED,
         Refusal::PaymentProviderNotFound => Code::PAYMENT_PROVIDER_NOT_FOUND,
         Refusal::InvalidSignature => Code::INVALID_SIGNATURE,
         Refusal::UnreadableNotification => Code::MALFORMED_REQUEST,
