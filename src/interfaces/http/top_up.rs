@@ -174,9 +174,10 @@ async fn get_top_up(State(app): State<App>, caller: Caller, Id(id): Id<TopUpId>)
 #[schema(example = json!({"type": "checkout.session.completed", "data": {"object": {"id": "cs_test_a1"}}}))]
 #[expect(dead_code, reason = "it stands in the document alone: the adapter of the provider reads the bytes")]
 struct PaymentNotification {
-    #[schema(additional_properties)]
-    #[schema(value_type = Object)]
-    r#type: (),
+    #[schema(required = false)]
+    r#type: String,
+    #[schema(required = false, value_type = Object)]
+    data: (),
 }
 
 /// Takes a payment provider's notification about a checkout.

@@ -346,8 +346,8 @@ const MISPLACED_SEAT: &str = "SELECT COUNT(*) FROM bookings b JOIN booking_seats
 /// The rows of a table, named `t`, that no action of a kind has as its target. Compares counts, since no index finds a
 /// row's action.
 ///
-/// Without a derived table: MariaDB 10.11 refuses one here (error 1140) when it prepares the statement again, as it does
-/// after a table has left its cache.
+/// Without a derived table: MariaDB 10.11 refuses one here (error 1140) when it prepares the statement again. It does
+/// so after a table has left its cache.
 macro_rules! rows_without_action {
     ($table:literal, $condition:literal, $action:literal) => {
         concat!(

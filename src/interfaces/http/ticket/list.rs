@@ -30,7 +30,7 @@ struct TicketResponse {
     ticket_id: Uuid,
     seat: BookedSeatResponse,
     /// The text of the QR picture: signed, so that a door can verify it without the server.
-    #[schema(pattern = "^[A-Z2-7]+$", example = "AEWVWJ4UAAAAAAAAAAD2QDZ2GDC5N5EP…")]
+    #[schema(pattern = "^[A-Z2-7]+$", example = "AEWVWJ4UAAAAAAAAAAD2QDZ2GDC5N5EP")]
     code: String,
     /// The time when a door used the ticket; null for an unused one.
     admitted_at: Option<Timestamp>,
