@@ -168,7 +168,7 @@ class Galera(Node):
 
     def restart(self):
         """Comes back after a kill: from its recovered position, by what it missed alone."""
-        recovery = os.path.join(self.directory, "recovery")
+        recovery = os.path.join(self.directory, "recovery.log")
         options = [word for word in self.options() if not word.startswith("--log-error")]
         subprocess.run(["mariadbd"] + options + ["--wsrep-recover", f"--log-error={recovery}"],
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
