@@ -18,16 +18,19 @@ const UNAVAILABLE: [u16; 19] =
 
 const NO_TABLE: u16 = 1146;
 
+/// The number of an error that the database reported.
+fn number(error: &Error) -> Option<u16> {
+    error.as_database_error()?.try_downcast_ref().map(MySqlDatabaseError::number)
+}
+
 /// Whether a statement failed because its table doesn't exist.
 pub(super) fn lacks_table(error: &Error) -> bool {
-    let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
-    database.is_some_and(|error| error.number() == NO_TABLE)
+    number(error) == Some(NO_TABLE)
 }
 
 /// Whether a statement was refused because of a concurrent transaction, so that its own can be repeated.
 pub(super) fn is_contention(error: &Error) -> bool {
-    let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
-    database.is_some_and(|error| CONTENTION.contains(&error.number()))
+    number(error).is_some_and(|number| CONTENTION.contains(&number))
 }
 
 /// Refuses a write that found another number of rows than expected, because a row has changed since it was read.
@@ -48,7 +51,7 @@ impl From<Error> for RepositoryError {
                 other => Self::Storage(other.into()),
             };
         };
-        let number = database.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
+        let number = number(&error).unwrap_or(0);
         if CONTENTION.contains(&number) {
             Self::Contention { what: "a lock", source: Some(error.into()) }
         } else if UNAVAILABLE.contains(&number) {
