@@ -16,7 +16,7 @@ use crate::{
         auth::Administrator,
         concert::instant_or_date,
         problem::HandlerResult,
-        query::Query,
+        query::{Query, RangeParameters},
         spreadsheet::{csv_response, text_cell, time_cell},
         state::App,
     },
@@ -142,11 +142,7 @@ fn transaction_cells(exported: ExportedTransaction) -> Vec<String> {
 /// UTF-8 with a byte order mark. `email` and `name` are empty once the account is deleted. A text that a spreadsheet
 /// would take for a formula begins with an apostrophe. An incomplete transfer is broken off.
 #[utoipa::path(get, path = "/admin/exports/bookings", tag = "administration", security(("accessToken" = [])),
-    params(
-        ("from" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$", example = "2026-11-01",
-            description = "Only rows created at or after this time. A date means its midnight in UTC."),
-        ("to" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$", example = "2026-12-01", description = "Only rows created before this time."),
-    ),
+    params(RangeParameters),
     responses((status = 200, body = String, content_type = "text/csv", description = "The table.",
         example = "createdAt,bookingId\r\n")))]
 async fn export_bookings(State(app): State<App>, _: Administrator, query: Query) -> HandlerResult<Response> {
@@ -163,11 +159,7 @@ async fn export_bookings(State(app): State<App>, _: Administrator, query: Query)
 ///
 /// In the same form as the export of bookings. Payments, and adjustments that took points, are negative.
 #[utoipa::path(get, path = "/admin/exports/transactions", tag = "administration", security(("accessToken" = [])),
-    params(
-        ("from" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$", example = "2026-11-01",
-            description = "Only rows created at or after this time. A date means its midnight in UTC."),
-        ("to" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$", example = "2026-12-01", description = "Only rows created before this time."),
-    ),
+    params(RangeParameters),
     responses((status = 200, body = String, content_type = "text/csv", description = "The table.",
         example = "createdAt,transactionId\r\n")))]
 async fn export_transactions(State(app): State<App>, _: Administrator, query: Query) -> HandlerResult<Response> {
