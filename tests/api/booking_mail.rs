@@ -34,7 +34,7 @@ async fn a_payment_and_a_refund_are_mailed_with_the_seats(_: MySqlPoolOptions, o
     cancel(&buyer, &booking, "en-GB").await;
     app.relay().await;
 
-    let received = mails.drain();
+    let received = mails.drain().await;
     assert_eq!(received.len(), 2, "{received:?}");
     let [confirmation, refund] = [&received[0], &received[1]];
     assert!(received.iter().all(|mail| mail.to() == confirmation.to() && mail.text.contains(&booking)));
@@ -72,13 +72,13 @@ async fn a_cancelled_performance_is_mailed_in_each_buyers_language(_: MySqlPoolO
     }
     app.buyer(&sale).await.hold(sale.performance_id, &sale.seats[2..]).await.expect(201);
     app.relay().await;
-    assert_eq!(mails.drain().len(), 2);
+    assert_eq!(mails.drain().await.len(), 2);
     let path = format!("/api/v1/admin/performances/{}/cancel", sale.performance_id);
     app.admin().await.post(&path, json!({})).await.expect(202);
     app.tick().await;
     app.relay().await;
     let mut received: Vec<_> =
-        mails.drain().iter().map(|mail| (mail.to().to_owned(), mail.subject().to_owned())).collect();
+        mails.drain().await.iter().map(|mail| (mail.to().to_owned(), mail.subject().to_owned())).collect();
     received.sort();
     expected.sort();
     assert_eq!(received, expected);
@@ -93,13 +93,13 @@ async fn the_mails_of_a_booking_keep_their_order(_: MySqlPoolOptions, options: M
     let buyer = app.buyer_with_points(&sale, "50000").await;
     let booking = buy(&buyer, &sale, &sale.seats, "en").await;
     app.relay().await;
-    assert_eq!(mails.drain().len(), 1);
+    assert_eq!(mails.drain().await.len(), 1);
     cancel(&buyer, &booking, "en").await;
     app.relay().await;
-    assert_eq!(mails.drain().len(), 0);
+    assert_eq!(mails.drain().await.len(), 0);
     app.advance(5);
     app.relay().await;
-    let subjects: Vec<_> = mails.drain().iter().map(|mail| mail.subject().to_owned()).collect();
+    let subjects: Vec<_> = mails.drain().await.iter().map(|mail| mail.subject().to_owned()).collect();
     assert_eq!(subjects, ["Your booking is confirmed: Spring", "Your booking is cancelled: Spring"]);
 }
 
@@ -116,7 +116,7 @@ async fn a_deleted_user_gets_no_mail_about_a_booking(_: MySqlPoolOptions, option
     app.tick().await;
     buyer.delete("/api/v1/users/me").await.expect(204);
     app.relay().await;
-    assert_eq!(mails.drain().len(), 0);
+    assert_eq!(mails.drain().await.len(), 0);
     assert_eq!(tables.count("SELECT COUNT(*) FROM event_deliveries WHERE status <> 'DELIVERED'").await, 0);
 }
 
@@ -138,14 +138,14 @@ async fn a_new_start_is_mailed_to_the_buyers_once_each(_: MySqlPoolOptions, opti
     }
     app.buyer(&sale).await.hold(sale.performance_id, &sale.seats[2..]).await.expect(201);
     app.relay().await;
-    mails.drain();
+    mails.drain().await;
     reschedule(&tables, &app, &sale).await;
     // The event makes the notices, the notices are dispatched, and the refused one is due again.
     for _ in 0..4 {
         app.advance(2);
         app.relay().await;
     }
-    let received = mails.drain();
+    let received = mails.drain().await;
     assert_eq!(received.iter().map(|mail| mail.status).collect::<Vec<_>>(), [Some(451), Some(250), Some(250)]);
     let mut accepted: Vec<_> = received[1..].iter().map(|mail| mail.subject().to_owned()).collect();
     accepted.sort();

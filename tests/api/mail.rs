@@ -33,7 +33,7 @@ async fn a_refused_mail_is_retried_with_growing_delays(_: MySqlPoolOptions, opti
     let mut ids = BTreeSet::new();
     for (status, pause) in [(451, 2), (554, 6), (250, 0)] {
         app.relay().await;
-        let received = mails.drain();
+        let received = mails.drain().await;
         assert_eq!(received.iter().map(|mail| mail.status).collect::<Vec<_>>(), [Some(status)]);
         ids.insert(received[0].headers["message-id"].clone());
         let delivery = &admin.get(EVENTS).await.expect(200).json()["items"][0];
@@ -64,7 +64,7 @@ async fn a_mail_out_of_attempts_is_parked_until_it_is_redelivered(_: MySqlPoolOp
     let id = parked["items"][0]["eventId"].as_str().unwrap();
     admin.post(&format!("{EVENTS}/{id}/redeliver"), json!({})).await.expect(202);
     app.relay().await;
-    assert_eq!(mails.drain().iter().map(|mail| mail.status).collect::<Vec<_>>(), [Some(550), Some(250)]);
+    assert_eq!(mails.drain().await.iter().map(|mail| mail.status).collect::<Vec<_>>(), [Some(550), Some(250)]);
 }
 
 /// While the mail server doesn't answer, requests and the data platform go on.
@@ -104,7 +104,7 @@ async fn events_of_codes_are_for_mail_alone(_: MySqlPoolOptions, options: MySqlC
     app.anonymous().post("/api/v1/auth/password-reset", json!({"email": "user1@example.org"})).await.expect(202);
     user.charge("1").await;
     app.relay().await;
-    assert_eq!(mails.drain().len(), 2);
+    assert_eq!(mails.drain().await.len(), 2);
     for receiver in [&mut platform, &mut webhook] {
         let events = receiver.drain();
         assert_eq!(events.iter().map(|event| event.text("type")).collect::<Vec<_>>(), ["points.charged"]);
@@ -123,7 +123,7 @@ async fn two_servers_share_the_mails_and_send_none_twice(_: MySqlPoolOptions, op
     let (one, two) = tokio::join!(app.instances[0].relay.run_once(), app.instances[1].relay.run_once());
     one.and(two).unwrap();
     app.relay().await;
-    let received = mails.drain();
+    let received = mails.drain().await;
     let recipients: BTreeSet<_> = received.iter().map(|mail| mail.to().to_owned()).collect();
     assert_eq!((received.len(), recipients.len()), (40, 40));
 }
@@ -181,7 +181,7 @@ async fn mail_is_encrypted_to_a_server_whose_certificate_is_trusted() {
     for (scheme, server) in schemes {
         let url = format!("{scheme}://jin:a%20b%2Fc@127.0.0.1:{}", server.port);
         assert_eq!(mailer(&url, Some(&authority)).send(&mail(), now).await, AttemptOutcome::Accepted, "{scheme}");
-        let received = server.drain().remove(0);
+        let received = server.drain().await.remove(0);
         assert!(received.encrypted && received.user.as_deref() == Some("jin"), "{received:?}");
         assert_eq!((received.subject(), received.text.trim()), ("안녕하세요", "Text."));
         let refused = mailer(&url, None).send(&mail(), now).await;
@@ -189,7 +189,7 @@ async fn mail_is_encrypted_to_a_server_whose_certificate_is_trusted() {
         let url = format!("{scheme}://jin:wrong@127.0.0.1:{}", server.port);
         let refused = mailer(&url, Some(&authority)).send(&mail(), now).await;
         assert_eq!(refused, AttemptOutcome::Failed { error: "status 535".to_owned(), retry_after: None });
-        assert_eq!(server.drain().len(), 0);
+        assert_eq!(server.drain().await.len(), 0);
     }
     // A server without encryption gets mail, but no password.
     let url = format!("127.0.0.1:{}", plain.port);
@@ -198,5 +198,5 @@ async fn mail_is_encrypted_to_a_server_whose_certificate_is_trusted() {
         let refused = mailer(&url, None).send(&mail(), now).await;
         assert!(matches!(refused, AttemptOutcome::Failed { .. }), "{url}: {refused:?}");
     }
-    assert_eq!(plain.drain().iter().map(|mail| mail.encrypted).collect::<Vec<_>>(), [false]);
+    assert_eq!(plain.drain().await.iter().map(|mail| mail.encrypted).collect::<Vec<_>>(), [false]);
 }

@@ -35,11 +35,11 @@ async fn a_mailed_code_sets_a_new_password_and_ends_every_session(_: MySqlPoolOp
     }
     anonymous.log_in(EMAIL, PASSWORD).await.expect_problem(429, "RATE_LIMITED");
     app.relay().await;
-    mails.drain();
+    mails.drain().await;
     let headers = [("Accept-Language", "ko")];
     anonymous.send(Method::POST, REQUEST, &headers, Some(json!({"email": "JIN@example.org"}))).await.expect(202);
     app.relay().await;
-    let received = mails.drain();
+    let received = mails.drain().await;
     assert_eq!(received.len(), 1, "{received:?}");
     assert_eq!((received[0].to(), received[0].subject()), (EMAIL, "비밀번호를 다시 설정해 주세요"));
     let code = received[0].code();
@@ -78,7 +78,7 @@ async fn an_unknown_address_gets_the_same_answer_and_no_mail(_: MySqlPoolOptions
     let names = |reply: &Reply| reply.headers.keys().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(names(&known), names(&unknown));
     app.relay().await;
-    let received = mails.drain();
+    let received = mails.drain().await;
     assert_eq!((received.len(), received[0].to()), (1, "user0@example.org"));
     assert_eq!(tables.count("SELECT COUNT(*) FROM event_deliveries WHERE status <> 'DELIVERED'").await, 0);
 }
@@ -122,7 +122,7 @@ async fn an_account_is_sent_few_codes(_: MySqlPoolOptions, options: MySqlConnect
             request(&app, "user0@example.org").await;
         }
         app.relay().await;
-        assert_eq!(mails.drain().len(), expected);
+        assert_eq!(mails.drain().await.len(), expected);
     }
     for _ in 0..7 {
         jin.post("/api/v1/users/me/email-verification", json!({})).await.expect(202);
@@ -130,7 +130,7 @@ async fn an_account_is_sent_few_codes(_: MySqlPoolOptions, options: MySqlConnect
     app.advance(3_601);
     request(&app, "user0@example.org").await;
     app.relay().await;
-    assert_eq!(mails.drain().len(), 5 + 1, "the other purpose's, and one after an hour");
+    assert_eq!(mails.drain().await.len(), 5 + 1, "the other purpose's, and one after an hour");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
@@ -161,7 +161,7 @@ async fn neither_a_deleted_nor_a_blocked_user_gets_mail(_: MySqlPoolOptions, opt
     admin.send(Method::PATCH, &path, &[], Some(block)).await.expect(200);
     request(&app, "user1@example.org").await;
     app.relay().await;
-    assert_eq!(mails.drain().len(), 0);
+    assert_eq!(mails.drain().await.len(), 0);
     assert_eq!(tables.count("SELECT COUNT(*) FROM event_deliveries WHERE status <> 'DELIVERED'").await, 0);
     assert_eq!(codes.len(), 2);
     for code in codes {

@@ -25,7 +25,7 @@ async fn signing_up_mails_a_code_that_verifies_the_address(_: MySqlPoolOptions, 
     let app = TestApp::start_with(options, 2, &mails.settings(&mut url));
     let jin = app.anonymous().signed_up(EMAIL, &[("Accept-Language", "ko-KR,ko;q=0.9,en;q=0.8")]).await;
     app.relay().await;
-    let received = mails.drain();
+    let received = mails.drain().await;
     assert_eq!(received.len(), 1, "{received:?}");
     let mail = &received[0];
     assert_eq!((mail.to(), mail.sender.as_str()), (EMAIL, "tickets@concerts.example"));
@@ -55,7 +55,7 @@ async fn signing_up_mails_a_code_that_verifies_the_address(_: MySqlPoolOptions, 
     }
     jin.post(REQUEST, json!({})).await.expect(202);
     app.relay().await;
-    assert_eq!(mails.drain().len(), 0, "the address is verified already");
+    assert_eq!(mails.drain().await.len(), 0, "the address is verified already");
 }
 
 /// A code works for its account, its purpose, and a day. The newest ones work side by side until one is used.

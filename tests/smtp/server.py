@@ -1,4 +1,5 @@
-"""A mail server for tests. Prints its port, then each message, as lines of JSON. Ends when its standard input closes."""
+"""A mail server for tests. Prints its port, then each message, as lines of JSON. Answers each line of its standard
+input with a line, so that a reader knows that it has read all messages before. Ends when its standard input closes."""
 
 import argparse
 import asyncio
@@ -80,9 +81,10 @@ async def main():
         lambda: SMTP(handler, loop=loop, **settings), "127.0.0.1", 0, ssl=tls if options.implicit_tls else None
     )
     say(port=server.sockets[0].getsockname()[1])
-    closed = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(closed), sys.stdin)
-    await closed.read()
+    questions = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
+    async for _ in questions:
+        say(drained=True)
 
 
 asyncio.run(main())

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
 };
 
@@ -82,9 +82,18 @@ impl SmtpServer {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
-    /// The messages received since the last call. The server reports a message before it answers it.
-    pub(crate) fn drain(&mut self) -> Vec<ReceivedMail> {
-        std::iter::from_fn(|| self.received.try_recv().ok()).map(|line| serde_json::from_str(&line).unwrap()).collect()
+    /// The messages received since the last call. The server reports a message before it answers it, and all messages
+    /// before it answers this question: a client's answer may be here earlier than the report.
+    pub(crate) async fn drain(&mut self) -> Vec<ReceivedMail> {
+        self.process.stdin.as_mut().unwrap().write_all(b"\n").expect("the mail server runs");
+        let mut mails = Vec::new();
+        loop {
+            let line = self.received.recv().await.expect("the mail server runs");
+            if line == r#"{"drained": true}"# {
+                return mails;
+            }
+            mails.push(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")));
+        }
     }
 }
 
