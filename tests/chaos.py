@@ -55,7 +55,7 @@ class Database:
         command = ["mariadbd", "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}",
                    f"--port={self.port}", "--bind-address=127.0.0.1", "--skip-name-resolve", f"--log-error={self.log}",
                    f"--pid-file={self.data}/pid", "--character-set-server=utf8mb4", "--innodb-buffer-pool-size=64M"]
-        self.process = subprocess.Popen(command + self.as_root())
+        self.process = subprocess.Popen(command + self.as_root(), stderr=subprocess.DEVNULL)
         wait_for("the database", lambda: self.sql("SELECT 1", check=False))
 
     def sql(self, text, check=True):

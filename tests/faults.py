@@ -168,7 +168,9 @@ class Scene:
 
     def end_leases(self):
         """Makes every attempt due, as if its lease or pause had passed."""
-        self.database.sql("UPDATE app.top_ups SET next_attempt_at = created_at WHERE next_attempt_at IS NOT NULL")
+        due = "UPDATE app.top_ups SET next_attempt_at = created_at WHERE next_attempt_at IS NOT NULL"
+        # It may lose a deadlock with the server, which has the same rows by another index.
+        wait_for("the end of the leases", lambda: self.database.sql(due, check=False))
 
     def row(self, user):
         top_ups = ask(self.port, "GET", API + "/points/top-ups", headers=user)[2]["items"]
@@ -299,6 +301,9 @@ def main(words):
             holds, output = scene.run(command)
             failed |= not holds
             print(f"\n{command[0]}:\n{output}")
+    except BaseException:
+        failed = True
+        raise
     finally:
         scene.kill()
         scene.database.end(9)
