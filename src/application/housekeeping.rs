@@ -23,6 +23,9 @@ const QUEUE_TOKEN_DAYS: i64 = 30;
 /// The retention of a performance's choice lock after the performance.
 const CHOICE_DAYS: i64 = 1;
 
+/// The retention of top-ups that moved no money, counted from their creation.
+const UNPAID_TOP_UP_DAYS: i64 = 90;
+
 /// Removes old rows.
 pub struct HousekeepingFacade {
     ports: Ports,
@@ -50,6 +53,7 @@ impl HousekeepingFacade {
     /// Those of [every use case](crate::application) alone.
     pub async fn clean(&self) -> Result<bool, AppError> {
         draw::seal_seeds(&self.ports).await?;
+        let top_ups = self.clean_top_ups().await?;
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
         let keys = uow.idempotency().delete_older(now - TimeDelta::days(KEY_DAYS), BATCH).await?;
@@ -59,7 +63,19 @@ impl HousekeepingFacade {
         let codes = uow.codes().delete_expired(now - TimeDelta::days(CODE_DAYS), BATCH).await?;
         uow.commit().await?;
         let more = self.events.run().await?;
-        Ok(more || [keys, queue, choices, sessions, codes].into_iter().any(|deleted| deleted >= u64::from(BATCH)))
+        Ok(more
+            || [top_ups, keys, queue, choices, sessions, codes].into_iter().any(|deleted| deleted >= u64::from(BATCH)))
+    }
+
+    /// In a transaction of its own: it waits for top-ups that a request or the job has locked.
+    async fn clean_top_ups(&self) -> Result<u64, AppError> {
+        let now = self.ports.now();
+        let mut uow = self.ports.database.begin().await?;
+        // As an answered request: its key is forgotten, too.
+        let forgotten = uow.top_ups().forget_requests(now - TimeDelta::days(KEY_DAYS), BATCH).await?;
+        let deleted = uow.top_ups().delete_unpaid(now - TimeDelta::days(UNPAID_TOP_UP_DAYS), BATCH).await?;
+        uow.commit().await?;
+        Ok(forgotten.max(deleted))
     }
 }
 

@@ -138,6 +138,7 @@ impl Scene {
             (&*format!("{booking}/extend"), json!({})),
             (&*format!("{booking}/cancel"), json!({})),
             ("/points/charges", json!({"amount": "1", "paymentMethod": "CARD"})),
+            ("/points/top-ups", json!({"amount": "1"})),
             ("/payments", json!({"bookingId": self.booking})),
         ];
         let mut endpoints = Vec::new();
@@ -673,8 +674,16 @@ async fn invalid_query_values_are_refused(_: MySqlPoolOptions, options: MySqlCon
     let scene = Scene::new(options).await;
     let concerts = format!("concerts/{}/performances", scene.sale.concert_id);
     let seats = format!("performances/{}/seats", scene.sale.performance_id);
-    let lists =
-        ["concerts", &concerts, "bookings", "points/transactions", "points/top-ups", "payments", "admin/venues"];
+    let lists = [
+        "concerts",
+        &concerts,
+        "bookings",
+        "points/transactions",
+        "points/top-ups",
+        "payments",
+        "admin/venues",
+        "admin/top-ups",
+    ];
     let get = async |path: &str| {
         let sender = if path.starts_with("admin") { &scene.admin } else { &scene.buyer };
         sender.get(&format!("/api/v1/{path}")).await
@@ -720,6 +729,8 @@ async fn invalid_query_values_are_refused(_: MySqlPoolOptions, options: MySqlCon
     let long = "x".repeat(201);
     for (path, parameter, values) in [
         ("bookings", "status", &["PAID", "pending", "PENDING,CONFIRMED", "%00", &long][..]),
+        ("admin/top-ups", "status", &["PAID", "pending", "REFUNDED", "%00", &long]),
+        ("admin/top-ups", "userId", &["1", "x", "%00", &long]),
         (&seats, "status", &["FREE", "available", "%00"]),
         (&concerts, "available", &["yes", "TRUE", "1"]),
         ("concerts", "from", &["today", "2026-13-01", "2026-11-20T08:00:00", "0000-00-00", "9999-12-31", "%00"]),

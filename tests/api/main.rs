@@ -50,6 +50,7 @@ mod webhooks;
 mod admin;
 mod admin_bookings;
 mod admin_points;
+mod admin_top_ups;
 mod admin_users;
 mod alerts;
 mod budgets;

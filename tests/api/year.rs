@@ -11,7 +11,7 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 
-use crate::support::{Sale, TestApp};
+use crate::support::{SANDBOX, Sale, TestApp};
 
 const CURRENT: &str = "/api/v1/queue/tokens/current";
 
@@ -91,4 +91,39 @@ async fn mailed_codes_do_not_grow_over_a_year_of_requests(_: MySqlPoolOptions, o
         clean(&app).await;
         assert_eq!(count(&pool, "SELECT COUNT(*) FROM mailed_codes").await, 0);
     }
+}
+
+/// Paid top-ups are history. The others end, and so do requests that no client repeats after a crash.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn top_ups_do_not_grow_over_a_year_of_unpaid_ones(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_with(options.clone(), 1, &SANDBOX);
+    let pool = MySqlPool::connect_lazy_with(options);
+    let user = app.user().await;
+    for month in 1..=12 {
+        for outcome in ["success", "failure", "", ""] {
+            let top_up = user.top_up("100").await;
+            if !outcome.is_empty() {
+                user.choose(&top_up, outcome).await;
+            }
+        }
+        let unanswered = "UPDATE top_ups SET request_digest = CONCAT(id, id), request_fingerprint = CONCAT(id, id) \
+                          WHERE status = 'PENDING' LIMIT 1";
+        sqlx::query(unanswered).execute(&pool).await.unwrap();
+        clean(&app).await;
+        assert_eq!(count(&pool, "SELECT COUNT(*) FROM top_ups WHERE request_digest IS NOT NULL").await, 1);
+        app.advance(31 * 86_400);
+        app.tick().await;
+        clean(&app).await;
+        assert_eq!(count(&pool, "SELECT COUNT(*) FROM top_ups WHERE request_digest IS NOT NULL").await, 0);
+        let of_two_months = 3 * month.min(2);
+        assert_eq!(count(&pool, "SELECT COUNT(*) FROM top_ups WHERE status <> 'COMPLETED'").await, of_two_months);
+    }
+    app.advance(91 * 86_400);
+    clean(&app).await;
+    for table in ["top_ups", "sandbox_checkouts"] {
+        let query = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+        let rows: i64 = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
+        assert_eq!(rows, 12, "{table}: history stays");
+    }
+    app.assert_invariants_hold().await;
 }

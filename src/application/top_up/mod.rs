@@ -27,8 +27,21 @@ use crate::domain::{
     page::Page,
     points::Points,
     refusal::Refusal,
-    top_up::{PaymentProvider, TopUp},
+    top_up::{PaymentProvider, TopUp, TopUpDetails, TopUpSearch, TopUpStatus},
 };
+
+/// A search for top-ups of all users. What is `None` doesn't matter.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchTopUps {
+    /// The user.
+    pub user_id: Option<UserId>,
+    /// The status, by the clock.
+    pub status: Option<TopUpStatus>,
+    /// Only older top-ups than this one.
+    pub before: Option<TopUpId>,
+    /// The most top-ups of the page.
+    pub limit: u32,
+}
 
 /// The use cases of top-ups.
 pub struct TopUpFacade {
@@ -63,6 +76,17 @@ impl TopUpFacade {
     /// Those of [every use case](crate::application) alone.
     pub async fn top_ups(&self, user_id: UserId, before: Option<TopUpId>, limit: u32) -> Result<Page<TopUp>, AppError> {
         Ok(self.ports.database.read().await?.top_ups().list_page(user_id, before, limit).await?)
+    }
+
+    /// Top-ups of all users, newest first. Statuses are evaluated at the current instant.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
+    pub async fn search(&self, query: &SearchTopUps) -> Result<Page<TopUpDetails>, AppError> {
+        let SearchTopUps { user_id, status, before, limit } = *query;
+        let search = TopUpSearch { user_id, status, now: self.ports.now(), before, limit };
+        Ok(self.ports.database.read().await?.top_ups().search(&search).await?)
     }
 
     /// A user's top-up.

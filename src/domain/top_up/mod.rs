@@ -15,5 +15,5 @@ pub use model::{
 };
 pub use provider::{Notification, NotificationError, PaidCheckout, PaymentProvider, ProviderError, SignedNotification};
 pub use reconciliation::{Difference, DifferenceKind, compare};
-pub use repository::TopUpRepository;
+pub use repository::{TopUpDetails, TopUpRepository, TopUpSearch};
 pub use sandbox::{SandboxCheckout, SandboxCheckoutRepository, SandboxProvider, SandboxState};

@@ -2,14 +2,39 @@
 
 use async_trait::async_trait;
 
-use super::TopUp;
+use super::{TopUp, TopUpStatus};
 use crate::domain::{
     clock::Instant,
     id::{TopUpId, UserId},
     idempotency::KeyDigest,
     page::Page,
     repository_error::RepositoryError,
+    text::Email,
 };
+
+/// A search for top-ups of all users.
+#[derive(Clone, Copy, Debug)]
+pub struct TopUpSearch {
+    /// Only top-ups of this user.
+    pub user_id: Option<UserId>,
+    /// The status at `now`; `None` for every status.
+    pub status: Option<TopUpStatus>,
+    /// The instant at which statuses are evaluated.
+    pub now: Instant,
+    /// Only top-ups older than this one: the end of the previous page.
+    pub before: Option<TopUpId>,
+    /// The most top-ups of a page.
+    pub limit: u32,
+}
+
+/// A top-up as administrators see it.
+#[derive(Clone, Debug)]
+pub struct TopUpDetails {
+    /// The top-up itself.
+    pub top_up: TopUp,
+    /// The user's address; `None` once the account is deleted.
+    pub email: Option<Email>,
+}
 
 /// Stores top-ups.
 #[async_trait]
@@ -46,12 +71,23 @@ pub trait TopUpRepository: Send {
         limit: u32,
     ) -> Result<Page<TopUp>, RepositoryError>;
 
+    /// A page of all users' top-ups, newest first. Takes no lock.
+    async fn search(&mut self, search: &TopUpSearch) -> Result<Page<TopUpDetails>, RepositoryError>;
+
     /// A provider's top-ups created since an instant, in any order. Takes no lock.
     async fn list_created(&mut self, provider: &str, since: Instant) -> Result<Vec<TopUp>, RepositoryError>;
 
     /// The number of top-ups that still wait for their provider, and whose deadline or refund's request was before this
     /// instant. Takes no lock.
     async fn count_overdue(&mut self, before: Instant) -> Result<u32, RepositoryError>;
+
+    /// Forgets the requests of at most `limit` top-ups created before `horizon`, which were never answered. Returns how
+    /// many. Locks the top-ups.
+    async fn forget_requests(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
+
+    /// Removes at most `limit` top-ups created before `horizon` that moved no money and need no call any more, with
+    /// their checkouts of the sandbox. Returns how many. Skips locked ones.
+    async fn delete_unpaid(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
     /// Locks the provider's reconciliation, and begins the next one if it is due. That is a day after the last one
     /// began, or ten minutes after one that didn't finish. Returns whether it did.

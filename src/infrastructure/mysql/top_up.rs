@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use rust_decimal::Decimal;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, MySql, QueryBuilder};
 use uuid::Uuid;
 
 use super::{
@@ -19,7 +19,11 @@ use crate::domain::{
     page::Page,
     points::Points,
     repository_error::RepositoryError,
-    top_up::{Checkout, FailureReason, Refund, TopUp, TopUpRepository, TopUpStatus, UnansweredRequest},
+    text::Email,
+    top_up::{
+        Checkout, FailureReason, Refund, TopUp, TopUpDetails, TopUpRepository, TopUpSearch, TopUpStatus,
+        UnansweredRequest,
+    },
 };
 
 /// The columns, in the order of an insert.
@@ -60,6 +64,15 @@ const LIST_CREATED: &str = concat!("SELECT ", columns!(), " FROM top_ups WHERE c
 // ix_top_ups_next. No lock.
 const COUNT_OVERDUE: &str = "SELECT COUNT(*) FROM top_ups WHERE next_attempt_at IS NOT NULL \
                              AND COALESCE(refund_requested_at, expires_at) < ?";
+
+// uq_top_ups_request, which has the unanswered requests alone. No lock: see above.
+const LIST_UNANSWERED: &str = "SELECT id FROM top_ups FORCE INDEX (uq_top_ups_request) \
+                               WHERE request_digest IS NOT NULL AND created_at < ? LIMIT ?";
+
+// ix_top_ups_status: ids grow with time. Locks the top-ups, and skips locked ones.
+const CLAIM_UNPAID: &str = "SELECT id FROM top_ups FORCE INDEX (ix_top_ups_status) \
+                            WHERE status IN ('FAILED', 'EXPIRED') AND id < ? AND next_attempt_at IS NULL \
+                            AND refund_requested_at IS NULL LIMIT ? FOR UPDATE SKIP LOCKED";
 
 // The primary key. Locks the row, or stores one whose reconciliation is due.
 const ENTER_RECONCILIATION: &str = "INSERT INTO reconciliations (provider, started_at, differences) VALUES (?, ?, 0) \
@@ -143,6 +156,42 @@ impl TryFrom<TopUpRow> for TopUp {
     }
 }
 
+#[derive(sqlx::FromRow)]
+struct DetailsRow {
+    #[sqlx(flatten)]
+    top_up: TopUpRow,
+    email: Option<String>,
+}
+
+/// Adds a query for the ids of a page, of one stored status. It reads the entries of one index, backwards: of the user,
+/// of the status, else the primary key.
+fn push_ids(query: &mut QueryBuilder<MySql>, search: &TopUpSearch, stored: Option<TopUpStatus>) {
+    let index = match (search.user_id, stored) {
+        (Some(_), _) => "ix_top_ups_user",
+        (None, Some(_)) => "ix_top_ups_status",
+        (None, None) => "PRIMARY",
+    };
+    query.push(format!("(SELECT id FROM top_ups FORCE INDEX ({index}) WHERE id < "));
+    query.push_bind(search.before.map_or(Uuid::max(), |id| id.0));
+    if let Some(user_id) = search.user_id {
+        query.push(" AND user_id = ").push_bind(user_id.0);
+    }
+    if let Some(stored) = stored {
+        query.push(" AND status = ").push_bind(stored.name());
+        if stored == TopUpStatus::Pending {
+            let comparison = if search.status == Some(TopUpStatus::Pending) { ">" } else { "<=" };
+            query.push(format!(" AND expires_at {comparison} ")).push_bind(search.now);
+        }
+    }
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(search.limit.saturating_add(1)).push(")");
+}
+
+/// The lowest id of an instant: ids are UUIDv7, which begin with the milliseconds since 1970.
+fn first_id_at(instant: Instant) -> Uuid {
+    let milliseconds = u128::try_from(instant.timestamp_millis()).unwrap_or_default();
+    Uuid::from_u128(milliseconds << 80)
+}
+
 /// The entry in the ledger, which has the top-up's id.
 fn transaction_id(top_up: &TopUp) -> Option<Uuid> {
     (top_up.status == TopUpStatus::Completed).then_some(top_up.id.0)
@@ -159,7 +208,7 @@ impl Session {
     }
 }
 
-type QueryOf<'a> = sqlx::query::QueryAs<'a, sqlx::MySql, TopUpRow, sqlx::mysql::MySqlArguments>;
+type QueryOf<'a> = sqlx::query::QueryAs<'a, MySql, TopUpRow, sqlx::mysql::MySqlArguments>;
 
 #[async_trait]
 impl TopUpRepository for Session {
@@ -266,6 +315,25 @@ impl TopUpRepository for Session {
         Ok(Page::of(top_ups, limit))
     }
 
+    async fn search(&mut self, search: &TopUpSearch) -> Result<Page<TopUpDetails>, RepositoryError> {
+        let select =
+            concat!("SELECT ", columns!(), ", (SELECT email FROM users u WHERE u.id = user_id) AS email FROM (");
+        let mut query = QueryBuilder::new(select);
+        push_ids(&mut query, search, search.status);
+        if search.status == Some(TopUpStatus::Expired) {
+            // Those whose end no job has recorded yet.
+            query.push(" UNION ALL ");
+            push_ids(&mut query, search, Some(TopUpStatus::Pending));
+        }
+        query.push(") found STRAIGHT_JOIN top_ups FORCE INDEX (PRIMARY) USING (id) ORDER BY id DESC LIMIT ");
+        query.push_bind(search.limit.saturating_add(1));
+        let rows: Vec<DetailsRow> = query.build_query_as().fetch_all(self.connection()).await?;
+        let details = |DetailsRow { top_up, email }| {
+            Ok(TopUpDetails { top_up: TopUp::try_from(top_up)?, email: email.map(Email::stored) })
+        };
+        Ok(Page::of(rows.into_iter().map(details).collect::<Result<_, RepositoryError>>()?, search.limit))
+    }
+
     async fn list_created(&mut self, provider: &str, since: Instant) -> Result<Vec<TopUp>, RepositoryError> {
         let provider = provider.to_owned();
         self.fetch_top_ups(LIST_CREATED, |query| query.bind(since).bind(provider)).await
@@ -274,6 +342,30 @@ impl TopUpRepository for Session {
     async fn count_overdue(&mut self, before: Instant) -> Result<u32, RepositoryError> {
         let count: i64 = sqlx::query_scalar(COUNT_OVERDUE).bind(before).fetch_one(self.connection()).await?;
         sql::to_row_count(count)
+    }
+
+    async fn forget_requests(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
+        let ids: Vec<Uuid> =
+            sqlx::query_scalar(LIST_UNANSWERED).bind(horizon).bind(limit).fetch_all(self.connection()).await?;
+        let text = |ids: &str| {
+            format!(
+                "UPDATE top_ups FORCE INDEX (PRIMARY) SET request_digest = NULL, request_fingerprint = NULL WHERE id IN {ids}"
+            )
+        };
+        self.write_by_id(ids, text, BindAll::bind_all).await
+    }
+
+    async fn delete_unpaid(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
+        let ids: Vec<Uuid> = sqlx::query_scalar(CLAIM_UNPAID)
+            .bind(first_id_at(horizon))
+            .bind(limit)
+            .fetch_all(self.connection())
+            .await?;
+        // uq_sandbox_checkouts_top_up.
+        let checkouts = |ids: &str| format!("DELETE FROM sandbox_checkouts WHERE top_up_id IN {ids}");
+        self.write_by_id(ids.clone(), checkouts, BindAll::bind_all).await?;
+        let top_ups = |ids: &str| format!("DELETE FROM top_ups WHERE id IN {ids}");
+        self.write_by_id(ids, top_ups, BindAll::bind_all).await
     }
 
     async fn claim_reconciliation(&mut self, provider: &str, now: Instant) -> Result<bool, RepositoryError> {

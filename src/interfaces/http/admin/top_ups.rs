@@ -1,24 +1,102 @@
-//! Top-ups: sending a payment back.
+//! Top-ups of all users: a search, and sending a payment back.
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
+use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
 use crate::{
-    domain::{id::TopUpId, text::Reason},
+    application::top_up::SearchTopUps,
+    domain::{
+        clock::Instant,
+        id::{TopUpId, UserId},
+        text::Reason,
+        top_up::{TopUpDetails, TopUpStatus},
+    },
     interfaces::http::{
         auth::Administrator,
         body::{AdminBody, FromBody, Object},
         problem::{Code, HandlerResult},
-        query::Id,
+        query::{Id, PageParameters, Query, cursor, cursor_part},
         state::App,
         top_up::TopUpResponse,
         values::private_response,
+        words::TopUpStatuses,
     },
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(refund_top_up))
+    OpenApiRouter::new().routes(routes!(search_top_ups)).routes(routes!(refund_top_up))
+}
+
+/// A top-up as its user sees it, with the user.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AdminTopUpResponse {
+    #[serde(flatten)]
+    top_up: TopUpResponse,
+    user_id: Uuid,
+    /// The user's e-mail address; null once the account is deleted.
+    #[schema(example = "jin@example.org")]
+    email: Option<String>,
+    /// The name of the payment provider.
+    #[schema(example = "stripe")]
+    provider: String,
+    /// The provider's id of the checkout; null until it is created.
+    #[schema(example = "cs_test_a1")]
+    checkout_id: Option<String>,
+}
+
+impl AdminTopUpResponse {
+    /// The top-up with its status at `now`.
+    fn at(details: &TopUpDetails, now: Instant) -> Self {
+        let top_up = &details.top_up;
+        Self {
+            top_up: TopUpResponse::at(top_up, now),
+            user_id: top_up.user_id.0,
+            email: details.email.as_ref().map(|email| email.as_str().to_owned()),
+            provider: top_up.provider.clone(),
+            checkout_id: top_up.checkout.as_ref().map(|checkout| checkout.id.clone()),
+        }
+    }
+}
+
+/// A page of top-ups, newest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AdminTopUpListResponse {
+    items: Vec<AdminTopUpResponse>,
+    next_cursor: Option<String>,
+}
+
+/// Lists top-ups of all users, newest first.
+#[utoipa::path(get, path = "/admin/top-ups", tag = "administration", security(("accessToken" = [])),
+    params(
+        ("userId" = Option<Uuid>, Query),
+        ("status" = Option<TopUpStatuses>, Query, description = "Only top-ups of this status."),
+        PageParameters,
+    ),
+    responses((status = 200, body = AdminTopUpListResponse)))]
+async fn search_top_ups(
+    State(app): State<App>,
+    _: Administrator,
+    mut query: Query,
+) -> HandlerResult<impl IntoResponse> {
+    let limit = query.limit();
+    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(TopUpId);
+    let search = SearchTopUps {
+        user_id: query.uuid("userId").map(UserId),
+        status: query.choice("status", &TopUpStatus::ALL.map(|status| (status.name(), status))),
+        before,
+        limit,
+    };
+    query.finish()?;
+    let page = app.top_ups.search(&search).await?;
+    let next_cursor = page.last_of_more().map(|details| cursor(&[&details.top_up.id]));
+    let now = app.top_ups.now();
+    let items = page.items.iter().map(|details| AdminTopUpResponse::at(details, now)).collect();
+    Ok(private_response(AdminTopUpListResponse { items, next_cursor }))
 }
 
 /// Why the payment goes back.
