@@ -1,5 +1,6 @@
 //! Races for top-ups: notifications, the job, deletion, and repeated requests, on one server and on two.
 
+use futures::FutureExt;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -11,6 +12,7 @@ one_and_two_servers!(
     a_notification_against_the_deletion_of_the_account,
     one_key_makes_one_top_up,
     jobs_against_each_other_and_a_notification,
+    refunding_a_top_up_against_spending_it,
 );
 
 async fn a_notification_against_itself(servers: Servers) {
@@ -118,5 +120,41 @@ async fn jobs_against_each_other_and_a_notification(servers: Servers) {
         user.notify(&notification(top_up, "PAID"), now).await.expect(204);
         assert_eq!(user.balance().await, "100", "{}", id_of(top_up));
     }
+    app.assert_invariants_hold().await;
+}
+
+/// The points pay for a seat, or go back to the payer; the other request finds too few. The provider is told once.
+async fn refunding_a_top_up_against_spending_it(servers: Servers) {
+    let app = servers.start_with(&SANDBOX);
+    let sale = app.sale(6, 2).await;
+    let admins = app.on_every_server(&app.admin().await);
+    let buyers = app.buyers(&sale, sale.seats.len()).await;
+    let mut refunded = 0;
+    for (buyer, seat) in buyers.into_iter().zip(&sale.seats) {
+        let top_up = buyer.top_up("50000").await;
+        buyer.choose(&top_up, "success").await;
+        let booking_id = buyer.hold(sale.performance_id, &[*seat]).await.expect(201).text("bookingId");
+        let paying = app.on_every_server(&buyer).into_iter().cycle().take(2).map(|client| {
+            let booking_id = booking_id.clone();
+            async move { client.pay(&booking_id, "once").await }.boxed()
+        });
+        let refunding = admins.iter().cloned().cycle().take(2).map(|admin| {
+            let path = format!("/api/v1/admin/top-ups/{}/refund", id_of(&top_up));
+            async move { admin.post(&path, json!({"reason": "a race"})).await }.boxed()
+        });
+        let replies = race(paying.chain(refunding)).await;
+        let is_refunded = buyer.top_up_again(&top_up).await["refundRequestedAt"].is_string();
+        let too_few = (402, "INSUFFICIENT_POINTS".to_owned());
+        let done = (if is_refunded { 202 } else { 201 }, String::new());
+        assert_eq!(tally(&replies), [(done, 2), (too_few, 2)].into(), "{replies:?}");
+        let status = if is_refunded { "PENDING" } else { "CONFIRMED" };
+        assert_eq!(buyer.booking(&booking_id).await["status"], status);
+        assert_eq!(buyer.balance().await, "0");
+        refunded += i64::from(is_refunded);
+        app.tick().await;
+    }
+    let pool = servers.tables().await.pool;
+    let sent_back = "SELECT COUNT(*) FROM sandbox_checkouts WHERE refunded_at IS NOT NULL";
+    assert_eq!(sqlx::query_scalar::<_, i64>(sent_back).fetch_one(&pool).await.unwrap(), refunded);
     app.assert_invariants_hold().await;
 }
