@@ -82,8 +82,8 @@ impl SmtpServer {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
-    /// The messages received since the last call. The server reports a message before it answers it, and all messages
-    /// before it answers this question: a client's answer may be here earlier than the report.
+    /// The messages received since the last call. The server reports a message before it answers it, so a client's
+    /// answer may be here earlier than the report. It reports all messages before it answers this question.
     pub(crate) async fn drain(&mut self) -> Vec<ReceivedMail> {
         self.process.stdin.as_mut().unwrap().write_all(b"\n").expect("the mail server runs");
         let mut mails = Vec::new();
