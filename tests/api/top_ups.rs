@@ -38,6 +38,7 @@ async fn a_paid_top_up_credits_the_wallet(_: MySqlPoolOptions, options: MySqlCon
     let policy = page.header("content-security-policy").to_owned();
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
     let html = String::from_utf8(page.bytes).unwrap();
+    assert!(html.contains(&format!("href=\"/?topUpId={}\"", id_of(&top_up))), "the way back: {html}");
     assert!(html.contains("50000.50 points") && html.contains(id_of(&top_up)) && !html.contains("<script"), "{html}");
 
     let chosen = user.choose(&top_up, "success").await;

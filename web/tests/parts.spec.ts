@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Api, Server, buyer, enter, expect, logIn, openList, seat, test } from "./stage";
+import { Api, PASSWORD, Server, buyer, enter, expect, logIn, openList, seat, test } from "./stage";
 
 /** The last code that a server without mail has logged for an account. */
 async function loggedCode(server: Server, userId: string, purpose: string): Promise<string> {
@@ -50,13 +50,33 @@ test("with a payment provider, points are bought on its page", async ({ browser,
     await page.getByRole("link", { name: "Points" }).click();
     await page.getByRole("button", { name: "Top up", exact: true }).click();
     await page.getByRole("button", { name: "Pay", exact: true }).click();
-    await page.goto(`${server.url}/?topUpId=x`);
+    // The provider's page leads back, and the page goes on with the top-up.
+    await page.getByRole("link", { name: "Back to the shop" }).click();
+    await expect(page).toHaveURL(`${server.url}/#/points`);
     await expect(page.getByText("Completed")).toBeVisible();
     await expect(page.locator(".balance")).toHaveText("100,000 P");
     expect((await api.get("/points")).balance).toBe("100000");
   } finally {
     await server.stop();
   }
+});
+
+test("an account with points is deleted only after a second answer that names them", async ({ browser, url }) => {
+  const { page, api } = await buyer(browser, url, "50000");
+  await page.getByRole("link", { name: "Account", exact: true }).click();
+  const remove = page.getByRole("button", { name: "Delete the account" });
+  await remove.click();
+  await remove.click();
+  const question = page.getByText("The account still has 50,000 P.");
+  await expect(question).toBeFocused();
+  await page.getByRole("button", { name: "Back", exact: true }).click();
+  await expect(question).toBeHidden();
+  expect((await api.get("/points")).balance).toBe("50000");
+  await remove.click();
+  await remove.click();
+  await page.getByRole("button", { name: "Delete and give up 50,000 P" }).click();
+  await expect(page.getByRole("link", { name: "Log in" })).toBeVisible();
+  await expect(new Api(url).logIn(api.email, PASSWORD)).rejects.toThrow("401");
 });
 
 test("an operator blocks seats by selecting them, and buyers see them go and come back", async ({ browser, page, url, admin }) => {

@@ -112,7 +112,8 @@ fn page(checkout: &SandboxCheckout, now: Instant) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Payment sandbox</title><style>{STYLE}</style>\
          <h1>Payment sandbox</h1><p>No money moves here. {amount} points, top-up <code>{top_up}</code>.</p>\
-         <p><strong>{state}</strong></p><form method=\"post\">{buttons}</form></html>",
+         <p><strong>{state}</strong></p><form method=\"post\">{buttons}</form>\
+         <p><a href=\"/?topUpId={top_up}\">Back to the shop</a></p></html>",
         amount = checkout.amount,
         top_up = checkout.top_up_id,
     )

@@ -1,9 +1,9 @@
 // Profile, e-mail address, password, devices, and the end of an account.
 
-import { useEffect, useState } from "preact/hooks";
-import { call, type Schemas } from "../api/client";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { Failure, call, type Schemas } from "../api/client";
 import { endSession } from "../api/session";
-import { moment, t } from "../language";
+import { moment, points, t } from "../language";
 import { Button, Field, Notice, Skeleton, Sure, Title, Trouble, explain, fieldError } from "../parts/basics";
 import { useAction } from "../parts/load";
 import { usePages } from "../parts/pages";
@@ -19,11 +19,6 @@ export function Account() {
     endSession("logged-out");
     go("/");
   });
-  const remove = useAction(async () => {
-    await call("DELETE /users/me");
-    endSession("logged-out");
-    go("/");
-  });
   return (
     <div class="column">
       <div class="title-row">
@@ -34,13 +29,45 @@ export function Account() {
       {current && !current.emailVerified && <Verification />}
       <Password />
       <Sessions />
-      <section class="card">
-        <h2>{text.delete}</h2>
-        <p>{text.deleteText}</p>
-        {remove.error ? <Notice kind="bad">{explain(remove.error)}</Notice> : null}
-        <Sure kind="danger" label={text.delete} question={text.deleteSure} act={() => remove.run()} />
-      </section>
+      <Deletion />
     </div>
+  );
+}
+
+/** Deletes the account. Points that are left are given up only by a second answer, which names them. */
+function Deletion() {
+  const text = t().account;
+  const [left, setLeft] = useState<string | null>(null);
+  const question = useRef<HTMLParagraphElement>(null);
+  useEffect(() => question.current?.focus(), [left]);
+  const remove = useAction(async (forfeitBalance: boolean) => {
+    try {
+      await call("DELETE /users/me", { query: forfeitBalance ? { forfeitBalance } : {} });
+    } catch (error) {
+      if (!(error instanceof Failure) || error.code !== "BALANCE_NOT_ZERO") throw error;
+      setLeft(String(error.problem.balance));
+      return;
+    }
+    endSession("logged-out");
+    go("/");
+  });
+  return (
+    <section class="card">
+      <h2>{text.delete}</h2>
+      <p>{text.deleteText}</p>
+      {remove.error ? <Notice kind="bad">{explain(remove.error)}</Notice> : null}
+      {left === null ? (
+        <Sure kind="danger" label={text.delete} question={text.deleteSure} act={() => remove.run(false)} />
+      ) : (
+        <Notice kind="warn">
+          <p tabIndex={-1} ref={question}>{text.forfeitText(points(left))}</p>
+          <div class="buttons">
+            <Button kind="danger" busy={remove.busy} onClick={() => void remove.run(true)}>{text.forfeit(points(left))}</Button>
+            <Button kind="quiet" onClick={() => (remove.reset(), setLeft(null))}>{t().common.back}</Button>
+          </div>
+        </Notice>
+      )}
+    </section>
   );
 }
 

@@ -308,6 +308,8 @@ export const en = {
     delete: "Delete the account",
     deleteText: "Name and e-mail are erased, and every device is logged out.",
     deleteSure: "Delete the account for good?",
+    forfeitText: (balance: string) => `The account still has ${balance}. Deleting it gives these points up: they can't be brought back.`,
+    forfeit: (balance: string) => `Delete and give up ${balance}`,
     unknownDevice: "Unknown device",
   },
   login: {

@@ -304,6 +304,8 @@ export const ko: Text = {
     delete: "계정 삭제",
     deleteText: "이름과 이메일을 지우고 모든 기기에서 로그아웃합니다.",
     deleteSure: "계정을 완전히 삭제할까요?",
+    forfeitText: (balance) => `계정에 ${balance}가 남아 있습니다. 계정을 삭제하면 이 포인트는 사라지고 되돌릴 수 없습니다.`,
+    forfeit: (balance) => `${balance} 포기하고 삭제`,
     unknownDevice: "알 수 없는 기기",
   },
   login: {
