@@ -1,6 +1,7 @@
 //! Every refusal by a rule: one variant per reason, with the values that a client needs to react.
 
 use chrono::SecondsFormat;
+use strum::{IntoStaticStr, VariantNames};
 
 use super::{
     clock::Instant,
@@ -9,7 +10,8 @@ use super::{
 };
 
 /// The reason why a seat is unavailable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum ConflictReason {
     /// It is held, and may become available again.
     Held,
@@ -22,11 +24,7 @@ pub enum ConflictReason {
 impl ConflictReason {
     /// The name that clients see.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Held => "HELD",
-            Self::Sold => "SOLD",
-            Self::Blocked => "BLOCKED",
-        }
+        self.into()
     }
 }
 

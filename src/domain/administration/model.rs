@@ -2,81 +2,81 @@
 
 use std::fmt::Display;
 
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
 use crate::domain::{
     clock::Instant,
     id::{ActionId, UserId},
     text::Reason,
 };
 
-macro_rules! action_kinds {
-    ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal;)+) => {
-        /// A write that an administrator made.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum ActionKind {
-            $($(#[doc = $doc])+ $kind,)+
-        }
-
-        impl ActionKind {
-            /// Every kind.
-            pub const ALL: &[Self] = &[$(Self::$kind),+];
-
-            /// The names of all kinds, in the order of [`ALL`](Self::ALL).
-            pub const NAMES: [&str; [$($name),+].len()] = [$($name),+];
-
-            /// The name in answers and in the database: the kind of the target, a full stop, what was done.
-            pub fn name(self) -> &'static str {
-                match self {
-                    $(Self::$kind => $name,)+
-                }
-            }
-
-            /// The kind with this name.
-            pub fn from_name(name: &str) -> Option<Self> {
-                Self::ALL.iter().find(|kind| kind.name() == name).copied()
-            }
-        }
-    };
+/// A write that an administrator made: the kind of the target, a full stop, what was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+pub enum ActionKind {
+    /// A venue was added.
+    #[strum(serialize = "venue.created")]
+    VenueCreated,
+    /// A concert was added.
+    #[strum(serialize = "concert.created")]
+    ConcertCreated,
+    /// A concert's description was changed.
+    #[strum(serialize = "concert.updated")]
+    ConcertUpdated,
+    /// A concert was deleted.
+    #[strum(serialize = "concert.deleted")]
+    ConcertDeleted,
+    /// A concert's queue was set.
+    #[strum(serialize = "queue.set")]
+    QueueSet,
+    /// A performance was added with its seats.
+    #[strum(serialize = "performance.created")]
+    PerformanceCreated,
+    /// A performance's start or end of sales was changed.
+    #[strum(serialize = "performance.updated")]
+    PerformanceUpdated,
+    /// A performance was cancelled.
+    #[strum(serialize = "performance.cancelled")]
+    PerformanceCancelled,
+    /// Seats of a performance were held back from sale.
+    #[strum(serialize = "performance.seats_blocked")]
+    SeatsBlocked,
+    /// Blocked seats of a performance were put back on sale.
+    #[strum(serialize = "performance.seats_unblocked")]
+    SeatsUnblocked,
+    /// A user's role was changed, or the account blocked or unblocked.
+    #[strum(serialize = "user.updated")]
+    UserUpdated,
+    /// Points were added to a balance or taken from it.
+    #[strum(serialize = "points.adjusted")]
+    PointsAdjusted,
+    /// A complimentary booking was made.
+    #[strum(serialize = "booking.created")]
+    BookingCreated,
+    /// A booking was cancelled or refunded.
+    #[strum(serialize = "booking.cancelled")]
+    BookingCancelled,
+    /// A ticket was used at a door.
+    #[strum(serialize = "ticket.used")]
+    TicketUsed,
+    /// A top-up's points were taken back, so that its payment goes back to the payer.
+    #[strum(serialize = "top-up.refunded")]
+    TopUpRefunded,
+    /// An event was sent again.
+    #[strum(serialize = "event.redelivered")]
+    EventRedelivered,
+    /// A webhook was registered.
+    #[strum(serialize = "webhook.created")]
+    WebhookCreated,
+    /// A webhook was deleted.
+    #[strum(serialize = "webhook.deleted")]
+    WebhookDeleted,
 }
 
-action_kinds! {
-    /// A venue was added.
-    VenueCreated = "venue.created";
-    /// A concert was added.
-    ConcertCreated = "concert.created";
-    /// A concert's description was changed.
-    ConcertUpdated = "concert.updated";
-    /// A concert was deleted.
-    ConcertDeleted = "concert.deleted";
-    /// A concert's queue was set.
-    QueueSet = "queue.set";
-    /// A performance was added with its seats.
-    PerformanceCreated = "performance.created";
-    /// A performance's start or end of sales was changed.
-    PerformanceUpdated = "performance.updated";
-    /// A performance was cancelled.
-    PerformanceCancelled = "performance.cancelled";
-    /// Seats of a performance were held back from sale.
-    SeatsBlocked = "performance.seats_blocked";
-    /// Blocked seats of a performance were put back on sale.
-    SeatsUnblocked = "performance.seats_unblocked";
-    /// A user's role was changed, or the account blocked or unblocked.
-    UserUpdated = "user.updated";
-    /// Points were added to a balance or taken from it.
-    PointsAdjusted = "points.adjusted";
-    /// A complimentary booking was made.
-    BookingCreated = "booking.created";
-    /// A booking was cancelled or refunded.
-    BookingCancelled = "booking.cancelled";
-    /// A ticket was used at a door.
-    TicketUsed = "ticket.used";
-    /// A top-up's points were taken back, so that its payment goes back to the payer.
-    TopUpRefunded = "top-up.refunded";
-    /// An event was sent again.
-    EventRedelivered = "event.redelivered";
-    /// A webhook was registered.
-    WebhookCreated = "webhook.created";
-    /// A webhook was deleted.
-    WebhookDeleted = "webhook.deleted";
+impl ActionKind {
+    /// The name in answers and in the database.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// An administrator's order of a write, which the write's transaction checks and records.

@@ -1,6 +1,7 @@
 //! Bookings, their states, and the claim of a booking on a seat.
 
 use chrono::TimeDelta;
+use strum::{IntoStaticStr, VariantNames};
 
 use crate::domain::{
     clock::{Instant, not_before},
@@ -55,7 +56,8 @@ impl From<&Seat> for BookedSeat {
 }
 
 /// The state of a booking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum BookingState {
     /// Held and unpaid.
     Pending,
@@ -85,19 +87,9 @@ pub enum BookingState {
 }
 
 impl BookingState {
-    /// The names of all states, which clients and the database use.
-    pub const NAMES: [&'static str; 5] = ["PENDING", "CONFIRMED", "CANCELLED", "EXPIRED", "REFUNDED"];
-
-    /// Its name among [`NAMES`](Self::NAMES).
+    /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
-        let [pending, confirmed, cancelled, expired, refunded] = Self::NAMES;
-        match self {
-            Self::Pending => pending,
-            Self::Confirmed { .. } => confirmed,
-            Self::Cancelled { .. } => cancelled,
-            Self::Expired => expired,
-            Self::Refunded { .. } => refunded,
-        }
+        self.into()
     }
 }
 

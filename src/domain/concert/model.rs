@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::TimeDelta;
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
 use crate::domain::{
     clock::Instant,
@@ -54,7 +55,8 @@ pub struct Concert {
 pub const PERFORMANCE_LENGTH: TimeDelta = TimeDelta::hours(6);
 
 /// Whether a performance takes place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum PerformanceStatus {
     /// It takes place.
     Scheduled,
@@ -63,16 +65,9 @@ pub enum PerformanceStatus {
 }
 
 impl PerformanceStatus {
-    /// The names of all statuses, which clients, receivers and the database use.
-    pub const NAMES: [&'static str; 2] = ["SCHEDULED", "CANCELLED"];
-
-    /// Its name among [`NAMES`](Self::NAMES).
+    /// The name that clients, receivers and the database use.
     pub fn name(self) -> &'static str {
-        let [scheduled, cancelled] = Self::NAMES;
-        match self {
-            Self::Scheduled => scheduled,
-            Self::Cancelled(_) => cancelled,
-        }
+        self.into()
     }
 }
 
@@ -131,7 +126,8 @@ pub struct Seat {
 }
 
 /// The status of a seat as buyers see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum SeatStatus {
     /// It can be held.
     Available,
@@ -146,12 +142,7 @@ pub enum SeatStatus {
 impl SeatStatus {
     /// The name that clients, receivers and the database use.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Available => "AVAILABLE",
-            Self::Held => "HELD",
-            Self::Sold => "SOLD",
-            Self::Blocked => "BLOCKED",
-        }
+        self.into()
     }
 }
 

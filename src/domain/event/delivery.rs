@@ -7,6 +7,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
+use strum::{EnumString, IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -67,7 +68,8 @@ impl Destination {
 }
 
 /// The status of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum DeliveryStatus {
     /// To be attempted.
     Pending,
@@ -78,20 +80,9 @@ pub enum DeliveryStatus {
 }
 
 impl DeliveryStatus {
-    /// All statuses.
-    pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Parked];
-
-    /// The names of all statuses, which clients and the database use.
-    pub const NAMES: [&'static str; 3] = ["PENDING", "DELIVERED", "PARKED"];
-
-    /// Its name among [`NAMES`](Self::NAMES).
+    /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
-        let [pending, delivered, parked] = Self::NAMES;
-        match self {
-            Self::Pending => pending,
-            Self::Delivered => delivered,
-            Self::Parked => parked,
-        }
+        self.into()
     }
 }
 

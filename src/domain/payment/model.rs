@@ -1,5 +1,7 @@
 //! Payments and their states.
 
+use strum::{IntoStaticStr, VariantNames};
+
 use crate::domain::{
     clock::Instant,
     id::{BookingId, PaymentId, UserId},
@@ -7,7 +9,8 @@ use crate::domain::{
 };
 
 /// The state of a payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum PaymentState {
     /// The points are taken.
     Completed,
@@ -16,16 +19,9 @@ pub enum PaymentState {
 }
 
 impl PaymentState {
-    /// The names of all states, which clients, receivers and the database use.
-    pub const NAMES: [&'static str; 2] = ["COMPLETED", "REFUNDED"];
-
-    /// Its name among [`NAMES`](Self::NAMES).
+    /// The name that clients, receivers and the database use.
     pub fn name(self) -> &'static str {
-        let [completed, refunded] = Self::NAMES;
-        match self {
-            Self::Completed => completed,
-            Self::Refunded(_) => refunded,
-        }
+        self.into()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Wallets, and the entries of their ledgers.
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::float_arithmetic)]
 
+use strum::{IntoStaticStr, VariantNames};
+
 use crate::domain::{
     clock::Instant,
     id::{BookingId, PaymentId, TransactionId, UserId},
@@ -18,7 +20,8 @@ pub enum Direction {
 }
 
 /// The reason of a balance's change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum LedgerKind {
     /// Points were added.
     Charge,
@@ -31,18 +34,9 @@ pub enum LedgerKind {
 }
 
 impl LedgerKind {
-    /// The names of all kinds, which clients and the database use.
-    pub const NAMES: [&'static str; 4] = ["CHARGE", "PAYMENT", "REFUND", "ADJUSTMENT"];
-
-    /// Its name among [`NAMES`](Self::NAMES).
+    /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
-        let [charge, payment, refund, adjustment] = Self::NAMES;
-        match self {
-            Self::Charge => charge,
-            Self::Payment(..) => payment,
-            Self::Refund(..) => refund,
-            Self::Adjustment(_) => adjustment,
-        }
+        self.into()
     }
 
     /// Whether the wallet gains or loses points.

@@ -1,11 +1,13 @@
 //! The settings of a queue.
 
 use chrono::TimeDelta;
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
 use crate::domain::clock::Instant;
 
 /// The mode of admission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum QueueMode {
     /// Admits at a bounded rate, up to the limit of active tokens.
     Queue,
@@ -16,22 +18,9 @@ pub enum QueueMode {
 }
 
 impl QueueMode {
-    /// The names of all modes, which clients and the database use.
-    pub const NAMES: [&'static str; 3] = ["QUEUE", "OPEN", "PAUSED"];
-
-    /// Its name among [`NAMES`](Self::NAMES).
+    /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
-        let [queue, open, paused] = Self::NAMES;
-        match self {
-            Self::Queue => queue,
-            Self::Open => open,
-            Self::Paused => paused,
-        }
-    }
-
-    /// The mode with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Queue, Self::Open, Self::Paused].into_iter().find(|mode| mode.name() == name)
+        self.into()
     }
 }
 

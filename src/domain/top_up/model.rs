@@ -1,6 +1,7 @@
 //! A top-up, and what its provider's answers make of it.
 
 use chrono::TimeDelta;
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
 use crate::domain::{
     clock::Instant,
@@ -25,7 +26,8 @@ const MAX_PAUSE: TimeDelta = TimeDelta::minutes(10);
 const GIVE_UP: TimeDelta = TimeDelta::days(3);
 
 /// The status of a top-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum TopUpStatus {
     /// The payer can still pay.
     Pending,
@@ -38,27 +40,15 @@ pub enum TopUpStatus {
 }
 
 impl TopUpStatus {
-    /// Every status.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::Completed, Self::Failed, Self::Expired];
-
     /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Completed => "COMPLETED",
-            Self::Failed => "FAILED",
-            Self::Expired => "EXPIRED",
-        }
-    }
-
-    /// The status with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
+        self.into()
     }
 }
 
 /// Why a top-up failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum FailureReason {
     /// The payment was declined.
     Declined,
@@ -73,24 +63,9 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
-    /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::Declined, Self::CheckoutRefused, Self::AccountClosed, Self::BalanceLimitExceeded, Self::WrongAmount];
-
     /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Declined => "DECLINED",
-            Self::CheckoutRefused => "CHECKOUT_REFUSED",
-            Self::AccountClosed => "ACCOUNT_CLOSED",
-            Self::BalanceLimitExceeded => "BALANCE_LIMIT_EXCEEDED",
-            Self::WrongAmount => "WRONG_AMOUNT",
-        }
-    }
-
-    /// The reason with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.name() == name)
+        self.into()
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use strum::IntoStaticStr;
+
 use super::{PaidCheckout, TopUp, TopUpStatus};
 use crate::domain::{clock::Instant, id::TopUpId, points::Points};
 
 /// What a difference means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum DifferenceKind {
     /// The provider has a payment that was neither credited nor sent back.
     PaidNotCredited,
@@ -21,12 +24,7 @@ pub enum DifferenceKind {
 impl DifferenceKind {
     /// The name in reports.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::PaidNotCredited => "PAID_NOT_CREDITED",
-            Self::CreditedNotPaid => "CREDITED_NOT_PAID",
-            Self::AmountDiffers => "AMOUNT_DIFFERS",
-            Self::UnknownTopUp => "UNKNOWN_TOP_UP",
-        }
+        self.into()
     }
 }
 

@@ -1,13 +1,15 @@
 //! The sandbox: a payment provider for development, whose payer chooses what becomes of a checkout.
 
 use async_trait::async_trait;
+use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 use super::{CheckoutState, ProviderError, SignedNotification};
 use crate::domain::{clock::Instant, id::TopUpId, points::Points, repository_error::RepositoryError};
 
 /// The state of a sandbox checkout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum SandboxState {
     /// It can be paid until its deadline.
     Open,
@@ -20,22 +22,9 @@ pub enum SandboxState {
 }
 
 impl SandboxState {
-    /// Every state.
-    pub const ALL: [Self; 4] = [Self::Open, Self::Paid, Self::Failed, Self::Expired];
-
     /// The name in the database and on the page.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Open => "OPEN",
-            Self::Paid => "PAID",
-            Self::Failed => "FAILED",
-            Self::Expired => "EXPIRED",
-        }
-    }
-
-    /// The state with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
+        self.into()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
+use strum::{EnumString, IntoStaticStr};
 
 use crate::domain::{
     clock::Instant,
@@ -10,7 +11,8 @@ use crate::domain::{
 };
 
 /// What a code is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum CodePurpose {
     /// Verifying the account's e-mail address.
     VerifyEmail,
@@ -19,15 +21,9 @@ pub enum CodePurpose {
 }
 
 impl CodePurpose {
-    /// Every purpose.
-    pub const ALL: [Self; 2] = [Self::VerifyEmail, Self::ResetPassword];
-
     /// The name that the database uses.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::VerifyEmail => "VERIFY_EMAIL",
-            Self::ResetPassword => "RESET_PASSWORD",
-        }
+        self.into()
     }
 
     /// The time for which a code works.

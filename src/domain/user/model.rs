@@ -1,5 +1,7 @@
 //! Accounts, logins and refresh tokens.
 
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
 use crate::domain::{
     clock::Instant,
     id::{SessionId, UserId},
@@ -8,7 +10,8 @@ use crate::domain::{
 };
 
 /// The permissions of an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Role {
     /// May buy seats.
     User,
@@ -17,24 +20,9 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role.
-    pub const ALL: [Self; 2] = [Self::User, Self::Admin];
-
-    /// The names of all roles, which clients and the database use.
-    pub const NAMES: [&'static str; 2] = ["USER", "ADMIN"];
-
-    /// Its name among [`NAMES`](Self::NAMES).
+    /// The name that clients and the database use.
     pub fn name(self) -> &'static str {
-        let [user, admin] = Self::NAMES;
-        match self {
-            Self::User => user,
-            Self::Admin => admin,
-        }
-    }
-
-    /// Reads a name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
+        self.into()
     }
 }
 

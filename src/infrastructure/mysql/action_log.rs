@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{error::corrupt, unit_of_work::Session};
 use crate::domain::{
-    administration::{Action, ActionEntry, ActionKind, ActionLog},
+    administration::{Action, ActionEntry, ActionLog},
     clock::Instant,
     id::{ActionId, UserId},
     page::Page,
@@ -41,7 +41,7 @@ impl TryFrom<ActionRow> for ActionEntry {
     fn try_from(row: ActionRow) -> Result<Self, RepositoryError> {
         let action = Action {
             actor: UserId(row.actor_id),
-            kind: ActionKind::from_name(&row.action).ok_or_else(|| corrupt("an action", &row.action))?,
+            kind: row.action.parse().map_err(|_| corrupt("an action", &row.action))?,
             target: row.target_id,
             details: row.details,
             reason: row.reason.map(Reason::stored),

@@ -50,11 +50,10 @@ impl TryFrom<CodeRow> for MailedCode {
     type Error = RepositoryError;
 
     fn try_from(row: CodeRow) -> Result<Self, RepositoryError> {
-        let purpose = CodePurpose::ALL.into_iter().find(|purpose| purpose.name() == row.purpose);
         Ok(Self {
             id: CodeId(row.id),
             user_id: row.user_id.map(UserId),
-            purpose: purpose.ok_or_else(|| corrupt("a code's purpose", &row.purpose))?,
+            purpose: row.purpose.parse().map_err(|_| corrupt("a code's purpose", &row.purpose))?,
             digest: row.digest.try_into().map_err(|_| corrupt("a code's digest", row.id))?,
             key: row.key_id,
             language: Language::from_tag(&row.language).ok_or_else(|| corrupt("a language", &row.language))?,

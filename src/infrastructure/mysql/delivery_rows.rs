@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::error::corrupt;
 use crate::domain::{
     clock::Instant,
-    event::{DeliveryRecord, DeliveryStatus, Destination, RecordedEvent},
+    event::{DeliveryRecord, Destination, RecordedEvent},
     id::EventId,
     repository_error::RepositoryError,
 };
@@ -62,13 +62,12 @@ impl TryFrom<DeliveryRow> for DeliveryRecord {
     type Error = RepositoryError;
 
     fn try_from(row: DeliveryRow) -> Result<Self, RepositoryError> {
-        let status = DeliveryStatus::ALL.into_iter().find(|status| status.name() == row.status);
         Ok(Self {
             event_id: EventId(row.event_id),
             kind: row.r#type,
             subject: row.subject,
             destination: read_destination(&row.destination)?,
-            status: status.ok_or_else(|| corrupt("the status of a delivery", &row.status))?,
+            status: row.status.parse().map_err(|_| corrupt("the status of a delivery", &row.status))?,
             attempts: row.attempts,
             last_error: row.last_error,
             created_at: row.created_at,

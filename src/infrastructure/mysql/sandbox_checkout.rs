@@ -10,7 +10,7 @@ use crate::domain::{
     id::TopUpId,
     points::Points,
     repository_error::RepositoryError,
-    top_up::{SandboxCheckout, SandboxCheckoutRepository, SandboxState},
+    top_up::{SandboxCheckout, SandboxCheckoutRepository},
 };
 
 /// The columns, in the order of an insert.
@@ -63,7 +63,7 @@ impl TryFrom<CheckoutRow> for SandboxCheckout {
             id: row.id,
             top_up_id: TopUpId(row.top_up_id),
             amount: Points::new(row.amount).map_err(|_| corrupt("the amount of a checkout", row.amount))?,
-            state: SandboxState::from_name(&row.state).ok_or_else(|| corrupt("the state of a checkout", &row.state))?,
+            state: row.state.parse().map_err(|_| corrupt("the state of a checkout", &row.state))?,
             created_at: row.created_at,
             expires_at: row.expires_at,
             refunded_at: row.refunded_at,

@@ -129,16 +129,13 @@ impl TryFrom<TopUpRow> for TopUp {
         let request = request.map(|(digest, fingerprint)| {
             Ok::<_, RepositoryError>(UnansweredRequest { digest: hash(digest)?, fingerprint: hash(fingerprint)? })
         });
-        let failure = row
-            .failure
-            .map(|name| FailureReason::from_name(&name).ok_or_else(|| corrupt("the failure of a top-up", &name)));
+        let failure = row.failure.map(|name| name.parse().map_err(|_| corrupt("the failure of a top-up", &name)));
         Ok(Self {
             id: TopUpId(row.id),
             user_id: UserId(row.user_id),
             provider: row.provider,
             amount: Points::new(row.amount).map_err(|_| corrupt("the amount of a top-up", row.amount))?,
-            status: TopUpStatus::from_name(&row.status)
-                .ok_or_else(|| corrupt("the status of a top-up", &row.status))?,
+            status: row.status.parse().map_err(|_| corrupt("the status of a top-up", &row.status))?,
             failure: failure.transpose()?,
             checkout: row.checkout_id.map(|id| Checkout { id, url: row.checkout_url }),
             created_at: row.created_at,

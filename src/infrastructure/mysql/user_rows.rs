@@ -34,7 +34,7 @@ pub(super) struct UserRow {
 
 /// Reads a role by its name.
 pub(super) fn role_of(name: &str) -> Result<Role, RepositoryError> {
-    Role::from_name(name).ok_or_else(|| corrupt("a role", name))
+    name.parse().map_err(|_| corrupt("a role", name))
 }
 
 impl TryFrom<UserRow> for User {

@@ -190,7 +190,7 @@ impl PaymentProvider for Sandbox {
         }
         let unreadable = NotificationError::Unreadable;
         let message: Message = serde_json::from_slice(body).map_err(|_| unreadable)?;
-        let state = match SandboxState::from_name(&message.state).ok_or(unreadable)? {
+        let state = match message.state.parse().map_err(|_| unreadable)? {
             SandboxState::Open => return Ok(None),
             SandboxState::Paid => CheckoutState::Paid(message.amount.parse().map_err(|_| unreadable)?),
             SandboxState::Failed => CheckoutState::Failed,

@@ -245,7 +245,7 @@ async fn list_performances(
     mut query: Query,
 ) -> HandlerResult<Response> {
     let limit = query.limit();
-    let available_only = query.choice("available", &[("true", true), ("false", false)]).unwrap_or(false);
+    let available_only = query.flag("available").unwrap_or(false);
     let after = query.cursor::<2>()?.map(|[at, id]| read_position(&at, &id, PerformanceId)).transpose()?;
     query.finish()?;
     let filter = PerformanceFilter { concert_id, available_only, after, limit };

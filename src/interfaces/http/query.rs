@@ -10,12 +10,13 @@ use axum::{
     http::request::Parts,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use strum::VariantNames;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::{
     problem::{Code, FieldError, Problem},
-    values::choose,
+    values::{read_choice, read_word},
 };
 use crate::domain::{
     clock::Instant,
@@ -102,9 +103,19 @@ impl Query {
         }
     }
 
-    /// A parameter with a fixed set of values.
-    pub fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> Option<T> {
-        self.parse(name, |text| choose(text, choices))
+    /// A parameter with the names of `T` as its values.
+    pub fn choice<T: VariantNames + FromStr>(&mut self, name: &'static str) -> Option<T> {
+        self.parse(name, read_choice)
+    }
+
+    /// A parameter with the names of `T` as its values, where the name is of use by itself.
+    pub fn choice_of_name<T: VariantNames>(&mut self, name: &'static str) -> Option<&'static str> {
+        self.parse(name, |text| read_word(text, T::VARIANTS))
+    }
+
+    /// A parameter that is `true` or `false`.
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        self.parse(name, |text| read_word(text, &["true", "false"])).map(|word| word == "true")
     }
 
     /// An id of the catalogue: a positive 63-bit number.

@@ -273,7 +273,7 @@ async fn rename(
     params(("forfeitBalance" = Option<bool>, Query, description = "Whether the user gives the balance up.")),
     responses((status = 204, description = "The account is deleted.")))]
 async fn delete_account(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<StatusCode> {
-    let forfeits_balance = query.choice("forfeitBalance", &[("true", true), ("false", false)]).unwrap_or(false);
+    let forfeits_balance = query.flag("forfeitBalance").unwrap_or(false);
     query.finish()?;
     app.users.delete_account(caller.user_id, forfeits_balance).await?;
     Ok(StatusCode::NO_CONTENT)

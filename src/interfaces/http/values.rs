@@ -1,6 +1,6 @@
 //! Values and responses in the format of the API.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, str::FromStr, sync::Arc};
 
 use axum::{
     Json,
@@ -10,6 +10,7 @@ use axum::{
 };
 use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
+use strum::VariantNames;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{KnownFormat, ObjectBuilder, OneOfBuilder, RefOr, Schema, SchemaFormat, Type},
@@ -218,13 +219,20 @@ pub fn matches_if_none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
         .any(|tag| tag == "*" || tag == etag)
 }
 
-/// The value of a fixed set that a text names.
+/// The one of `words` that `text` is.
 ///
 /// # Errors
 ///
-/// The rule that the text breaks, with the names of the set.
-pub fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
-    let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let choice = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
-    choice.ok_or_else(|| format!("must be one of {}", names()))
+/// The rule that the text breaks, with the words.
+pub fn read_word(text: &str, words: &[&'static str]) -> Result<&'static str, String> {
+    words.iter().find(|word| **word == text).copied().ok_or_else(|| format!("must be one of {}", words.join(", ")))
+}
+
+/// The value whose name is `text`.
+///
+/// # Errors
+///
+/// The rule that the text breaks, with the names.
+pub fn read_choice<T: VariantNames + FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("must be one of {}", T::VARIANTS.join(", ")))
 }

@@ -5,12 +5,24 @@
 
 use std::borrow::Cow;
 
+use strum::VariantNames;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
-use crate::domain::{administration::ActionKind, event::KINDS};
+use crate::domain::{
+    administration::ActionKind,
+    booking::BookingState,
+    concert::{PerformanceStatus, SeatStatus},
+    event::{DeliveryStatus, KINDS},
+    payment::PaymentState,
+    point::LedgerKind,
+    queue::{QueueMode, TokenState},
+    refusal::ConflictReason,
+    top_up::{FailureReason, TopUpStatus},
+    user::Role,
+};
 
 /// An enumeration of the API.
 pub trait Words {
@@ -25,7 +37,7 @@ macro_rules! words {
         pub enum $name {}
 
         impl Words for $name {
-            const ALL: &'static [&'static str] = &$words;
+            const ALL: &'static [&'static str] = $words;
         }
 
         impl PartialSchema for $name {
@@ -49,32 +61,31 @@ macro_rules! words {
 
 words! {
     /// The role of a user.
-    Roles as "Role" = ["USER", "ADMIN"];
+    Roles as "Role" = Role::VARIANTS;
     /// How a queue admits users: at a bounded rate, at once while there is room, or not at all.
-    QueueModes as "QueueMode" = ["QUEUE", "OPEN", "PAUSED"];
+    QueueModes as "QueueMode" = QueueMode::VARIANTS;
     /// The status of a queue token. The last three are final.
-    QueueTokenStatuses as "QueueTokenStatus" = ["SCHEDULED", "WAITING", "ACTIVE", "COMPLETED", "EXPIRED", "LEFT"];
+    QueueTokenStatuses as "QueueTokenStatus" = &TokenState::NAMES;
     /// The status of a seat. A blocked one is held back from sale.
-    SeatStatuses as "SeatStatus" = ["AVAILABLE", "HELD", "SOLD", "BLOCKED"];
+    SeatStatuses as "SeatStatus" = SeatStatus::VARIANTS;
     /// Why a seat is unavailable.
-    ConflictReasons as "ConflictReason" = ["HELD", "SOLD", "BLOCKED"];
+    ConflictReasons as "ConflictReason" = ConflictReason::VARIANTS;
     /// The status of a performance.
-    PerformanceStatuses as "PerformanceStatus" = ["SCHEDULED", "CANCELLED"];
+    PerformanceStatuses as "PerformanceStatus" = PerformanceStatus::VARIANTS;
     /// The status of a booking. A pending booking can be paid until `heldUntil`.
-    BookingStatuses as "BookingStatus" = ["PENDING", "CONFIRMED", "CANCELLED", "EXPIRED", "REFUNDED"];
+    BookingStatuses as "BookingStatus" = BookingState::VARIANTS;
     /// The status of a payment.
-    PaymentStatuses as "PaymentStatus" = ["COMPLETED", "REFUNDED"];
+    PaymentStatuses as "PaymentStatus" = PaymentState::VARIANTS;
     /// The reason for a change of a balance.
-    TransactionTypes as "TransactionType" = ["CHARGE", "PAYMENT", "REFUND", "ADJUSTMENT"];
+    TransactionTypes as "TransactionType" = LedgerKind::VARIANTS;
     /// The status of a top-up. A confirmed payment also completes one that has failed or expired.
-    TopUpStatuses as "TopUpStatus" = ["PENDING", "COMPLETED", "FAILED", "EXPIRED"];
+    TopUpStatuses as "TopUpStatus" = TopUpStatus::VARIANTS;
     /// Why a top-up failed. Except for the first two, its payment goes back to the payer.
-    TopUpFailures as "TopUpFailure" =
-        ["DECLINED", "CHECKOUT_REFUSED", "ACCOUNT_CLOSED", "BALANCE_LIMIT_EXCEEDED", "WRONG_AMOUNT"];
+    TopUpFailures as "TopUpFailure" = FailureReason::VARIANTS;
     /// The status of an event at a destination. A parked event is redelivered on request only.
-    DeliveryStatuses as "DeliveryStatus" = ["PENDING", "DELIVERED", "PARKED"];
+    DeliveryStatuses as "DeliveryStatus" = DeliveryStatus::VARIANTS;
     /// The kind of an administrative write.
-    ActionKinds as "AdminAction" = ActionKind::NAMES;
+    ActionKinds as "AdminAction" = ActionKind::VARIANTS;
     /// The type of an event.
-    EventTypes as "EventType" = KINDS;
+    EventTypes as "EventType" = &KINDS;
 }

@@ -8,8 +8,8 @@ use crate::domain::{
     clock::Instant,
     id::{ConcertId, QueueTokenId, UserId},
     queue::{
-        Admission, Commitment, Draw, DrawMade, DrawSeed, EndReason, Entrant, EstimatedWait, Queue, QueueMode,
-        QueueSettings, QueueToken, SealedSeed, Seed, TokenState,
+        Admission, Commitment, Draw, DrawMade, DrawSeed, EndReason, Entrant, EstimatedWait, Queue, QueueSettings,
+        QueueToken, SealedSeed, Seed, TokenState,
     },
     repository_error::RepositoryError,
 };
@@ -63,7 +63,7 @@ impl TryFrom<QueueRow> for Queue {
     fn try_from(row: QueueRow) -> Result<Self, RepositoryError> {
         let draw = row.draw()?;
         let settings = QueueSettings {
-            mode: QueueMode::from_name(&row.mode).ok_or_else(|| corrupt("a queue's mode", &row.mode))?,
+            mode: row.mode.parse().map_err(|_| corrupt("a queue's mode", &row.mode))?,
             admit_count: row.admit_count,
             admit_interval_seconds: row.admit_interval_seconds,
             max_active: row.max_active,

@@ -13,7 +13,7 @@ use crate::{
     application::administration::{GiveSeats, SearchBookings},
     domain::{
         administration::Order,
-        booking::BookingDetails,
+        booking::{BookingDetails, BookingState},
         clock::Instant,
         id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
         text::Reason,
@@ -21,7 +21,7 @@ use crate::{
     interfaces::http::{
         auth::Administrator,
         body::{AdminBody, FromBody, Object},
-        booking::{BookingResponse, STATUSES, render},
+        booking::{BookingResponse, render},
         idempotency::IdempotencyRequest,
         paths::BASE_PATH,
         problem::{Code, HandlerResult},
@@ -87,7 +87,7 @@ async fn search_bookings(
         concert_id: query.catalogue_id("concertId").map(ConcertId),
         performance_id: query.catalogue_id("performanceId").map(PerformanceId),
         user_id: query.uuid("userId").map(UserId),
-        status: query.choice("status", &STATUSES),
+        status: query.choice_of_name::<BookingState>("status"),
         before,
         limit,
     };

@@ -86,7 +86,7 @@ struct DeliveryListResponse {
     ),
     responses((status = 200, body = DeliveryListResponse)))]
 async fn list_events(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
-    let status = query.choice("status", &DeliveryStatus::ALL.map(|status| (status.name(), status)));
+    let status = query.choice("status");
     let limit = query.limit();
     let before = query.cursor::<2>()?.map(|[id, destination]| {
         Ok::<_, Problem>((EventId(cursor_part(&id)?), cursor_part::<Destination>(&destination)?))

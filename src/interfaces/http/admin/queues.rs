@@ -18,7 +18,7 @@ use crate::{
         problem::{Code, HandlerResult},
         query::Id,
         state::App,
-        values::{Timestamp, private_response},
+        values::{Timestamp, private_response, read_choice},
         words::QueueModes,
     },
 };
@@ -125,10 +125,7 @@ struct QueueSettingsRequest {
 impl FromBody for QueueSettingsRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
         let number = |name, high| object.required(name).and_then(|field| field.integer32(1..=high));
-        let mode = object.required("mode").and_then(|field| {
-            let expected = || format!("must be one of {}", QueueMode::NAMES.join(", "));
-            field.parse(|text| QueueMode::from_name(text).ok_or_else(expected))
-        });
+        let mode = object.required("mode").and_then(|field| field.parse(read_choice));
         let admit_count = number("admitCount", 100_000);
         let admit_interval_seconds = number("admitIntervalSeconds", 3_600);
         let max_active = number("maxActive", 1_000_000);

@@ -19,17 +19,13 @@ use crate::{
         problem::{Code, HandlerResult},
         query::{Id, PageParameters, Query, cursor, cursor_part},
         state::App,
-        values::{Amount, Timestamp, choose, private_response},
+        values::{Amount, Timestamp, private_response, read_choice},
         words::Roles,
     },
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_users)).routes(routes!(get_user, update_user))
-}
-
-fn roles() -> [(&'static str, Role); 2] {
-    Role::ALL.map(|role| (role.name(), role))
 }
 
 /// An account with its balance and live bookings.
@@ -94,8 +90,8 @@ async fn list_users(State(app): State<App>, _: Administrator, mut query: Query) 
     let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(UserId);
     let filter = UserFilter {
         query: query.parse("query", search_term).filter(|text| !text.is_empty()),
-        role: query.choice("role", &roles()),
-        blocked: query.choice("blocked", &[("true", true), ("false", false)]),
+        role: query.choice("role"),
+        blocked: query.flag("blocked"),
         before,
     };
     query.finish()?;
@@ -129,7 +125,7 @@ struct UpdateUserRequest {
 
 impl FromBody for UpdateUserRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
-        let role = read_optional(object.if_present("role"), |field| field.parse(|text| choose(text, &roles())));
+        let role = read_optional(object.if_present("role"), |field| field.parse(read_choice));
         let blocked = read_optional(object.if_present("blocked"), |field| field.boolean());
         let reason = object.required("reason").and_then(|field| field.parse(Reason::new));
         let request = Self { role: role?, blocked: blocked?, reason: reason? };

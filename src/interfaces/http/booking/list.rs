@@ -7,7 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::response::BookingResponse;
 use crate::{
-    domain::id::BookingId,
+    domain::{booking::BookingState, id::BookingId},
     interfaces::http::{
         auth::Caller,
         problem::HandlerResult,
@@ -21,15 +21,6 @@ use crate::{
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_bookings))
 }
-
-/// The values of the filter `status`.
-pub(in crate::interfaces::http) const STATUSES: [(&str, &str); 5] = [
-    ("PENDING", "PENDING"),
-    ("CONFIRMED", "CONFIRMED"),
-    ("CANCELLED", "CANCELLED"),
-    ("EXPIRED", "EXPIRED"),
-    ("REFUNDED", "REFUNDED"),
-];
 
 /// A page of bookings, newest first.
 #[derive(Serialize, ToSchema)]
@@ -48,7 +39,7 @@ struct BookingListResponse {
     responses((status = 200, body = BookingListResponse)))]
 async fn list_bookings(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
     let limit = query.limit();
-    let status = query.choice("status", &STATUSES);
+    let status = query.choice_of_name::<BookingState>("status");
     let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(BookingId);
     query.finish()?;
     let page = app.bookings.bookings(caller.user_id, status, before, limit).await?;

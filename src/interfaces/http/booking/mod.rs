@@ -9,10 +9,7 @@ mod response;
 
 use utoipa_axum::router::OpenApiRouter;
 
-pub(super) use self::{
-    list::STATUSES,
-    response::{BookedSeatResponse, BookingResponse, render},
-};
+pub(super) use self::response::{BookedSeatResponse, BookingResponse, render};
 use super::state::App;
 
 pub(super) fn gated_routes() -> OpenApiRouter<App> {
