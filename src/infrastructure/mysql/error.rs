@@ -6,15 +6,21 @@ use super::connection_loss;
 use crate::domain::repository_error::RepositoryError;
 
 /// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock refused to `NOWAIT`; a conflict with
-/// another node of Group Replication. Galera reports such a conflict as a deadlock.
+/// another node of Group Replication. Galera reports such a conflict as a deadlock, and Group Replication also as
+/// [`COMMIT_DEADLOCK`].
 const CONTENTION: [u16; 5] = [1213, 1205, 1020, 3572, 3101];
 
 /// Too many connections (two limits); shutting down (two codes); killed (two codes); read-only (two codes); access
 /// denied (to the server, to the database); unknown database; too many prepared statements.
 ///
-/// The last seven come from a node that isn't part of its cluster: two from Galera, five from Group Replication.
-const UNAVAILABLE: [u16; 19] =
-    [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792, 1045, 1044, 1049, 1461, 1047, 1180, 3100, 3796, 3797, 3798, 3799];
+/// The last six come from a node that isn't part of its cluster: one from Galera, five from Group Replication.
+const UNAVAILABLE: [u16; 18] =
+    [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792, 1045, 1044, 1049, 1461, 1047, 3100, 3796, 3797, 3798, 3799];
+
+/// The commit failed. The message's number tells a deadlock, after which nothing was committed, from a node of Galera
+/// that lost its cluster.
+const FAILED_COMMIT: u16 = 1180;
+const COMMIT_DEADLOCK: &str = "Got error 149 ";
 
 const NO_TABLE: u16 = 1146;
 
@@ -30,7 +36,10 @@ pub(super) fn lacks_table(error: &Error) -> bool {
 
 /// Whether a statement was refused because of a concurrent transaction, so that its own can be repeated.
 pub(super) fn is_contention(error: &Error) -> bool {
-    number(error).is_some_and(|number| CONTENTION.contains(&number))
+    error.as_database_error().is_some_and(|database| {
+        let number = number(error).unwrap_or(0);
+        CONTENTION.contains(&number) || number == FAILED_COMMIT && database.message().starts_with(COMMIT_DEADLOCK)
+    })
 }
 
 /// Refuses a write that found another number of rows than expected, because a row has changed since it was read.
@@ -52,9 +61,9 @@ impl From<Error> for RepositoryError {
             };
         };
         let number = number(&error).unwrap_or(0);
-        if CONTENTION.contains(&number) {
+        if is_contention(&error) {
             Self::Contention { what: "a lock", source: Some(error.into()) }
-        } else if UNAVAILABLE.contains(&number) {
+        } else if number == FAILED_COMMIT || UNAVAILABLE.contains(&number) {
             connection_loss::record();
             Self::Unavailable(error.into())
         } else if database.kind() == ErrorKind::UniqueViolation {
