@@ -12,7 +12,7 @@ use crate::{
         clock::Instant,
         id::{TopUpId, UserId},
         text::Reason,
-        top_up::{TopUpDetails, TopUpStatus},
+        top_up::TopUpDetails,
     },
     interfaces::http::{
         auth::Administrator,
@@ -85,12 +85,8 @@ async fn search_top_ups(
 ) -> HandlerResult<impl IntoResponse> {
     let limit = query.limit();
     let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(TopUpId);
-    let search = SearchTopUps {
-        user_id: query.uuid("userId").map(UserId),
-        status: query.choice("status", &TopUpStatus::ALL.map(|status| (status.name(), status))),
-        before,
-        limit,
-    };
+    let search =
+        SearchTopUps { user_id: query.uuid("userId").map(UserId), status: query.choice("status"), before, limit };
     query.finish()?;
     let page = app.top_ups.search(&search).await?;
     let next_cursor = page.last_of_more().map(|details| cursor(&[&details.top_up.id]));
