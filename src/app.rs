@@ -9,6 +9,8 @@ use sqlx::{MySqlPool, mysql::MySqlConnectOptions};
 use tokio::{net::TcpListener, time::Duration};
 use tokio_util::task::TaskTracker;
 
+#[cfg(feature = "kafka")]
+use crate::infrastructure::kafka::KafkaEventSender;
 use crate::{
     application::{
         Ports,
@@ -33,7 +35,7 @@ use crate::{
     demo,
     domain::{
         clock::{Clock, ClockCheck},
-        event::{Receiver, RetryPolicy},
+        event::{EventSender, Receiver, RetryPolicy},
         randomness::Randomness,
         top_up::PaymentProvider,
         unit_of_work::Database,
@@ -126,8 +128,6 @@ impl App {
         let randomness: Arc<dyn Randomness> = Arc::new(OsRandomness);
         let signer = HmacTokenSigner::new(&config.token_secrets.0).context("TOKEN_SECRET")?;
         let seeds = AeadSeedVault::new(&config.token_secrets.0, Arc::clone(&randomness)).context("TOKEN_SECRET")?;
-        let data_platform = config.data_platform_url.clone();
-        let data_platform = data_platform.map(|url| Receiver::data_platform(url, config.data_platform_secret.clone()));
         let ports = Ports {
             database: database(&request_pool, "requests"),
             back_office: database(&back_office_pool, "back_office"),
@@ -136,7 +136,7 @@ impl App {
             randomness: Arc::clone(&randomness),
             signer: Arc::new(signer),
             seeds: Arc::new(seeds),
-            receivers: Receivers::new(data_platform, config.mail.as_ref().map(|_| Receiver::mail())),
+            receivers: Receivers::new(&configured_receivers(config)),
             event_written: Arc::default(),
             seat_change_counter: ChangeCounter::default(),
         };
@@ -270,13 +270,34 @@ impl App {
     }
 }
 
+fn configured_receivers(config: &Config) -> Vec<Receiver> {
+    let data_platform = config.data_platform_url.clone();
+    let data_platform = data_platform.map(|url| Receiver::data_platform(url, config.data_platform_secret.clone()));
+    let kafka = config.kafka.as_ref().map(|_| Receiver::kafka());
+    let mail = config.mail.as_ref().map(|_| Receiver::mail());
+    [data_platform, kafka, mail].into_iter().flatten().collect()
+}
+
+#[cfg(feature = "kafka")]
+fn kafka_sender(config: &Config) -> anyhow::Result<Option<Arc<dyn EventSender>>> {
+    let Some(settings) = &config.kafka else { return Ok(None) };
+    Ok(Some(Arc::new(KafkaEventSender::new(settings).context("setting up the Kafka producer")?)))
+}
+
+#[cfg(not(feature = "kafka"))]
+#[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
+fn kafka_sender(_: &Config) -> anyhow::Result<Option<Arc<dyn EventSender>>> {
+    // The configuration has no brokers without the feature.
+    Ok(None)
+}
+
 fn build_relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
     let sender =
         HttpEventSender::new(config.webhook_allow_private).context("setting up TLS for the sending of events")?;
     let mailer = config.mail.as_ref().map(|settings| SmtpMailer::new(settings, None)).transpose();
     let mailer = mailer.context("setting up TLS for mail")?;
     let mail = mailer.map(|mailer| MailSender::new(ports.clone(), Arc::new(mailer)));
-    let senders = EventSenders::new(Arc::new(sender), mail);
+    let senders = EventSenders::new(Arc::new(sender), kafka_sender(config)?, mail);
     let retry = RetryPolicy { max_attempts: config.event_attempts };
     Ok(EventRelay::new(ports.clone(), Arc::new(senders), retry))
 }

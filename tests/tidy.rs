@@ -133,6 +133,7 @@ const LAYERS: [Layer; 4] = [
             "hmac",
             "httpdate",
             "lettre",
+            "rdkafka",
             "metrics",
             "percent_encoding",
             "reqwest",

@@ -1,10 +1,11 @@
 //! Configuration: environment variables, or the same as flags. Every mistake is reported, not just the first.
 //!
-//! `variables.rs` is the table of all variables, `reader.rs` reads values of common types, `settings.rs` those with
-//! checks of their own. `connections.rs` divides the database connections among the pools.
+//! `variables.rs` is the table of all variables, `reader.rs` reads values of common types, `settings.rs` and
+//! `kafka.rs` those with checks of their own. `connections.rs` divides the database connections among the pools.
 
 mod connections;
 mod errors;
+mod kafka;
 mod reader;
 mod secret;
 mod settings;
@@ -28,7 +29,7 @@ pub use self::{
 use crate::{
     application::{event::EventRetention, user::MAX_ACCESS_TOKEN_SECONDS},
     domain::{booking::HoldPolicy, event::SigningSecret},
-    infrastructure::smtp::SmtpSettings,
+    infrastructure::{kafka::KafkaSettings, smtp::SmtpSettings},
     interfaces::http::{address::ProxySettings, limits::rate::RateLimitSettings, serve::ConnectionSettings},
     telemetry::TelemetrySettings,
 };
@@ -104,6 +105,8 @@ pub struct Config {
     pub data_platform_url: Option<String>,
     /// `DATA_PLATFORM_SECRET`
     pub data_platform_secret: Option<SigningSecret>,
+    /// `KAFKA_…`; `None` without brokers
+    pub kafka: Option<KafkaSettings>,
     /// `WEBHOOK_ALLOW_PRIVATE`
     pub webhook_allow_private: bool,
     /// `SMTP_URL`, `MAIL_FROM`; `None` without a mail server
@@ -175,6 +178,7 @@ impl Config {
             cors_allowed_origins: reader.cors_allowed_origins(),
             data_platform_url: reader.data_platform_url(),
             data_platform_secret: reader.data_platform_secret(),
+            kafka: reader.kafka(),
             webhook_allow_private: reader.flag("WEBHOOK_ALLOW_PRIVATE"),
             mail: reader.mail(),
             requires_verified_email: reader.requires_verified_email(),

@@ -201,6 +201,29 @@ pub const VARIABLES: &[Variable] = &[
         "Signs these events: whsec_ and 32 bytes in base64, as of openssl rand -base64 32. Empty: not signed",
     ),
     variable(
+        "KAFKA_BROKERS",
+        "",
+        "Kafka brokers to which a build with the feature kafka sends events: host:port, with commas. Empty: none",
+    ),
+    variable("KAFKA_TOPIC", "concert-reservation.events", "Topic of these events, which the server doesn't create"),
+    variable(
+        "KAFKA_SECURITY_PROTOCOL",
+        "PLAINTEXT",
+        "How connections to the brokers are secured: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
+    ),
+    variable(
+        "KAFKA_CA_FILE",
+        "",
+        "PEM file with the certificate authorities of the brokers, for SSL and SASL_SSL. Empty: the machine's",
+    ),
+    variable(
+        "KAFKA_SASL_MECHANISM",
+        "SCRAM-SHA-512",
+        "How the brokers check the password: SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN",
+    ),
+    variable("KAFKA_SASL_USERNAME", "", "User at the brokers; required with SASL_PLAINTEXT and SASL_SSL"),
+    variable("KAFKA_SASL_PASSWORD", "", "Its password"),
+    variable(
         "WEBHOOK_ALLOW_PRIVATE",
         "false",
         "Permits webhooks on this machine and in private networks, for development",

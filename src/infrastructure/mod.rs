@@ -4,9 +4,11 @@
 //! Nothing here knows the HTTP API or makes a decision of the domain.
 
 pub mod clock;
+mod cloud_event;
 mod derived_key;
 pub mod event_sender;
 mod http_client;
+pub mod kafka;
 pub mod mysql;
 pub mod password;
 pub mod payment_provider;

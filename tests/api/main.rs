@@ -44,6 +44,8 @@ mod idempotency;
 
 mod deliveries;
 mod event_growth;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod mail;
 mod webhooks;
 

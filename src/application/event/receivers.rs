@@ -38,12 +38,15 @@ trait ReceiverSource: Send + Sync {
 pub struct Receivers(Arc<[Box<dyn ReceiverSource>]>);
 
 impl Receivers {
-    /// The registered webhooks, and the data platform and the mail server as far as they are configured.
-    pub fn new(data_platform: Option<Receiver>, mail: Option<Receiver>) -> Self {
-        let data_platform = Configured { destination: Destination::DataPlatform, receiver: data_platform };
-        let mail = Configured { destination: Destination::Mail, receiver: mail };
-        let sources: [Box<dyn ReceiverSource>; 3] = [Box::new(data_platform), Box::new(mail), Box::new(Webhooks)];
-        Self(Arc::new(sources))
+    /// The registered webhooks, and the receivers from the configuration.
+    pub fn new(configured: &[Receiver]) -> Self {
+        let source = |destination| -> Box<dyn ReceiverSource> {
+            let receiver = configured.iter().find(|receiver| receiver.destination == destination).cloned();
+            Box::new(Configured { destination, receiver })
+        };
+        let configurable = [Destination::DataPlatform, Destination::Kafka, Destination::Mail];
+        let webhooks: Box<dyn ReceiverSource> = Box::new(Webhooks);
+        Self(configurable.into_iter().map(source).chain([webhooks]).collect())
     }
 
     /// Whether an event of the current transaction may have a receiver. After `false`, no receiver is added until the

@@ -235,7 +235,7 @@ impl Worker {
 
     fn record_outcome(&mut self, outcome: &AttemptOutcome, now: Instant) {
         match outcome {
-            AttemptOutcome::Accepted => {
+            AttemptOutcome::Accepted | AttemptOutcome::Rejected { .. } => {
                 self.failures_in_row = 0;
                 self.next_claim_at = None;
             }

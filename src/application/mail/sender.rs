@@ -26,23 +26,30 @@ const MAX_CONNECTIONS: usize = 1;
 /// The senders of all destinations.
 pub struct EventSenders {
     http: Arc<dyn EventSender>,
+    kafka: Option<Arc<dyn EventSender>>,
     mail: Option<MailSender>,
 }
 
 impl EventSenders {
-    /// Sends mail through `mail`, and everything else through `http`.
-    pub fn new(http: Arc<dyn EventSender>, mail: Option<MailSender>) -> Self {
-        Self { http, mail }
+    /// Sends to Kafka through `kafka`, mail through `mail`, and everything else through `http`.
+    pub fn new(http: Arc<dyn EventSender>, kafka: Option<Arc<dyn EventSender>>, mail: Option<MailSender>) -> Self {
+        Self { http, kafka, mail }
     }
 }
 
 #[async_trait]
 impl EventSender for EventSenders {
     async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
-        match (receiver.destination, &self.mail) {
-            (Destination::Mail, Some(mail)) => mail.send(event, now).await,
-            (Destination::Mail, None) => failure("no mail server is configured"),
-            (Destination::DataPlatform | Destination::Webhook(_), _) => self.http.send(receiver, event, now).await,
+        match receiver.destination {
+            Destination::Kafka => match &self.kafka {
+                Some(kafka) => kafka.send(receiver, event, now).await,
+                None => failure("no Kafka broker is configured"),
+            },
+            Destination::Mail => match &self.mail {
+                Some(mail) => mail.send(event, now).await,
+                None => failure("no mail server is configured"),
+            },
+            Destination::DataPlatform | Destination::Webhook(_) => self.http.send(receiver, event, now).await,
         }
     }
 }

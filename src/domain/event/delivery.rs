@@ -22,6 +22,8 @@ pub enum Destination {
     DataPlatform,
     /// A receiver that an administrator registered.
     Webhook(WebhookId),
+    /// The topic of a Kafka cluster.
+    Kafka,
     /// The mail server.
     Mail,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Destination {
         match self {
             Self::DataPlatform => f.write_str("data-platform"),
             Self::Webhook(id) => id.fmt(f),
+            Self::Kafka => f.write_str("kafka"),
             Self::Mail => f.write_str("mail"),
         }
     }
@@ -42,6 +45,7 @@ impl FromStr for Destination {
     fn from_str(text: &str) -> Result<Self, uuid::Error> {
         match text {
             "data-platform" => Ok(Self::DataPlatform),
+            "kafka" => Ok(Self::Kafka),
             "mail" => Ok(Self::Mail),
             id => Uuid::try_parse(id).map(|id| Self::Webhook(WebhookId(id))),
         }
@@ -54,14 +58,17 @@ impl Destination {
         match self {
             Self::DataPlatform => "data_platform",
             Self::Webhook(_) => "webhook",
+            Self::Kafka => "kafka",
             Self::Mail => "mail",
         }
     }
 
-    /// The most streams that are sent to it concurrently. Mail servers accept few connections of one client.
+    /// The most streams that are sent to it concurrently. Mail servers accept few connections of one client; events to
+    /// Kafka share a connection and are sent in batches.
     pub fn max_in_flight(self) -> usize {
         match self {
             Self::DataPlatform | Self::Webhook(_) => 32,
+            Self::Kafka => 128,
             Self::Mail => 8,
         }
     }
@@ -212,6 +219,11 @@ pub enum AttemptOutcome {
         /// The pause that the receiver requested with `Retry-After`.
         retry_after: Option<TimeDelta>,
     },
+    /// The receiver refused the event, and would refuse it again.
+    Rejected {
+        /// A short description, for administrators.
+        error: String,
+    },
     /// The receiver answered 410: it wants no further events.
     Gone,
 }
@@ -257,6 +269,7 @@ impl RetryPolicy {
             AttemptOutcome::Gone => {
                 return NextStep::Parked { error: "410: the receiver wants no more events".to_owned() };
             }
+            AttemptOutcome::Rejected { error } => return NextStep::Parked { error },
             AttemptOutcome::Failed { error, retry_after } => (error, retry_after),
         };
         if previous_attempts.saturating_add(1) >= self.max_attempts {
@@ -367,16 +380,17 @@ mod tests {
     }
 
     #[test]
-    fn a_410_answer_parks_the_delivery() {
-        assert!(matches!(
-            (RetryPolicy { max_attempts: 5 }).decide(0, AttemptOutcome::Gone, now(), 100),
-            NextStep::Parked { .. }
-        ));
+    fn a_410_answer_and_a_refusal_for_good_park_the_delivery() {
+        let decide = |outcome| (RetryPolicy { max_attempts: 5 }).decide(0, outcome, now(), 100);
+        assert!(matches!(decide(AttemptOutcome::Gone), NextStep::Parked { .. }));
+        let error = || "too large".to_owned();
+        assert_eq!(decide(AttemptOutcome::Rejected { error: error() }), NextStep::Parked { error: error() });
     }
 
     #[test]
     fn a_destination_parses_from_its_text() {
-        for destination in [Destination::DataPlatform, Destination::Webhook(WebhookId(STREAM)), Destination::Mail] {
+        let webhook = Destination::Webhook(WebhookId(STREAM));
+        for destination in [Destination::DataPlatform, webhook, Destination::Kafka, Destination::Mail] {
             assert_eq!(destination.to_string().parse::<Destination>().unwrap(), destination);
         }
         assert!("elsewhere".parse::<Destination>().is_err());

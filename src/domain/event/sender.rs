@@ -12,7 +12,7 @@ use crate::domain::clock::Instant;
 pub struct Receiver {
     /// Identifies the receiver.
     pub destination: Destination,
-    /// The URL that events are posted to; empty for mail.
+    /// The URL that events are posted to; empty for Kafka and mail.
     pub url: String,
     /// The subscribed event types; `None` for all.
     pub types: Option<EventTypes>,
@@ -26,6 +26,11 @@ impl Receiver {
         Self { destination: Destination::DataPlatform, url, types: None, secret }
     }
 
+    /// The Kafka topic from the configuration, subscribed to all event types.
+    pub fn kafka() -> Self {
+        Self { destination: Destination::Kafka, url: String::new(), types: None, secret: None }
+    }
+
     /// The mail server from the configuration.
     pub fn mail() -> Self {
         Self { destination: Destination::Mail, url: String::new(), types: None, secret: None }
@@ -35,7 +40,7 @@ impl Receiver {
     pub fn subscribes_to(&self, kind: &str) -> bool {
         match self.destination {
             Destination::Mail => MAILED_KINDS.contains(&kind),
-            Destination::DataPlatform | Destination::Webhook(_) => {
+            Destination::DataPlatform | Destination::Webhook(_) | Destination::Kafka => {
                 !PRIVATE_KINDS.contains(&kind) && self.types.as_ref().is_none_or(|types| types.contains(kind))
             }
         }

@@ -6,10 +6,8 @@ mod signature;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, header, redirect};
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use self::{
     resolver::{PRIVATE_ADDRESS_ERROR, PublicResolver},
@@ -20,7 +18,7 @@ use crate::{
         clock::Instant,
         event::{AttemptOutcome, Destination, EventSender, Receiver, RecordedEvent, WebhookUrl},
     },
-    infrastructure::http_client,
+    infrastructure::{cloud_event, http_client},
 };
 
 /// The time limit of connecting …
@@ -32,9 +30,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BODY_BYTES: usize = 16 * 1024;
 /// … and for at most this long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The `source` attribute of every event.
-const SOURCE: &str = "/concert-reservation";
 
 /// Sends events over HTTP.
 #[derive(Debug)]
@@ -71,8 +66,8 @@ impl HttpEventSender {
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
     }
 
-    /// The client for a receiver; `None` for mail, and for a webhook whose URL is a private address. Such a URL needs
-    /// no name resolution, so the resolver doesn't check it.
+    /// The client for a receiver; `None` for Kafka and mail, and for a webhook whose URL is a private address. Such a
+    /// URL needs no name resolution, so the resolver doesn't check it.
     fn client(&self, receiver: &Receiver) -> Option<&Client> {
         match (receiver.destination, &self.public_only) {
             (Destination::Webhook(_), Some(public_only)) => {
@@ -80,7 +75,7 @@ impl HttpEventSender {
                 public.then_some(public_only)
             }
             (Destination::DataPlatform, _) | (Destination::Webhook(_), None) => Some(&self.unrestricted),
-            (Destination::Mail, _) => None,
+            (Destination::Kafka | Destination::Mail, _) => None,
         }
     }
 }
@@ -88,7 +83,7 @@ impl HttpEventSender {
 #[async_trait]
 impl EventSender for HttpEventSender {
     async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
-        let Ok(body) = body(event) else {
+        let Ok(body) = cloud_event::body(event) else {
             return failure("the event's data is not JSON");
         };
         let Some(client) = self.client(receiver) else { return failure(PRIVATE_ADDRESS_ERROR) };
@@ -110,41 +105,6 @@ impl EventSender for HttpEventSender {
 
 fn failure(error: impl Into<String>) -> AttemptOutcome {
     AttemptOutcome::Failed { error: error.into(), retry_after: None }
-}
-
-/// The JSON format of CloudEvents: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>.
-#[derive(Serialize)]
-struct CloudEvent<'a> {
-    specversion: &'static str,
-    id: String,
-    source: &'static str,
-    r#type: &'a str,
-    subject: &'a str,
-    time: String,
-    datacontenttype: &'static str,
-    /// The stream within which the event is ordered, and its position there; absent for an event without order.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    partitionkey: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sequence: Option<String>,
-    data: &'a RawValue,
-}
-
-/// The request's body. It doesn't depend on the time of sending, so every attempt sends the same bytes.
-fn body(event: &RecordedEvent) -> serde_json::Result<Vec<u8>> {
-    let ordered = event.sequence > 0;
-    serde_json::to_vec(&CloudEvent {
-        specversion: "1.0",
-        id: event.id.to_string(),
-        source: SOURCE,
-        r#type: &event.kind,
-        subject: &event.subject,
-        time: event.at.to_rfc3339_opts(SecondsFormat::Millis, true),
-        datacontenttype: "application/json",
-        partitionkey: ordered.then(|| event.stream_id.to_string()),
-        sequence: ordered.then(|| event.sequence.to_string()),
-        data: serde_json::from_str(&event.data)?,
-    })
 }
 
 async fn outcome_of_status(response: Response, destination: Destination, now: Instant) -> AttemptOutcome {
@@ -190,43 +150,7 @@ fn retry_after(value: &str, now: Instant) -> Option<TimeDelta> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-    use uuid::Uuid;
-
     use super::*;
-    use crate::domain::id::EventId;
-
-    fn event(sequence: u8) -> RecordedEvent {
-        RecordedEvent {
-            id: EventId(Uuid::from_u128(1)),
-            stream_id: Uuid::from_u128(2),
-            sequence,
-            kind: "booking.held".to_owned(),
-            subject: Uuid::from_u128(2).to_string(),
-            data: r#"{"bookingId": "b", "totalPrice":"1.50"}"#.to_owned(),
-            at: "2026-11-20T08:00:00.123456Z".parse().unwrap(),
-        }
-    }
-
-    #[test]
-    fn a_body_has_the_attributes_of_a_cloud_event() {
-        let sent: Value = serde_json::from_slice(&body(&event(1)).unwrap()).unwrap();
-        assert_eq!(
-            sent,
-            json!({
-                "specversion": "1.0",
-                "id": "00000000-0000-0000-0000-000000000001",
-                "source": "/concert-reservation",
-                "type": "booking.held",
-                "subject": "00000000-0000-0000-0000-000000000002",
-                "time": "2026-11-20T08:00:00.123Z",
-                "datacontenttype": "application/json",
-                "partitionkey": "00000000-0000-0000-0000-000000000002",
-                "sequence": "1",
-                "data": {"bookingId": "b", "totalPrice": "1.50"},
-            })
-        );
-    }
 
     /// The three forms of a date are those of RFC 9110, section 5.6.7.
     #[test]
@@ -242,11 +166,5 @@ mod tests {
         for value in ["", "-1", "soon", "2026-11-20T08:01:30Z"] {
             assert_eq!(seconds(value), None, "{value}");
         }
-    }
-
-    #[test]
-    fn an_event_without_order_has_neither_partition_key_nor_sequence() {
-        let sent: Value = serde_json::from_slice(&body(&event(0)).unwrap()).unwrap();
-        assert_eq!((&sent["partitionkey"], &sent["sequence"]), (&Value::Null, &Value::Null));
     }
 }

@@ -319,7 +319,7 @@ impl DeliveryRepository for Session {
         let active = WebhookRepository::list_active(self).await?;
         for name in destinations {
             let lives = match read_destination(&name)? {
-                Destination::DataPlatform | Destination::Mail => true,
+                Destination::DataPlatform | Destination::Kafka | Destination::Mail => true,
                 Destination::Webhook(id) => active.iter().any(|webhook| webhook.id == id),
             };
             if lives {

@@ -6,6 +6,8 @@ mod connection;
 mod database_proxy;
 mod document;
 mod events;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod payer;
 mod processes;
 mod qr;
@@ -22,6 +24,8 @@ pub(crate) use connection::{Connection, with_operations_server, with_server};
 pub(crate) use database_proxy::{DatabaseProxy, ProxyMode};
 pub(crate) use document::invalid_examples;
 pub(crate) use events::{Events, StreamEvent};
+#[cfg(feature = "kafka")]
+pub(crate) use kafka::{KafkaBroker, KafkaMessage, Topic};
 pub(crate) use payer::{SANDBOX, SANDBOX_EVENTS, TOP_UPS, checkout_path, id_of, notification};
 pub(crate) use processes::Process;
 pub(crate) use qr::read_svg_qr;

@@ -37,7 +37,7 @@ struct DeliveryResponse {
     /// The id of the booking, payment, transaction of points, performance, or mailed code.
     #[schema(example = "01939e6b-0c5e-7c6e-9d0a-3f1f2a6f7b10")]
     subject: String,
-    /// `data-platform`, `mail`, or the id of a webhook.
+    /// `data-platform`, `kafka`, `mail`, or the id of a webhook.
     #[schema(example = "data-platform")]
     destination: String,
     #[schema(value_type = DeliveryStatuses)]
