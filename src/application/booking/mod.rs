@@ -15,6 +15,7 @@ use super::{
     event,
     lane::{IdempotencyKey, LanePorts, LaneSettings, Lanes, Reply},
     queue::GateFacade,
+    retry::retry_on_contention,
     settlement::SettlementLanes,
 };
 use crate::domain::{
@@ -200,6 +201,11 @@ impl BookingFacade {
     ///
     /// Those of [every use case](crate::application) alone.
     pub async fn expire_holds(&self, limit: u32) -> Result<u32, AppError> {
+        // Instances on different nodes of a cluster take the same holds.
+        retry_on_contention(&*self.ports.randomness, || self.try_expire_holds(limit)).await
+    }
+
+    async fn try_expire_holds(&self, limit: u32) -> Result<u32, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         let mut expired = uow.bookings().claim_expired(now, limit).await?;
