@@ -26,6 +26,15 @@ async fn deliveries(admin: &Client, query: &str) -> Vec<Value> {
     admin.get(&format!("{EVENTS}?{query}")).await.expect(200).json()["items"].as_array().unwrap().clone()
 }
 
+/// Relays until no delivery is open: an event may be postponed for one before it.
+async fn relay_everything(app: &TestApp, admin: &Client) {
+    app.relay().await;
+    while !deliveries(admin, "status=PENDING").await.is_empty() {
+        app.advance(60);
+        app.relay().await;
+    }
+}
+
 /// Fails unless the topic has every event, keyed by its subject, and those of each booking in order. Repetitions are
 /// permitted, and don't count.
 async fn assert_complete_and_in_order(tables: &Tables, messages: &[KafkaMessage]) {
@@ -68,8 +77,7 @@ async fn events_of_a_sale_arrive_in_a_topic_keyed_and_in_order(_: MySqlPoolOptio
     buy_and_refund(&sale, &buyers, &sale.seats).await;
     let (one, two) = tokio::join!(app.instances[0].relay.run_once(), app.instances[1].relay.run_once());
     one.and(two).unwrap();
-    app.advance(2);
-    app.relay().await;
+    relay_everything(&app, &app.admin().await).await;
     let messages = topic.read().await;
     assert_complete_and_in_order(&tables, &messages).await;
     let platform: BTreeSet<Vec<u8>> = platform.drain().into_iter().map(|event| event.bytes.to_vec()).collect();
@@ -100,29 +108,24 @@ async fn a_killed_broker_delays_nothing_else_and_gets_everything_later(
         buyer.charge("50000").await;
     }
     buy_and_refund(&sale, &buyers[..6], &sale.seats[..6]).await;
-    app.relay().await;
-    let before = topic.read().await.len();
-    assert_eq!(before, platform.drain().len());
+    relay_everything(&app, &admin).await;
+    assert_eq!(topic.read().await.len(), platform.drain().len());
 
     broker.kill().await;
     buy_and_refund(&sale, &buyers[6..], &sale.seats[6..]).await;
     app.relay().await;
-    let missed = platform.drain().len();
-    assert!(missed >= 6 * 5, "{missed}");
+    assert!(!platform.drain().is_empty());
     let waiting = deliveries(&admin, "status=PENDING&limit=100").await;
     let attempted: Vec<_> = waiting.iter().filter(|delivery| delivery["attempts"] == 1).collect();
     assert!(attempted.len() >= 6, "{waiting:?}");
     for delivery in attempted {
         assert_eq!(delivery["destination"], "kafka");
         let error = delivery["lastError"].as_str().unwrap();
-        assert!(error.starts_with("no answer in time") && error.contains("Connection refused"), "{error}");
+        assert!(error.starts_with("no answer in time: "), "{error}");
     }
 
     broker.start().await;
-    while !deliveries(&admin, "status=PENDING").await.is_empty() {
-        app.advance(60);
-        app.relay().await;
-    }
+    relay_everything(&app, &admin).await;
     let messages = topic.read().await;
     assert_complete_and_in_order(&tables, &messages).await;
     broker.wipe().await;
