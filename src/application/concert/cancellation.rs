@@ -10,10 +10,12 @@ use tokio::time::Instant as Stopwatch;
 
 use super::{facade::ConcertFacade, info::CancellationInfo, listing::progress, promoter::Actor};
 use crate::{
-    application::{error::AppError, retry::retry_on_contention},
+    application::{error::AppError, event, retry::retry_on_contention},
     domain::{
         administration::ActionKind,
         booking::Booking,
+        concert::PerformanceStatus,
+        event::Fact,
         id::{BookingId, PerformanceId},
         refusal::Refusal,
     },
@@ -140,8 +142,16 @@ impl ConcertFacade {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         let performance = uow.concerts().find_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?;
-        uow.concerts().lock_concert(performance.concert_id).await?.ok_or(Refusal::PerformanceNotFound)?;
-        uow.concerts().cancel_performance(id, now).await?;
+        let concert_id = performance.concert_id;
+        uow.concerts().lock_concert(concert_id).await?.ok_or(Refusal::PerformanceNotFound)?;
+        let performance = uow.concerts().lock_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?;
+        // A repetition changes nothing, so it has no event.
+        if performance.status == PerformanceStatus::Scheduled {
+            uow.concerts().cancel_performance(id, now).await?;
+            let starts_at = performance.starts_at;
+            let fact = Fact::PerformanceCancelled { performance_id: id, concert_id, starts_at };
+            event::record(&self.ports, &mut *uow, now, vec![fact], Vec::new()).await?;
+        }
         self.record(&mut *uow, now, actor, ActionKind::PerformanceCancelled, id, "").await?;
         uow.commit().await?;
         self.changes.increment();

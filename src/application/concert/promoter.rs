@@ -8,11 +8,12 @@ use super::{
     listing::{details, progress},
 };
 use crate::{
-    application::{administration, draw, error::AppError, retry::retry_on_contention},
+    application::{administration, draw, error::AppError, event, retry::retry_on_contention},
     domain::{
         administration::{Action, ActionKind},
         clock::Instant,
         concert::{ConcertFields, Seating, Venue},
+        event::Fact,
         id::{ConcertId, UserId, VenueId},
         queue::{Draw, Queue, QueueSettings},
         refusal::Refusal,
@@ -143,11 +144,14 @@ impl ConcertFacade {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         uow.concerts().lock_concert(id).await?.ok_or(Refusal::ConcertNotFound)?;
-        uow.concerts().cancel_performances_of(id, now).await?;
+        let cancelled = uow.concerts().cancel_performances_of(id, now).await?;
         if uow.bookings().concert_has_live(id, now).await? {
             return Err(Refusal::ConcertHasBookings.into());
         }
         uow.concerts().delete_concert(id, now).await?;
+        let fact =
+            |(performance_id, starts_at)| Fact::PerformanceCancelled { performance_id, concert_id: id, starts_at };
+        event::record(&self.ports, &mut *uow, now, cancelled.into_iter().map(fact).collect(), Vec::new()).await?;
         self.record(&mut *uow, now, actor, ActionKind::ConcertDeleted, id, "").await?;
         uow.commit().await?;
         self.changes.increment();

@@ -134,9 +134,13 @@ pub trait ConcertRepository: Send {
     /// that share it. The caller has locked the concert.
     async fn cancel_performance(&mut self, id: PerformanceId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// Cancels all scheduled performances of a concert that haven't ended. Waits for transactions that share them. The
-    /// caller has locked the concert.
-    async fn cancel_performances_of(&mut self, concert_id: ConcertId, now: Instant) -> Result<(), RepositoryError>;
+    /// Cancels all scheduled performances of a concert that haven't ended, and returns them with their starts. Waits
+    /// for transactions that share them. The caller has locked the concert.
+    async fn cancel_performances_of(
+        &mut self,
+        concert_id: ConcertId,
+        now: Instant,
+    ) -> Result<Vec<(PerformanceId, Instant)>, RepositoryError>;
 
     /// At most `limit` cancelled performances with bookings whose stored state is pending or confirmed, by id after
     /// `after`. Takes no lock.

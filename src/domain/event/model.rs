@@ -12,7 +12,7 @@ use crate::domain::{
 };
 
 /// The event types that receivers can subscribe to, in the order of lists.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     "booking.held",
     "booking.confirmed",
     "booking.cancelled",
@@ -25,6 +25,7 @@ pub const KINDS: [&str; 12] = [
     "seats.changed",
     "ticket.used",
     "performance.rescheduled",
+    "performance.cancelled",
 ];
 
 /// The event types that no receiver but the mail server gets.
@@ -102,6 +103,15 @@ pub enum Fact {
         /// The new start.
         starts_at: Instant,
     },
+    /// A performance was cancelled, by itself or with its concert.
+    PerformanceCancelled {
+        /// The performance.
+        performance_id: PerformanceId,
+        /// Its concert.
+        concert_id: ConcertId,
+        /// The start that it would have had.
+        starts_at: Instant,
+    },
     /// A code is to be mailed. The event contains its id alone: the code is derived from it.
     CodeIssued(CodeId),
     /// A mail is to tell the buyer of a booking that its performance has a new start.
@@ -124,6 +134,7 @@ impl Fact {
             Self::SeatsChanged { .. } => "seats.changed",
             Self::TicketUsed { .. } => "ticket.used",
             Self::PerformanceRescheduled { .. } => "performance.rescheduled",
+            Self::PerformanceCancelled { .. } => "performance.cancelled",
             Self::CodeIssued(_) => "code.issued",
             Self::RescheduleNoticed(_) => "notice.rescheduled",
         }
@@ -144,6 +155,7 @@ impl Fact {
             | Self::PointsAdjusted { .. }
             | Self::SeatsChanged { .. }
             | Self::PerformanceRescheduled { .. }
+            | Self::PerformanceCancelled { .. }
             | Self::CodeIssued(_)
             | Self::RescheduleNoticed(_) => 0,
         }
@@ -177,6 +189,7 @@ impl Event {
             | Fact::PointsAdjusted { .. }
             | Fact::SeatsChanged { .. }
             | Fact::PerformanceRescheduled { .. }
+            | Fact::PerformanceCancelled { .. }
             | Fact::CodeIssued(_)
             | Fact::RescheduleNoticed(_) => self.id.0,
         }

@@ -63,6 +63,8 @@ enum Data {
     #[serde(rename_all = "camelCase")]
     Schedule { performance_id: u64, concert_id: u64, previous_starts_at: String, starts_at: String },
     #[serde(rename_all = "camelCase")]
+    Cancellation { performance_id: u64, concert_id: u64, starts_at: String },
+    #[serde(rename_all = "camelCase")]
     Code { code_id: Uuid },
     #[serde(rename_all = "camelCase")]
     Notice { booking_id: Uuid },
@@ -114,6 +116,11 @@ impl Data {
                     starts_at: time(*starts_at),
                 }
             }
+            Fact::PerformanceCancelled { performance_id, concert_id, starts_at } => Self::Cancellation {
+                performance_id: performance_id.0,
+                concert_id: concert_id.0,
+                starts_at: time(*starts_at),
+            },
             Fact::CodeIssued(id) => Self::Code { code_id: id.0 },
             Fact::RescheduleNoticed(id) => Self::Notice { booking_id: id.0 },
         }
@@ -150,7 +157,9 @@ impl Data {
             }
             Self::Payment { payment_id, .. } => payment_id.to_string(),
             Self::Points { transaction_id, .. } => transaction_id.to_string(),
-            Self::Seats { performance_id, .. } | Self::Schedule { performance_id, .. } => performance_id.to_string(),
+            Self::Seats { performance_id, .. }
+            | Self::Schedule { performance_id, .. }
+            | Self::Cancellation { performance_id, .. } => performance_id.to_string(),
             Self::Code { code_id } => code_id.to_string(),
         }
     }
@@ -356,6 +365,14 @@ mod tests {
                     starts_at: fixtures::at(20),
                 },
             ),
+            event(
+                8,
+                Fact::PerformanceCancelled {
+                    performance_id: PerformanceId(2),
+                    concert_id: ConcertId(1),
+                    starts_at: fixtures::at(20),
+                },
+            ),
         ];
         let mut uow = MySqlDatabase::new(pool.clone()).begin().await.unwrap();
         uow.outbox().insert(&[], None).await.unwrap();
@@ -425,6 +442,13 @@ mod tests {
                     r#""startsAt":"2026-11-20T00:00:20.000Z"}"#
                 )
                 .to_owned(),
+            ),
+            (
+                Uuid::from_u128(8),
+                0,
+                "performance.cancelled",
+                "2".to_owned(),
+                r#"{"performanceId":2,"concertId":1,"startsAt":"2026-11-20T00:00:20.000Z"}"#.to_owned(),
             ),
         ];
         assert_eq!(rows.len(), expected.len());

@@ -9,6 +9,7 @@ use crate::support::{Client, Reply, Servers, one_and_two_servers, race, tally};
 one_and_two_servers!(
     a_performance_is_cancelled_while_its_seats_are_held_and_paid,
     a_performance_is_cancelled_while_its_bookings_are_refunded,
+    cancellations_of_one_performance_have_one_event,
     an_interrupted_cancellation_is_finished_by_any_server,
     a_concert_is_deleted_while_its_seats_are_held,
 );
@@ -78,6 +79,30 @@ async fn a_performance_is_cancelled_while_its_bookings_are_refunded(servers: Ser
         assert_eq!(buyer.balance().await, "50000");
     }
     assert_eq!(bookings_left(&admin, sale.performance_id).await, 0);
+    app.assert_invariants_hold().await;
+}
+
+/// One performance is cancelled four times at once, and its concert deleted meanwhile.
+async fn cancellations_of_one_performance_have_one_event(servers: Servers) {
+    let (tables, app) = (servers.tables().await, servers.start());
+    let admins = app.on_every_server(&app.admin().await);
+    for number in 0..5 {
+        let sale = app.sale(1, 1).await;
+        let concert = format!("/api/v1/admin/concerts/{}", sale.concert_id);
+        let path = format!("/api/v1/admin/performances/{}/cancel", sale.performance_id);
+        let mut runners: Vec<BoxFuture<'static, Reply>> = Vec::new();
+        for repetition in 0..4 {
+            let (admin, path) = (admins[repetition % admins.len()].clone(), path.clone());
+            runners.push(Box::pin(async move { admin.post(&path, json!({})).await }));
+        }
+        let admin = admins[number % admins.len()].clone();
+        runners.insert(number, Box::pin(async move { admin.delete(&concert).await.expect(204) }));
+        for ((status, code), _) in tally(&race(runners).await) {
+            assert!(matches!((status, code.as_str()), (202 | 204, "") | (404, "PERFORMANCE_NOT_FOUND")), "{code}");
+        }
+    }
+    let events = "SELECT COUNT(*) FROM outbox_events WHERE type = 'performance.cancelled'";
+    assert_eq!(tables.count(events).await, 5);
     app.assert_invariants_hold().await;
 }
 

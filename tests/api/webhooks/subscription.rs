@@ -14,7 +14,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{ALLOWED, WEBHOOKS, register, relay, signature};
-use crate::support::{Process, Receiver, TestApp};
+use crate::support::{Process, Receiver, Tables, TestApp};
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_webhook_gets_its_subscribed_events_with_a_signature(_: MySqlPoolOptions, options: MySqlConnectOptions) {
@@ -128,6 +128,66 @@ async fn an_event_that_is_committed_after_a_registration_is_sent(_: MySqlPoolOpt
     app.user().await.charge("1").await;
     relay(&app).await;
     assert_eq!(receiver.drain().len(), 1);
+}
+
+/// Each request commits both the cancellation and its event, or neither; repetitions, on any server, add none.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_cancelled_performance_is_one_event(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let tables = Tables::of(&options).await;
+    let mut receiver = Receiver::start().await;
+    let app = TestApp::start_with(options, 2, &[ALLOWED]);
+    let admin = app.admin().await;
+    register(&admin, &receiver, &["performance.cancelled"]).await;
+    let sale = app.sale(1, 2).await;
+    let buyer = app.buyer_with_points(&sale, "50000").await;
+    let booking = buyer.hold(sale.performance_id, &sale.seats[..1]).await.expect(201).text("bookingId");
+    buyer.pay(&booking, "key").await.expect(201);
+    let performance = format!("/api/v1/admin/performances/{}", sale.performance_id);
+    let shown = admin.get(&performance).await.expect(200).json();
+    let cancel = format!("{performance}/cancel");
+
+    let rename = async |statement| sqlx::query(statement).execute(&tables.pool).await.unwrap();
+    rename("RENAME TABLE admin_actions TO lost_actions").await;
+    admin.post(&cancel, json!({})).await.expect_problem(500, "INTERNAL");
+    rename("RENAME TABLE lost_actions TO admin_actions").await;
+    relay(&app).await;
+    assert_eq!(receiver.drain().len(), 0);
+    assert_eq!(admin.get(&performance).await.expect(200).json()["status"], shown["status"]);
+
+    for client in [app.on_every_server(&admin), app.on_every_server(&admin)].concat() {
+        client.post(&cancel, json!({})).await.expect(202);
+        app.advance(1);
+    }
+    relay(&app).await;
+    let received = receiver.drain();
+    let [event] = received.as_slice() else { panic!("{received:?}") };
+    let id = sale.performance_id;
+    assert_eq!((event.text("type").as_str(), event.text("subject")), ("performance.cancelled", id.to_string()));
+    let data = json!({"performanceId": id, "concertId": sale.concert_id, "startsAt": shown["startsAt"]});
+    assert_eq!(event.json()["data"], data);
+    app.assert_invariants_hold().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_performances_of_a_deleted_concert_are_events(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let mut receiver = Receiver::start().await;
+    let app = TestApp::start_with(options, 1, &[ALLOWED]);
+    let admin = app.admin().await;
+    register(&admin, &receiver, &["performance.cancelled"]).await;
+    let sale = app.sale(1, 2).await;
+    let buyer = app.buyer(&sale).await;
+    let booking = buyer.hold(sale.performance_id, &sale.seats[..1]).await.expect(201).text("bookingId");
+    let concert = format!("/api/v1/admin/concerts/{}", sale.concert_id);
+    admin.delete(&concert).await.expect_problem(409, "CONCERT_HAS_BOOKINGS");
+    relay(&app).await;
+    assert_eq!(receiver.drain().len(), 0);
+    buyer.post(&format!("/api/v1/bookings/{booking}/cancel"), json!({})).await.expect(200);
+    admin.delete(&concert).await.expect(204);
+    admin.delete(&concert).await.expect_problem(404, "CONCERT_NOT_FOUND");
+    relay(&app).await;
+    let subjects: Vec<_> = receiver.drain().iter().map(|event| event.text("subject")).collect();
+    assert_eq!(subjects, [sale.performance_id.to_string()]);
+    app.assert_invariants_hold().await;
 }
 
 /// An older version dispatches events of types that it doesn't know.

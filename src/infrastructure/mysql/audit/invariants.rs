@@ -81,6 +81,8 @@ pub(super) const CHECKS: [Check; 8] = [
             ADJUSTMENT_WITHOUT_EVENT,
             EVENT_WITHOUT_ADJUSTMENT,
             REPEATED_ADJUSTMENT,
+            EVENT_WITHOUT_CANCELLATION,
+            REPEATED_CANCELLATION,
         ],
     },
     Check {
@@ -265,7 +267,7 @@ macro_rules! events_without_entry {
     };
 }
 
-macro_rules! repeated_events_of_entries {
+macro_rules! repeated_events_of_subjects {
     ($event:literal) => {
         concat!(
             "SELECT COUNT(*) FROM (SELECT subject FROM outbox_events WHERE type = '",
@@ -279,13 +281,20 @@ const CHARGE_WITHOUT_EVENT: &str = entries_without_event!("CHARGE", "points.char
 
 const EVENT_WITHOUT_CHARGE: &str = events_without_entry!("CHARGE", "points.charged");
 
-const REPEATED_CHARGE: &str = repeated_events_of_entries!("points.charged");
+const REPEATED_CHARGE: &str = repeated_events_of_subjects!("points.charged");
 
 const ADJUSTMENT_WITHOUT_EVENT: &str = entries_without_event!("ADJUSTMENT", "points.adjusted");
 
 const EVENT_WITHOUT_ADJUSTMENT: &str = events_without_entry!("ADJUSTMENT", "points.adjusted");
 
-const REPEATED_ADJUSTMENT: &str = repeated_events_of_entries!("points.adjusted");
+const REPEATED_ADJUSTMENT: &str = repeated_events_of_subjects!("points.adjusted");
+
+/// A cancellation by an older server has no event, so the reverse isn't checked.
+const EVENT_WITHOUT_CANCELLATION: &str = "SELECT COUNT(*) FROM outbox_events e LEFT JOIN performances p \
+     ON p.id = CAST(e.subject AS UNSIGNED) AND p.cancelled_at IS NOT NULL \
+     WHERE e.type = 'performance.cancelled' AND p.id IS NULL";
+
+const REPEATED_CANCELLATION: &str = repeated_events_of_subjects!("performance.cancelled");
 
 /// Compares with the limit in force at the admission, since the limit may be lowered while tokens are active.
 const TOO_MANY_ACTIVE: &str = "SELECT COUNT(*) FROM queue_admissions WHERE active > max_active";

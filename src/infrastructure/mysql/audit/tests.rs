@@ -114,6 +114,17 @@ async fn ledger(pool: &MySqlPool, user_id: UserId, paid: (&Booking, PaymentId), 
     run(pool, &action).await;
 }
 
+/// Cancels the performance of the consistent sale, whose bookings are still to be cancelled.
+async fn cancelled_performance(pool: &MySqlPool) {
+    run(pool, "UPDATE performances SET cancelled_at = starts_at").await;
+    run(
+        pool,
+        "INSERT INTO outbox_events SELECT REPEAT('p', 16), REPEAT('p', 16), 0, 'performance.cancelled', id, '{}', \
+         cancelled_at, NULL FROM performances",
+    )
+    .await;
+}
+
 /// Stores a consistent sale: a booking of each state, its payment, ledger entries and events.
 async fn consistent_rows(pool: &MySqlPool) {
     let database = database(pool);
@@ -172,6 +183,7 @@ async fn consistent_rows(pool: &MySqlPool) {
     )
     .await;
     run(pool, TICKET_ACTION).await;
+    cancelled_performance(pool).await;
     admissions(pool).await;
     run(
         pool,
@@ -351,6 +363,13 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
         5,
         "UPDATE outbox_events SET subject = REPLACE(subject, '-', 'x') WHERE type = 'points.adjusted'",
         "UPDATE outbox_events SET subject = REPLACE(subject, 'x', '-') WHERE type = 'points.adjusted'",
+    ),
+    (5, "UPDATE performances SET cancelled_at = NULL", "UPDATE performances SET cancelled_at = starts_at"),
+    (
+        5,
+        "INSERT INTO outbox_events SELECT REPEAT('e', 16), REPEAT('e', 16), 9, type, subject, data, created_at, \
+         NULL FROM outbox_events WHERE type = 'performance.cancelled'",
+        "DELETE FROM outbox_events WHERE sequence = 9",
     ),
     (6, "UPDATE queue_admissions SET admitted = 2", "UPDATE queue_admissions SET admitted = 1"),
     (6, "UPDATE queue_admissions SET active = 0", "UPDATE queue_admissions SET active = 1"),

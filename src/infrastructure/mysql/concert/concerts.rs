@@ -300,17 +300,24 @@ impl ConcertRepository for Session {
         self.refresh_concert(ConcertId(concert_id)).await
     }
 
-    async fn cancel_performances_of(&mut self, concert_id: ConcertId, now: Instant) -> Result<(), RepositoryError> {
-        // ix_performances_concert.
+    async fn cancel_performances_of(
+        &mut self,
+        concert_id: ConcertId,
+        now: Instant,
+    ) -> Result<Vec<(PerformanceId, Instant)>, RepositoryError> {
+        let earliest = datetime(now - PERFORMANCE_LENGTH);
+        // ix_performances_concert, as below. These columns change under the concert's lock alone.
+        let text = "SELECT id, starts_at FROM performances \
+                    WHERE concert_id = ? AND starts_at > ? AND cancelled_at IS NULL ORDER BY id";
+        let query = sqlx::query_as(text).bind(concert_id.0).bind(earliest);
+        let cancelled: Vec<(u64, Instant)> = query.fetch_all(self.connection()).await?;
         let text = "UPDATE performances SET cancelled_at = ? \
                     WHERE concert_id = ? AND starts_at > ? AND cancelled_at IS NULL";
-        sqlx::query(text)
-            .bind(now)
-            .bind(concert_id.0)
-            .bind(datetime(now - PERFORMANCE_LENGTH))
-            .execute(self.connection())
-            .await?;
-        self.refresh_concert(concert_id).await
+        let query = sqlx::query(text).bind(now).bind(concert_id.0).bind(earliest);
+        let result = query.execute(self.connection()).await?;
+        require_rows(result.rows_affected(), cancelled.len(), "performances")?;
+        self.refresh_concert(concert_id).await?;
+        Ok(cancelled.into_iter().map(|(id, starts_at)| (PerformanceId(id), starts_at)).collect())
     }
 
     async fn list_unfinished_cancellations(

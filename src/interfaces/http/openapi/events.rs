@@ -125,6 +125,9 @@ fn data(kind: &str) -> Value {
         Some("ticket") => json!({
             "ticketId": uuid(), "bookingId": uuid(), "performanceId": id(), "seatId": id(),
         }),
+        Some("performance") if kind == "performance.cancelled" => json!({
+            "performanceId": id(), "concertId": id(), "startsAt": time(),
+        }),
         Some("performance") => json!({
             "performanceId": id(), "concertId": id(), "previousStartsAt": time(), "startsAt": time(),
         }),
@@ -179,6 +182,9 @@ fn example(kind: &str) -> Value {
                 "ticketId": "24883911-c14a-5929-af7f-227eef0b0219", "bookingId": ID, "performanceId": 2, "seatId": 3,
             }),
         ),
+        Some("performance") if kind == "performance.cancelled" => {
+            ("2", json!({"performanceId": 2, "concertId": 1, "startsAt": "2026-12-24T10:00:00.000Z"}))
+        }
         Some("performance") => (
             "2",
             json!({
