@@ -37,6 +37,7 @@ use crate::{
         clock::{Clock, ClockCheck},
         event::{EventSender, Receiver, RetryPolicy},
         randomness::Randomness,
+        ticket::TicketSigner,
         top_up::PaymentProvider,
         unit_of_work::Database,
     },
@@ -296,10 +297,15 @@ fn build_relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
         HttpEventSender::new(config.webhook_allow_private).context("setting up TLS for the sending of events")?;
     let mailer = config.mail.as_ref().map(|settings| SmtpMailer::new(settings, None)).transpose();
     let mailer = mailer.context("setting up TLS for mail")?;
-    let mail = mailer.map(|mailer| MailSender::new(ports.clone(), Arc::new(mailer)));
+    let tickets = ticket_signer(config)?;
+    let mail = mailer.map(|mailer| MailSender::new(ports.clone(), Arc::new(mailer), tickets));
     let senders = EventSenders::new(Arc::new(sender), kafka_sender(config)?, mail);
     let retry = RetryPolicy { max_attempts: config.event_attempts };
     Ok(EventRelay::new(ports.clone(), Arc::new(senders), retry))
+}
+
+fn ticket_signer(config: &Config) -> anyhow::Result<Arc<dyn TicketSigner>> {
+    Ok(Arc::new(Ed25519TicketSigner::new(&config.ticket_secrets.0).context("TICKET_SECRET")?))
 }
 
 /// The parts that depend on the payment provider.
@@ -365,7 +371,6 @@ fn build_facades(
         seat_map_age: config.seat_map_cache,
         write_seat: seat::write_seat,
     };
-    let tickets = Ed25519TicketSigner::new(&config.ticket_secrets.0).context("TICKET_SECRET")?;
     let hasher = Arc::new(Argon2Hasher::new(Arc::clone(&ports.randomness)));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let settlements = Arc::new(SettlementLanes::new(ports.clone(), policy, lanes, lane_ports));
@@ -387,7 +392,7 @@ fn build_facades(
         points: PointFacade::new(ports.clone(), Arc::clone(&settlements), payments.is_required),
         top_ups: payments.top_ups,
         sandbox: payments.sandbox,
-        tickets: TicketFacade::new(ports.clone(), Arc::new(tickets)),
+        tickets: TicketFacade::new(ports.clone(), ticket_signer(config)?),
         payments: PaymentFacade::new(ports.clone(), settlements, Arc::clone(&queue.gate)),
         queue,
         events: EventFacade::new(ports.for_back_office(), config.webhook_allow_private),

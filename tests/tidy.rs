@@ -138,6 +138,8 @@ const LAYERS: [Layer; 4] = [
             "rdkafka",
             "metrics",
             "percent_encoding",
+            "png",
+            "qrcode",
             "reqwest",
             "rust_decimal",
             "ring",

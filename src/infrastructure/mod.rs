@@ -12,6 +12,7 @@ pub mod kafka;
 pub mod mysql;
 pub mod password;
 pub mod payment_provider;
+mod qr;
 pub mod randomness;
 pub mod seed_vault;
 pub mod smtp;

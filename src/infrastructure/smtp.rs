@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
     message::{
-        Mailbox, MultiPart,
-        header::{HeaderName, HeaderValue},
+        Attachment, Mailbox, MultiPart, SinglePart,
+        header::{ContentType, HeaderName, HeaderValue},
     },
     transport::smtp::{
         self, PoolConfig,
@@ -22,6 +22,7 @@ use url::Url;
 
 pub use lettre::transport::smtp::client::Certificate;
 
+use super::qr;
 use crate::domain::{
     clock::Instant,
     event::AttemptOutcome,
@@ -163,7 +164,7 @@ impl SmtpMailer {
         Ok(Self { transport: builder.build(), from: from.clone(), timeout: ATTEMPT_TIMEOUT })
     }
 
-    /// The message; `None` if the address has a form that mail doesn't permit.
+    /// The message; `None` if the address has a form that mail doesn't permit, or a picture can't be drawn.
     fn message(&self, mail: &Mail, now: Instant) -> Option<Message> {
         let to = Mailbox::new(None, mail.to.as_str().parse().ok()?);
         let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
@@ -174,7 +175,7 @@ impl SmtpMailer {
             .message_id(Some(format!("<{}@{}>", mail.event_id, self.from.email.domain())))
             .date(now.into())
             .raw_header(automatic)
-            .multipart(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()))
+            .multipart(body(mail)?)
             .ok()
     }
 }
@@ -182,13 +183,29 @@ impl SmtpMailer {
 #[async_trait]
 impl Mailer for SmtpMailer {
     async fn send(&self, mail: &Mail, now: Instant) -> AttemptOutcome {
-        let Some(message) = self.message(mail, now) else { return failure("the address permits no mail") };
+        let Some(message) = self.message(mail, now) else {
+            return failure("the address or the content permits no mail");
+        };
         match timeout(self.timeout, self.transport.send(message)).await {
             Ok(Ok(_)) => AttemptOutcome::Accepted,
             Ok(Err(error)) => failure(describe(&error)),
             Err(_) => failure("no answer in time"),
         }
     }
+}
+
+/// The plain text, or the page with its pictures: a mail program shows one of both.
+fn body(mail: &Mail) -> Option<MultiPart> {
+    if mail.pictures.is_empty() {
+        return Some(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()));
+    }
+    let content_type = ContentType::parse("image/png").ok()?;
+    let page = MultiPart::related().singlepart(SinglePart::html(mail.html.clone()));
+    let page = mail.pictures.iter().try_fold(page, |page, picture| {
+        let attachment = Attachment::new_inline_with_name(picture.content_id.clone(), picture.name.clone());
+        Some(page.singlepart(attachment.body(qr::png(&picture.text)?, content_type.clone())))
+    })?;
+    Some(MultiPart::alternative().singlepart(SinglePart::plain(mail.text.clone())).multipart(page))
 }
 
 fn failure(error: impl Into<String>) -> AttemptOutcome {
@@ -231,6 +248,7 @@ mod tests {
             subject: String::new(),
             text: String::new(),
             html: String::new(),
+            pictures: Vec::new(),
         };
         assert_eq!(mailer.send(&mail, Instant::default()).await, failure("no answer in time"));
     }

@@ -150,6 +150,7 @@ fn mail() -> Mail {
         subject: "안녕하세요".to_owned(),
         text: "Text.".to_owned(),
         html: "<p>HTML.</p>".to_owned(),
+        pictures: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@ input with a line, so that a reader knows that it has read all messages before. 
 
 import argparse
 import asyncio
+import base64
 import email
 import email.policy
 import itertools
@@ -33,7 +34,8 @@ class Handler:
     async def handle_DATA(self, server, session, envelope):
         code = None if self.hang else int(next(self.codes))
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        parts = {part.get_content_type(): part.get_content() for part in message.walk() if not part.is_multipart()}
+        leaves = [part for part in message.walk() if not part.is_multipart()]
+        parts = {part.get_content_type(): part.get_content() for part in leaves}
         say(
             status=code,
             sender=envelope.mail_from,
@@ -41,6 +43,8 @@ class Handler:
             headers={name.lower(): str(value) for name, value in message.items()},
             text=parts.get("text/plain"),
             html=parts.get("text/html"),
+            pictures=[picture(part) for part in leaves if part.get_content_maintype() == "image"],
+            size=len(envelope.content),
             encrypted=session.ssl is not None or server.transport.get_extra_info("ssl_object") is not None,
             user=str(session.auth_data.login, "utf-8") if session.authenticated else None,
         )
@@ -48,6 +52,12 @@ class Handler:
             await asyncio.Event().wait()
         # A real server repeats the address in its refusal.
         return f"{code} OK" if code < 400 else f"{code} 5.1.1 <{envelope.rcpt_tos[0]}> is refused"
+
+
+def picture(part):
+    content = base64.b64encode(part.get_content()).decode()
+    return {"id": part["content-id"], "type": part.get_content_type(), "name": part.get_filename(),
+            "disposition": part.get_content_disposition(), "content": content}
 
 
 def authenticator(login):

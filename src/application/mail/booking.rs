@@ -1,19 +1,82 @@
 //! The mails about bookings: confirmation, refund and a new start.
 
 use super::{
-    letter::{Letter, Part},
+    letter::{Letter, Part, TicketPart},
     words::{instant, points},
 };
-use crate::domain::{language::Language, mail::BookingNotice};
+use crate::domain::{
+    booking::BookedSeat,
+    clock::Instant,
+    language::Language,
+    mail::BookingNotice,
+    ticket::{Ticket, TicketSigner, tickets_of},
+};
 
-/// The mail after a payment.
-pub(super) fn confirmation(notice: &BookingNotice) -> Letter {
+/// The most tickets of a mail, which stays below 100 kilobytes with them. Owners of more load the others.
+const MAX_TICKETS: usize = 20;
+
+/// The mail after a payment, with the booking's tickets as of `now`.
+pub(super) fn confirmation(notice: &BookingNotice, signer: &dyn TicketSigner, now: Instant) -> Letter {
     let (heading, request, paid) = match notice.language {
         Language::English => ("Your booking is confirmed", "Thank you. These seats are yours.", "Paid"),
         Language::Korean => ("예매가 완료되었습니다", "감사합니다. 아래 좌석이 예매되었습니다.", "결제 금액"),
     };
-    let parts = vec![Part::Paragraph(request), facts(notice, paid), seats(notice), note(notice.language)];
+    let mut parts = vec![Part::Paragraph(request), facts(notice, paid), seats(notice)];
+    match tickets_of(&notice.booking, now) {
+        Ok(booked) if !notice.is_performance_cancelled => parts.extend(tickets(&booked, signer, notice.language)),
+        // A door refuses them, and the mail of the refund follows.
+        _ => parts.push(Part::Paragraph(match notice.language {
+            Language::English => "The booking was cancelled before this mail was sent, so the mail has no tickets.",
+            Language::Korean => "이 메일을 보내기 전에 예매가 취소되어 입장권을 보내 드리지 않습니다.",
+        })),
+    }
+    parts.push(note(notice.language));
     letter(notice, heading, parts)
+}
+
+/// One ticket a seat, with its code as text and as a picture.
+fn tickets(tickets: &[Ticket], signer: &dyn TicketSigner, language: Language) -> Vec<Part> {
+    let (title, request) = match language {
+        Language::English => (
+            "Your tickets",
+            "Show one QR code per seat at the door. Each code lets one person in, once: keep this mail to yourself.",
+        ),
+        Language::Korean => (
+            "입장권",
+            "입장하실 때 좌석마다 QR 코드를 하나씩 보여 주세요. 코드는 한 번만 사용할 수 있으니 다른 사람에게 알려 주지 마세요.",
+        ),
+    };
+    let mut parts = vec![Part::Title(title), Part::Paragraph(request)];
+    let number = tickets.len();
+    if number > MAX_TICKETS {
+        parts.push(Part::Sentence(match language {
+            Language::English => {
+                format!(
+                    "This mail has the first {MAX_TICKETS} of your {number} tickets. All of them are in your account."
+                )
+            }
+            Language::Korean => {
+                format!(
+                    "입장권 {number}장 중 {MAX_TICKETS}장을 보내 드립니다. 모든 입장권은 계정에서 확인하실 수 있습니다."
+                )
+            }
+        }));
+    }
+    let part = |ticket: &Ticket| TicketPart {
+        seat: place(&ticket.seat, language),
+        code: signer.code(ticket),
+        picture_id: format!("{}@concert-reservation", ticket.id),
+    };
+    parts.push(Part::Tickets(tickets.iter().take(MAX_TICKETS).map(part).collect()));
+    parts
+}
+
+fn place(seat: &BookedSeat, language: Language) -> String {
+    let BookedSeat { section, row, number, .. } = seat;
+    match language {
+        Language::English => format!("{section} · row {row} · seat {number}"),
+        Language::Korean => format!("{section} · {row}열 · {number}번"),
+    }
 }
 
 /// The mail after a refund.
@@ -46,12 +109,12 @@ pub(super) fn reschedule(notice: &BookingNotice) -> Letter {
     let (heading, reason, paid) = match notice.language {
         Language::English => (
             "The performance has a new date",
-            "The promoter has moved this performance. Your seats stay yours, on the date below.",
+            "The promoter has moved this performance. Your seats and tickets stay valid, on the date below.",
             "Paid",
         ),
         Language::Korean => (
             "공연 일시가 변경되었습니다",
-            "주최 측 사정으로 공연 일시가 아래와 같이 변경되었습니다. 예매하신 좌석은 그대로 유지됩니다.",
+            "주최 측 사정으로 공연 일시가 아래와 같이 변경되었습니다. 예매하신 좌석과 입장권은 그대로 유지됩니다.",
             "결제 금액",
         ),
     };

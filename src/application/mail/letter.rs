@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use maud::{DOCTYPE, Markup, html};
 
-use crate::domain::language::Language;
+use crate::domain::{language::Language, mail::QrPicture};
 
 /// A message: its subject and its parts in order.
 #[derive(Clone, Debug)]
@@ -28,8 +28,21 @@ pub(super) enum Part {
     Facts(Vec<(&'static str, String)>),
     /// Columns with their titles, and rows.
     Table(Vec<&'static str>, Vec<Vec<String>>),
+    /// The title of the parts that follow.
+    Title(&'static str),
+    /// Tickets, each with the picture of its code.
+    Tickets(Vec<TicketPart>),
     /// A remark at the end.
     Note(&'static str),
+}
+
+/// A ticket in a message.
+#[derive(Clone, Debug)]
+pub(super) struct TicketPart {
+    pub(super) seat: String,
+    pub(super) code: String,
+    /// The `Content-ID` of the code's picture.
+    pub(super) picture_id: String,
 }
 
 const BODY: &str = "margin:0;padding:24px 12px;background:#f3f4f6;color:#1f2937;word-break:keep-all;\
@@ -47,6 +60,13 @@ const VALUE: &str = "padding:6px 0;text-align:left;vertical-align:top;overflow-w
 const TITLE: &str =
     "padding:8px 8px 8px 0;border-bottom:2px solid #e5e7eb;color:#6b7280;font-weight:600;text-align:left";
 const CELL: &str = "padding:8px 8px 8px 0;border-top:1px solid #e5e7eb;text-align:left";
+const SUBTITLE: &str = "margin:24px 0 8px;font-size:17px;line-height:1.3;color:#111827";
+const TICKET: &str = "margin:0 0 16px;padding:16px;border:1px solid #e5e7eb;border-radius:8px;text-align:center";
+const SEAT: &str = "margin:0 0 12px;font-weight:600;color:#111827";
+// White on any background: scanners need the light margin, also in a dark mode.
+const QR: &str = "display:block;width:220px;height:220px;margin:0 auto 12px;border:0;background:#ffffff";
+const TICKET_CODE: &str =
+    "margin:0;color:#6b7280;font:11px/1.5 Menlo,Consolas,monospace;text-align:left;word-break:break-all";
 const NOTE: &str = "margin:24px 0 0;padding-top:16px;border-top:1px solid #e5e7eb;color:#6b7280;font-size:13px";
 
 impl Letter {
@@ -58,13 +78,33 @@ impl Letter {
             // Writing to a string doesn't fail.
             let _ = match part {
                 Part::Paragraph(sentences) | Part::Note(sentences) => writeln!(text, "{sentences}"),
+                Part::Title(title) => writeln!(text, "{title}"),
                 Part::Sentence(sentence) => writeln!(text, "{sentence}"),
                 Part::Code(code) => writeln!(text, "{code}"),
                 Part::Facts(facts) => facts.iter().try_for_each(|(label, value)| writeln!(text, "{label}: {value}")),
                 Part::Table(_, rows) => rows.iter().try_for_each(|row| writeln!(text, "- {}", row.join(", "))),
+                Part::Tickets(tickets) => {
+                    let lines: Vec<_> =
+                        tickets.iter().map(|ticket| format!("{}\n{}\n", ticket.seat, ticket.code)).collect();
+                    write!(text, "{}", lines.join("\n"))
+                }
             };
         }
         text
+    }
+
+    /// The pictures of the page: one for each ticket.
+    pub(super) fn pictures(&self) -> Vec<QrPicture> {
+        let tickets = self.parts.iter().flat_map(|part| match part {
+            Part::Tickets(tickets) => tickets.as_slice(),
+            _ => &[],
+        });
+        let picture = |(index, ticket): (usize, &TicketPart)| QrPicture {
+            content_id: ticket.picture_id.clone(),
+            name: format!("ticket-{}.png", index + 1),
+            text: ticket.code.clone(),
+        };
+        tickets.enumerate().map(picture).collect()
     }
 
     /// The page of HTML. Every value is escaped; nothing is loaded from elsewhere.
@@ -104,6 +144,16 @@ impl Part {
                 Self::Table(titles, rows) => table style=(TABLE) {
                     tr { @for title in titles { th scope="col" style=(TITLE) { (title) } } }
                     @for row in rows { tr { @for cell in row { td style=(CELL) { (cell) } } } }
+                },
+                Self::Title(title) => h2 style=(SUBTITLE) { (title) },
+                Self::Tickets(tickets) => {
+                    @for ticket in tickets {
+                        div style=(TICKET) {
+                            p style=(SEAT) { (ticket.seat) }
+                            img style=(QR) src={ "cid:" (ticket.picture_id) } width="220" height="220" alt=(ticket.seat);
+                            p style=(TICKET_CODE) { (ticket.code) }
+                        }
+                    }
                 },
                 Self::Note(sentences) => p style=(NOTE) { (sentences) },
             }

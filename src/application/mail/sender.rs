@@ -17,6 +17,7 @@ use crate::{
         mail::{Mail, Mailer},
         repository_error::RepositoryError,
         text::Email,
+        ticket::TicketSigner,
     },
 };
 
@@ -58,13 +59,14 @@ impl EventSender for EventSenders {
 pub struct MailSender {
     ports: Ports,
     mailer: Arc<dyn Mailer>,
+    tickets: Arc<dyn TicketSigner>,
     connections: Semaphore,
 }
 
 impl MailSender {
-    /// Reads through the ports' database, and sends through `mailer`.
-    pub fn new(ports: Ports, mailer: Arc<dyn Mailer>) -> Self {
-        Self { ports, mailer, connections: Semaphore::new(MAX_CONNECTIONS) }
+    /// Reads through the ports' database, and sends through `mailer`. The codes of tickets are by `tickets`.
+    pub fn new(ports: Ports, mailer: Arc<dyn Mailer>, tickets: Arc<dyn TicketSigner>) -> Self {
+        Self { ports, mailer, tickets, connections: Semaphore::new(MAX_CONNECTIONS) }
     }
 
     async fn send(&self, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
@@ -106,7 +108,7 @@ impl MailSender {
             }
             "booking.confirmed" => {
                 let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
-                Ok(notice.map(|notice| (notice.email.clone(), booking::confirmation(&notice))))
+                Ok(notice.map(|notice| (notice.email.clone(), booking::confirmation(&notice, &*self.tickets, now))))
             }
             "booking.refunded" => {
                 let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
@@ -125,7 +127,8 @@ impl MailSender {
 }
 
 fn mail(event: &RecordedEvent, to: Email, letter: &Letter) -> Mail {
-    Mail { event_id: event.id, to, subject: letter.subject.clone(), text: letter.to_text(), html: letter.to_html() }
+    let (subject, text, html) = (letter.subject.clone(), letter.to_text(), letter.to_html());
+    Mail { event_id: event.id, to, subject, text, html, pictures: letter.pictures() }
 }
 
 fn failure(error: &str) -> AttemptOutcome {

@@ -15,8 +15,21 @@ pub struct Mail {
     pub subject: String,
     /// The plain text.
     pub text: String,
-    /// The same as a page of HTML, without external resources.
+    /// The same as a page of HTML. It shows the pictures, and nothing from elsewhere.
     pub html: String,
+    /// The pictures that the page shows.
+    pub pictures: Vec<QrPicture>,
+}
+
+/// A QR picture in a message, which the mailer draws as PNG.
+#[derive(Clone, Debug)]
+pub struct QrPicture {
+    /// Identifies it (RFC 2392): the page refers to it as `cid:` and this id.
+    pub content_id: String,
+    /// The name of its file, for programs that list attachments.
+    pub name: String,
+    /// What a scanner reads.
+    pub text: String,
 }
 
 /// The port that sends mail.

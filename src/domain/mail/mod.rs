@@ -3,5 +3,5 @@
 mod message;
 mod repository;
 
-pub use message::{Mail, Mailer};
+pub use message::{Mail, Mailer, QrPicture};
 pub use repository::{BookingNotice, CodeNotice, MailRepository};

@@ -28,7 +28,8 @@ pub struct BookingNotice {
     pub booking: Booking,
     /// The address of its user, as of now.
     pub email: Email,
-    /// The language of the buyer's last request.
+    /// The language of the buyer's last request. For a gift that of the user's latest other booking with a language,
+    /// else of the latest mailed code, which is kept for days.
     pub language: Language,
     /// The concert's title.
     pub title: Name,

@@ -20,8 +20,11 @@ const CODE: &str = "SELECT c.id, c.user_id, c.purpose, c.digest, c.key_id, c.lan
                     c.used_at, u.email FROM mailed_codes c JOIN users u ON u.id = c.user_id \
                     WHERE c.id = ? AND u.deleted_at IS NULL AND u.blocked_at IS NULL";
 
-// Primary keys. No lock.
-const BOOKING: &str = "SELECT u.email, b.language, c.title, c.artist, v.name AS venue, v.address, p.starts_at, \
+// Primary keys, and for a booking without a language ix_bookings_user and ix_mailed_codes_user. No lock.
+const BOOKING: &str = "SELECT u.email, COALESCE(b.language, (SELECT o.language FROM bookings o \
+                       WHERE o.user_id = b.user_id AND o.language IS NOT NULL ORDER BY o.id DESC LIMIT 1), \
+                       (SELECT m.language FROM mailed_codes m WHERE m.user_id = b.user_id \
+                       ORDER BY m.created_at DESC LIMIT 1)) AS language, c.title, c.artist, v.name AS venue, v.address, p.starts_at, \
                        p.cancelled_at FROM bookings b JOIN users u ON u.id = b.user_id \
                        JOIN performances p ON p.id = b.performance_id JOIN venues v ON v.id = p.venue_id \
                        JOIN concerts c ON c.id = b.concert_id WHERE b.id = ? AND u.deleted_at IS NULL";

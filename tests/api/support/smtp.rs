@@ -6,6 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
@@ -20,8 +21,29 @@ pub(crate) struct ReceivedMail {
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) text: String,
     pub(crate) html: String,
+    pub(crate) pictures: Vec<ReceivedPicture>,
+    /// In bytes, with the headers.
+    pub(crate) size: usize,
     pub(crate) encrypted: bool,
     pub(crate) user: Option<String>,
+}
+
+/// A picture in a message.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ReceivedPicture {
+    /// The `Content-ID`, in angle brackets.
+    pub(crate) id: String,
+    #[serde(rename = "type")]
+    pub(crate) content_type: String,
+    pub(crate) name: String,
+    pub(crate) disposition: String,
+    content: String,
+}
+
+impl ReceivedPicture {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        STANDARD.decode(&self.content).unwrap()
+    }
 }
 
 impl ReceivedMail {
