@@ -18,6 +18,7 @@ one_and_two_servers!(
     a_deletion_against_an_adjustment_and_a_gift,
     a_demotion_against_the_administrators_write,
     a_block_against_holding_and_paying,
+    a_block_against_a_gift,
 );
 
 type Runner = BoxFuture<'static, Reply>;
@@ -317,5 +318,39 @@ async fn a_block_against_holding_and_paying(servers: Servers) {
             assert!(matches!(token.text("status").as_str(), "LEFT" | "COMPLETED"), "{token:?}");
         }
     }
+    app.assert_invariants_hold().await;
+}
+
+/// The user of a gift, or the administrator who gives, is blocked meanwhile. A block stops only what its account does:
+/// seats are given to a blocked user, and a blocked administrator gives none.
+async fn a_block_against_a_gift(servers: Servers) {
+    let app = servers.start();
+    let sale = app.sale(2, 8).await;
+    let admin = app.admin().await;
+    let mut given = 0;
+    for (number, seats) in sale.seats.chunks(2).enumerate() {
+        let (other, user) = (app.admin().await, app.user().await.user_id());
+        let donor = app.on_every_server(&other).pop().unwrap();
+        let blocks_donor = number % 2 == 0;
+        let blocked = if blocks_donor { other.user_id() } else { user };
+        let block = json!({"blocked": true, "reason": "a race"});
+        let gift = |seat: u64| give(donor.clone(), user, sale.performance_id, vec![seat]);
+        let runners: Vec<Runner> = vec![Box::pin(update(admin.clone(), blocked, block)), Box::pin(gift(seats[0]))];
+        let mut replies = race(runners).await;
+        replies.push(gift(seats[1]).await);
+        assert_eq!(replies[0].status, 200, "{replies:?}");
+        for (gift, is_later) in [(&replies[1], false), (&replies[2], true)] {
+            if gift.status == 201 {
+                assert!(!blocks_donor || !is_later, "{replies:?}");
+                let path = format!("/api/v1/admin/bookings/{}", gift.text("bookingId"));
+                assert_eq!(admin.get(&path).await.expect(200).text("status"), "CONFIRMED");
+                given += 1;
+            } else {
+                assert!(blocks_donor && matches!(gift.code().as_str(), "UNAUTHENTICATED" | "FORBIDDEN"), "{gift:?}");
+            }
+        }
+    }
+    assert!(given >= 8, "{given}");
+    assert_eq!(actions(&admin, "booking.created").await, given);
     app.assert_invariants_hold().await;
 }
