@@ -1,6 +1,7 @@
 //! Bookings of all users: search, and cancellation by administrators.
 
 use chrono::TimeDelta;
+use concert_reservation::demo;
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use uuid::Uuid;
@@ -172,5 +173,30 @@ async fn a_deleted_users_booking_is_shown_without_address_and_refunded(
     assert_eq!((&shown["status"], &shown["email"]), (&json!("CONFIRMED"), &Value::Null));
     assert_eq!(shown["userId"], buyer.user_id().to_string());
     assert_eq!(cancel(&admin, &booking).await.expect(200).json()["status"], "REFUNDED");
+    app.assert_invariants_hold().await;
+}
+
+/// The demo has a booking for the support to look at: of a concert that is over, beyond the window of refunds.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_demo_has_a_booking_of_a_concert_that_is_over(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    for _ in 0..2 {
+        demo::seed(&app.instances[0].shared).await.unwrap();
+    }
+    app.assert_invariants_hold().await;
+    let log_in = async |email: &str| {
+        let credentials = json!({"email": email, "password": "demo-password-1"});
+        let reply = app.anonymous().post("/api/v1/auth/login", credentials).await.expect(200);
+        app.anonymous().with_token(reply.text("accessToken"), reply.text("userId").parse().unwrap())
+    };
+    let (admin, carol) = (log_in("admin@demo.example").await, log_in("carol@demo.example").await);
+    let found = items(&admin, BOOKINGS).await;
+    let [booking] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((&booking["email"], &booking["status"]), (&json!("carol@demo.example"), &json!("CONFIRMED")));
+    let id = booking["bookingId"].as_str().unwrap();
+    assert_eq!(items(&carol, &format!("/api/v1/bookings/{id}/tickets")).await.len(), 2);
+    carol.post(&format!("/api/v1/bookings/{id}/cancel"), json!({})).await.expect_problem(409, "REFUND_WINDOW_CLOSED");
+    assert_eq!(cancel(&admin, id).await.expect(200).text("status"), "REFUNDED");
+    assert_eq!(carol.balance().await, booking["totalPrice"].as_str().unwrap());
     app.assert_invariants_hold().await;
 }
