@@ -15,7 +15,7 @@ use crate::domain::{
     clock::Instant, concert::PerformanceSales, id::PerformanceId, points::Points, repository_error::RepositoryError,
 };
 
-/// Counts claims; through `ix_seat_claims_performance`. Takes no lock.
+/// Counts claims; through `ix_seat_claims_changed`. Takes no lock.
 const CLAIMS: &str = "SELECT performance_id, \
     COUNT(CASE WHEN held_until > ? AND held_until < '9999-12-31 00:00:00' THEN 1 END), \
     COUNT(CASE WHEN held_until IS NULL THEN 1 END), \
