@@ -428,6 +428,9 @@ fn http_settings(config: &Config) -> HttpSettings {
 }
 
 fn code_delivery(config: &Config) -> CodeDelivery {
+    if config.requires_verified_email && config.mail.is_none() && !config.demo {
+        tracing::warn!("REQUIRE_VERIFIED_EMAIL=true without SMTP_URL: no code arrives, so no new user joins a queue");
+    }
     match (&config.mail, config.demo) {
         (Some(_), _) => CodeDelivery::Mailed,
         (None, true) => CodeDelivery::Logged,

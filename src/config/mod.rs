@@ -181,7 +181,7 @@ impl Config {
             kafka: reader.kafka(),
             webhook_allow_private: reader.flag("WEBHOOK_ALLOW_PRIVATE"),
             mail: reader.mail(),
-            requires_verified_email: reader.requires_verified_email(),
+            requires_verified_email: reader.flag("REQUIRE_VERIFIED_EMAIL"),
             event_attempts: reader.number("EVENT_ATTEMPTS", 1, 100),
             event_retention: EventRetention {
                 delivered: TimeDelta::hours(reader.number("EVENT_RETENTION_HOURS", 1, 87_600)),
@@ -336,16 +336,31 @@ mod tests {
     }
 
     #[test]
-    fn addresses_can_only_be_required_to_be_verified_if_codes_arrive() {
-        let secret = "a".repeat(32);
-        let required = |more: &[(&str, &str)]| {
-            let required = [("TOKEN_SECRET", secret.as_str()), ("REQUIRE_VERIFIED_EMAIL", "true")];
-            read(&[&required, more].concat()).map(|config| config.requires_verified_email)
-        };
-        assert!(required(&[("DEMO", "true")]).unwrap());
-        assert!(required(&[("SMTP_URL", "smtp://localhost"), ("MAIL_FROM", "a@example.org")]).unwrap());
-        let errors = required(&[]).unwrap_err();
-        assert_eq!(errors.0.keys().copied().collect::<Vec<_>>(), ["REQUIRE_VERIFIED_EMAIL"]);
+    fn a_log_level_is_a_level_or_a_filter() {
+        let level = |text| read(&[("DEMO", "true"), ("LOG_LEVEL", text)]);
+        for text in ["", "error", "WARN", "off", "info,sqlx=debug"] {
+            assert!(level(text).is_ok(), "{text}");
+        }
+        for text in ["loud", "warning", "info,sqlx", "sqlx=loud", "info, sqlx=debug"] {
+            let errors = level(text).unwrap_err();
+            assert_eq!(errors.0.keys().copied().collect::<Vec<_>>(), ["LOG_LEVEL"], "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_of_what_is_not_used_are_reported_too() {
+        let errors = read(&[
+            ("DEMO", "true"),
+            ("PAYMENT_PROVIDER", "sandbox"),
+            ("STRIPE_API_URL", "here"),
+            ("STRIPE_SECRET_KEY", "sk test"),
+            ("STRIPE_CURRENCY", "points"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "there"),
+        ])
+        .unwrap_err();
+        assert_eq!(errors.0.len(), 4, "{errors}");
+        let missing = read(&[("DEMO", "true"), ("PAYMENT_PROVIDER", "stripe")]).unwrap_err();
+        assert_eq!(missing.0.len(), 3, "{missing}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::TimeDelta;
 use ipnet::IpNet;
 use lettre::message::Mailbox;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use url::Url;
 
 use super::{
@@ -29,6 +30,10 @@ use crate::{
 
 /// The time limit of a request to Slack.
 const ALERT_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn is_http_url(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
 
 fn split_secrets(text: &str) -> Vec<String> {
     text.split(',').map(|secret| secret.trim().to_owned()).collect()
@@ -77,10 +82,13 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
     }
 
     fn payment_provider(&mut self) -> PaymentProviderSettings {
-        match self.text("PAYMENT_PROVIDER").as_str() {
+        let name = self.text("PAYMENT_PROVIDER");
+        // Read whichever provider is used, so that a mistake is reported before the day on which it counts.
+        let stripe = self.stripe(name == "stripe");
+        match name.as_str() {
             "none" => PaymentProviderSettings::None,
             "sandbox" => PaymentProviderSettings::Sandbox,
-            "stripe" => PaymentProviderSettings::Stripe(self.stripe()),
+            "stripe" => PaymentProviderSettings::Stripe(stripe),
             other => {
                 self.add_error("PAYMENT_PROVIDER", format!("{other:?} is neither none, sandbox nor stripe"));
                 PaymentProviderSettings::None
@@ -88,14 +96,14 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
         }
     }
 
-    fn stripe(&mut self) -> StripeSettings {
+    fn stripe(&mut self, is_used: bool) -> StripeSettings {
         let api_url = self.text("STRIPE_API_URL").trim().trim_end_matches('/').to_owned();
-        if !Url::parse(&api_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        if !is_http_url(&api_url) {
             self.add_error("STRIPE_API_URL", format!("{api_url:?} is not a URL such as https://api.stripe.com"));
         }
         let mut secret = |name| {
             let text = self.optional_text(name);
-            if !text.as_ref().is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_graphic())) {
+            if !text.as_ref().map_or(!is_used, |text| text.bytes().all(|byte| byte.is_ascii_graphic())) {
                 self.add_error(name, "is needed with PAYMENT_PROVIDER=stripe: visible ASCII characters");
             }
             text.unwrap_or_default()
@@ -107,7 +115,7 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
             self.add_error("STRIPE_CURRENCY", error);
         }
         let return_url = self.optional_text("PUBLIC_URL").unwrap_or_default().trim_end_matches('/').to_owned();
-        if return_url.is_empty() {
+        if is_used && return_url.is_empty() {
             self.add_error("PUBLIC_URL", "is needed with PAYMENT_PROVIDER=stripe: payers return there");
         }
         StripeSettings { api_url, secret_key, webhook_secret, currency, return_url }
@@ -244,21 +252,22 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
         Some(SmtpSettings { server: server?.ok()?, from: from?.ok()? })
     }
 
-    pub(super) fn requires_verified_email(&mut self) -> bool {
-        let required = self.flag("REQUIRE_VERIFIED_EMAIL");
-        if required && self.optional_text("SMTP_URL").is_none() && !self.flag("DEMO") {
-            self.add_error("REQUIRE_VERIFIED_EMAIL", "needs SMTP_URL: without it no code arrives");
-        }
-        required
-    }
-
     pub(super) fn telemetry(&mut self) -> TelemetrySettings {
         TelemetrySettings {
             log_format: self.log_format(),
             log_level: self.log_level(),
             alerts: self.alerts(),
-            trace_endpoint: Some(self.text("OTEL_EXPORTER_OTLP_ENDPOINT")).filter(|endpoint| !endpoint.is_empty()),
+            trace_endpoint: self.trace_endpoint(),
         }
+    }
+
+    fn trace_endpoint(&mut self) -> Option<String> {
+        let endpoint = self.optional_text("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+        if !is_http_url(&endpoint) {
+            let error = format!("{endpoint:?} is not a URL such as http://127.0.0.1:4318");
+            self.add_error("OTEL_EXPORTER_OTLP_ENDPOINT", error);
+        }
+        Some(endpoint)
     }
 
     fn alerts(&mut self) -> Option<AlertSettings> {
@@ -267,8 +276,7 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
         if webhook.is_empty() {
             return None;
         }
-        let url = Url::parse(&webhook);
-        if !url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        if !is_http_url(&webhook) {
             // The URL itself is the secret.
             self.add_error("SLACK_WEBHOOK_URL", "is not a URL such as https://hooks.slack.com/services/…");
         }
@@ -288,7 +296,10 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
 
     pub(super) fn log_level(&mut self) -> String {
         let level = self.text("LOG_LEVEL");
-        if tracing_subscriber::EnvFilter::try_new(&level).is_err() || level.contains(char::is_whitespace) {
+        // To the filter a misspelt level is the name of a target, whose lines alone it would let through.
+        let is_directive = |text: &str| text.contains('=') || text.parse::<LevelFilter>().is_ok();
+        let is_filter = EnvFilter::try_new(&level).is_ok() && level.split(',').all(is_directive);
+        if !is_filter || level.contains(char::is_whitespace) {
             self.add_error("LOG_LEVEL", format!("{level:?} is neither a level nor a filter"));
         }
         level

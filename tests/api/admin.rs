@@ -138,6 +138,9 @@ async fn a_performance_has_all_the_seats_of_its_sections(_: MySqlPoolOptions, op
     assert_eq!(performance(&admin, created["performanceId"].as_u64().unwrap()).await, created);
 
     let sections = [section("A", 1, 1, "1")];
+    let mut leap = body(sale.venue_id, &sections);
+    leap["startsAt"] = json!("2026-12-31T23:59:60Z");
+    assert_eq!(admin.post(&path, leap).await.expect(201).json()["startsAt"], "2027-01-01T00:00:00.000Z");
     admin.post(&path, body(999_999, &sections)).await.expect_problem(404, "VENUE_NOT_FOUND");
     let nowhere = "/api/v1/admin/concerts/999999/performances";
     admin.post(nowhere, body(sale.venue_id, &sections)).await.expect_problem(404, "CONCERT_NOT_FOUND");
@@ -154,7 +157,7 @@ async fn a_performance_has_all_the_seats_of_its_sections(_: MySqlPoolOptions, op
     }
     let list = format!("/api/v1/concerts/{}/performances", sale.concert_id);
     let list = admin.get(&list).await.expect(200).json();
-    assert_eq!(list["items"].as_array().unwrap().len(), 2, "nothing came of what was refused: {list}");
+    assert_eq!(list["items"].as_array().unwrap().len(), 3, "nothing came of what was refused: {list}");
     admin.get("/api/v1/admin/performances/999999").await.expect_problem(404, "PERFORMANCE_NOT_FOUND");
 }
 

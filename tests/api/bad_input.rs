@@ -432,7 +432,10 @@ fn bad_texts(name: &str) -> Vec<String> {
             (texts, "2026-12-24T18:00:00Z\u{0}".to_owned())
         }
         "mode" => (&["", "open", "OPEN "], "OPEN\u{0}".to_owned()),
-        "bookingId" => (&["", "x", "1", "' OR 1=1 --"], "00000000-0000-0000-0000-00000000000g".to_owned()),
+        "bookingId" => {
+            let simple = "01939e6b0c5a7d029c417be1f0a2c3d4";
+            (&["", "x", "1", "' OR 1=1 --", simple], "00000000-0000-0000-0000-00000000000g".to_owned())
+        }
         _ => return vec![],
     };
     texts.iter().map(|text| (*text).to_owned()).chain([long]).collect()

@@ -108,6 +108,14 @@ async fn an_id_in_a_path_has_one_spelling(_: MySqlPoolOptions, options: MySqlCon
     {
         get(&other).await.expect_problem(404, "BOOKING_NOT_FOUND");
     }
+    for other in [format!("{{{booking}}}"), format!("urn:uuid:{booking}"), booking.replace('-', "")] {
+        let refused = buyer.pay(&other, "pay").await.expect_problem(422, "VALIDATION_FAILED").json();
+        assert_eq!(refused["errors"][0]["pointer"], "/bookingId", "{other}");
+    }
+    buyer.get(&format!("/api/v1/concerts/{}", sale.concert_id)).await.expect(200);
+    buyer.get(&format!("/api/v1/concerts/0{}", sale.concert_id)).await.expect_problem(404, "CONCERT_NOT_FOUND");
+    let query = format!("/api/v1/admin/bookings?concertId=0{}", sale.concert_id);
+    app.admin().await.get(&query).await.expect_problem(422, "VALIDATION_FAILED");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

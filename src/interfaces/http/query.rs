@@ -125,7 +125,7 @@ impl Query {
 
     /// A UUID in canonical form.
     pub fn uuid(&mut self, name: &'static str) -> Option<Uuid> {
-        self.parse(name, |text| uuid(text).ok_or("must be a UUID"))
+        self.parse(name, |text| canonical_uuid(text).ok_or("must be a UUID"))
     }
 
     /// The most items of the page, 1 to 100.
@@ -196,14 +196,15 @@ pub trait PathId: Sized {
     fn from_path(text: &str) -> Result<Self, Problem>;
 }
 
-/// A UUID in canonical form, with hyphens.
-fn uuid(text: &str) -> Option<Uuid> {
+/// Parses a UUID in canonical form: hex and hyphens, neither braces nor `urn:`.
+pub(super) fn canonical_uuid(text: &str) -> Option<Uuid> {
     (text.len() == uuid::fmt::Hyphenated::LENGTH).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 
+/// Parses an id of the catalogue as the server writes it: `7` alone, neither `07` nor `+7`.
 fn catalogue_id(text: &str) -> Option<u64> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|id| digits && *id > 0 && *id <= i64::MAX.unsigned_abs())
+    let is_canonical = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|id| is_canonical && *id <= i64::MAX.unsigned_abs())
 }
 
 impl PathId for ConcertId {
@@ -220,49 +221,49 @@ impl PathId for PerformanceId {
 
 impl PathId for BookingId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        uuid(text).map(Self).ok_or_else(|| Refusal::BookingNotFound.into())
+        canonical_uuid(text).map(Self).ok_or_else(|| Refusal::BookingNotFound.into())
     }
 }
 
 impl PathId for PaymentId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        uuid(text).map(Self).ok_or_else(|| Refusal::PaymentNotFound.into())
+        canonical_uuid(text).map(Self).ok_or_else(|| Refusal::PaymentNotFound.into())
     }
 }
 
 impl PathId for TopUpId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        uuid(text).map(Self).ok_or_else(|| Refusal::TopUpNotFound.into())
+        canonical_uuid(text).map(Self).ok_or_else(|| Refusal::TopUpNotFound.into())
     }
 }
 
 impl PathId for UserId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        uuid(text).map(Self).ok_or_else(|| Refusal::UserNotFound.into())
+        canonical_uuid(text).map(Self).ok_or_else(|| Refusal::UserNotFound.into())
     }
 }
 
 impl PathId for SessionId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        uuid(text).map(Self).ok_or_else(|| Refusal::SessionNotFound.into())
+        canonical_uuid(text).map(Self).ok_or_else(|| Refusal::SessionNotFound.into())
     }
 }
 
 impl PathId for TicketId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        uuid(text).map(Self).ok_or_else(|| Refusal::TicketNotFound.into())
+        canonical_uuid(text).map(Self).ok_or_else(|| Refusal::TicketNotFound.into())
     }
 }
 
 impl PathId for EventId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        uuid(text).map(Self).ok_or_else(|| Refusal::EventNotFound.into())
+        canonical_uuid(text).map(Self).ok_or_else(|| Refusal::EventNotFound.into())
     }
 }
 
 impl PathId for WebhookId {
     fn from_path(text: &str) -> Result<Self, Problem> {
-        uuid(text).map(Self).ok_or_else(|| Refusal::WebhookNotFound.into())
+        canonical_uuid(text).map(Self).ok_or_else(|| Refusal::WebhookNotFound.into())
     }
 }
 
@@ -307,9 +308,9 @@ mod tests {
     #[test]
     fn only_the_canonical_form_of_a_uuid_is_an_id() {
         let id = "0192f3c4-5b6a-7c8d-9e0f-112233445566";
-        assert!(uuid(id).is_some() && uuid(&id.to_uppercase()).is_some());
+        assert!(canonical_uuid(id).is_some() && canonical_uuid(&id.to_uppercase()).is_some());
         for text in [format!("{{{id}}}"), format!("urn:uuid:{id}"), id.replace('-', ""), id[1..].to_owned()] {
-            assert_eq!(uuid(&text), None, "{text}");
+            assert_eq!(canonical_uuid(&text), None, "{text}");
         }
     }
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{
     body::read_form,
     problem::{Code, HandlerResult, Problem},
+    query::canonical_uuid,
     state::App,
 };
 use crate::{
@@ -54,8 +55,7 @@ fn not_found() -> Problem {
 }
 
 fn checkout_id(text: &str) -> HandlerResult<Uuid> {
-    let is_canonical = text.len() == uuid::fmt::Hyphenated::LENGTH;
-    Some(text).filter(|_| is_canonical).and_then(|text| Uuid::try_parse(text).ok()).ok_or_else(not_found)
+    canonical_uuid(text).ok_or_else(not_found)
 }
 
 async fn show_checkout(State(app): State<App>, Path(id): Path<String>) -> HandlerResult<Response> {

@@ -20,7 +20,10 @@ use crate::{
         points::{Points, SignedPoints},
         text::Name,
     },
-    interfaces::http::problem::{Code, FieldError, Problem},
+    interfaces::http::{
+        problem::{Code, FieldError, Problem},
+        query::canonical_uuid,
+    },
 };
 
 /// A request type that reads itself from the fields of an object.
@@ -191,9 +194,9 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A UUID.
+    /// A UUID in canonical form.
     pub fn uuid(&self) -> Option<Uuid> {
-        self.parse(|text| Uuid::try_parse(text).map_err(|_| "must be a UUID"))
+        self.parse(|text| canonical_uuid(text).ok_or("must be a UUID"))
     }
 
     /// An instant of the years 1970 to 9998.
