@@ -148,6 +148,7 @@ const LAYERS: [Layer; 4] = [
             "serde_json",
             "sha2",
             "sqlx",
+            "strum",
             "thiserror",
             "tokio",
             "tracing",

@@ -8,7 +8,7 @@ use super::error::AppError;
 use crate::domain::randomness::{Randomness, below};
 
 /// The most attempts of one transaction. On a cluster of databases a transaction doesn't wait for those of other nodes,
-/// but is refused: of four doors that scan one ticket at once, three attempts weren't enough.
+/// but is refused at its commit. Three attempts weren't enough there for four doors that scan one ticket.
 const MAX_ATTEMPTS: u32 = 6;
 
 /// Attempts a whole transaction up to six times, as long as it meets contention.

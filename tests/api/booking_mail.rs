@@ -56,6 +56,28 @@ async fn a_payment_and_a_refund_are_mailed_with_the_seats(_: MySqlPoolOptions, o
     assert_ne!(confirmation.headers["message-id"], refund.headers["message-id"]);
 }
 
+/// One hold is cancelled by its user, another one ends with its user's place in the queue.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_cancellation_of_a_hold_is_mailed(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let (mut mails, mut url) = (SmtpServer::start().await, String::new());
+    let app = TestApp::start_with(options, 2, &mails.settings(&mut url));
+    let sale = app.sale(1, 2).await;
+    let buyer = app.buyer(&sale).await;
+    let hold = |seat: usize| buyer.hold(sale.performance_id, &sale.seats[seat..=seat]);
+    let booking = hold(0).await.expect(201).text("bookingId");
+    cancel(&buyer, &booking, "ko").await;
+    hold(1).await.expect(201);
+    buyer.delete("/api/v1/queue/tokens/current").await.expect(204);
+    app.relay().await;
+    let received = mails.drain().await;
+    let mut subjects: Vec<_> = received.iter().map(|mail| mail.subject().to_owned()).collect();
+    subjects.sort();
+    // The second is in the language of the user's latest booking that has one.
+    assert_eq!(subjects, ["예매가 취소되었습니다: Spring"; 2]);
+    let line = "금액: 50,000 포인트";
+    assert!(received.iter().all(|mail| mail.text.lines().any(|it| it == line)), "{received:?}");
+}
+
 /// A performance is cancelled after its buyers have paid in two languages; one hold is unpaid.
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_cancelled_performance_is_mailed_in_each_buyers_language(_: MySqlPoolOptions, options: MySqlConnectOptions) {
@@ -70,7 +92,10 @@ async fn a_cancelled_performance_is_mailed_in_each_buyers_language(_: MySqlPoolO
         let heading = if language == "ko" { "공연이 취소되었습니다" } else { "The performance is cancelled" };
         expected.push((email, format!("{heading}: Spring")));
     }
-    app.buyer(&sale).await.hold(sale.performance_id, &sale.seats[2..]).await.expect(201);
+    let holder = app.buyer(&sale).await;
+    holder.hold(sale.performance_id, &sale.seats[2..]).await.expect(201);
+    let email = holder.get("/api/v1/users/me").await.expect(200).text("email");
+    expected.push((email, "The performance is cancelled: Spring".to_owned()));
     app.relay().await;
     assert_eq!(mails.drain().await.len(), 2);
     let path = format!("/api/v1/admin/performances/{}/cancel", sale.performance_id);

@@ -1,4 +1,4 @@
-//! The mails about bookings: confirmation, refund and a new start.
+//! The mails about bookings: confirmation, cancellation, refund and a new start.
 
 use super::{
     letter::{Letter, Part, TicketPart},
@@ -77,6 +77,33 @@ fn place(seat: &BookedSeat, language: Language) -> String {
         Language::English => format!("{section} · row {row} · seat {number}"),
         Language::Korean => format!("{section} · {row}열 · {number}번"),
     }
+}
+
+/// The mail after the cancellation of an unpaid booking.
+pub(super) fn cancellation(notice: &BookingNotice) -> Letter {
+    let (heading, reason, price) = match (notice.language, notice.is_performance_cancelled) {
+        (Language::English, false) => (
+            "Your booking is cancelled",
+            "These seats are released. The booking was unpaid, so no points were taken.",
+            "Price",
+        ),
+        (Language::English, true) => (
+            "The performance is cancelled",
+            "The promoter has cancelled this performance. Your booking was unpaid, so no points were taken.",
+            "Price",
+        ),
+        (Language::Korean, false) => (
+            "예매가 취소되었습니다",
+            "결제 전에 예매가 취소되어 아래 좌석을 더 이상 잡아 두지 않습니다. 포인트는 차감되지 않았습니다.",
+            "금액",
+        ),
+        (Language::Korean, true) => (
+            "공연이 취소되었습니다",
+            "주최 측 사정으로 공연이 취소되었습니다. 결제 전이었으므로 포인트는 차감되지 않았습니다.",
+            "금액",
+        ),
+    };
+    letter(notice, heading, vec![Part::Paragraph(reason), facts(notice, price), seats(notice)])
 }
 
 /// The mail after a refund.

@@ -110,6 +110,10 @@ impl MailSender {
                 let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
                 Ok(notice.map(|notice| (notice.email.clone(), booking::confirmation(&notice, &*self.tickets, now))))
             }
+            "booking.cancelled" => {
+                let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
+                Ok(notice.map(|notice| (notice.email.clone(), booking::cancellation(&notice))))
+            }
             "booking.refunded" => {
                 let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
                 Ok(notice.map(|notice| (notice.email.clone(), booking::refund(&notice))))

@@ -32,8 +32,14 @@ pub const KINDS: [&str; 13] = [
 pub const PRIVATE_KINDS: [&str; 2] = ["code.issued", "notice.rescheduled"];
 
 /// The event types that are mailed.
-pub const MAILED_KINDS: [&str; 5] =
-    ["code.issued", "booking.confirmed", "booking.refunded", "performance.rescheduled", "notice.rescheduled"];
+pub const MAILED_KINDS: [&str; 6] = [
+    "code.issued",
+    "booking.confirmed",
+    "booking.cancelled",
+    "booking.refunded",
+    "performance.rescheduled",
+    "notice.rescheduled",
+];
 
 /// A change that is reported to receivers.
 #[derive(Clone, Debug)]

@@ -291,8 +291,8 @@ impl BookingRepository for Session {
             self.write_confirmed(bookings, *language).await?;
         }
         self.write_expired(&changes.expired).await?;
-        for (at, bookings) in &changes.cancelled {
-            self.write_cancelled(bookings, *at).await?;
+        for ((at, language), bookings) in &changes.cancelled {
+            self.write_cancelled(bookings, *at, *language).await?;
         }
         for ((at, language), bookings) in &changes.refunded {
             self.write_refunded(bookings, *at, *language).await?;

@@ -18,8 +18,8 @@ pub(super) struct BookingChanges<'a> {
     /// By the language of the buyer, with one statement each. Most are of one language.
     pub(super) confirmed: BTreeMap<Option<Language>, Vec<&'a Booking>>,
     pub(super) expired: Vec<&'a Booking>,
-    /// By instant, with one statement each. The bookings of a call usually have the same.
-    pub(super) cancelled: BTreeMap<Instant, Vec<&'a Booking>>,
+    /// By instant and language, with one statement each. The bookings of a call usually have the same.
+    pub(super) cancelled: BTreeMap<(Instant, Option<Language>), Vec<&'a Booking>>,
     pub(super) refunded: BTreeMap<(Instant, Option<Language>), Vec<&'a Booking>>,
 }
 
@@ -32,7 +32,9 @@ impl<'a> BookingChanges<'a> {
                 BookingState::Pending => changes.held_longer.push(booking),
                 BookingState::Confirmed { .. } => changes.confirmed.entry(booking.language).or_default().push(booking),
                 BookingState::Expired => changes.expired.push(booking),
-                BookingState::Cancelled { at } => changes.cancelled.entry(at).or_default().push(booking),
+                BookingState::Cancelled { at } => {
+                    changes.cancelled.entry((at, booking.language)).or_default().push(booking);
+                }
                 BookingState::Refunded { at, .. } => {
                     changes.refunded.entry((at, booking.language)).or_default().push(booking);
                 }

@@ -60,14 +60,20 @@ impl Session {
         require_rows(found, bookings.len(), "a booking")
     }
 
-    pub(super) async fn write_cancelled(&mut self, bookings: &[&Booking], at: Instant) -> Result<(), RepositoryError> {
+    pub(super) async fn write_cancelled(
+        &mut self,
+        bookings: &[&Booking],
+        at: Instant,
+        language: Option<Language>,
+    ) -> Result<(), RepositoryError> {
         let text = |ids: &str| {
             format!(
-                "UPDATE bookings FORCE INDEX (PRIMARY) SET status = 'CANCELLED', cancelled_at = ? \
+                "UPDATE bookings FORCE INDEX (PRIMARY) SET status = 'CANCELLED', cancelled_at = ?, language = ? \
                  WHERE id IN {ids} AND status = 'PENDING'"
             )
         };
-        let found = self.write_by_id(booking_ids(bookings), text, |query, ids| query.bind(at).bind_all(ids)).await?;
+        let bind = |query: Statement, ids| query.bind(at).bind(language.map(Language::tag)).bind_all(ids);
+        let found = self.write_by_id(booking_ids(bookings), text, bind).await?;
         require_rows(found, bookings.len(), "a booking")
     }
 
