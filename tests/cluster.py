@@ -218,7 +218,8 @@ class Group(Node):
                  "member-expel-timeout": "0", "unreachable-majority-timeout": "3", "ip-allowlist": f"{NETWORK}.0/24"}
         self.spawn(self.mysqld(
             f"--port={PORT}", "--bind-address=0.0.0.0", "--mysqlx=OFF", "--skip-name-resolve",
-            "--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0",
+            # Durable: a killed node would come back with a binary log that is ahead of its tables, and stay different.
+            "--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1",
             "--max-connections=1000", "--max-prepared-stmt-count=200000", f"--server-id={self.number}",
             "--gtid-mode=ON", "--enforce-gtid-consistency=ON", f"--report-host={self.address}",
             "--secure-file-priv=NULL", "--plugin-load-add=group_replication.so",
@@ -229,8 +230,11 @@ class Group(Node):
         return self.sql(f"{self.MEMBERS} AND member_id = @@server_uuid", check=False) == "1"
 
     def begin_group(self):
-        if not self.is_synced():
-            self.sql("STOP GROUP_REPLICATION; START GROUP_REPLICATION", check=False, timeout=30)
+        state = self.sql("SELECT member_state FROM performance_schema.replication_group_members "
+                         "WHERE member_id = @@server_uuid", check=False)
+        # While it recovers what it missed, it is left alone.
+        if state != "RECOVERING" and not self.is_synced():
+            self.sql("STOP GROUP_REPLICATION; START GROUP_REPLICATION", check=False, timeout=60)
         return self.is_synced()
 
     def restart(self):
