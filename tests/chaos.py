@@ -133,24 +133,34 @@ def ask(port, method, path, body=None, headers={}, connection=None, timeout=60):
             own.close()
 
 
+def demand(port, method, path, body=None, headers={}):
+    """The answer of a request, which is repeated while the server is unavailable. 409: an attempt had succeeded."""
+    for _ in range(50):
+        status, code, value = ask(port, method, path, body, headers)
+        if status not in (0, 503):
+            break
+        time.sleep(0.2)
+    if status not in (200, 201, 409):
+        sys.exit(f"{method} {path}: {status} {code}")
+    return value
+
+
 class Load:
     """Clients that charge, join, poll and read, each over its own connection, and a readiness probe."""
 
     def __init__(self, port):
         self.port, self.stop, self.results = port, threading.Event(), []
         self.users = []
-        status, _, concerts = ask(port, "GET", "/api/v1/concerts")
-        if status != 200 or not concerts["items"]:
+        concerts = demand(port, "GET", "/api/v1/concerts")
+        if not concerts["items"]:
             sys.exit("no demo data")
         self.concert = concerts["items"][0]["concertId"]
         for number in range(CLIENTS // 4):
             email = f"chaos{number}-{uuid.uuid4().hex[:8]}@demo.example"
-            ask(port, "POST", "/api/v1/users", {"email": email, "password": PASSWORD, "name": "Chaos"})
-            status, _, login = ask(port, "POST", "/api/v1/auth/login", {"email": email, "password": PASSWORD})
-            if status != 200:
-                sys.exit(f"no login: {status} {login}")
+            demand(port, "POST", "/api/v1/users", {"email": email, "password": PASSWORD, "name": "Chaos"})
+            login = demand(port, "POST", "/api/v1/auth/login", {"email": email, "password": PASSWORD})
             bearer = {"Authorization": f"Bearer {login['accessToken']}"}
-            status, _, place = ask(port, "POST", "/api/v1/queue/tokens", {"concertId": self.concert}, bearer)
+            place = demand(port, "POST", "/api/v1/queue/tokens", {"concertId": self.concert}, bearer)
             self.users.append((bearer, place["queueToken"]))
         self.charged, self.unsure = collections.Counter(), collections.Counter()
         self.threads = [threading.Thread(target=self.client, args=(n,), daemon=True) for n in range(CLIENTS)]
@@ -196,9 +206,9 @@ class Load:
         """Charges that got a 201 and aren't in the wallet, or are in the wallet without a request."""
         wrong = []
         for user, (bearer, _) in enumerate(self.users):
-            status, _, wallet = ask(self.port, "GET", "/api/v1/points", None, bearer)
+            wallet = demand(self.port, "GET", "/api/v1/points", None, bearer)
             balance, sure = int(wallet["balance"]), self.charged[user]
-            if status != 200 or not sure <= balance <= sure + self.unsure[user]:
+            if not sure <= balance <= sure + self.unsure[user]:
                 wrong.append((user, balance, sure, self.unsure[user]))
         return wrong
 
