@@ -20,6 +20,7 @@ use crate::{
     fixture::Fixture,
     limits,
     load::{self, Outcome, Workload},
+    redis_store::{Durability, RedisServer},
     report::{Cost, LoadRow, Report},
     server::{self, Server},
     statistics::to_f64,
@@ -79,6 +80,8 @@ pub(crate) enum Setup {
     TwoInstances,
     /// One instance with one transaction per request.
     Unbatched,
+    /// The small server for queues in Redis.
+    RedisQueue(Durability),
 }
 
 pub(crate) struct Bench {
@@ -92,6 +95,7 @@ pub(crate) struct Bench {
     /// The log file of started servers; `None` discards it.
     log: Option<PathBuf>,
     started: Vec<(Setup, Vec<Server>)>,
+    redis: Vec<RedisServer>,
     database_pid: Option<u32>,
 }
 
@@ -103,10 +107,24 @@ impl Bench {
         }
         let database = mysql::parse_url(&config.database_url)?;
         let fixture = Fixture::new(&config, &database).await?;
-        let directory: String = sqlx::query_scalar("SELECT @@datadir").fetch_one(&fixture.pool).await?;
-        let database_pid = server::database_pid(&directory);
         let report = Report::default();
-        Ok(Self { scale, fixture, report, database, config, external, log, started: Vec::new(), database_pid })
+        let (started, redis) = (Vec::new(), Vec::new());
+        let mut bench =
+            Self { scale, fixture, report, database, config, external, log, started, redis, database_pid: None };
+        bench.find_database().await?;
+        Ok(bench)
+    }
+
+    /// Finds the database's process, if it runs on this machine.
+    pub(crate) async fn find_database(&mut self) -> anyhow::Result<()> {
+        let directory: String = sqlx::query_scalar("SELECT @@datadir").fetch_one(&self.fixture.pool).await?;
+        self.database_pid = server::database_pid(&directory);
+        Ok(())
+    }
+
+    /// The process of a database on this machine.
+    pub(crate) fn database_pid(&self) -> Option<u32> {
+        self.database_pid
     }
 
     /// Stops started servers and empties the database, so that the next scenario begins with new ones. Keeps external
@@ -129,6 +147,7 @@ impl Bench {
 
     async fn drop_database(&mut self) -> anyhow::Result<()> {
         self.started.clear();
+        self.redis.clear();
         let name = self.database.get_database().context("a database")?;
         let statement = AssertSqlSafe(format!("DROP DATABASE IF EXISTS `{name}`"));
         sqlx::query(statement).execute(&self.fixture.pool).await?;
@@ -161,7 +180,33 @@ impl Bench {
         self.started.iter().filter(move |(started, _)| *started == setup).flat_map(|(_, servers)| servers)
     }
 
-    async fn start_server(&self, setup: Setup) -> anyhow::Result<Server> {
+    /// Starts an empty Redis with this durability, unless one runs. It runs until the next scenario.
+    pub(crate) async fn start_redis(&mut self, durability: Durability) -> anyhow::Result<()> {
+        if !self.redis.iter().any(|it| it.durability() == durability) {
+            self.redis.push(RedisServer::start(durability).await?);
+        }
+        Ok(())
+    }
+
+    /// The processes that store data with this setup.
+    pub(crate) fn store_pids(&self, setup: Setup) -> Vec<u32> {
+        if let Setup::RedisQueue(durability) = setup {
+            return self.redis_pids(durability);
+        }
+        self.database_pid.into_iter().collect()
+    }
+
+    pub(crate) fn redis_pids(&self, durability: Durability) -> Vec<u32> {
+        self.redis.iter().filter(|it| it.durability() == durability).map(RedisServer::pid).collect()
+    }
+
+    async fn start_server(&mut self, setup: Setup) -> anyhow::Result<Server> {
+        if let Setup::RedisQueue(durability) = setup {
+            self.start_redis(durability).await?;
+            let socket = durability.socket().to_string_lossy().into_owned();
+            let arguments = |address: &str| vec!["redis-server".to_owned(), address.to_owned(), socket];
+            return Server::start(&std::env::current_exe()?, arguments, &[], Stdio::inherit()).await;
+        }
         let secret = self.config.token_secrets.0.join(",");
         let mut variables = vec![("DATABASE_URL", self.config.database_url.as_str()), ("TOKEN_SECRET", &secret)];
         // All requests come from one address, and many of one user.
@@ -240,17 +285,18 @@ impl Bench {
         run: impl AsyncFnOnce() -> anyhow::Result<Outcome>,
     ) -> anyhow::Result<(Outcome, Cost)> {
         let servers = self.server_pids(setup);
-        self.measure_cost_of(&servers, run).await
+        self.measure_cost_of(&servers, self.store_pids(setup), run).await
     }
 
-    /// The same for servers with these process ids.
+    /// The same for servers and stores with these process ids.
     pub(crate) async fn measure_cost_of(
         &self,
         servers: &[u32],
+        stores: Vec<u32>,
         run: impl AsyncFnOnce() -> anyhow::Result<Outcome>,
     ) -> anyhow::Result<(Outcome, Cost)> {
         servers.iter().copied().for_each(server::reset_peak_memory);
-        let groups = [vec![std::process::id()], servers.to_vec(), self.database_pid.into_iter().collect()];
+        let groups = [vec![std::process::id()], servers.to_vec(), stores];
         let before = groups.each_ref().map(|pids| server::cpu_time(pids));
         let outcome = run().await?;
         let each = |index: usize| {

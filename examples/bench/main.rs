@@ -5,12 +5,14 @@
 mod bench;
 mod client;
 mod fixture;
+mod kills;
 mod large_queue;
 mod limits;
 mod load;
 mod locks;
 mod page;
 mod plot;
+mod redis_store;
 mod report;
 mod scenarios;
 mod server;
@@ -46,8 +48,12 @@ fn main() -> anyhow::Result<()> {
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["bare", address, file] => return multi_threaded()?.block_on(limits::serve_bare(address, file)),
-        ["locks", address, strategy, database] => {
-            return multi_threaded()?.block_on(locks::server::serve(address, strategy, database));
+        ["locks", address, strategy, database, redis, time_to_live, work] => {
+            let rest = [redis, time_to_live, work];
+            return multi_threaded()?.block_on(locks::server::serve(address, strategy, database, rest));
+        }
+        ["redis-server", address, redis] => {
+            return multi_threaded()?.block_on(redis_store::queue_server::serve(address, redis));
         }
         _ => {}
     }
@@ -58,7 +64,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn command() -> Command {
-    let names = Scenario::ALL.map(|(_, name, about)| format!("  {name:10} {about}")).join("\n");
+    let names = Scenario::ALL.map(|(_, name, about)| format!("  {name:11} {about}")).join("\n");
     Command::new("bench")
         .about("Measures the server in all scenarios, or in the named ones")
         .after_help(format!("Scenarios:\n{names}"))

@@ -142,14 +142,17 @@ pub(crate) fn write(folder: &Path, environment: &Environment, report: &Report) -
     for plot in &report.plots {
         add_plot(&mut page, plot.name, plot.title, &plot.svg)?;
     }
-    if !report.tables.is_empty() {
+    if report.tables.iter().any(|table| table.plot.is_some()) {
         page.push_str("\n## The same contended work with other locking strategies\n");
     }
     for remark in &report.remarks {
         let _ = writeln!(page, "\n{remark}");
     }
-    for Table { plot, head, rows } in &report.tables {
-        add_plot(&mut page, plot.name, plot.title, &plot.svg)?;
+    for Table { title, plot, head, rows } in &report.tables {
+        match plot {
+            Some(plot) => add_plot(&mut page, plot.name, plot.title, &plot.svg)?,
+            None => writeln!(page, "\n### {title}")?,
+        }
         page.push('\n');
         table(&mut page, head, rows.iter().cloned());
     }

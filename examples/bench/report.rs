@@ -240,9 +240,10 @@ pub(crate) struct Plot {
     pub(crate) svg: String,
 }
 
-/// A comparison with its plot.
+/// A comparison, perhaps with its plot.
 pub(crate) struct Table {
-    pub(crate) plot: Plot,
+    pub(crate) title: &'static str,
+    pub(crate) plot: Option<Plot>,
     pub(crate) head: Vec<&'static str>,
     pub(crate) rows: Vec<Vec<String>>,
 }
@@ -294,17 +295,16 @@ impl Report {
 
     pub(crate) fn add_table(
         &mut self,
-        name: &'static str,
         title: &'static str,
         head: Vec<&'static str>,
         rows: Vec<Vec<String>>,
-        svg: String,
+        plot: Option<Plot>,
     ) {
         print_line(&format!("{title}\n| {} |", head.join(" | ")));
         for cells in &rows {
             print_line(&row(cells));
         }
-        self.tables.push(Table { plot: Plot { name, title, svg }, head, rows });
+        self.tables.push(Table { title, plot, head, rows });
     }
 
     pub(crate) fn record_audit(&mut self, invariants: usize, elapsed: Duration) {

@@ -46,7 +46,7 @@ impl Workload for Joins {
     }
 }
 
-async fn join(connection: &mut Connection, concert: u64, buyer: &Buyer) -> anyhow::Result<String> {
+pub(crate) async fn join(connection: &mut Connection, concert: u64, buyer: &Buyer) -> anyhow::Result<String> {
     let body = format!("{{\"concertId\":{concert}}}");
     let request = Request {
         method: "POST",

@@ -13,15 +13,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
-use strategies::{Strategy, TABLES};
+use anyhow::{Context, ensure};
 
+use self::server::LockSettings;
+pub(crate) use self::strategies::{Strategy, TABLES};
 use crate::{
     bench::{Bench, Setup},
     client::{Addresses, Connection, Request},
     load::{self, Outcome, Workload},
     plot::{self, Bar},
-    report::{Cost, with_thousands_separators},
+    redis_store::{self, Durability},
+    report::{Cost, Plot, with_thousands_separators},
     server::Server,
     statistics::{median, to_f64},
     workloads::{Charges, Contested},
@@ -94,7 +96,7 @@ impl Contest {
 /// The rounds of one strategy in one contest.
 pub(crate) struct Trial {
     contest: Contest,
-    pub(crate) strategy: &'static str,
+    pub(crate) strategy: String,
     milliseconds: Vec<f64>,
     costs: Vec<Cost>,
     conflicts: usize,
@@ -104,10 +106,10 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    fn new(contest: Contest, strategy: &'static str) -> Self {
+    fn new(contest: Contest, strategy: &str) -> Self {
         Self {
             contest,
-            strategy,
+            strategy: strategy.to_owned(),
             milliseconds: Vec::new(),
             costs: Vec::new(),
             conflicts: 0,
@@ -153,7 +155,7 @@ impl Trial {
         };
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "—".to_owned());
         vec![
-            self.strategy.to_owned(),
+            self.strategy.clone(),
             if self.is_stopped { self.label() } else { format!("{:.1}", self.median_time()) },
             or_dash(mean_of(|cost| cost.server)),
             or_dash(mean_of(|cost| cost.database)),
@@ -171,7 +173,9 @@ const HEAD: [&str; 7] =
 const ABOUT_COMPARISON: &str = "Each strategy is a small server that does nothing else. It runs one transaction per request over 16 database \
      connections, without authentication, idempotency or events. The lanes are the real server with all of these. \
      A conflict is a transaction that failed because of another one. `FOR UPDATE` and `version, retry` make up to \
-     100 attempts. CPU time and conflicts are means over the rounds. Each strategy has 10 rounds of each contest, \
+     100 attempts. A lock in Redis is held around a transaction that neither locks nor compares. It lapses after 5 s, and \
+     a request waits for it for 10 s; `SET NX` fails at once. Redis as shipped writes snapshots; with `always` it flushes \
+     every write to its file. Its CPU time is part of the database's. CPU time and conflicts are means over the rounds. Each strategy has 10 rounds of each contest, \
      or as many as fit into 8 s.";
 
 /// Explains the figures published elsewhere.
@@ -190,10 +194,24 @@ pub(crate) async fn compare(bench: &mut Bench) -> anyhow::Result<()> {
         sqlx::query(table).execute(&bench.fixture.pool).await?;
     }
     let mut trials = Vec::new();
-    for strategy in Strategy::ALL {
+    for strategy in Strategy::ALL.into_iter().filter(|it| it.redis_lock().is_none()) {
         for contest in Contest::ALL {
-            trials.push(run_strategy(bench, strategy, contest).await?);
+            trials.push(run_strategy(bench, strategy, None, contest).await?);
         }
+    }
+    match redis_store::version() {
+        Some(version) => {
+            bench.report.add_note(format!("Locks in Redis: Redis {version}, over a socket like the database"));
+            for durability in [Durability::Snapshots, Durability::Always] {
+                bench.start_redis(durability).await?;
+                for strategy in Strategy::ALL.into_iter().filter(|it| it.redis_lock().is_some()) {
+                    for contest in Contest::ALL {
+                        trials.push(run_strategy(bench, strategy, Some(durability), contest).await?);
+                    }
+                }
+            }
+        }
+        None => bench.report.add_note("Locks in Redis weren't measured: there is no redis-server".to_owned()),
     }
     for contest in Contest::ALL {
         trials.push(run_lanes(bench, contest).await?);
@@ -201,7 +219,7 @@ pub(crate) async fn compare(bench: &mut Bench) -> anyhow::Result<()> {
     for (contest, file) in Contest::ALL.into_iter().zip(["hot-seat", "neighbours", "one-wallet", "spread-wallets"]) {
         let trials: Vec<_> = trials.iter().filter(|trial| trial.contest == contest).collect();
         let bar = |trial: &&Trial| Bar {
-            name: trial.strategy.to_owned(),
+            name: trial.strategy.clone(),
             value: trial.median_time(),
             label: trial.label(),
             marks: Vec::new(),
@@ -212,17 +230,20 @@ pub(crate) async fn compare(bench: &mut Bench) -> anyhow::Result<()> {
             [*name, *time].into_iter().chain(unknown).map(str::to_owned).collect()
         });
         let rows = trials.iter().map(|trial| trial.cells()).chain(published).collect();
-        bench.report.add_table(file, contest.name(), HEAD.to_vec(), rows, svg);
+        let plot = Plot { name: file, title: contest.name(), svg };
+        bench.report.add_table(contest.name(), HEAD.to_vec(), rows, Some(plot));
     }
     bench.report.add_remark(ABOUT_COMPARISON);
     bench.report.add_remark(ABOUT_PUBLISHED);
     Ok(())
 }
 
-async fn start_strategy(bench: &Bench, strategy: Strategy) -> anyhow::Result<Server> {
-    let url = bench.database_url().to_owned();
-    let arguments = |address: &str| vec!["locks".to_owned(), address.to_owned(), strategy.name().to_owned(), url];
-    Server::start(&std::env::current_exe()?, arguments, &[], Stdio::inherit()).await
+/// After this time a lock in Redis lapses.
+const LOCK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
+
+/// Starts a strategy's server.
+pub(crate) async fn start_strategy(settings: &LockSettings<'_>) -> anyhow::Result<Server> {
+    Server::start(&std::env::current_exe()?, |address| settings.arguments(address), &[], Stdio::inherit()).await
 }
 
 /// Measured rounds, after one warm-up round.
@@ -231,19 +252,37 @@ fn rounds(bench: &Bench) -> usize {
 }
 
 /// Runs a contest on a new server, so that no work of a stopped round is left.
-async fn run_strategy(bench: &mut Bench, strategy: Strategy, contest: Contest) -> anyhow::Result<Trial> {
-    let server = start_strategy(bench, strategy).await?;
+async fn run_strategy(
+    bench: &mut Bench,
+    strategy: Strategy,
+    redis: Option<Durability>,
+    contest: Contest,
+) -> anyhow::Result<Trial> {
+    let socket = redis.map(|redis| redis.socket().to_string_lossy().into_owned()).unwrap_or_default();
+    let settings = LockSettings {
+        strategy,
+        database: bench.database_url(),
+        redis: &socket,
+        time_to_live: LOCK_TIME_TO_LIVE,
+        work: Duration::ZERO,
+    };
+    let server = start_strategy(&settings).await?;
     let addresses: Addresses = Rc::new([server.address.clone()]);
-    let mut trial = Trial::new(contest, strategy.name());
+    let suffix = if redis == Some(Durability::Always) { ", always" } else { "" };
+    let mut trial = Trial::new(contest, &format!("{}{suffix}", strategy.name()));
+    let mut stores = bench.store_pids(Setup::Default);
+    stores.extend(redis.map(|redis| bench.redis_pids(redis)).unwrap_or_default());
     for round in 0..=rounds(bench) {
         if trial.is_done() {
             break;
         }
-        reset_tables(bench).await?;
+        reset_tables(bench, HOUSE, BURST).await?;
         let before = read_conflicts(&addresses).await?;
         let work = Rc::new(ContestRequests { contest });
         let run = async || load::burst_with_timeout(&work, &addresses, BURST, ROUND_TIMEOUT).await;
-        let (outcome, cost) = bench.measure_cost_of(&[server.pid()], run).await?;
+        let (outcome, cost) = bench.measure_cost_of(&[server.pid()], stores.clone(), run).await?;
+        let violations = count_double_sales(bench).await?;
+        ensure!(violations == 0, "{}: {violations} seats were sold twice", trial.strategy);
         if round > 0 || outcome.is_stopped() {
             trial.add_round(&outcome, cost);
             trial.conflicts += read_conflicts(&addresses).await? - before;
@@ -252,16 +291,22 @@ async fn run_strategy(bench: &mut Bench, strategy: Strategy, contest: Contest) -
     Ok(trial)
 }
 
+/// The number of seats with more than one booking.
+pub(crate) async fn count_double_sales(bench: &Bench) -> anyhow::Result<i64> {
+    let count = "SELECT COUNT(*) FROM (SELECT seat FROM lock_bookings GROUP BY seat HAVING COUNT(*) > 1) AS doubles";
+    Ok(sqlx::query_scalar(count).fetch_one(&bench.fixture.pool).await?)
+}
+
 /// Makes all seats free and all wallets empty.
-async fn reset_tables(bench: &Bench) -> anyhow::Result<()> {
+pub(crate) async fn reset_tables(bench: &Bench, seats: usize, wallets: usize) -> anyhow::Result<()> {
     let pool = &bench.fixture.pool;
     for table in ["lock_seats", "lock_bookings", "lock_wallets", "lock_ledger"] {
         sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))).execute(pool).await?;
     }
     let rows =
         |count: usize, end: &str| (0..count).map(|id| format!("({id}, {end}, 0)")).collect::<Vec<_>>().join(", ");
-    let seats = format!("INSERT INTO lock_seats VALUES {}", rows(HOUSE, "NULL"));
-    let wallets = format!("INSERT INTO lock_wallets VALUES {}", rows(BURST, "0"));
+    let seats = format!("INSERT INTO lock_seats VALUES {}", rows(seats, "NULL"));
+    let wallets = format!("INSERT INTO lock_wallets VALUES {}", rows(wallets, "0"));
     for statement in [seats, wallets] {
         sqlx::query(sqlx::AssertSqlSafe(statement)).execute(pool).await?;
     }

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection, MySqlConnection, MySqlPool, Row};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool, Row};
+
+use crate::redis_store::lock::{RedisLockKind, RedisLocks};
 
 /// How a transaction reacts to a row that another one has locked or changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,11 +22,21 @@ pub(crate) enum Strategy {
     Optimistic,
     /// The same, with repeated attempts.
     OptimisticRetry,
+    /// A lock in Redis around the transaction, which itself neither locks nor compares.
+    Redis(RedisLockKind),
 }
 
 impl Strategy {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::ForUpdate, Self::NoWait, Self::SkipLocked, Self::Optimistic, Self::OptimisticRetry];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::ForUpdate,
+        Self::NoWait,
+        Self::SkipLocked,
+        Self::Optimistic,
+        Self::OptimisticRetry,
+        Self::Redis(RedisLockKind::SetNx),
+        Self::Redis(RedisLockKind::Spinning),
+        Self::Redis(RedisLockKind::PubSub),
+    ];
 
     /// Its name in the report and on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -34,14 +46,32 @@ impl Strategy {
             Self::SkipLocked => "FOR UPDATE SKIP LOCKED",
             Self::Optimistic => "version, no retry",
             Self::OptimisticRetry => "version, retry",
+            Self::Redis(RedisLockKind::SetNx) => "Redis SET NX",
+            Self::Redis(RedisLockKind::Spinning) => "Redis, spinning",
+            Self::Redis(RedisLockKind::PubSub) => "Redis, pub/sub",
         }
     }
 
-    /// The most attempts per request. `ForUpdate` repeats after a deadlock.
+    /// The lock in Redis that it uses.
+    pub(crate) fn redis_lock(self) -> Option<RedisLockKind> {
+        if let Self::Redis(kind) = self { Some(kind) } else { None }
+    }
+
+    /// Whether a write fails if the row has changed since it was read. A server that trusts its lock doesn't compare.
+    fn compares_versions(self) -> bool {
+        self.redis_lock().is_none()
+    }
+
+    /// The end of a write's condition.
+    fn comparison(self) -> &'static str {
+        if self.compares_versions() { " AND version = ?" } else { "" }
+    }
+
+    /// The most attempts per request. `ForUpdate` repeats after a deadlock. A lock in Redis waits by itself.
     fn attempts(self) -> u32 {
         match self {
             Self::ForUpdate | Self::OptimisticRetry => 100,
-            Self::NoWait | Self::SkipLocked | Self::Optimistic => 1,
+            Self::NoWait | Self::SkipLocked | Self::Optimistic | Self::Redis(_) => 1,
         }
     }
 }
@@ -82,24 +112,22 @@ const MAX_PAUSE_MICROS: u64 = 5_000;
 pub(crate) struct LockServer {
     pub(crate) pool: MySqlPool,
     pub(crate) strategy: Strategy,
+    /// For the strategies with a lock in Redis.
+    pub(crate) locks: Option<RedisLocks>,
+    /// The time that a hold takes between its reads and its writes.
+    pub(crate) work: Duration,
     /// Transactions that failed because of another one.
     pub(crate) conflicts: AtomicUsize,
 }
 
 impl LockServer {
     /// Executes an operation, in one transaction per attempt.
-    pub(crate) async fn execute(&self, user: u32, operation: Operation) -> Result<AttemptOutcome, sqlx::Error> {
+    pub(crate) async fn execute(&self, user: u32, operation: Operation) -> anyhow::Result<AttemptOutcome> {
         for number in 1..=self.strategy.attempts() {
-            let mut connection = self.pool.acquire().await?;
-            let attempt = match &operation {
-                Operation::Hold(seats) => hold(&mut connection, self.strategy, user, seats).await,
-                Operation::Charge => charge(&mut connection, self.strategy, user).await,
+            let outcome = match &self.locks {
+                Some(locks) => self.attempt_under_lock(locks, user, &operation).await?,
+                None => self.attempt(user, &operation).await?,
             };
-            let outcome = match attempt {
-                Err(sqlx::Error::Database(error)) if is_conflict(&*error) => AttemptOutcome::Conflict,
-                outcome => outcome?,
-            };
-            drop(connection);
             if outcome != AttemptOutcome::Conflict {
                 return Ok(outcome);
             }
@@ -112,6 +140,36 @@ impl LockServer {
         }
         Ok(AttemptOutcome::Conflict)
     }
+
+    /// The lock is taken before a connection is, so that a waiting request keeps none.
+    async fn attempt_under_lock(
+        &self,
+        locks: &RedisLocks,
+        user: u32,
+        operation: &Operation,
+    ) -> anyhow::Result<AttemptOutcome> {
+        let names = match operation {
+            Operation::Hold(seats) => seats.iter().map(|seat| format!("seat:{seat}")).collect(),
+            Operation::Charge => vec![format!("wallet:{user}")],
+        };
+        let Some(held) = locks.acquire(names).await? else { return Ok(AttemptOutcome::Conflict) };
+        let outcome = self.attempt(user, operation).await;
+        // If Redis fails, the lock lapses.
+        let _ = locks.release(held).await;
+        Ok(outcome?)
+    }
+
+    async fn attempt(&self, user: u32, operation: &Operation) -> Result<AttemptOutcome, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        let attempt = match operation {
+            Operation::Hold(seats) => hold(&mut connection, self, user, seats).await,
+            Operation::Charge => charge(&mut connection, self.strategy, user).await,
+        };
+        match attempt {
+            Err(sqlx::Error::Database(error)) if is_conflict(&*error) => Ok(AttemptOutcome::Conflict),
+            outcome => outcome,
+        }
+    }
 }
 
 /// Whether the error is a lock wait timeout, a deadlock, or a `NOWAIT` refusal.
@@ -123,15 +181,17 @@ fn is_conflict(error: &dyn sqlx::error::DatabaseError) -> bool {
 
 async fn hold(
     connection: &mut MySqlConnection,
-    strategy: Strategy,
+    server: &LockServer,
     user: u32,
     seats: &[u32],
 ) -> Result<AttemptOutcome, sqlx::Error> {
-    let select = match strategy {
+    let select = match server.strategy {
         Strategy::ForUpdate => "SELECT version, holder FROM lock_seats WHERE id = ? FOR UPDATE",
         Strategy::NoWait => "SELECT version, holder FROM lock_seats WHERE id = ? FOR UPDATE NOWAIT",
         Strategy::SkipLocked => "SELECT version, holder FROM lock_seats WHERE id = ? FOR UPDATE SKIP LOCKED",
-        Strategy::Optimistic | Strategy::OptimisticRetry => "SELECT version, holder FROM lock_seats WHERE id = ?",
+        Strategy::Optimistic | Strategy::OptimisticRetry | Strategy::Redis(_) => {
+            "SELECT version, holder FROM lock_seats WHERE id = ?"
+        }
     };
     let mut transaction = connection.begin().await?;
     let mut versions = Vec::new();
@@ -146,9 +206,16 @@ async fn hold(
         }
         versions.push(row.try_get::<u32, _>("version")?);
     }
+    if !server.work.is_zero() {
+        tokio::time::sleep(server.work).await;
+    }
+    let comparison = server.strategy.comparison();
     for (seat, version) in seats.iter().zip(versions) {
-        let update = "UPDATE lock_seats SET holder = ?, version = version + 1 WHERE id = ? AND version = ?";
-        let update = sqlx::query(update).bind(user).bind(seat).bind(version);
+        let update = format!("UPDATE lock_seats SET holder = ?, version = version + 1 WHERE id = ?{comparison}");
+        let mut update = sqlx::query(AssertSqlSafe(update)).bind(user).bind(seat);
+        if server.strategy.compares_versions() {
+            update = update.bind(version);
+        }
         if update.execute(&mut *transaction).await?.rows_affected() == 0 {
             transaction.rollback().await?;
             return Ok(AttemptOutcome::Conflict);
@@ -169,7 +236,9 @@ async fn charge(
         Strategy::ForUpdate => "SELECT version, balance FROM lock_wallets WHERE user = ? FOR UPDATE",
         Strategy::NoWait => "SELECT version, balance FROM lock_wallets WHERE user = ? FOR UPDATE NOWAIT",
         Strategy::SkipLocked => "SELECT version, balance FROM lock_wallets WHERE user = ? FOR UPDATE SKIP LOCKED",
-        Strategy::Optimistic | Strategy::OptimisticRetry => "SELECT version, balance FROM lock_wallets WHERE user = ?",
+        Strategy::Optimistic | Strategy::OptimisticRetry | Strategy::Redis(_) => {
+            "SELECT version, balance FROM lock_wallets WHERE user = ?"
+        }
     };
     let mut transaction = connection.begin().await?;
     let Some(row) = sqlx::query(select).bind(user).fetch_optional(&mut *transaction).await? else {
@@ -177,8 +246,12 @@ async fn charge(
         return Ok(AttemptOutcome::Conflict);
     };
     let (version, balance) = (row.try_get::<u32, _>("version")?, row.try_get::<i64, _>("balance")? + 100_000);
-    let update = "UPDATE lock_wallets SET balance = ?, version = version + 1 WHERE user = ? AND version = ?";
-    let update = sqlx::query(update).bind(balance).bind(user).bind(version);
+    let comparison = strategy.comparison();
+    let update = format!("UPDATE lock_wallets SET balance = ?, version = version + 1 WHERE user = ?{comparison}");
+    let mut update = sqlx::query(AssertSqlSafe(update)).bind(balance).bind(user);
+    if strategy.compares_versions() {
+        update = update.bind(version);
+    }
     if update.execute(&mut *transaction).await?.rows_affected() == 0 {
         transaction.rollback().await?;
         return Ok(AttemptOutcome::Conflict);

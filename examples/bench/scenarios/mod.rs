@@ -3,6 +3,7 @@
 mod arrivals;
 mod comparisons;
 mod crowds;
+mod queues;
 mod rates;
 mod years;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use crate::{
     bench::{Bench, Limit, Run, Setup},
     fixture::Buyer,
-    locks,
+    kills, locks,
     report::{Goal, LoadRow},
     workloads::Holds,
 };
@@ -35,12 +36,14 @@ pub(crate) enum Scenario {
     Growth,
     Million,
     Locks,
+    RedisQueue,
+    Kills,
     Year,
 }
 
 impl Scenario {
     /// Each scenario with its name on the command line and its description, in the order of a full run.
-    pub(crate) const ALL: [(Self, &str, &str); 17] = [
+    pub(crate) const ALL: [(Self, &str, &str); 19] = [
         (Self::Polls, "polls", "queue polls by users far from the head"),
         (Self::Seats, "seats", "seat maps of 1,000 seats, complete (200) and unchanged (304)"),
         (Self::Joins, "joins", "joins of a queue"),
@@ -56,18 +59,24 @@ impl Scenario {
         (Self::Instances, "instances", "holds and journeys on two instances, compared with one"),
         (Self::Growth, "growth", "holds with ten times the seats, users and history"),
         (Self::Million, "million", "1,000,000 users wait in one queue"),
-        (Self::Locks, "locks", "the same contended work with other locking strategies"),
+        (Self::Locks, "locks", "the same contended work with other locking strategies, also with locks in Redis"),
+        (Self::RedisQueue, "redis-queue", "joins, polls and admissions beside a queue in Redis; only if it is named"),
+        (Self::Kills, "kills", "what is left of joins and locks after `kill -9` and pauses; only if it is named"),
         (Self::Year, "year", "polls, holds, payments and jobs after a year of sales; only if it is named"),
     ];
 
-    /// Whether it takes too long to be measured with the others.
+    /// Whether it takes too long to be measured with the others, or needs Redis.
     pub(crate) fn is_for_itself(self) -> bool {
-        self == Self::Year
+        matches!(self, Self::RedisQueue | Self::Kills | Self::Year)
     }
 
     /// How long it may take: one that hangs fails, and the others go on.
     pub(crate) fn longest(self) -> Duration {
-        if self.is_for_itself() { Duration::from_hours(4) } else { Duration::from_mins(6) }
+        match self {
+            Self::Year => Duration::from_hours(4),
+            Self::Locks | Self::RedisQueue | Self::Kills => Duration::from_mins(15),
+            _ => Duration::from_mins(6),
+        }
     }
 
     /// Its name on the command line.
@@ -100,6 +109,8 @@ impl Scenario {
             Self::Growth => comparisons::growth(bench).await?,
             Self::Million => crowds::million(bench).await?,
             Self::Locks => locks::compare(bench).await?,
+            Self::RedisQueue => queues::redis_queue(bench).await?,
+            Self::Kills => kills::kills(bench).await?,
             Self::Year => years::year(bench).await?,
         }
         bench.audit().await
