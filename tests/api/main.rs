@@ -57,6 +57,7 @@ mod admin_users;
 mod alerts;
 mod budgets;
 mod clock;
+mod command_line;
 mod document;
 mod exports;
 mod hostile;

@@ -179,12 +179,20 @@ impl ClientContext for Observer {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "librdkafka");
-        *self.last_error() = Some(reason.to_owned());
+        let mut last_error = self.last_error();
+        // This one follows the errors of the brokers, and says less.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            last_error.get_or_insert_with(|| reason.to_owned());
+        } else {
+            *last_error = Some(reason.to_owned());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use rdkafka::{
         mocking::MockCluster,
         types::{RDKafkaApiKey, RDKafkaRespErr},
@@ -228,6 +236,16 @@ mod tests {
         let sender = KafkaEventSender::new(&settings(cluster.bootstrap_servers())).unwrap();
         assert!(matches!(send(&sender).await, AttemptOutcome::Failed { .. }));
         assert_eq!(send(&sender).await, AttemptOutcome::Accepted);
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_is_down_is_named_with_the_reason() {
+        // The kernel reuses a freed port late.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let sender = KafkaEventSender::new(&settings(address.clone())).unwrap();
+        let AttemptOutcome::Failed { error, .. } = send(&sender).await else { panic!("nothing listens at {address}") };
+        assert!(error.starts_with("no answer in time: "), "{error}");
+        assert!(error.contains(&address) && error.contains("Connection refused"), "{error}");
     }
 
     /// Every setting is one that the client knows.

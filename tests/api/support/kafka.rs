@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use concert_reservation::infrastructure::kafka::SecurityProtocol;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -59,6 +60,10 @@ pub(crate) struct KafkaBroker {
 }
 
 impl KafkaBroker {
+    /// The user of its encrypted address, and the password.
+    pub(crate) const USER: &str = "concert";
+    pub(crate) const PASSWORD: &str = "concert-password";
+
     /// The broker that the tests share. It is left running.
     pub(crate) async fn shared() -> Self {
         Self::start_in(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.local/test-kafka"))).await
@@ -91,11 +96,26 @@ impl KafkaBroker {
         self.run("wipe").await;
     }
 
-    async fn run(&self, verb: &'static str) -> String {
+    /// The address for a way of securing a connection.
+    pub(crate) async fn secured_address(&self, protocol: SecurityProtocol) -> String {
+        match protocol {
+            SecurityProtocol::Ssl => self.run("address ssl").await,
+            SecurityProtocol::SaslSsl => self.run("address sasl_ssl").await,
+            SecurityProtocol::Plaintext | SecurityProtocol::SaslPlaintext => panic!("{protocol:?} isn't encrypted"),
+        }
+    }
+
+    /// The file with the broker's certificate.
+    pub(crate) async fn certificate(&self) -> String {
+        self.run("certificate").await
+    }
+
+    /// Runs `scripts/kafka` with these words.
+    async fn run(&self, words: &'static str) -> String {
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka"));
-        command.arg(verb).env("KAFKA_DIR", &self.folder).stdin(Stdio::null()).stderr(Stdio::inherit());
+        command.args(words.split(' ')).env("KAFKA_DIR", &self.folder).stdin(Stdio::null()).stderr(Stdio::inherit());
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-        assert!(output.status.success(), "scripts/kafka {verb}");
+        assert!(output.status.success(), "scripts/kafka {words}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
