@@ -49,6 +49,23 @@ async fn top_ups_are_found_by_user_and_current_status(_: MySqlPoolOptions, optio
     ] {
         assert_eq!(found(&admin, &query).await, expected, "{query}");
     }
+    // A range holds its first instant, and not its last.
+    let created: Vec<_> = top_ups.iter().map(|top_up| top_up["createdAt"].as_str().unwrap()).collect();
+    let range = |from: usize, to: usize| format!("from={}&to={}", created[from], created[to]);
+    for (query, expected) in [
+        (range(1, 4), pick(&[3, 2, 1])),
+        (range(2, 2), vec![]),
+        (format!("from={}", created[5]), pick(&[6, 5])),
+        (format!("to={}", created[2]), pick(&[1, 0])),
+        (format!("{of_jin}&{}", range(1, 6)), pick(&[5, 4, 1])),
+        (format!("{of_jin}&status=COMPLETED&{}", range(1, 6)), pick(&[4])),
+        (format!("status=EXPIRED&from={}", created[5]), pick(&[5])),
+        (format!("status=COMPLETED&limit=2&{}", range(0, 4)), pick(&[3, 2])),
+        ("from=9998-12-31".to_owned(), vec![]),
+        ("to=1970-01-01".to_owned(), vec![]),
+    ] {
+        assert_eq!(found(&admin, &query).await, expected, "{query}");
+    }
     app.tick().await;
     app.advance(1);
     let again = jin.top_up("100").await;
@@ -92,9 +109,16 @@ async fn a_search_shows_payers_checkouts_and_refunds(_: MySqlPoolOptions, option
 async fn what_cannot_be_a_search_for_top_ups_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let (admin, user) = (app.admin().await, app.user().await);
-    for query in
-        ["userId=1", "status=pending", "status=REFUNDED", "limit=101", "limit=0", "status=FAILED&status=FAILED"]
-    {
+    for query in [
+        "userId=1",
+        "status=pending",
+        "status=REFUNDED",
+        "limit=101",
+        "limit=0",
+        "status=FAILED&status=FAILED",
+        "from=today",
+        "from=2026-11-20&to=2026-11-19",
+    ] {
         admin.get(&format!("{TOP_UPS}?{query}")).await.expect_problem(422, "VALIDATION_FAILED");
     }
     admin.get(&format!("{TOP_UPS}?cursor=x")).await.expect_problem(400, "MALFORMED_REQUEST");

@@ -734,6 +734,8 @@ async fn invalid_query_values_are_refused(_: MySqlPoolOptions, options: MySqlCon
         ("bookings", "status", &["PAID", "pending", "PENDING,CONFIRMED", "%00", &long][..]),
         ("admin/top-ups", "status", &["PAID", "pending", "REFUNDED", "%00", &long]),
         ("admin/top-ups", "userId", &["1", "x", "%00", &long]),
+        ("admin/top-ups", "from", &["today", "2026-13-01", "%00"]),
+        ("admin/top-ups", "to", &["tomorrow", "1969-12-31"]),
         (&seats, "status", &["FREE", "available", "%00"]),
         (&concerts, "available", &["yes", "TRUE", "1"]),
         ("concerts", "from", &["today", "2026-13-01", "2026-11-20T08:00:00", "0000-00-00", "9999-12-31", "%00"]),

@@ -37,6 +37,10 @@ pub struct SearchTopUps {
     pub user_id: Option<UserId>,
     /// The status, by the clock.
     pub status: Option<TopUpStatus>,
+    /// The first instant of their creation.
+    pub from: Option<Instant>,
+    /// The instant before which they were created.
+    pub to: Option<Instant>,
     /// Only older top-ups than this one.
     pub before: Option<TopUpId>,
     /// The most top-ups of the page.
@@ -84,8 +88,8 @@ impl TopUpFacade {
     ///
     /// Those of [every use case](crate::application) alone.
     pub async fn search(&self, query: &SearchTopUps) -> Result<Page<TopUpDetails>, AppError> {
-        let SearchTopUps { user_id, status, before, limit } = *query;
-        let search = TopUpSearch { user_id, status, now: self.ports.now(), before, limit };
+        let SearchTopUps { user_id, status, from, to, before, limit } = *query;
+        let search = TopUpSearch { user_id, status, now: self.ports.now(), from, to, before, limit };
         Ok(self.ports.database.read().await?.top_ups().search(&search).await?)
     }
 

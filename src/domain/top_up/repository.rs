@@ -21,6 +21,10 @@ pub struct TopUpSearch {
     pub status: Option<TopUpStatus>,
     /// The instant at which statuses are evaluated.
     pub now: Instant,
+    /// Only top-ups created at or after this instant.
+    pub from: Option<Instant>,
+    /// Only top-ups created before this instant.
+    pub to: Option<Instant>,
     /// Only top-ups older than this one: the end of the previous page.
     pub before: Option<TopUpId>,
     /// The most top-ups of a page.

@@ -160,8 +160,14 @@ struct DetailsRow {
     email: Option<String>,
 }
 
+/// The least id of a millisecond, and of the one after it. An id begins with the millisecond of its row's creation.
+fn ids_around(instant: Instant) -> (Uuid, Uuid) {
+    let millis = u128::try_from(instant.timestamp_millis()).unwrap_or(0);
+    (Uuid::from_u128(millis << 80), Uuid::from_u128((millis + 1) << 80))
+}
+
 /// Adds a query for the ids of a page, of one stored status. It reads the entries of one index, backwards: of the user,
-/// of the status, else the primary key.
+/// of the status, else the primary key. The range of ids keeps it from reading those of other times.
 fn push_ids(query: &mut QueryBuilder<MySql>, search: &TopUpSearch, stored: Option<TopUpStatus>) {
     let index = match (search.user_id, stored) {
         (Some(_), _) => "ix_top_ups_user",
@@ -169,7 +175,15 @@ fn push_ids(query: &mut QueryBuilder<MySql>, search: &TopUpSearch, stored: Optio
         (None, None) => "PRIMARY",
     };
     query.push(format!("(SELECT id FROM top_ups FORCE INDEX ({index}) WHERE id < "));
-    query.push_bind(search.before.map_or(Uuid::max(), |id| id.0));
+    let end = search.to.map_or(Uuid::max(), |to| ids_around(to).1);
+    query.push_bind(search.before.map_or(end, |id| id.0.min(end)));
+    if let Some(from) = search.from {
+        query.push(" AND id >= ").push_bind(ids_around(from).0);
+        query.push(" AND created_at >= ").push_bind(sql::datetime(from));
+    }
+    if let Some(to) = search.to {
+        query.push(" AND created_at < ").push_bind(sql::datetime(to));
+    }
     if let Some(user_id) = search.user_id {
         query.push(" AND user_id = ").push_bind(user_id.0);
     }

@@ -6,9 +6,9 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    body::parse_instant,
     problem::{Code, HandlerResult},
     query::{CursorInstant, Id, PageParameters, Query, cursor, cursor_part},
+    range::instant_or_date,
     state::App,
     values::{Amount, Timestamp, cached_response, to_json},
     words::QueueModes,
@@ -291,30 +291,4 @@ fn read_position<T>(at: &str, id: &str, of_number: impl FnOnce(u64) -> T) -> Han
 fn next_second(instant: Instant) -> Instant {
     let seconds = instant.timestamp() + i64::from(instant.timestamp_subsec_nanos() > 0);
     Instant::from_timestamp(seconds, 0).unwrap_or(instant)
-}
-
-/// Parses an instant, or a date, which means its midnight in UTC.
-pub(super) fn instant_or_date(text: &str) -> Result<Instant, &'static str> {
-    let midnight = || parse_instant(&format!("{text}T00:00:00Z")).ok();
-    parse_instant(text)
-        .ok()
-        .or_else(midnight)
-        .ok_or("must be an RFC 3339 date and time such as \"2026-11-20T08:00:00Z\", or a date such as \"2026-11-20\"")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_date_means_its_midnight_in_utc() {
-        let midnight = parse_instant("2026-11-20T00:00:00Z").unwrap();
-        assert_eq!(instant_or_date("2026-11-20"), Ok(midnight));
-        assert_eq!(instant_or_date("2026-11-20T09:00:00+09:00"), Ok(midnight));
-        for text in
-            ["2026-11-31", "2026-1-20", "20261120", "+2026-1-20", "2026-11-20T", "1969-12-31", "9999-01-01", "today"]
-        {
-            assert!(instant_or_date(text).is_err(), "{text}");
-        }
-    }
 }

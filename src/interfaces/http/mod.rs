@@ -30,6 +30,7 @@ pub mod problem;
 pub mod query;
 pub mod queue;
 pub mod queue_events;
+pub mod range;
 pub mod rate_limit;
 pub mod router;
 pub mod sandbox;

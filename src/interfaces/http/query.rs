@@ -40,19 +40,6 @@ pub struct PageParameters {
     cursor: Option<String>,
 }
 
-/// The time of exported rows, as the OpenAPI document shows it. [`Query`] reads it.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "it stands in the document alone")]
-pub struct RangeParameters {
-    /// Only rows created at or after this time. A date means its midnight in UTC.
-    #[param(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$", example = "2026-11-01")]
-    from: Option<String>,
-    /// Only rows created before this time.
-    #[param(pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$", example = "2026-12-01")]
-    to: Option<String>,
-}
-
 /// The parameters of a query, and the errors found in them so far.
 #[derive(Debug, Default)]
 pub struct Query {

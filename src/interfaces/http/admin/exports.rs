@@ -14,9 +14,9 @@ use crate::{
     },
     interfaces::http::{
         auth::Administrator,
-        concert::instant_or_date,
         problem::HandlerResult,
-        query::{Query, RangeParameters},
+        query::Query,
+        range::{RangeParameters, read_range},
         spreadsheet::{csv_response, text_cell, time_cell},
         state::App,
     },
@@ -60,12 +60,8 @@ const TRANSACTION_COLUMNS: [&str; 11] = [
     "paymentId",
 ];
 
-fn read_range(mut query: Query) -> HandlerResult<ExportRange> {
-    let from = query.parse("from", instant_or_date);
-    let to = query.parse("to", |text| {
-        let to = instant_or_date(text)?;
-        if from.is_some_and(|from| to < from) { Err("must not be before from") } else { Ok(to) }
-    });
+fn range_of(mut query: Query) -> HandlerResult<ExportRange> {
+    let (from, to) = read_range(&mut query);
     query.finish()?;
     Ok(ExportRange { from, to })
 }
@@ -146,7 +142,7 @@ fn transaction_cells(exported: ExportedTransaction) -> Vec<String> {
     responses((status = 200, body = String, content_type = "text/csv", description = "The table.",
         example = "createdAt,bookingId\r\n")))]
 async fn export_bookings(State(app): State<App>, _: Administrator, query: Query) -> HandlerResult<Response> {
-    let pages = app.administration.export_bookings(read_range(query)?).await?;
+    let pages = app.administration.export_bookings(range_of(query)?).await?;
     let clock = std::sync::Arc::clone(&app.clock);
     let pages = pages.map_ok(move |page| {
         let now = clock.now();
@@ -163,7 +159,7 @@ async fn export_bookings(State(app): State<App>, _: Administrator, query: Query)
     responses((status = 200, body = String, content_type = "text/csv", description = "The table.",
         example = "createdAt,transactionId\r\n")))]
 async fn export_transactions(State(app): State<App>, _: Administrator, query: Query) -> HandlerResult<Response> {
-    let pages = app.administration.export_transactions(read_range(query)?).await?;
+    let pages = app.administration.export_transactions(range_of(query)?).await?;
     let pages = pages.map_ok(|page| page.into_iter().map(transaction_cells).collect());
     Ok(csv_response("attachment; filename=\"transactions.csv\"", &TRANSACTION_COLUMNS, pages.boxed()))
 }

@@ -19,6 +19,7 @@ use crate::{
         body::{AdminBody, FromBody, Object},
         problem::{Code, HandlerResult},
         query::{Id, PageParameters, Query, cursor, cursor_part},
+        range::{RangeParameters, read_range},
         state::App,
         top_up::TopUpResponse,
         values::private_response,
@@ -75,6 +76,7 @@ struct AdminTopUpListResponse {
     params(
         ("userId" = Option<Uuid>, Query),
         ("status" = Option<TopUpStatuses>, Query, description = "Only top-ups of this status."),
+        RangeParameters,
         PageParameters,
     ),
     responses((status = 200, body = AdminTopUpListResponse)))]
@@ -85,8 +87,9 @@ async fn search_top_ups(
 ) -> HandlerResult<impl IntoResponse> {
     let limit = query.limit();
     let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(TopUpId);
-    let search =
-        SearchTopUps { user_id: query.uuid("userId").map(UserId), status: query.choice("status"), before, limit };
+    let (from, to) = read_range(&mut query);
+    let user_id = query.uuid("userId").map(UserId);
+    let search = SearchTopUps { user_id, status: query.choice("status"), from, to, before, limit };
     query.finish()?;
     let page = app.top_ups.search(&search).await?;
     let next_cursor = page.last_of_more().map(|details| cursor(&[&details.top_up.id]));
