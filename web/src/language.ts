@@ -75,3 +75,11 @@ export function duration(seconds: number): string {
 
 /** A price range; one price where both are the same. */
 export const prices = (low: string, high: string): string => (low === high ? points(low) : `${points(low)} – ${points(high)}`);
+
+/** The instant at which a day begins for the visitor, or ends; `date` is the value of a field for dates. */
+export function instantOf(date: string, end: boolean): string | undefined {
+  if (!date) return undefined;
+  const at = new Date(`${date}T00:00:00`);
+  if (end) at.setDate(at.getDate() + 1);
+  return Number.isNaN(at.getTime()) ? undefined : at.toISOString();
+}

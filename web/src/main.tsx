@@ -2,9 +2,12 @@
 
 import { effect } from "@preact/signals";
 import { render } from "preact";
+import { returnFromProvider } from "./buyer/topup";
 import { Frame } from "./frame";
 import { t } from "./language";
 import { place } from "./router";
+
+returnFromProvider();
 
 const root = document.getElementById("page");
 if (root) {

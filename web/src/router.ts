@@ -13,9 +13,6 @@ function read(): Place {
   return { parts: path.split("/").filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(query) };
 }
 
-// A payment provider leads back to the root, with a query instead of a fragment.
-if (new URLSearchParams(location.search).has("topUpId")) history.replaceState(null, "", "/#/points");
-
 export const place = signal<Place>(read());
 
 addEventListener("hashchange", () => {
@@ -30,6 +27,6 @@ export function go(to: string): void {
 
 /** Replaces the address without a new entry in the history. */
 export function replace(to: string): void {
-  history.replaceState(null, "", `#${to}`);
+  history.replaceState(null, "", `/#${to}`);
   place.value = read();
 }

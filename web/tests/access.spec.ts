@@ -65,13 +65,19 @@ for (const [scheme, width, locale] of [["light", 1400, "en-GB"], ["dark", 390, "
     await logIn(operator, url, "admin@demo.example", "demo-password-1");
     for (const [view, path] of [
       ["sales", "/operator"], ["live", `/operator/concerts/${sale.concertId}`], ["house", `/operator/performances/${sale.performanceId}`],
-      ["users", "/operator/users"], ["bookings", "/operator/bookings"], ["events", "/operator/events"], ["audit", "/operator/audit"],
+      ["users", "/operator/users"], ["bookings", "/operator/bookings"], ["top-ups", "/operator/top-ups"], ["door", "/operator/door"], ["events", "/operator/events"], ["audit", "/operator/audit"],
       ["actions", "/operator/actions"],
     ] as const) {
       await operator.goto(`${url}/#${path}`);
       await expect(operator.locator("h1")).toBeVisible();
       await expect(operator.locator(".skeleton")).toHaveCount(0);
       bad.push(...(await findings(operator)).map((it) => `operator ${view}: ${it}`));
+      // What is behind a row: its details and their form.
+      const row = operator.locator("button.row").first();
+      if ((await row.count()) > 0) {
+        await row.click();
+        bad.push(...(await findings(operator)).map((it) => `operator ${view}, opened: ${it}`));
+      }
       if ((await overflow(operator)) > 0) bad.push(`operator ${view}: is wider than the screen by ${await overflow(operator)} px`);
     }
     expect(bad).toEqual([]);

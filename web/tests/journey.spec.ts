@@ -19,7 +19,7 @@ test("a visitor finds a concert, signs up, and leaves with a ticket", async ({ p
 
   await page.getByRole("button", { name: "Find and hold" }).click();
   await expect(page.getByRole("timer")).toContainText(/4:\d\d/);
-  await page.getByRole("button", { name: "Extend by 2 minutes" }).click();
+  await page.getByRole("button", { name: "Extend the time" }).click();
   await expect(page.getByRole("timer")).toContainText(/6:\d\d/);
   await page.getByRole("button", { name: "Top up 300,000 P" }).click();
   await page.getByRole("button", { name: "Pay 300,000 P" }).click();

@@ -43,24 +43,6 @@ test("an e-mail address is confirmed, and a forgotten password replaced, by code
   }
 });
 
-test("with a payment provider, points are bought on its page", async ({ browser, databaseUrl }) => {
-  const server = await Server.start(databaseUrl, { PAYMENT_PROVIDER: "sandbox" });
-  try {
-    const { page, api } = await buyer(browser, server.url);
-    await page.getByRole("link", { name: "Points" }).click();
-    await page.getByRole("button", { name: "Top up", exact: true }).click();
-    await page.getByRole("button", { name: "Pay", exact: true }).click();
-    // The provider's page leads back, and the page goes on with the top-up.
-    await page.getByRole("link", { name: "Back to the shop" }).click();
-    await expect(page).toHaveURL(`${server.url}/#/points`);
-    await expect(page.getByText("Completed")).toBeVisible();
-    await expect(page.locator(".balance")).toHaveText("100,000 P");
-    expect((await api.get("/points")).balance).toBe("100000");
-  } finally {
-    await server.stop();
-  }
-});
-
 test("an account with points is deleted only after a second answer that names them", async ({ browser, url }) => {
   const { page, api } = await buyer(browser, url, "50000");
   await page.getByRole("link", { name: "Account", exact: true }).click();

@@ -23,7 +23,7 @@ export function stopDatabase(): void {
   execFileSync(`${root}scripts/db`, ["stop"], { env: databaseEnvironment, stdio: "ignore" });
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
       const address = server.address();
@@ -41,21 +41,24 @@ function withoutRateLimits(): Record<string, string> {
 export class Server {
   private process: ChildProcess | null = null;
   private page: ChildProcess | null = null;
-  private pagePort = 0;
 
   private constructor(
     private readonly environment: Record<string, string>,
     readonly port: number,
+    private readonly pagePort: number,
   ) {}
 
   static async start(databaseUrl: string, settings: Record<string, string> = {}): Promise<Server> {
     const port = await freePort();
+    // FROM_SOURCES=yes tests the page as it is in web/src, without a build of the server.
+    const pagePort = process.env.FROM_SOURCES ? await freePort() : 0;
     const environment = {
-      ...withoutRateLimits(), DATABASE_URL: databaseUrl, DEMO: "true", LISTEN_ADDR: `127.0.0.1:${port}`, ...settings,
+      ...withoutRateLimits(), DATABASE_URL: databaseUrl, DEMO: "true", LISTEN_ADDR: `127.0.0.1:${port}`,
+      ...(pagePort && { PUBLIC_URL: `http://127.0.0.1:${pagePort}` }), ...settings,
     };
-    const server = new Server(environment, port);
+    const server = new Server(environment, port, pagePort);
     await server.run();
-    if (process.env.FROM_SOURCES) await server.startPage();
+    if (pagePort) await server.startPage(pagePort);
     return server;
   }
 
@@ -63,13 +66,10 @@ export class Server {
     return `http://127.0.0.1:${this.pagePort || this.port}`;
   }
 
-  /** FROM_SOURCES=yes tests the page as it is in web/src, without a build of the server. */
-  private async startPage(): Promise<void> {
-    const port = await freePort();
+  private async startPage(port: number): Promise<void> {
     const environment = { ...process.env, BASE_URL: `http://127.0.0.1:${this.port}`, PORT: String(port) };
     this.page = spawn(process.execPath, [`${root}web/dev.mjs`], { env: environment, stdio: "ignore" });
     while (!(await fetch(`http://127.0.0.1:${port}/`).catch(() => null))) await new Promise((resolve) => setTimeout(resolve, 50));
-    this.pagePort = port;
   }
 
   command(name: string): void {

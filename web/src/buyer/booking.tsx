@@ -13,6 +13,7 @@ import { useAction, useLoad } from "../parts/load";
 import { useConcert, usePerformance } from "./catalogue";
 import { noteBooking } from "./held";
 import { loadWallet, wallet } from "./profile";
+import { useSettling } from "./settling";
 import { topUp } from "./topup";
 import { Tickets } from "./tickets";
 
@@ -24,11 +25,18 @@ export function BookingView({ bookingId }: { bookingId: string }) {
   const booking = loaded.data;
   const concert = useConcert(booking?.concertId);
   const performance = usePerformance(booking?.performanceId);
+  const settling = useSettling();
   useEffect(() => {
     if (booking) noteBooking(booking);
   }, [booking]);
   if (!booking) {
-    return loaded.error ? <div class="narrow"><Trouble error={loaded.error} retry={loaded.reload} /></div> : <Skeleton lines={8} />;
+    if (!loaded.error) return <Skeleton lines={8} />;
+    return (
+      <div class="narrow">
+        <Title>{t().trouble.title}</Title>
+        <Trouble error={loaded.error} retry={loaded.reload} />
+      </div>
+    );
   }
   const heading = {
     PENDING: text.hold,
@@ -44,7 +52,10 @@ export function BookingView({ bookingId }: { bookingId: string }) {
         <p class="artist">{concert?.title}</p>
         {performance && <p class="muted">{dayAndTime(performance.startsAt)} · {performance.venue.name}</p>}
       </header>
-      {booking.status === "PENDING" && <Checkout booking={booking} reload={loaded.reload} set={loaded.set} />}
+      <div aria-live="polite">{settling.notice}</div>
+      {booking.status === "PENDING" && (
+        <Checkout booking={booking} reload={loaded.reload} set={loaded.set} settling={settling.pending} />
+      )}
       {booking.status === "CONFIRMED" && <Confirmed booking={booking} set={loaded.set} />}
       {(booking.status === "EXPIRED" || booking.status === "CANCELLED") && (
         <Ended booking={booking} text={booking.status === "EXPIRED" ? text.expiredText : text.cancelledText} />
@@ -80,12 +91,19 @@ async function tokenOf(concertId: number): Promise<string | undefined> {
   return session.value?.queueTokens[concertId];
 }
 
-function Checkout({ booking, reload, set }: { booking: Booking; reload: () => void; set: (booking: Booking) => void }) {
+function Checkout({ booking, reload, set, settling }: {
+  booking: Booking;
+  reload: () => void;
+  set: (booking: Booking) => void;
+  /** Whether a top-up is under way already. */
+  settling: boolean;
+}) {
   const text = t().booking;
   const { bookingId, concertId, totalPrice } = booking;
   const deadline = useDeadline(booking.heldUntil, booking.secondsLeft, booking);
   const left = useCountdown(deadline, () => setTimeout(reload, 700)) ?? 0;
-  useEffect(() => void loadWallet().catch(() => {}), []);
+  // The booking is read again when the tab is looked at anew: another tab may have bought points meanwhile.
+  useEffect(() => void loadWallet().catch(() => {}), [booking]);
   const paying = useAction(async () => {
     const paid = await attempt(`pay:${bookingId}`, "POST /payments", { body: { bookingId }, queueToken: await tokenOf(concertId) });
     noteBooking(paid.booking);
@@ -135,7 +153,9 @@ function Checkout({ booking, reload, set }: { booking: Booking; reload: () => vo
         {missing > 0n && (
           <Notice kind="warn">
             <p>{text.missing(points(amountOf(missing)))}</p>
-            <Button busy={charging.busy} onClick={() => void charging.run(amountOf(missing))}>{text.topUp(points(amountOf(missing)))}</Button>
+            {!settling && (
+              <Button busy={charging.busy} onClick={() => void charging.run(amountOf(missing))}>{text.topUp(points(amountOf(missing)))}</Button>
+            )}
           </Notice>
         )}
         {charging.error ? <Trouble error={charging.error} /> : null}

@@ -22,7 +22,14 @@ export function ConcertView({ concertId }: { concertId: number }) {
   const performances = usePages(`${concertId}`, (cursor, signal) =>
     call("GET /concerts/{concertId}/performances", { path: { concertId }, query: { cursor, limit: 50 }, anonymous: true, signal }), 5);
   if (!concert.data) {
-    return concert.error ? <div class="narrow"><Trouble error={concert.error} retry={concert.reload} /></div> : <Skeleton lines={8} />;
+    if (!concert.error) return <Skeleton lines={8} />;
+    return (
+      <div class="narrow">
+        <Title>{t().trouble.title}</Title>
+        <Trouble error={concert.error} retry={concert.reload} />
+        <a class="button plain" href="#/">{t().trouble.toConcerts}</a>
+      </div>
+    );
   }
   const { title, artist, category, description, salesOpenAt, queueMode } = concert.data;
   const opensLater = salesOpenAt && new Date(salesOpenAt).getTime() > Date.now();
@@ -44,6 +51,7 @@ export function ConcertView({ concertId }: { concertId: number }) {
       {queueMode === "PAUSED" && <Notice kind="warn">{text.paused}</Notice>}
       <section aria-labelledby="dates">
         <h2 id="dates">{text.dates}</h2>
+        {queueMode === "OPEN" && !opensLater && <p class="muted">{text.openMode}</p>}
         {performances.first.error && !performances.items
           ? <Trouble error={performances.first.error} retry={performances.reload} /> : null}
         {performances.first.loading && <Skeleton />}

@@ -2,19 +2,11 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { call } from "../api/client";
-import { day, dayShort, points, t } from "../language";
+import { day, dayShort, instantOf, points, t } from "../language";
 import { Button, Field, Icon, Skeleton, Title, Trouble } from "../parts/basics";
 import { usePages } from "../parts/pages";
 import { Poster } from "../parts/poster";
 import { path, place, replace } from "../router";
-
-/** A day as the visitor means it, as an instant. */
-function instant(date: string, end: boolean): string | undefined {
-  if (!date) return undefined;
-  const at = new Date(`${date}T00:00:00`);
-  if (end) at.setDate(at.getDate() + 1);
-  return Number.isNaN(at.getTime()) ? undefined : at.toISOString();
-}
 
 export function Concerts() {
   const text = t().concerts;
@@ -38,7 +30,7 @@ export function Concerts() {
   }, [searched, from, to]);
   const { items, first, reload, more } = usePages(JSON.stringify([searched, from, to]), (cursor, signal) =>
     call("GET /concerts", {
-      query: { query: searched || undefined, from: instant(from, false), to: instant(to, true), cursor, limit: 24 },
+      query: { query: searched || undefined, from: instantOf(from, false), to: instantOf(to, true), cursor, limit: 24 },
       anonymous: true,
       signal,
     }),

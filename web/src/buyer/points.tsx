@@ -21,8 +21,7 @@ export function Points() {
   const ledger = usePages("ledger", (cursor, signal) => call("GET /points/transactions", { query: { cursor, limit: 20 }, signal }));
   const charging = useAction(async (wanted: string) => {
     setDone(null);
-    await topUp(wanted);
-    setDone(wanted);
+    if ((await topUp(wanted)) === "charged") setDone(wanted);
     ledger.reload();
     await loadWallet();
   });
@@ -116,7 +115,7 @@ function TopUps({ reload }: { reload: () => void }) {
         {items.map((it) => (
           <li key={it.topUpId}>
             <div>
-              <strong>{points(it.amount)}</strong> <span class={`tag ${it.status === "COMPLETED" ? "confirmed" : it.status.toLowerCase()}`}>{text.topUpStatusOf[it.status]}</span>
+              <strong>{points(it.amount)}</strong> <span class={`tag ${it.status.toLowerCase()}`}>{text.topUpStatusOf[it.status]}</span>
               <span class="muted">{moment(it.createdAt)}</span>
             </div>
             {it.status === "PENDING" && it.checkoutUrl && <a class="button plain" href={it.checkoutUrl}>{text.resume}</a>}

@@ -75,12 +75,14 @@ interface Selection {
   toggle: (seat: number) => void;
   /** Marks seats as lost to others, and takes them out of the selection. */
   lose: (seats: readonly number[]) => void;
-  clear: () => void;
+  /** Whether one more seat was wanted than can be held at once. */
+  full: boolean;
 }
 
 function useSelection(house: House, busy: boolean): Selection {
   const [selected, setSelected] = useState<ReadonlySet<number>>(new Set());
   const [conflicts, setConflicts] = useState<ReadonlySet<number>>(new Set());
+  const [full, setFull] = useState(false);
   const lose = (seats: readonly number[]): void => {
     setConflicts(new Set(seats));
     setSelected((earlier) => new Set([...earlier].filter((seat) => !seats.includes(seat))));
@@ -95,13 +97,15 @@ function useSelection(house: House, busy: boolean): Selection {
   const toggle = (seat: number): void => {
     const next = new Set(selected);
     if (!next.delete(seat)) {
-      if (house.status[seat] !== AVAILABLE || next.size >= MOST_SEATS) return;
+      if (house.status[seat] !== AVAILABLE) return;
+      if (next.size >= MOST_SEATS) return setFull(true);
       next.add(seat);
     }
+    setFull(false);
     setConflicts(new Set());
     setSelected(next);
   };
-  return { selected, conflicts, toggle, lose, clear: () => (setSelected(new Set()), setConflicts(new Set())) };
+  return { selected, conflicts, toggle, lose, full };
 }
 
 function Seats({ house, followed, place, performanceId }: {
@@ -120,7 +124,7 @@ function Seats({ house, followed, place, performanceId }: {
     noteBooking(booking);
     go(`/bookings/${booking.bookingId}`);
   });
-  const { selected, conflicts, toggle, lose } = useSelection(house, holding.busy);
+  const { selected, conflicts, toggle, lose, full } = useSelection(house, holding.busy);
   const { error } = holding;
   useEffect(() => {
     if (!(error instanceof Failure)) return;
@@ -158,6 +162,7 @@ function Seats({ house, followed, place, performanceId }: {
         <h2>{text.selection}</h2>
         <div aria-live="polite">
           {conflicts.size > 0 && !error && <Notice kind="warn">{text.taken}</Notice>}
+          {full && <Notice kind="warn">{text.tooMany(MOST_SEATS)}</Notice>}
           {error ? <HoldTrouble error={error} /> : null}
           {seats.length === 0 && <p class="muted">{text.empty}</p>}
         </div>

@@ -8,18 +8,18 @@ import { Button, Field, Select, Skeleton, Title, Trouble } from "../parts/basics
 import { useAction } from "../parts/load";
 import { usePages } from "../parts/pages";
 import { place, replace } from "../router";
+import { userAddress, useWhose } from "./whose";
 
 type Booking = Schemas["AdminBookingResponse"];
 type Status = Schemas["BookingStatus"];
 
 const STATUSES: Status[] = ["PENDING", "CONFIRMED", "CANCELLED", "EXPIRED", "REFUNDED"];
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function BookingSearch() {
   const text = t().operator;
   const wanted = place.value.query;
   const [filter, setFilter] = useState({
-    userId: wanted.get("userId") ?? "", concertId: wanted.get("concertId") ?? "", status: wanted.get("status") ?? "",
+    user: wanted.get("user") ?? "", concertId: wanted.get("concertId") ?? "", status: wanted.get("status") ?? "",
   });
   const [open, setOpen] = useState<string | null>(null);
   const change = (part: Partial<typeof filter>): void => {
@@ -27,12 +27,14 @@ export function BookingSearch() {
     setFilter(next);
     replace(`/operator/bookings?${new URLSearchParams(Object.entries(next).filter(([, value]) => value))}`);
   };
-  const { items, first, reload, more } = usePages(JSON.stringify(filter), (cursor, signal) =>
+  const { userId, unknown } = useWhose(filter.user);
+  const { concertId, status } = filter;
+  const { items, first, reload, more } = usePages(userId === null ? null : JSON.stringify([userId, concertId, status]), (cursor, signal) =>
     call("GET /admin/bookings", {
       query: {
-        userId: UUID.test(filter.userId) ? filter.userId : undefined,
-        concertId: /^\d+$/.test(filter.concertId) ? Number(filter.concertId) : undefined,
-        status: (filter.status || undefined) as Status | undefined,
+        userId: userId ?? undefined,
+        concertId: /^\d{1,15}$/.test(concertId) ? Number(concertId) : undefined,
+        status: (status || undefined) as Status | undefined,
         cursor,
         limit: 50,
       },
@@ -42,15 +44,16 @@ export function BookingSearch() {
     <div class="column wide">
       <Title>{text.bookings}</Title>
       <form class="filters three" role="search" onSubmit={(event) => event.preventDefault()}>
-        <Field label={text.userId} value={filter.userId} onInput={(event) => change({ userId: event.currentTarget.value.trim() })} />
-        <Field label={`${t().concerts.title} ${t().common.id}`} value={filter.concertId} inputMode="numeric"
+        <Field label={text.whose} value={filter.user} autocomplete="off" spellcheck={false}
+          onInput={(event) => change({ user: event.currentTarget.value })} />
+        <Field label={`${t().concerts.title} ${t().common.id}`} value={concertId} inputMode="numeric"
           onInput={(event) => change({ concertId: event.currentTarget.value.trim() })} />
-        <Select label={t().common.status} value={filter.status} onChange={(event) => change({ status: event.currentTarget.value })}
+        <Select label={t().common.status} value={status} onChange={(event) => change({ status: event.currentTarget.value })}
           options={[["", t().common.all], ...STATUSES.map((it) => [it, t().booking.statusOf[it] ?? it] as const)]} />
       </form>
       {first.error && !items ? <Trouble error={first.error} retry={reload} /> : null}
       {first.loading && <Skeleton />}
-      {items?.length === 0 && <p class="empty">{t().common.none}</p>}
+      {(unknown || items?.length === 0) && <p class="empty" role="status">{unknown ? text.noSuchUser : text.noBookings}</p>}
       <ul class="rows">
         {items?.map((it) => (
           <Row key={it.bookingId} booking={it} open={open === it.bookingId} reload={reload}
@@ -69,7 +72,7 @@ function Row({ booking, open, toggle, reload }: { booking: Booking; open: boolea
     <li>
       <button type="button" class="row" aria-expanded={open} onClick={toggle}>
         <div>
-          <strong>{booking.email ?? booking.userId}</strong>
+          <strong>{booking.email ?? t().operator.deletedUser}</strong>
           <span>{concert?.title ?? booking.concertId}{performance && ` · ${dayAndTime(performance.startsAt)}`}</span>
           <span class="muted">{booking.seats.map((it) => t().common.seat(it.section, it.row, it.number)).join(" · ")}</span>
         </div>
@@ -94,6 +97,7 @@ function Details({ booking, reload }: { booking: Booking; reload: () => void }) 
   return (
     <div class="details">
       <dl class="sums">
+        <dt>{text.user}</dt><dd>{booking.email ? <a href={userAddress(booking.userId)}>{booking.email}</a> : <code>{booking.userId}</code>}</dd>
         <dt>{t().booking.number}</dt><dd><code>{bookingId}</code></dd>
         <dt>{t().common.date}</dt><dd>{moment(booking.createdAt)}</dd>
       </dl>

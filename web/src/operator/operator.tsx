@@ -3,6 +3,7 @@
 import { t } from "../language";
 import { Notice, Skeleton } from "../parts/basics";
 import { profile } from "../buyer/profile";
+import { place } from "../router";
 import { Audit } from "./audit";
 import { BookingSearch } from "./bookings";
 import { Door } from "./door";
@@ -11,9 +12,10 @@ import { HouseView } from "./house";
 import { SaleLive } from "./live";
 import { Sales } from "./sales";
 import { Actions } from "./actions";
+import { TopUpSearch } from "./topups";
 import { Users } from "./users";
 
-const TABS = ["sales", "bookings", "users", "door", "events", "audit", "actions"] as const;
+const TABS = ["sales", "bookings", "users", "top-ups", "door", "events", "audit", "actions"] as const;
 
 export function Operator({ parts }: { parts: string[] }) {
   const text = t().operator;
@@ -27,7 +29,7 @@ export function Operator({ parts }: { parts: string[] }) {
         {TABS.map((tab) => (
           <a key={tab} href={tab === "sales" ? "#/operator" : `#/operator/${tab}`}
             aria-current={tab === (["concerts", "performances"].includes(first) ? "sales" : first) ? "page" : undefined}>
-            {text[tab]}
+            {tab === "top-ups" ? text.topUps : text[tab]}
           </a>
         ))}
       </nav>
@@ -35,7 +37,8 @@ export function Operator({ parts }: { parts: string[] }) {
       {first === "concerts" && <SaleLive key={id} concertId={id} />}
       {first === "performances" && <HouseView key={id} performanceId={id} />}
       {first === "bookings" && <BookingSearch />}
-      {first === "users" && <Users />}
+      {first === "users" && <Users key={place.value.query.get("userId") ?? ""} />}
+      {first === "top-ups" && <TopUpSearch />}
       {first === "door" && <Door />}
       {first === "events" && <Events />}
       {first === "audit" && <Audit />}

@@ -91,7 +91,8 @@ export function explain(error: unknown): string {
 export function fieldError(error: unknown, pointer: string): string | undefined {
   if (!(error instanceof Failure) || error.code !== "VALIDATION_FAILED") return undefined;
   const errors = (error.problem.errors ?? []) as { pointer?: string; message: string }[];
-  return errors.find((it) => it.pointer === `/${pointer}`)?.message;
+  const message = errors.find((it) => it.pointer === `/${pointer}`)?.message;
+  return message && t().trouble.field(message);
 }
 
 export function Trouble({ error, retry }: { error: unknown; retry?: (() => void) | undefined }) {
