@@ -5,7 +5,7 @@ use super::{
     words::{instant, points},
 };
 use crate::domain::{
-    booking::BookedSeat,
+    booking::{BookedSeat, BookingState},
     clock::Instant,
     language::Language,
     mail::BookingNotice,
@@ -15,8 +15,45 @@ use crate::domain::{
 /// The most tickets of a mail, which stays below 100 kilobytes with them. Owners of more load the others.
 const MAX_TICKETS: usize = 20;
 
+/// An event that has a mail about its booking.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum MailedEvent {
+    Confirmed,
+    Cancelled,
+    Rescheduled,
+}
+
+impl MailedEvent {
+    /// By the event's type; `None` for every other.
+    pub(super) fn of_kind(kind: &str) -> Option<Self> {
+        match kind {
+            "booking.confirmed" => Some(Self::Confirmed),
+            "booking.cancelled" | "booking.refunded" => Some(Self::Cancelled),
+            "notice.rescheduled" => Some(Self::Rescheduled),
+            _ => None,
+        }
+    }
+}
+
+/// The mail of an event, with the booking as of `now`; `None` if the mail would be out of date.
+pub(super) fn letter_of(
+    event: MailedEvent,
+    notice: &BookingNotice,
+    signer: &dyn TicketSigner,
+    now: Instant,
+) -> Option<Letter> {
+    match event {
+        MailedEvent::Confirmed => Some(confirmation(notice, signer, now)),
+        MailedEvent::Cancelled => Some(cancellation(notice)),
+        MailedEvent::Rescheduled => {
+            let is_confirmed = matches!(notice.booking.state, BookingState::Confirmed { .. });
+            (is_confirmed && !notice.is_performance_cancelled).then(|| reschedule(notice))
+        }
+    }
+}
+
 /// The mail after a payment, with the booking's tickets as of `now`.
-pub(super) fn confirmation(notice: &BookingNotice, signer: &dyn TicketSigner, now: Instant) -> Letter {
+fn confirmation(notice: &BookingNotice, signer: &dyn TicketSigner, now: Instant) -> Letter {
     let (heading, request, paid) = match notice.language {
         Language::English => ("Your booking is confirmed", "Thank you. These seats are yours.", "Paid"),
         Language::Korean => ("예매가 완료되었습니다", "감사합니다. 아래 좌석이 예매되었습니다.", "결제 금액"),
@@ -79,60 +116,46 @@ fn place(seat: &BookedSeat, language: Language) -> String {
     }
 }
 
-/// The mail after the cancellation of an unpaid booking.
-pub(super) fn cancellation(notice: &BookingNotice) -> Letter {
-    let (heading, reason, price) = match (notice.language, notice.is_performance_cancelled) {
-        (Language::English, false) => (
-            "Your booking is cancelled",
-            "These seats are released. The booking was unpaid, so no points were taken.",
-            "Price",
-        ),
-        (Language::English, true) => (
-            "The performance is cancelled",
-            "The promoter has cancelled this performance. Your booking was unpaid, so no points were taken.",
-            "Price",
-        ),
-        (Language::Korean, false) => (
-            "예매가 취소되었습니다",
-            "결제 전에 예매가 취소되어 아래 좌석을 더 이상 잡아 두지 않습니다. 포인트는 차감되지 않았습니다.",
-            "금액",
-        ),
-        (Language::Korean, true) => (
-            "공연이 취소되었습니다",
-            "주최 측 사정으로 공연이 취소되었습니다. 결제 전이었으므로 포인트는 차감되지 않았습니다.",
-            "금액",
-        ),
+/// The mail after a cancellation. What was paid is refunded.
+fn cancellation(notice: &BookingNotice) -> Letter {
+    let is_refunded = matches!(notice.booking.state, BookingState::Refunded { .. });
+    let heading = match (notice.language, notice.is_performance_cancelled) {
+        (Language::English, false) => "Your booking is cancelled",
+        (Language::English, true) => "The performance is cancelled",
+        (Language::Korean, false) => "예매가 취소되었습니다",
+        (Language::Korean, true) => "공연이 취소되었습니다",
     };
-    letter(notice, heading, vec![Part::Paragraph(reason), facts(notice, price), seats(notice)])
-}
-
-/// The mail after a refund.
-pub(super) fn refund(notice: &BookingNotice) -> Letter {
-    let (heading, reason, refunded) = match (notice.language, notice.is_performance_cancelled) {
-        (Language::English, false) => (
-            "Your booking is cancelled",
-            "These seats are released, and your points are back in your balance.",
-            "Refunded",
-        ),
-        (Language::English, true) => (
-            "The performance is cancelled",
-            "The promoter has cancelled this performance. Your points are back in your balance.",
-            "Refunded",
-        ),
-        (Language::Korean, false) => {
-            ("예매가 취소되었습니다", "아래 좌석의 예매가 취소되었고, 결제하신 포인트를 돌려 드렸습니다.", "환불 금액")
+    let reason = match (notice.language, notice.is_performance_cancelled, is_refunded) {
+        (Language::English, false, false) => {
+            "These seats are released. The booking was unpaid, so no points were taken."
         }
-        (Language::Korean, true) => (
-            "공연이 취소되었습니다",
-            "주최 측 사정으로 공연이 취소되었습니다. 결제하신 포인트를 돌려 드렸습니다.",
-            "환불 금액",
-        ),
+        (Language::English, false, true) => "These seats are released, and your points are back in your balance.",
+        (Language::English, true, false) => {
+            "The promoter has cancelled this performance. Your booking was unpaid, so no points were taken."
+        }
+        (Language::English, true, true) => {
+            "The promoter has cancelled this performance. Your points are back in your balance."
+        }
+        (Language::Korean, false, false) => {
+            "결제 전에 예매가 취소되어 아래 좌석을 더 이상 잡아 두지 않습니다. 포인트는 차감되지 않았습니다."
+        }
+        (Language::Korean, false, true) => "아래 좌석의 예매가 취소되었고, 결제하신 포인트를 돌려 드렸습니다.",
+        (Language::Korean, true, false) => {
+            "주최 측 사정으로 공연이 취소되었습니다. 결제 전이었으므로 포인트는 차감되지 않았습니다."
+        }
+        (Language::Korean, true, true) => "주최 측 사정으로 공연이 취소되었습니다. 결제하신 포인트를 돌려 드렸습니다.",
     };
-    letter(notice, heading, vec![Part::Paragraph(reason), facts(notice, refunded), seats(notice)])
+    let total = match (notice.language, is_refunded) {
+        (Language::English, false) => "Price",
+        (Language::English, true) => "Refunded",
+        (Language::Korean, false) => "금액",
+        (Language::Korean, true) => "환불 금액",
+    };
+    letter(notice, heading, vec![Part::Paragraph(reason), facts(notice, total), seats(notice)])
 }
 
 /// The mail after the performance got another start.
-pub(super) fn reschedule(notice: &BookingNotice) -> Letter {
+fn reschedule(notice: &BookingNotice) -> Letter {
     let (heading, reason, paid) = match notice.language {
         Language::English => (
             "The performance has a new date",

@@ -6,11 +6,15 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::{booking, code, letter::Letter, reschedule};
+use super::{
+    booking::{self, MailedEvent},
+    code,
+    letter::Letter,
+    reschedule,
+};
 use crate::{
     application::Ports,
     domain::{
-        booking::BookingState,
         clock::Instant,
         event::{AttemptOutcome, Destination, EventSender, Receiver, RecordedEvent},
         id::{BookingId, CodeId},
@@ -94,39 +98,32 @@ impl MailSender {
     /// The mail of an event as of `now`; `None` if there is none.
     async fn write(&self, event: &RecordedEvent, now: Instant) -> Result<Option<(Email, Letter)>, RepositoryError> {
         let Ok(subject) = event.subject.parse::<Uuid>() else { return Ok(None) };
-        let _permit = self.connections.acquire().await;
-        let mut repositories = self.ports.database.read().await?;
-        match event.kind.as_str() {
-            "code.issued" => {
-                let notice = repositories.mail().find_code_notice(CodeId(subject)).await?;
-                let Some(notice) = notice.filter(|notice| notice.code.is_alive(now)) else { return Ok(None) };
-                let text = self.ports.signer.mailed_code(notice.code.id, notice.code.key);
-                if text.is_none() {
-                    tracing::warn!(event_id = %event.id, "a code isn't mailed, because its secret was withdrawn");
-                }
-                Ok(text.map(|text| (notice.email, code::letter(&notice.code, &text))))
-            }
-            "booking.confirmed" => {
-                let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
-                Ok(notice.map(|notice| (notice.email.clone(), booking::confirmation(&notice, &*self.tickets, now))))
-            }
-            "booking.cancelled" => {
-                let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
-                Ok(notice.map(|notice| (notice.email.clone(), booking::cancellation(&notice))))
-            }
-            "booking.refunded" => {
-                let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
-                Ok(notice.map(|notice| (notice.email.clone(), booking::refund(&notice))))
-            }
-            "notice.rescheduled" => {
-                let notice = repositories.mail().find_booking_notice(BookingId(subject)).await?;
-                let notice = notice.filter(|notice| {
-                    matches!(notice.booking.state, BookingState::Confirmed { .. }) && !notice.is_performance_cancelled
-                });
-                Ok(notice.map(|notice| (notice.email.clone(), booking::reschedule(&notice))))
-            }
-            _ => Ok(None),
+        if event.kind == "code.issued" {
+            return self.write_code(event, CodeId(subject), now).await;
         }
+        let Some(mailed) = MailedEvent::of_kind(&event.kind) else { return Ok(None) };
+        let _permit = self.connections.acquire().await;
+        let notice = self.ports.database.read().await?.mail().find_booking_notice(BookingId(subject)).await?;
+        Ok(notice.and_then(|notice| {
+            let letter = booking::letter_of(mailed, &notice, &*self.tickets, now)?;
+            Some((notice.email, letter))
+        }))
+    }
+
+    async fn write_code(
+        &self,
+        event: &RecordedEvent,
+        id: CodeId,
+        now: Instant,
+    ) -> Result<Option<(Email, Letter)>, RepositoryError> {
+        let _permit = self.connections.acquire().await;
+        let notice = self.ports.database.read().await?.mail().find_code_notice(id).await?;
+        let Some(notice) = notice.filter(|notice| notice.code.is_alive(now)) else { return Ok(None) };
+        let text = self.ports.signer.mailed_code(notice.code.id, notice.code.key);
+        if text.is_none() {
+            tracing::warn!(event_id = %event.id, "a code isn't mailed, because its secret was withdrawn");
+        }
+        Ok(text.map(|text| (notice.email, code::letter(&notice.code, &text))))
     }
 }
 
