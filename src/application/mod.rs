@@ -27,7 +27,7 @@ pub mod payment;
 pub mod point;
 pub mod queue;
 mod refresh;
-pub mod retry;
+mod retry;
 pub mod settlement;
 pub mod ticket;
 pub mod top_up;

@@ -4,22 +4,28 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::error::AppError;
+use super::{Ports, error::AppError};
 use crate::domain::randomness::{Randomness, below};
 
 /// The most attempts of one transaction. On a cluster of databases a transaction doesn't wait for those of other nodes,
 /// but is refused at its commit. Three attempts weren't enough there for four doors that scan one ticket.
 const MAX_ATTEMPTS: u32 = 6;
 
-/// Attempts a whole transaction up to six times, as long as it meets contention.
-///
-/// An attempt reads the clock, begins, and commits. After [`AppError::Contention`] nothing is written, so the attempt
-/// can be repeated. Any other failure is final: after a lost connection the outcome of the commit is unknown.
-///
-/// # Errors
-///
-/// The error of the last attempt.
-pub async fn retry_on_contention<T, F>(randomness: &dyn Randomness, attempt: impl Fn() -> F) -> Result<T, AppError>
+impl Ports {
+    /// Attempts a whole transaction up to six times, as long as it meets contention.
+    ///
+    /// An attempt reads the clock, begins, and commits. After [`AppError::Contention`] nothing is written, so the
+    /// attempt can be repeated. Any other failure is final: after a lost connection the outcome of the commit is
+    /// unknown.
+    pub(super) async fn retry_on_contention<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, AppError>
+    where
+        F: Future<Output = Result<T, AppError>>,
+    {
+        retry(&*self.randomness, attempt).await
+    }
+}
+
+async fn retry<T, F>(randomness: &dyn Randomness, attempt: impl Fn() -> F) -> Result<T, AppError>
 where
     F: Future<Output = Result<T, AppError>>,
 {
@@ -55,7 +61,7 @@ mod tests {
     /// too.
     async fn run(races: u32, end: Result<u8, AppError>) -> (u32, Result<u8, AppError>) {
         let tried = Cell::new(0);
-        let result = retry_on_contention(&ZeroRandomness, || {
+        let result = retry(&ZeroRandomness, || {
             tried.set(tried.get() + 1);
             let lost = tried.get() <= races;
             let end = end.clone();

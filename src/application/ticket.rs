@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ports, administration, error::AppError, event, retry::retry_on_contention};
+use super::{Ports, administration, error::AppError, event};
 use crate::domain::{
     administration::{Action, ActionKind},
     booking::{BookedSeat, Booking},
@@ -101,7 +101,7 @@ impl TicketFacade {
     /// Shares the actor's row.
     pub async fn scan(&self, actor: UserId, code: &str, door: Option<PerformanceId>) -> Result<AdmittedInfo, AppError> {
         let result = match self.signer.read(code) {
-            Some(claims) => retry_on_contention(&*self.ports.randomness, || self.try_use(actor, claims, door)).await,
+            Some(claims) => self.ports.retry_on_contention(|| self.try_use(actor, claims, door)).await,
             None => Err(Refusal::TicketNotFound.into()),
         };
         if let Some(outcome) = outcome(&result) {

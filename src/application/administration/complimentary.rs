@@ -2,7 +2,7 @@
 
 use super::AdministrationFacade;
 use crate::{
-    application::{error::AppError, event, retry::retry_on_contention},
+    application::{error::AppError, event},
     domain::{
         administration::{ActionEntry, Order},
         booking::{Booking, BookingDetails, BookingState},
@@ -46,7 +46,7 @@ impl AdministrationFacade {
     /// Shares both accounts and the performance, then locks the seats, as a hold does. The wallet's version decides
     /// against other changes of the balance.
     pub async fn give_seats(&self, command: &GiveSeats) -> Result<BookingDetails, AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.try_give_seats(command)).await
+        self.ports.retry_on_contention(|| self.try_give_seats(command)).await
     }
 
     async fn try_give_seats(&self, command: &GiveSeats) -> Result<BookingDetails, AppError> {

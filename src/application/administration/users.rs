@@ -65,7 +65,7 @@ impl AdministrationFacade {
     /// when one may be lost; the account's sessions. Shares the actor's row. Two administrators who demote each other
     /// lock each other out: the database ends one transaction, which is repeated.
     pub async fn update_user(&self, actor: UserId, command: &UpdateUser) -> Result<UserDetails, AppError> {
-        self.users.retry(|| self.try_update_user(actor, command)).await
+        self.ports.retry_on_contention(|| self.try_update_user(actor, command)).await
     }
 
     async fn try_update_user(&self, actor: UserId, command: &UpdateUser) -> Result<UserDetails, AppError> {

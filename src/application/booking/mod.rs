@@ -15,7 +15,6 @@ use super::{
     event,
     lane::{IdempotencyKey, LanePorts, LaneSettings, Lanes, Reply},
     queue::GateFacade,
-    retry::retry_on_contention,
     settlement::SettlementLanes,
 };
 use crate::domain::{
@@ -202,7 +201,7 @@ impl BookingFacade {
     /// Those of [every use case](crate::application) alone.
     pub async fn expire_holds(&self, limit: u32) -> Result<u32, AppError> {
         // Instances on different nodes of a cluster take the same holds.
-        retry_on_contention(&*self.ports.randomness, || self.try_expire_holds(limit)).await
+        self.ports.retry_on_contention(|| self.try_expire_holds(limit)).await
     }
 
     async fn try_expire_holds(&self, limit: u32) -> Result<u32, AppError> {

@@ -2,7 +2,7 @@
 
 use super::{facade::ConcertFacade, promoter::Actor};
 use crate::{
-    application::{administration, error::AppError, event, retry::retry_on_contention},
+    application::{administration, error::AppError, event},
     domain::{
         administration::{Action, ActionKind},
         booking::{BlockedSeats, change_blocks},
@@ -49,7 +49,7 @@ impl ConcertFacade {
     ///
     /// Locks the performance (shared), then the seats, as a hold does. So the request that locks a seat first gets it.
     pub async fn change_blocks(&self, actor: Actor, command: &ChangeBlocks) -> Result<BlockedSeats, AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.try_change_blocks(actor, command)).await
+        self.ports.retry_on_contention(|| self.try_change_blocks(actor, command)).await
     }
 
     async fn try_change_blocks(&self, actor: Actor, command: &ChangeBlocks) -> Result<BlockedSeats, AppError> {

@@ -10,7 +10,7 @@ use tokio::time::Instant as Stopwatch;
 
 use super::{facade::ConcertFacade, info::CancellationInfo, listing::progress, promoter::Actor};
 use crate::{
-    application::{error::AppError, event, retry::retry_on_contention},
+    application::{error::AppError, event},
     domain::{
         administration::ActionKind,
         booking::Booking,
@@ -51,7 +51,7 @@ impl ConcertFacade {
     /// Locks the concert, then the performance. Holds and payments that have locked it come first, and their bookings
     /// are settled with the others; later holds are refused.
     pub async fn cancel_performance(&self, actor: Actor, id: PerformanceId) -> Result<CancellationInfo, AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.mark_cancelled(actor, id)).await?;
+        self.ports.retry_on_contention(|| self.mark_cancelled(actor, id)).await?;
         let started = Stopwatch::now();
         let mut after = None;
         loop {

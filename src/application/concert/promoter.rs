@@ -8,7 +8,7 @@ use super::{
     listing::{details, progress},
 };
 use crate::{
-    application::{administration, draw, error::AppError, event, retry::retry_on_contention},
+    application::{administration, draw, error::AppError, event},
     domain::{
         administration::{Action, ActionKind},
         clock::Instant,
@@ -110,7 +110,7 @@ impl ConcertFacade {
     ///
     /// [`Refusal::ConcertNotFound`].
     pub async fn update_concert(&self, actor: Actor, command: &UpdateConcert) -> Result<ConcertDetailsInfo, AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.try_update_concert(actor, command)).await
+        self.ports.retry_on_contention(|| self.try_update_concert(actor, command)).await
     }
 
     async fn try_update_concert(&self, actor: Actor, command: &UpdateConcert) -> Result<ConcertDetailsInfo, AppError> {
@@ -137,7 +137,7 @@ impl ConcertFacade {
     /// Locks the concert, then cancels its future performances. The cancellation waits for transactions that hold their
     /// seats, and admits none afterwards, so the count of live bookings is final.
     pub async fn delete_concert(&self, actor: Actor, id: ConcertId) -> Result<(), AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.try_delete_concert(actor, id)).await
+        self.ports.retry_on_contention(|| self.try_delete_concert(actor, id)).await
     }
 
     async fn try_delete_concert(&self, actor: Actor, id: ConcertId) -> Result<(), AppError> {
@@ -168,7 +168,7 @@ impl ConcertFacade {
         actor: Actor,
         command: &CreatePerformance,
     ) -> Result<PerformanceProgressInfo, AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.try_create_performance(actor, command)).await
+        self.ports.retry_on_contention(|| self.try_create_performance(actor, command)).await
     }
 
     async fn try_create_performance(
@@ -209,7 +209,7 @@ impl ConcertFacade {
     ///
     /// [`Refusal::ConcertNotFound`]; [`Refusal::SalesAlreadyOpen`] for another opening after the draw.
     pub async fn set_queue(&self, actor: Actor, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.try_set_queue(actor, id, settings)).await
+        self.ports.retry_on_contention(|| self.try_set_queue(actor, id, settings)).await
     }
 
     async fn try_set_queue(&self, actor: Actor, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {

@@ -2,7 +2,7 @@
 
 use super::{facade::ConcertFacade, info::PerformanceProgressInfo, listing::progress, promoter::Actor};
 use crate::{
-    application::{administration, error::AppError, event, retry::retry_on_contention},
+    application::{administration, error::AppError, event},
     domain::{
         administration::{Action, ActionKind},
         concert::{SalesEnd, ScheduleChange},
@@ -53,7 +53,7 @@ impl ConcertFacade {
         actor: Actor,
         command: &UpdatePerformance,
     ) -> Result<PerformanceProgressInfo, AppError> {
-        retry_on_contention(&*self.ports.randomness, || self.try_update_performance(actor, command)).await
+        self.ports.retry_on_contention(|| self.try_update_performance(actor, command)).await
     }
 
     async fn try_update_performance(

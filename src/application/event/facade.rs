@@ -1,7 +1,7 @@
 //! The administrators' use cases of events: deliveries and webhooks.
 
 use crate::{
-    application::{Ports, administration, error::AppError, retry::retry_on_contention},
+    application::{Ports, administration, error::AppError},
     domain::{
         administration::{Action, ActionKind},
         event::{DeliveryFilter, DeliveryRecord, EventTypes, SigningSecret, Webhook, WebhookUrl},
@@ -70,7 +70,7 @@ impl EventFacade {
         let id = WebhookId(new_uuid(randomness, created_at));
         let secret = SigningSecret::new(randomness);
         let webhook = Webhook { id, url, types, secret, created_at, disabled_at: None };
-        retry_on_contention(randomness, || self.try_create_webhook(actor, &webhook)).await?;
+        self.ports.retry_on_contention(|| self.try_create_webhook(actor, &webhook)).await?;
         Ok(webhook)
     }
 

@@ -15,7 +15,7 @@ use super::{
     snapshot::QueueSnapshotReader,
 };
 use crate::{
-    application::{Ports, draw, error::AppError, loader::Loader, retry::retry_on_contention},
+    application::{Ports, draw, error::AppError, loader::Loader},
     domain::{
         clock::Instant,
         id::ConcertId,
@@ -114,7 +114,7 @@ impl AdmissionFacade {
         let mut admitted = 0;
         for _ in 0..TRANSACTIONS_PER_TICK {
             // On a cluster of databases, a tick of another instance is noticed at the commit only.
-            let outcome = retry_on_contention(&*self.ports.randomness, || self.run_transaction(concert_id)).await?;
+            let outcome = self.ports.retry_on_contention(|| self.run_transaction(concert_id)).await?;
             admitted += outcome.admitted;
             if !outcome.more {
                 break;

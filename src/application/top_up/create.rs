@@ -65,7 +65,7 @@ impl TopUpFacade {
     ) -> Result<Reply<TopUp>, AppError> {
         let deadline = Stopwatch::now() + DUPLICATE_KEY_TIMEOUT;
         let top_up = loop {
-            match self.retry(|| self.open(user_id, amount, &key)).await? {
+            match self.ports.retry_on_contention(|| self.open(user_id, amount, &key)).await? {
                 Opened::Answered(reply) => return Ok(reply),
                 Opened::Leased(top_up) => break top_up,
                 Opened::InFlight if Stopwatch::now() >= deadline => {
@@ -79,13 +79,13 @@ impl TopUpFacade {
         let created = provider.create_checkout(&top_up).await;
         reach("create.after_call");
         match created {
-            Ok(checkout) => self.retry(|| self.answer(top_up.id, Some(&checkout), &key)).await,
+            Ok(checkout) => self.ports.retry_on_contention(|| self.answer(top_up.id, Some(&checkout), &key)).await,
             Err(ProviderError::Refused(reason)) => {
                 tracing::error!(top_up_id = %top_up.id, reason, "the payment provider refuses to create a checkout");
-                self.retry(|| self.answer(top_up.id, None, &key)).await
+                self.ports.retry_on_contention(|| self.answer(top_up.id, None, &key)).await
             }
             Err(error @ ProviderError::Unavailable(_)) => {
-                self.retry(|| self.end_lease(top_up.id)).await?;
+                self.ports.retry_on_contention(|| self.end_lease(top_up.id)).await?;
                 Err(error.into())
             }
         }

@@ -28,7 +28,7 @@ impl TopUpFacade {
     /// A claim skips locked top-ups, and leases the others. A call that outlives its lease may be made twice, which
     /// the provider takes for one.
     pub async fn attend_due(&self) -> Result<bool, AppError> {
-        let due = self.retry(|| self.claim()).await?;
+        let due = self.ports.retry_on_contention(|| self.claim()).await?;
         let more = u32::try_from(due.len()).is_ok_and(|claimed| claimed >= BATCH);
         let results = join_all(due.into_iter().map(|top_up| self.attend(top_up))).await;
         results.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -86,7 +86,7 @@ impl TopUpFacade {
             provider.find_checkout(&checkout.id).await?
         };
         reach("job.after_call");
-        self.retry(|| self.settle(&self.back_office, top_up.id, None, state)).await
+        self.ports.retry_on_contention(|| self.settle(&self.back_office, top_up.id, None, state)).await
     }
 
     /// Sends the payment back to the payer.
@@ -101,13 +101,14 @@ impl TopUpFacade {
 
     /// Changes a top-up in a transaction of its own.
     async fn change(&self, id: TopUpId, change: impl Fn(&mut TopUp, Instant) + Sync) -> Result<(), AppError> {
-        self.retry(|| async {
-            let mut uow = self.back_office.database.begin().await?;
-            let Some(mut top_up) = uow.top_ups().lock(id).await? else { return Ok(()) };
-            change(&mut top_up, self.back_office.now());
-            uow.top_ups().update(&top_up).await?;
-            Ok(uow.commit().await?)
-        })
-        .await
+        self.ports
+            .retry_on_contention(|| async {
+                let mut uow = self.back_office.database.begin().await?;
+                let Some(mut top_up) = uow.top_ups().lock(id).await? else { return Ok(()) };
+                change(&mut top_up, self.back_office.now());
+                uow.top_ups().update(&top_up).await?;
+                Ok(uow.commit().await?)
+            })
+            .await
     }
 }

@@ -20,7 +20,7 @@ pub use self::{
     reconcile::Reconciliation,
     sandbox::{SandboxChoice, SandboxFacade},
 };
-use super::{Ports, error::AppError, retry::retry_on_contention};
+use super::{Ports, error::AppError};
 use crate::domain::{
     clock::Instant,
     id::{TopUpId, UserId},
@@ -106,10 +106,6 @@ impl TopUpFacade {
     /// The current instant, by which a top-up's status is shown.
     pub fn now(&self) -> Instant {
         self.ports.now()
-    }
-
-    async fn retry<T, F: Future<Output = Result<T, AppError>>>(&self, attempt: impl Fn() -> F) -> Result<T, AppError> {
-        retry_on_contention(&*self.ports.randomness, attempt).await
     }
 
     /// The provider of a top-up, if it is the configured one.

@@ -64,7 +64,7 @@ impl TopUpFacade {
     pub async fn reconcile_daily(&self) -> Result<(), AppError> {
         let Some(provider) = &self.provider else { return Ok(()) };
         let name = provider.name();
-        if self.retry(|| self.claim_reconciliation(name)).await? {
+        if self.ports.retry_on_contention(|| self.claim_reconciliation(name)).await? {
             let found = self.reconcile(DAILY).await?.differences;
             for Difference { kind, top_up_id, checkout_id, expected, paid } in &found {
                 let (kind, checkout_id) = (kind.name(), checkout_id.as_deref().unwrap_or(""));

@@ -29,7 +29,7 @@ impl TopUpFacade {
     ///
     /// Locks the top-up, shares the actor's row, then compares the wallet's version.
     pub async fn refund(&self, actor: UserId, id: TopUpId, reason: &Reason) -> Result<TopUp, AppError> {
-        self.retry(|| self.try_refund(actor, id, reason)).await
+        self.ports.retry_on_contention(|| self.try_refund(actor, id, reason)).await
     }
 
     async fn try_refund(&self, actor: UserId, id: TopUpId, reason: &Reason) -> Result<TopUp, AppError> {

@@ -46,7 +46,7 @@ impl TopUpFacade {
         metrics::counter!("payment_notifications_total", "outcome" => "accepted").increment(1);
         let Some(notification) = notification else { return Ok(()) };
         let (id, checkout, state) = (notification.top_up_id, &notification.checkout, notification.state);
-        self.retry(|| self.settle(&self.ports, id, Some(checkout), state)).await
+        self.ports.retry_on_contention(|| self.settle(&self.ports, id, Some(checkout), state)).await
     }
 
     /// Takes the provider's word for a checkout, in one transaction. A message about another checkout of the top-up, or

@@ -81,16 +81,17 @@ impl UserFacade {
     ///
     /// Locks the account.
     pub async fn request_verification(&self, user_id: UserId, language: Language) -> Result<(), AppError> {
-        self.retry(|| async {
-            let mut uow = self.ports.database.begin().await?;
-            let user = uow.users().lock(user_id).await?.ok_or(Refusal::Unauthenticated)?;
-            let now = self.ports.now();
-            if user.email_verified_at.is_none() {
-                self.issue_code(&mut *uow, Some(user_id), CodePurpose::VerifyEmail, language, now).await?;
-            }
-            Ok(uow.commit().await?)
-        })
-        .await
+        self.ports
+            .retry_on_contention(|| async {
+                let mut uow = self.ports.database.begin().await?;
+                let user = uow.users().lock(user_id).await?.ok_or(Refusal::Unauthenticated)?;
+                let now = self.ports.now();
+                if user.email_verified_at.is_none() {
+                    self.issue_code(&mut *uow, Some(user_id), CodePurpose::VerifyEmail, language, now).await?;
+                }
+                Ok(uow.commit().await?)
+            })
+            .await
     }
 
     /// Verifies the account's address by a mailed code. The account's other codes for it become void.
@@ -106,7 +107,7 @@ impl UserFacade {
     pub async fn verify_email(&self, user_id: UserId, code: &str) -> Result<(), AppError> {
         // A wrong code counts against the account, also if several are tried at once.
         let attempt = self.failed_codes.reserve(&user_id.to_string(), None, self.ports.now())?;
-        let verified = self.retry(|| self.try_verify_email(user_id, code)).await;
+        let verified = self.ports.retry_on_contention(|| self.try_verify_email(user_id, code)).await;
         if matches!(verified, Err(AppError::Refused(Refusal::InvalidCode))) {
             attempt.fail();
         }
@@ -139,16 +140,17 @@ impl UserFacade {
     ///
     /// Locks the account.
     pub async fn request_password_reset(&self, email: &Email, language: Language) -> Result<(), AppError> {
-        self.retry(|| async {
-            let found = self.ports.database.read().await?.users().find_by_email(&email.key()).await?;
-            let mut uow = self.ports.database.begin().await?;
-            let id = found.map_or(NO_ACCOUNT, |user| user.id);
-            let user = uow.users().lock(id).await?.filter(|user| user.blocked_at.is_none());
-            let (user_id, now) = (user.map(|user| user.id), self.ports.now());
-            self.issue_code(&mut *uow, user_id, CodePurpose::ResetPassword, language, now).await?;
-            Ok(uow.commit().await?)
-        })
-        .await
+        self.ports
+            .retry_on_contention(|| async {
+                let found = self.ports.database.read().await?.users().find_by_email(&email.key()).await?;
+                let mut uow = self.ports.database.begin().await?;
+                let id = found.map_or(NO_ACCOUNT, |user| user.id);
+                let user = uow.users().lock(id).await?.filter(|user| user.blocked_at.is_none());
+                let (user_id, now) = (user.map(|user| user.id), self.ports.now());
+                self.issue_code(&mut *uow, user_id, CodePurpose::ResetPassword, language, now).await?;
+                Ok(uow.commit().await?)
+            })
+            .await
     }
 
     /// Sets a new password by a mailed code, and ends every session of the user, here at once and on other instances
@@ -170,7 +172,7 @@ impl UserFacade {
         let found = self.ports.database.read().await?.codes().find(&digest).await?;
         resettable(found, self.ports.now())?;
         let password_hash = self.hashing.hash(new_password.as_str().to_owned(), client).await?;
-        self.retry(|| self.try_reset_password(&digest, &password_hash)).await
+        self.ports.retry_on_contention(|| self.try_reset_password(&digest, &password_hash)).await
     }
 
     async fn try_reset_password(&self, digest: &[u8; 32], password_hash: &str) -> Result<(), AppError> {

@@ -32,7 +32,7 @@ impl UserFacade {
     /// needs the lock of an active token, so none can follow once the tokens have ended. A concurrent charge is stored
     /// before the wallet closes, or is refused.
     pub async fn delete_account(&self, user_id: UserId, forfeits_balance: bool) -> Result<(), AppError> {
-        self.retry(|| self.try_delete_account(user_id, forfeits_balance)).await
+        self.ports.retry_on_contention(|| self.try_delete_account(user_id, forfeits_balance)).await
     }
 
     async fn try_delete_account(&self, user_id: UserId, forfeits_balance: bool) -> Result<(), AppError> {

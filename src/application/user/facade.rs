@@ -13,7 +13,7 @@ use super::{
     tokens::{TokenParts, TokensInfo, issue_tokens},
 };
 use crate::{
-    application::{Ports, error::AppError, retry::retry_on_contention},
+    application::{Ports, error::AppError},
     domain::{
         clock::Instant,
         id::{SessionId, UserId},
@@ -132,7 +132,7 @@ impl UserFacade {
         let id = UserId(new_uuid(&*self.ports.randomness, now));
         let (email_verified_at, blocked_at) = (None, None);
         let user = User { id, email, name, role, password_hash, created_at: now, email_verified_at, blocked_at };
-        self.retry(|| self.try_create(&user, language)).await?;
+        self.ports.retry_on_contention(|| self.try_create(&user, language)).await?;
         Ok(user.into())
     }
 
@@ -169,7 +169,7 @@ impl UserFacade {
         let user = self.ports.database.read().await?.users().find_by_email(&key).await?;
         self.verify_password(&key, user.as_ref(), password, client).await?;
         let user = user.ok_or(Refusal::InvalidCredentials)?;
-        self.retry(|| self.try_log_in(&user, user_agent)).await
+        self.ports.retry_on_contention(|| self.try_log_in(&user, user_agent)).await
     }
 
     /// Verifies the password of an account, or of an unknown address. An attempt counts as failed until then.
@@ -220,12 +220,13 @@ impl UserFacade {
     ///
     /// Those of [every use case](crate::application) alone.
     pub async fn log_out(&self, session_id: SessionId) -> Result<(), AppError> {
-        self.retry(|| async {
-            let now = self.ports.now();
-            let uow = self.ports.database.begin().await?;
-            self.revoke(uow, session_id, now).await
-        })
-        .await
+        self.ports
+            .retry_on_contention(|| async {
+                let now = self.ports.now();
+                let uow = self.ports.database.begin().await?;
+                self.revoke(uow, session_id, now).await
+            })
+            .await
     }
 
     /// Authenticates an access token: this server signed it, it hasn't expired, and its login isn't revoked.
@@ -275,7 +276,7 @@ impl UserFacade {
     ///
     /// [`Refusal::Unauthenticated`] when the account is deleted.
     pub async fn rename(&self, user_id: UserId, name: Name) -> Result<ProfileInfo, AppError> {
-        self.retry(|| self.try_rename(user_id, &name)).await
+        self.ports.retry_on_contention(|| self.try_rename(user_id, &name)).await
     }
 
     async fn try_rename(&self, user_id: UserId, name: &Name) -> Result<ProfileInfo, AppError> {
@@ -302,13 +303,6 @@ impl UserFacade {
     /// Refuses these sessions on this instance at once, after their revocation was committed.
     pub(in crate::application) fn refuse_sessions(&self, revoked: &[SessionId], now: Instant) {
         self.revocations.insert(revoked, now);
-    }
-
-    pub(in crate::application) async fn retry<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, AppError>
-    where
-        F: Future<Output = Result<T, AppError>>,
-    {
-        retry_on_contention(&*self.ports.randomness, attempt).await
     }
 
     /// Revokes one login and commits.

@@ -31,7 +31,7 @@ impl UserFacade {
     ///
     /// [`Refusal::SessionNotFound`] when the user has no such live session.
     pub async fn end_session(&self, user_id: UserId, id: SessionId) -> Result<(), AppError> {
-        self.retry(|| async {
+        self.ports.retry_on_contention(|| async {
             let now = self.ports.now();
             let mut uow = self.ports.database.begin().await?;
             if !uow.sessions().revoke_own(user_id, id, now).await? {
@@ -46,7 +46,7 @@ impl UserFacade {
 
     /// Ends every session of the user, the caller's included, here at once and on other instances within a second.
     pub async fn end_all_sessions(&self, user_id: UserId) -> Result<(), AppError> {
-        self.retry(|| async {
+        self.ports.retry_on_contention(|| async {
             let now = self.ports.now();
             let mut uow = self.ports.database.begin().await?;
             let ended = uow.sessions().revoke_all(user_id, None, now).await?;
@@ -81,7 +81,7 @@ impl UserFacade {
         let user = self.ports.database.read().await?.users().find(user_id).await?.ok_or(Refusal::Unauthenticated)?;
         self.verify_password(&user.email.key(), Some(&user), current_password, client).await?;
         let new_hash = self.hashing.hash(new_password.as_str().to_owned(), client).await?;
-        self.retry(|| self.try_replace_password(user_id, current, &user.password_hash, &new_hash)).await
+        self.ports.retry_on_contention(|| self.try_replace_password(user_id, current, &user.password_hash, &new_hash)).await
     }
 
     async fn try_replace_password(

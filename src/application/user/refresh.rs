@@ -43,7 +43,7 @@ impl UserFacade {
     ///
     /// Locks the session: of two concurrent exchanges, one is the first and the other repeats it.
     pub async fn refresh(&self, refresh_token: &str) -> Result<TokensInfo, AppError> {
-        self.retry(|| self.try_refresh(refresh_token)).await
+        self.ports.retry_on_contention(|| self.try_refresh(refresh_token)).await
     }
 
     async fn try_refresh(&self, text: &str) -> Result<TokensInfo, AppError> {
