@@ -172,6 +172,12 @@ async fn wait_for_database(config: &Config) -> anyhow::Result<()> {
     retry_until_available(config, connect, is_unavailable).await.context("connecting to the database")
 }
 
+/// Refuses a schema that this version can't read, as soon as the database is available.
+async fn require_current_schema(config: &Config) -> anyhow::Result<()> {
+    wait_for_database(config).await?;
+    Ok(mysql::require_current_schema(&mysql::parse_url(&config.database_url)?).await?)
+}
+
 /// Repeats `attempt` while the database is unavailable, for `DATABASE_CONNECT_SECONDS` at most.
 async fn retry_until_available<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
     config: &Config,
@@ -297,7 +303,7 @@ async fn seed_demo(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn audit(config: &Config) -> anyhow::Result<bool> {
-    wait_for_database(config).await?;
+    require_current_schema(config).await?;
     let app = build(config)?;
     let report = app.shared.audit.check().await;
     app.close(Duration::from_secs(1)).await;
@@ -311,7 +317,7 @@ async fn audit(config: &Config) -> anyhow::Result<bool> {
 
 async fn reconcile(config: &Config, matches: &ArgMatches) -> anyhow::Result<bool> {
     let days = matches.get_one::<u16>("days").copied().unwrap_or_default();
-    wait_for_database(config).await?;
+    require_current_schema(config).await?;
     let app = build(config)?;
     let result = app.shared.top_ups.reconcile(TimeDelta::days(days.into())).await;
     app.close(Duration::from_secs(1)).await;

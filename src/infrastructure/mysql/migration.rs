@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use sqlx::{
-    AssertSqlSafe, Connection, Executor,
+    AssertSqlSafe, Connection, Executor, MySql,
     migrate::Migrator,
     mysql::{MySqlConnectOptions, MySqlConnection},
 };
 use tokio::time::sleep;
 
-use super::{MIGRATOR, error::is_contention, migration_lease::MigrationLease};
+use super::{
+    MIGRATOR,
+    error::{is_contention, lacks_table},
+    migration_lease::MigrationLease,
+};
 
 /// Maximum wait for another instance that migrates.
 const MIGRATION_LOCK_TIMEOUT_SECONDS: u32 = 60;
@@ -44,6 +48,12 @@ pub enum MigrateError {
     )]
     TableInUse {
         /// The migration's version, as in its file's name.
+        version: i64,
+    },
+    /// The schema is older than this version of the server.
+    #[error("the schema lacks migration {version}: run `concert-reservation migrate`")]
+    Outdated {
+        /// The first missing migration's version, as in its file's name.
         version: i64,
     },
     /// The database refused a statement, or couldn't be reached.
@@ -88,6 +98,30 @@ pub async fn migrate(options: &MySqlConnectOptions) -> Result<(), MigrateError> 
     // Closing the connection releases the lock, also after a failure.
     connection.close().await?;
     result
+}
+
+/// Checks that the schema has every migration of this version.
+///
+/// # Errors
+///
+/// - [`MigrateError::Outdated`]: a migration is missing.
+/// - [`MigrateError::Database`]: the database couldn't be read.
+pub async fn require_current_schema(options: &MySqlConnectOptions) -> Result<(), MigrateError> {
+    let mut connection = MySqlConnection::connect_with(options).await?;
+    let missing = first_missing(&mut connection).await?;
+    connection.close().await?;
+    missing.map_or(Ok(()), |version| Err(MigrateError::Outdated { version }))
+}
+
+/// The version of the first migration that the schema lacks. A schema of a newer version of the server lacks none.
+pub(super) async fn first_missing(executor: impl Executor<'_, Database = MySql>) -> Result<Option<i64>, sqlx::Error> {
+    let text = "SELECT MAX(version) FROM _sqlx_migrations WHERE success";
+    let newest: Option<i64> = match sqlx::query_scalar(text).fetch_one(executor).await {
+        // No migration has ever run here.
+        Err(error) if lacks_table(&error) => None,
+        newest => newest?,
+    };
+    Ok(MIGRATOR.iter().map(|migration| migration.version).find(|version| Some(*version) > newest))
 }
 
 /// Applies what is missing, one migration after the other.
@@ -191,6 +225,30 @@ mod tests {
         let text = "SELECT CAST(COUNT(*) AS SIGNED) FROM _sqlx_migrations WHERE success";
         let migrated: i64 = query_scalar(text).fetch_one(&mut connection).await.unwrap();
         assert_eq!(usize::try_from(migrated), Ok(MIGRATOR.iter().count()));
+    }
+
+    #[sqlx::test(migrations = false)]
+    async fn an_outdated_schema_is_reported_with_its_first_missing_migration(
+        _: MySqlPoolOptions,
+        options: MySqlConnectOptions,
+    ) {
+        let first = MIGRATOR.iter().next().unwrap().version;
+        let refused = require_current_schema(&options).await.unwrap_err();
+        assert!(matches!(refused, MigrateError::Outdated { version } if version == first), "{refused}");
+        migrate(&options).await.unwrap();
+        require_current_schema(&options).await.unwrap();
+        let last = MIGRATOR.iter().last().unwrap().version;
+        let mut connection = MySqlConnection::connect_with(&options).await.unwrap();
+        sqlx::query("DELETE FROM _sqlx_migrations WHERE version = ?")
+            .bind(last)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let refused = require_current_schema(&options).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!("the schema lacks migration {last}: run `concert-reservation migrate`")
+        );
     }
 
     /// A connection with the session settings of the server's pools.

@@ -49,7 +49,7 @@ use sqlx::{
 use tokio::time::timeout;
 
 pub use health_probe::HealthProbe;
-pub use migration::{MigrateError, migrate};
+pub use migration::{MigrateError, migrate, require_current_schema};
 pub use statements::{KeptStatements, check_kept_statements};
 pub use unit_of_work::MySqlDatabase;
 

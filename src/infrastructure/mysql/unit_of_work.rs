@@ -11,7 +11,7 @@ use metrics::{Gauge, Histogram};
 use sqlx::{MySql, MySqlConnection, MySqlPool, SqlStr, Transaction, pool::PoolConnection};
 use tokio::{runtime::Handle, time::sleep};
 
-use super::{MIGRATOR, connection_loss, error::lacks_table, health_probe::HealthProbe};
+use super::{connection_loss, health_probe::HealthProbe, migration::first_missing};
 use crate::domain::{
     administration::ActionLog,
     audit::AuditRepository,
@@ -185,15 +185,8 @@ impl Database for MySqlDatabase {
     }
 
     async fn schema_is_current(&self) -> Result<bool, RepositoryError> {
-        let text = "SELECT MAX(version) FROM _sqlx_migrations WHERE success";
-        let newest: Result<Option<i64>, _> = self.or_timed_out(sqlx::query_scalar(text).fetch_one(&self.pool)).await;
-        let newest = match newest {
-            // No migration has ever run here.
-            Err(error) if lacks_table(&error) => return Ok(false),
-            newest => newest?,
-        };
         // A newer schema is compatible: during a rolling upgrade the old servers keep running.
-        Ok(newest >= MIGRATOR.iter().map(|migration| migration.version).max())
+        Ok(self.or_timed_out(first_missing(&self.pool)).await?.is_none())
     }
 }
 
