@@ -145,13 +145,14 @@ impl ConcertFacade {
         let concert_id = performance.concert_id;
         uow.concerts().lock_concert(concert_id).await?.ok_or(Refusal::PerformanceNotFound)?;
         let performance = uow.concerts().lock_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?;
-        // A repetition changes nothing, so it has no event.
-        if performance.status == PerformanceStatus::Scheduled {
-            uow.concerts().cancel_performance(id, now).await?;
-            let starts_at = performance.starts_at;
-            let fact = Fact::PerformanceCancelled { performance_id: id, concert_id, starts_at };
-            event::record(&self.ports, &mut *uow, now, vec![fact], Vec::new()).await?;
+        // A repetition changes nothing, so it has neither an event nor an entry in the action log.
+        if performance.status != PerformanceStatus::Scheduled {
+            return Ok(());
         }
+        uow.concerts().cancel_performance(id, now).await?;
+        let starts_at = performance.starts_at;
+        let fact = Fact::PerformanceCancelled { performance_id: id, concert_id, starts_at };
+        event::record(&self.ports, &mut *uow, now, vec![fact], Vec::new()).await?;
         self.record(&mut *uow, now, actor, ActionKind::PerformanceCancelled, id, "").await?;
         uow.commit().await?;
         self.changes.increment();
