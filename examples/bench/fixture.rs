@@ -89,7 +89,7 @@ impl Fixture {
         );
         users.push_values(&ids, |mut row, (user, _)| {
             let email = format!("{user}@bench.example");
-            row.push_bind(user.0).push_bind(email.clone()).push_bind(email).push_bind("none: nobody logs in");
+            row.push_bind(user.0).push_bind(email.clone()).push_bind(email).push_bind("none: no login");
             row.push_bind("Bench").push_bind("USER").push_bind(now);
         });
         let mut sessions = QueryBuilder::<MySql>::new("INSERT INTO sessions (id, user_id, created_at, expires_at) ");

@@ -73,7 +73,7 @@ impl Fixture {
         let users = format!(
             "INSERT INTO users (id, email, email_key, password_hash, name, role, created_at) {DIGITS} \
              SELECT UNHEX(CONCAT('{USER_ID_PREFIX}', LPAD(HEX(? + n), 12, '0'))), CONCAT('crowd-', ? + n, '@bench.example'), \
-             CONCAT('crowd-', ? + n, '@bench.example'), 'none: nobody logs in', 'Bench', 'USER', ? \
+             CONCAT('crowd-', ? + n, '@bench.example'), 'none: no login', 'Bench', 'USER', ? \
              FROM ({NUMBERS}) numbers WHERE n < ?"
         );
         let tokens = format!(

@@ -123,10 +123,10 @@ pub(crate) fn reset_peak_memory(pid: u32) {
 
 /// The process id of the database with this data directory, if it runs on this machine.
 pub(crate) fn database_pid(data_directory: &str) -> Option<u32> {
-    let wanted = format!("--datadir={}", data_directory.trim_end_matches('/'));
+    let argument = format!("--datadir={}", data_directory.trim_end_matches('/'));
     let has_argument = |pid: &u32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).any(|word| word.strip_suffix(b"/").unwrap_or(word) == wanted.as_bytes())
+        line.split(|byte| *byte == 0).any(|word| word.strip_suffix(b"/").unwrap_or(word) == argument.as_bytes())
     };
     let entries = std::fs::read_dir("/proc").ok()?;
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(has_argument)

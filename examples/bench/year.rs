@@ -45,7 +45,7 @@ const STATEMENTS: [Statement; 17] = [
         table: "users",
         rows: TOKENS / 10,
         text: "(id, email, email_key, password_hash, name, role, created_at) SELECT :0, CONCAT('year-', :row), \
-               CONCAT('year-', :row), 'none: nobody logs in', 'Year', 'USER', :start",
+               CONCAT('year-', :row), 'none: no login', 'Year', 'USER', :start",
     },
     Statement {
         table: "sessions",
@@ -152,7 +152,7 @@ const STATEMENTS: [Statement; 17] = [
     },
 ];
 
-/// The tables that a sale fills: those whose sizes are told.
+/// The tables that a sale fills: the report has their sizes.
 pub(crate) const TABLES: [&str; 18] = [
     "users",
     "sessions",

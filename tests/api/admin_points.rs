@@ -80,7 +80,7 @@ async fn an_adjustment_beyond_the_bounds_of_a_balance_changes_nothing(
     assert_eq!((&problem["balance"], &problem["required"]), (&json!("1000"), &json!("1000.01")));
     let full = adjust(&admin, user.user_id(), "add", "999999999000").await;
     full.expect_problem(409, "BALANCE_LIMIT_EXCEEDED");
-    adjust(&admin, Uuid::nil(), "nobody", "1").await.expect_problem(404, "USER_NOT_FOUND");
+    adjust(&admin, Uuid::nil(), "unknown", "1").await.expect_problem(404, "USER_NOT_FOUND");
     let deleted = app.user().await;
     deleted.delete("/api/v1/users/me").await.expect(204);
     adjust(&admin, deleted.user_id(), "deleted", "1").await.expect_problem(404, "USER_NOT_FOUND");

@@ -200,8 +200,8 @@ async fn seeds_are_resealed_and_a_lost_secret_breaks_the_commitment_but_not_the_
     .execute(&pool)
     .await
     .unwrap();
-    let sealed_for_nobody = "UPDATE queues SET draw_sealed_seed = REVERSE(draw_sealed_seed) WHERE concert_id = ?";
-    sqlx::query(sealed_for_nobody).bind(lost.0.concert_id).execute(&pool).await.unwrap();
+    let unreadable_seed = "UPDATE queues SET draw_sealed_seed = REVERSE(draw_sealed_seed) WHERE concert_id = ?";
+    sqlx::query(unreadable_seed).bind(lost.0.concert_id).execute(&pool).await.unwrap();
 
     keep_house(&restarted(&options, &format!("{new},{old}"), 30)).await;
     for (_, bytes) in columns(&pool, &clear.0).await {

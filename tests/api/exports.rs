@@ -96,7 +96,7 @@ async fn an_export_shows_names_as_they_are_and_runs_no_formula(_: MySqlPoolOptio
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn an_export_of_a_deleted_account_names_nobody(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+async fn an_export_of_a_deleted_account_has_no_address(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let (sale, admin) = (app.sale(1, 1).await, app.admin().await);
     let buyer = app.buyer(&sale).await;

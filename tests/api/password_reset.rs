@@ -72,7 +72,7 @@ async fn an_unknown_address_gets_the_same_answer_and_no_mail(_: MySqlPoolOptions
     };
     let known = request(&app, "user0@example.org").await;
     assert_eq!(rows().await, (1, 1));
-    let unknown = request(&app, "nobody@example.org").await;
+    let unknown = request(&app, "unknown@example.org").await;
     assert_eq!(rows().await, (2, 2));
     assert_eq!((known.bytes.as_slice(), unknown.bytes.as_slice()), (&b""[..], &b""[..]));
     let names = |reply: &Reply| reply.headers.keys().map(ToString::to_string).collect::<Vec<_>>();
@@ -102,7 +102,7 @@ async fn a_code_works_for_thirty_minutes_until_another_is_used(_: MySqlPoolOptio
     // A code to verify the address sets no password.
     let verification = app.codes(&tables.pool, jin.user_id(), "VERIFY_EMAIL").await.remove(0);
     confirm(&app, &verification, PASSWORD).await.expect_problem(401, "INVALID_CODE");
-    // Whoever changes the password doesn't need the code any more.
+    // A change of the password ends the code.
     let jin = app.anonymous().logged_in(EMAIL, NEW).await;
     request(&app, EMAIL).await;
     let code = codes().await.pop().unwrap();

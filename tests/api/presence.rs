@@ -228,7 +228,7 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
 
     // The next poll of each remaining user.
     let mut due: BTreeMap<i64, Vec<usize>> = BTreeMap::from([(0, (0..2_000).step_by(2).collect())]);
-    let mut told_p90: HashMap<usize, i64> = HashMap::new();
+    let mut first_p90: HashMap<usize, i64> = HashMap::new();
     let (mut polls, mut in_time, mut positions) = (0, 0, HashMap::new());
     let mut now = 0;
     while now < 60 * i64::try_from(MINUTES).unwrap() {
@@ -248,7 +248,7 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
                     assert!(before.is_none_or(|before| position <= before), "{index}: {before:?}, {position}");
                     let p90 = place["estimatedWait"]["p90Seconds"].as_i64().unwrap();
                     assert!(place["estimatedWait"]["p50Seconds"].as_i64().unwrap() <= p90);
-                    told_p90.entry(index).or_insert(p90);
+                    first_p90.entry(index).or_insert(p90);
                     due.entry(now + poll_after_seconds(&place)).or_default().push(index);
                 } else {
                     assert_eq!(place["status"], "ACTIVE", "{place}");
@@ -281,7 +281,7 @@ async fn the_configured_rate_holds_with_half_of_the_queue_absent(_: MySqlPoolOpt
             window.1 += 1;
             assert!(index >= last, "{index} was admitted after {last}");
             last = index;
-            in_time += usize::from(second <= told_p90[&index]);
+            in_time += usize::from(second <= first_p90[&index]);
         }
     }
     println!("{polls} polls; admitted per ten seconds, and present users among them: {:?}", per_window.values());

@@ -145,7 +145,7 @@ async fn failed_logins_are_limited_per_account(_: MySqlPoolOptions, options: MyS
         let (app, body) = (&app, json!({"email": email, "password": password}));
         async move { post_from(app, address, "/api/v1/auth/login", &[], &body).await }
     };
-    for (email, right) in [("jin1@example.org", PASSWORD), ("nobody@example.org", "anything goes")] {
+    for (email, right) in [("jin1@example.org", PASSWORD), ("unknown@example.org", "anything goes")] {
         log_in(email, "wrong password 1", "192.0.2.1").await.expect_problem(401, "INVALID_CREDENTIALS");
         log_in(email, "wrong password 2", "192.0.2.2").await.expect_problem(401, "INVALID_CREDENTIALS");
         let refused = log_in(email, right, "192.0.2.3").await.expect_problem(429, "RATE_LIMITED");

@@ -14,20 +14,20 @@ use crate::{
     year::{TABLES, Year},
 };
 
-/// How many concerts a year has.
+/// The concerts of a year.
 const CONCERTS: u32 = 10_000;
 
-/// For how long the jobs are watched.
-const WATCHING: Duration = Duration::from_secs(12);
+/// The duration of an observation of the jobs.
+const OBSERVATION_TIME: Duration = Duration::from_secs(12);
 
-/// The jobs have nothing to do once none has worked off a batch for so long, at the pace of the rarest.
-const QUIET: Duration = Duration::from_secs(80);
+/// The cleanup is over once no table has changed its size for this long: longer than the interval of any job.
+const CLEANUP_PAUSE: Duration = Duration::from_secs(80);
 
-/// How long they may take to come to that.
-const LONGEST: Duration = Duration::from_mins(90);
+/// The scenario waits for the cleanup at most this long.
+const MAX_CLEANUP_TIME: Duration = Duration::from_mins(90);
 
-/// How much slower anything may be than on an empty database.
-const SAME: f64 = 0.9;
+/// The least ratio of a rate to that on an empty database.
+const MIN_RATIO: f64 = 0.9;
 
 /// What is measured on each database.
 struct Figures {
@@ -45,8 +45,8 @@ pub(super) async fn year(bench: &mut Bench) -> anyhow::Result<()> {
     note_sizes(bench, "as it was written").await?;
     let full = measure(bench, ["polls, a year", "holds, a year", "payments, a year"]).await?;
     let begun = Instant::now();
-    until_quiet(bench).await?;
-    bench.report.add_note(format!("The jobs had tidied up after {:.0} s.", seconds(begun)));
+    wait_for_cleanup(bench).await?;
+    bench.report.add_note(format!("The jobs had cleaned up after {:.0} s.", seconds(begun)));
     note_sizes(bench, "when the jobs had tidied up").await?;
     let tidy = measure(bench, ["polls, tidied up", "holds, tidied up", "payments, tidied up"]).await?;
     for (figures, when) in [(full, "with a year"), (tidy, "with a year, tidied up")] {
@@ -64,7 +64,7 @@ fn compare(bench: &mut Bench, empty: &Figures, figures: Figures, when: &str) {
     for (line, before) in figures.lines.iter().zip(&empty.lines) {
         let what = line.name.split(',').next().unwrap_or_default();
         let ratios = line.rates.iter().zip(&before.rates).map(|(rate, before)| rate / before).collect();
-        bench.report.add_figure(&format!("{what} {when} ÷ empty"), ratios, "", Some(Goal::at_least(SAME, None)));
+        bench.report.add_figure(&format!("{what} {when} ÷ empty"), ratios, "", Some(Goal::at_least(MIN_RATIO, None)));
     }
     for (name, mean) in &figures.jobs {
         let before = empty.jobs.get(name).copied().unwrap_or(f64::NAN);
@@ -88,14 +88,14 @@ async fn measure(bench: &mut Bench, names: [&'static str; 3]) -> anyhow::Result<
             .await?,
         bench.measure_closed_loop(scaled_run(bench, payments, 15_000, Limit::None), prepare_payments).await?,
     ];
-    Ok(Figures { lines, jobs: watch_jobs(bench).await? })
+    Ok(Figures { lines, jobs: measure_jobs(bench).await? })
 }
 
-/// How long each job took on average, in milliseconds, while nothing else was done.
-async fn watch_jobs(bench: &mut Bench) -> anyhow::Result<BTreeMap<String, f64>> {
+/// Each job's mean duration in milliseconds, on an otherwise idle server.
+async fn measure_jobs(bench: &mut Bench) -> anyhow::Result<BTreeMap<String, f64>> {
     let addresses = bench.servers(Setup::Default).await?;
     let before = jobs(&addresses).await?;
-    tokio::time::sleep(WATCHING).await;
+    tokio::time::sleep(OBSERVATION_TIME).await;
     let after = jobs(&addresses).await?;
     let mean = |(name, (count, seconds)): (String, (f64, f64))| {
         let (earlier, spent) = before.get(&name).copied().unwrap_or_default();
@@ -104,7 +104,7 @@ async fn watch_jobs(bench: &mut Bench) -> anyhow::Result<BTreeMap<String, f64>> 
     Ok(after.into_iter().filter_map(mean).collect())
 }
 
-/// How often each job has run, and for how many seconds.
+/// Each job's number of runs, and their total duration in seconds.
 async fn jobs(addresses: &Addresses) -> anyhow::Result<BTreeMap<String, (f64, f64)>> {
     let mut connection = Connection::open(addresses, 0).await?;
     let call = Request { method: "GET", path: "/metrics", ..Request::default() };
@@ -125,15 +125,15 @@ async fn jobs(addresses: &Addresses) -> anyhow::Result<BTreeMap<String, (f64, f6
     Ok(jobs)
 }
 
-/// Returns once the tables' sizes don't change any more.
-async fn until_quiet(bench: &mut Bench) -> anyhow::Result<()> {
+/// Returns once the numbers of rows don't change any more.
+async fn wait_for_cleanup(bench: &mut Bench) -> anyhow::Result<()> {
     bench.servers(Setup::Default).await?;
     let begun = Instant::now();
-    let (mut known, mut since) = (Vec::new(), Instant::now());
-    while since.elapsed() < QUIET && begun.elapsed() < LONGEST {
+    let (mut row_counts, mut unchanged_since) = (Vec::new(), Instant::now());
+    while unchanged_since.elapsed() < CLEANUP_PAUSE && begun.elapsed() < MAX_CLEANUP_TIME {
         let now = sizes(bench).await?.into_iter().map(|(_, rows, _)| rows).collect();
-        if known != now {
-            (known, since) = (now, Instant::now());
+        if row_counts != now {
+            (row_counts, unchanged_since) = (now, Instant::now());
         }
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
@@ -157,12 +157,12 @@ async fn sizes(bench: &Bench) -> anyhow::Result<Vec<(&'static str, i64, f64)>> {
 async fn note_sizes(bench: &mut Bench, when: &str) -> anyhow::Result<()> {
     let sizes = sizes(bench).await?;
     #[expect(clippy::cast_precision_loss, reason = "a number of rows to be read by people")]
-    let told: Vec<_> = sizes
+    let texts: Vec<_> = sizes
         .into_iter()
         .map(|(table, rows, megabytes)| {
             format!("{table} {} ({megabytes:.0} MB)", with_thousands_separators(rows as f64))
         })
         .collect();
-    bench.report.add_note(format!("Rows {when}: {}.", told.join(", ")));
+    bench.report.add_note(format!("Rows {when}: {}.", texts.join(", ")));
     Ok(())
 }

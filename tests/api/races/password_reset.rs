@@ -74,7 +74,7 @@ async fn no_session_outlives_a_concurrent_reset(servers: Servers) {
     app.anonymous().log_in("jin@example.org", &password).await.expect(200);
 }
 
-/// Whichever comes first: the account is blocked, and nobody is logged in.
+/// Whichever comes first: the account is blocked, and has no session.
 async fn a_reset_against_a_block_leaves_no_session(servers: Servers) {
     let app = servers.start();
     let (user, codes) = user_with_codes(&servers, &app, "jin@example.org", 1).await;

@@ -123,7 +123,8 @@ async fn jobs_against_each_other_and_a_notification(servers: Servers) {
     app.assert_invariants_hold().await;
 }
 
-/// The points pay for a seat, or go back to the payer; the other request finds too few. The provider is told once.
+/// The points pay for a seat, or go back to the payer; the other request finds too few. The provider gets
+/// one refund request.
 async fn refunding_a_top_up_against_spending_it(servers: Servers) {
     let app = servers.start_with(&SANDBOX);
     let sale = app.sale(6, 2).await;
