@@ -34,13 +34,13 @@ const VIEWS: { name: string; form: "mobile" | "desktop"; as?: "buyer" | "operato
 ];
 
 for (const { name, form, as, path } of VIEWS) {
-  test(`Lighthouse: ${name}${as ? ` of the ${as}` : ""}, ${form}`, async ({ url, admin }, { outputPath }) => {
+  test(`Lighthouse: ${name}${as ? ` of the ${as}` : ""}, ${form}`, async ({ url, admin }, info) => {
     test.setTimeout(180_000);
     // It is large, and the other tests don't need it.
     const { default: lighthouse, desktopConfig } = await import("lighthouse");
     const sale = await admin.sale();
     const port = await freePort();
-    const context = await chromium.launchPersistentContext(outputPath("profile"), {
+    const context = await chromium.launchPersistentContext(info.outputPath("profile"), {
       executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
       args: ["--no-sandbox", `--remote-debugging-port=${port}`],
       locale: "en-GB",
