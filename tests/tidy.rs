@@ -299,19 +299,14 @@ fn no_feature_imports_a_later_one() {
 /// The most lines of code of a file. Blank lines, comments and unit tests don't count.
 const LINES: usize = 400;
 
-/// The files that may be longer, with the reason.
-const LONG_FILES: [(&str, &str); 1] =
-    [("tests/api/bad_input.rs", "Each test visits all endpoints of the file's two tables.")];
-
 #[test]
 fn files_are_short() {
-    let is_exempt = |source: &&Source| !LONG_FILES.iter().any(|(file, _)| source.path == *file);
     let long = |source: &Source| {
         let lines = source.lines().filter(|(_, code)| !code.trim().is_empty()).count();
         (lines > LINES).then(|| format!("{}: {lines} lines of code, more than {LINES}", source.path))
     };
     let sources: Vec<_> = ["src", "tests", "examples"].into_iter().flat_map(Source::all).collect();
-    assert_none(&sources.iter().filter(is_exempt).filter_map(long).collect::<Vec<_>>());
+    assert_none(&sources.iter().filter_map(long).collect::<Vec<_>>());
 }
 
 #[test]
