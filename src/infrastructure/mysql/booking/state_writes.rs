@@ -1,6 +1,7 @@
 //! Writes of the states of bookings.
 
 use sqlx::AssertSqlSafe;
+use uuid::Uuid;
 
 use super::{
     super::{
@@ -46,8 +47,7 @@ impl Session {
             )
         };
         let bind = |query: Statement, ids| query.bind(language.map(Language::tag)).bind_all(ids);
-        let found = self.write_by_id(booking_ids(bookings), text, bind).await?;
-        require_rows(found, bookings.len(), "a booking")
+        self.write_states(bookings, text, bind).await
     }
 
     pub(super) async fn write_expired(&mut self, bookings: &[&Booking]) -> Result<(), RepositoryError> {
@@ -56,8 +56,7 @@ impl Session {
                 "UPDATE bookings FORCE INDEX (PRIMARY) SET status = 'EXPIRED' WHERE id IN {ids} AND status = 'PENDING'"
             )
         };
-        let found = self.write_by_id(booking_ids(bookings), text, BindAll::bind_all).await?;
-        require_rows(found, bookings.len(), "a booking")
+        self.write_states(bookings, text, BindAll::bind_all).await
     }
 
     pub(super) async fn write_cancelled(
@@ -73,8 +72,7 @@ impl Session {
             )
         };
         let bind = |query: Statement, ids| query.bind(at).bind(language.map(Language::tag)).bind_all(ids);
-        let found = self.write_by_id(booking_ids(bookings), text, bind).await?;
-        require_rows(found, bookings.len(), "a booking")
+        self.write_states(bookings, text, bind).await
     }
 
     /// A booking that is paid and refunded in one transaction is still pending in the table; its payment is stored, as
@@ -93,6 +91,16 @@ impl Session {
             )
         };
         let bind = |query: Statement, ids| query.bind(at).bind(language.map(Language::tag)).bind_all(ids);
+        self.write_states(bookings, text, bind).await
+    }
+
+    /// Writes the rows of these bookings. [`RepositoryError::Contention`] if one isn't in the state that was read.
+    async fn write_states(
+        &mut self,
+        bookings: &[&Booking],
+        text: impl FnOnce(&str) -> String + Send,
+        bind: impl FnOnce(Statement, Vec<Uuid>) -> Statement + Send,
+    ) -> Result<(), RepositoryError> {
         let found = self.write_by_id(booking_ids(bookings), text, bind).await?;
         require_rows(found, bookings.len(), "a booking")
     }

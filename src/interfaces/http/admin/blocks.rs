@@ -46,7 +46,7 @@ struct ChangeBlocksRequest {
 impl FromBody for ChangeBlocksRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
         let seat_ids = object.required("seatIds").and_then(|field| field.seat_ids(MAX_SEATS));
-        let reason = object.required("reason").and_then(|field| field.parse(Reason::new));
+        let reason = object.reason();
         Some(Self { seat_ids: seat_ids?, reason: reason? })
     }
 }

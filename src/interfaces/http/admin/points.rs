@@ -44,7 +44,7 @@ struct AdjustPointsRequest {
 impl FromBody for AdjustPointsRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
         let amount = object.required("amount").and_then(|field| field.signed_points());
-        let reason = object.required("reason").and_then(|field| field.parse(Reason::new));
+        let reason = object.reason();
         Some(Self { amount: amount?, reason: reason? })
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         clock::Instant,
         id::SeatId,
         points::{Points, SignedPoints},
-        text::Name,
+        text::{Name, Reason},
     },
     interfaces::http::{
         problem::{Code, FieldError, Problem},
@@ -64,6 +64,11 @@ impl<'a> Object<'a> {
     /// A required [`Name`].
     pub fn required_name(&self, name: &str) -> Option<Name> {
         self.required(name)?.parse(Name::new)
+    }
+
+    /// The required reason of an administrative write.
+    pub fn reason(&self) -> Option<Reason> {
+        self.required("reason")?.parse(Reason::new)
     }
 
     /// An optional field; null counts as absent.
