@@ -237,6 +237,7 @@ const FEATURES: &[(&str, &[Feature])] = &[
             ("event", &["booking", "concert", "payment"]),
             ("settlement", &["administration", "booking", "concert", "event", "payment", "point", "queue", "user"]),
             ("top_up", &["point"]),
+            ("mail", &["booking", "event", "user"]),
         ],
     ),
     (
@@ -250,6 +251,7 @@ const FEATURES: &[(&str, &[Feature])] = &[
             ("payment", &["queue"]),
             ("ticket", &[]),
             ("top_up", &[]),
+            ("mail", &[]),
         ],
     ),
     (

@@ -1,6 +1,6 @@
 //! Use cases: each is one facade method with one transaction.
 //!
-//! A facade reads the clock once, begins the transaction, lets the domain decide, stores and commits. Between these
+//! A facade begins the transaction, reads the clock once, lets the domain decide, stores and commits. Between these
 //! steps it awaits nothing but the database. Writes of which many are concurrent go through [lanes](lane). Nothing here
 //! knows HTTP or SQL.
 //!

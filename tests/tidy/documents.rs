@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    assert_none,
+    assert_none, one_line,
     source::{Source, exists, files, read},
 };
 
@@ -105,6 +105,33 @@ fn every_path_in_documents_exists() {
             }
         }
     }
+    assert_none(&findings);
+}
+
+/// A name followed by its file, as in "`name` in `src/file.rs`" and "`name` (`src/file.rs`)".
+#[test]
+fn every_name_with_its_file_is_in_that_file() {
+    let (mut findings, mut found) = (Vec::new(), 0);
+    for document in documents() {
+        let text = read(&document);
+        let lines: Vec<_> = prose(&text).into_iter().map(|(_, line)| line).collect();
+        let text = one_line(&lines.join(" "));
+        let parts: Vec<_> = text.split('`').collect();
+        for window in parts[1..].windows(3).step_by(2) {
+            let &[name, between, path] = window else { continue };
+            let last = name.rsplit("::").next().unwrap_or_default();
+            // Names in capitals with an underscore are variables of the environment.
+            let is_variable = last.contains('_') && !last.contains(char::is_lowercase);
+            let is_name = !last.is_empty() && last.chars().all(|c| c.is_alphanumeric() || c == '_') && !is_variable;
+            if is_name && matches!(between.trim(), "in" | "(") && path.starts_with("src/") && path.ends_with(".rs") {
+                found += 1;
+                if !exists(Path::new(path)) || !read(path).contains(last) {
+                    findings.push(format!("{document}: {path} has no {name}"));
+                }
+            }
+        }
+    }
+    assert!(found > 0, "no document names a name with its file");
     assert_none(&findings);
 }
 

@@ -1,8 +1,6 @@
 //! The cache of seat layouts, by which seats are chosen. Layouts never change, so each is read once.
 //!
-//! Seat maps have a cache of their own: the rendered seats and their map, some 430 bytes a seat. This one keeps some 50
-//! bytes a seat for the choice. Holds of named seats need neither, and few performances are chosen from. One cache
-//! would keep both parts of every performance, and save one read of its seats per instance.
+//! Seat maps have a cache of their own, of rendered seats. `docs/decisions/0018-choosing-seats.md` has the reason.
 
 use std::sync::Arc;
 

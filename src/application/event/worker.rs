@@ -34,7 +34,7 @@ const CHAIN_TIME_BUDGET: Duration = Duration::from_secs(20);
 /// A receiver counts as down after this many failures in a row.
 const FAILURES_UNTIL_DOWN: u32 = 16;
 
-/// The most streams for a receiver that is down, with pauses: that costs little, and finds out soon that it is back.
+/// The most streams for a receiver that is down, with pauses: few attempts, which soon detect its recovery.
 const MAX_IN_FLIGHT_DOWN: usize = 2;
 const PAUSE_DOWN: Duration = Duration::from_millis(100);
 

@@ -79,8 +79,8 @@ impl RevocationCache {
     /// Requests that arrive during a reading wait for the next one, which serves all of them. They share its failure
     /// too, so an unavailable database is tried once and not once for each request.
     ///
-    /// A [`Loader`](crate::application::loader::Loader) would share readings as well. But it refuses requests beyond
-    /// its inbox, and its reader waits for one pool. A reading on a silent connection is repeated on another pool.
+    /// `docs/decisions/0008-access-tokens.md` has the reason why it isn't a
+    /// [`Loader`](crate::application::loader::Loader).
     pub(super) async fn read(&self, ports: &Ports) -> Result<(), AppError> {
         let started_before = self.started.load(Ordering::SeqCst);
         let mut reading = self.reading.lock().await;

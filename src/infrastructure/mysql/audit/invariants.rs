@@ -15,10 +15,10 @@ pub(super) const SEAT_LIMIT: (u8, &str) =
 /// The invariant whose admission windows are counted in code, not in SQL.
 pub(super) const ADMISSION_INVARIANT: u8 = 6;
 
-/// What SQL can tell of tickets, of top-ups and of the actions of administrators. A top-up's entry in the ledger has
-/// its id, so there is at most one. An adjustment and a complimentary booking have exactly one entry in the log, and a
-/// cancellation in the log was made. The shared transaction ensures the rest, and the primary key refuses a second use
-/// of a ticket.
+/// The invariants of tickets, top-ups and administrators' actions, as far as SQL can check them. A top-up's entry in
+/// the ledger has its id, so there is at most one. An adjustment and a complimentary booking have exactly one entry in
+/// the log, and a cancellation in the log was made. The shared transaction ensures the rest, and the primary key
+/// refuses a second use of a ticket.
 pub(super) const ONCE: Check = Check {
     number: 10,
     name: "A completed top-up is credited once, a ticket used once at most, an administrative write logged once",
