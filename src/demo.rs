@@ -19,6 +19,7 @@ use crate::{
         event::{Event, Fact},
         id::{BookingId, ConcertId, EventId, PaymentId, TransactionId, UserId, VenueId},
         language::Language,
+        page::PageRequest,
         payment::{Payment, PaymentState},
         point::{LedgerKind, Wallet},
         points::Points,
@@ -108,7 +109,7 @@ async fn blocked_account(app: &App) -> anyhow::Result<()> {
 
 async fn find_user(app: &App, email: &str) -> anyhow::Result<User> {
     let filter = UserFilter { query: Some(email.to_owned()), ..UserFilter::default() };
-    let found = app.administration.list_users(&filter, 1).await?.items.pop();
+    let found = app.administration.list_users(&filter, PageRequest::first(1)).await?.items.pop();
     found.map(|details| details.user).with_context(|| format!("there is no account {email}"))
 }
 
@@ -135,8 +136,7 @@ async fn has_concerts(app: &App) -> anyhow::Result<bool> {
         // Includes past performances, of an earlier demo.
         from: Some(Instant::UNIX_EPOCH),
         to: None,
-        after: None,
-        limit: 1,
+        page: PageRequest::first(1),
     };
     Ok(!app.concerts.list_concerts(&filter).await?.value()?.items.is_empty())
 }

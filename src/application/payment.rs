@@ -12,7 +12,7 @@ use super::{
 use crate::domain::{
     id::{BookingId, PaymentId, QueueTokenId, UserId},
     language::Language,
-    page::Page,
+    page::{Page, PageRequest},
     payment::Payment,
     refusal::Refusal,
     settlement::Paid,
@@ -65,18 +65,13 @@ impl PaymentFacade {
         Ok(repositories.payments().find(user_id, id).await?.ok_or(Refusal::PaymentNotFound)?)
     }
 
-    /// The payments of the user, newest first: at most `limit` that are older than `before`.
+    /// A page of the user's payments, newest first.
     ///
     /// # Errors
     ///
     /// Those of [every use case](crate::application) alone.
-    pub async fn payments(
-        &self,
-        user_id: UserId,
-        before: Option<PaymentId>,
-        limit: u32,
-    ) -> Result<Page<Payment>, AppError> {
+    pub async fn payments(&self, user_id: UserId, page: PageRequest<PaymentId>) -> Result<Page<Payment>, AppError> {
         let mut repositories = self.ports.database.read().await?;
-        Ok(repositories.payments().list_page(user_id, before, limit).await?)
+        Ok(repositories.payments().list_page(user_id, page).await?)
     }
 }

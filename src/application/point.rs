@@ -10,7 +10,7 @@ use super::{
 };
 use crate::domain::{
     id::UserId,
-    page::Page,
+    page::{Page, PageRequest},
     point::{LedgerEntry, Wallet},
     points::Points,
     refusal::Refusal,
@@ -41,19 +41,14 @@ impl PointFacade {
         Ok(wallet.unwrap_or_else(|| Wallet::empty(user_id)))
     }
 
-    /// The ledger of a user, newest entry first: at most `limit` entries with a version below `before`.
+    /// A page of a user's ledger by version, newest entry first.
     ///
     /// # Errors
     ///
     /// Those of [every use case](crate::application) alone.
-    pub async fn transactions(
-        &self,
-        user_id: UserId,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<Page<LedgerEntry>, AppError> {
+    pub async fn transactions(&self, user_id: UserId, page: PageRequest<u64>) -> Result<Page<LedgerEntry>, AppError> {
         let mut repositories = self.ports.database.read().await?;
-        Ok(repositories.wallets().list_entries(user_id, before, limit).await?)
+        Ok(repositories.wallets().list_entries(user_id, page).await?)
     }
 
     /// Adds points to a wallet. With `if_version`, only if the wallet's version is one of these.

@@ -1,5 +1,26 @@
 //! Pages of lists.
 
+/// The page that a caller asks for, by a key of the list's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PageRequest<K> {
+    /// The key of the last row of the page before; `None` for the first page.
+    pub after: Option<K>,
+    /// The most rows of the page.
+    pub limit: u32,
+}
+
+impl<K> PageRequest<K> {
+    /// The first page.
+    pub const fn first(limit: u32) -> Self {
+        Self { after: None, limit }
+    }
+
+    /// The number of rows to read: one beyond the page shows that more follow.
+    pub fn rows_to_read(&self) -> u64 {
+        u64::from(self.limit) + 1
+    }
+}
+
 /// One page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -10,7 +31,7 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Builds a page from rows read with the limit `limit + 1`: the extra row shows that more follow.
+    /// Builds a page from [`rows_to_read`](PageRequest::rows_to_read), at most.
     pub fn of(mut items: Vec<T>, limit: u32) -> Self {
         let limit = limit as usize;
         let has_more = items.len() > limit;

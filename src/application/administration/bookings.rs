@@ -11,40 +11,25 @@ use crate::{
     domain::{
         administration::Order,
         booking::{Booking, BookingDetails, BookingSearch},
-        id::{BookingId, ConcertId, PerformanceId, UserId},
-        page::Page,
+        id::{BookingId, UserId},
+        page::{Page, PageRequest},
         refusal::Refusal,
     },
 };
 
-/// A search for bookings of all users. What is `None` doesn't matter.
-#[derive(Clone, Copy, Debug)]
-pub struct SearchBookings {
-    /// The concert.
-    pub concert_id: Option<ConcertId>,
-    /// The performance.
-    pub performance_id: Option<PerformanceId>,
-    /// The user.
-    pub user_id: Option<UserId>,
-    /// The name of the state, by the clock.
-    pub status: Option<&'static str>,
-    /// Only older bookings than this one.
-    pub before: Option<BookingId>,
-    /// The most bookings of the page.
-    pub limit: u32,
-}
-
 impl AdministrationFacade {
-    /// Bookings of all users, newest first. States are evaluated at the current instant.
+    /// A page of all users' bookings, newest first. States are evaluated at the current instant.
     ///
     /// # Errors
     ///
     /// Those of [every use case](crate::application) alone.
-    pub async fn search_bookings(&self, query: &SearchBookings) -> Result<Page<BookingDetails>, AppError> {
-        let SearchBookings { concert_id, performance_id, user_id, status, before, limit } = *query;
+    pub async fn search_bookings(
+        &self,
+        search: &BookingSearch,
+        page: PageRequest<BookingId>,
+    ) -> Result<Page<BookingDetails>, AppError> {
         let now = self.ports.now();
-        let search = BookingSearch { concert_id, performance_id, user_id, status, now, before, limit };
-        Ok(self.ports.database.read().await?.bookings().search(&search).await?)
+        Ok(self.ports.database.read().await?.bookings().search(search, page, now).await?)
     }
 
     /// A booking of any user.

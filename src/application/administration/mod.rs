@@ -11,9 +11,13 @@ mod users;
 use std::sync::Arc;
 
 pub(super) use self::action::record;
-pub use self::{bookings::SearchBookings, complimentary::GiveSeats, users::UpdateUser};
+pub use self::{complimentary::GiveSeats, users::UpdateUser};
 use super::{Ports, error::AppError, settlement::SettlementLanes, user::UserFacade};
-use crate::domain::{administration::ActionEntry, id::ActionId, page::Page};
+use crate::domain::{
+    administration::ActionEntry,
+    id::ActionId,
+    page::{Page, PageRequest},
+};
 
 /// Use cases of administrators about accounts, points and bookings.
 pub struct AdministrationFacade {
@@ -28,8 +32,8 @@ impl AdministrationFacade {
         Self { ports: ports.for_back_office(), users, settlements }
     }
 
-    /// The action log, newest first, older than `before`, at most `limit` entries.
-    pub async fn actions(&self, before: Option<ActionId>, limit: u32) -> Result<Page<ActionEntry>, AppError> {
-        Ok(self.ports.database.read().await?.actions().list(before, limit).await?)
+    /// A page of the action log, newest first.
+    pub async fn actions(&self, page: PageRequest<ActionId>) -> Result<Page<ActionEntry>, AppError> {
+        Ok(self.ports.database.read().await?.actions().list(page).await?)
     }
 }

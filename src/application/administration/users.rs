@@ -6,7 +6,7 @@ use crate::{
     domain::{
         administration::{Action, ActionKind},
         id::UserId,
-        page::Page,
+        page::{Page, PageRequest},
         refusal::Refusal,
         text::Reason,
         user::{Role, UserDetails, UserFilter},
@@ -35,10 +35,14 @@ impl UpdateUser {
 }
 
 impl AdministrationFacade {
-    /// Accounts that are not deleted, newest first.
-    pub async fn list_users(&self, filter: &UserFilter, limit: u32) -> Result<Page<UserDetails>, AppError> {
+    /// A page of the accounts that are not deleted, newest first.
+    pub async fn list_users(
+        &self,
+        filter: &UserFilter,
+        page: PageRequest<UserId>,
+    ) -> Result<Page<UserDetails>, AppError> {
         let now = self.ports.now();
-        Ok(self.ports.database.read().await?.users().list_details(filter, limit, now).await?)
+        Ok(self.ports.database.read().await?.users().list_details(filter, page, now).await?)
     }
 
     /// An account.

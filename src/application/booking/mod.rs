@@ -18,12 +18,12 @@ use super::{
     settlement::SettlementLanes,
 };
 use crate::domain::{
-    booking::{Booking, BookingFilter, BookingState, HoldPolicy, HoldRequest, SeatLayout, SeatSelection},
+    booking::{Booking, BookingState, HoldPolicy, HoldRequest, SeatLayout, SeatSelection},
     concert::SeatStatus,
     event::Fact,
     id::{BookingId, PerformanceId, QueueTokenId, SeatId, UserId},
     language::Language,
-    page::Page,
+    page::{Page, PageRequest},
     refusal::Refusal,
 };
 
@@ -173,8 +173,7 @@ impl BookingFacade {
         Ok(booking.filter(|booking| booking.user_id == user_id).ok_or(Refusal::BookingNotFound)?)
     }
 
-    /// The bookings of the user, newest first: at most `limit` that are older than `before`, with this status if there
-    /// is one.
+    /// A page of the user's bookings, newest first: those with this status, or all.
     ///
     /// # Errors
     ///
@@ -183,12 +182,10 @@ impl BookingFacade {
         &self,
         user_id: UserId,
         status: Option<&'static str>,
-        before: Option<BookingId>,
-        limit: u32,
+        page: PageRequest<BookingId>,
     ) -> Result<Page<Booking>, AppError> {
-        let filter = BookingFilter { user_id, status, now: self.ports.now(), before, limit };
-        let mut repositories = self.ports.database.read().await?;
-        Ok(repositories.bookings().list_page(&filter).await?)
+        let now = self.ports.now();
+        Ok(self.ports.database.read().await?.bookings().list_page(user_id, status, page, now).await?)
     }
 
     /// Records that holds have expired, at most `limit` of them, with their events. Returns the number of holds.

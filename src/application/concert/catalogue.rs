@@ -15,7 +15,7 @@ use crate::{
         clock::Instant,
         concert::ConcertFilter,
         id::{ConcertId, PerformanceId},
-        page::Page,
+        page::{Page, PageRequest},
     },
 };
 
@@ -38,10 +38,8 @@ pub struct PerformanceFilter {
     pub concert_id: ConcertId,
     /// Only those with an available seat.
     pub available_only: bool,
-    /// Only those behind this position.
-    pub after: Option<ListPosition>,
-    /// The most performances of the page.
-    pub limit: u32,
+    /// The page.
+    pub page: PageRequest<ListPosition>,
 }
 
 /// The public answers of the catalogue, cached by request.

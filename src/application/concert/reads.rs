@@ -13,7 +13,7 @@ use crate::{
         clock::Instant,
         concert::{ConcertFilter, Performance, Venue},
         id::{ConcertId, PerformanceId, VenueId},
-        page::Page,
+        page::{Page, PageRequest},
         refusal::Refusal,
     },
 };
@@ -79,25 +79,27 @@ impl ConcertFacade {
     }
 
     async fn read_performances(&self, filter: &PerformanceFilter) -> Result<Reading<Page<PerformanceInfo>>, AppError> {
-        let PerformanceFilter { concert_id, available_only, mut after, limit } = *filter;
+        let PerformanceFilter { concert_id, available_only, page: request } = *filter;
         let now = self.ports.now();
         if !available_only {
-            let page = self.read_performance_rows(concert_id, now, after, limit).await?;
+            let page = self.read_performance_rows(concert_id, now, request).await?;
             let counts = self.catalogue.counts.of(&ids_of_performances(&page.items)).await?;
             let items = with_available_seats(page.items, &counts.claimed, now);
             return Ok(Reading { value: Page { items, has_more: page.has_more }, as_of: counts.as_of });
         }
-        let wanted = limit as usize + 1;
+        let wanted = request.limit as usize + 1;
         let (mut found, mut as_of) = (Vec::with_capacity(wanted), None);
+        let mut scan = PageRequest { limit: PERFORMANCES_PER_SCAN, ..request };
         loop {
-            let page = self.read_performance_rows(concert_id, now, after, PERFORMANCES_PER_SCAN).await?;
-            after = page.items.last().map(|performance| (performance.starts_at, performance.id)).or(after);
+            let page = self.read_performance_rows(concert_id, now, scan).await?;
+            let last = page.items.last().map(|performance| (performance.starts_at, performance.id));
+            scan.after = last.or(scan.after);
             let counts = self.catalogue.counts.of(&ids_of_performances(&page.items)).await?;
             as_of = as_of.into_iter().chain(counts.as_of).min();
             let items = with_available_seats(page.items, &counts.claimed, now);
             found.extend(items.into_iter().filter(|info| info.available_seats > 0));
             if found.len() >= wanted || !page.has_more {
-                return Ok(Reading { value: Page::of(found, limit), as_of });
+                return Ok(Reading { value: Page::of(found, request.limit), as_of });
             }
         }
     }
@@ -107,12 +109,11 @@ impl ConcertFacade {
         &self,
         concert_id: ConcertId,
         now: Instant,
-        after: Option<ListPosition>,
-        limit: u32,
+        page: PageRequest<ListPosition>,
     ) -> Result<Page<Performance>, AppError> {
         let mut repositories = self.ports.database.read().await?;
         repositories.concerts().find_concert(concert_id).await?.ok_or(Refusal::ConcertNotFound)?;
-        Ok(repositories.concerts().list_performances(concert_id, now, after, limit).await?)
+        Ok(repositories.concerts().list_performances(concert_id, now, page).await?)
     }
 
     /// A performance, whether or not it has begun or is cancelled.
@@ -147,13 +148,13 @@ impl ConcertFacade {
         progress(&mut *repositories, id, now).await
     }
 
-    /// A page of at most `limit` venues by ascending id, behind `after`.
+    /// A page of venues by ascending id.
     ///
     /// # Errors
     ///
     /// [`AppError::Unavailable`] while the database can't be reached.
-    pub async fn list_venues(&self, after: Option<VenueId>, limit: u32) -> Result<Page<Venue>, AppError> {
+    pub async fn list_venues(&self, page: PageRequest<VenueId>) -> Result<Page<Venue>, AppError> {
         let mut repositories = self.ports.back_office.read().await?;
-        Ok(repositories.concerts().list_venues(after, limit).await?)
+        Ok(repositories.concerts().list_venues(page).await?)
     }
 }

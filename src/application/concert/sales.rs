@@ -11,7 +11,7 @@ use crate::{
         clock::Instant,
         concert::PerformanceSales,
         id::{ConcertId, PerformanceId},
-        page::Page,
+        page::{Page, PageRequest},
         refusal::Refusal,
     },
 };
@@ -40,7 +40,7 @@ impl ConcertFacade {
         repositories.concerts().find_concert(concert_id).await?.ok_or(Refusal::ConcertNotFound)?;
         let ever: Instant = DateTime::UNIX_EPOCH;
         let Page { items, .. } =
-            repositories.concerts().list_performances(concert_id, ever, None, MAX_PERFORMANCES).await?;
+            repositories.concerts().list_performances(concert_id, ever, PageRequest::first(MAX_PERFORMANCES)).await?;
         let ids: Vec<_> = items.iter().map(|performance| performance.id).collect();
         let sales = repositories.concerts().list_sales(&ids, now).await?;
         let infos = listed(&mut *repositories, items, now).await?;

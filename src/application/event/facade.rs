@@ -4,9 +4,9 @@ use crate::{
     application::{Ports, administration, error::AppError},
     domain::{
         administration::{Action, ActionKind},
-        event::{DeliveryFilter, DeliveryRecord, EventTypes, SigningSecret, Webhook, WebhookUrl},
+        event::{DeliveryRecord, DeliveryStatus, Destination, EventTypes, SigningSecret, Webhook, WebhookUrl},
         id::{EventId, UserId, WebhookId},
-        page::Page,
+        page::{Page, PageRequest},
         randomness::new_uuid,
         refusal::Refusal,
     },
@@ -24,14 +24,18 @@ impl EventFacade {
         Self { ports, allow_private }
     }
 
-    /// A page of deliveries, newest event first.
+    /// A page of deliveries with this status, or of all, newest event first.
     ///
     /// # Errors
     ///
     /// Those of [every use case](crate::application) alone.
-    pub async fn list_deliveries(&self, filter: &DeliveryFilter) -> Result<Page<DeliveryRecord>, AppError> {
+    pub async fn list_deliveries(
+        &self,
+        status: Option<DeliveryStatus>,
+        page: PageRequest<(EventId, Destination)>,
+    ) -> Result<Page<DeliveryRecord>, AppError> {
         let mut repositories = self.ports.database.read().await?;
-        Ok(repositories.deliveries().list(filter).await?)
+        Ok(repositories.deliveries().list(status, page).await?)
     }
 
     /// Delivers an event again to each of its destinations that still has a receiver.
@@ -82,14 +86,14 @@ impl EventFacade {
         Ok(uow.commit().await?)
     }
 
-    /// A page of webhooks, oldest first: at most `limit` after `after`.
+    /// A page of webhooks, oldest first.
     ///
     /// # Errors
     ///
     /// Those of [every use case](crate::application) alone.
-    pub async fn list_webhooks(&self, after: Option<WebhookId>, limit: u32) -> Result<Page<Webhook>, AppError> {
+    pub async fn list_webhooks(&self, page: PageRequest<WebhookId>) -> Result<Page<Webhook>, AppError> {
         let mut repositories = self.ports.database.read().await?;
-        Ok(repositories.webhooks().list(after, limit).await?)
+        Ok(repositories.webhooks().list(page).await?)
     }
 
     /// Deletes a webhook. Its pending deliveries are parked, and removed together with their events.

@@ -24,28 +24,11 @@ use super::{Ports, error::AppError};
 use crate::domain::{
     clock::Instant,
     id::{TopUpId, UserId},
-    page::Page,
+    page::{Page, PageRequest},
     points::Points,
     refusal::Refusal,
-    top_up::{PaymentProvider, TopUp, TopUpDetails, TopUpSearch, TopUpStatus},
+    top_up::{PaymentProvider, TopUp, TopUpDetails, TopUpSearch},
 };
-
-/// A search for top-ups of all users. What is `None` doesn't matter.
-#[derive(Clone, Copy, Debug)]
-pub struct SearchTopUps {
-    /// The user.
-    pub user_id: Option<UserId>,
-    /// The status, by the clock.
-    pub status: Option<TopUpStatus>,
-    /// The first instant of their creation.
-    pub from: Option<Instant>,
-    /// The instant before which they were created.
-    pub to: Option<Instant>,
-    /// Only older top-ups than this one.
-    pub before: Option<TopUpId>,
-    /// The most top-ups of the page.
-    pub limit: u32,
-}
 
 /// The use cases of top-ups.
 pub struct TopUpFacade {
@@ -73,24 +56,27 @@ impl TopUpFacade {
         check.map_err(|rule| Refusal::AmountNotPayable { rule })
     }
 
-    /// A user's top-ups, newest first: at most `limit` with ids below `before`.
+    /// A page of a user's top-ups, newest first.
     ///
     /// # Errors
     ///
     /// Those of [every use case](crate::application) alone.
-    pub async fn top_ups(&self, user_id: UserId, before: Option<TopUpId>, limit: u32) -> Result<Page<TopUp>, AppError> {
-        Ok(self.ports.database.read().await?.top_ups().list_page(user_id, before, limit).await?)
+    pub async fn top_ups(&self, user_id: UserId, page: PageRequest<TopUpId>) -> Result<Page<TopUp>, AppError> {
+        Ok(self.ports.database.read().await?.top_ups().list_page(user_id, page).await?)
     }
 
-    /// Top-ups of all users, newest first. Statuses are evaluated at the current instant.
+    /// A page of all users' top-ups, newest first. Statuses are evaluated at the current instant.
     ///
     /// # Errors
     ///
     /// Those of [every use case](crate::application) alone.
-    pub async fn search(&self, query: &SearchTopUps) -> Result<Page<TopUpDetails>, AppError> {
-        let SearchTopUps { user_id, status, from, to, before, limit } = *query;
-        let search = TopUpSearch { user_id, status, now: self.ports.now(), from, to, before, limit };
-        Ok(self.ports.database.read().await?.top_ups().search(&search).await?)
+    pub async fn search(
+        &self,
+        search: &TopUpSearch,
+        page: PageRequest<TopUpId>,
+    ) -> Result<Page<TopUpDetails>, AppError> {
+        let now = self.ports.now();
+        Ok(self.ports.database.read().await?.top_ups().search(search, page, now).await?)
     }
 
     /// A user's top-up.

@@ -7,22 +7,21 @@ use crate::{
     application::error::AppError,
     domain::{
         id::{SessionId, UserId},
-        page::Page,
+        page::{Page, PageRequest},
         refusal::Refusal,
         user::{CodePurpose, Password, SessionSummary},
     },
 };
 
 impl UserFacade {
-    /// The user's live sessions, newest first, older than `before`, at most `limit`.
+    /// A page of the user's live sessions, newest first.
     pub async fn sessions(
         &self,
         user_id: UserId,
-        before: Option<SessionId>,
-        limit: u32,
+        page: PageRequest<SessionId>,
     ) -> Result<Page<SessionSummary>, AppError> {
         let now = self.ports.now();
-        Ok(self.ports.database.read().await?.sessions().list_live(user_id, before, limit, now).await?)
+        Ok(self.ports.database.read().await?.sessions().list_live(user_id, page, now).await?)
     }
 
     /// Ends one of the user's sessions, here at once and on other instances within a second.
@@ -31,30 +30,32 @@ impl UserFacade {
     ///
     /// [`Refusal::SessionNotFound`] when the user has no such live session.
     pub async fn end_session(&self, user_id: UserId, id: SessionId) -> Result<(), AppError> {
-        self.ports.retry_on_contention(|| async {
-            let now = self.ports.now();
-            let mut uow = self.ports.database.begin().await?;
-            if !uow.sessions().revoke_own(user_id, id, now).await? {
-                return Err(Refusal::SessionNotFound.into());
-            }
-            uow.commit().await?;
-            self.revocations.insert(&[id], now);
-            Ok(())
-        })
-        .await
+        self.ports
+            .retry_on_contention(|| async {
+                let now = self.ports.now();
+                let mut uow = self.ports.database.begin().await?;
+                if !uow.sessions().revoke_own(user_id, id, now).await? {
+                    return Err(Refusal::SessionNotFound.into());
+                }
+                uow.commit().await?;
+                self.revocations.insert(&[id], now);
+                Ok(())
+            })
+            .await
     }
 
     /// Ends every session of the user, the caller's included, here at once and on other instances within a second.
     pub async fn end_all_sessions(&self, user_id: UserId) -> Result<(), AppError> {
-        self.ports.retry_on_contention(|| async {
-            let now = self.ports.now();
-            let mut uow = self.ports.database.begin().await?;
-            let ended = uow.sessions().revoke_all(user_id, None, now).await?;
-            uow.commit().await?;
-            self.revocations.insert(&ended, now);
-            Ok(())
-        })
-        .await
+        self.ports
+            .retry_on_contention(|| async {
+                let now = self.ports.now();
+                let mut uow = self.ports.database.begin().await?;
+                let ended = uow.sessions().revoke_all(user_id, None, now).await?;
+                uow.commit().await?;
+                self.revocations.insert(&ended, now);
+                Ok(())
+            })
+            .await
     }
 
     /// Changes the password and ends every session of the user except `current`. Mailed codes for a new one become
@@ -81,7 +82,9 @@ impl UserFacade {
         let user = self.ports.database.read().await?.users().find(user_id).await?.ok_or(Refusal::Unauthenticated)?;
         self.verify_password(&user.email.key(), Some(&user), current_password, client).await?;
         let new_hash = self.hashing.hash(new_password.as_str().to_owned(), client).await?;
-        self.ports.retry_on_contention(|| self.try_replace_password(user_id, current, &user.password_hash, &new_hash)).await
+        self.ports
+            .retry_on_contention(|| self.try_replace_password(user_id, current, &user.password_hash, &new_hash))
+            .await
     }
 
     async fn try_replace_password(

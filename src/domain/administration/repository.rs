@@ -3,7 +3,11 @@
 use async_trait::async_trait;
 
 use super::ActionEntry;
-use crate::domain::{id::ActionId, page::Page, repository_error::RepositoryError};
+use crate::domain::{
+    id::ActionId,
+    page::{Page, PageRequest},
+    repository_error::RepositoryError,
+};
 
 /// Stores the action log. Entries are immutable.
 #[async_trait]
@@ -11,6 +15,6 @@ pub trait ActionLog: Send {
     /// Inserts an entry.
     async fn append(&mut self, entry: &ActionEntry) -> Result<(), RepositoryError>;
 
-    /// A page of entries, newest first, with ids below `before`. Takes no lock.
-    async fn list(&mut self, before: Option<ActionId>, limit: u32) -> Result<Page<ActionEntry>, RepositoryError>;
+    /// A page of entries, newest first. Takes no lock.
+    async fn list(&mut self, page: PageRequest<ActionId>) -> Result<Page<ActionEntry>, RepositoryError>;
 }

@@ -17,8 +17,7 @@ pub use block::{BlockedSeats, change_blocks};
 pub use model::{BLOCK_END, BookedSeat, Booking, BookingState, Claim, HoldPolicy, OpenBooking};
 pub(crate) use model::{instant_after, live_seats};
 pub use repository::{
-    BookingDetails, BookingFilter, BookingRepository, BookingSearch, ChoiceRepository, ClaimDeadline, SeatClaim,
-    SeatClaimRepository,
+    BookingDetails, BookingRepository, BookingSearch, ChoiceRepository, ClaimDeadline, SeatClaim, SeatClaimRepository,
 };
 pub use seat_layout::{FreeSeats, SeatLayout};
 pub use service::{HoldBatch, HoldRequest, LockedHoldState, SeatSelection};

@@ -7,7 +7,7 @@ use crate::domain::{
     clock::Instant,
     concert::{Seat, SeatStatus},
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
     text::Email,
 };
@@ -39,21 +39,6 @@ impl ClaimDeadline {
     }
 }
 
-/// The filter of a list of one user's bookings.
-#[derive(Clone, Copy, Debug)]
-pub struct BookingFilter {
-    /// The user whose bookings are listed.
-    pub user_id: UserId,
-    /// The name of the state at `now`; `None` for all states.
-    pub status: Option<&'static str>,
-    /// The instant at which states are evaluated.
-    pub now: Instant,
-    /// Only bookings older than this one: the end of the previous page.
-    pub before: Option<BookingId>,
-    /// The most bookings of a page.
-    pub limit: u32,
-}
-
 /// A search for bookings of all users.
 #[derive(Clone, Copy, Debug)]
 pub struct BookingSearch {
@@ -63,14 +48,8 @@ pub struct BookingSearch {
     pub performance_id: Option<PerformanceId>,
     /// Only bookings of this user.
     pub user_id: Option<UserId>,
-    /// The name of the state at `now`; `None` for all states.
+    /// The name of the state by the clock; `None` for all states.
     pub status: Option<&'static str>,
-    /// The instant at which states are evaluated.
-    pub now: Instant,
-    /// Only bookings older than this one: the end of the previous page.
-    pub before: Option<BookingId>,
-    /// The most bookings of a page.
-    pub limit: u32,
 }
 
 /// A booking as administrators see it.
@@ -97,11 +76,23 @@ pub trait BookingRepository: Send {
     /// [`list`](Self::list) returned. The other columns are immutable.
     async fn lock(&mut self, bookings: &mut [Booking]) -> Result<(), RepositoryError>;
 
-    /// A page of a user's bookings with their seats, newest first. Takes no lock.
-    async fn list_page(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError>;
+    /// A page of a user's bookings with their seats, newest first: those whose state at `now` has the name `status`,
+    /// or all. Takes no lock.
+    async fn list_page(
+        &mut self,
+        user_id: UserId,
+        status: Option<&'static str>,
+        page: PageRequest<BookingId>,
+        now: Instant,
+    ) -> Result<Page<Booking>, RepositoryError>;
 
-    /// A page of all users' bookings with their seats, newest first. Takes no lock.
-    async fn search(&mut self, search: &BookingSearch) -> Result<Page<BookingDetails>, RepositoryError>;
+    /// A page of all users' bookings with their seats, newest first, with states evaluated at `now`. Takes no lock.
+    async fn search(
+        &mut self,
+        search: &BookingSearch,
+        page: PageRequest<BookingId>,
+        now: Instant,
+    ) -> Result<Page<BookingDetails>, RepositoryError>;
 
     /// A booking with its seats. Takes no lock.
     async fn find_details(&mut self, id: BookingId) -> Result<Option<BookingDetails>, RepositoryError>;

@@ -6,7 +6,7 @@ use super::{Concert, ConcertFields, Performance, Seat, Seating, Venue};
 use crate::domain::{
     clock::Instant,
     id::{ConcertId, PerformanceId, VenueId},
-    page::Page,
+    page::{Page, PageRequest},
     points::Points,
     repository_error::RepositoryError,
     text::Name,
@@ -24,10 +24,8 @@ pub struct ConcertFilter {
     pub from: Option<Instant>,
     /// Only concerts with a performance before this instant.
     pub to: Option<Instant>,
-    /// Only concerts after this sort key and id: the end of the previous page.
-    pub after: Option<(Instant, ConcertId)>,
-    /// The most concerts of a page.
-    pub limit: u32,
+    /// The page, by sort key and id.
+    pub page: PageRequest<(Instant, ConcertId)>,
 }
 
 /// The number of a performance's seats that are claimed at an instant.
@@ -60,8 +58,8 @@ pub trait ConcertRepository: Send {
     /// Inserts a venue under a new id.
     async fn insert_venue(&mut self, name: &Name, address: &Name, now: Instant) -> Result<Venue, RepositoryError>;
 
-    /// A page of venues by ascending id, after `after`. Takes no lock.
-    async fn list_venues(&mut self, after: Option<VenueId>, limit: u32) -> Result<Page<Venue>, RepositoryError>;
+    /// A page of venues by ascending id. Takes no lock.
+    async fn list_venues(&mut self, page: PageRequest<VenueId>) -> Result<Page<Venue>, RepositoryError>;
 
     /// The venue with this id. Takes no lock.
     async fn find_venue(&mut self, id: VenueId) -> Result<Option<Venue>, RepositoryError>;
@@ -106,14 +104,12 @@ pub trait ConcertRepository: Send {
     /// deleted only after its performances are cancelled, which waits for these locks.
     async fn share_performances(&mut self, ids: &[PerformanceId]) -> Result<Vec<Performance>, RepositoryError>;
 
-    /// A page of a concert's scheduled performances that start after `now`, soonest first, after `after`. Takes no
-    /// lock.
+    /// A page of a concert's scheduled performances that start after `now`, soonest first. Takes no lock.
     async fn list_performances(
         &mut self,
         concert_id: ConcertId,
         now: Instant,
-        after: Option<(Instant, PerformanceId)>,
-        limit: u32,
+        page: PageRequest<(Instant, PerformanceId)>,
     ) -> Result<Page<Performance>, RepositoryError>;
 
     /// The scheduled performances of these concerts that start after `now`, as (concert, performance, number of seats

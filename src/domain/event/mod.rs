@@ -18,8 +18,8 @@ pub use delivery::{
 };
 pub use model::{Event, Fact, KINDS, MAILED_KINDS, PRIVATE_KINDS};
 pub use repository::{
-    Backlog, DeliveryFilter, DeliveryRecord, DeliveryRepository, DeliverySettlement, Dispatched, NewDelivery,
-    OutboxRepository, Undispatched, WebhookRepository,
+    Backlog, DeliveryRecord, DeliveryRepository, DeliverySettlement, Dispatched, NewDelivery, OutboxRepository,
+    Undispatched, WebhookRepository,
 };
 pub use sender::{EventSender, Receiver};
 pub use webhook::{EventTypes, NotAWebhookUrl, SigningSecret, Webhook, WebhookUrl};

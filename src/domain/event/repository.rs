@@ -7,7 +7,7 @@ use super::{Candidate, DeliveryStatus, Destination, Event, Webhook};
 use crate::domain::{
     clock::Instant,
     id::{EventId, WebhookId},
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
 };
 
@@ -68,17 +68,6 @@ pub struct Dispatched {
     pub at: Instant,
     /// The instant of dispatch.
     pub dispatched_at: Instant,
-}
-
-/// The filter of a list of deliveries.
-#[derive(Clone, Copy, Debug)]
-pub struct DeliveryFilter {
-    /// Only deliveries with this status; `None` for all.
-    pub status: Option<DeliveryStatus>,
-    /// Only deliveries after this one: the end of the previous page.
-    pub before: Option<(EventId, Destination)>,
-    /// The most deliveries of a page.
-    pub limit: u32,
 }
 
 /// A delivery as administrators see it.
@@ -202,7 +191,11 @@ pub trait DeliveryRepository: Send {
     async fn list_kept(&mut self, ids: &[EventId], horizon: Instant) -> Result<Vec<EventId>, RepositoryError>;
 
     /// A page of deliveries, newest event first.
-    async fn list(&mut self, filter: &DeliveryFilter) -> Result<Page<DeliveryRecord>, RepositoryError>;
+    async fn list(
+        &mut self,
+        status: Option<DeliveryStatus>,
+        page: PageRequest<(EventId, Destination)>,
+    ) -> Result<Page<DeliveryRecord>, RepositoryError>;
 
     /// Makes an event's deliveries due at `now`, except those to deleted or disabled webhooks.
     async fn restart(&mut self, id: EventId, now: Instant) -> Result<(), RepositoryError>;
@@ -237,7 +230,7 @@ pub trait WebhookRepository: Send {
     async fn list_active(&mut self) -> Result<Vec<Webhook>, RepositoryError>;
 
     /// A page of webhooks that aren't deleted, oldest first.
-    async fn list(&mut self, after: Option<WebhookId>, limit: u32) -> Result<Page<Webhook>, RepositoryError>;
+    async fn list(&mut self, page: PageRequest<WebhookId>) -> Result<Page<Webhook>, RepositoryError>;
 
     /// The deleted and disabled webhooks, with the instant of their end.
     async fn list_ended(&mut self) -> Result<Vec<(WebhookId, Instant)>, RepositoryError>;

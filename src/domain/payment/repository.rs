@@ -6,7 +6,7 @@ use super::Payment;
 use crate::domain::{
     clock::Instant,
     id::{PaymentId, UserId},
-    page::Page,
+    page::{Page, PageRequest},
     points::Points,
     repository_error::RepositoryError,
 };
@@ -26,11 +26,10 @@ pub trait PaymentRepository: Send {
     /// A user's payment. Takes no lock.
     async fn find(&mut self, user_id: UserId, id: PaymentId) -> Result<Option<Payment>, RepositoryError>;
 
-    /// A page of a user's payments, newest first, before `before`. Takes no lock.
+    /// A page of a user's payments, newest first. Takes no lock.
     async fn list_page(
         &mut self,
         user_id: UserId,
-        before: Option<PaymentId>,
-        limit: u32,
+        page: PageRequest<PaymentId>,
     ) -> Result<Page<Payment>, RepositoryError>;
 }

@@ -3,7 +3,12 @@
 use async_trait::async_trait;
 
 use super::{LedgerEntry, Wallet};
-use crate::domain::{clock::Instant, id::UserId, page::Page, repository_error::RepositoryError};
+use crate::domain::{
+    clock::Instant,
+    id::UserId,
+    page::{Page, PageRequest},
+    repository_error::RepositoryError,
+};
 
 /// Stores wallets. They have no lock: a write checks the version that was read.
 #[async_trait]
@@ -19,11 +24,10 @@ pub trait WalletRepository: Send {
     /// Closes a user's wallet, even an unused one. The caller has locked the account.
     async fn close(&mut self, user_id: UserId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// A page of a user's ledger entries, newest first, with versions below `before`. Takes no lock.
+    /// A page of a user's ledger entries by version, newest first. Takes no lock.
     async fn list_entries(
         &mut self,
         user_id: UserId,
-        before: Option<u64>,
-        limit: u32,
+        page: PageRequest<u64>,
     ) -> Result<Page<LedgerEntry>, RepositoryError>;
 }

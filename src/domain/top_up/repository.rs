@@ -7,7 +7,7 @@ use crate::domain::{
     clock::Instant,
     id::{TopUpId, UserId},
     idempotency::KeyDigest,
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
     text::Email,
 };
@@ -17,18 +17,12 @@ use crate::domain::{
 pub struct TopUpSearch {
     /// Only top-ups of this user.
     pub user_id: Option<UserId>,
-    /// The status at `now`; `None` for every status.
+    /// The status by the clock; `None` for every status.
     pub status: Option<TopUpStatus>,
-    /// The instant at which statuses are evaluated.
-    pub now: Instant,
     /// Only top-ups created at or after this instant.
     pub from: Option<Instant>,
     /// Only top-ups created before this instant.
     pub to: Option<Instant>,
-    /// Only top-ups older than this one: the end of the previous page.
-    pub before: Option<TopUpId>,
-    /// The most top-ups of a page.
-    pub limit: u32,
 }
 
 /// A top-up as administrators see it.
@@ -67,16 +61,16 @@ pub trait TopUpRepository: Send {
         limit: u32,
     ) -> Result<Vec<TopUp>, RepositoryError>;
 
-    /// A page of a user's top-ups, newest first, with ids below `before`. Takes no lock.
-    async fn list_page(
-        &mut self,
-        user_id: UserId,
-        before: Option<TopUpId>,
-        limit: u32,
-    ) -> Result<Page<TopUp>, RepositoryError>;
+    /// A page of a user's top-ups, newest first. Takes no lock.
+    async fn list_page(&mut self, user_id: UserId, page: PageRequest<TopUpId>) -> Result<Page<TopUp>, RepositoryError>;
 
-    /// A page of all users' top-ups, newest first. Takes no lock.
-    async fn search(&mut self, search: &TopUpSearch) -> Result<Page<TopUpDetails>, RepositoryError>;
+    /// A page of all users' top-ups, newest first, with statuses evaluated at `now`. Takes no lock.
+    async fn search(
+        &mut self,
+        search: &TopUpSearch,
+        page: PageRequest<TopUpId>,
+        now: Instant,
+    ) -> Result<Page<TopUpDetails>, RepositoryError>;
 
     /// A provider's top-ups created since an instant, in any order. Takes no lock.
     async fn list_created(&mut self, provider: &str, since: Instant) -> Result<Vec<TopUp>, RepositoryError>;

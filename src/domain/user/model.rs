@@ -83,8 +83,6 @@ pub struct UserFilter {
     pub role: Option<Role>,
     /// Only blocked accounts, or only others; `None` for all.
     pub blocked: Option<bool>,
-    /// Only accounts with smaller ids, which are older: the end of the previous page.
-    pub before: Option<UserId>,
 }
 
 /// One login. Its access tokens work until it is revoked or expires; its refresh tokens form one family.

@@ -8,7 +8,7 @@ use super::{
 use crate::domain::{
     clock::Instant,
     id::{SessionId, UserId},
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
     text::Name,
 };
@@ -64,11 +64,11 @@ pub trait UserRepository: Send {
     /// The account with its balance and live bookings at `now`. Takes no lock.
     async fn find_details(&mut self, id: UserId, now: Instant) -> Result<Option<UserDetails>, RepositoryError>;
 
-    /// Accounts with their balances and live bookings at `now`, newest first, at most `limit`. Takes no lock.
+    /// A page of accounts with their balances and live bookings at `now`, newest first. Takes no lock.
     async fn list_details(
         &mut self,
         filter: &UserFilter,
-        limit: u32,
+        page: PageRequest<UserId>,
         now: Instant,
     ) -> Result<Page<UserDetails>, RepositoryError>;
 
@@ -83,12 +83,11 @@ pub trait SessionRepository: Send {
     /// Inserts a login with the client's `User-Agent`.
     async fn insert(&mut self, session: &Session, user_agent: Option<&str>) -> Result<(), RepositoryError>;
 
-    /// The user's sessions that are alive at `now`, newest first, older than `before`. Takes no lock.
+    /// A page of the user's sessions that are alive at `now`, newest first. Takes no lock.
     async fn list_live(
         &mut self,
         user_id: UserId,
-        before: Option<SessionId>,
-        limit: u32,
+        page: PageRequest<SessionId>,
         now: Instant,
     ) -> Result<Page<SessionSummary>, RepositoryError>;
 

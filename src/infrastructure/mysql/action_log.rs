@@ -8,7 +8,7 @@ use crate::domain::{
     administration::{Action, ActionEntry, ActionLog},
     clock::Instant,
     id::{ActionId, UserId},
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
     text::Reason,
 };
@@ -68,13 +68,13 @@ impl ActionLog for Session {
         Ok(())
     }
 
-    async fn list(&mut self, before: Option<ActionId>, limit: u32) -> Result<Page<ActionEntry>, RepositoryError> {
+    async fn list(&mut self, page: PageRequest<ActionId>) -> Result<Page<ActionEntry>, RepositoryError> {
         let rows: Vec<ActionRow> = sqlx::query_as(LIST)
-            .bind(before.map_or(Uuid::max(), |id| id.0))
-            .bind(u64::from(limit) + 1)
+            .bind(page.after.map_or(Uuid::max(), |id| id.0))
+            .bind(page.rows_to_read())
             .fetch_all(self.connection())
             .await?;
         let entries = rows.into_iter().map(ActionEntry::try_from).collect::<Result<_, _>>()?;
-        Ok(Page::of(entries, limit))
+        Ok(Page::of(entries, page.limit))
     }
 }

@@ -15,11 +15,11 @@ use super::{
 use crate::domain::{
     clock::Instant,
     event::{
-        Backlog, Candidate, DeliveryFilter, DeliveryRecord, DeliveryRepository, DeliverySettlement, Destination,
+        Backlog, Candidate, DeliveryRecord, DeliveryRepository, DeliverySettlement, DeliveryStatus, Destination,
         NewDelivery, Predecessor, PredecessorState, RecordedEvent, WebhookRepository,
     },
     id::EventId,
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
 };
 
@@ -288,29 +288,33 @@ impl DeliveryRepository for Session {
         Ok(query.fetch_all(self.connection()).await?.into_iter().map(EventId).collect())
     }
 
-    async fn list(&mut self, filter: &DeliveryFilter) -> Result<Page<DeliveryRecord>, RepositoryError> {
+    async fn list(
+        &mut self,
+        status: Option<DeliveryStatus>,
+        page: PageRequest<(EventId, Destination)>,
+    ) -> Result<Page<DeliveryRecord>, RepositoryError> {
         let mut text = "SELECT d.event_id, e.type, e.subject, d.destination, d.status, d.attempts, d.last_error, \
              d.created_at, d.next_attempt_at FROM event_deliveries d JOIN outbox_events e ON e.id = d.event_id \
              WHERE TRUE"
             .to_owned();
         // Index: `ix_event_deliveries_status`; without a status the primary key.
-        if filter.status.is_some() {
+        if status.is_some() {
             text.push_str(" AND d.status = ?");
         }
-        if filter.before.is_some() {
+        if page.after.is_some() {
             text.push_str(" AND d.event_id <= ? AND (d.event_id < ? OR d.destination < ?)");
         }
         text.push_str(" ORDER BY d.event_id DESC, d.destination DESC LIMIT ?");
         let mut query = sqlx::query_as::<_, DeliveryRow>(AssertSqlSafe(text));
-        if let Some(status) = filter.status {
+        if let Some(status) = status {
             query = query.bind(status.name());
         }
-        if let Some((id, destination)) = filter.before {
+        if let Some((id, destination)) = page.after {
             query = query.bind(id.0).bind(id.0).bind(destination.to_string());
         }
-        let rows = query.bind(filter.limit + 1).fetch_all(self.connection()).await?;
+        let rows = query.bind(page.rows_to_read()).fetch_all(self.connection()).await?;
         let records: Result<Vec<_>, _> = rows.into_iter().map(TryInto::try_into).collect();
-        Ok(Page::of(records?, filter.limit))
+        Ok(Page::of(records?, page.limit))
     }
 
     async fn restart(&mut self, id: EventId, now: Instant) -> Result<(), RepositoryError> {

@@ -14,7 +14,7 @@ use super::{
 use crate::domain::{
     clock::Instant,
     id::{BookingId, PaymentId, UserId},
-    page::Page,
+    page::{Page, PageRequest},
     payment::{Payment, PaymentRepository, PaymentState},
     points::Points,
     repository_error::RepositoryError,
@@ -126,17 +126,16 @@ impl PaymentRepository for Session {
     async fn list_page(
         &mut self,
         user_id: UserId,
-        before: Option<PaymentId>,
-        limit: u32,
+        page: PageRequest<PaymentId>,
     ) -> Result<Page<Payment>, RepositoryError> {
         let rows: Vec<PaymentRow> = sqlx::query_as(LIST_OF)
             .bind(user_id.0)
-            .bind(before.map_or(Uuid::max(), |id| id.0))
-            .bind(u64::from(limit) + 1)
+            .bind(page.after.map_or(Uuid::max(), |id| id.0))
+            .bind(page.rows_to_read())
             .fetch_all(self.connection())
             .await?;
         let payments = rows.into_iter().map(Payment::try_from).collect::<Result<_, _>>()?;
-        Ok(Page::of(payments, limit))
+        Ok(Page::of(payments, page.limit))
     }
 }
 
@@ -176,9 +175,10 @@ mod tests {
 
         assert_eq!(uow.payments().find(jin, payments[0].id).await.unwrap(), Some(payments[0]));
         assert_eq!(uow.payments().find(mina, payments[0].id).await.unwrap(), None);
-        let page = uow.payments().list_page(jin, None, 2).await.unwrap();
+        let page = uow.payments().list_page(jin, PageRequest::first(2)).await.unwrap();
         assert_eq!((page.items, page.has_more), (vec![payments[2], payments[1]], true));
-        let page = uow.payments().list_page(jin, Some(payments[1].id), 2).await.unwrap();
+        let next = PageRequest { after: Some(payments[1].id), limit: 2 };
+        let page = uow.payments().list_page(jin, next).await.unwrap();
         assert_eq!((page.items, page.has_more), (vec![payments[0]], false));
     }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::domain::{
     clock::Instant,
     id::{BookingId, PaymentId, TransactionId, UserId},
-    page::Page,
+    page::{Page, PageRequest},
     point::{Direction, LedgerEntry, LedgerKind, Wallet, WalletRepository},
     points::Points,
     repository_error::RepositoryError,
@@ -244,17 +244,16 @@ impl WalletRepository for Session {
     async fn list_entries(
         &mut self,
         user_id: UserId,
-        before: Option<u64>,
-        limit: u32,
+        page: PageRequest<u64>,
     ) -> Result<Page<LedgerEntry>, RepositoryError> {
         let rows: Vec<LedgerRow> = sqlx::query_as(LIST_ENTRIES)
             .bind(user_id.0)
-            .bind(before.unwrap_or(u64::MAX))
-            .bind(u64::from(limit) + 1)
+            .bind(page.after.unwrap_or(u64::MAX))
+            .bind(page.rows_to_read())
             .fetch_all(self.connection())
             .await?;
         let entries = rows.into_iter().map(LedgerEntry::try_from).collect::<Result<_, _>>()?;
-        Ok(Page::of(entries, limit))
+        Ok(Page::of(entries, page.limit))
     }
 }
 
@@ -314,10 +313,10 @@ mod tests {
         uow.wallets().apply(&entries).await.unwrap();
         assert_eq!(stored(&mut uow, &users).await, wallets);
 
-        let page = uow.wallets().list_entries(users[3], None, 3).await.unwrap();
+        let page = uow.wallets().list_entries(users[3], PageRequest::first(3)).await.unwrap();
         let versions: Vec<_> = page.items.iter().map(|entry| entry.version).collect();
         assert_eq!((versions, page.has_more), (vec![4, 3, 2], true));
-        let page = uow.wallets().list_entries(users[3], Some(2), 3).await.unwrap();
+        let page = uow.wallets().list_entries(users[3], PageRequest { after: Some(2), limit: 3 }).await.unwrap();
         assert_eq!((page.items, page.has_more), (vec![old[3]], false));
     }
 
@@ -350,7 +349,7 @@ mod tests {
         }
         uow.wallets().apply(&entries).await.unwrap();
         entries.reverse();
-        assert_eq!(uow.wallets().list_entries(user_id, None, 100).await.unwrap().items, entries);
+        assert_eq!(uow.wallets().list_entries(user_id, PageRequest::first(100)).await.unwrap().items, entries);
 
         let again = LedgerKind::Payment(payments[0].id, payments[0].booking_id);
         let twice = wallet.change(id(), again, payments[0].amount, fixtures::at(3)).unwrap();

@@ -7,7 +7,7 @@ use super::{error::require_rows, rows_by_id::BindAll, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
     id::{SessionId, UserId},
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
     // Renamed, since this folder's `Session` is the connection.
     user::{RefreshToken, Session as Login, SessionRepository, SessionSummary},
@@ -194,18 +194,17 @@ impl SessionRepository for Session {
     async fn list_live(
         &mut self,
         user_id: UserId,
-        before: Option<SessionId>,
-        limit: u32,
+        page: PageRequest<SessionId>,
         now: Instant,
     ) -> Result<Page<SessionSummary>, RepositoryError> {
         let rows: Vec<SummaryRow> = sqlx::query_as(LIST_LIVE)
             .bind(user_id.0)
-            .bind(before.map_or(Uuid::max(), |id| id.0))
+            .bind(page.after.map_or(Uuid::max(), |id| id.0))
             .bind(now)
-            .bind(u64::from(limit) + 1)
+            .bind(page.rows_to_read())
             .fetch_all(self.connection())
             .await?;
-        Ok(Page::of(rows.into_iter().map(Into::into).collect(), limit))
+        Ok(Page::of(rows.into_iter().map(Into::into).collect(), page.limit))
     }
 
     async fn revoke_all(

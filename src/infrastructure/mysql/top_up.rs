@@ -16,7 +16,7 @@ use crate::domain::{
     clock::Instant,
     id::{TopUpId, TransactionId, UserId},
     idempotency::KeyDigest,
-    page::Page,
+    page::{Page, PageRequest},
     points::Points,
     repository_error::RepositoryError,
     text::Email,
@@ -29,7 +29,7 @@ use crate::domain::{
 /// The columns, in the order of an insert.
 macro_rules! columns {
     () => {
-        "id, user_id, provider, amount, status, failure, checkout_id, checkout_url, created_at, expires_at, ended_at, \
+        "id, user_id, provider, amount, created_at, expires_at, status, failure, checkout_id, checkout_url, ended_at, \
          transaction_id, refund_requested_at, refunded_at, refund_transaction_id, next_attempt_at, attempts, \
          request_digest, request_fingerprint"
     };
@@ -168,7 +168,13 @@ fn ids_around(instant: Instant) -> (Uuid, Uuid) {
 
 /// Adds a query for the ids of a page, of one stored status. It reads the entries of one index, backwards: of the user,
 /// of the status, else the primary key. The range of ids keeps it from reading those of other times.
-fn push_ids(query: &mut QueryBuilder<MySql>, search: &TopUpSearch, stored: Option<TopUpStatus>) {
+fn push_ids(
+    query: &mut QueryBuilder<MySql>,
+    search: &TopUpSearch,
+    page: PageRequest<TopUpId>,
+    now: Instant,
+    stored: Option<TopUpStatus>,
+) {
     let index = match (search.user_id, stored) {
         (Some(_), _) => "ix_top_ups_user",
         (None, Some(_)) => "ix_top_ups_status",
@@ -176,7 +182,7 @@ fn push_ids(query: &mut QueryBuilder<MySql>, search: &TopUpSearch, stored: Optio
     };
     query.push(format!("(SELECT id FROM top_ups FORCE INDEX ({index}) WHERE id < "));
     let end = search.to.map_or(Uuid::max(), |to| ids_around(to).1);
-    query.push_bind(search.before.map_or(end, |id| id.0.min(end)));
+    query.push_bind(page.after.map_or(end, |id| id.0.min(end)));
     if let Some(from) = search.from {
         query.push(" AND id >= ").push_bind(ids_around(from).0);
         query.push(" AND created_at >= ").push_bind(sql::datetime(from));
@@ -191,10 +197,10 @@ fn push_ids(query: &mut QueryBuilder<MySql>, search: &TopUpSearch, stored: Optio
         query.push(" AND status = ").push_bind(stored.name());
         if stored == TopUpStatus::Pending {
             let comparison = if search.status == Some(TopUpStatus::Pending) { ">" } else { "<=" };
-            query.push(format!(" AND expires_at {comparison} ")).push_bind(search.now);
+            query.push(format!(" AND expires_at {comparison} ")).push_bind(now);
         }
     }
-    query.push(" ORDER BY id DESC LIMIT ").push_bind(search.limit.saturating_add(1)).push(")");
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows_to_read()).push(")");
 }
 
 /// The lowest id of an instant: ids are UUIDv7, which begin with the milliseconds since 1970.
@@ -208,6 +214,24 @@ fn transaction_id(top_up: &TopUp) -> Option<Uuid> {
     (top_up.status == TopUpStatus::Completed).then_some(top_up.id.0)
 }
 
+/// Binds the columns that can change, in the order of an insert and of [`UPDATE`].
+fn bind_changes<'q>(query: Changes<'q>, top_up: &'q TopUp) -> Changes<'q> {
+    query
+        .bind(top_up.status.name())
+        .bind(top_up.failure.map(FailureReason::name))
+        .bind(top_up.checkout.as_ref().map(|checkout| &checkout.id))
+        .bind(top_up.checkout.as_ref().and_then(|checkout| checkout.url.as_ref()))
+        .bind(top_up.ended_at)
+        .bind(transaction_id(top_up))
+        .bind(top_up.refund.map(|refund| refund.requested_at))
+        .bind(top_up.refund.and_then(|refund| refund.refunded_at))
+        .bind(top_up.refund.and_then(|refund| refund.transaction_id).map(|id| id.0))
+        .bind(top_up.next_attempt_at)
+        .bind(top_up.attempts)
+        .bind(top_up.request.map(|request| request.digest.to_vec()))
+        .bind(top_up.request.map(|request| request.fingerprint.to_vec()))
+}
+
 impl Session {
     async fn fetch_top_ups<'a>(
         &mut self,
@@ -219,6 +243,8 @@ impl Session {
     }
 }
 
+type Changes<'a> = sqlx::query::Query<'a, MySql, sqlx::mysql::MySqlArguments>;
+
 type QueryOf<'a> = sqlx::query::QueryAs<'a, MySql, TopUpRow, sqlx::mysql::MySqlArguments>;
 
 #[async_trait]
@@ -226,28 +252,14 @@ impl TopUpRepository for Session {
     async fn insert(&mut self, top_up: &TopUp) -> Result<(), RepositoryError> {
         let text =
             format!(concat!("INSERT INTO top_ups (", columns!(), ") VALUES {}"), sql::placeholder_rows(COLUMNS, 1));
-        let result = sqlx::query(AssertSqlSafe(text))
+        let query = sqlx::query(AssertSqlSafe(text))
             .bind(top_up.id.0)
             .bind(top_up.user_id.0)
             .bind(&top_up.provider)
             .bind(top_up.amount.as_decimal())
-            .bind(top_up.status.name())
-            .bind(top_up.failure.map(FailureReason::name))
-            .bind(top_up.checkout.as_ref().map(|checkout| &checkout.id))
-            .bind(top_up.checkout.as_ref().and_then(|checkout| checkout.url.as_ref()))
             .bind(top_up.created_at)
-            .bind(top_up.expires_at)
-            .bind(top_up.ended_at)
-            .bind(transaction_id(top_up))
-            .bind(top_up.refund.map(|refund| refund.requested_at))
-            .bind(top_up.refund.and_then(|refund| refund.refunded_at))
-            .bind(top_up.refund.and_then(|refund| refund.transaction_id).map(|id| id.0))
-            .bind(top_up.next_attempt_at)
-            .bind(top_up.attempts)
-            .bind(top_up.request.map(|request| request.digest.to_vec()))
-            .bind(top_up.request.map(|request| request.fingerprint.to_vec()))
-            .execute(self.connection())
-            .await;
+            .bind(top_up.expires_at);
+        let result = bind_changes(query, top_up).execute(self.connection()).await;
         match result.map_err(RepositoryError::from) {
             Ok(_) => Ok(()),
             // The caller repeats the transaction, and finds the top-up or the recorded answer.
@@ -272,23 +284,7 @@ impl TopUpRepository for Session {
     }
 
     async fn update(&mut self, top_up: &TopUp) -> Result<(), RepositoryError> {
-        sqlx::query(UPDATE)
-            .bind(top_up.status.name())
-            .bind(top_up.failure.map(FailureReason::name))
-            .bind(top_up.checkout.as_ref().map(|checkout| &checkout.id))
-            .bind(top_up.checkout.as_ref().and_then(|checkout| checkout.url.as_ref()))
-            .bind(top_up.ended_at)
-            .bind(transaction_id(top_up))
-            .bind(top_up.refund.map(|refund| refund.requested_at))
-            .bind(top_up.refund.and_then(|refund| refund.refunded_at))
-            .bind(top_up.refund.and_then(|refund| refund.transaction_id).map(|id| id.0))
-            .bind(top_up.next_attempt_at)
-            .bind(top_up.attempts)
-            .bind(top_up.request.map(|request| request.digest.to_vec()))
-            .bind(top_up.request.map(|request| request.fingerprint.to_vec()))
-            .bind(top_up.id.0)
-            .execute(self.connection())
-            .await?;
+        bind_changes(sqlx::query(UPDATE), top_up).bind(top_up.id.0).execute(self.connection()).await?;
         Ok(())
     }
 
@@ -314,35 +310,35 @@ impl TopUpRepository for Session {
         Ok(due)
     }
 
-    async fn list_page(
-        &mut self,
-        user_id: UserId,
-        before: Option<TopUpId>,
-        limit: u32,
-    ) -> Result<Page<TopUp>, RepositoryError> {
-        let before = before.map_or(Uuid::max(), |id| id.0);
+    async fn list_page(&mut self, user_id: UserId, page: PageRequest<TopUpId>) -> Result<Page<TopUp>, RepositoryError> {
+        let before = page.after.map_or(Uuid::max(), |id| id.0);
         let top_ups =
-            self.fetch_top_ups(LIST_OF, |query| query.bind(user_id.0).bind(before).bind(u64::from(limit) + 1)).await?;
-        Ok(Page::of(top_ups, limit))
+            self.fetch_top_ups(LIST_OF, |query| query.bind(user_id.0).bind(before).bind(page.rows_to_read())).await?;
+        Ok(Page::of(top_ups, page.limit))
     }
 
-    async fn search(&mut self, search: &TopUpSearch) -> Result<Page<TopUpDetails>, RepositoryError> {
+    async fn search(
+        &mut self,
+        search: &TopUpSearch,
+        page: PageRequest<TopUpId>,
+        now: Instant,
+    ) -> Result<Page<TopUpDetails>, RepositoryError> {
         let select =
             concat!("SELECT ", columns!(), ", (SELECT email FROM users u WHERE u.id = user_id) AS email FROM (");
         let mut query = QueryBuilder::new(select);
-        push_ids(&mut query, search, search.status);
+        push_ids(&mut query, search, page, now, search.status);
         if search.status == Some(TopUpStatus::Expired) {
             // Those whose end no job has recorded yet.
             query.push(" UNION ALL ");
-            push_ids(&mut query, search, Some(TopUpStatus::Pending));
+            push_ids(&mut query, search, page, now, Some(TopUpStatus::Pending));
         }
         query.push(") found STRAIGHT_JOIN top_ups FORCE INDEX (PRIMARY) USING (id) ORDER BY id DESC LIMIT ");
-        query.push_bind(search.limit.saturating_add(1));
+        query.push_bind(page.rows_to_read());
         let rows: Vec<DetailsRow> = query.build_query_as().fetch_all(self.connection()).await?;
         let details = |DetailsRow { top_up, email }| {
             Ok(TopUpDetails { top_up: TopUp::try_from(top_up)?, email: email.map(Email::stored) })
         };
-        Ok(Page::of(rows.into_iter().map(details).collect::<Result<_, RepositoryError>>()?, search.limit))
+        Ok(Page::of(rows.into_iter().map(details).collect::<Result<_, RepositoryError>>()?, page.limit))
     }
 
     async fn list_created(&mut self, provider: &str, since: Instant) -> Result<Vec<TopUp>, RepositoryError> {

@@ -15,7 +15,7 @@ use super::{
 use crate::domain::{
     clock::Instant,
     id::UserId,
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
     text::Name,
     user::{Role, Standing, User, UserDetails, UserFilter, UserRepository},
@@ -177,10 +177,10 @@ impl UserRepository for Session {
     async fn list_details(
         &mut self,
         filter: &UserFilter,
-        limit: u32,
+        page: PageRequest<UserId>,
         now: Instant,
     ) -> Result<Page<UserDetails>, RepositoryError> {
-        user_details::list(self.connection(), filter, limit, now).await
+        user_details::list(self.connection(), filter, page, now).await
     }
 
     async fn erase(&mut self, id: UserId, now: Instant) -> Result<(), RepositoryError> {

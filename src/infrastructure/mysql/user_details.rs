@@ -12,7 +12,7 @@ use super::{
 use crate::domain::{
     clock::Instant,
     id::UserId,
-    page::Page,
+    page::{Page, PageRequest},
     points::Points,
     repository_error::RepositoryError,
     user::{User, UserDetails, UserFilter},
@@ -68,7 +68,7 @@ pub(super) async fn find(
 pub(super) async fn list(
     connection: &mut MySqlConnection,
     filter: &UserFilter,
-    limit: u32,
+    page: PageRequest<UserId>,
     now: Instant,
 ) -> Result<Page<UserDetails>, RepositoryError> {
     let mut query = select(now);
@@ -84,11 +84,11 @@ pub(super) async fn list(
         Some(false) => _ = query.push(" AND u.blocked_at IS NULL"),
         None => {}
     }
-    if let Some(before) = filter.before {
-        query.push(" AND u.id < ").push_bind(before.0);
+    if let Some(after) = page.after {
+        query.push(" AND u.id < ").push_bind(after.0);
     }
-    query.push(" ORDER BY u.id DESC LIMIT ").push_bind(u64::from(limit) + 1);
+    query.push(" ORDER BY u.id DESC LIMIT ").push_bind(page.rows_to_read());
     let rows: Vec<DetailsRow> = query.build_query_as().fetch_all(connection).await?;
     let users = rows.into_iter().map(UserDetails::try_from).collect::<Result<_, _>>()?;
-    Ok(Page::of(users, limit))
+    Ok(Page::of(users, page.limit))
 }

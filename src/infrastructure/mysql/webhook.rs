@@ -10,7 +10,7 @@ use crate::domain::{
     clock::Instant,
     event::{EventTypes, SigningSecret, Webhook, WebhookRepository, WebhookUrl},
     id::WebhookId,
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
 };
 
@@ -104,10 +104,10 @@ impl WebhookRepository for Session {
         Ok(readable(sqlx::query_as(LIST_ACTIVE).fetch_all(self.connection()).await?))
     }
 
-    async fn list(&mut self, after: Option<WebhookId>, limit: u32) -> Result<Page<Webhook>, RepositoryError> {
-        let after = after.map_or(Uuid::nil(), |id| id.0);
-        let rows = sqlx::query_as(LIST).bind(after).bind(limit + 1).fetch_all(self.connection()).await?;
-        Ok(Page::of(readable(rows), limit))
+    async fn list(&mut self, page: PageRequest<WebhookId>) -> Result<Page<Webhook>, RepositoryError> {
+        let after = page.after.map_or(Uuid::nil(), |id| id.0);
+        let rows = sqlx::query_as(LIST).bind(after).bind(page.rows_to_read()).fetch_all(self.connection()).await?;
+        Ok(Page::of(readable(rows), page.limit))
     }
 
     async fn list_ended(&mut self) -> Result<Vec<(WebhookId, Instant)>, RepositoryError> {

@@ -98,14 +98,13 @@ struct ConcertListResponse {
             headers(("ETag" = String, description = "The ETag of the client's copy."))),
     ))]
 async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Query) -> HandlerResult<Response> {
-    let limit = query.limit();
+    let page = query.page_of_parts(|[at, id]| read_position(&at, &id, ConcertId))?;
     let text = query.parse("query", search_term).filter(|text| !text.is_empty());
     let category = query.parse("category", search_term).filter(|text| !text.is_empty());
     let from = query.parse("from", instant_or_date).map(next_second);
     let to = query.parse("to", instant_or_date).map(next_second);
-    let after = query.cursor::<2>()?.map(|[at, id]| read_position(&at, &id, ConcertId)).transpose()?;
     query.finish()?;
-    let page = app.concerts.list_concerts(&ConcertFilter { query: text, category, from, to, after, limit }).await?;
+    let page = app.concerts.list_concerts(&ConcertFilter { query: text, category, from, to, page }).await?;
     cached_response(&headers, &page, |page| {
         let last = page.last_of_more().map(|info| &info.concert);
         let next_cursor = last.map(|concert| cursor(&[&CursorInstant(concert.listed_at), &concert.id]));
@@ -244,11 +243,10 @@ async fn list_performances(
     headers: HeaderMap,
     mut query: Query,
 ) -> HandlerResult<Response> {
-    let limit = query.limit();
+    let page = query.page_of_parts(|[at, id]| read_position(&at, &id, PerformanceId))?;
     let available_only = query.flag("available").unwrap_or(false);
-    let after = query.cursor::<2>()?.map(|[at, id]| read_position(&at, &id, PerformanceId)).transpose()?;
     query.finish()?;
-    let filter = PerformanceFilter { concert_id, available_only, after, limit };
+    let filter = PerformanceFilter { concert_id, available_only, page };
     let page = app.concerts.list_performances(&filter).await?;
     cached_response(&headers, &page, |page| {
         let last = page.last_of_more().map(|info| &info.performance);

@@ -19,7 +19,7 @@ use super::{
     idempotency::IdempotencyRequest,
     openapi::examples,
     problem::{Code, HandlerResult},
-    query::{Id, PageParameters, Query, cursor, cursor_part},
+    query::{Id, PageParameters, Query, cursor},
     state::App,
     values::{Amount, Timestamp, private_response, to_json},
     words::PaymentStatuses,
@@ -162,10 +162,9 @@ struct PaymentListResponse {
     ),
     responses((status = 200, body = PaymentListResponse)))]
 async fn list_payments(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
-    let limit = query.limit();
-    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(PaymentId);
+    let request = query.page(PaymentId)?;
     query.finish()?;
-    let page = app.payments.payments(caller.user_id, before, limit).await?;
+    let page = app.payments.payments(caller.user_id, request).await?;
     let next_cursor = page.last_of_more().map(|payment| cursor(&[&payment.id]));
     let items = page.items.iter().map(Into::into).collect();
     Ok(private_response(PaymentListResponse { items, next_cursor }))

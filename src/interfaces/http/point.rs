@@ -16,7 +16,7 @@ use super::{
     body::{Body, FromBody, Object, read_optional},
     idempotency::IdempotencyRequest,
     problem::{Code, HandlerResult},
-    query::{PageParameters, Query, cursor, cursor_part},
+    query::{PageParameters, Query, cursor},
     state::App,
     values::{Amount, ChargeAmountRequest, Timestamp, matches_if_none_match, private_response, strong_etag, to_json},
     words::TransactionTypes,
@@ -232,10 +232,9 @@ async fn list_point_transactions(
     caller: Caller,
     mut query: Query,
 ) -> HandlerResult<impl IntoResponse> {
-    let limit = query.limit();
-    let before = query.cursor::<1>()?.map(|[version]| cursor_part(&version)).transpose()?;
+    let request = query.page(|version| version)?;
     query.finish()?;
-    let page = app.points.transactions(caller.user_id, before, limit).await?;
+    let page = app.points.transactions(caller.user_id, request).await?;
     let next_cursor = page.last_of_more().map(|entry| cursor(&[&entry.version]));
     let items = page.items.into_iter().map(Into::into).collect();
     Ok(private_response(TransactionListResponse { items, next_cursor }))

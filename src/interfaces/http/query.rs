@@ -21,6 +21,7 @@ use super::{
 use crate::domain::{
     clock::Instant,
     id::{BookingId, ConcertId, EventId, PaymentId, PerformanceId, SessionId, TicketId, TopUpId, UserId, WebhookId},
+    page::PageRequest,
     refusal::Refusal,
 };
 
@@ -115,8 +116,21 @@ impl Query {
         self.parse(name, |text| canonical_uuid(text).ok_or("must be a UUID"))
     }
 
+    /// The page: its limit, and the cursor of one part, from which `position` makes a key.
+    pub fn page<T: FromStr, K>(&mut self, position: impl FnOnce(T) -> K) -> Result<PageRequest<K>, Problem> {
+        self.page_of_parts(|[part]| Ok(position(cursor_part(&part)?)))
+    }
+
+    /// The page: its limit, and the cursor of `N` parts, from which `position` makes a key.
+    pub fn page_of_parts<const N: usize, K>(
+        &mut self,
+        position: impl FnOnce([String; N]) -> Result<K, Problem>,
+    ) -> Result<PageRequest<K>, Problem> {
+        Ok(PageRequest { limit: self.limit(), after: self.cursor()?.map(position).transpose()? })
+    }
+
     /// The most items of the page, 1 to 100.
-    pub fn limit(&mut self) -> u32 {
+    fn limit(&mut self) -> u32 {
         self.parse("limit", |text| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
             text.parse::<u32>()
@@ -128,7 +142,7 @@ impl Query {
     }
 
     /// The parts of the cursor that [`cursor`] made. Fails with [`Code::MALFORMED_REQUEST`] for any other text.
-    pub fn cursor<const N: usize>(&self) -> Result<Option<[String; N]>, Problem> {
+    fn cursor<const N: usize>(&self) -> Result<Option<[String; N]>, Problem> {
         let Some(text) = self.text("cursor").filter(|_| !self.is_repeated("cursor")) else { return Ok(None) };
         let parts = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let parts = parts.map(|text| text.split(' ').map(str::to_owned).collect::<Vec<_>>());

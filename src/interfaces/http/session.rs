@@ -15,7 +15,7 @@ use super::{
     body::{Body, FromBody, Object},
     client_network::ClientNetwork,
     problem::{Code, HandlerResult},
-    query::{Id, PageParameters, Query, cursor, cursor_part},
+    query::{Id, PageParameters, Query, cursor},
     rate_limit::{LogIn, RateLimited},
     state::App,
     values::{Timestamp, private_response},
@@ -123,10 +123,9 @@ struct SessionListResponse {
     ),
     responses((status = 200, body = SessionListResponse)))]
 async fn list_sessions(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
-    let limit = query.limit();
-    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(SessionId);
+    let request = query.page(SessionId)?;
     query.finish()?;
-    let page = app.users.sessions(caller.user_id, before, limit).await?;
+    let page = app.users.sessions(caller.user_id, request).await?;
     let next_cursor = page.last_of_more().map(|session| cursor(&[&session.id]));
     let items = page.items.into_iter().map(|session| SessionResponse::of(session, caller.session_id)).collect();
     Ok(private_response(SessionListResponse { items, next_cursor }))

@@ -15,7 +15,7 @@ use super::{
     body::{Body, FromBody, Object, RawBody},
     idempotency::IdempotencyRequest,
     problem::{Code, HandlerResult},
-    query::{Id, PageParameters, Query, cursor, cursor_part},
+    query::{Id, PageParameters, Query, cursor},
     state::App,
     values::{Amount, ChargeAmountRequest, Timestamp, private_response, to_json},
     words::{TopUpFailures, TopUpStatuses},
@@ -148,10 +148,9 @@ struct TopUpListResponse {
     ),
     responses((status = 200, body = TopUpListResponse)))]
 async fn list_top_ups(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
-    let limit = query.limit();
-    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(TopUpId);
+    let request = query.page(TopUpId)?;
     query.finish()?;
-    let page = app.top_ups.top_ups(caller.user_id, before, limit).await?;
+    let page = app.top_ups.top_ups(caller.user_id, request).await?;
     let next_cursor = page.last_of_more().map(|top_up| cursor(&[&top_up.id]));
     let now = app.top_ups.now();
     let items = page.items.iter().map(|top_up| TopUpResponse::at(top_up, now)).collect();

@@ -19,12 +19,10 @@ use super::{
     search,
 };
 use crate::domain::{
-    booking::{
-        BookedSeat, Booking, BookingDetails, BookingFilter, BookingRepository, BookingSearch, BookingState, OpenBooking,
-    },
+    booking::{BookedSeat, Booking, BookingDetails, BookingRepository, BookingSearch, BookingState, OpenBooking},
     clock::Instant,
     id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
 };
 
@@ -167,20 +165,31 @@ impl BookingRepository for Session {
         Ok(())
     }
 
-    async fn list_page(&mut self, filter: &BookingFilter) -> Result<Page<Booking>, RepositoryError> {
+    async fn list_page(
+        &mut self,
+        user_id: UserId,
+        status: Option<&'static str>,
+        page: PageRequest<BookingId>,
+        now: Instant,
+    ) -> Result<Page<Booking>, RepositoryError> {
         let mut query: QueryBuilder<MySql> = QueryBuilder::new(BOOKING);
-        query.push(" WHERE user_id = ").push_bind(filter.user_id.0);
-        search::push_status(&mut query, filter.status, filter.now);
-        if let Some(before) = filter.before {
-            query.push(" AND id < ").push_bind(before.0);
+        query.push(" WHERE user_id = ").push_bind(user_id.0);
+        search::push_status(&mut query, status, now);
+        if let Some(after) = page.after {
+            query.push(" AND id < ").push_bind(after.0);
         }
-        query.push(" ORDER BY id DESC LIMIT ").push_bind(filter.limit.saturating_add(1));
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(page.rows_to_read());
         let rows = query.build_query_as().fetch_all(self.connection()).await?;
-        Ok(Page::of(self.with_seats(rows).await?, filter.limit))
+        Ok(Page::of(self.with_seats(rows).await?, page.limit))
     }
 
-    async fn search(&mut self, search: &BookingSearch) -> Result<Page<BookingDetails>, RepositoryError> {
-        self.search_bookings(search).await
+    async fn search(
+        &mut self,
+        search: &BookingSearch,
+        page: PageRequest<BookingId>,
+        now: Instant,
+    ) -> Result<Page<BookingDetails>, RepositoryError> {
+        self.search_bookings(search, page, now).await
     }
 
     async fn find_details(&mut self, id: BookingId) -> Result<Option<BookingDetails>, RepositoryError> {

@@ -7,7 +7,7 @@ use crate::domain::{
     booking::{BookingDetails, BookingSearch},
     clock::Instant,
     id::BookingId,
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
     text::Email,
 };
@@ -42,7 +42,7 @@ pub(super) fn push_status(query: &mut QueryBuilder<MySql>, status: Option<&'stat
 
 /// Adds a query for the ids of a page. It reads the entries of one index: of the user, in order; of the performances;
 /// of the status; else the primary key, backwards. A performance's or status's entries are sorted, without their rows.
-fn push_ids(query: &mut QueryBuilder<MySql>, search: &BookingSearch) {
+fn push_ids(query: &mut QueryBuilder<MySql>, search: &BookingSearch, page: PageRequest<BookingId>, now: Instant) {
     if let Some(user_id) = search.user_id {
         query.push("SELECT b.id FROM bookings b FORCE INDEX (ix_bookings_user) WHERE b.user_id = ");
         query.push_bind(user_id.0);
@@ -67,23 +67,25 @@ fn push_ids(query: &mut QueryBuilder<MySql>, search: &BookingSearch) {
         let index = if search.status.is_some() { "ix_bookings_expiry" } else { "PRIMARY" };
         query.push(format!("SELECT b.id FROM bookings b FORCE INDEX ({index}) WHERE TRUE"));
     }
-    push_status(query, search.status, search.now);
-    if let Some(before) = search.before {
-        query.push(" AND b.id < ").push_bind(before.0);
+    push_status(query, search.status, now);
+    if let Some(after) = page.after {
+        query.push(" AND b.id < ").push_bind(after.0);
     }
-    query.push(" ORDER BY b.id DESC LIMIT ").push_bind(search.limit.saturating_add(1));
+    query.push(" ORDER BY b.id DESC LIMIT ").push_bind(page.rows_to_read());
 }
 
 impl Session {
     pub(super) async fn search_bookings(
         &mut self,
         search: &BookingSearch,
+        page: PageRequest<BookingId>,
+        now: Instant,
     ) -> Result<Page<BookingDetails>, RepositoryError> {
         let mut query = QueryBuilder::new(format!("{DETAILS} FROM ("));
-        push_ids(&mut query, search);
+        push_ids(&mut query, search, page, now);
         query.push(") found STRAIGHT_JOIN bookings b FORCE INDEX (PRIMARY) ON b.id = found.id ORDER BY b.id DESC");
         let rows = query.build_query_as().fetch_all(self.connection()).await?;
-        Ok(Page::of(self.with_details(rows).await?, search.limit))
+        Ok(Page::of(self.with_details(rows).await?, page.limit))
     }
 
     pub(super) async fn find_booking_details(

@@ -14,7 +14,7 @@ use super::{
         CONCERT, CONCERT_AND_VENUE, ConcertRow, PERFORMANCE, PERFORMANCE_ALONE, PerformanceRow, SEAT, SeatRow,
         VenueRow, into_all,
     },
-    search::{concerts_query, one_more},
+    search::concerts_query,
 };
 use crate::domain::{
     clock::Instant,
@@ -23,7 +23,7 @@ use crate::domain::{
         PerformanceSales, Seat, Seating, Section, Venue, row_name,
     },
     id::{ConcertId, PerformanceId, VenueId},
-    page::Page,
+    page::{Page, PageRequest},
     repository_error::RepositoryError,
     text::Name,
 };
@@ -87,14 +87,14 @@ impl ConcertRepository for Session {
         Ok(Venue { id: VenueId(result.last_insert_id()), name: name.clone(), address: address.clone() })
     }
 
-    async fn list_venues(&mut self, after: Option<VenueId>, limit: u32) -> Result<Page<Venue>, RepositoryError> {
+    async fn list_venues(&mut self, page: PageRequest<VenueId>) -> Result<Page<Venue>, RepositoryError> {
         let rows: Vec<VenueRow> =
             sqlx::query_as("SELECT id, name, address FROM venues WHERE id > ? ORDER BY id LIMIT ?")
-                .bind(after.map_or(0, |id| id.0))
-                .bind(one_more(limit))
+                .bind(page.after.map_or(0, |id| id.0))
+                .bind(page.rows_to_read())
                 .fetch_all(self.connection())
                 .await?;
-        Ok(Page::of(into_all(rows)?, limit))
+        Ok(Page::of(into_all(rows)?, page.limit))
     }
 
     async fn find_venue(&mut self, id: VenueId) -> Result<Option<Venue>, RepositoryError> {
@@ -139,7 +139,7 @@ impl ConcertRepository for Session {
     async fn list_concerts(&mut self, filter: &ConcertFilter, now: Instant) -> Result<Page<Concert>, RepositoryError> {
         let mut query = concerts_query(filter, now);
         let rows: Vec<ConcertRow> = query.build_query_as().fetch_all(self.connection()).await?;
-        Ok(Page::of(into_all(rows)?, filter.limit))
+        Ok(Page::of(into_all(rows)?, filter.page.limit))
     }
 
     async fn update_concert(&mut self, id: ConcertId, fields: &ConcertFields) -> Result<(), RepositoryError> {
@@ -221,13 +221,12 @@ impl ConcertRepository for Session {
         &mut self,
         concert_id: ConcertId,
         now: Instant,
-        after: Option<(Instant, PerformanceId)>,
-        limit: u32,
+        page: PageRequest<(Instant, PerformanceId)>,
     ) -> Result<Page<Performance>, RepositoryError> {
         let mut query: QueryBuilder<MySql> = QueryBuilder::new(PERFORMANCE);
         query.push(CONCERT_AND_VENUE).push(" WHERE p.concert_id = ").push_bind(concert_id.0);
         query.push(" AND p.cancelled_at IS NULL AND p.starts_at > ").push_bind(now);
-        if let Some((starts_at, id)) = after {
+        if let Some((starts_at, id)) = page.after {
             query.push(" AND (p.starts_at > ").push_bind(datetime(starts_at));
             query
                 .push(" OR (p.starts_at = ")
@@ -236,9 +235,9 @@ impl ConcertRepository for Session {
                 .push_bind(id.0)
                 .push("))");
         }
-        query.push(" ORDER BY p.starts_at, p.id LIMIT ").push_bind(one_more(limit));
+        query.push(" ORDER BY p.starts_at, p.id LIMIT ").push_bind(page.rows_to_read());
         let rows: Vec<PerformanceRow> = query.build_query_as().fetch_all(self.connection()).await?;
-        Ok(Page::of(into_all(rows)?, limit))
+        Ok(Page::of(into_all(rows)?, page.limit))
     }
 
     async fn list_future_performances(

@@ -68,7 +68,7 @@ fn upcoming_query(filter: &ConcertFilter, now: NaiveDateTime) -> QueryBuilder<My
     push_words(&mut query, filter);
     query.push(") running WHERE next_at IS NOT NULL");
     push_page(&mut query, filter, "next_at", "id");
-    query.push(") ORDER BY listed_at, id LIMIT ").push_bind(one_more(filter.limit));
+    query.push(") ORDER BY listed_at, id LIMIT ").push_bind(filter.page.rows_to_read());
     query
 }
 
@@ -83,17 +83,12 @@ fn push_words(query: &mut QueryBuilder<MySql>, filter: &ConcertFilter) {
     }
 }
 
-/// Adds the page after `filter.after`, in the order of these two columns.
+/// Adds the page after `filter.page.after`, in the order of these two columns.
 fn push_page(query: &mut QueryBuilder<MySql>, filter: &ConcertFilter, at: &'static str, id: &'static str) {
-    if let Some((listed_at, concert_id)) = filter.after {
+    if let Some((listed_at, concert_id)) = filter.page.after {
         query.push(" AND (").push(at).push(" > ").push_bind(datetime(listed_at));
         query.push(" OR (").push(at).push(" = ").push_bind(datetime(listed_at));
         query.push(" AND ").push(id).push(" > ").push_bind(concert_id.0).push("))");
     }
-    query.push(" ORDER BY ").push(at).push(", ").push(id).push(" LIMIT ").push_bind(one_more(filter.limit));
-}
-
-/// A page's limit and one more row, which shows whether another page follows.
-pub(super) fn one_more(limit: u32) -> u32 {
-    limit.saturating_add(1)
+    query.push(" ORDER BY ").push(at).push(", ").push(id).push(" LIMIT ").push_bind(filter.page.rows_to_read());
 }

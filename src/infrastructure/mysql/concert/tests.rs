@@ -6,12 +6,13 @@ use super::super::fixtures_catalogue::{at, concert, database, hold, is_locked, n
 use crate::domain::{
     concert::{ConcertFields, ConcertFilter, Occupancy, PerformanceStatus, Seating},
     id::{PerformanceId, SeatId, VenueId},
+    page::PageRequest,
     repository_error::RepositoryError,
     unit_of_work::Database,
 };
 
 fn everything() -> ConcertFilter {
-    ConcertFilter { query: None, category: None, from: None, to: None, after: None, limit: 10 }
+    ConcertFilter { query: None, category: None, from: None, to: None, page: PageRequest::first(10) }
 }
 
 #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
@@ -20,9 +21,9 @@ async fn venues_are_listed_by_id_a_page_at_a_time(pool: MySqlPool) {
     let venues = uow.concerts();
     let first = venues.insert_venue(&name("One"), &name("Street 1"), at(0)).await.unwrap();
     let second = venues.insert_venue(&name("둘"), &name("Street 2"), at(0)).await.unwrap();
-    let page = venues.list_venues(None, 1).await.unwrap();
+    let page = venues.list_venues(PageRequest::first(1)).await.unwrap();
     assert_eq!((page.items[0].id, page.has_more), (first.id, true));
-    let page = venues.list_venues(Some(first.id), 1).await.unwrap();
+    let page = venues.list_venues(PageRequest { after: Some(first.id), limit: 1 }).await.unwrap();
     assert_eq!((page.items[0].id, page.has_more), (second.id, false));
     assert_eq!(venues.find_venue(second.id).await.unwrap().unwrap().name.as_str(), "둘");
     assert!(venues.find_venue(VenueId(99)).await.unwrap().is_none());
@@ -133,10 +134,10 @@ async fn concerts_are_listed_soonest_first_and_not_once_deleted(pool: MySqlPool)
     let later = concerts.insert_concert(&concert("Later", "x"), at(0)).await.unwrap();
     let latest = concerts.insert_concert(&concert("Latest", "x"), at(0)).await.unwrap();
     let mut listed = Vec::new();
-    let mut filter = ConcertFilter { limit: 1, ..everything() };
+    let mut filter = ConcertFilter { page: PageRequest::first(1), ..everything() };
     loop {
         let page = concerts.list_concerts(&filter, at(0)).await.unwrap();
-        filter.after = page.items.last().map(|concert| (concert.listed_at, concert.id));
+        filter.page.after = page.items.last().map(|concert| (concert.listed_at, concert.id));
         listed.extend(page.items.iter().map(|concert| concert.id));
         if !page.has_more {
             break;
@@ -152,7 +153,7 @@ async fn concerts_are_listed_soonest_first_and_not_once_deleted(pool: MySqlPool)
     assert!(concerts.lock_concert(sale.concert_id).await.unwrap().is_none());
     assert!(concerts.find_performance(sale.performance_id).await.unwrap().is_none());
     assert!(concerts.share_performances(&[sale.performance_id]).await.unwrap().is_empty());
-    assert!(concerts.list_performances(sale.concert_id, at(0), None, 9).await.unwrap().items.is_empty());
+    assert!(concerts.list_performances(sale.concert_id, at(0), PageRequest::first(9)).await.unwrap().items.is_empty());
     assert_eq!(concerts.list_concerts(&everything(), at(0)).await.unwrap().items.len(), 2);
     for error in [
         concerts.delete_concert(sale.concert_id, at(1)).await,
@@ -175,7 +176,7 @@ async fn a_performance_may_be_in_another_generation(pool: MySqlPool) {
     let id = id.unwrap();
     assert_eq!(concerts.find_performance(id).await.unwrap().unwrap().starts_at, starts_at);
     let after = Some((at(86_400), sale.performance_id));
-    let page = concerts.list_performances(sale.concert_id, at(0), after, 9).await.unwrap();
+    let page = concerts.list_performances(sale.concert_id, at(0), PageRequest { after, limit: 9 }).await.unwrap();
     assert_eq!(page.items.iter().map(|it| it.id).collect::<Vec<_>>(), [id]);
     let filter = ConcertFilter { from: Some(starts_at), to: Some(at(1_000_000_001)), ..everything() };
     assert_eq!(concerts.list_concerts(&filter, at(0)).await.unwrap().items.len(), 1);
@@ -195,11 +196,11 @@ async fn upcoming_performances_are_listed_soonest_first(pool: MySqlPool) {
         ids.push(id.await.unwrap());
     }
     concerts.cancel_performance(ids[3], at(0)).await.unwrap();
-    let first = concerts.list_performances(sale.concert_id, at(0), None, 2).await.unwrap();
+    let first = concerts.list_performances(sale.concert_id, at(0), PageRequest::first(2)).await.unwrap();
     assert_eq!(first.items.iter().map(|it| it.id).collect::<Vec<_>>(), [ids[2], ids[0]]);
     assert_eq!(first.items[1].venue.name.as_str(), "Hall");
     let after = Some((first.items[1].starts_at, first.items[1].id));
-    let second = concerts.list_performances(sale.concert_id, at(0), after, 2).await.unwrap();
+    let second = concerts.list_performances(sale.concert_id, at(0), PageRequest { after, limit: 2 }).await.unwrap();
     assert_eq!((second.items.len(), second.items[0].id, second.has_more), (1, ids[1], false));
     let future = concerts.list_future_performances(&[sale.concert_id], at(100)).await.unwrap();
     assert_eq!(future, [(sale.concert_id, ids[0], 10), (sale.concert_id, ids[1], 1)]);

@@ -11,7 +11,7 @@ use crate::{
     interfaces::http::{
         auth::Administrator,
         problem::HandlerResult,
-        query::{PageParameters, Query, cursor, cursor_part},
+        query::{PageParameters, Query, cursor},
         state::App,
         values::{Timestamp, private_response},
         words::ActionKinds,
@@ -71,10 +71,9 @@ struct ActionListResponse {
     ),
     responses((status = 200, body = ActionListResponse)))]
 async fn list_actions(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
-    let limit = query.limit();
-    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(ActionId);
+    let request = query.page(ActionId)?;
     query.finish()?;
-    let page = app.administration.actions(before, limit).await?;
+    let page = app.administration.actions(request).await?;
     let next_cursor = page.last_of_more().map(|entry| cursor(&[&entry.id]));
     let items = page.items.into_iter().map(Into::into).collect();
     Ok(private_response(ActionListResponse { items, next_cursor }))

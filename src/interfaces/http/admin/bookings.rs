@@ -10,10 +10,10 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    application::administration::{GiveSeats, SearchBookings},
+    application::administration::GiveSeats,
     domain::{
         administration::Order,
-        booking::{BookingDetails, BookingState},
+        booking::{BookingDetails, BookingSearch, BookingState},
         clock::Instant,
         id::{BookingId, ConcertId, PerformanceId, SeatId, UserId},
         text::Reason,
@@ -25,7 +25,7 @@ use crate::{
         idempotency::IdempotencyRequest,
         paths::BASE_PATH,
         problem::{Code, HandlerResult},
-        query::{Id, PageParameters, Query, cursor, cursor_part},
+        query::{Id, PageParameters, Query, cursor},
         state::App,
         values::private_response,
         words::BookingStatuses,
@@ -81,18 +81,15 @@ async fn search_bookings(
     _: Administrator,
     mut query: Query,
 ) -> HandlerResult<impl IntoResponse> {
-    let limit = query.limit();
-    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(BookingId);
-    let search = SearchBookings {
+    let request = query.page(BookingId)?;
+    let search = BookingSearch {
         concert_id: query.catalogue_id("concertId").map(ConcertId),
         performance_id: query.catalogue_id("performanceId").map(PerformanceId),
         user_id: query.uuid("userId").map(UserId),
         status: query.choice_of_name::<BookingState>("status"),
-        before,
-        limit,
     };
     query.finish()?;
-    let page = app.administration.search_bookings(&search).await?;
+    let page = app.administration.search_bookings(&search, request).await?;
     let next_cursor = page.last_of_more().map(|details| cursor(&[&details.booking.id]));
     let now = app.clock.now();
     let items = page.items.iter().map(|details| AdminBookingResponse::at(details, now)).collect();
@@ -123,7 +120,7 @@ impl FromBody for GiveSeatsRequest {
         let user_id = object.required("userId").and_then(|field| field.uuid()).map(UserId);
         let performance_id = object.required("performanceId").and_then(|field| field.catalogue_id()).map(PerformanceId);
         let seat_ids = object.required("seatIds").and_then(|field| field.seat_ids(MAX_SEATS));
-        let reason = object.required("reason").and_then(|field| field.parse(Reason::new));
+        let reason = object.reason();
         Some(Self { user_id: user_id?, performance_id: performance_id?, seat_ids: seat_ids?, reason: reason? })
     }
 }
@@ -179,7 +176,7 @@ struct CancelBookingRequest {
 
 impl FromBody for CancelBookingRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
-        Some(Self { reason: object.required("reason").and_then(|field| field.parse(Reason::new))? })
+        Some(Self { reason: object.reason()? })
     }
 }
 

@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        event::{DeliveryFilter, DeliveryRecord, DeliveryStatus, Destination},
+        event::{DeliveryRecord, DeliveryStatus},
         id::EventId,
     },
     interfaces::http::{
         auth::Administrator,
         body::{ADMIN_MAX_BYTES, EmptyBody},
-        problem::{BODY_CODES, Code, HandlerResult, Problem},
+        problem::{BODY_CODES, Code, HandlerResult},
         query::{Id, PageParameters, Query, cursor, cursor_part},
         state::App,
         values::{Timestamp, private_response},
@@ -87,13 +87,10 @@ struct DeliveryListResponse {
     responses((status = 200, body = DeliveryListResponse)))]
 async fn list_events(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
     let status = query.choice("status");
-    let limit = query.limit();
-    let before = query.cursor::<2>()?.map(|[id, destination]| {
-        Ok::<_, Problem>((EventId(cursor_part(&id)?), cursor_part::<Destination>(&destination)?))
-    });
-    let before = before.transpose()?;
+    let request =
+        query.page_of_parts(|[id, destination]| Ok((EventId(cursor_part(&id)?), cursor_part(&destination)?)))?;
     query.finish()?;
-    let page = app.events.list_deliveries(&DeliveryFilter { status, before, limit }).await?;
+    let page = app.events.list_deliveries(status, request).await?;
     let next_cursor = page.last_of_more().map(|last| cursor(&[&last.event_id, &last.destination]));
     let items = page.items.into_iter().map(Into::into).collect();
     Ok(private_response(DeliveryListResponse { items, next_cursor }))

@@ -7,18 +7,17 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::{
-    application::top_up::SearchTopUps,
     domain::{
         clock::Instant,
         id::{TopUpId, UserId},
         text::Reason,
-        top_up::TopUpDetails,
+        top_up::{TopUpDetails, TopUpSearch},
     },
     interfaces::http::{
         auth::Administrator,
         body::{AdminBody, FromBody, Object},
         problem::{Code, HandlerResult},
-        query::{Id, PageParameters, Query, cursor, cursor_part},
+        query::{Id, PageParameters, Query, cursor},
         range::{RangeParameters, read_range},
         state::App,
         top_up::TopUpResponse,
@@ -85,13 +84,12 @@ async fn search_top_ups(
     _: Administrator,
     mut query: Query,
 ) -> HandlerResult<impl IntoResponse> {
-    let limit = query.limit();
-    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(TopUpId);
+    let request = query.page(TopUpId)?;
     let (from, to) = read_range(&mut query);
     let user_id = query.uuid("userId").map(UserId);
-    let search = SearchTopUps { user_id, status: query.choice("status"), from, to, before, limit };
+    let search = TopUpSearch { user_id, status: query.choice("status"), from, to };
     query.finish()?;
-    let page = app.top_ups.search(&search).await?;
+    let page = app.top_ups.search(&search, request).await?;
     let next_cursor = page.last_of_more().map(|details| cursor(&[&details.top_up.id]));
     let now = app.top_ups.now();
     let items = page.items.iter().map(|details| AdminTopUpResponse::at(details, now)).collect();
@@ -109,7 +107,7 @@ struct RefundTopUpRequest {
 
 impl FromBody for RefundTopUpRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
-        Some(Self { reason: object.required("reason").and_then(|field| field.parse(Reason::new))? })
+        Some(Self { reason: object.reason()? })
     }
 }
 

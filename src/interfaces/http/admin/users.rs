@@ -17,7 +17,7 @@ use crate::{
         auth::Administrator,
         body::{AdminBody, FromBody, Object, read_optional},
         problem::{Code, HandlerResult},
-        query::{Id, PageParameters, Query, cursor, cursor_part},
+        query::{Id, PageParameters, Query, cursor},
         state::App,
         values::{Amount, Timestamp, private_response, read_choice},
         words::Roles,
@@ -86,16 +86,14 @@ struct UserListResponse {
     ),
     responses((status = 200, body = UserListResponse)))]
 async fn list_users(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
-    let limit = query.limit();
-    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(UserId);
+    let request = query.page(UserId)?;
     let filter = UserFilter {
         query: query.parse("query", search_term).filter(|text| !text.is_empty()),
         role: query.choice("role"),
         blocked: query.flag("blocked"),
-        before,
     };
     query.finish()?;
-    let page = app.administration.list_users(&filter, limit).await?;
+    let page = app.administration.list_users(&filter, request).await?;
     let next_cursor = page.last_of_more().map(|details| cursor(&[&details.user.id]));
     let items = page.items.into_iter().map(Into::into).collect();
     Ok(private_response(UserListResponse { items, next_cursor }))
@@ -127,7 +125,7 @@ impl FromBody for UpdateUserRequest {
     fn read(object: &Object<'_>) -> Option<Self> {
         let role = read_optional(object.if_present("role"), |field| field.parse(read_choice));
         let blocked = read_optional(object.if_present("blocked"), |field| field.boolean());
-        let reason = object.required("reason").and_then(|field| field.parse(Reason::new));
+        let reason = object.reason();
         let request = Self { role: role?, blocked: blocked?, reason: reason? };
         if request.role.is_none() && request.blocked.is_none() {
             return object.fail("must have at least one of role and blocked");

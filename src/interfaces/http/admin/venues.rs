@@ -12,7 +12,7 @@ use crate::{
         body::{AdminBody, FromBody, Object},
         concert::VenueResponse,
         problem::HandlerResult,
-        query::{PageParameters, Query, cursor, cursor_part},
+        query::{PageParameters, Query, cursor},
         state::App,
         values::private_response,
     },
@@ -68,10 +68,9 @@ struct VenueListResponse {
     ),
     responses((status = 200, body = VenueListResponse)))]
 async fn list_venues(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
-    let limit = query.limit();
-    let after = query.cursor::<1>()?.map(|[id]| cursor_part(&id).map(VenueId)).transpose()?;
+    let request = query.page(VenueId)?;
     query.finish()?;
-    let page = app.concerts.list_venues(after, limit).await?;
+    let page = app.concerts.list_venues(request).await?;
     let next_cursor = page.last_of_more().map(|venue| cursor(&[&venue.id]));
     let items = page.items.into_iter().map(Into::into).collect();
     Ok(private_response(VenueListResponse { items, next_cursor }))

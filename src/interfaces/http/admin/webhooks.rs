@@ -16,7 +16,7 @@ use crate::{
         auth::Administrator,
         body::{AdminBody, FromBody, Object},
         problem::{Code, FieldError, HandlerResult, Problem},
-        query::{Id, PageParameters, Query, cursor, cursor_part},
+        query::{Id, PageParameters, Query, cursor},
         state::App,
         values::{Timestamp, private_response},
         words,
@@ -126,10 +126,9 @@ struct WebhookListResponse {
     ),
     responses((status = 200, body = WebhookListResponse)))]
 async fn list_webhooks(State(app): State<App>, _: Administrator, mut query: Query) -> HandlerResult<impl IntoResponse> {
-    let limit = query.limit();
-    let after = query.cursor::<1>()?.map(|[id]| cursor_part(&id).map(WebhookId)).transpose()?;
+    let request = query.page(WebhookId)?;
     query.finish()?;
-    let page = app.events.list_webhooks(after, limit).await?;
+    let page = app.events.list_webhooks(request).await?;
     let next_cursor = page.last_of_more().map(|webhook| cursor(&[&webhook.id]));
     let items = page.items.into_iter().map(Into::into).collect();
     Ok(private_response(WebhookListResponse { items, next_cursor }))

@@ -11,7 +11,7 @@ use crate::{
     interfaces::http::{
         auth::Caller,
         problem::HandlerResult,
-        query::{PageParameters, Query, cursor, cursor_part},
+        query::{PageParameters, Query, cursor},
         state::App,
         values::private_response,
         words::BookingStatuses,
@@ -38,11 +38,10 @@ struct BookingListResponse {
     ),
     responses((status = 200, body = BookingListResponse)))]
 async fn list_bookings(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<impl IntoResponse> {
-    let limit = query.limit();
+    let request = query.page(BookingId)?;
     let status = query.choice_of_name::<BookingState>("status");
-    let before = query.cursor::<1>()?.map(|[id]| cursor_part(&id)).transpose()?.map(BookingId);
     query.finish()?;
-    let page = app.bookings.bookings(caller.user_id, status, before, limit).await?;
+    let page = app.bookings.bookings(caller.user_id, status, request).await?;
     let next_cursor = page.last_of_more().map(|booking| cursor(&[&booking.id]));
     let now = app.clock.now();
     let items = page.items.iter().map(|booking| BookingResponse::at(booking, now)).collect();
