@@ -1,7 +1,9 @@
 //! The receivers of events: whether there is any, and which.
 //!
 //! Both answers come from one list of sources, so an event is never recorded as one without receivers while the relay
-//! would find some. A new kind of destination is a new [`ReceiverSource`] in [`Receivers::new`].
+//! would find some. A new destination of the configuration belongs to [`CONFIGURABLE`]; without it, its deliveries stay
+//! pending once it isn't configured any more. Another kind of destination is a [`ReceiverSource`] in
+//! [`Receivers::new`].
 
 use std::sync::Arc;
 
@@ -33,6 +35,9 @@ trait ReceiverSource: Send + Sync {
     }
 }
 
+/// The destinations that the configuration may have. Deliveries to those that it has no more are parked.
+const CONFIGURABLE: [Destination; 3] = [Destination::DataPlatform, Destination::Kafka, Destination::Mail];
+
 /// Every receiver of events.
 #[derive(Clone)]
 pub struct Receivers(Arc<[Box<dyn ReceiverSource>]>);
@@ -40,13 +45,14 @@ pub struct Receivers(Arc<[Box<dyn ReceiverSource>]>);
 impl Receivers {
     /// The registered webhooks, and the receivers from the configuration.
     pub fn new(configured: &[Receiver]) -> Self {
-        let source = |destination| -> Box<dyn ReceiverSource> {
-            let receiver = configured.iter().find(|receiver| receiver.destination == destination).cloned();
-            Box::new(Configured { destination, receiver })
-        };
-        let configurable = [Destination::DataPlatform, Destination::Kafka, Destination::Mail];
+        let is_configured = |destination: &Destination| configured.iter().any(|it| it.destination == *destination);
+        let absent = CONFIGURABLE.into_iter().filter(|destination| !is_configured(destination));
+        let present = configured.iter().map(|receiver| (receiver.destination, Some(receiver.clone())));
+        let configurable = present.chain(absent.map(|destination| (destination, None)));
+        let source =
+            |(destination, receiver)| -> Box<dyn ReceiverSource> { Box::new(Configured { destination, receiver }) };
         let webhooks: Box<dyn ReceiverSource> = Box::new(Webhooks);
-        Self(configurable.into_iter().map(source).chain([webhooks]).collect())
+        Self(configurable.map(source).chain([webhooks]).collect())
     }
 
     /// Whether an event of the current transaction may have a receiver. After `false`, no receiver is added until the
