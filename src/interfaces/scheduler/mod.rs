@@ -1,7 +1,7 @@
 //! Recurring jobs: each is one facade call with a bounded batch, safe on any number of instances.
 //!
-//! A job that processed a full batch runs again at once. A failing job backs off. All jobs stop with the server, after
-//! their current batch.
+//! A job that processed a full batch runs again at once; housekeeping rests first, and leaves the database to the sale.
+//! A failing job backs off. All jobs stop with the server, after their current batch.
 
 use std::{future::Future, time::Duration};
 
@@ -22,6 +22,12 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// The longest run of a job. A longer one waits for a connection that the database no longer answers.
 const MAX_RUN: Duration = Duration::from_mins(2);
+
+/// How long housekeeping rests after a full batch, as a multiple of the time that the batch took.
+///
+/// Without a rest, removing a backlog of millions of rows halves the rate of holds and payments
+/// (`docs/benchmarks/findings.md`).
+const HOUSEKEEPING_REST: u32 = 4;
 
 /// The pauses between runs. Jitter of 25 % keeps instances from running in step.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +76,7 @@ pub fn start(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) {
-    let jobs = Jobs { app: app.clone(), stop: stop.clone() };
+    let jobs = Jobs { app: app.clone(), stop: stop.clone(), rest: 0 };
     tasks.spawn(jobs.clone().repeat("admission", settings.admission, |app| async move {
         app.queue.admission.admit_due().await.map(|_| false)
     }));
@@ -96,6 +102,7 @@ pub fn start(
         Ok(false)
     }));
     let housekeeping = std::sync::Arc::new(housekeeping);
+    let jobs = Jobs { rest: HOUSEKEEPING_REST, ..jobs };
     tasks.spawn(jobs.repeat("housekeeping", settings.housekeeping, move |_| {
         let housekeeping = std::sync::Arc::clone(&housekeeping);
         async move { housekeeping.clean().await }
@@ -106,10 +113,12 @@ pub fn start(
 struct Jobs {
     app: App,
     stop: CancellationToken,
+    /// The pause after a full batch, as a multiple of the time that the batch took.
+    rest: u32,
 }
 
 impl Jobs {
-    /// Runs a job until the server stops. The job returns whether to run again at once.
+    /// Runs a job until the server stops. The job returns whether its batch was full.
     async fn repeat<F: Future<Output = Result<bool, AppError>> + Send>(
         self,
         name: &'static str,
@@ -134,9 +143,10 @@ impl Jobs {
                 Ok(Err(AppError::TimedOut))
             });
             let result = result.unwrap_or_else(|error| Err(error.into()));
-            metrics::histogram!("job_run_seconds", "name" => name).record(started.elapsed().as_secs_f64());
+            let elapsed = started.elapsed();
+            metrics::histogram!("job_run_seconds", "name" => name).record(elapsed.as_secs_f64());
             pause = match result {
-                Ok(true) => Duration::ZERO,
+                Ok(true) => elapsed * self.rest,
                 Ok(false) => every,
                 // The database may be back at once, and a run without it costs nothing. The loss is logged elsewhere.
                 Err(AppError::Unavailable(_)) => {
