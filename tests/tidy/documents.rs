@@ -123,7 +123,9 @@ fn every_name_with_its_file_is_in_that_file() {
             // Names in capitals with an underscore are variables of the environment.
             let is_variable = last.contains('_') && !last.contains(char::is_lowercase);
             let is_name = !last.is_empty() && last.chars().all(|c| c.is_alphanumeric() || c == '_') && !is_variable;
-            if is_name && matches!(between.trim(), "in" | "(") && path.starts_with("src/") && path.ends_with(".rs") {
+            let is_source =
+                path.starts_with("src/") && Path::new(path).extension().is_some_and(|suffix| suffix == "rs");
+            if is_name && matches!(between.trim(), "in" | "(") && is_source {
                 found += 1;
                 if !exists(Path::new(path)) || !read(path).contains(last) {
                     findings.push(format!("{document}: {path} has no {name}"));
