@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{
     AssertSqlSafe, Connection, Executor, MySql,
-    migrate::Migrator,
+    migrate::{MigrateError as Failure, Migrator},
     mysql::{MySqlConnectOptions, MySqlConnection},
 };
 use tokio::time::sleep;
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::{
     MIGRATOR,
     error::{is_contention, lacks_table},
-    migration_lease::MigrationLease,
+    migration_lease::{MigrationLease, repeat_refused},
 };
 
 /// Maximum wait for another instance that migrates.
@@ -136,7 +136,11 @@ async fn run(
     if !lease.is_on_cluster() {
         return run_to(migrator, connection, None, retries).await;
     }
-    for migration in migrator.iter() {
+    // Each call of sqlx also creates its own table if that is missing, which disturbs other nodes even without effect.
+    let Some(first) = first_missing(&mut *connection).await? else {
+        return run_to(migrator, connection, None, retries).await;
+    };
+    for migration in migrator.iter().filter(|migration| migration.version >= first) {
         if !lease.renew(connection).await? {
             return Err(MigrateError::Busy);
         }
@@ -152,27 +156,52 @@ async fn run_to(
     target: Option<i64>,
     retries: TableLockRetries,
 ) -> Result<(), MigrateError> {
+    if let Some(version) = unfinished(connection).await? {
+        return Err(Failure::Dirty(version).into());
+    }
     for attempt in 1.. {
         let error = match migrator.run_direct(target, connection, false).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        let Some(version) = refused_migration(&error) else { return Err(error.into()) };
-        forget_attempt(connection, version).await?;
-        if attempt >= retries.attempts {
-            return Err(MigrateError::TableInUse { version });
+        match &error {
+            Failure::ExecuteMigration(cause, version) if is_contention(cause) => {
+                repeat_refused(async || forget_attempt(connection, *version).await).await?;
+                if attempt >= retries.attempts {
+                    return Err(MigrateError::TableInUse { version: *version });
+                }
+                tracing::warn!(version, attempt, "a migration's table is in use: it will be retried");
+            }
+            Failure::Execute(cause) if is_contention(cause) && attempt < retries.attempts => {
+                repeat_refused(async || note_applied(connection).await).await?;
+                tracing::warn!(attempt, "another node refused a migration's record: it will be retried");
+            }
+            _ => return Err(error.into()),
         }
-        tracing::warn!(version, attempt, "a migration's table is in use: it will be retried");
         sleep(retries.pause).await;
     }
     Ok(())
 }
 
-/// The version of the migration that was refused because of a concurrent transaction, if that is the error. Its wait
-/// for the table timed out, or another node of a cluster was faster.
-fn refused_migration(error: &sqlx::migrate::MigrateError) -> Option<i64> {
-    let sqlx::migrate::MigrateError::ExecuteMigration(error, version) = error else { return None };
-    is_contention(error).then_some(*version)
+/// The version of the migration that sqlx takes for half done.
+async fn unfinished(connection: &mut MySqlConnection) -> Result<Option<i64>, sqlx::Error> {
+    let text = "SELECT MIN(version) FROM _sqlx_migrations WHERE success = FALSE";
+    match sqlx::query_scalar(text).fetch_one(connection).await {
+        Err(error) if lacks_table(&error) => Ok(None),
+        version => version,
+    }
+}
+
+/// Notes that a migration was applied whose record by sqlx was refused afterwards.
+///
+/// Before this run none was half done, and its own one has succeeded: otherwise the failure would be the migration's.
+async fn note_applied(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    let Some(version) = unfinished(connection).await? else { return Ok(()) };
+    sqlx::query("UPDATE _sqlx_migrations SET success = TRUE WHERE version = ?")
+        .bind(version)
+        .execute(connection)
+        .await
+        .map(|_| ())
 }
 
 /// Removes sqlx's record of a migration that was refused, which sqlx would take for half done.

@@ -8,7 +8,10 @@ use sqlx::{AssertSqlSafe, Executor, mysql::MySqlConnection};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{cluster_of, error::is_contention};
+use super::{
+    cluster_of,
+    error::{is_contention, lacks_table},
+};
 
 /// The lifetime of a lease that isn't renewed, in seconds. It is renewed before each migration.
 const LEASE_SECONDS: u32 = 60;
@@ -16,6 +19,10 @@ const LEASE_SECONDS: u32 = 60;
 /// The pause between two attempts to take the lease, and their number: longer than an abandoned lease lives.
 const PAUSE: Duration = Duration::from_millis(500);
 const ATTEMPTS: u32 = 140;
+
+/// The attempts of a statement that notes what was done, and the pause between them.
+const REFUSED_ATTEMPTS: u32 = 20;
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Apart from the schema: it is needed before the first migration.
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _migration_leases (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, \
@@ -54,21 +61,29 @@ impl MigrationLease {
     /// Starts the lease's lifetime anew. `false` if it ended meanwhile, and another instance migrates.
     pub(super) async fn renew(&self, connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
         let Some(owner) = self.0 else { return Ok(true) };
-        set_end(connection, owner, LEASE_SECONDS).await
+        repeat_refused(async || set_end(connection, owner, LEASE_SECONDS).await).await
     }
 
     /// Ends it, so that the next instance needn't wait.
     pub(super) async fn release(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         if let Some(owner) = self.0 {
-            set_end(connection, owner, 0).await?;
+            repeat_refused(async || set_end(connection, owner, 0).await).await?;
         }
         Ok(())
     }
 }
 
 async fn take(connection: &mut MySqlConnection, owner: Uuid) -> Result<bool, sqlx::Error> {
-    connection.execute(CREATE).await?;
-    connection.execute(INSERT).await?;
+    // A change of the schema, also one without effect, rolls back what runs at other nodes: not while others migrate.
+    match connection.execute(INSERT).await {
+        Err(error) if lacks_table(&error) => {
+            connection.execute(CREATE).await?;
+            connection.execute(INSERT).await?;
+        }
+        result => {
+            result?;
+        }
+    }
     // The database's clock: the instances' clocks may differ, and nothing of the business depends on it.
     let text = format!(
         "UPDATE _migration_leases SET owner = ?, ends_at = UTC_TIMESTAMP(6) + INTERVAL {LEASE_SECONDS} SECOND \
@@ -80,4 +95,17 @@ async fn take(connection: &mut MySqlConnection, owner: Uuid) -> Result<bool, sql
 async fn set_end(connection: &mut MySqlConnection, owner: Uuid, seconds: u32) -> Result<bool, sqlx::Error> {
     let text = "UPDATE _migration_leases SET ends_at = UTC_TIMESTAMP(6) + INTERVAL ? SECOND WHERE id = 1 AND owner = ?";
     Ok(sqlx::query(text).bind(seconds).bind(owner).execute(connection).await?.rows_affected() == 1)
+}
+
+/// Repeats a statement that may be refused because of another node's schema change.
+pub(super) async fn repeat_refused<T>(
+    mut statement: impl AsyncFnMut() -> Result<T, sqlx::Error>,
+) -> Result<T, sqlx::Error> {
+    for _ in 1..REFUSED_ATTEMPTS {
+        match statement().await {
+            Err(error) if is_contention(&error) => sleep(REFUSED_PAUSE).await,
+            result => return result,
+        }
+    }
+    statement().await
 }
