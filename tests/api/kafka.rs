@@ -201,8 +201,8 @@ async fn secured(broker: &KafkaBroker, topic: &Topic, protocol: SecurityProtocol
     }
 }
 
-fn login(mechanism: SaslMechanism, password: &str) -> Option<SaslSettings> {
-    Some(SaslSettings { mechanism, username: KafkaBroker::USER.to_owned(), password: password.to_owned() })
+fn login(mechanism: SaslMechanism, password: &str) -> SaslSettings {
+    SaslSettings { mechanism, username: KafkaBroker::USER.to_owned(), password: password.to_owned() }
 }
 
 async fn send(settings: KafkaSettings) -> AttemptOutcome {
@@ -226,7 +226,7 @@ async fn events_reach_an_encrypted_broker_that_asks_for_a_password() {
     assert_eq!(send(encrypted).await, AttemptOutcome::Accepted);
     let sasl = secured(&broker, &topic, SecurityProtocol::SaslSsl).await;
     for mechanism in [SaslMechanism::ScramSha512, SaslMechanism::ScramSha256, SaslMechanism::Plain] {
-        let settings = KafkaSettings { sasl: login(mechanism, KafkaBroker::PASSWORD), ..sasl.clone() };
+        let settings = KafkaSettings { sasl: Some(login(mechanism, KafkaBroker::PASSWORD)), ..sasl.clone() };
         assert_eq!(send(settings).await, AttemptOutcome::Accepted, "{mechanism:?}");
     }
     assert_eq!(topic.read().await.len(), 4);
@@ -239,8 +239,8 @@ async fn a_broker_is_refused_without_a_trusted_certificate_and_a_user_without_th
     let topic = broker.topic(&[]).await;
     let encrypted = secured(&broker, &topic, SecurityProtocol::Ssl).await;
     let sasl = secured(&broker, &topic, SecurityProtocol::SaslSsl).await;
-    let wrong = |mechanism| KafkaSettings { sasl: login(mechanism, "wrong-password"), ..sasl.clone() };
-    let right = login(SaslMechanism::ScramSha512, KafkaBroker::PASSWORD);
+    let wrong = |mechanism| KafkaSettings { sasl: Some(login(mechanism, "wrong-password")), ..sasl.clone() };
+    let right = Some(login(SaslMechanism::ScramSha512, KafkaBroker::PASSWORD));
     let by_address = encrypted.brokers.replace("localhost", "127.0.0.1");
     let attempts = [
         (wrong(SaslMechanism::ScramSha512), "SASL authentication error"),
