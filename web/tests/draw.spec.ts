@@ -1,9 +1,9 @@
 import { buyer, expect, test } from "./stage";
 
 test("a buyer from before the opening checks the draw in the browser", async ({ browser, url, admin }) => {
+  const early = await Promise.all([buyer(browser, url), buyer(browser, url)]);
   const opensAt = Date.now() + 12_000;
   const sale = await admin.sale({ queue: { mode: "QUEUE", salesOpenAt: new Date(opensAt).toISOString() } });
-  const early = await Promise.all([buyer(browser, url), buyer(browser, url)]);
   for (const { page } of early) {
     await page.goto(`${url}/#/concerts/${sale.concertId}`);
     await page.getByRole("button", { name: "Enter the draw" }).click();

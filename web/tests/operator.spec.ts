@@ -57,7 +57,7 @@ test("an operator runs the audit, searches users, and reads the log", async ({ b
   await page.getByRole("button", { name: new RegExp(email) }).click();
   await page.getByLabel("Reason").fill("A test of blocking");
   await page.getByRole("button", { name: "Block", exact: true }).click();
-  await expect(page.getByText("Blocked")).toBeVisible();
+  await expect(page.locator(".rows .tag", { hasText: "Blocked" })).toBeVisible();
   await expect(api.get("/points")).rejects.toThrow();
   await page.getByRole("link", { name: "Log", exact: true }).click();
   await expect(page.getByText("A test of blocking").first()).toBeVisible();
