@@ -160,12 +160,6 @@ struct DetailsRow {
     email: Option<String>,
 }
 
-/// The least id of a millisecond, and of the one after it. An id begins with the millisecond of its row's creation.
-fn ids_around(instant: Instant) -> (Uuid, Uuid) {
-    let millis = u128::try_from(instant.timestamp_millis()).unwrap_or(0);
-    (Uuid::from_u128(millis << 80), Uuid::from_u128((millis + 1) << 80))
-}
-
 /// Adds a query for the ids of a page, of one stored status. It reads the entries of one index, backwards: of the user,
 /// of the status, else the primary key. The range of ids keeps it from reading those of other times.
 fn push_ids(
@@ -181,10 +175,11 @@ fn push_ids(
         (None, None) => "PRIMARY",
     };
     query.push(format!("(SELECT id FROM top_ups FORCE INDEX ({index}) WHERE id < "));
-    let end = search.to.map_or(Uuid::max(), |to| ids_around(to).1);
+    // The last millisecond may be there in part.
+    let end = search.to.map_or(Uuid::max(), |to| first_id_at(to + TimeDelta::milliseconds(1)));
     query.push_bind(page.after.map_or(end, |id| id.0.min(end)));
     if let Some(from) = search.from {
-        query.push(" AND id >= ").push_bind(ids_around(from).0);
+        query.push(" AND id >= ").push_bind(first_id_at(from));
         query.push(" AND created_at >= ").push_bind(sql::datetime(from));
     }
     if let Some(to) = search.to {
