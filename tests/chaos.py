@@ -77,11 +77,12 @@ class Database:
 
 
 class Server:
-    def __init__(self, database, directory, name):
+    def __init__(self, database, directory, name, **variables):
         self.port, self.name = free_port(), name
         self.log = open(os.path.join(directory, f"{name}.log"), "a")
         self.environment = dict(os.environ, DATABASE_URL=database.url, LISTEN_ADDR=f"127.0.0.1:{self.port}", DEMO="true",
                                 LOG_LEVEL=os.environ.get("LOG_LEVEL", "warn"))
+        self.environment.update(variables)
         self.start()
 
     def start(self):

@@ -5,6 +5,9 @@
                                          instances of each test on different nodes
   tests/cluster.py galera faults [NAME…] every fault in turn, and a table of the effects: kill cut pause
                                          (of a node), freeze (of a server)
+  tests/cluster.py galera figures [SCENARIO…]
+                                         the rates of three servers that all write to one node, that write to a node each,
+                                         and on one database outside any cluster (default: holds payments journeys joins)
   tests/cluster.py galera nodes          starts the nodes, prints their URLs, and waits until it is interrupted
   tests/cluster.py galera ready          exits with 3, and names what is missing, if this machine can't run it
   tests/cluster.py group …               the same on Group Replication
@@ -14,9 +17,11 @@ which prefers the server's own node. Everything lives in a temporary directory, 
 
 Needs root, Python 3.9, ip (iproute2), haproxy, the client mariadb, and for `galera` mariadbd with galera-4 and rsync, for
 `group` MySQL 8.4 or later with its plugin: MYSQL_ROOT names the directory in which that MySQL is installed, if it isn't the
-machine's own. API_TESTS is the built test program, BINARY the server. Exits with 1 if an assertion fails.
+machine's own. API_TESTS is the built test program, BINARY the server, BENCH the tool that measures. For `figures` both are
+release builds by default. It measures one short round of each scenario, with --full three long ones; run nothing else on the
+machine meanwhile. Exits with 1 if an assertion fails.
 """
-import concurrent.futures, contextlib, glob, os, re, shutil, signal, subprocess, sys, tempfile, time
+import concurrent.futures, contextlib, glob, os, re, resource, shutil, signal, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests"))
@@ -92,6 +97,8 @@ class Node:
         "two_servers::a_selected_seat_that_is_taken_is_replaced_by_the_next_best",
     ]
     PROGRAMS = ["ip", "haproxy", "mariadb"]
+    # Whether a commit is on the disk of its node, with a redo log for heavy load.
+    durable = False
 
     def __init__(self, number, directory):
         self.number, self.address = number, address(number)
@@ -139,6 +146,10 @@ class Node:
     def wait_until_back(self):
         chaos.wait_for(f"node {self.number}", self.is_synced, 120)
 
+    def create_database(self):
+        """Creates the database, or empties it."""
+        self.sql("DROP DATABASE IF EXISTS app; CREATE DATABASE app CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", timeout=120)
+
     @classmethod
     def lacks(cls):
         """What this machine lacks for it."""
@@ -155,13 +166,17 @@ class Galera(Node):
     PROGRAMS = Node.PROGRAMS + ["mariadbd", "mariadb-install-db", "rsync"]
 
     def options(self):
-        peers = ",".join(address(number) for number in range(1, NODES + 1))
+        """Those of a server outside any cluster."""
+        flush, log_size = ("1", "512M") if self.durable else ("0", "128M")
         return ["--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}", f"--port={PORT}",
                 "--bind-address=0.0.0.0", "--user=root", "--skip-name-resolve", f"--log-error={self.log}",
                 f"--pid-file={self.directory}/pid", "--character-set-server=utf8mb4", "--innodb-buffer-pool-size=256M",
-                "--innodb-log-file-size=128M", "--innodb-flush-log-at-trx-commit=0", "--max-connections=1000",
-                "--max-prepared-stmt-count=200000",
-                "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", "--wsrep-on=ON", f"--wsrep-provider={self.provider()}",
+                f"--innodb-log-file-size={log_size}", f"--innodb-flush-log-at-trx-commit={flush}", "--max-connections=1000",
+                "--max-prepared-stmt-count=200000"]
+
+    def node_options(self):
+        peers = ",".join(address(number) for number in range(1, NODES + 1))
+        return ["--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", "--wsrep-on=ON", f"--wsrep-provider={self.provider()}",
                 f"--wsrep-cluster-address=gcomm://{peers}", f"--wsrep-node-address={self.address}",
                 f"--wsrep-node-name=node{self.number}", "--wsrep-slave-threads=4",
                 f"--wsrep-provider-options={self.PREFERENCES}"]
@@ -192,7 +207,7 @@ class Galera(Node):
         os.environ["PATH"] = os.path.dirname(script) + ":" + os.environ["PATH"]
 
     def start(self, bootstrap=False, position=None):
-        words = ["mariadbd"] + self.options()
+        words = ["mariadbd"] + self.options() + self.node_options()
         if bootstrap:
             words.append("--wsrep-new-cluster")
         if position:
@@ -205,23 +220,32 @@ class Galera(Node):
     def restart(self):
         """Comes back after a kill: from its recovered position, by what it missed alone."""
         recovery = os.path.join(self.directory, "recovery.log")
-        options = [word for word in self.options() if not word.startswith("--log-error")]
+        options = [word for word in self.options() + self.node_options() if not word.startswith("--log-error")]
         subprocess.run(["mariadbd"] + options + ["--wsrep-recover", f"--log-error={recovery}"],
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with open(recovery) as file:
             position = re.findall(r"Recovered position: *(\S+)", file.read())[-1]
         self.start(position=position)
 
+    def install(self):
+        command("mariadb-install-db", "--no-defaults", "--force", "--skip-name-resolve", "--skip-test-db",
+                "--auth-root-authentication-method=normal", f"--datadir={self.data}", "--user=root")
+
+    def start_alone(self):
+        """Starts a server of its own."""
+        self.install()
+        self.spawn(["mariadbd"] + self.options())
+        chaos.wait_for("the database", lambda: self.sql("SELECT 1", check=False) == "1", 60)
+
     @classmethod
     def form(cls, nodes):
         cls.provide_scripts()
         first, others = nodes[0], nodes[1:]
-        command("mariadb-install-db", "--no-defaults", "--force", "--skip-name-resolve", "--skip-test-db",
-                "--auth-root-authentication-method=normal", f"--datadir={first.data}", "--user=root")
+        first.install()
         first.start(bootstrap=True)
         chaos.wait_for("the first node", first.is_synced, 60)
         first.sql("CREATE USER IF NOT EXISTS app@'%' IDENTIFIED BY 'app'; GRANT ALL ON *.* TO app@'%'")
-        first.sql("CREATE DATABASE app CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        first.create_database()
         for node in others:
             os.makedirs(node.data)
             node.start()
@@ -252,19 +276,28 @@ class Group(Node):
         return prefix + ["mysqld", "--no-defaults", "--user=root"] + list(words) + \
             [f"--{name}={path[len(self.root):]}" for name, path in paths.items()]
 
+    def start_alone(self):
+        """Starts a server of its own."""
+        command(*self.mysqld("--initialize-insecure"))
+        self.launch()
+
     def start(self):
         seeds = ",".join(f"{address(number)}:33061" for number in range(1, NODES + 1))
         group = {"group-name": self.NAME, "start-on-boot": "OFF", "local-address": f"{self.address}:33061",
                  "group-seeds": seeds, "single-primary-mode": "OFF", "recovery-get-public-key": "ON",
                  "ip-allowlist": f"10.213.{slot}.0/24"}
+        self.launch("--plugin-load-add=group_replication.so",
+                    *(f"--loose-group-replication-{name}={value}" for name, value in group.items()))
+
+    def launch(self, *words):
+        log_size = ["--innodb-redo-log-capacity=512M"] if self.durable else []
         self.spawn(self.mysqld(
             f"--port={PORT}", "--bind-address=0.0.0.0", "--mysqlx=OFF", "--skip-name-resolve",
             # Durable: a killed node would come back with a binary log that is ahead of its tables, and stay different.
             "--innodb-buffer-pool-size=256M", "--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1",
             "--max-connections=1000", "--max-prepared-stmt-count=200000", f"--server-id={self.number}",
             "--gtid-mode=ON", "--enforce-gtid-consistency=ON", f"--report-host={self.address}",
-            "--secure-file-priv=NULL", "--plugin-load-add=group_replication.so",
-            *(f"--loose-group-replication-{name}={value}" for name, value in group.items())))
+            "--secure-file-priv=NULL", *log_size, *words))
         chaos.wait_for(f"node {self.number}", lambda: self.sql("SELECT 1", check=False) == "1", 60)
 
     def is_synced(self):
@@ -300,7 +333,7 @@ class Group(Node):
             node.wait_until_back()
         # By default messages stop ten rounds behind the first that a dead node owes. Then each ten wait up to 20 s.
         nodes[0].sql("SELECT group_replication_set_write_concurrency(200)")
-        nodes[0].sql("CREATE DATABASE app CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        nodes[0].create_database()
 
 
 KINDS = {"galera": Galera, "group": Group}
@@ -318,8 +351,9 @@ def cluster(kind):
         finally:
             for node in nodes:
                 node.kill()
-                shutil.rmtree(node.directory, ignore_errors=True)
-            shutil.rmtree(directory, ignore_errors=True)
+            # Those of a MySQL in a directory of its own lie there.
+            for path in [directory] + [os.path.dirname(node.directory) for node in nodes]:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 # HAProxy, which prefers each server's own node. A node that isn't part of the cluster loses its connections.
@@ -481,11 +515,103 @@ def faults(kind, names):
         for name in names or known:
             failures += run_fault(known[name], name, nodes[1], servers, targets)
         if failures:
-            kept = tempfile.mkdtemp(prefix="cluster-logs-")
-            for path in glob.glob(os.path.join(directory, "*.log")) + [node.log for node in nodes]:
-                shutil.copy(path, os.path.join(kept, path.strip("/").replace("/", "-")))
-            print("The logs are in", kept)
+            keep_logs(nodes, directory)
     return failures
+
+
+def keep_logs(nodes, directory):
+    kept = tempfile.mkdtemp(prefix="cluster-logs-")
+    for path in glob.glob(os.path.join(directory, "*.log")) + [node.log for node in nodes if os.path.exists(node.log)]:
+        shutil.copy(path, os.path.join(kept, path.strip("/").replace("/", "-")))
+    print("The logs are in", kept, flush=True)
+
+
+# The figures: rates of three servers on the nodes, beside the same servers on one database.
+
+ONE = "one database, no cluster"
+SCENARIOS = ["holds", "payments", "journeys", "joins"]
+SECRET = "figures-of-a-cluster-0123456789abcdef"
+
+
+def figures(kind, words):
+    """Measures the settings one after the other, each on an empty database."""
+    scenarios = [word for word in words if word != "--full"] or SCENARIOS
+    chaos.BINARY = os.environ.get("BINARY", os.path.join(ROOT, "target/release/concert-reservation"))
+    bench = [os.environ.get("BENCH", os.path.join(ROOT, "target/release/examples/bench"))]
+    for program in [chaos.BINARY] + bench:
+        if not os.access(program, os.X_OK):
+            sys.exit(f"{program}: build it first: cargo build --release --bin concert-reservation --example bench")
+    bench += scenarios if "--full" in words else ["--quick"] + scenarios
+    # Each connection of the many is a file.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    kind.durable = True
+    results, failures = {}, []
+    with cluster(kind) as (nodes, directory):
+        try:
+            for setting, used in [("all write to one node", nodes[:1] * NODES), ("each writes to its own node", nodes)]:
+                results[setting] = measure(setting, used, bench, directory, failures)
+            for node in nodes:
+                node.kill()
+            alone = kind(1, os.path.join(directory, "alone"))
+            nodes.append(alone)
+            alone.start_alone()
+            results[ONE] = measure(ONE, [alone] * NODES, bench, directory, failures)
+        finally:
+            if failures:
+                keep_logs(nodes, directory)
+    print_figures(results)
+    return failures
+
+
+def measure(setting, nodes, bench, directory, failures):
+    """Measures servers on these nodes. Gives the rate, limit and latencies of each load by its name and connections."""
+    print(f"\n## {setting}\n", flush=True)
+    node, name = nodes[0], setting.split()[0]
+    # A user without a password: one with it needs encryption, which would slow MySQL alone down.
+    node.sql("CREATE USER IF NOT EXISTS bench@'%'; GRANT ALL ON *.* TO bench@'%'")
+    node.create_database()
+    targets = [Target(f"mysql://bench@{node.address}:{PORT}/app?ssl-mode=DISABLED") for node in nodes]
+    chaos.run("migrate", targets[0]).check_returncode()
+    with open(os.path.join(ROOT, ".env.example")) as file:
+        variables = {found: "0" for found in re.findall(r"\b(?:RATE_LIMIT_|MAX_REQUESTS_PER_ADDRESS)\w*", file.read())}
+    variables.update(TOKEN_SECRET=SECRET, DEMO="false")
+    rows = {}
+    with contextlib.ExitStack() as ends:
+        servers = [ends.enter_context(contextlib.closing(chaos.Server(target, directory, f"{name}{number}", **variables)))
+                   for number, target in enumerate(targets, 1)]
+        urls = ",".join(f"http://127.0.0.1:{server.port}" for server in servers)
+        environment = dict(os.environ, DATABASE_URL=targets[0].url, TOKEN_SECRET=SECRET, DEMO="false")
+        process = subprocess.Popen(bench + ["--urls", urls], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True)
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+                if len(cells) == 13 and cells[1].isdigit():
+                    rows[cells[0], cells[1]] = cells[2], cells[3], cells[5], cells[6]
+            if process.wait():
+                failures.append(f"{setting}: the measurement failed")
+        finally:
+            process.kill()
+            process.wait()
+    return rows
+
+
+def print_figures(results):
+    def number(rate):
+        return float(rate.replace(",", ""))
+
+    one = results.get(ONE, {})
+    print("\n| load | connections | servers | per second | limit | p50 ms | p99 ms | ÷ one database |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for load in dict.fromkeys(load for rows in results.values() for load in rows):
+        for setting, rows in results.items():
+            if load in rows:
+                rate, limit, p50, p99 = rows[load]
+                ratio = f"{number(rate) / number(one[load][0]):.2f}" if number(one.get(load, ["0"])[0]) else "—"
+                print("|", " | ".join([*load, setting, rate, limit, p50, p99, ratio]), "|")
+    sys.stdout.flush()
 
 
 def nodes_alone(kind, _):
@@ -506,7 +632,7 @@ def ready(kind, _):
 
 
 def main():
-    actions = {"tests": tests, "faults": faults, "nodes": nodes_alone, "ready": ready}
+    actions = {"tests": tests, "faults": faults, "figures": figures, "nodes": nodes_alone, "ready": ready}
     if len(sys.argv) < 3 or sys.argv[1] not in KINDS or sys.argv[2] not in actions:
         sys.exit(__doc__.strip())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
