@@ -7,11 +7,13 @@ mod holds;
 mod queues;
 
 use std::{
+    fs,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
+use tokio::time::sleep;
 
 use crate::{bench::Bench, redis_store};
 
@@ -41,6 +43,7 @@ async fn kill_database(bench: &mut Bench) -> anyhow::Result<Duration> {
     let pid = bench.database_pid().context("a database on this machine")?;
     signal("KILL", pid)?;
     let started = Instant::now();
+    wait_until_dead(pid).await;
     // It is the same database as the one that scripts/bench started, by the same variables.
     let start = || {
         let mut command = Command::new("scripts/db");
@@ -52,6 +55,14 @@ async fn kill_database(bench: &mut Bench) -> anyhow::Result<Duration> {
     let elapsed = started.elapsed();
     bench.find_database().await?;
     Ok(elapsed)
+}
+
+/// Waits until a killed process has no memory left. Until then `scripts/db` takes it for a running server.
+async fn wait_until_dead(pid: u32) {
+    let command_line = format!("/proc/{pid}/cmdline");
+    while fs::read(&command_line).is_ok_and(|it| !it.is_empty()) {
+        sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Sends a signal to a process.
