@@ -10,7 +10,8 @@
                                          and on one database outside any cluster (default: holds payments journeys joins)
   tests/cluster.py galera nodes          starts the nodes, prints their URLs, and waits until it is interrupted
   tests/cluster.py galera ready          exits with 3, and names what is missing, if this machine can't run it
-  tests/cluster.py group …               the same on Group Replication
+  tests/cluster.py group …               the same on Group Replication, with writes at every node
+  tests/cluster.py primary …             the same on Group Replication, with writes at one node, the primary
 
 Each node has a network namespace of its own, so that a node can be cut off. Each server reaches the nodes through HAProxy,
 which prefers the server's own node. Everything lives in a temporary directory, and nothing is left behind.
@@ -97,6 +98,8 @@ class Node:
         "two_servers::a_selected_seat_that_is_taken_is_replaced_by_the_next_best",
     ]
     PROGRAMS = ["ip", "haproxy", "mariadb"]
+    # The nodes that the servers write to in each setting whose figures are compared.
+    SETTINGS = {"all write to one node": [1, 1, 1], "each writes to its own node": [1, 2, 3]}
     # Whether a commit is on the disk of its node, with a redo log for heavy load.
     durable = False
 
@@ -259,6 +262,7 @@ class Group(Node):
     MEMBERS = "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE member_state = 'ONLINE'"
     PROBE = f"SELECT 1 FROM performance_schema.replication_group_members WHERE member_id = @@server_uuid " \
             f"AND member_state = 'ONLINE' AND ({MEMBERS}) > 1"
+    SINGLE_PRIMARY = "OFF"
     root = os.environ.get("MYSQL_ROOT", "").rstrip("/")
 
     def __init__(self, number, directory):
@@ -284,7 +288,7 @@ class Group(Node):
     def start(self):
         seeds = ",".join(f"{address(number)}:33061" for number in range(1, NODES + 1))
         group = {"group-name": self.NAME, "start-on-boot": "OFF", "local-address": f"{self.address}:33061",
-                 "group-seeds": seeds, "single-primary-mode": "OFF", "recovery-get-public-key": "ON",
+                 "group-seeds": seeds, "single-primary-mode": self.SINGLE_PRIMARY, "recovery-get-public-key": "ON",
                  "ip-allowlist": f"10.213.{slot}.0/24"}
         self.launch("--plugin-load-add=group_replication.so",
                     *(f"--loose-group-replication-{name}={value}" for name, value in group.items()))
@@ -336,7 +340,20 @@ class Group(Node):
         nodes[0].create_database()
 
 
-KINDS = {"galera": Galera, "group": Group}
+class Primary(Group):
+    """A node of MySQL's Group Replication, with writes at one node. That is the second, which the faults break."""
+
+    PROBE = f"{Group.PROBE} AND member_role = 'PRIMARY'"
+    SETTINGS = {"all write to the primary": [2, 2, 2]}
+    SINGLE_PRIMARY = "ON"
+
+    @classmethod
+    def form(cls, nodes):
+        super().form(nodes)
+        nodes[0].sql(f"SELECT group_replication_set_as_primary('{nodes[1].sql('SELECT @@server_uuid')}')", timeout=60)
+
+
+KINDS = {"galera": Galera, "group": Group, "primary": Primary}
 
 
 @contextlib.contextmanager
@@ -549,7 +566,8 @@ def figures(kind, words):
     results, failures = {}, []
     with cluster(kind) as (nodes, directory):
         try:
-            for setting, used in [("all write to one node", nodes[:1] * NODES), ("each writes to its own node", nodes)]:
+            for setting, numbers in kind.SETTINGS.items():
+                used = [nodes[number - 1] for number in numbers]
                 results[setting] = measure(setting, used, bench, directory, failures)
             for node in nodes:
                 node.kill()

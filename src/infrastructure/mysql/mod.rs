@@ -39,7 +39,7 @@ mod user_details;
 mod user_rows;
 mod webhook;
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::HashMap, str::FromStr, time::Duration};
 
 use sqlx::{
     Connection, Executor, MySqlPool, Row,
@@ -166,34 +166,44 @@ async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
 ///
 /// Galera waits before reads and writes, by the bits 1 and 2 of
 /// <https://mariadb.com/docs/galera-cluster/reference/galera-cluster-system-variables#wsrep_sync_wait>. Group
-/// Replication waits before each transaction:
+/// Replication waits before each transaction, or only at a new primary for what the last one committed:
 /// <https://dev.mysql.com/doc/refman/8.4/en/group-replication-consistency-guarantees.html>.
 async fn read_causally(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-    match cluster_of(connection).await? {
-        Some(Cluster::Galera) => connection.execute("SET SESSION wsrep_sync_wait = 3").await.map(|_| ()),
-        Some(Cluster::GroupReplication) => {
-            connection.execute("SET SESSION group_replication_consistency = 'BEFORE'").await.map(|_| ())
-        }
-        None => Ok(()),
-    }
+    let statement = match cluster_of(connection).await? {
+        Some(Cluster::Galera) => "SET SESSION wsrep_sync_wait = 3",
+        Some(Cluster::MultiPrimary) => "SET SESSION group_replication_consistency = 'BEFORE'",
+        Some(Cluster::SinglePrimary) => "SET SESSION group_replication_consistency = 'BEFORE_ON_PRIMARY_FAILOVER'",
+        None => return Ok(()),
+    };
+    connection.execute(statement).await.map(|_| ())
 }
 
 /// The cluster of databases that a connection's server belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cluster {
     Galera,
-    GroupReplication,
+    /// Group Replication that accepts writes at every node.
+    MultiPrimary,
+    /// Group Replication that accepts writes at one node.
+    SinglePrimary,
 }
 
 async fn cluster_of(connection: &mut MySqlConnection) -> Result<Option<Cluster>, sqlx::Error> {
-    let settings = "SHOW VARIABLES WHERE variable_name IN ('wsrep_on', 'group_replication_group_name')";
-    for row in connection.fetch_all(settings).await? {
-        let (name, value): (String, String) = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
-        match (name.as_str(), value.as_str()) {
-            ("wsrep_on", "ON") => return Ok(Some(Cluster::Galera)),
-            ("group_replication_group_name", group) if !group.is_empty() => return Ok(Some(Cluster::GroupReplication)),
-            _ => {}
-        }
+    let query = "SHOW VARIABLES WHERE variable_name IN \
+         ('wsrep_on', 'group_replication_group_name', 'group_replication_single_primary_mode')";
+    let mut settings = HashMap::<String, String>::new();
+    for row in connection.fetch_all(query).await? {
+        settings.insert(row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
     }
-    Ok(None)
+    let is_on = |name| settings.get(name).is_some_and(|value| value == "ON");
+    let is_group = settings.get("group_replication_group_name").is_some_and(|name| !name.is_empty());
+    Ok(if is_on("wsrep_on") {
+        Some(Cluster::Galera)
+    } else if !is_group {
+        None
+    } else if is_on("group_replication_single_primary_mode") {
+        Some(Cluster::SinglePrimary)
+    } else {
+        Some(Cluster::MultiPrimary)
+    })
 }
