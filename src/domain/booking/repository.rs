@@ -21,7 +21,7 @@ pub struct SeatClaim {
     pub claim: Claim,
 }
 
-/// The part of a claim that a seat map needs; it doesn't tell the booking.
+/// The part of a claim that a seat map needs. It doesn't contain the booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimDeadline {
     /// The claimed seat.
@@ -33,7 +33,7 @@ pub struct ClaimDeadline {
 }
 
 impl ClaimDeadline {
-    /// The status that the claim gives its seat at `now`.
+    /// The status of the claimed seat at `now`.
     pub fn status_at(&self, now: Instant) -> SeatStatus {
         claimed_status(self.held_until, now)
     }
@@ -48,7 +48,7 @@ pub struct BookingSearch {
     pub performance_id: Option<PerformanceId>,
     /// Only bookings of this user.
     pub user_id: Option<UserId>,
-    /// The name of the state by the clock; `None` for all states.
+    /// The name of the state at the instant of the search; `None` for all states.
     pub status: Option<&'static str>,
 }
 
@@ -66,14 +66,14 @@ pub struct BookingDetails {
 /// Lock order: bookings after the seats that they claim, see [`SeatClaimRepository`].
 #[async_trait]
 pub trait BookingRepository: Send {
-    /// Inserts pending bookings with their seats.
+    /// Inserts pending bookings with their seats. The caller has locked the seats.
     async fn insert(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError>;
 
     /// The bookings with these ids, with their seats, in no order; absent ones are left out. Takes no lock.
     async fn list(&mut self, ids: &[BookingId]) -> Result<Vec<Booking>, RepositoryError>;
 
-    /// Locks bookings by ascending id, and updates state, deadline and extension in `bookings`, which
-    /// [`list`](Self::list) returned. The other columns are immutable.
+    /// Locks bookings by ascending id, until the transaction ends, and updates state, deadline, extension and language
+    /// in `bookings`, which [`list`](Self::list) returned. Their other fields are immutable.
     async fn lock(&mut self, bookings: &mut [Booking]) -> Result<(), RepositoryError>;
 
     /// A page of a user's bookings with their seats, newest first: those whose state at `now` has the name `status`,
@@ -94,7 +94,7 @@ pub trait BookingRepository: Send {
         now: Instant,
     ) -> Result<Page<BookingDetails>, RepositoryError>;
 
-    /// A booking with its seats. Takes no lock.
+    /// The booking with this id, with its seats. Takes no lock.
     async fn find_details(&mut self, id: BookingId) -> Result<Option<BookingDetails>, RepositoryError>;
 
     /// The pending and confirmed bookings of these users for these performances, by stored state, in no order. Takes no
@@ -105,8 +105,8 @@ pub trait BookingRepository: Send {
         performance_ids: &[PerformanceId],
     ) -> Result<Vec<OpenBooking>, RepositoryError>;
 
-    /// The same, and the users' pending bookings of all other performances. Takes no lock: the caller has locked the
-    /// users' queue tokens.
+    /// The same as [`list_open_of_performances`](Self::list_open_of_performances), and the users' pending bookings for
+    /// all other performances. Takes no lock: the caller has locked the users' queue tokens.
     async fn list_open_of_users(
         &mut self,
         user_ids: &[UserId],
@@ -124,7 +124,8 @@ pub trait BookingRepository: Send {
     /// lock.
     async fn user_has_live(&mut self, user_id: UserId, now: Instant) -> Result<bool, RepositoryError>;
 
-    /// Whether a concert has a live booking at `now`, in the same sense. Takes no lock.
+    /// Whether a concert has a live booking at `now`: held, or confirmed for a performance that hasn't ended. Takes no
+    /// lock.
     async fn concert_has_live(&mut self, concert_id: ConcertId, now: Instant) -> Result<bool, RepositoryError>;
 
     /// The number of a performance's bookings whose stored state is pending or confirmed. Takes no lock.
@@ -143,19 +144,19 @@ pub trait BookingRepository: Send {
     /// seats. Skips bookings that another transaction has locked.
     async fn claim_expired(&mut self, now: Instant, limit: u32) -> Result<Vec<Booking>, RepositoryError>;
 
-    /// Writes state, deadline and extension of locked bookings. [`RepositoryError::Contention`] if one no longer
-    /// exists.
+    /// Writes state, deadline, extension and language of locked bookings. [`RepositoryError::Contention`] if one no
+    /// longer exists.
     async fn update(&mut self, bookings: &[Booking]) -> Result<(), RepositoryError>;
 }
 
-/// Stores and locks the claims on seats: those of bookings, and blocks.
+/// Stores the claims on seats, which are those of bookings and blocks, and locks seats.
 ///
 /// Lock order: seats by ascending id, after [performances](crate::domain::concert::ConcertRepository) and before
 /// bookings. Claims are decided and written under the lock of their seat; reads for display take no lock.
 #[async_trait]
 pub trait SeatClaimRepository: Send {
     /// Locks seats by ascending id, and returns the existing ones with their claims, live or expired. A seat of another
-    /// performance than the one given with it is neither locked nor returned.
+    /// performance than the one in its pair is neither locked nor returned.
     async fn lock_seats(
         &mut self,
         seats: &[(SeatId, PerformanceId)],
@@ -176,7 +177,7 @@ pub trait SeatClaimRepository: Send {
         since: Option<Instant>,
     ) -> Result<Vec<ClaimDeadline>, RepositoryError>;
 
-    /// Deletes the expired claims at `now` on locked seats.
+    /// Deletes the claims on locked seats that have expired by `now`.
     async fn delete_expired_claims(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError>;
 
     /// Inserts claims on the locked seats of new bookings. [`RepositoryError::Contention`] if one is already claimed.
@@ -193,12 +194,12 @@ pub trait SeatClaimRepository: Send {
     /// Ends the blocks of locked seats at `now`. [`RepositoryError::Contention`] if a seat isn't blocked.
     async fn release_blocks(&mut self, seat_ids: &[SeatId], now: Instant) -> Result<(), RepositoryError>;
 
-    /// Updates the claims of changed bookings: sold, extended, or released at `now`. [`RepositoryError::Contention`] if
-    /// a confirmed or held booking has lost a claim.
+    /// Updates the claims of changed bookings to sold, extended, or released at `now`. [`RepositoryError::Contention`]
+    /// if a confirmed or held booking has lost a claim.
     async fn update_claims(&mut self, bookings: &[Booking], now: Instant) -> Result<(), RepositoryError>;
 }
 
-/// Reads and locks rows for best-available selection.
+/// Reads and locks the rows of best-available selection.
 ///
 /// Lock order: a performance's selection lock comes after the performance and before its seats.
 #[async_trait]
@@ -219,7 +220,7 @@ pub trait ChoiceRepository: Send {
         now: Instant,
     ) -> Result<Vec<SeatId>, RepositoryError>;
 
-    /// Locks these seats except those that another transaction has locked, and returns the locked ones. It never waits,
-    /// so it is safe after other seats in any order of ids.
+    /// Locks these seats except those that another transaction has locked, and returns the ones that it locked. It
+    /// never waits, so the order of ids doesn't matter.
     async fn claim_seats(&mut self, ids: &[SeatId]) -> Result<Vec<SeatId>, RepositoryError>;
 }

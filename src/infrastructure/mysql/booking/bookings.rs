@@ -149,7 +149,7 @@ impl BookingRepository for Session {
         }
         let ids = padded(bookings.iter().map(|booking| booking.id.0));
         let text = format!(
-            "SELECT id, status, held_until, extended, payment_id, confirmed_at, cancelled_at \
+            "SELECT id, status, held_until, extended, payment_id, confirmed_at, cancelled_at, language \
              FROM bookings FORCE INDEX (PRIMARY) WHERE id IN {} ORDER BY id FOR UPDATE",
             placeholder_list(ids.len())
         );
@@ -161,6 +161,7 @@ impl BookingRepository for Session {
             booking.state = row.state()?;
             booking.held_until = row.held_until;
             booking.is_extended = row.extended;
+            booking.language = row.language()?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::domain::{
     clock::Instant,
     concert::Seat,
     id::{BookingId, ConcertId, PaymentId, PerformanceId, SeatId, UserId},
+    language::Language,
     points::Points,
     repository_error::RepositoryError,
 };
@@ -27,7 +28,6 @@ pub(super) struct BookingRow {
     pub(super) total_price: Decimal,
     pub(super) complimentary: bool,
     pub(super) created_at: Instant,
-    pub(super) language: Option<String>,
     #[sqlx(flatten)]
     pub(super) state: StateRow,
 }
@@ -42,9 +42,14 @@ pub(super) struct StateRow {
     pub(super) payment_id: Option<Uuid>,
     pub(super) confirmed_at: Option<Instant>,
     pub(super) cancelled_at: Option<Instant>,
+    pub(super) language: Option<String>,
 }
 
 impl StateRow {
+    pub(super) fn language(&self) -> Result<Option<Language>, RepositoryError> {
+        read_language(self.language.as_deref())
+    }
+
     pub(super) fn state(&self) -> Result<BookingState, RepositoryError> {
         let paid = self.confirmed_at.zip(self.payment_id.map(PaymentId));
         match (self.status.as_str(), paid, self.cancelled_at) {
@@ -74,7 +79,7 @@ impl BookingRow {
             is_extended: self.state.extended,
             is_complimentary: self.complimentary,
             created_at: self.created_at,
-            language: read_language(self.language.as_deref())?,
+            language: self.state.language()?,
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::domain::{
     clock::Instant,
     concert::SeatStatus,
     id::{BookingId, ConcertId, PaymentId, PerformanceId},
+    language::Language,
     page::PageRequest,
     repository_error::RepositoryError,
     unit_of_work::Database,
@@ -40,6 +41,7 @@ async fn bookings_are_stored_with_their_seats(pool: MySqlPool) {
     found.sort_by_key(|booking| booking.id);
     assert_eq!(found, bookings);
     found[0].held_until = at(0);
+    found[0].language = Some(Language::Korean);
     uow.bookings().lock(&mut found).await.unwrap();
     assert_eq!(found, bookings);
     assert!(is_locked(&pool, "bookings", "id", bookings[0].id.0).await);
