@@ -23,8 +23,8 @@ pub trait AuditRepository: Send {
     /// Counts the violations of each invariant. In a [snapshot](super::unit_of_work::Database::snapshot) all counts are
     /// of one instant.
     ///
-    /// `limit` bounds the whole check: the database stops the running statement then, so that the connection becomes
-    /// free. `seat_limit` is the most seats of one performance that a user may have.
+    /// `limit` bounds the duration of the whole check: the database stops the running statement then, which frees the
+    /// connection. `seat_limit` is the most seats of one performance that a user may have.
     async fn check(
         &mut self,
         now: Instant,

@@ -13,14 +13,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// An instant of business time: UTC, in whole microseconds, the precision of the database.
 pub type Instant = DateTime<Utc>;
 
-/// The port that gives the current time.
+/// The port of the current time.
 ///
 /// Deadlines are exclusive: a hold, token or lease is alive while `now < deadline`.
 pub trait Clock: Send + Sync {
     /// The current instant, in whole microseconds.
     fn now(&self) -> Instant;
 
-    /// Whether this clock should agree with the database's clock. A clock that a test sets doesn't.
+    /// Whether this clock is compared with the database's clock. A clock that a test sets isn't.
     fn is_wall_clock(&self) -> bool {
         true
     }
@@ -68,7 +68,7 @@ impl std::fmt::Debug for ClockCheck {
     }
 }
 
-/// A clock for tests: it stands still until a test advances it.
+/// A clock for tests: its time changes only when a test advances it.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
@@ -98,11 +98,11 @@ impl Clock for ManualClock {
 /// The largest difference from the database's clock, either way, with which an instance still decides: five seconds.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(5);
 
-/// The instant of a decision that follows one made at `earlier`: never before it. Decisions under one lock are
-/// therefore in the order of their instants, even if different instances make them.
+/// The instant of a decision at `now` that follows one made at `earlier`: the later of both. Decisions under one lock
+/// are therefore in the order of their instants, even if different instances make them.
 ///
 /// Two deciding instances differ by at most twice the [tolerance](CLOCK_TOLERANCE). An `earlier` further ahead comes
-/// from a wrong clock, and moves the decision by no more than that.
+/// from a wrong clock: then the decision is later than `now` by twice the tolerance, and before `earlier`.
 pub fn not_before(now: Instant, earlier: Instant) -> Instant {
     now.max(earlier.min(now + CLOCK_TOLERANCE * 2))
 }

@@ -11,7 +11,7 @@ use super::{
     text::{Email, Name},
 };
 
-/// The creation times of the exported rows.
+/// The range of creation times of the exported rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExportRange {
     /// The first instant; `None` for the oldest row.
@@ -20,13 +20,13 @@ pub struct ExportRange {
     pub to: Option<Instant>,
 }
 
-/// The place of a row in an export: its creation time and its id.
+/// The position of a row in an export: its creation time and its id. Rows are sorted by it.
 pub type ExportPosition = (Instant, Uuid);
 
 /// The part of an account that an export shows.
 #[derive(Clone, Debug)]
 pub struct ExportedUser {
-    /// The address.
+    /// The e-mail address.
     pub email: Email,
     /// The displayed name.
     pub name: Name,
@@ -56,7 +56,7 @@ pub struct ExportedTransaction {
 
 /// A row of an export.
 pub trait ExportedRow {
-    /// The place of the row.
+    /// The position of the row.
     fn position(&self) -> ExportPosition;
 }
 
@@ -75,7 +75,7 @@ impl ExportedRow for ExportedTransaction {
 /// Reads the rows of exports in the order of their positions. Takes no lock.
 #[async_trait]
 pub trait ExportRepository: Send {
-    /// At most `limit` bookings behind `after`.
+    /// At most `limit` bookings created in `range`, after the position `after`.
     async fn list_bookings(
         &mut self,
         range: ExportRange,
@@ -83,7 +83,7 @@ pub trait ExportRepository: Send {
         limit: u32,
     ) -> Result<Vec<ExportedBooking>, RepositoryError>;
 
-    /// At most `limit` changes of balances behind `after`.
+    /// At most `limit` changes of balances made in `range`, after the position `after`.
     async fn list_transactions(
         &mut self,
         range: ExportRange,

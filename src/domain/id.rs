@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_token_id_carries_its_concert() {
+    fn a_queue_token_id_contains_its_concert() {
         let id = QueueTokenId::new(ConcertId(7), 9).unwrap();
         assert_eq!(id, QueueTokenId(7 * 4_294_967_296 + 9));
         assert_eq!(id.concert(), ConcertId(7));

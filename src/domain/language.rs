@@ -1,4 +1,4 @@
-//! The languages in which the server writes to people.
+//! The languages of the mails that the server sends.
 
 /// A language of mails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ impl Language {
         }
     }
 
-    /// Reads a primary subtag.
+    /// The language with this primary subtag, ignoring case; `None` for any other text.
     pub fn from_tag(tag: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|language| tag.eq_ignore_ascii_case(language.tag()))
     }

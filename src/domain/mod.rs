@@ -1,16 +1,16 @@
 //! The rules of the sale: values, states, decisions, and the ports that load and store them.
 //!
-//! Decisions are pure functions over values. The domain knows nothing of HTTP, SQL, JSON or a runtime (`tests/tidy.rs`
-//! checks it). It reads time from a [`Clock`](clock::Clock) and random numbers from a
+//! Decisions are pure functions over values. The domain depends on no HTTP, SQL, JSON or async runtime (`tests/tidy.rs`
+//! checks it). Time comes from a [`Clock`](clock::Clock), and random bytes come from a
 //! [`Randomness`](randomness::Randomness).
 //!
 //! Each feature uses the same file names: `model.rs` for values and states, `service.rs` for decisions over locked
 //! rows, `repository.rs` for the port.
 //!
-//! Features are ordered: a feature names only the features before it. `user`, `concert`, `queue`, `point`, `payment`
-//! and `administration` name none. `booking` names `concert` and `queue`, `ticket` names `booking` and `concert`.
+//! Features are ordered: a feature imports only the features before it. `user`, `concert`, `queue`, `point`, `payment`
+//! and `administration` import none. `booking` imports `concert` and `queue`, `ticket` imports `booking` and `concert`.
 //! `event` describes bookings, seats and payments, and `mail` describes bookings and codes to people. `settlement`
-//! decides everything that moves points or changes a booking, and records the events of it. `top_up` names `point`.
+//! decides every command that moves points or changes a booking, and collects its events. `top_up` imports `point`.
 
 pub mod administration;
 pub mod audit;

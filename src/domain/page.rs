@@ -1,6 +1,6 @@
 //! Pages of lists.
 
-/// The page that a caller asks for, by a key of the list's order.
+/// A request for one page of a list, positioned by the list's sort key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PageRequest<K> {
     /// The key of the last row of the page before; `None` for the first page.
@@ -31,7 +31,8 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Builds a page from [`rows_to_read`](PageRequest::rows_to_read), at most.
+    /// Builds a page from the rows that were read: at most [`rows_to_read`](PageRequest::rows_to_read) for this
+    /// `limit`.
     pub fn of(mut items: Vec<T>, limit: u32) -> Self {
         let limit = limit as usize;
         let has_more = items.len() > limit;

@@ -23,15 +23,15 @@ impl Points {
     pub const MAX_BALANCE: Self = Self(Decimal::from_parts(276_447_231, 23_283, 0, false, 2));
     /// The largest single charge: 10,000,000.
     pub const MAX_CHARGE: Self = Self(Decimal::from_parts(10_000_000, 0, 0, false, 0));
-    /// The largest price of a seat, 9,999,999,999.99, chosen so that any booking's total can be stored.
+    /// The largest price of a seat: 9,999,999,999.99. It bounds a booking's total below the limit of amounts.
     pub const MAX_PRICE: Self = Self(Decimal::from_parts(3_567_587_327, 232, 0, false, 2));
 
     const LIMIT: Decimal = Decimal::from_parts(1_316_134_912, 2_328, 0, false, 0);
 
     /// Checks that a decimal is an amount: not negative, below the limit, at most two decimal places.
     pub fn new(amount: Decimal) -> Result<Self, NotPoints> {
-        let in_range = !amount.is_sign_negative() || amount.is_zero();
-        if in_range && amount < Self::LIMIT && amount.normalize().scale() <= 2 {
+        let is_not_negative = !amount.is_sign_negative() || amount.is_zero();
+        if is_not_negative && amount < Self::LIMIT && amount.normalize().scale() <= 2 {
             Ok(Self(amount.abs()))
         } else {
             Err(NotPoints)
@@ -64,7 +64,7 @@ impl Points {
 pub struct SignedPoints {
     /// The points without their sign.
     pub magnitude: Points,
-    /// Whether they are lost.
+    /// Whether the wallet loses them.
     pub is_negative: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Randomness: the port that gives random bytes, and the values made from them.
+//! The port of random bytes, and the values made from them.
 
 use uuid::Uuid;
 

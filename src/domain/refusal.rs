@@ -1,4 +1,4 @@
-//! Every refusal by a rule: one variant per reason, with the values that a client needs to react.
+//! The refusals by rules: one variant per reason, with the values that a client needs to react.
 
 use chrono::SecondsFormat;
 use strum::{IntoStaticStr, VariantNames};
@@ -74,9 +74,9 @@ pub enum Refusal {
     /// An account with live bookings can't be deleted.
     #[error("The account has live bookings: cancel them first, or wait until their performances are over.")]
     UserHasLiveBookings,
-    /// An account with points isn't deleted unless its user gives them up.
+    /// An account with points is deleted only if its user forfeits them.
     #[error(
-        "The account has {balance} points, which its deletion gives up: repeat the request with forfeitBalance=true."
+        "The account has {balance} points, which its deletion forfeits: repeat the request with forfeitBalance=true."
     )]
     BalanceNotZero {
         /// The balance in points.
@@ -87,7 +87,7 @@ pub enum Refusal {
     /// A gated operation without a queue token.
     #[error("A queue token is required in the header Queue-Token.")]
     QueueTokenRequired,
-    /// The queue token wasn't signed by this server, or its record is gone.
+    /// The queue token wasn't signed by this server, or its record was deleted.
     #[error("The queue token is invalid.")]
     QueueTokenInvalid,
     /// The queue token belongs to another user.
@@ -104,7 +104,7 @@ pub enum Refusal {
         /// The place in the queue; `None` before the draw.
         place: Option<u32>,
     },
-    /// The queue token was completed, has expired or was left.
+    /// The queue token has ended: its last hold was paid, it expired, or its user left the queue.
     #[error("The queue token has ended.")]
     QueueTokenExpired,
 
@@ -115,7 +115,7 @@ pub enum Refusal {
     /// The concert never had an opening.
     #[error("The concert has no draw, because no opening was ever set.")]
     DrawNotFound,
-    /// The opening is still to come.
+    /// The opening hasn't passed, or the drawn order isn't completely written yet.
     #[error("The draw has not been made yet.")]
     DrawNotMade,
     /// The performance doesn't exist, or its concert was deleted.
@@ -124,7 +124,7 @@ pub enum Refusal {
     /// The performance has no such seat.
     #[error("There is no such seat in this performance.")]
     SeatNotFound,
-    /// There is no such booking, or none of the user.
+    /// The booking doesn't exist or belongs to another user.
     #[error("There is no such booking.")]
     BookingNotFound,
     /// The user has no such payment.
@@ -149,7 +149,7 @@ pub enum Refusal {
     SeatsUnavailable {
         /// The number of requested seats.
         requested: usize,
-        /// The unavailable ones.
+        /// The unavailable ones among them.
         conflicts: Vec<SeatConflict>,
     },
     /// Fewer matching seats are free than requested, so none is held for the user.
@@ -190,10 +190,10 @@ pub enum Refusal {
     /// The hold's deadline has passed.
     #[error("The hold has expired.")]
     HoldExpired,
-    /// The booking isn't a hold, or its performance is about to be cancelled.
+    /// The booking isn't a hold, or its performance was cancelled and the booking is still to be settled.
     #[error("The booking is {status}: it can't be paid or extended.")]
     BookingNotPayable {
-        /// The state, in words or by name.
+        /// The name of the state, or a description of it.
         status: &'static str,
     },
     /// An expired booking can't be cancelled.
@@ -229,10 +229,11 @@ pub enum Refusal {
         /// The instant of its use.
         admitted_at: Instant,
     },
-    /// The ticket is genuine and doesn't open this door.
+    /// The code is genuine, but its booking isn't confirmed, or its performance is cancelled or another than the
+    /// door's.
     #[error("The ticket is not valid: {reason}.")]
     TicketNotValid {
-        /// The reason, as a clause.
+        /// The reason, as a clause for the sentence above.
         reason: String,
     },
 
@@ -240,9 +241,9 @@ pub enum Refusal {
     /// The balance is too small. No points were taken.
     #[error("The balance is {balance} points, and {required} are required.")]
     InsufficientPoints {
-        /// The current balance.
+        /// The current balance, in points.
         balance: Points,
-        /// The booking's total, or the points that an adjustment takes.
+        /// The booking's total, or the amount of an adjustment or refund that takes points.
         required: Points,
     },
     /// The balance would exceed its limit.
@@ -256,7 +257,7 @@ pub enum Refusal {
     },
 
     // Top-ups.
-    /// Points are bought through the payment provider.
+    /// Charges are refused, because a payment provider is configured.
     #[error("Points are bought here: create a top-up (POST /api/v1/points/top-ups) and pay it.")]
     TopUpRequired,
     /// No payment provider is configured.
@@ -265,17 +266,17 @@ pub enum Refusal {
     /// The user has no such top-up.
     #[error("You have no such top-up.")]
     TopUpNotFound,
-    /// Only the payment of a completed top-up can be sent back.
-    #[error("The top-up isn't completed, so there is no payment to send back.")]
+    /// Only the payment of a completed top-up can be refunded.
+    #[error("The top-up isn't completed, so there is no payment to refund.")]
     TopUpNotRefundable,
-    /// The amount can't be paid through the provider.
+    /// The amount can't be paid in the provider's currency.
     #[error("{rule}")]
     AmountNotPayable {
         /// The rule that the amount breaks.
         rule: String,
     },
-    /// The provider isn't configured.
-    #[error("There is no such payment provider here.")]
+    /// No payment provider with this name is configured.
+    #[error("This server has no such payment provider.")]
     PaymentProviderNotFound,
     /// A notification without a valid signature.
     #[error("The notification's signature is missing, wrong or too old.")]
@@ -294,8 +295,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether a repetition with the same idempotency key must get this refusal again (402, 404, 409, 410). Refusals of
-    /// authentication and admission aren't recorded.
+    /// Whether an idempotency key records this refusal, so that a repetition gets it again. Refusals of authentication
+    /// and admission are temporary.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::ConcertNotFound

@@ -1,11 +1,11 @@
-//! Failures of loading and storing. An absent row is `None`, never an error.
+//! The failures of repositories. An absent row is `None`, never an error.
 
 use std::error::Error;
 
 /// The cause, for the log.
 pub type Source = Box<dyn Error + Send + Sync>;
 
-/// A failure of the database, classified by what a caller can do about it.
+/// A failure of the database, classified by the caller's possible reaction.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
     /// A unique key refused the row: another transaction inserted it first.
@@ -15,7 +15,7 @@ pub enum RepositoryError {
         constraint: String,
     },
     /// A deadlock, a lock wait timeout, or a stale version: the whole transaction can be retried.
-    #[error("lost a race for {what}")]
+    #[error("contention for {what}")]
     Contention {
         /// The contended resource, for the log.
         what: &'static str,
@@ -29,8 +29,8 @@ pub enum RepositoryError {
     /// This instance's clock differs too much from the database's. No transaction was begun.
     #[error("this instance's clock is too far from the database's")]
     ClockSkewed,
-    /// A stored value violates a rule of the domain; the text says which.
-    #[error("a stored value makes no sense: {0}")]
+    /// A stored value violates a rule of the domain. The text names the value.
+    #[error("a stored value is invalid: {0}")]
     Corrupt(String),
     /// Any other failure of a statement: a defect.
     #[error("a statement failed")]

@@ -10,7 +10,7 @@ pub fn normalized(text: &str) -> String {
     if is_nfc(text) { text.to_owned() } else { text.nfc().collect() }
 }
 
-/// A search term: trimmed, in NFC, at most 200 characters.
+/// A search term: trimmed, in NFC, at most 200 characters. `Err` with the violated rule.
 pub fn search_term(text: &str) -> Result<String, &'static str> {
     let text = normalized(text.trim());
     if text.chars().count() <= 200 { Ok(text) } else { Err("must have at most 200 characters") }
@@ -31,6 +31,14 @@ fn is_visible(c: char) -> bool {
         && !matches!(group, GeneralCategoryGroup::Mark | GeneralCategoryGroup::Separator | GeneralCategoryGroup::Other)
 }
 
+/// Trims and normalizes a text. `None` unless it has at most `max_length` characters, at least one visible and none
+/// deceptive.
+fn displayable(text: &str, max_length: usize) -> Option<String> {
+    let text = normalized(text.trim());
+    let is_short = text.chars().count() <= max_length;
+    (is_short && text.chars().any(is_visible) && !text.chars().any(is_deceptive)).then_some(text)
+}
+
 /// A name or title: 1 to 200 characters, trimmed, in NFC, at least one visible and none deceptive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name(String);
@@ -46,13 +54,7 @@ pub struct NotAName;
 impl Name {
     /// Trims and normalizes the text, then checks it.
     pub fn new(text: &str) -> Result<Self, NotAName> {
-        let text = normalized(text.trim());
-        let length_ok = (1..=200).contains(&text.chars().count());
-        if length_ok && text.chars().any(is_visible) && !text.chars().any(is_deceptive) {
-            Ok(Self(text))
-        } else {
-            Err(NotAName)
-        }
+        displayable(text, 200).map(Self).ok_or(NotAName)
     }
 
     /// Accepts a stored name without checks: it satisfied the rules of its time.
@@ -87,10 +89,7 @@ pub struct NotAReason;
 impl Reason {
     /// Trims and normalizes the text, then checks it.
     pub fn new(text: &str) -> Result<Self, NotAReason> {
-        let text = normalized(text.trim());
-        let length_ok = text.chars().count() <= 500;
-        let is_reason = length_ok && text.chars().any(is_visible) && !text.chars().any(is_deceptive);
-        if is_reason { Ok(Self(text)) } else { Err(NotAReason) }
+        displayable(text, 500).map(Self).ok_or(NotAReason)
     }
 
     /// Accepts a stored reason without checks: it satisfied the rules of its time.
@@ -114,7 +113,7 @@ pub struct Email(String);
 pub struct NotAnEmail;
 
 impl Email {
-    /// Trims and normalizes the text, then checks its form. Only a delivered message proves that the address exists.
+    /// Trims and normalizes the text, then checks its form. Only a delivered mail proves that the address exists.
     pub fn new(text: &str) -> Result<Self, NotAnEmail> {
         let text = normalized(text.trim());
         let (local, host) = text.rsplit_once('@').ok_or(NotAnEmail)?;

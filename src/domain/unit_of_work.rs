@@ -90,10 +90,10 @@ pub trait UnitOfWork: Repositories {
 #[async_trait]
 pub trait Database: Send + Sync {
     /// Begins a transaction in which each statement sees the newest committed data. [`RepositoryError::ClockSkewed`]
-    /// while this instance's clock is wrong.
+    /// while this instance's clock differs too much from the database's.
     async fn begin(&self) -> Result<Box<dyn UnitOfWork>, RepositoryError>;
 
-    /// A connection for reads without a transaction: each statement sees its own instant.
+    /// Takes a connection for reads without a transaction: each statement sees the data committed by its own start.
     async fn read(&self) -> Result<Box<dyn Repositories>, RepositoryError>;
 
     /// Begins a read-only transaction in which all statements see the same instant.
@@ -102,7 +102,7 @@ pub trait Database: Send + Sync {
     /// Waits until the database stops answering; returns at once while it is unavailable.
     async fn wait_until_lost(&self);
 
-    /// Marks all pooled connections as suspect after one has fallen silent: each is tested before its next use.
+    /// Marks all pooled connections as suspect after one has stopped responding: each is tested before its next use.
     fn suspect_connections(&self);
 
     /// Whether the database answers and has the schema of this version.

@@ -10,7 +10,7 @@ use crate::domain::{
     text::Reason,
 };
 
-/// A write that an administrator made: the kind of the target, a full stop, what was done.
+/// The kind of an administrator's write. Its name is the kind of the target, a full stop, and the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 pub enum ActionKind {
     /// A venue was added.
@@ -25,7 +25,7 @@ pub enum ActionKind {
     /// A concert was deleted.
     #[strum(serialize = "concert.deleted")]
     ConcertDeleted,
-    /// A concert's queue was set.
+    /// The settings of a concert's queue were written.
     #[strum(serialize = "queue.set")]
     QueueSet,
     /// A performance was added with its seats.
@@ -58,7 +58,7 @@ pub enum ActionKind {
     /// A ticket was used at a door.
     #[strum(serialize = "ticket.used")]
     TicketUsed,
-    /// A top-up's points were taken back, so that its payment goes back to the payer.
+    /// A top-up's points were taken back, so that its payment is refunded.
     #[strum(serialize = "top-up.refunded")]
     TopUpRefunded,
     /// An event was sent again.
@@ -82,14 +82,14 @@ impl ActionKind {
 /// An administrator's order of a write, which the write's transaction checks and records.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// The administrator.
+    /// The administrator who orders the write.
     pub actor: UserId,
     /// The reason, for the action log.
     pub reason: Reason,
 }
 
 impl Order {
-    /// The write that fulfils the order.
+    /// The action that records the ordered write.
     pub fn action(&self, kind: ActionKind, target: impl Display) -> Action {
         Action::new(self.actor, kind, target).with_reason(self.reason.clone())
     }
@@ -98,15 +98,15 @@ impl Order {
 /// A write to be recorded in its own transaction.
 #[derive(Clone, Debug)]
 pub struct Action {
-    /// The administrator.
+    /// The administrator who made the write.
     pub actor: UserId,
     /// The kind of write.
     pub kind: ActionKind,
     /// The id of the written resource.
     pub target: String,
-    /// The request in words; empty if the kind says it all. The log keeps at most 500 characters.
+    /// The request in words; empty if kind and target describe it in full. The log keeps at most 500 characters.
     pub details: String,
-    /// The administrator's reason, for kinds that require one.
+    /// The administrator's reason; `None` for kinds that require none.
     pub reason: Option<Reason>,
 }
 
@@ -132,7 +132,7 @@ impl Action {
 /// A recorded action.
 #[derive(Clone, Debug)]
 pub struct ActionEntry {
-    /// A UUIDv7: later entries have greater ones, as far as the clocks of instances agree.
+    /// A UUIDv7: later entries have greater ids, unless the clocks of instances differ.
     pub id: ActionId,
     /// The action.
     pub action: Action,

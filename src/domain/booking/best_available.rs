@@ -1,4 +1,4 @@
-//! Selecting the best available seats, for a hold that names none.
+//! The selection of the best available seats, for a hold that names none.
 //!
 //! There are three kinds of selection, each used only if the previous kind is impossible:
 //!
@@ -6,9 +6,9 @@
 //! 2. seats of one section, close together;
 //! 3. any seats.
 //!
-//! Within a kind, a selection that isolates fewer seats is better. Then come the distance between its seats, the
-//! distance from the front, and the distance from the middle. The remaining ties are broken by the order of the seats,
-//! so the same free seats always give the same selection (`docs/best-available.md`).
+//! Within a kind, a selection that isolates fewer seats is better. The next criteria are the distance between its
+//! seats, the distance from the front, and the distance from the middle. The order of the seats breaks the remaining
+//! ties, so the same free seats always lead to the same selection (`docs/best-available.md`).
 
 use std::fmt;
 
@@ -84,7 +84,7 @@ struct SeatRectangle<'a> {
 type RectangleCost = [usize; 5];
 
 impl FreeSeats {
-    /// Selects the best seats, exactly as many as requested.
+    /// Selects the best seats, exactly as many as requested. `Err` if too few acceptable seats are free.
     pub fn choose(&self, request: &BestAvailable) -> Result<Vec<SeatId>, Shortage> {
         let quantity = request.quantity as usize;
         let sections = self.matching_sections(request);
@@ -106,10 +106,10 @@ impl FreeSeats {
             requested.as_ref().is_none_or(|requested| requested.as_str() == name)
         };
         let sections = self.layout.sections.iter().map(|section| {
-            let meets = is(&request.section, &section.name)
+            let matches = is(&request.section, &section.name)
                 && is(&request.grade, &section.grade)
                 && request.max_price.is_none_or(|most| section.price <= most);
-            meets.then(|| section.rows.iter().flat_map(|row| &self.runs[*row]).map(FreeRun::len).sum())
+            matches.then(|| section.rows.iter().flat_map(|row| &self.runs[*row]).map(FreeRun::len).sum())
         });
         sections.collect()
     }
@@ -120,7 +120,8 @@ impl FreeSeats {
         Shortage { seats: count(rows.map(|row| row.seats.len()).sum()), free: count(free) }
     }
 
-    /// The best adjacent seats. The search stops behind the first row with a selection that isolates no seat.
+    /// The best adjacent seats. The search stops after the rank of the first row with a selection that isolates no
+    /// seat.
     fn best_adjacent(&self, sections: &[Option<usize>], quantity: usize) -> Option<SeatBlock> {
         let mut best: Option<(Cost, SeatBlock)> = None;
         for (index, row) in self.layout.rows.iter().enumerate().filter(|(_, row)| sections[row.section].is_some()) {
@@ -165,7 +166,7 @@ impl FreeSeats {
             .map(|(_, blocks)| blocks)
     }
 
-    /// The fewest seats that a selection from these rows must isolate. Of the runs of one length it looks at no more
+    /// The fewest seats that a selection from these rows must isolate. Of the runs of one length it examines no more
     /// than a selection could use.
     fn fewest_isolated_seats(&self, rows: &[usize], quantity: usize) -> Option<u32> {
         let mut of_length = vec![0; quantity];
@@ -178,8 +179,8 @@ impl FreeSeats {
         select_from_runs(self, &usable_runs, quantity).map(|([isolated, ..], _)| isolated)
     }
 
-    /// Finds the narrowest rectangles of exactly these rows with enough free seats that isolate no more than
-    /// `isolated`, and keeps the best in `best`.
+    /// Finds the narrowest rectangles of exactly these rows with enough free seats and a selection that isolates
+    /// `isolated` seats, and stores the best in `best`.
     fn find_narrowest<'a>(
         &self,
         section: usize,
@@ -199,7 +200,7 @@ impl FreeSeats {
             high + 1 >= low + quantity
                 && select_from_runs(self, &usable_runs(), quantity).is_some_and(|([left, ..], _)| left == isolated)
         };
-        // A range that suffices still does when it is widened, so the upper end never moves back.
+        // A range that suffices still does if it is widened, so the upper end never moves back.
         let mut high = 0;
         for low in (0..numbers.len()).filter(|low| *low == 0 || numbers[low - 1] < numbers[*low]) {
             high = high.max(low);
@@ -219,7 +220,7 @@ impl FreeSeats {
         }
     }
 
-    /// Any seats, if no section has enough: those closest to the front.
+    /// The best seats of several sections, if no section has enough: those closest to the front.
     fn best_across_sections(&self, sections: &[Option<usize>], quantity: usize) -> Option<Vec<SeatBlock>> {
         let requested = |row: &usize| sections[self.layout.rows[*row].section].is_some();
         let rows: Vec<_> = (0..self.layout.rows.len()).filter(requested).collect();
@@ -237,7 +238,7 @@ impl FreeSeats {
         self.runs[row].iter().cloned().flatten().map(move |seat| first + seat)
     }
 
-    /// The runs of these rows, limited to these numbers.
+    /// The free runs of these rows, limited to these seat numbers.
     fn usable_runs(&self, rows: &[usize], numbers: &FreeRun) -> Vec<UsableRun> {
         let of_row = |row: &usize| {
             let (row, first) = (*row, usize::from(self.layout.rows[*row].first));

@@ -17,8 +17,10 @@ pub struct BlockedSeats {
     pub changed: Vec<SeatId>,
 }
 
-/// Decides which of the requested seats are to be blocked, or to be unblocked. `locked` are the existing ones with
-/// their claims. Repeating a request changes nothing.
+/// Decides which of the requested seats have to be blocked or unblocked.
+///
+/// `locked` are the existing ones with their claims, and `requested` is the number of requested seats. Repeating a
+/// request changes nothing.
 ///
 /// # Errors
 ///

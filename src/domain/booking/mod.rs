@@ -1,4 +1,4 @@
-//! Holds and bookings: which user has which seats, and until when.
+//! Holds and bookings: which user has which seats, and the deadlines of unpaid ones.
 //!
 //! `service.rs` decides holds over locked rows, `block.rs` which seats are held back from sale. `best_available.rs`
 //! selects seats from the free ones of `seat_layout.rs`.

@@ -28,7 +28,7 @@ pub struct HoldPolicy {
 /// A seat of a booking, with the price at the time of the hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BookedSeat {
-    /// The seat.
+    /// Identifies the seat.
     pub id: SeatId,
     /// The section's name.
     pub section: String,
@@ -114,16 +114,17 @@ pub struct Booking {
     pub held_until: Instant,
     /// Whether the hold was extended, which is possible once.
     pub is_extended: bool,
-    /// Whether an administrator gave the seats away. Then the total is 0, and the seat limit leaves them out.
+    /// Whether an administrator made the booking as a gift. Then the total is 0, and its seats don't count for the seat
+    /// limit.
     pub is_complimentary: bool,
-    /// The instant of the hold, or of the gift.
+    /// The instant of the hold, or of a complimentary booking.
     pub created_at: Instant,
-    /// The language of the buyer's last request, for mail; `None` before one said any.
+    /// The language of mails, from the buyer's last request; `None` until a request names one.
     pub language: Option<Language>,
 }
 
 impl Booking {
-    /// The state at `now`: a hold past its deadline has expired, even if the database doesn't say so yet.
+    /// The state at `now`: a hold past its deadline has expired, even if its stored state is still pending.
     pub fn state_at(&self, now: Instant) -> BookingState {
         match self.state {
             BookingState::Pending if self.held_until <= now => BookingState::Expired,
@@ -136,13 +137,18 @@ impl Booking {
         self.seats.iter().map(|seat| seat.id)
     }
 
-    /// Whether every seat is still claimed for this booking. An instance with a faster clock may have claimed one for
-    /// another.
+    /// Whether every seat is still claimed for this booking. An instance whose clock is ahead may have claimed one for
+    /// another booking.
     fn has_all_claims<'a>(&self, claim_of: impl Fn(SeatId) -> Option<&'a Claim>) -> bool {
         self.seat_ids().all(|seat| claim_of(seat).is_some_and(|claim| claim.booking_id == Some(self.id)))
     }
 
     /// Checks that the booking is held at `now`: pending, before its deadline, and with all of its claims.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::HoldExpired`] past the deadline, or if a claim is lost; [`Refusal::BookingNotPayable`] for a booking
+    /// that is paid, cancelled or refunded.
     pub fn require_held<'a>(
         &self,
         now: Instant,
@@ -162,7 +168,11 @@ impl Booking {
         self.state = BookingState::Confirmed { at: now, payment_id };
     }
 
-    /// Moves the deadline by `extension`, once.
+    /// Adds `extension` to the deadline, once.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::HoldAlreadyExtended`] if it was extended before.
     pub fn extend(&mut self, extension: TimeDelta) -> Result<(), Refusal> {
         if self.is_extended {
             return Err(Refusal::HoldAlreadyExtended);
@@ -184,7 +194,7 @@ pub struct OpenBooking {
     pub concert_id: ConcertId,
     /// The performance that the limit counts for.
     pub performance_id: PerformanceId,
-    /// The number of seats that count: none of a complimentary booking.
+    /// The number of seats that count for the limit; 0 for a complimentary booking.
     pub seats: u32,
     /// The deadline of the hold; `None` if it is paid.
     pub held_until: Option<Instant>,
@@ -205,7 +215,7 @@ impl OpenBooking {
 }
 
 impl From<&Booking> for OpenBooking {
-    /// Of a pending or confirmed booking.
+    /// Takes a pending or confirmed booking.
     fn from(booking: &Booking) -> Self {
         Self {
             id: booking.id,
@@ -219,7 +229,7 @@ impl From<&Booking> for OpenBooking {
     }
 }
 
-/// The number of seats of a performance in a user's live bookings among these.
+/// The number of a user's seats of a performance that count for the seat limit, in the live ones among these bookings.
 pub(crate) fn live_seats<'a>(
     bookings: impl IntoIterator<Item = &'a OpenBooking>,
     user_id: UserId,
@@ -232,14 +242,16 @@ pub(crate) fn live_seats<'a>(
     bookings.into_iter().filter(counts).fold(0, |sum, booking| sum.saturating_add(booking.seats))
 }
 
-/// The instant of a decision about users with these bookings: never before the latest booking was made. So a hold that
-/// had expired when its user got a newer one stays expired for every instance, even one whose clock is behind.
+/// The instant of a decision about users with these bookings: not before the latest booking was made.
+///
+/// So a hold that had expired when its user made a newer one stays expired for every instance, even one whose clock is
+/// behind.
 pub(crate) fn instant_after<'a>(bookings: impl IntoIterator<Item = &'a OpenBooking>, now: Instant) -> Instant {
     bookings.into_iter().map(|booking| booking.created_at).max().map_or(now, |latest| not_before(now, latest))
 }
 
-/// The deadline of a block, the last day that the database can store. Instants of requests come before it, so no hold
-/// has this deadline.
+/// The deadline of a block: the last day that the database can store. No hold has this deadline, because instants in
+/// requests are earlier.
 pub const BLOCK_END: Instant = match Instant::from_timestamp(253_402_214_400, 0) {
     Some(instant) => instant,
     None => Instant::MAX_UTC,
@@ -255,18 +267,18 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The claim of a booking until a deadline, or for good.
+    /// The claim of a booking until a deadline; `None` for a sold seat.
     pub fn of(booking_id: BookingId, held_until: Option<Instant>) -> Self {
         Self { booking_id: Some(booking_id), held_until }
     }
 
-    /// The status that the claim gives its seat at `now`.
+    /// The status of the claimed seat at `now`.
     pub fn status_at(&self, now: Instant) -> SeatStatus {
         claimed_status(self.held_until, now)
     }
 }
 
-/// The status of a seat with a claim until `held_until` at `now`; without a deadline it is sold.
+/// The status at `now` of a seat whose claim has the deadline `held_until`; `None` for a sold seat.
 pub(super) fn claimed_status(held_until: Option<Instant>, now: Instant) -> SeatStatus {
     match held_until {
         None => SeatStatus::Sold,

@@ -12,7 +12,7 @@ use crate::domain::{
     text::Name,
 };
 
-/// A section: rows, and seats in each. Grade and price follow from its index.
+/// A section: its number of rows, and the number of seats in each. Its index determines grade and price.
 type Shape = (u16, u16);
 
 const GRADES: [&str; 2] = ["R", "S"];
@@ -26,7 +26,7 @@ fn seats(shapes: &[Shape]) -> Vec<Seat> {
     for (section, (rows, length)) in shapes.iter().enumerate() {
         for (rank, number) in (1..=*rows).flat_map(|rank| (1..=*length).map(move |number| (rank, number))) {
             seats.push(Seat {
-                // Ids have gaps and don't tell a seat's position.
+                // Ids have gaps, and don't determine a seat's position.
                 id: SeatId(7 + 3 * u64::try_from(seats.len()).unwrap()),
                 performance_id: PerformanceId(1),
                 section: format!("Section {}", 9 - section),
@@ -76,7 +76,7 @@ impl Case {
         free.iter().filter(isolated).map(|seat| seat.id).collect()
     }
 
-    /// The cost of a selection by the published rule: kind, isolated seats, then the criteria of that kind.
+    /// The cost of a selection by the documented rule: kind, isolated seats, then the criteria of that kind.
     fn cost(&self, chosen: &[&Seat]) -> [usize; 5] {
         let left = self.isolated_seats(chosen).difference(&self.isolated_seats(&[])).count();
         let range = |of: fn(&Seat) -> u16| {
@@ -109,12 +109,12 @@ impl Case {
 
 fn shapes() -> impl Strategy<Value = Vec<Shape>> {
     let small = |shapes: &Vec<Shape>| shapes.iter().map(|(rows, length)| rows * length).sum::<u16>() <= 14;
-    prop::collection::vec((1_u16..=4, 1_u16..=7), 1..=3).prop_filter("small enough to look at all", small)
+    prop::collection::vec((1_u16..=4, 1_u16..=7), 1..=3).prop_filter("small enough to examine all selections", small)
 }
 
 fn case() -> impl Strategy<Value = Case> {
     let request = (1_u32..=5, prop::option::of(0..2_usize), prop::option::of(0..3_usize), prop::option::of(0..3_usize));
-    // One case in four accepts any seat.
+    // At least one case in four accepts any seat.
     (shapes(), 0_u8..=10, any::<u64>(), request, 0..4).prop_map(|(shapes, fullness, mut bits, request, picky)| {
         let seats = seats(&shapes);
         let mut taken = Vec::new();
@@ -171,7 +171,7 @@ proptest! {
         prop_assert_eq!(case.free().choose(&case.request), other.free().choose(&case.request));
     }
 
-    /// As long as seats are free, a request for as many gets them, down to the last seat.
+    /// A request for no more seats than are free gets them, down to the last seat.
     #[test]
     fn repeated_selections_sell_every_seat(shapes in shapes(), quantities in prop::collection::vec(1_u32..=4, 14)) {
         let seats = seats(&shapes);

@@ -8,7 +8,7 @@ use crate::domain::{concert::Seat, id::SeatId, points::Points};
 /// The arrangement of a performance's seats. It never changes.
 #[derive(Debug)]
 pub struct SeatLayout {
-    /// In the order in which the promoter listed them.
+    /// In the promoter's order.
     pub(super) sections: Vec<PriceSection>,
     /// From the front to the back; rows of one rank in the order of their sections.
     pub(super) rows: Vec<Row>,
@@ -16,7 +16,7 @@ pub struct SeatLayout {
     positions: Vec<(SeatId, SeatPosition)>,
 }
 
-/// Rows of one section, grade and price.
+/// The rows with one section name, grade and price.
 #[derive(Debug)]
 pub(super) struct PriceSection {
     pub(super) name: String,
@@ -129,14 +129,14 @@ fn sections_in_order(seats: &[Seat]) -> HashMap<SectionKey, usize> {
     keys.into_iter().enumerate().map(|(index, (_, key))| (key, index)).collect()
 }
 
-/// Adjacent free seats as indexes into a row, as long as possible: a taken seat or the row's end is on either side.
+/// A maximal range of adjacent free seats, as indexes into a row: on either side is a taken seat or the row's end.
 pub(super) type FreeRun = Range<usize>;
 
 /// The free seats of a layout.
 #[derive(Clone, Debug)]
 pub struct FreeSeats {
     pub(super) layout: Arc<SeatLayout>,
-    /// The runs of each row, from its first seat on.
+    /// The free runs of each row, ascending.
     pub(super) runs: Vec<Vec<FreeRun>>,
 }
 

@@ -25,7 +25,7 @@ pub enum SeatSelection {
 }
 
 impl SeatSelection {
-    /// The number of seats.
+    /// The number of requested seats.
     fn quantity(&self) -> u32 {
         match self {
             Self::Seats(ids) => u32::try_from(ids.len()).unwrap_or(u32::MAX),
@@ -57,7 +57,7 @@ pub struct LockedHoldState {
     pub tokens: HashMap<QueueTokenId, QueueToken>,
     /// The requested performances, locked against changes.
     pub performances: HashMap<PerformanceId, Performance>,
-    /// The named seats.
+    /// The seats that requests name.
     pub seats: HashMap<SeatId, Seat>,
     /// The claims on `seats`, live or expired.
     pub claims: HashMap<SeatId, Claim>,
@@ -68,13 +68,19 @@ pub struct LockedHoldState {
 }
 
 impl LockedHoldState {
-    /// The instant of the decision. `now` was read after the locks were taken.
+    /// The instant of the decisions. The caller has read `now` after taking the locks.
     pub fn instant(&self, now: Instant) -> Instant {
         instant_after(&self.open, now)
     }
 
-    /// Checks all that is known before seats are locked: the token admits, the performance is on sale, and the seat
-    /// limit allows the quantity.
+    /// Checks every rule that needs no locked seat: the token is active, the performance is on sale, and the seat limit
+    /// allows the quantity.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::QueueTokenInvalid`], [`Refusal::QueueTokenNotActive`], [`Refusal::QueueTokenExpired`],
+    /// [`Refusal::QueueTokenWrongConcert`], [`Refusal::PerformanceNotFound`], [`Refusal::SalesClosed`],
+    /// [`Refusal::SeatLimitExceeded`].
     pub fn require_allowed(
         &self,
         now: Instant,
@@ -118,14 +124,12 @@ impl HoldBatch {
         Self { now, policy, state, bookings: Vec::new(), used_tokens: BTreeSet::new(), replaced_claims: Vec::new() }
     }
 
-    /// Holds the requested seats, all or none. Later requests of the batch find them taken.
+    /// Holds the requested seats, all or none. For later requests of the batch they are taken.
     ///
     /// # Errors
     ///
-    /// [`Refusal::QueueTokenInvalid`], [`Refusal::QueueTokenNotActive`], [`Refusal::QueueTokenExpired`],
-    /// [`Refusal::QueueTokenWrongConcert`], [`Refusal::PerformanceNotFound`], [`Refusal::SalesClosed`],
-    /// [`Refusal::SeatLimitExceeded`], [`Refusal::SeatNotFound`], [`Refusal::SeatsUnavailable`],
-    /// [`Refusal::TooFewSeats`].
+    /// Those of [`require_allowed`](LockedHoldState::require_allowed); [`Refusal::SeatNotFound`];
+    /// [`Refusal::SeatsUnavailable`] for named seats; [`Refusal::TooFewSeats`] for best available ones.
     pub fn hold(&mut self, request: &HoldRequest, queue_token: QueueTokenId) -> Result<Booking, Refusal> {
         let (token, admission, concert_id) =
             self.state.require_allowed(self.now, &self.policy, request, queue_token)?;
@@ -147,7 +151,7 @@ impl HoldBatch {
             performance_id: request.performance_id,
             state: BookingState::Pending,
             seats,
-            // Prices are bounded, so the total of one user's seats never exceeds the limit.
+            // Prices are bounded, so the total of one user's seats never exceeds the limit of amounts.
             total: total.unwrap_or(Points::MAX_BALANCE),
             held_until,
             is_extended: false,
@@ -170,10 +174,10 @@ impl HoldBatch {
         &self.replaced_claims
     }
 
-    /// The tokens of the new bookings. Each is written, also if it doesn't change.
+    /// The tokens of the new bookings. All of them must be written, even unchanged ones.
     ///
-    /// On a cluster of databases, two nodes that hold seats for one user must write the same row. Otherwise neither
-    /// counts the other's seats.
+    /// On a cluster of databases, two nodes that hold seats for one user must write a common row. Otherwise they don't
+    /// conflict, and neither counts the other's seats.
     pub fn used_tokens(&self) -> Vec<QueueToken> {
         self.used_tokens.iter().filter_map(|id| self.state.tokens.get(id)).copied().collect()
     }
@@ -367,6 +371,7 @@ mod tests {
         batch.state.performances.get_mut(&PERFORMANCE).unwrap().starts_at = now();
         assert_eq!(hold(&mut batch, 1, &[1]), Err(Refusal::SalesClosed));
     }
+
     /// The same sale with a known layout, for best-available requests.
     fn batch_with_layout(taken: &[u64]) -> HoldBatch {
         let mut batch = batch();
@@ -390,8 +395,7 @@ mod tests {
         let conflicts = vec![SeatConflict { seat_id: SeatId(5), reason: ConflictReason::Held }];
         assert_eq!(hold(&mut batch, 2, &[5]), Err(Refusal::SeatsUnavailable { requested: 1, conflicts }));
         assert_eq!(hold_best(&mut batch, 3, 3), Ok(vec![3, 4, 9]));
-        let all = ["5 6", "7 8", "3 4 9"].map(|seats| seats.split(' ').count());
-        assert_eq!(batch.bookings().iter().map(|booking| booking.seats.len()).collect::<Vec<_>>(), all);
+        assert_eq!(batch.bookings().iter().map(|booking| booking.seats.len()).collect::<Vec<_>>(), [2, 2, 3]);
     }
 
     #[test]

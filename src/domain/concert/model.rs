@@ -30,9 +30,9 @@ pub struct ConcertFields {
     pub title: Name,
     /// The performing artist.
     pub artist: Name,
-    /// The genre, which lists can be filtered by.
+    /// The genre, by which lists can be filtered.
     pub category: Name,
-    /// A free text; may be empty.
+    /// Free text; may be empty.
     pub description: String,
 }
 
@@ -41,11 +41,11 @@ pub struct ConcertFields {
 pub struct Concert {
     /// Identifies the concert.
     pub id: ConcertId,
-    /// The edited fields.
+    /// The fields that an administrator edits.
     pub fields: ConcertFields,
     /// The starts of the first and the last performance; `None` without a performance.
     pub first_and_last: Option<(Instant, Instant)>,
-    /// The lowest and the highest price in points; `None` without a performance.
+    /// The lowest and the highest price, in points; `None` without a performance.
     pub prices: Option<(Points, Points)>,
     /// The sort key of lists: the start of a performance, or the largest instant without one.
     pub listed_at: Instant,
@@ -54,7 +54,7 @@ pub struct Concert {
 /// The time from the start of a performance to its end: six hours. Confirmed bookings stop being live then.
 pub const PERFORMANCE_LENGTH: TimeDelta = TimeDelta::hours(6);
 
-/// Whether a performance takes place.
+/// The status of a performance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum PerformanceStatus {
@@ -82,7 +82,7 @@ pub struct Performance {
     pub venue: Venue,
     /// The start.
     pub starts_at: Instant,
-    /// The end of sales, not after the start; `None` for the start.
+    /// The end of sales, not after the start; `None` if sales end at the start.
     pub sales_end_at: Option<Instant>,
     /// The number of seats: 1 to [`Seating::MAX_SEATS`].
     pub total_seats: u32,
@@ -109,13 +109,13 @@ impl Performance {
 pub struct Seat {
     /// Identifies the seat of this performance.
     pub id: SeatId,
-    /// The performance.
+    /// The performance that the seat belongs to.
     pub performance_id: PerformanceId,
     /// The section's name.
     pub section: String,
     /// The row's name.
     pub row: String,
-    /// The row's distance from the front, from 1.
+    /// The row's distance from the front, in rows, from 1.
     pub row_rank: u16,
     /// The number in the row, from 1; adjacent seats differ by 1.
     pub number: u16,
@@ -146,7 +146,7 @@ impl SeatStatus {
     }
 }
 
-/// A section of the venue with one grade and price.
+/// A section of a new performance: all of its seats have one grade and one price.
 #[derive(Clone, Debug)]
 pub struct Section {
     /// The displayed name, unique in a performance.

@@ -28,19 +28,19 @@ pub struct ConcertFilter {
     pub page: PageRequest<(Instant, ConcertId)>,
 }
 
-/// The number of a performance's seats that are claimed at an instant.
+/// The number of a performance's unavailable seats at an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
-    /// The performance.
+    /// The counted performance.
     pub performance_id: PerformanceId,
     /// The number of held, sold and blocked seats.
     pub claimed: u32,
 }
 
-/// What was sold of a performance by an instant.
+/// The sales of a performance as of an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PerformanceSales {
-    /// The performance.
+    /// The counted performance.
     pub performance_id: PerformanceId,
     /// The number of held seats.
     pub held: u32,
@@ -48,7 +48,7 @@ pub struct PerformanceSales {
     pub sold: u32,
     /// The number of seats that are held back from sale.
     pub blocked: u32,
-    /// The sum of the payments of its confirmed bookings.
+    /// The sum of the payments of its confirmed bookings, in points.
     pub revenue: Points,
 }
 
@@ -77,10 +77,10 @@ pub trait ConcertRepository: Send {
     /// else the next performance that starts after `now`. Takes no lock.
     async fn list_concerts(&mut self, filter: &ConcertFilter, now: Instant) -> Result<Page<Concert>, RepositoryError>;
 
-    /// Writes the edited fields of a concert.
+    /// Writes the edited fields of a locked concert.
     async fn update_concert(&mut self, id: ConcertId, fields: &ConcertFields) -> Result<(), RepositoryError>;
 
-    /// Marks a concert as deleted, for good.
+    /// Marks a locked concert as deleted at `now`. This is final.
     async fn delete_concert(&mut self, id: ConcertId, now: Instant) -> Result<(), RepositoryError>;
 
     /// Inserts a performance with all of its seats, and updates its concert's dates and prices. The caller has locked
@@ -113,7 +113,7 @@ pub trait ConcertRepository: Send {
     ) -> Result<Page<Performance>, RepositoryError>;
 
     /// The scheduled performances of these concerts that start after `now`, as (concert, performance, number of seats
-    /// on sale): none once sales have ended. Takes no lock.
+    /// on sale). The number is 0 once sales have ended. Takes no lock.
     async fn list_future_performances(
         &mut self,
         concert_ids: &[ConcertId],
@@ -146,11 +146,11 @@ pub trait ConcertRepository: Send {
         limit: u32,
     ) -> Result<Vec<PerformanceId>, RepositoryError>;
 
-    /// The number of claimed seats of these performances at `now`; performances without one are left out. Takes no
-    /// lock.
+    /// The number of held, sold and blocked seats of these performances at `now`; performances without one are left
+    /// out. Takes no lock.
     async fn list_occupancy(&mut self, ids: &[PerformanceId], now: Instant) -> Result<Vec<Occupancy>, RepositoryError>;
 
-    /// What was sold of each of these performances at `now`, in their order. Takes no lock.
+    /// The sales of each of these performances at `now`, in the order of `ids`. Takes no lock.
     async fn list_sales(
         &mut self,
         ids: &[PerformanceId],

@@ -6,7 +6,7 @@ use crate::domain::{clock::Instant, refusal::Refusal};
 /// The end of a performance's sales.
 #[derive(Clone, Copy, Debug)]
 pub enum SalesEnd {
-    /// Whenever the performance starts.
+    /// At the start of the performance, even after it changes.
     AtStart,
     /// At this instant.
     At(Instant),
@@ -15,9 +15,9 @@ pub enum SalesEnd {
 /// A change of a performance's times. `None` leaves a time as it is.
 #[derive(Clone, Copy, Debug)]
 pub struct ScheduleChange {
-    /// The start.
+    /// The new start.
     pub starts_at: Option<Instant>,
-    /// The end of sales.
+    /// The new end of sales.
     pub sales_end: Option<SalesEnd>,
 }
 

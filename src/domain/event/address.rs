@@ -1,4 +1,4 @@
-//! Addresses of the public internet, for webhooks.
+//! The addresses of the public internet, which webhooks may have.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,4 @@
-//! Decisions about deliveries: the order of events at one destination, and the step after an attempt.
+//! Decisions about deliveries: the order of events at one destination, and the next step after an attempt.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -63,8 +63,8 @@ impl Destination {
         }
     }
 
-    /// The most streams that are sent to it concurrently. Mail servers accept few connections of one client; events to
-    /// Kafka share a connection and are sent in batches.
+    /// The most streams whose events are sent to it concurrently. Mail servers accept few connections of one client;
+    /// events to Kafka share a connection and are sent in batches.
     pub fn max_in_flight(self) -> usize {
         match self {
             Self::DataPlatform | Self::Webhook(_) => 32,
@@ -78,11 +78,11 @@ impl Destination {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum DeliveryStatus {
-    /// To be attempted.
+    /// Waiting for its next attempt.
     Pending,
     /// Accepted by the receiver.
     Delivered,
-    /// Given up until an administrator restarts it: a dead letter.
+    /// A dead letter: not attempted again until an administrator restarts it.
     Parked,
 }
 
@@ -96,7 +96,7 @@ impl DeliveryStatus {
 /// An event as recorded. It is immutable, so every attempt sends the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// The same in every delivery: receivers deduplicate by it.
+    /// The same in every delivery, so that receivers deduplicate by it.
     pub id: EventId,
     /// The stream whose events are delivered in order.
     pub stream_id: Uuid,
@@ -106,7 +106,7 @@ pub struct RecordedEvent {
     pub kind: String,
     /// The id of the changed resource.
     pub subject: String,
-    /// A JSON object.
+    /// The content: a JSON object.
     pub data: String,
     /// The instant of the change.
     pub at: Instant,
@@ -141,7 +141,7 @@ pub enum PredecessorState {
     ScheduledAt(Instant),
 }
 
-/// An event to be sent under the current lease.
+/// A leased event, to be sent.
 #[derive(Clone, Debug)]
 pub struct ClaimedEvent {
     /// The event to send.
@@ -159,14 +159,14 @@ const RECHECK_DELAY: TimeDelta = TimeDelta::seconds(1);
 /// The plan for the due events of a destination.
 #[derive(Clone, Debug, Default)]
 pub struct ClaimPlan {
-    /// To be sent now, each chain in order and the chains concurrently.
+    /// The chains to send now: each in order, and all of them concurrently.
     pub chains: Vec<Chain>,
-    /// To be checked again at these instants, because a predecessor is unsettled.
+    /// The events with an unsettled predecessor, with the instants at which they are due again.
     pub postponed: Vec<(EventId, Instant)>,
 }
 
 impl ClaimPlan {
-    /// Plans due events: an event is sent once all predecessors are settled, or directly behind them in the same chain.
+    /// Plans due events. An event is sent if all of its predecessors are settled or come before it in the same chain.
     pub fn of(candidates: Vec<Candidate>, now: Instant) -> Self {
         let mut streams: BTreeMap<Uuid, Vec<Candidate>> = BTreeMap::new();
         for candidate in candidates {
@@ -224,7 +224,7 @@ pub enum AttemptOutcome {
         /// A short description, for administrators.
         error: String,
     },
-    /// The receiver answered 410: it wants no further events.
+    /// The receiver answered 410: it accepts no further events.
     Gone,
 }
 
@@ -261,8 +261,9 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Decides what follows the attempt after `previous_attempts` others. The backoff is multiplied by `percent`, 75 to
-    /// 125, so that events that failed together aren't retried together.
+    /// Decides the next step after an attempt at `now` that followed `previous_attempts` others. The backoff is
+    /// multiplied by `percent` / 100, for 75 to 125 percent, so that events that failed together aren't retried
+    /// together.
     pub fn decide(self, previous_attempts: u16, outcome: AttemptOutcome, now: Instant, percent: u8) -> NextStep {
         let (error, retry_after) = match outcome {
             AttemptOutcome::Accepted => return NextStep::Delivered,
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_410_answer_and_a_refusal_for_good_park_the_delivery() {
+    fn a_410_answer_and_a_rejection_park_the_delivery() {
         let decide = |outcome| (RetryPolicy { max_attempts: 5 }).decide(0, outcome, now(), 100);
         assert!(matches!(decide(AttemptOutcome::Gone), NextStep::Parked { .. }));
         let error = || "too large".to_owned();

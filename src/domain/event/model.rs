@@ -1,4 +1,4 @@
-//! The facts that events report. They are recorded in the transaction of the change.
+//! The facts that events report. The transaction of the change records them.
 
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ pub const KINDS: [&str; 13] = [
     "performance.cancelled",
 ];
 
-/// The event types that no receiver but the mail server gets.
+/// The event types that are sent to the mail server alone.
 pub const PRIVATE_KINDS: [&str; 2] = ["code.issued", "notice.rescheduled"];
 
 /// The event types that are mailed.
@@ -41,7 +41,7 @@ pub const MAILED_KINDS: [&str; 6] = [
     "notice.rescheduled",
 ];
 
-/// A change that is reported to receivers.
+/// A change that an event reports to receivers.
 #[derive(Clone, Debug)]
 pub enum Fact {
     /// A user holds seats until a deadline.
@@ -75,7 +75,7 @@ pub enum Fact {
         transaction_id: TransactionId,
         /// The owner of the wallet.
         user_id: UserId,
-        /// The points, negative if they were taken.
+        /// The points; negative if the wallet lost them.
         amount: SignedPoints,
         /// The balance after the adjustment, in points.
         balance: Points,
@@ -91,16 +91,16 @@ pub enum Fact {
     TicketUsed {
         /// The ticket's booking.
         booking_id: BookingId,
-        /// The performance.
+        /// The performance of the ticket.
         performance_id: PerformanceId,
         /// The ticket's seat.
         seat_id: SeatId,
         /// The position of the seat among those of its booking, from 0.
         position: u8,
     },
-    /// A performance got another start.
+    /// The start of a performance changed.
     PerformanceRescheduled {
-        /// The performance.
+        /// The rescheduled performance.
         performance_id: PerformanceId,
         /// Its concert.
         concert_id: ConcertId,
@@ -111,16 +111,16 @@ pub enum Fact {
     },
     /// A performance was cancelled, by itself or with its concert.
     PerformanceCancelled {
-        /// The performance.
+        /// The cancelled performance.
         performance_id: PerformanceId,
         /// Its concert.
         concert_id: ConcertId,
-        /// The start that it would have had.
+        /// The start for which it was scheduled.
         starts_at: Instant,
     },
-    /// A code is to be mailed. The event contains its id alone: the code is derived from it.
+    /// A code was made, which has to be mailed. The event contains its id alone, from which the code is derived.
     CodeIssued(CodeId),
-    /// A mail is to tell the buyer of a booking that its performance has a new start.
+    /// The buyer of a booking has to be notified by mail of the performance's new start.
     RescheduleNoticed(BookingId),
 }
 
@@ -146,9 +146,9 @@ impl Fact {
         }
     }
 
-    /// The position in the stream. It depends on the kind alone, so that a unique key refuses a second event of a kind,
-    /// and an expiry beside a confirmation. That of a used ticket depends on its seat, too. It is greater than all
-    /// others, also than that of a later refund.
+    /// The position in the stream. It depends on the kind alone, so a unique key refuses a second event of a kind, and
+    /// an expiry beside a confirmation. The position of a used ticket also depends on its seat. It is greater than all
+    /// others, even than that of a later refund.
     pub fn sequence(&self) -> u8 {
         match self {
             Self::BookingHeld(_) => 1,

@@ -33,7 +33,7 @@ pub struct NewDelivery {
     pub at: Instant,
 }
 
-/// The result of an attempt, or of giving an event back unattempted.
+/// The result of a failed attempt, or of releasing an event without an attempt.
 #[derive(Clone, Debug)]
 pub struct DeliverySettlement {
     /// The event that was claimed.
@@ -44,7 +44,7 @@ pub struct DeliverySettlement {
     pub is_parked: bool,
     /// The earliest instant of the next attempt.
     pub next_attempt_at: Instant,
-    /// The failure of the attempt; `None` without an attempt.
+    /// The failure of the attempt; `None` without one.
     pub error: Option<String>,
 }
 
@@ -55,7 +55,7 @@ pub struct Backlog {
     pub pending: u64,
     /// The number of parked deliveries at existing receivers, counted up to a limit.
     pub parked: u64,
-    /// The instant of the oldest event that is undispatched or pending at a destination.
+    /// The instant of the oldest event that is undispatched or pending at a destination; `None` without one.
     pub oldest: Option<Instant>,
 }
 
@@ -93,17 +93,17 @@ pub struct DeliveryRecord {
     pub next_attempt_at: Instant,
 }
 
-/// Stores events until they are removed after delivery: the outbox.
+/// Stores events from their transaction until their retention after delivery is over: the outbox.
 #[async_trait]
 pub trait OutboxRepository: Send {
-    /// Inserts events; with `dispatched_at` they get no deliveries. [`RepositoryError::NotUnique`] for a second event
-    /// at a position of a stream.
+    /// Inserts events. With `dispatched_at` they count as dispatched, so that they get no deliveries.
+    /// [`RepositoryError::NotUnique`] for a second event at a position of a stream.
     async fn insert(&mut self, events: &[Event], dispatched_at: Option<Instant>) -> Result<(), RepositoryError>;
 
-    /// Those of these events that are recorded. Takes no lock.
+    /// The ones among these events that are recorded. Takes no lock.
     async fn list_existing(&mut self, ids: &[EventId]) -> Result<Vec<EventId>, RepositoryError>;
 
-    /// Whether any event is undispatched.
+    /// Whether any event is undispatched. Takes no lock.
     async fn has_undispatched(&mut self) -> Result<bool, RepositoryError>;
 
     /// Locks at most `limit` undispatched events, oldest first. Skips events that another transaction has locked.
@@ -112,7 +112,7 @@ pub trait OutboxRepository: Send {
     /// Marks events as dispatched at `now`.
     async fn mark_dispatched(&mut self, ids: &[EventId], now: Instant) -> Result<(), RepositoryError>;
 
-    /// Locks an event, and returns whether it exists.
+    /// Locks an event until the transaction ends, and returns whether it exists.
     async fn lock(&mut self, id: EventId) -> Result<bool, RepositoryError>;
 
     /// Locks at most `limit` events dispatched before `horizon`, by instant of dispatch and id, after `after`. Skips
@@ -134,7 +134,7 @@ pub trait DeliveryRepository: Send {
     /// Inserts deliveries that are due at `now`.
     async fn insert(&mut self, deliveries: &[NewDelivery], now: Instant) -> Result<(), RepositoryError>;
 
-    /// Whether a delivery to this destination is due at `now`.
+    /// Whether a delivery to this destination is due at `now`. Takes no lock.
     async fn has_due(&mut self, destination: Destination, now: Instant) -> Result<bool, RepositoryError>;
 
     /// Locks at most `limit` due deliveries to a destination, longest due first, and returns them with their unsettled
@@ -146,7 +146,7 @@ pub trait DeliveryRepository: Send {
         limit: u32,
     ) -> Result<Vec<Candidate>, RepositoryError>;
 
-    /// Gives a lease on claimed deliveries until `until`: no other worker claims them before.
+    /// Leases claimed deliveries under the id `lease` until `until`: no other worker claims them before.
     async fn lease(
         &mut self,
         destination: Destination,
@@ -178,7 +178,7 @@ pub trait DeliveryRepository: Send {
         settlement: &DeliverySettlement,
     ) -> Result<(), RepositoryError>;
 
-    /// Releases deliveries, due at `now`, if `lease` still holds them.
+    /// Ends the lease of deliveries, if `lease` still holds them, and makes them due at `now`.
     async fn release(
         &mut self,
         destination: Destination,
@@ -187,10 +187,11 @@ pub trait DeliveryRepository: Send {
         now: Instant,
     ) -> Result<(), RepositoryError>;
 
-    /// Those of these events that have a pending delivery, or a parked one and an instant after `horizon`.
+    /// The ones among these events that have a pending delivery, or that have a parked one and happened after
+    /// `horizon`. Takes no lock.
     async fn list_kept(&mut self, ids: &[EventId], horizon: Instant) -> Result<Vec<EventId>, RepositoryError>;
 
-    /// A page of deliveries, newest event first.
+    /// A page of deliveries with this status, or of all, newest event first. Takes no lock.
     async fn list(
         &mut self,
         status: Option<DeliveryStatus>,
@@ -213,7 +214,7 @@ pub trait DeliveryRepository: Send {
     /// Deletes at most `limit` parked deliveries to a destination, and returns the number of deleted rows.
     async fn remove_parked(&mut self, destination: Destination, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// Counts open deliveries, each number up to `limit`.
+    /// Counts open deliveries, each number up to `limit`. Takes no lock.
     async fn backlog(&mut self, limit: u32) -> Result<Backlog, RepositoryError>;
 }
 
@@ -223,24 +224,25 @@ pub trait WebhookRepository: Send {
     /// Inserts a webhook. Waits for transactions in which [`any_active`](Self::any_active) found none.
     async fn insert(&mut self, webhook: &Webhook) -> Result<(), RepositoryError>;
 
-    /// Whether any webhook is active. Until the transaction ends, none is inserted.
+    /// Whether any webhook is active. Locks the registration of webhooks (shared): until the transaction ends, none is
+    /// inserted.
     async fn any_active(&mut self) -> Result<bool, RepositoryError>;
 
-    /// The webhooks that receive events.
+    /// The active webhooks: neither deleted nor disabled. Takes no lock.
     async fn list_active(&mut self) -> Result<Vec<Webhook>, RepositoryError>;
 
-    /// A page of webhooks that aren't deleted, oldest first.
+    /// A page of webhooks that aren't deleted, oldest first. Takes no lock.
     async fn list(&mut self, page: PageRequest<WebhookId>) -> Result<Page<Webhook>, RepositoryError>;
 
-    /// The deleted and disabled webhooks, with the instant of their end.
+    /// The deleted and disabled webhooks, with the instant of their end. Takes no lock.
     async fn list_ended(&mut self) -> Result<Vec<(WebhookId, Instant)>, RepositoryError>;
 
     /// Marks a webhook as deleted, and returns whether it existed.
     async fn delete(&mut self, id: WebhookId, now: Instant) -> Result<bool, RepositoryError>;
 
-    /// Marks a webhook as disabled, because its receiver wants no further events.
+    /// Marks a webhook as disabled at `now`, because its receiver accepts no further events.
     async fn disable(&mut self, id: WebhookId, now: Instant) -> Result<(), RepositoryError>;
 
-    /// Deletes the row of a webhook that was deleted before `horizon`.
+    /// Deletes the row of this webhook, if it was deleted before `horizon`.
     async fn delete_ended(&mut self, id: WebhookId, horizon: Instant) -> Result<(), RepositoryError>;
 }

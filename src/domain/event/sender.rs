@@ -1,4 +1,4 @@
-//! The port that sends events to receivers.
+//! Receivers, and the port that sends events to them.
 
 use async_trait::async_trait;
 
@@ -36,7 +36,8 @@ impl Receiver {
         Self { destination: Destination::Mail, url: String::new(), types: None, secret: None }
     }
 
-    /// Whether the receiver gets events of this type. Those of [`PRIVATE_KINDS`] are for mail alone.
+    /// Whether events of this type are delivered to the receiver. Those of [`PRIVATE_KINDS`] are delivered to mail
+    /// alone.
     pub fn subscribes_to(&self, kind: &str) -> bool {
         match self.destination {
             Destination::Mail => MAILED_KINDS.contains(&kind),
@@ -61,7 +62,7 @@ impl From<Webhook> for Receiver {
 /// The port that sends events.
 #[async_trait]
 pub trait EventSender: Send + Sync {
-    /// Makes one attempt at `now`, in bounded time. Timeouts, redirects, endless answers and connection failures are
-    /// failed outcomes, never errors.
+    /// Makes one attempt at `now`, in bounded time. Timeouts, redirects, oversized responses and connection failures
+    /// are failed outcomes, never errors.
     async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> AttemptOutcome;
 }

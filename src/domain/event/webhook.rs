@@ -21,13 +21,13 @@ pub enum NotAWebhookUrl {
     #[error("must be a URL such as \"https://example.org/events\", at most 2000 characters")]
     Malformed,
     /// It contains a user name or password, which lists and logs would reveal.
-    #[error("must not hold a user name or password")]
+    #[error("must not contain a user name or password")]
     Credentials,
 }
 
 impl WebhookUrl {
-    /// Parses a URL as browsers do: `http://0x7f.1/` is a loopback address. Unlike browsers it requires the host at its
-    /// place, and refuses `http:///x`.
+    /// Parses a URL as browsers do: `http://0x7f.1/` is a loopback address. Unlike browsers it requires the host
+    /// directly after `//`, and refuses `http:///x`.
     pub fn new(text: &str) -> Result<Self, NotAWebhookUrl> {
         let text = text.trim();
         let url = Url::parse(text).map_err(|_| NotAWebhookUrl::Malformed)?;
@@ -51,8 +51,8 @@ impl WebhookUrl {
         self.0.as_str()
     }
 
-    /// Whether the URL itself leads to a loopback, private or reserved address. A host name may do so as well, which
-    /// only its resolution shows.
+    /// Whether the URL itself names a loopback, private or reserved address. A host name may also resolve to one, which
+    /// this doesn't check.
     pub fn is_private(&self) -> bool {
         match self.0.host() {
             Some(Host::Ipv4(address)) => !is_public(address.into()),
@@ -97,14 +97,14 @@ impl fmt::Debug for SigningSecret {
 pub struct EventTypes(Vec<String>);
 
 impl EventTypes {
-    /// Sorts the types in the order of [`KINDS`] and removes duplicates. `None` without a type.
+    /// Sorts the types in the order of [`KINDS`] and removes duplicates. `None` if there is no type.
     pub fn new(types: &[&'static str]) -> Option<Self> {
         let types: Vec<_> = KINDS.into_iter().filter(|kind| types.contains(kind)).map(str::to_owned).collect();
         (!types.is_empty()).then_some(Self(types))
     }
 
-    /// Accepts stored types, even unknown ones: a newer version may have registered them, and both versions dispatch
-    /// its events.
+    /// Accepts stored types, even unknown ones: a newer version may have registered the webhook, and both versions
+    /// dispatch its events.
     pub fn stored(types: impl IntoIterator<Item = String>) -> Self {
         Self(types.into_iter().collect())
     }
@@ -114,7 +114,7 @@ impl EventTypes {
         self.0.iter().any(|subscribed| subscribed == kind)
     }
 
-    /// The event type with this name, if this version knows it.
+    /// The event type with this name; `None` if this version doesn't have it.
     pub fn find_kind(name: &str) -> Option<&'static str> {
         KINDS.into_iter().find(|kind| *kind == name)
     }
@@ -136,9 +136,9 @@ pub struct Webhook {
     pub types: EventTypes,
     /// The key of the signatures.
     pub secret: SigningSecret,
-    /// The instant of registration: it receives events recorded from then on.
+    /// The instant of registration. Events recorded later are delivered to it.
     pub created_at: Instant,
-    /// The instant at which its receiver answered 410.
+    /// The instant at which its receiver answered 410; `None` while it is active.
     pub disabled_at: Option<Instant>,
 }
 

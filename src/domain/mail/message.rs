@@ -9,26 +9,26 @@ use crate::domain::{clock::Instant, event::AttemptOutcome, id::EventId, text::Em
 pub struct Mail {
     /// The event that caused it. Every attempt has the same `Message-ID`, by which a receiver recognises a repetition.
     pub event_id: EventId,
-    /// The address.
+    /// The recipient's address.
     pub to: Email,
-    /// One line.
+    /// The subject, which is one line.
     pub subject: String,
     /// The plain text.
     pub text: String,
-    /// The same as a page of HTML. It shows the pictures, and nothing from elsewhere.
+    /// The same content as an HTML page. It refers to `pictures` and to nothing outside of the mail.
     pub html: String,
-    /// The pictures that the page shows.
+    /// The pictures that the HTML page refers to.
     pub pictures: Vec<QrPicture>,
 }
 
 /// A QR picture in a message, which the mailer draws as PNG.
 #[derive(Clone, Debug)]
 pub struct QrPicture {
-    /// Identifies it (RFC 2392): the page refers to it as `cid:` and this id.
+    /// The content id (RFC 2392): the HTML page refers to the picture as `cid:` and this id.
     pub content_id: String,
-    /// The name of its file, for programs that list attachments.
+    /// The file name, which mail programs show in lists of attachments.
     pub name: String,
-    /// What a scanner reads.
+    /// The text that the QR code contains.
     pub text: String,
 }
 

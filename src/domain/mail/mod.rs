@@ -1,4 +1,4 @@
-//! Mail: the messages, and the ports that send them and read what they say.
+//! Mail: the messages, the port that sends them, and the port that reads their contents.
 
 mod message;
 mod repository;

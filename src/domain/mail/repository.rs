@@ -1,4 +1,4 @@
-//! The port that reads what mails say.
+//! The port that reads the contents of mails.
 
 use async_trait::async_trait;
 
@@ -12,24 +12,24 @@ use crate::domain::{
     user::MailedCode,
 };
 
-/// What the mail of a code says.
+/// The content of a mail with a code.
 #[derive(Clone, Debug)]
 pub struct CodeNotice {
     /// The code's record.
     pub code: MailedCode,
-    /// The address of the account, as of now.
+    /// The current address of the account.
     pub email: Email,
 }
 
-/// What a mail about a booking says.
+/// The content of a mail about a booking.
 #[derive(Clone, Debug)]
 pub struct BookingNotice {
     /// The booking with its seats.
     pub booking: Booking,
-    /// The address of its user, as of now.
+    /// The current address of its user.
     pub email: Email,
-    /// The language of the buyer's last request. For a gift that of the user's latest other booking with a language,
-    /// else of the latest mailed code, which is kept for days.
+    /// The language of the buyer's last request. For a complimentary booking it is that of the user's latest other
+    /// booking with a language. Without one it is that of the latest mailed code, which is kept for days.
     pub language: Language,
     /// The concert's title.
     pub title: Name,
@@ -39,13 +39,13 @@ pub struct BookingNotice {
     pub venue: Name,
     /// The venue's postal address.
     pub address: Name,
-    /// The start of the performance, as of now.
+    /// The current start of the performance.
     pub starts_at: Instant,
     /// Whether the promoter cancelled the performance.
     pub is_performance_cancelled: bool,
 }
 
-/// Reads what mails say. Takes no lock.
+/// Reads the contents of mails. Takes no lock.
 #[async_trait]
 pub trait MailRepository: Send {
     /// A code with its account; `None` if the code is removed or has no recipient, or the account is deleted or

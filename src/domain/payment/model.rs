@@ -12,7 +12,7 @@ use crate::domain::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum PaymentState {
-    /// The points are taken.
+    /// The wallet was debited.
     Completed,
     /// The points were returned at this instant.
     Refunded(Instant),
@@ -25,7 +25,7 @@ impl PaymentState {
     }
 }
 
-/// The points taken for one booking: exactly its total, and at most once.
+/// The points taken for one booking: its total, and at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payment {
     /// Identifies the payment.

@@ -20,7 +20,8 @@ pub trait PaymentRepository: Send {
     /// Marks payments as refunded at `now`. [`RepositoryError::Contention`] if one already is.
     async fn refund(&mut self, ids: &[PaymentId], now: Instant) -> Result<(), RepositoryError>;
 
-    /// The amounts of payments, which never change. Takes no lock. [`RepositoryError::Corrupt`] if one doesn't exist.
+    /// The amounts of payments in points, which never change. Takes no lock. [`RepositoryError::Corrupt`] if one
+    /// doesn't exist.
     async fn list_amounts(&mut self, ids: &[PaymentId]) -> Result<Vec<(PaymentId, Points)>, RepositoryError>;
 
     /// A user's payment. Takes no lock.

@@ -23,11 +23,11 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum LedgerKind {
-    /// Points were added.
+    /// A charge or a top-up added points.
     Charge,
-    /// Points were taken for a booking.
+    /// A payment took the points of a booking.
     Payment(PaymentId, BookingId),
-    /// The points of a payment were returned.
+    /// A refund returned the points of a payment.
     Refund(PaymentId, BookingId),
     /// An administrator added or took points.
     Adjustment(Direction),
@@ -48,7 +48,7 @@ impl LedgerKind {
         }
     }
 
-    /// The payment and its booking, of a payment or refund.
+    /// The payment and its booking; `None` unless this is a payment or a refund.
     pub fn payment(self) -> Option<(PaymentId, BookingId)> {
         match self {
             Self::Payment(payment_id, booking_id) | Self::Refund(payment_id, booking_id) => {
@@ -68,9 +68,9 @@ pub struct LedgerEntry {
     pub user_id: UserId,
     /// The wallet's version after the change; versions have no gaps.
     pub version: u64,
-    /// The reason, which also gives the direction.
+    /// The reason, which determines the direction.
     pub kind: LedgerKind,
-    /// The changed points, without a sign.
+    /// The changed amount in points, without a sign.
     pub amount: Points,
     /// The balance after the change, in points.
     pub balance_after: Points,
@@ -81,7 +81,7 @@ pub struct LedgerEntry {
 /// A user's balance of points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wallet {
-    /// The owner.
+    /// The owner of the wallet.
     pub user_id: UserId,
     /// The balance in points.
     pub balance: Points,
@@ -89,7 +89,7 @@ pub struct Wallet {
     pub version: u64,
     /// The instant of the latest change; `None` if there was none.
     pub updated_at: Option<Instant>,
-    /// The instant at which the account was deleted.
+    /// The instant at which the account was deleted; `None` while it exists.
     pub closed_at: Option<Instant>,
 }
 
@@ -99,12 +99,13 @@ impl Wallet {
         Self { user_id, balance: Points::ZERO, version: 0, updated_at: None, closed_at: None }
     }
 
-    /// Applies a change, and returns its ledger entry. A closed wallet accepts refunds alone.
+    /// Applies a change of `amount` points, and returns its ledger entry. A closed wallet accepts refunds alone. After
+    /// an error the wallet is unchanged.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unauthenticated`] for a closed wallet, [`Refusal::BalanceLimitExceeded`],
-    /// [`Refusal::InsufficientPoints`].
+    /// [`Refusal::Unauthenticated`] for a closed wallet; [`Refusal::BalanceLimitExceeded`];
+    /// [`Refusal::InsufficientPoints`] if the balance would be negative.
     pub fn change(
         &mut self,
         id: TransactionId,
@@ -121,7 +122,8 @@ impl Wallet {
                 .plus(amount)
                 .filter(|sum| *sum <= Points::MAX_BALANCE)
                 .ok_or(Refusal::BalanceLimitExceeded)?,
-            // Paid points belong to the user, even if charges have filled the wallet since.
+            // A refund may exceed the limit of charges: the user owns the paid points, even if charges have filled the
+            // wallet since.
             LedgerKind::Refund(..) => self.balance.plus(amount).ok_or(Refusal::BalanceLimitExceeded)?,
             LedgerKind::Payment(..) | LedgerKind::Adjustment(Direction::Debit) => self
                 .balance

@@ -1,5 +1,5 @@
-//! The draw: at the opening, the tokens from before it get places in a random order that no one could predict or
-//! choose.
+//! The draw: at the opening, the tokens from before it get places in a random order that can be neither predicted nor
+//! chosen.
 
 use super::{Commitment, SealedSeed, Seed, SeedVault};
 use crate::domain::{clock::Instant, id::ConcertId, randomness::Randomness};
@@ -7,13 +7,13 @@ use crate::domain::{clock::Instant, id::ConcertId, randomness::Randomness};
 /// A seed as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrawSeed {
-    /// Encrypted, until the draw.
+    /// Encrypted until the draw.
     Sealed(SealedSeed),
-    /// Public, since the draw. Before the draw only if an older version stored it so.
+    /// Public since the draw. A pending draw has it only if an older version stored its seed unencrypted.
     Revealed(Seed),
 }
 
-/// The draw of a queue, made or to come.
+/// The draw of a queue: pending, or made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw {
     /// Public since the opening was first set.
@@ -25,7 +25,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// A draw to come, with a new seed.
+    /// Prepares a pending draw with a new seed, which the vault encrypts.
     pub fn prepare(concert_id: ConcertId, vault: &dyn SeedVault, randomness: &dyn Randomness) -> Self {
         let seed = Seed::random(randomness);
         let sealed = vault.seal(concert_id, &seed);
@@ -60,11 +60,11 @@ pub struct DrawMade {
     pub drawn_at: Instant,
     /// The number of entrants.
     pub entrant_count: u32,
-    /// The last place before the entrants' places.
+    /// The last place before the entrants' places, which follow it without a gap.
     pub base: u32,
     /// The number of the last token that could be an entrant.
     pub last_number: u32,
-    /// The number of entrants, in drawn order, whose places are written.
+    /// The number of entrants whose places are written. They are written in drawn order.
     pub placed: u32,
 }
 

@@ -4,14 +4,18 @@ use super::{Draw, DrawMade, DrawSeed, Queue, QueueSettings, QueueToken, Seed, To
 use crate::domain::{clock::Instant, id::QueueTokenId, refusal::Refusal};
 
 impl Queue {
-    /// Changes the settings. The first opening fixes the seed, which `prepare` makes.
+    /// Changes the settings. The first opening fixes the draw's seed: `prepare` makes the draw.
     ///
-    /// Once the draw is made its opening is fixed, because clients verify the draw with it. The same opening, at the
-    /// millisecond precision of the API, or `None` has no effect; another one is [`Refusal::SalesAlreadyOpen`].
+    /// Once the draw is made its opening is fixed, because clients verify the draw with it. `None`, or the same opening
+    /// at the millisecond precision of the API, keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::SalesAlreadyOpen`] for another opening once the draw is made. Then no setting changes.
     pub fn set(&mut self, settings: QueueSettings, prepare: impl FnOnce() -> Draw) -> Result<(), Refusal> {
         let sales_open_at = match (settings.sales_open_at, self.settings.sales_open_at) {
             _ if !self.is_drawn() => settings.sales_open_at,
-            // An older version allowed to move an opening after its draw. Such an opening is still to come, and `None`
+            // An older version allowed moving an opening after its draw. If such an opening hasn't passed, `None`
             // removes it.
             (None, current) => current.filter(|opening| *opening <= self.last_decision_at),
             (Some(requested), Some(current)) if requested.timestamp_millis() == current.timestamp_millis() => {
@@ -26,12 +30,12 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether the draw is made. New tokens get places at once from then on.
+    /// Whether the draw is made. From then on new tokens get places at once.
     pub fn is_drawn(&self) -> bool {
         self.draw.is_some_and(|draw| draw.made.is_some())
     }
 
-    /// Whether new tokens become entrants of a draw to come.
+    /// Whether new tokens become entrants of a pending draw.
     pub fn awaits_draw(&self, now: Instant) -> bool {
         self.draw.is_some() && !self.is_drawn() && !self.settings.is_open(now)
     }
@@ -68,12 +72,13 @@ impl Queue {
         self.pending_draw().map_or(u32::MAX, |made| made.base + made.placed)
     }
 
-    /// The number of entrants without a written place.
+    /// The number of drawn entrants whose places aren't written yet; 0 before the draw.
     pub fn unplaced_count(&self) -> u32 {
         self.pending_draw().map_or(0, |made| made.entrant_count - made.placed)
     }
 
-    /// Revives a token that was left before the draw. It is the same token, so the same entrant.
+    /// Revives a token whose user left before the draw. The token's text stays the same, and so does its identity in
+    /// the draw.
     #[must_use]
     pub fn revive(&mut self, token: QueueToken, now: Instant) -> QueueToken {
         self.live_bound = self.live_bound.saturating_add(1);
@@ -82,7 +87,8 @@ impl Queue {
         QueueToken { state: TokenState::Scheduled, ..token }
     }
 
-    /// The token of a user who leaves. Before the draw it stops being an entrant, afterwards it stays one.
+    /// The token of a user who leaves. It is no longer an entrant if the draw isn't made; an entrant of a draw that was
+    /// made stays one.
     #[must_use]
     pub fn remove_entrant(&self, token: QueueToken) -> QueueToken {
         let made = self.draw.and_then(|draw| draw.made);
@@ -111,7 +117,7 @@ mod tests {
         QueueToken { entrant: Some(Entrant::of(&number.to_string())), ..token }
     }
 
-    /// A draw to come, with a seed of this byte repeated.
+    /// A pending draw, with a seed of this byte repeated.
     fn draw(byte: u8) -> Draw {
         let seed = Seed::new([byte; 32]);
         Draw { commitment: seed.commitment(), seed: DrawSeed::Revealed(seed), made: None }

@@ -1,8 +1,8 @@
-//! The waiting queue: places, admission, and the token that stands for both.
+//! The waiting queue: its places, its admission, and the tokens of its users.
 //!
 //! `model.rs` is the queue, `token.rs` its tokens, `settings.rs` what an administrator sets. `seed.rs` and `draw.rs`
-//! are the draw of the tokens from before the opening, `drawing.rs` is the queue around its draw. `polling.rs` decides
-//! when clients poll and how long they count as present, and `service.rs` decides admission.
+//! are the draw of the tokens from before the opening; `drawing.rs` has the queue's changes before, during and after
+//! it. `polling.rs` decides when clients poll and how long they count as present, and `service.rs` decides admission.
 
 mod draw;
 mod drawing;

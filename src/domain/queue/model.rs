@@ -23,9 +23,9 @@ pub struct Queue {
     pub last_number: u32,
     /// The number of assigned places, and the latest place.
     pub last_place: u32,
-    /// The place up to which every token was admitted, has ended, or was passed over.
+    /// The place up to which every token was admitted, has ended, or was passed over. It never decreases.
     pub head: u32,
-    /// The number of users that left while they waited.
+    /// The number of users that left while their tokens waited in places.
     pub departed_count: u32,
     /// The instant of the latest decision.
     pub last_decision_at: Instant,
@@ -56,19 +56,19 @@ impl Queue {
         }
     }
 
-    /// Whether the concert is over: its tokens end, and joining is refused.
+    /// Whether the concert is over at `now`: then its tokens end, and joins are refused.
     pub fn is_over(&self, now: Instant) -> bool {
         self.ends_at.is_some_and(|end| end <= self.monotonic_now(now))
     }
 
-    /// The instant of a decision: never before the latest one, so that time in a queue never runs backwards. A wrong
-    /// clock may have recorded an instant far ahead, which the next decision then replaces.
+    /// The instant of a decision: not before the latest one, so that time in a queue never runs backwards. An instant
+    /// that a wrong clock recorded far ahead is an exception, which the next decision replaces.
     pub fn monotonic_now(&self, now: Instant) -> Instant {
         not_before(now, self.last_decision_at)
     }
 
-    /// Issues the next token: scheduled before the draw, else waiting at the next place. `None` once all numbers are
-    /// used.
+    /// Issues the next token: scheduled before the draw, else waiting at the next place. `None` once all 32-bit numbers
+    /// are used.
     pub fn issue(&mut self, user_id: UserId, key_id: u32, now: Instant) -> Option<QueueToken> {
         let number = self.last_number.checked_add(1)?;
         let id = QueueTokenId::new(self.concert_id, number)?;
@@ -85,8 +85,8 @@ impl Queue {
         Some(QueueToken { id, user_id, key_id, place, entrant, issued_at: now, estimate, present_until, state })
     }
 
-    /// The places of the drawn tokens, while all of them are presumed present. This applies after draws with too many
-    /// entrants to store each one's presence beforehand.
+    /// The places of the drawn tokens while all of them are presumed present; `None` otherwise. The presumption applies
+    /// after draws with too many entrants to store the presence of each beforehand.
     fn presumed_present_places(&self, now: Instant) -> Option<RangeInclusive<u32>> {
         let made = self.draw.and_then(|draw| draw.made)?;
         let watched = made.last_number <= polling::lookahead(&self.settings);
@@ -94,7 +94,7 @@ impl Queue {
         presumed.then_some(made.base + 1..=made.base + made.entrant_count)
     }
 
-    /// Whether the user of a waiting token is present, stored or presumed.
+    /// Whether the user of a waiting token is present at `now`, by stored presence or by presumption.
     pub fn is_present(&self, token: &QueueToken, now: Instant) -> bool {
         token.is_present(now)
             || token
@@ -102,8 +102,8 @@ impl Queue {
                 .is_some_and(|place| self.presumed_present_places(now).is_some_and(|places| places.contains(&place)))
     }
 
-    /// The number of drawn tokens behind the head that count as present without stored presence: they have no place
-    /// yet, or are presumed present. Some of them may have left.
+    /// The number of drawn tokens after the head that count as present without stored presence: they have no place yet,
+    /// or are presumed present. Some of them may have left.
     pub fn presumed_present_count(&self, now: Instant) -> u32 {
         let presumed = self.presumed_present_places(now).map_or(0, |places| places.end().saturating_sub(self.head));
         presumed.max(self.unplaced_count())
@@ -115,7 +115,7 @@ impl Queue {
         place.unwrap_or(self.last_number) <= self.head.saturating_add(polling::lookahead(&self.settings))
     }
 
-    /// Moves the head to `place`, whose token was admitted or passed over. It never moves back.
+    /// Advances the head to `place`, whose token was admitted or passed over. It never moves back.
     pub fn advance_head(&mut self, place: u32) {
         self.head = self.head.max(place);
     }

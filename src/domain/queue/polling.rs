@@ -11,10 +11,10 @@ use crate::domain::{
 /// The longest interval between polls.
 pub const MAX_POLL_SECONDS: u32 = 60;
 
-/// The shortest one. Three times this is more than the largest difference between two instances' clocks.
+/// The shortest one. Three times this is more than one instance's clock may differ from the database's.
 const MIN_POLL_SECONDS: u32 = 2;
 
-/// The interval during a pause, in which the position rarely changes.
+/// The shortest interval during a pause, when positions rarely change.
 const PAUSED_POLL_SECONDS: u32 = 10;
 
 /// The number of polls during the remaining wait at the configured rate.
@@ -26,7 +26,7 @@ const MISSED_POLLS_UNTIL_ABSENT: i64 = 3;
 /// The fewest places in front of the head for which presence is stored: all of a small queue's.
 const MIN_LOOKAHEAD: u32 = 1_000;
 
-/// A rate of admission: at most `users` in any `seconds`.
+/// A rate of admission: at most `users` in any window of `seconds`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionRate {
     /// The number of users; at least 1 in stored settings.
@@ -44,7 +44,7 @@ pub fn configured_rate(settings: &QueueSettings) -> AdmissionRate {
     AdmissionRate { users, seconds }
 }
 
-/// The interval of polls at a position in seconds, before jitter. It grows with the position.
+/// The interval between polls at a position in seconds, before jitter. It grows with the position.
 fn interval(settings: &QueueSettings, position: u32) -> u32 {
     let AdmissionRate { users, seconds } = configured_rate(settings);
     let wait = u64::from(position.saturating_sub(1)) * u64::from(seconds) / u64::from(users.max(1));
@@ -52,7 +52,8 @@ fn interval(settings: &QueueSettings, position: u32) -> u32 {
     u32::try_from(wait / POLLS_PER_WAIT).unwrap_or(u32::MAX).clamp(shortest, MAX_POLL_SECONDS)
 }
 
-/// Subtracts up to a quarter of an interval at random, so that users that joined together don't poll together.
+/// Subtracts up to a quarter of an interval in seconds at random, so that users that joined together don't poll
+/// together.
 fn jittered(interval: u32, randomness: &dyn Randomness) -> u32 {
     let jitter = below(randomness, u64::from(interval / 4) + 1);
     interval - u32::try_from(jitter).unwrap_or(0)
@@ -61,14 +62,14 @@ fn jittered(interval: u32, randomness: &dyn Randomness) -> u32 {
 /// The seconds until the next poll at this position. They are a tenth of the remaining wait at the configured rate,
 /// between 2 and 60, minus up to a quarter.
 ///
-/// So a position beyond ten minutes costs at most one request in 45 seconds. The requests of all nearer positions
-/// together depend on the rate of admission, not on the length of the queue.
+/// A position with more than ten minutes to wait causes at most one request in 45 seconds. The requests of all nearer
+/// positions together depend on the rate of admission, not on the length of the queue.
 pub fn poll_after(settings: &QueueSettings, position: u32, randomness: &dyn Randomness) -> u32 {
     jittered(interval(settings, position), randomness)
 }
 
-/// The seconds until the next poll before the opening: about a minute. The last poll comes after the opening, spread
-/// over 2 to 30 seconds by the number of waiting users.
+/// The seconds until the next poll before the opening: 45 to 60. Close to the opening they end soon after it instead,
+/// spread over 2 to 30 seconds by the number of waiting users.
 pub fn poll_after_opening(
     settings: &QueueSettings,
     waiting_count: u32,
@@ -91,15 +92,16 @@ pub fn poll_after_opening(
 /// reaches the head after ten of the longest intervals at the earliest. This holds even if a whole window is admitted
 /// at once.
 ///
-/// So every user polls nine times within it. If absent users let the head move three times as fast, it is still three
-/// times. Up to ten times the rate, no user who polls as asked is passed over unseen.
+/// So every user polls nine times within it, and three times if the head moves three times as fast because of absent
+/// users. Up to ten times the rate, every user who polls at the recommended intervals polls within it before the head
+/// arrives.
 pub fn lookahead(settings: &QueueSettings) -> u32 {
     let AdmissionRate { users, seconds } = configured_rate(settings);
     let windows = (10 * MAX_POLL_SECONDS).div_ceil(seconds.max(1)) + 1;
     users.saturating_mul(windows).max(MIN_LOOKAHEAD)
 }
 
-/// The end of a user's presence after a poll at `now` that was answered with `poll_after_seconds`.
+/// The end of a user's presence after a poll at `now` whose response recommended the next one in `poll_after_seconds`.
 pub fn present_until(now: Instant, poll_after_seconds: u32) -> Instant {
     now + TimeDelta::seconds(MISSED_POLLS_UNTIL_ABSENT * i64::from(poll_after_seconds))
 }
@@ -108,7 +110,7 @@ pub fn present_until(now: Instant, poll_after_seconds: u32) -> Instant {
 mod tests {
     use super::*;
 
-    /// A source of the same byte in every call.
+    /// A source of bytes that are read as this number.
     struct FixedRandomness(u8);
 
     impl Randomness for FixedRandomness {
@@ -184,7 +186,7 @@ mod tests {
         for settings in all_settings() {
             let AdmissionRate { users, seconds } = configured_rate(&settings);
             let mut distance = lookahead(&settings);
-            // The poll before came just outside of the lookahead, and a whole window is admitted at once.
+            // The previous poll was just outside of the lookahead, and a whole window is admitted at once.
             let mut next_poll = interval(&settings, distance + 1);
             let (mut polls, mut now) = (0, 0);
             while distance > 0 && polls < 3 {

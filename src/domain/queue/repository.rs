@@ -9,7 +9,7 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// The record of one admission of tokens: the audit checks rates with it.
+/// The record of one admission of tokens, by which the audit checks rates.
 #[derive(Clone, Copy, Debug)]
 pub struct AdmissionRecord {
     /// The concert of the queue.
@@ -20,7 +20,7 @@ pub struct AdmissionRecord {
     pub admitted: u32,
     /// The number of active tokens afterwards, including the admitted ones.
     pub active: u32,
-    /// The settings in force.
+    /// The settings that the admission followed.
     pub settings: QueueSettings,
 }
 
@@ -38,9 +38,9 @@ pub struct LiveCounts {
 /// The reason why a queue is due for a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TickReason {
-    /// An active token has lapsed, drawn places are to be written, or a present user can be admitted.
+    /// An active token has lapsed, drawn places are still to be written, or a present user can be admitted.
     Admission,
-    /// The concert is over and live tokens are to end, or the queue is to be marked as ended.
+    /// The concert is over, and live tokens have to end or the queue has to be marked as ended.
     End,
 }
 
@@ -64,10 +64,11 @@ pub trait QueueRepository: Send {
     /// The queue of a concert that isn't deleted. Takes no lock.
     async fn find_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError>;
 
-    /// Locks the queues of concerts that aren't deleted, by ascending id; absent ones are left out.
+    /// Locks the queues of concerts that aren't deleted, by ascending id, until the transaction ends; absent ones are
+    /// left out.
     async fn lock_queues(&mut self, ids: &[ConcertId]) -> Result<Vec<Queue>, RepositoryError>;
 
-    /// Locks the queue of a concert, deleted or not.
+    /// Locks the queue of a concert, deleted or not, until the transaction ends.
     async fn lock_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError>;
 
     /// Writes settings, counters, draw and last decision of a locked queue.
@@ -96,13 +97,14 @@ pub trait QueueTokenRepository: Send {
     /// The places of users who left at or after `since`, in no order. Takes no lock.
     async fn list_departed_since(&mut self, id: ConcertId, since: Instant) -> Result<Vec<u32>, RepositoryError>;
 
-    /// The number of tokens whose stored state is active. Under the queue's lock it can only decrease.
+    /// The number of tokens whose stored state is active. Takes no lock. While the caller has locked the queue, it can
+    /// only decrease.
     async fn count_active(&mut self, id: ConcertId) -> Result<u32, RepositoryError>;
 
-    /// The number of waiting tokens whose users have stored presence at `now`, counted up to `limit`.
+    /// The number of waiting tokens whose users have stored presence at `now`, counted up to `limit`. Takes no lock.
     async fn count_present(&mut self, id: ConcertId, now: Instant, limit: u32) -> Result<u32, RepositoryError>;
 
-    /// The number of waiting tokens, present or not, counted up to `limit`.
+    /// The number of waiting tokens of present and absent users, counted up to `limit`. Takes no lock.
     async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError>;
 
     /// Deletes at most `limit` tokens that ended before `horizon`, and returns the number of deleted rows. Tokens stay
@@ -115,18 +117,18 @@ pub trait QueueTokenRepository: Send {
     /// The tokens with these ids, in no order; absent ones are left out. Takes no lock.
     async fn list_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// Those of these tokens that are active at `now` and claimed, with their users, in no order. Takes no lock.
+    /// The ones among these tokens that are active at `now` and claimed, with their users, in no order. Takes no lock.
     async fn list_claimed_active(
         &mut self,
         ids: &[QueueTokenId],
         now: Instant,
     ) -> Result<Vec<(QueueTokenId, UserId)>, RepositoryError>;
 
-    /// Locks tokens by ascending id; absent ones are left out.
+    /// Locks tokens by ascending id, until the transaction ends; absent ones are left out.
     async fn lock_tokens(&mut self, ids: &[QueueTokenId]) -> Result<Vec<QueueToken>, RepositoryError>;
 
     /// Locks the users' tokens in one queue whose stored state is live, by ascending id. With `or_left` also the tokens
-    /// they left before the draw.
+    /// whose users left before the draw.
     async fn lock_tokens_of_joining(
         &mut self,
         concert_id: ConcertId,
@@ -138,7 +140,8 @@ pub trait QueueTokenRepository: Send {
     /// another transaction has locked.
     async fn claim_live(&mut self, concert_id: ConcertId, limit: u32) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// Whether a queue has a token whose stored state is live. Under the queue's lock none is added.
+    /// Whether a queue has a token whose stored state is live. Takes no lock. While the caller has locked the queue,
+    /// none is added.
     async fn has_live(&mut self, concert_id: ConcertId) -> Result<bool, RepositoryError>;
 
     /// The ids of these users' live tokens, each in one concert's queue. Takes no lock.
@@ -150,7 +153,7 @@ pub trait QueueTokenRepository: Send {
     /// Locks all tokens of a user whose stored state is live, by ascending id.
     async fn lock_tokens_of(&mut self, user_id: UserId) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// At most `limit` waiting tokens behind place `head`, by place. Takes no lock.
+    /// At most `limit` waiting tokens after place `head`, by ascending place. Takes no lock.
     async fn list_waiting(
         &mut self,
         concert_id: ConcertId,
@@ -158,8 +161,8 @@ pub trait QueueTokenRepository: Send {
         limit: u32,
     ) -> Result<Vec<QueueToken>, RepositoryError>;
 
-    /// At most `limit` waiting tokens at or before place `head` whose users have stored presence at `now`, by place.
-    /// Takes no lock.
+    /// At most `limit` waiting tokens at or before place `head` whose users have stored presence at `now`, by ascending
+    /// place. Takes no lock.
     async fn list_present_before_head(
         &mut self,
         concert_id: ConcertId,
@@ -172,22 +175,23 @@ pub trait QueueTokenRepository: Send {
     /// transaction has locked.
     async fn expire_lapsed(&mut self, concert_id: ConcertId, now: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// Writes place and state of locked tokens, and clears the entrant of those that lost it. `now` becomes the instant
-    /// of end of ended ones. Tokens activated by one call have equal admissions.
+    /// Writes place and state of locked tokens, and clears the entrant of tokens that have none any more. Ended tokens
+    /// get `now` as their instant of end. Tokens activated by one call must have equal admissions.
     async fn update_tokens(&mut self, tokens: &[QueueToken], now: Instant) -> Result<(), RepositoryError>;
 
     /// Writes the end of presence of waiting and scheduled tokens, by ascending id. Tokens in other states, or of
-    /// another user than given, stay unchanged.
+    /// another user than the one with their id, stay unchanged.
     async fn update_presence(&mut self, tokens: &[(QueueTokenId, UserId, Instant)]) -> Result<(), RepositoryError>;
 
     /// Marks active, unclaimed tokens as claimed at `now`, unless their deadline has passed.
     async fn claim_tokens(&mut self, ids: &[QueueTokenId], now: Instant) -> Result<(), RepositoryError>;
 }
 
-/// Stores the record of admissions, from which the rate of a queue is counted.
+/// Stores the record of admissions, from which a queue's used rate is counted.
 #[async_trait]
 pub trait AdmissionRepository: Send {
-    /// The number of tokens admitted after `since` and before `until`. Records of a wrong clock lie after `until`.
+    /// The number of tokens admitted after `since` and before `until`. Records at or after `until` come from a wrong
+    /// clock, and are ignored. Takes no lock.
     async fn count_admitted(&mut self, id: ConcertId, since: Instant, until: Instant) -> Result<u32, RepositoryError>;
 
     /// Inserts the record of an admission.
@@ -224,10 +228,11 @@ pub trait DrawRepository: Send {
         drawn: &[Drawn],
     ) -> Result<(), RepositoryError>;
 
-    /// At most `limit` concerts with a draw to come whose seed isn't encrypted with key `key`. Takes no lock.
+    /// At most `limit` concerts with a pending draw whose seed isn't encrypted with key `key`. Takes no lock.
     async fn list_unsealed(&mut self, key: u32, limit: u32) -> Result<Vec<ConcertId>, RepositoryError>;
 
-    /// Writes the places of drawn tokens, from `first_place` on. Live tokens are waiting then; tokens that were left
-    /// give their places up at `now`. Returns the number of the latter. The caller has locked the queue.
+    /// Writes the places of drawn tokens, ascending from `first_place`. Live tokens become waiting. A token whose user
+    /// has left counts as departed from its place at `now`. Returns the number of these.
+    /// [`RepositoryError::Contention`] if a token has a place already or is absent. The caller has locked the queue.
     async fn write_places(&mut self, drawn: &[Drawn], first_place: u32, now: Instant) -> Result<u32, RepositoryError>;
 }

@@ -21,12 +21,12 @@ macro_rules! hex_type {
         pub struct $name([u8; 32]);
 
         impl $name {
-            /// Wraps 32 bytes.
+            /// The value of 32 bytes.
             pub fn new(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
 
-            /// Parses 64 lower-case hex digits, so that each value has one text.
+            /// Parses 64 lower-case hex digits; `None` for any other text, so that each value has one text.
             pub fn from_hex(text: &str) -> Option<Self> {
                 let mut bytes = [0; 32];
                 hex::decode_to_slice(text, &mut bytes).ok()?;
@@ -57,7 +57,7 @@ hex_type!(
     Entrant
 );
 hex_type!(
-    /// The SHA-256 of a seed. It is published with the first opening, so that the seed can't be exchanged afterwards.
+    /// The SHA-256 of a seed. It is published with the first opening, so that the seed can't be replaced afterwards.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     Commitment
 );
@@ -125,7 +125,7 @@ pub trait SeedVault: Send + Sync {
     /// Encrypts the seed of a concert with the current key.
     fn seal(&self, concert_id: ConcertId, seed: &Seed) -> SealedSeed;
 
-    /// Decrypts a concert's seed with any of the configured keys; `None` if none of them fits.
+    /// Decrypts a concert's seed with any of the configured keys; `None` if none of them decrypts it.
     fn open(&self, concert_id: ConcertId, sealed: &SealedSeed) -> Option<Seed>;
 
     /// The id of the key that encrypts new seeds.

@@ -3,11 +3,13 @@
 use super::{Admission, Queue, QueueMode, QueueToken, TokenState};
 use crate::domain::{clock::Instant, refusal::Refusal};
 
-/// The admission budget: the number of tokens that may be activated at `now`. It never exceeds the room under
-/// `max_active`, and in mode `QUEUE` never the remaining rate of the current window.
+/// The admission budget: the number of tokens that may be activated at `now`.
+///
+/// It never exceeds the free capacity below `max_active`. In mode `QUEUE` it doesn't exceed the remaining rate of the
+/// current window either.
 ///
 /// `active` is the number of active tokens. `admitted` is the number of admissions in the window `(now − interval,
-/// now]`, in whatever mode.
+/// now]`, in any mode.
 pub fn admission_budget(queue: &Queue, active: u32, admitted: u32, now: Instant) -> u32 {
     if !queue.settings.is_open(now) {
         return 0;
@@ -20,7 +22,12 @@ pub fn admission_budget(queue: &Queue, active: u32, admitted: u32, now: Instant)
     }
 }
 
-/// The admission of an active token at `now`, or the refusal.
+/// The admission of a token that is active at `now`.
+///
+/// # Errors
+///
+/// [`Refusal::QueueTokenNotActive`] for a scheduled or waiting token; [`Refusal::QueueTokenExpired`] for one that has
+/// ended.
 pub fn require_active(token: &QueueToken, now: Instant) -> Result<Admission, Refusal> {
     match token.state_at(now) {
         TokenState::Active(admission) => Ok(admission),
@@ -31,8 +38,12 @@ pub fn require_active(token: &QueueToken, now: Instant) -> Result<Admission, Ref
     }
 }
 
-/// The admission of a token that may make a new hold at `now`, or the refusal. Holds extend a token's lifetime for
-/// their payment, but not the time for new holds.
+/// The admission of a token that may make a new hold at `now`. Holds extend a token's lifetime for their payment, but
+/// not the time for new holds.
+///
+/// # Errors
+///
+/// Those of [`require_active`]; [`Refusal::QueueTokenExpired`] also once the time for new holds is over.
 pub fn require_booking(token: &QueueToken, now: Instant) -> Result<Admission, Refusal> {
     let admission = require_active(token, now)?;
     if now < admission.books_until { Ok(admission) } else { Err(Refusal::QueueTokenExpired) }

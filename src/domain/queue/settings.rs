@@ -37,9 +37,9 @@ pub struct QueueSettings {
     pub max_active: u32,
     /// The lifetime of an active token in seconds; holds extend it.
     pub active_seconds: u32,
-    /// The time between admission and the first use, in seconds; then an unclaimed token lapses.
+    /// The seconds from admission until an unclaimed token lapses.
     pub claim_seconds: u32,
-    /// The opening: before it no token has a place or is admitted. `None` opens the sale from the start.
+    /// The opening: before it new tokens get no place, and no token is admitted. `None` opens the sale from the start.
     pub sales_open_at: Option<Instant>,
 }
 
@@ -63,7 +63,7 @@ impl QueueSettings {
         self.sales_open_at.is_none_or(|opening| opening <= now)
     }
 
-    /// Whether joining admits at once while there is room.
+    /// Whether a join is admitted at once while the capacity of `max_active` isn't used up.
     pub fn admits_at_once(&self, now: Instant) -> bool {
         self.mode == QueueMode::Open && self.is_open(now)
     }

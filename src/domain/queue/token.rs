@@ -14,7 +14,7 @@ pub struct Admission {
     pub admitted_at: Instant,
     /// The instant of the first use; `None` while unclaimed.
     pub claimed_at: Option<Instant>,
-    /// The deadline for new holds, which nothing extends.
+    /// The deadline for new holds. It is never extended.
     pub books_until: Instant,
     /// The deadline of the token: `books_until`, or later while its user holds seats.
     pub expires_at: Instant,
@@ -29,13 +29,14 @@ impl Admission {
         Self { claimed_at: self.claimed_at.or(Some(now)), lapses_at: self.expires_at, ..self }
     }
 
-    /// The admission after a use at `now`, valid until `deadline` at least.
+    /// The admission after a use at `now`, with a lifetime until `deadline` at least.
     #[must_use]
     pub fn extended(self, now: Instant, deadline: Instant) -> Self {
         Self { expires_at: self.expires_at.max(deadline), ..self }.claimed(now)
     }
 
-    /// The admission after a use at `now`, when the last remaining hold ends at `deadline`; `None` without any.
+    /// The admission after a use at `now` that ended a hold. `deadline` is that of the last remaining hold; `None`
+    /// without any.
     #[must_use]
     pub fn fallen_back(self, now: Instant, deadline: Option<Instant>) -> Self {
         let expires_at = deadline.map_or(self.books_until, |deadline| deadline.max(self.books_until));
@@ -48,14 +49,14 @@ impl Admission {
 pub enum EndReason {
     /// Its last hold was paid.
     Completed,
-    /// Its deadline passed, claimed or not.
+    /// Its deadline passed, or its concert is over.
     Expired,
     /// Its user left.
     Left,
 }
 
 impl EndReason {
-    /// The name of a token's state that ended so.
+    /// The name of the state of tokens that ended for this reason.
     pub fn name(self) -> &'static str {
         let [.., completed, expired, left] = TokenState::NAMES;
         match self {
@@ -69,13 +70,13 @@ impl EndReason {
 /// The state of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenState {
-    /// From before the draw: it has no place yet.
+    /// Issued before the draw: it has no place yet.
     Scheduled,
     /// Waiting at its place.
     Waiting,
     /// Admitted: it may hold seats.
     Active(Admission),
-    /// No longer usable.
+    /// Ended: it is no longer usable.
     Ended(EndReason),
 }
 
@@ -83,7 +84,7 @@ impl TokenState {
     /// The names of all states, which clients and the database use. The last three are those of ended tokens.
     pub const NAMES: [&'static str; 6] = ["SCHEDULED", "WAITING", "ACTIVE", "COMPLETED", "EXPIRED", "LEFT"];
 
-    /// Its name among [`NAMES`](Self::NAMES).
+    /// The name of the state, one of [`NAMES`](Self::NAMES).
     pub fn name(self) -> &'static str {
         let [scheduled, waiting, active, ..] = Self::NAMES;
         match self {
@@ -128,13 +129,14 @@ pub struct QueueToken {
 }
 
 impl QueueToken {
-    /// The content of the token's text. Entrants have no place in it, because the text was signed before the draw.
+    /// The content of the token's text. The text of an entrant contains no place, because it was signed before the
+    /// draw.
     pub fn claims(&self) -> QueueClaims {
         let place = self.place.filter(|_| self.entrant.is_none());
         QueueClaims { id: self.id, user_id: self.user_id, place, issued_at: self.issued_at }
     }
 
-    /// The state at `now`: an active token past its deadline has expired, even if the database doesn't say so yet.
+    /// The state at `now`: an active token past its deadline has expired, even if its stored state is still active.
     pub fn state_at(&self, now: Instant) -> TokenState {
         match self.state {
             TokenState::Active(admission) if admission.lapses_at <= now => TokenState::Ended(EndReason::Expired),

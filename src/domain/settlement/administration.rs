@@ -1,4 +1,4 @@
-//! Decisions about the commands of administrators. Each change is recorded in the action log.
+//! Decisions about the commands of administrators. Each change has an entry in the action log.
 
 use super::{Adjustment, CancelledBy, SettlementBatch};
 use crate::domain::{
@@ -11,12 +11,12 @@ use crate::domain::{
 };
 
 impl SettlementBatch {
-    /// Adds points to a wallet, or takes some.
+    /// Adds points to a wallet, or takes points from it.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Forbidden`], [`Refusal::UserNotFound`], [`Refusal::InsufficientPoints`] or
-    /// [`Refusal::BalanceLimitExceeded`].
+    /// [`Refusal::Forbidden`] if the actor isn't an administrator; [`Refusal::UserNotFound`];
+    /// [`Refusal::InsufficientPoints`]; [`Refusal::BalanceLimitExceeded`].
     pub fn adjust(&mut self, adjustment: &Adjustment) -> Result<LedgerEntry, Refusal> {
         let Adjustment { transaction_id, user_id, amount, order } = adjustment;
         self.require_administrator(order.actor)?;
@@ -38,12 +38,14 @@ impl SettlementBatch {
         Ok(entry)
     }
 
-    /// Cancels any user's booking, as its user would, at any time. Repeating it has no effect and isn't recorded.
+    /// Cancels any user's booking at any time, also after the cut-off of refunds or the use of a ticket. Repeating it
+    /// has no effect and isn't recorded.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Forbidden`], [`Refusal::BookingNotFound`], [`Refusal::BookingNotCancellable`], or
-    /// [`Refusal::BalanceLimitExceeded`] if the refund exceeds the largest amount.
+    /// [`Refusal::Forbidden`] if the actor isn't an administrator; [`Refusal::BookingNotFound`];
+    /// [`Refusal::BookingNotCancellable`] for an expired booking; [`Refusal::BalanceLimitExceeded`] if the refund
+    /// exceeds the largest amount.
     pub fn cancel_by_administrator(
         &mut self,
         order: &Order,

@@ -1,4 +1,4 @@
-//! Complimentary bookings: seats that an administrator gives away.
+//! Complimentary bookings: an administrator books seats for a user, without payment.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::domain::{
     user::Standing,
 };
 
-/// An administrator's request to give seats to a user.
+/// An administrator's request for a complimentary booking.
 #[derive(Clone, Debug)]
 pub struct ComplimentaryRequest {
     /// The id of the booking to be made.
@@ -24,23 +24,23 @@ pub struct ComplimentaryRequest {
     pub payment_id: PaymentId,
     /// The id of the payment's ledger entry.
     pub transaction_id: TransactionId,
-    /// The user who gets the seats.
+    /// The user of the booking.
     pub user_id: UserId,
     /// The performance of all seats.
     pub performance_id: PerformanceId,
     /// The seats, each named once.
     pub seat_ids: Vec<SeatId>,
-    /// Who gives them, and why.
+    /// The administrator, with the reason.
     pub order: Order,
 }
 
 /// The rows that the decision needs, locked until the result is written. The wallet isn't locked: its write checks the
-/// version read here.
+/// version that was read.
 #[derive(Clone, Debug, Default)]
 pub struct LockedComplimentaryState {
     /// The accounts of the administrator and of the user.
     pub accounts: HashMap<UserId, Standing>,
-    /// The performance.
+    /// The requested performance; `None` if it doesn't exist.
     pub performance: Option<Performance>,
     /// The requested seats that the performance has, with the claims on them.
     pub seats: Vec<(Seat, Option<Claim>)>,
@@ -48,31 +48,32 @@ pub struct LockedComplimentaryState {
     pub wallet: Option<Wallet>,
 }
 
-/// A complimentary booking and what is written with it.
+/// A complimentary booking, with the rows that are written with it.
 #[derive(Clone, Debug)]
 pub struct Complimentary {
     /// The confirmed booking; each seat costs 0.
     pub booking: Booking,
-    /// Its completed payment of 0.
+    /// Its completed payment of 0 points.
     pub payment: Payment,
-    /// The payment's entry in the ledger, of 0.
+    /// The payment's entry in the ledger, of 0 points.
     pub entry: LedgerEntry,
     /// The entry in the action log.
     pub action: Action,
-    /// The seats with a claim that has ended, or a block.
+    /// The seats whose claims have to be deleted: expired ones and blocks.
     pub replaced_claims: Vec<SeatId>,
     /// The blocked ones among them.
     pub blocked: Vec<SeatId>,
 }
 
 impl ComplimentaryRequest {
-    /// Gives the seats, blocked ones too, all or none. The booking is confirmed at once and paid with 0. The seat limit
-    /// doesn't count it.
+    /// Decides the booking: all seats or none, including blocked ones. It is confirmed at once with a payment of 0
+    /// points, and doesn't count for the seat limit.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Forbidden`], [`Refusal::UserNotFound`], [`Refusal::PerformanceNotFound`]; [`Refusal::SalesClosed`]
-    /// for a performance that has begun or was cancelled; [`Refusal::SeatNotFound`], [`Refusal::SeatsUnavailable`].
+    /// [`Refusal::Forbidden`] if the actor isn't an administrator; [`Refusal::UserNotFound`];
+    /// [`Refusal::PerformanceNotFound`]; [`Refusal::SalesClosed`] for a performance that has begun or was cancelled;
+    /// [`Refusal::SeatNotFound`]; [`Refusal::SeatsUnavailable`] for held or sold seats.
     pub fn decide(&self, state: &LockedComplimentaryState, now: Instant) -> Result<Complimentary, Refusal> {
         if !state.accounts.get(&self.order.actor).is_some_and(|standing| standing.is_administrator()) {
             return Err(Refusal::Forbidden);
@@ -106,7 +107,7 @@ impl ComplimentaryRequest {
         Ok(Complimentary { booking, payment, entry, action, replaced_claims, blocked })
     }
 
-    /// The seats whose claim is to be replaced, and the blocked ones among them.
+    /// The seats whose claim has to be replaced, and the blocked ones among them.
     fn require_available(
         &self,
         seats: &[(Seat, Option<Claim>)],

@@ -1,8 +1,8 @@
-//! Settlements: the commands that move points or change a booking (charge, pay, extend, cancel, adjust), and the events
-//! of them.
+//! Settlements: the commands that move points or change a booking (charge, pay, extend, cancel, adjust), and their
+//! events.
 //!
-//! `service.rs` decides them over rows that the application has locked, `administration.rs` those of administrators,
-//! and `complimentary.rs` bookings that are given away. Holds are decided in `booking`.
+//! `service.rs` decides them over rows that the application has locked; `administration.rs` decides the commands of
+//! administrators, and `complimentary.rs` complimentary bookings. Holds are decided in `booking`.
 
 mod administration;
 mod complimentary;

@@ -18,20 +18,20 @@ pub struct Charge {
     pub user_id: UserId,
     /// The points to add.
     pub amount: Points,
-    /// Charges only if the wallet has one of these versions; `None` for any.
+    /// The charge requires one of these versions of the wallet; `None` for any.
     pub if_version: Option<Vec<u64>>,
 }
 
-/// An administrator's request to add points to a wallet, or to take some.
+/// An administrator's request to add points to a wallet, or to take points from it.
 #[derive(Clone, Debug)]
 pub struct Adjustment {
     /// The id of the ledger entry to be made.
     pub transaction_id: TransactionId,
     /// The owner of the wallet.
     pub user_id: UserId,
-    /// The points, negative to take them.
+    /// The points; negative to take them.
     pub amount: SignedPoints,
-    /// Who adjusts, and why.
+    /// The administrator, with the reason.
     pub order: Order,
 }
 
@@ -42,7 +42,7 @@ pub struct PayRequest {
     pub payment_id: PaymentId,
     /// The id of the ledger entry to be made.
     pub transaction_id: TransactionId,
-    /// The paying user.
+    /// The paying user, who must be the booking's.
     pub user_id: UserId,
     /// The booking to pay for.
     pub booking_id: BookingId,
@@ -64,7 +64,8 @@ pub struct Paid {
 /// The initiator of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelledBy {
-    /// The booking's user: paid bookings only until refunds close. With the language that the user prefers for mail.
+    /// The booking's user, with the preferred language of mail. A paid booking can be cancelled only until refunds
+    /// close.
     User(Option<Language>),
     /// An administrator: at any time.
     Administrator,

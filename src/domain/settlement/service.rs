@@ -21,7 +21,7 @@ use crate::domain::{
 };
 
 /// The rows that the decisions of a batch need, locked until the results are written. Wallets aren't locked: a write
-/// checks that a wallet still has the version read here.
+/// checks that a wallet still has the version that was read.
 #[derive(Debug, Default)]
 pub struct LockedSettlementState {
     /// The queue tokens of payments and extensions, and those of users whose holds are cancelled.
@@ -40,12 +40,12 @@ pub struct LockedSettlementState {
     pub used: HashSet<BookingId>,
     /// The bookings of paying and extending users: all pending ones, and the confirmed ones of `performances`.
     pub open: HashMap<UserId, Vec<OpenBooking>>,
-    /// The accounts of administrators who command, and of users whose wallets they adjust.
+    /// The accounts of the commands' administrators, and of users whose wallets they adjust.
     pub accounts: HashMap<UserId, Standing>,
 }
 
 impl LockedSettlementState {
-    /// The instant of the decision. `now` was read after the locks were taken.
+    /// The instant of the decisions. The caller has read `now` after taking the locks.
     pub fn instant(&self, now: Instant) -> Instant {
         instant_after(self.open.values().flatten(), now)
     }
@@ -133,11 +133,12 @@ impl SettlementBatch {
         Ok(Paid { payment, balance: entry.balance_after, booking })
     }
 
-    /// Extends a hold, once. Its queue token lives as long.
+    /// Extends a hold, once. The lifetime of its queue token is extended to the same deadline.
     ///
     /// # Errors
     ///
-    /// [`Refusal::HoldAlreadyExtended`], and those of [`pay`](Self::pay) that don't concern points.
+    /// [`Refusal::HoldAlreadyExtended`], and those of [`pay`](Self::pay) except [`Refusal::InsufficientPoints`] and
+    /// [`Refusal::Unauthenticated`].
     pub fn extend(
         &mut self,
         user_id: UserId,
@@ -159,14 +160,17 @@ impl SettlementBatch {
         Ok(booking)
     }
 
-    /// Cancels a booking: its seats become available, and the points of a paid one are returned. The user's queue token
-    /// gets its own deadline back. Repeating it has no effect.
+    /// Cancels a booking: its seats become available, and the points of a paid one are returned. The lifetime of the
+    /// user's queue token falls back to its own deadline, or to that of the user's last other hold. Repeating it has no
+    /// effect.
+    ///
+    /// A cancellation by the promoter records the expiry of a hold past its deadline.
     ///
     /// # Errors
     ///
-    /// [`Refusal::BookingNotFound`], [`Refusal::BookingNotCancellable`], [`Refusal::RefundWindowClosed`] and
-    /// [`Refusal::BookingUsed`] for the booking's user, or [`Refusal::BalanceLimitExceeded`] if the refund exceeds the
-    /// largest amount.
+    /// [`Refusal::BookingNotFound`]; [`Refusal::BookingNotCancellable`] for an expired booking, or a hold that has lost
+    /// a claim; [`Refusal::RefundWindowClosed`] and [`Refusal::BookingUsed`] for the booking's user;
+    /// [`Refusal::BalanceLimitExceeded`] if the refund exceeds the largest amount.
     pub fn cancel(
         &mut self,
         user_id: UserId,
@@ -202,7 +206,7 @@ impl SettlementBatch {
                 if matches!(cancelled_by, CancelledBy::User(_)) {
                     self.require_refundable(&booking)?;
                 }
-                // It was read for every confirmed booking that a command cancels.
+                // The amount was read for every confirmed booking that a command cancels.
                 let amount = self.state.paid_amounts.get(&payment_id).copied();
                 let amount = amount.ok_or(Refusal::BookingNotCancellable)?;
                 let kind = LedgerKind::Refund(payment_id, booking_id);
@@ -284,8 +288,8 @@ impl SettlementBatch {
         }
     }
 
-    /// Checks the seat limit again. A hold that had expired when its user got another must not revive beside it, for an
-    /// instance whose clock is behind.
+    /// Checks the seat limit again. For an instance whose clock is behind, a hold that had expired when its user made
+    /// another must not count as live again.
     fn require_within_limit(&self, booking: &Booking) -> Result<(), Refusal> {
         let limit = self.policy.max_seats_per_user;
         let open = self.state.open.get(&booking.user_id).into_iter().flatten();
@@ -350,7 +354,8 @@ impl SettlementBatch {
         self.holds(booking.user_id, booking.concert_id).filter_map(|held| held.held_until).max()
     }
 
-    /// Completes the token of a payment. While the user holds further bookings, the token lives as long as these.
+    /// Completes the token of a payment. While the user has further holds, the token stays active until their last
+    /// deadline.
     fn release_token_after_payment(&mut self, token: QueueToken, admission: Admission, paid: &Booking) {
         let state = match self.last_hold_deadline(paid) {
             None => TokenState::Ended(EndReason::Completed),
@@ -359,7 +364,8 @@ impl SettlementBatch {
         self.update_token(QueueToken { state, ..token });
     }
 
-    /// Shortens the token of a cancelled hold to the user's other holds, but not below its own deadline.
+    /// Shortens the lifetime of a cancelled hold's token to the user's other holds, but not below the token's own
+    /// deadline.
     fn release_token_after_cancellation(&mut self, cancelled: &Booking) {
         let is_of_it = |token: &&QueueToken| {
             token.user_id == cancelled.user_id && token.id.concert() == cancelled.concert_id && token.is_live(self.now)
@@ -385,7 +391,7 @@ mod tests {
 
     /// A payment may be less than its booking's total.
     #[test]
-    fn a_refund_gives_back_the_amount_that_was_paid() {
+    fn a_refund_returns_the_paid_amount() {
         let (now, payment_id) = (Instant::default(), PaymentId(Uuid::from_u128(1)));
         let booking = Booking {
             id: BookingId(Uuid::from_u128(2)),

@@ -1,6 +1,6 @@
 //! Tickets: one for each seat of a confirmed booking, and their use at a door.
 //!
-//! A ticket has no row of its own: its id and code follow from the booking and the seat. Its one use has a row.
+//! A ticket has no row: its id and code are computed from the booking and the seat. Its one use has a row.
 
 mod model;
 mod repository;

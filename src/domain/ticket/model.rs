@@ -14,9 +14,9 @@ pub struct Ticket {
     pub id: TicketId,
     /// The booking of the seat.
     pub booking_id: BookingId,
-    /// The performance.
+    /// The performance that it admits to.
     pub performance_id: PerformanceId,
-    /// The seat.
+    /// The seat that it is for.
     pub seat: BookedSeat,
 }
 
@@ -35,7 +35,7 @@ pub struct UsedTicket {
     pub admitted_by: UserId,
 }
 
-/// The tickets of a booking at `now`, by seat.
+/// The tickets of a booking at `now`, in the order of its seats.
 ///
 /// # Errors
 ///

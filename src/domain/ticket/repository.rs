@@ -15,7 +15,7 @@ pub trait TicketRepository: Send {
     /// The used seats of a booking, with the instants of their uses, in no order. Takes no lock.
     async fn list_used(&mut self, booking_id: BookingId) -> Result<Vec<(SeatId, Instant)>, RepositoryError>;
 
-    /// Those of these bookings that have a used ticket. Takes no lock: a decision needs the bookings' locks.
+    /// The ones among these bookings that have a used ticket. Takes no lock: a decision needs the bookings' locks.
     async fn list_bookings_with_uses(&mut self, ids: &[BookingId]) -> Result<Vec<BookingId>, RepositoryError>;
 
     /// Inserts a use. [`RepositoryError::NotUnique`] for a second use of the ticket.

@@ -1,4 +1,4 @@
-//! The decision at a door.
+//! The decision about the use of a ticket at a door.
 
 use crate::domain::{
     booking::{Booking, BookingState},
@@ -10,10 +10,12 @@ use crate::domain::{
 
 use super::UsedTicket;
 
-/// Uses the ticket of a booking's seat. The booking is locked, and its performance shared; `uses` are the booking's,
-/// read under the lock. A door of one performance gives its id as `door`.
+/// Decides the use of the ticket for a booking's seat.
 ///
-/// A clock that is behind another instance's doesn't date a use before the payment.
+/// The caller has locked the booking and shared its performance; `uses` are the booking's, read under the lock. `door`
+/// is the only performance that the door admits to; `None` for any.
+///
+/// The instant of the use is never before the payment, even if this instance's clock is behind.
 ///
 /// # Errors
 ///

@@ -1,7 +1,8 @@
 //! Top-ups: points that a user buys through a payment provider.
 //!
-//! `model.rs` decides what becomes of a top-up, and `provider.rs` is the port of payment providers. `reconciliation.rs`
-//! compares both sides. `sandbox.rs` has the state of the provider that the server plays itself for development.
+//! `model.rs` has the transitions of a top-up, and `provider.rs` is the port of payment providers. `reconciliation.rs`
+//! compares top-ups with the provider's payments. `sandbox.rs` has the ports of the provider that the server simulates
+//! for development.
 
 mod model;
 mod provider;

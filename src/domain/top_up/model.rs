@@ -1,4 +1,4 @@
-//! A top-up, and what its provider's answers make of it.
+//! A top-up, and its transitions by the answers of its provider.
 
 use chrono::TimeDelta;
 use strum::{EnumString, IntoStaticStr, VariantNames};
@@ -12,17 +12,18 @@ use crate::domain::{
     refusal::Refusal,
 };
 
-/// The time for which a caller of the provider has the top-up to itself: longer than any call.
+/// The lease of a top-up during a call of its provider: longer than any call takes. Meanwhile no other caller claims
+/// the top-up.
 pub const LEASE: TimeDelta = TimeDelta::seconds(30);
 
-/// The time from the creation of a checkout until the job first asks for it.
+/// The time from the creation of a checkout until the job first reads its state.
 pub const FIRST_CHECK: TimeDelta = TimeDelta::seconds(10);
 
 /// The longest pause between two attempts of the job.
 const MAX_PAUSE: TimeDelta = TimeDelta::minutes(10);
 
-/// The time after the deadline for which the job still asks a provider that doesn't answer. Then the reconciliation
-/// alone can find a difference.
+/// The time after the deadline for which the job repeats its calls for an unsettled checkout. Later only the
+/// reconciliation detects a difference.
 const GIVE_UP: TimeDelta = TimeDelta::days(3);
 
 /// The status of a top-up.
@@ -33,9 +34,10 @@ pub enum TopUpStatus {
     Pending,
     /// The provider confirmed the payment, and the wallet is credited. This is final.
     Completed,
-    /// The provider or the server refused it. A later confirmation of a payment still credits it.
+    /// The payment failed, or can't be credited. After a declined payment or a refused checkout, a later confirmation
+    /// still credits it.
     Failed,
-    /// It wasn't paid in time. A later confirmation of a payment still credits it.
+    /// It wasn't paid before its deadline. A later confirmation of a payment still credits it.
     Expired,
 }
 
@@ -46,7 +48,7 @@ impl TopUpStatus {
     }
 }
 
-/// Why a top-up failed.
+/// The reason for the failure of a top-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum FailureReason {
@@ -54,11 +56,11 @@ pub enum FailureReason {
     Declined,
     /// The provider refused to create a checkout.
     CheckoutRefused,
-    /// The payment was confirmed after the account's deletion: the money goes back.
+    /// The payment was confirmed after the account's deletion, so it is refunded.
     AccountClosed,
-    /// The payment would raise the balance above its limit: the money goes back.
+    /// The payment would raise the balance above its limit, so it is refunded.
     BalanceLimitExceeded,
-    /// Another amount was paid than asked for: the money goes back.
+    /// The paid amount isn't the requested one, so it is refunded.
     WrongAmount,
 }
 
@@ -72,37 +74,37 @@ impl FailureReason {
 /// A page of the provider on which the payer pays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkout {
-    /// The provider's id of it.
+    /// The provider's id of the checkout.
     pub id: String,
-    /// Its address; `None` once it can't be paid any more, for some providers.
+    /// Its URL. Some providers have `None` once the checkout can't be paid any more.
     pub url: Option<String>,
 }
 
-/// The state of a checkout, as its provider says.
+/// The state of a checkout, as its provider reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckoutState {
     /// It can be paid, or a payment is being processed.
     Open,
-    /// This amount was paid.
+    /// This amount was paid, in points.
     Paid(Points),
     /// The payment was declined, and can't be repeated.
     Failed,
-    /// It can't be paid any more, and wasn't.
+    /// It wasn't paid, and can't be paid any more.
     Expired,
 }
 
-/// Money that goes back to the payer.
+/// The refund of a top-up's payment to the payer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refund {
     /// The instant of the decision.
     pub requested_at: Instant,
-    /// The ledger's entry that took the points back; `None` if they were never credited.
+    /// The ledger entry that took the points back; `None` if they were never credited.
     pub transaction_id: Option<TransactionId>,
-    /// The instant at which the provider confirmed it.
+    /// The instant at which the provider confirmed it; `None` until then.
     pub refunded_at: Option<Instant>,
 }
 
-/// The request that opened a top-up, until it is answered.
+/// The request that created a top-up, until it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnansweredRequest {
     /// The identity of the keyed request.
@@ -114,33 +116,33 @@ pub struct UnansweredRequest {
 /// Points that a user buys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopUp {
-    /// Identifies it, at the provider as well.
+    /// Identifies the top-up, also at the provider.
     pub id: TopUpId,
     /// The owner of the wallet.
     pub user_id: UserId,
     /// The provider's name.
     pub provider: String,
-    /// The points, and the price in the provider's currency.
+    /// The amount in points, which is also the price in the provider's currency.
     pub amount: Points,
     /// The stored status; [`status_at`](Self::status_at) reflects the clock.
     pub status: TopUpStatus,
-    /// The reason of a failure.
+    /// The reason of a failure; `None` unless the status is failed.
     pub failure: Option<FailureReason>,
-    /// `None` until its creation was answered.
+    /// The provider's checkout; `None` until the provider has answered its creation.
     pub checkout: Option<Checkout>,
     /// The instant of the request.
     pub created_at: Instant,
     /// The deadline for the payment.
     pub expires_at: Instant,
-    /// The instant at which it was completed, failed or expired.
+    /// The instant at which it was completed, failed or expired; `None` while it is pending.
     pub ended_at: Option<Instant>,
-    /// Money that goes back.
+    /// The refund of its payment; `None` if none was decided.
     pub refund: Option<Refund>,
-    /// The next call of the provider by the job; `None` if nothing is left to do.
+    /// The instant of the job's next call of the provider; `None` if no call is left to make.
     pub next_attempt_at: Option<Instant>,
-    /// The attempts of the job since the last success.
+    /// The number of the job's attempts since the last success.
     pub attempts: u32,
-    /// The request, until it is answered.
+    /// The creating request; `None` once it is answered.
     pub request: Option<UnansweredRequest>,
 }
 
@@ -161,13 +163,13 @@ impl TopUp {
         if self.status == TopUpStatus::Pending && now >= self.expires_at { TopUpStatus::Expired } else { self.status }
     }
 
-    /// Whether money still has to go back.
+    /// Whether the provider still has to refund the payment.
     pub fn owes_refund(&self) -> bool {
         self.refund.is_some_and(|refund| refund.refunded_at.is_none())
     }
 
-    /// Takes the provider's word for the checkout. A confirmed payment credits the wallet once, also after another
-    /// answer or the deadline; if the wallet can't take it, the money goes back.
+    /// Applies the state of the checkout that the provider reported. A confirmed payment credits the wallet once, also
+    /// after another answer or the deadline. If the wallet can't be credited, the payment is refunded.
     pub fn settle(&mut self, state: &CheckoutState, wallet: &mut Wallet, now: Instant) -> Settlement {
         match state {
             CheckoutState::Open => {
@@ -198,7 +200,7 @@ impl TopUp {
         }
     }
 
-    /// The payment can't be credited, so it goes back to the payer: the job asks the provider.
+    /// Decides the refund of a payment that can't be credited. The job requests it from the provider.
     fn return_payment(&mut self, reason: FailureReason, now: Instant) -> Settlement {
         (self.status, self.failure, self.ended_at) = (TopUpStatus::Failed, Some(reason), Some(now));
         self.refund = Some(Refund { requested_at: now, transaction_id: None, refunded_at: None });
@@ -206,7 +208,8 @@ impl TopUp {
         Settlement::Changed
     }
 
-    /// Ends a pending top-up; the provider's answer is final, so the job doesn't ask again.
+    /// Ends a pending top-up by a final answer of the provider, after which the job makes no further call, except for a
+    /// refund. Any other top-up keeps its status.
     pub fn end(&mut self, status: TopUpStatus, failure: Option<FailureReason>, now: Instant) -> Settlement {
         if !self.owes_refund() {
             self.rest();
@@ -218,8 +221,8 @@ impl TopUp {
         Settlement::Changed
     }
 
-    /// Schedules the job's next attempt. After the deadline an unpaid top-up has expired; the job asks on for some
-    /// days.
+    /// Schedules the job's next attempt, with pauses of 10 seconds to 10 minutes. An unpaid top-up expires at its
+    /// deadline, and the job reads its checkout for three more days. A refund is attempted without a time limit.
     pub fn postpone(&mut self, now: Instant) {
         if !self.owes_refund() {
             if self.status == TopUpStatus::Pending && now >= self.expires_at {
@@ -238,7 +241,7 @@ impl TopUp {
         self.next_attempt_at = Some(if before_deadline { next.min(self.expires_at) } else { next });
     }
 
-    /// The provider has created the checkout.
+    /// Stores the checkout that the provider has created.
     pub fn open(&mut self, checkout: Checkout, now: Instant) {
         if self.checkout.is_none() {
             self.checkout = Some(checkout);
@@ -249,13 +252,13 @@ impl TopUp {
         }
     }
 
-    /// Takes the points of a completed top-up back, so that its payment goes back to the payer. `None` if that was done
-    /// before.
+    /// Takes the points of a completed top-up back, so that its payment is refunded. Returns the ledger entry; `None`
+    /// if that was done before.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TopUpNotRefundable`] unless it is completed; [`Refusal::InsufficientPoints`] when its points are
-    /// spent; [`Refusal::UserNotFound`] for a deleted account.
+    /// [`Refusal::TopUpNotRefundable`] unless it is completed; [`Refusal::InsufficientPoints`] if the balance is less
+    /// than its amount; [`Refusal::UserNotFound`] for a deleted account.
     pub fn refund(
         &mut self,
         transaction_id: TransactionId,
@@ -278,7 +281,7 @@ impl TopUp {
         Ok(Some(entry))
     }
 
-    /// The provider has sent the money back.
+    /// Records that the provider has refunded the payment.
     pub fn record_refund(&mut self, now: Instant) {
         if let Some(refund) = &mut self.refund {
             refund.refunded_at = refund.refunded_at.or(Some(now));
@@ -329,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payment_is_credited_once_in_whatever_order_the_provider_speaks() {
+    fn a_payment_is_credited_once_whatever_the_order_of_the_providers_answers() {
         let answers = [paid(), CheckoutState::Failed, CheckoutState::Expired, CheckoutState::Open];
         for first in &answers {
             for second in &answers {
@@ -392,22 +395,22 @@ mod tests {
     }
 
     #[test]
-    fn the_job_asks_with_growing_pauses_until_the_deadline_and_a_silent_provider_some_days_longer() {
+    fn the_job_polls_with_growing_pauses_until_the_deadline_and_then_for_three_days() {
         let mut top_up = top_up();
         let mut now = at(0);
-        let mut asked = Vec::new();
+        let mut polled = Vec::new();
         loop {
             top_up.postpone(now);
             let Some(next) = top_up.next_attempt_at else { break };
             assert!(next > now);
             now = next;
-            asked.push((next - at(0)).num_seconds());
+            polled.push((next - at(0)).num_seconds());
             top_up.attempts += 1;
         }
-        assert_eq!(asked[..5], [10, 30, 70, 100, 260]);
+        assert_eq!(polled[..5], [10, 30, 70, 100, 260]);
         assert_eq!(top_up.status, TopUpStatus::Expired);
         assert!(now >= at(100) + GIVE_UP && now < at(100) + GIVE_UP + MAX_PAUSE, "{now}");
-        assert!(asked.windows(2).all(|pair| pair[1] - pair[0] <= MAX_PAUSE.num_seconds()));
+        assert!(polled.windows(2).all(|pair| pair[1] - pair[0] <= MAX_PAUSE.num_seconds()));
     }
 
     #[test]

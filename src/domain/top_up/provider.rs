@@ -5,34 +5,34 @@ use async_trait::async_trait;
 use super::{Checkout, CheckoutState, TopUp};
 use crate::domain::{clock::Instant, id::TopUpId, points::Points};
 
-/// The failure of a call. The text is for the log, and holds no secret.
+/// The failure of a call. The text is for the log, and contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
-    /// No answer, or one that a later attempt may change. The call may have had its effect.
+    /// The provider didn't answer, or a later attempt may succeed. The call may have had its effect.
     #[error("the payment provider is unavailable: {0}")]
     Unavailable(String),
-    /// The provider refuses the request for good. The call had no effect.
+    /// The provider refuses the request, and would refuse it again. The call had no effect.
     #[error("the payment provider refuses: {0}")]
     Refused(String),
 }
 
-/// A provider's message about a checkout.
+/// A provider's notification about a checkout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
     /// The top-up that the checkout was created for.
     pub top_up_id: TopUpId,
-    /// The checkout.
+    /// The checkout that the notification is about.
     pub checkout: Checkout,
-    /// Its state.
+    /// The state of that checkout.
     pub state: CheckoutState,
 }
 
-/// A notification that isn't accepted.
+/// The reason why a notification isn't accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotificationError {
     /// The signature is missing, wrong or too old.
     Forged,
-    /// The signature is right, and the body can't be read.
+    /// The signature is valid, but the body can't be parsed.
     Unreadable,
 }
 
@@ -41,7 +41,7 @@ pub enum NotificationError {
 pub struct SignedNotification {
     /// The value of the provider's signature header.
     pub signature: String,
-    /// The body as it is signed.
+    /// The body, byte for byte as it was signed.
     pub body: Vec<u8>,
 }
 
@@ -50,25 +50,25 @@ pub struct SignedNotification {
 pub struct PaidCheckout {
     /// The top-up that the checkout names; `None` for one that this server didn't create.
     pub top_up_id: Option<TopUpId>,
-    /// The provider's id.
+    /// The provider's id of the checkout.
     pub checkout_id: String,
-    /// The paid amount.
+    /// The paid amount, in points.
     pub amount: Points,
-    /// The instant at which the provider created it.
+    /// The instant at which the provider created the checkout.
     pub created_at: Instant,
 }
 
 /// A payment provider. Every call ends in bounded time, shorter than [`LEASE`](super::LEASE). Calls are repeated after
-/// a crash, so those with an effect have it once for each top-up.
+/// a crash, so a call with an effect must have it once for each top-up.
 #[async_trait]
 pub trait PaymentProvider: Send + Sync {
     /// The name in paths and in the database.
     fn name(&self) -> &'static str;
 
-    /// The header of a notification that has its signature.
+    /// The name of the header that contains a notification's signature.
     fn signature_header(&self) -> &'static str;
 
-    /// Refuses an amount that can't be paid in the provider's currency, with the rule that it breaks.
+    /// Checks that an amount can be paid in the provider's currency. `Err` has the violated rule.
     fn check_amount(&self, amount: Points) -> Result<(), String>;
 
     /// Creates the checkout of a top-up, or returns the one that an earlier call created.
@@ -81,13 +81,13 @@ pub trait PaymentProvider: Send + Sync {
     /// a payment is being processed.
     async fn end_checkout(&self, checkout_id: &str) -> Result<CheckoutState, ProviderError>;
 
-    /// Sends the whole payment of a top-up back; has no effect if an earlier call did.
+    /// Refunds the whole payment of a top-up; has no effect if an earlier call did.
     async fn refund(&self, top_up_id: TopUpId, checkout_id: &str) -> Result<(), ProviderError>;
 
-    /// All paid checkouts created since an instant.
+    /// All paid checkouts created at or after `since`.
     async fn list_paid(&self, since: Instant) -> Result<Vec<PaidCheckout>, ProviderError>;
 
-    /// Verifies and reads a notification at `now`; `None` for a message that isn't about a checkout's end.
+    /// Verifies a notification at `now` and parses it; `None` for one that isn't about a checkout's end.
     fn read_notification(
         &self,
         signature: Option<&str>,

@@ -7,15 +7,15 @@ use strum::IntoStaticStr;
 use super::{PaidCheckout, TopUp, TopUpStatus};
 use crate::domain::{clock::Instant, id::TopUpId, points::Points};
 
-/// What a difference means.
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum DifferenceKind {
-    /// The provider has a payment that was neither credited nor sent back.
+    /// The provider has a payment that was neither credited nor refunded.
     PaidNotCredited,
     /// A completed top-up has no payment at the provider.
     CreditedNotPaid,
-    /// Another amount was paid than credited.
+    /// The paid amount isn't the credited one.
     AmountDiffers,
     /// The provider has a payment of a top-up that this server doesn't have.
     UnknownTopUp,
@@ -31,23 +31,23 @@ impl DifferenceKind {
 /// A difference between the two lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Its meaning.
+    /// The kind of the difference.
     pub kind: DifferenceKind,
-    /// The top-up.
+    /// The top-up that differs, or that an unknown payment names.
     pub top_up_id: TopUpId,
     /// The provider's checkout, if any is known.
     pub checkout_id: Option<String>,
-    /// The amount of the top-up; `None` for an unknown one.
+    /// The amount of the top-up in points; `None` for an unknown one.
     pub expected: Option<Points>,
-    /// The paid amount; `None` without a payment.
+    /// The paid amount in points; `None` without a payment.
     pub paid: Option<Points>,
 }
 
-/// Compares top-ups with paid checkouts. `listed` is the time for which the provider's list is complete: it ends when
-/// the listing began. The top-ups were read after it, and include all of that time.
+/// Compares top-ups with paid checkouts. `listed` is the period for which the provider's list is complete; it ends when
+/// the listing began. The top-ups were read later, and include all of that period.
 ///
-/// A payment whose top-up is still open isn't a difference yet: its notification or the job is under way. A checkout
-/// that names no top-up belongs to another application of the account.
+/// A payment whose top-up is still pending isn't a difference: its notification may be in transit, and the job will
+/// settle it. A checkout that names no top-up belongs to another application of the account.
 pub fn compare(top_ups: &[TopUp], paid: &[PaidCheckout], listed: &Range<Instant>, now: Instant) -> Vec<Difference> {
     let known: HashMap<TopUpId, &TopUp> = top_ups.iter().map(|top_up| (top_up.id, top_up)).collect();
     let mut differences = Vec::new();

@@ -17,7 +17,7 @@ use crate::domain::{
 pub struct TopUpSearch {
     /// Only top-ups of this user.
     pub user_id: Option<UserId>,
-    /// The status by the clock; `None` for every status.
+    /// The status at the instant of the search; `None` for all statuses.
     pub status: Option<TopUpStatus>,
     /// Only top-ups created at or after this instant.
     pub from: Option<Instant>,
@@ -40,20 +40,20 @@ pub trait TopUpRepository: Send {
     /// Inserts a top-up. [`RepositoryError::Contention`] if an unanswered request has the same key.
     async fn insert(&mut self, top_up: &TopUp) -> Result<(), RepositoryError>;
 
-    /// A top-up. Takes no lock.
+    /// The top-up with this id. Takes no lock.
     async fn find(&mut self, id: TopUpId) -> Result<Option<TopUp>, RepositoryError>;
 
-    /// Locks a top-up.
+    /// Locks the top-up with this id until the transaction ends.
     async fn lock(&mut self, id: TopUpId) -> Result<Option<TopUp>, RepositoryError>;
 
     /// The top-up of an unanswered request. Takes no lock.
     async fn find_of_request(&mut self, digest: &KeyDigest) -> Result<Option<TopUp>, RepositoryError>;
 
-    /// Writes what can change of a locked top-up.
+    /// Writes the mutable fields of a locked top-up.
     async fn update(&mut self, top_up: &TopUp) -> Result<(), RepositoryError>;
 
-    /// Leases at most `limit` top-ups whose next attempt is due, longest due first, until `leased_until`. Skips locked
-    /// ones.
+    /// Leases at most `limit` top-ups whose next attempt is due, longest due first, until `leased_until`. Skips top-ups
+    /// that another transaction has locked.
     async fn claim_due(
         &mut self,
         now: Instant,
@@ -72,23 +72,24 @@ pub trait TopUpRepository: Send {
         now: Instant,
     ) -> Result<Page<TopUpDetails>, RepositoryError>;
 
-    /// A provider's top-ups created since an instant, in any order. Takes no lock.
+    /// A provider's top-ups created at or after `since`, in no order. Takes no lock.
     async fn list_created(&mut self, provider: &str, since: Instant) -> Result<Vec<TopUp>, RepositoryError>;
 
-    /// The number of top-ups that still wait for their provider, and whose deadline or refund's request was before this
-    /// instant. Takes no lock.
+    /// The number of top-ups with an outstanding call of the provider whose deadline or request of a refund was before
+    /// this instant. Takes no lock.
     async fn count_overdue(&mut self, before: Instant) -> Result<u32, RepositoryError>;
 
-    /// Forgets the requests of at most `limit` top-ups created before `horizon`, which were never answered. Returns how
-    /// many. Locks the top-ups.
+    /// Clears the unanswered requests of at most `limit` top-ups created before `horizon`, so that their keys can be
+    /// used again. Locks the top-ups. Returns their number.
     async fn forget_requests(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// Removes at most `limit` top-ups created before `horizon` that moved no money and need no call any more, with
-    /// their checkouts of the sandbox. Returns how many. Skips locked ones.
+    /// Deletes at most `limit` top-ups created before `horizon` that moved no money and have no outstanding call, with
+    /// their checkouts of the sandbox. Skips top-ups that another transaction has locked. Returns the number of deleted
+    /// top-ups.
     async fn delete_unpaid(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
-    /// Locks the provider's reconciliation, and begins the next one if it is due. That is a day after the last one
-    /// began, or ten minutes after one that didn't finish. Returns whether it did.
+    /// Locks the provider's reconciliation, and starts the next one if it is due. That is a day after the last one
+    /// started, or ten minutes after one that didn't finish. Returns whether it started one.
     async fn claim_reconciliation(&mut self, provider: &str, now: Instant) -> Result<bool, RepositoryError>;
 
     /// Records the number of differences that the reconciliation found.

@@ -10,13 +10,13 @@ use crate::domain::{
     language::Language,
 };
 
-/// What a code is good for.
+/// The purpose of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum CodePurpose {
-    /// Verifying the account's e-mail address.
+    /// To verify the account's e-mail address.
     VerifyEmail,
-    /// Setting a new password.
+    /// To set a new password.
     ResetPassword,
 }
 
@@ -26,7 +26,7 @@ impl CodePurpose {
         self.into()
     }
 
-    /// The time for which a code works.
+    /// The time from a code's creation to its deadline.
     pub fn lifetime(self) -> TimeDelta {
         match self {
             Self::VerifyEmail => TimeDelta::hours(24),
@@ -42,17 +42,17 @@ pub struct MailedCode {
     pub id: CodeId,
     /// The account; `None` for a code without a recipient.
     pub user_id: Option<UserId>,
-    /// What it is good for.
+    /// The only purpose that it works for.
     pub purpose: CodePurpose,
     /// SHA-256 of the code's text.
     pub digest: [u8; 32],
-    /// The key that derives the text.
+    /// The id of the key that derives the text.
     pub key: u32,
     /// The language of the mail.
     pub language: Language,
     /// The instant of the request.
     pub created_at: Instant,
-    /// The deadline.
+    /// The deadline for its use.
     pub expires_at: Instant,
     /// The instant at which it was used or became void; `None` if it works until its deadline.
     pub used_at: Option<Instant>,
@@ -75,12 +75,12 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 impl CodeText {
     const LENGTH: usize = 28;
 
-    /// The code of random bytes.
+    /// Makes the code of random bytes, of which it uses the first 28.
     pub fn of(random: &[u8; 32]) -> Self {
         Self(random.iter().take(Self::LENGTH).map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect())
     }
 
-    /// Reads a code as a person types it: in any case, with hyphens, spaces or neither. `None` for any other text.
+    /// Parses a code as a user types it: in any case, with hyphens, spaces or neither. `None` for any other text.
     pub fn read(text: &str) -> Option<Self> {
         let is_separator = |c: &char| *c == '-' || c.is_whitespace();
         let digit = |c: char| match c.to_ascii_uppercase() {

@@ -26,7 +26,7 @@ impl Role {
     }
 }
 
-/// What an account may do.
+/// The current permissions of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The account's permissions.
@@ -36,7 +36,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Whether it may administer.
+    /// Whether the account has the permissions of an administrator.
     pub fn is_administrator(self) -> bool {
         self.role == Role::Admin && !self.is_blocked
     }
@@ -74,10 +74,10 @@ pub struct UserDetails {
     pub live_bookings: u32,
 }
 
-/// The filter of a list of accounts.
+/// The filter of a list of accounts. An account is listed if it passes every part.
 #[derive(Clone, Debug, Default)]
 pub struct UserFilter {
-    /// Part of the address or the name, ignoring case.
+    /// Part of the address or the name, ignoring case; `None` for all.
     pub query: Option<String>,
     /// Only accounts with this role; `None` for all.
     pub role: Option<Role>,
@@ -85,12 +85,12 @@ pub struct UserFilter {
     pub blocked: Option<bool>,
 }
 
-/// One login. Its access tokens work until it is revoked or expires; its refresh tokens form one family.
+/// One login. Its access tokens work until it is revoked or they expire. Its refresh tokens form one family.
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
     /// Identifies the login; every access token contains it.
     pub id: SessionId,
-    /// The account itself.
+    /// The account of the login.
     pub user_id: UserId,
     /// The instant of the login.
     pub created_at: Instant,
@@ -118,7 +118,7 @@ pub struct SessionSummary {
 pub struct RefreshToken {
     /// SHA-256 of the token's text.
     pub digest: [u8; 32],
-    /// The login it belongs to.
+    /// The login that it belongs to.
     pub session_id: SessionId,
     /// The instant of issue.
     pub issued_at: Instant,
@@ -126,6 +126,7 @@ pub struct RefreshToken {
     pub expires_at: Instant,
     /// The instant of its exchange; `None` if it wasn't exchanged.
     pub used_at: Option<Instant>,
-    /// The key that signed its successor. `None` before the exchange, and for tokens that an older version exchanged.
+    /// The id of the key that signed its successor. `None` before the exchange, and for tokens that an older version
+    /// exchanged.
     pub successor_key: Option<u32>,
 }

@@ -14,7 +14,7 @@ pub struct Password(String);
 pub struct NotAPassword;
 
 impl Password {
-    /// Checks the length alone: other rules lead to predictable passwords.
+    /// Normalizes the text and checks its length alone: further rules make passwords predictable.
     pub fn new(text: &str) -> Result<Self, NotAPassword> {
         let text = normalized(text);
         if (10..=128).contains(&text.chars().count()) { Ok(Self(text)) } else { Err(NotAPassword) }

@@ -25,14 +25,14 @@ pub trait UserRepository: Send {
     /// The account with this id. Takes no lock.
     async fn find(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;
 
-    /// Locks accounts against deletion and blocking (shared) by ascending id, until the transaction ends. Returns the
-    /// existing ones that are not blocked, each with whether its address is verified.
+    /// Locks accounts (shared) by ascending id, until the transaction ends, so that none is deleted or blocked
+    /// meanwhile. Returns the existing ones that aren't blocked, each with whether its address is verified.
     async fn share(&mut self, ids: &[UserId]) -> Result<Vec<(UserId, bool)>, RepositoryError>;
 
     /// Locks accounts (shared) by ascending id, until the transaction ends. Returns those that exist.
     async fn share_standings(&mut self, ids: &[UserId]) -> Result<Vec<(UserId, Standing)>, RepositoryError>;
 
-    /// Locks the account until the transaction ends.
+    /// Locks the account until the transaction ends. `None` if it doesn't exist.
     async fn lock(&mut self, id: UserId) -> Result<Option<User>, RepositoryError>;
 
     /// Writes a new name. [`RepositoryError::Contention`] if the account no longer exists.
@@ -41,7 +41,7 @@ pub trait UserRepository: Send {
     /// Replaces the password's hash. [`RepositoryError::Contention`] if the account no longer exists.
     async fn update_password(&mut self, id: UserId, password_hash: &str) -> Result<(), RepositoryError>;
 
-    /// Records that the account's address is verified, unless it already is.
+    /// Records the verification of the account's address at `now`, unless the address is verified already.
     async fn verify_email(&mut self, id: UserId, now: Instant) -> Result<(), RepositoryError>;
 
     /// Locks an account (shared) until the transaction ends. Returns its role, if it is not blocked.
@@ -50,10 +50,10 @@ pub trait UserRepository: Send {
     /// The role of an account that is not blocked. Takes no lock.
     async fn find_role(&mut self, id: UserId) -> Result<Option<Role>, RepositoryError>;
 
-    /// Locks the administrators that aren't blocked by ascending id, until the transaction ends.
+    /// Locks all administrators that aren't blocked, by ascending id, until the transaction ends. Returns their ids.
     async fn lock_admins(&mut self) -> Result<Vec<UserId>, RepositoryError>;
 
-    /// Writes the role, and the instant of blocking.
+    /// Writes the role and the instant of blocking of a locked account.
     async fn update_standing(
         &mut self,
         id: UserId,
@@ -108,17 +108,18 @@ pub trait SessionRepository: Send {
     /// if it already is.
     async fn mark_used(&mut self, digest: &[u8; 32], now: Instant, successor_key: u32) -> Result<(), RepositoryError>;
 
-    /// Deletes some of a locked session's refresh tokens that were exchanged before `horizon`. Tokens that an older
-    /// version exchanged stay, since their texts don't contain the session's id.
+    /// Deletes some of the refresh tokens of a locked session that were exchanged before `horizon`. Tokens that an
+    /// older version exchanged stay, since their texts don't contain the session's id.
     async fn delete_used(&mut self, id: SessionId, horizon: Instant) -> Result<(), RepositoryError>;
 
-    /// Revokes a login, unless it has ended.
+    /// Revokes a login at `now`, unless it is revoked already.
     async fn revoke(&mut self, id: SessionId, now: Instant) -> Result<(), RepositoryError>;
 
     /// Revokes a user's login that is alive at `now`. Returns whether there was one.
     async fn revoke_own(&mut self, user_id: UserId, id: SessionId, now: Instant) -> Result<bool, RepositoryError>;
 
-    /// Revokes the logins of a user except `kept`, and returns them.
+    /// Locks the unrevoked logins of a user by ascending id, revokes all of them except `kept`, and returns the revoked
+    /// ones.
     async fn revoke_all(
         &mut self,
         user_id: UserId,
