@@ -21,7 +21,7 @@ use crate::{
         language::Language,
         page::PageRequest,
         payment::{Payment, PaymentState},
-        point::{LedgerKind, Wallet},
+        point::LedgerKind,
         points::Points,
         randomness::new_uuid,
         refusal::Refusal,
@@ -198,7 +198,7 @@ async fn book_past(app: &App, performance: &Performance, user_id: UserId) -> any
     let payment =
         Payment { id: payment_id, booking_id, user_id, amount: total, state: PaymentState::Completed, paid_at: at };
     let confirmed = Booking { state: BookingState::Confirmed { at, payment_id }, ..held.clone() };
-    let mut wallet = uow.wallets().list(&[user_id]).await?.pop().unwrap_or_else(|| Wallet::empty(user_id));
+    let mut wallet = uow.wallets().find_or_empty(user_id).await?;
     let charge = wallet.change(TransactionId(id()), LedgerKind::Charge, total, at)?;
     let debit = wallet.change(TransactionId(id()), LedgerKind::Payment(payment_id, booking_id), total, at)?;
     uow.bookings().insert(from_ref(&held)).await?;

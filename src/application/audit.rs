@@ -31,11 +31,11 @@ pub struct AuditFacade {
     turn: Mutex<()>,
 }
 
-/// How much longer the statements may take than the caller waits, so that the caller's limit ends first.
+/// The time by which the database's limit exceeds the caller's, so that the caller's limit ends first.
 const STATEMENT_MARGIN: Duration = Duration::from_secs(1);
 
 impl AuditFacade {
-    /// An audit by which a user may have at most `seat_limit` live seats of a performance.
+    /// An audit of the rule that a user has at most `seat_limit` live seats of a performance, among others.
     pub fn new(ports: Ports, seat_limit: u32) -> Self {
         Self { ports, seat_limit, turn: Mutex::new(()) }
     }
@@ -53,7 +53,7 @@ impl AuditFacade {
     ///
     /// # Errors
     ///
-    /// [`AppError::TimedOut`] when the limit is over.
+    /// [`AppError::TimedOut`] once the limit has passed.
     pub async fn check_within(&self, limit: Duration) -> Result<AuditReport, AppError> {
         timeout(limit, self.run(Some(limit + STATEMENT_MARGIN))).await.unwrap_or(Err(AppError::TimedOut))
     }

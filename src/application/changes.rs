@@ -1,4 +1,4 @@
-//! Counters of changes, by which caches find out that an entry was read before a change of this process.
+//! Counters of changes, by which caches detect that an entry was read before a change of this process.
 
 use std::sync::{
     Arc,
@@ -10,12 +10,12 @@ use std::sync::{
 pub struct ChangeCounter(Arc<AtomicU64>);
 
 impl ChangeCounter {
-    /// Counts a change. To be called after each commit.
+    /// Counts a change. The writer calls it after each commit.
     pub(crate) fn increment(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The number of changes so far. To be read before a cached value is read from the database.
+    /// The number of changes so far. A cache reads it before it reads a value from the database.
     pub(crate) fn current(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }

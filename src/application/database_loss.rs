@@ -1,11 +1,11 @@
-//! Giving up work on a database that has stopped answering.
+//! The end of work on a database that has stopped answering.
 
 use super::error::AppError;
 use crate::domain::{repository_error::RepositoryError, unit_of_work::Database};
 
 /// Runs work on the database until it ends or the database is [lost](Database::wait_until_lost).
 ///
-/// A statement may never be answered: its server hangs, or the network is cut. Work that is given up may have taken
+/// A statement may never be answered, because the database hangs or the network fails. Abandoned work may have taken
 /// effect, as after any lost connection.
 ///
 /// # Errors
@@ -24,7 +24,7 @@ fn database_lost_error() -> RepositoryError {
 }
 
 impl AppError {
-    /// The failure of a use case that is given up because the database is lost.
+    /// The failure of a use case that was abandoned because the database is lost.
     pub fn database_lost() -> Self {
         database_lost_error().into()
     }

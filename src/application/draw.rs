@@ -1,7 +1,8 @@
-//! Making draws: joins, ticks and changes of a queue's settings call it before they decide.
+//! Draws: joins, ticks and changes of a queue's settings make a draw that is due before they decide.
 //!
-//! A draw fixes its entrants and reserves their places, under the lock of the queue's row. A few places are written at
-//! once; many are written by later ticks, of any instance. The order isn't stored: seed and entrants are final.
+//! A draw fixes its entrants and reserves their places, under the lock of the queue's row. Up to 2,000 places are
+//! written at once; more are written by later ticks of any instance. The order is computed when it is needed, since
+//! seed and entrants are final.
 
 use super::{Ports, error::AppError};
 use crate::domain::{
@@ -15,14 +16,16 @@ use crate::domain::{
 /// The most places that one transaction writes, so that it keeps the queue's lock for a bounded time.
 pub(crate) const PLACES_PER_TRANSACTION: u32 = 2_000;
 
-/// The most seeds that one run seals.
+/// The most seeds that one run encrypts.
 const MAX_SEEDS_PER_RUN: u32 = 1_000;
 
-/// The ranks that are computed before the task yields its thread.
+/// The number of ranks that are computed before the task yields its thread.
 const RANKS_PER_YIELD: usize = 512;
 
-/// Makes the draw if it is due. Every writer that gives out places calls it first, so that later joiners stand behind
-/// the entrants. Returns whether the queue changed and is to be stored.
+/// Makes the draw if it is due. Returns whether the queue changed, so that the caller must store it.
+///
+/// The caller has locked the queue. Every writer that assigns places calls this first, so that users who join later get
+/// places after the entrants.
 pub(crate) async fn make_draw_if_due(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
@@ -41,20 +44,22 @@ pub(crate) async fn make_draw_if_due(
     Ok(true)
 }
 
-/// Opens a draw's seed. If no configured secret opens it, a new seed is drawn instead. The sale opens in time and by
-/// chance, and every check of the draw fails: the published commitment stays.
+/// Decrypts a draw's seed. If no configured secret decrypts it, a new random seed replaces it. Then the sale opens in
+/// time and in a random order, but every verification of the draw fails, because the published commitment stays.
 fn reveal_seed(ports: &Ports, queue: &Queue, draw: &Draw) -> Seed {
     draw.open(queue.concert_id, &*ports.seeds).unwrap_or_else(|| {
         tracing::error!(
-            concert.id = queue.concert_id.0,
+            concert_id = queue.concert_id.0,
             "no secret in TOKEN_SECRET opens the seed of a draw that is due: a new seed breaks its commitment"
         );
         Seed::random(&*ports.randomness)
     })
 }
 
-/// Seals the seeds of draws to come with the current secret. A former secret may have sealed one: it can be withdrawn
-/// after this. A former version of the server stored them in the clear.
+/// Encrypts the seeds of pending draws with the current secret: those encrypted with a former secret, and those that an
+/// older version stored unencrypted.
+///
+/// Afterwards a former secret can be withdrawn. Locks one queue at a time.
 pub(crate) async fn seal_seeds(ports: &Ports) -> Result<(), AppError> {
     let unsealed = {
         let mut repositories = ports.database.read().await?;
@@ -72,7 +77,7 @@ async fn seal_seed(ports: &Ports, concert_id: ConcertId) -> Result<(), AppError>
     let Some(draw) = queue.draw.filter(|draw| draw.made.is_none()) else { return Ok(()) };
     let Some(seed) = draw.open(concert_id, &*ports.seeds) else {
         tracing::error!(
-            concert.id = concert_id.0,
+            concert_id = concert_id.0,
             "no secret in TOKEN_SECRET opens the seed of a draw that is to come"
         );
         return Ok(());
@@ -83,7 +88,7 @@ async fn seal_seed(ports: &Ports, concert_id: ConcertId) -> Result<(), AppError>
     Ok(())
 }
 
-/// The tokens of a draw that was made, in drawn order; none if there is no such draw.
+/// The entrants of a draw that was made, in drawn order; empty if there is no such draw.
 pub(crate) async fn drawn_order(draws: &mut dyn DrawRepository, queue: &Queue) -> Result<Vec<Drawn>, RepositoryError> {
     let Some((seed, made)) = queue.draw.and_then(|draw| draw.result()) else { return Ok(Vec::new()) };
     let entrants = draws.list_entrants(queue.concert_id, made.last_number).await?;
@@ -96,8 +101,8 @@ pub(crate) async fn drawn_order(draws: &mut dyn DrawRepository, queue: &Queue) -
     Ok(ranked.into_iter().map(|(_, drawn)| drawn).collect())
 }
 
-/// Writes the next places of a draw that was made, and its entrants into the list that is published; false if none was
-/// left to write.
+/// Writes the next places of a draw that was made, and publishes their entrants. Returns false if no place was left to
+/// write. The caller has locked the queue, and stores it.
 pub(crate) async fn write_next_places(
     uow: &mut dyn UnitOfWork,
     queue: &mut Queue,

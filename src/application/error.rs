@@ -15,29 +15,29 @@ pub enum AppError {
     NotYourTurn {
         /// The number of places up to the queue's head; `None` before the draw.
         position: Option<u32>,
-        /// The recommended interval until the next poll.
+        /// The recommended interval until the next poll, in seconds.
         poll_after_seconds: u32,
     },
     /// A bounded queue is full or a concurrency limit is reached. Nothing was done, and a later attempt may succeed.
     #[error("too many requests are waiting")]
     Overloaded,
-    /// The transaction met others in every attempt: deadlocks, lock timeouts, or rows that others had changed
-    /// meanwhile. Nothing was written, and a later attempt may succeed.
+    /// Every attempt of the transaction conflicted with others: deadlocks, lock timeouts, or rows that others had
+    /// changed meanwhile. Nothing was written, and a later attempt may succeed.
     #[error("the transaction kept conflicting with others")]
     Contention,
-    /// The work took longer than its time limit.
-    #[error("the time limit is over")]
+    /// The work exceeded its time limit.
+    #[error("the time limit is exceeded")]
     TimedOut,
-    /// The action is limited to a number of attempts per time.
-    #[error("tried too often")]
+    /// The action had too many attempts within its time window.
+    #[error("too many attempts")]
     TooOften {
-        /// The time until the next attempt is allowed.
+        /// The time until the next attempt is allowed, in seconds.
         retry_after_seconds: u32,
     },
     /// The database can't be reached, or a commit's outcome is unknown.
     #[error("the database is unavailable")]
     Unavailable(#[source] Arc<RepositoryError>),
-    /// The payment provider didn't answer, or refused. A repetition with the same idempotency key continues.
+    /// The payment provider didn't answer, or refused. A repetition of a request with its idempotency key continues it.
     #[error("the payment provider is unavailable")]
     ProviderUnavailable(#[source] Arc<ProviderError>),
     /// This instance's clock differs too much from the database's for decisions.

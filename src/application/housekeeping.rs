@@ -1,32 +1,32 @@
-//! Housekeeping: removes rows after their retention, in bounded batches.
+//! Housekeeping: deletes rows after their retention, in bounded batches.
 
 use chrono::TimeDelta;
 
 use super::{Ports, draw, error::AppError, event::EventUpkeep};
 use crate::domain::{clock::Instant, repository_error::RepositoryError, unit_of_work::UnitOfWork};
 
-/// The most rows of a table that one batch removes.
+/// The most rows of a table that one batch deletes.
 const BATCH: u32 = 500;
 
-/// The retention of idempotency keys: the contract's day, and one more for late retries.
+/// The retention of idempotency keys: the documented day, and one more for late retries.
 const KEY_DAYS: i64 = 2;
 
-/// The retention of ended logins, so that late use of a refresh token is still recognised as such.
+/// The retention of ended logins, so that late use of their refresh tokens is still detected.
 const SESSION_DAYS: i64 = 7;
 
-/// The retention of expired codes, for which the requests of an account are counted.
+/// The retention of expired codes, by which the requests of an account are counted.
 const CODE_DAYS: i64 = 1;
 
 /// The default retention of ended queue tokens.
 const QUEUE_TOKEN_DAYS: i64 = 30;
 
-/// The retention of a performance's choice lock after the performance.
+/// The retention of the row that locks a performance's best-available selection, after the performance.
 const CHOICE_DAYS: i64 = 1;
 
 /// The retention of top-ups that moved no money, counted from their creation.
 const UNPAID_TOP_UP_DAYS: i64 = 90;
 
-/// Removes old rows.
+/// Deletes rows whose retention is over.
 pub struct HousekeepingFacade {
     ports: Ports,
     events: EventUpkeep,
@@ -46,7 +46,8 @@ impl HousekeepingFacade {
         Self { queue_token_retention, ..self }
     }
 
-    /// Removes a batch. Returns whether more may be left. Any number of instances may run it concurrently.
+    /// Deletes a batch, and encrypts the seeds of pending draws with the current secret. Returns whether more rows may
+    /// be left. Any number of instances may run it concurrently.
     ///
     /// # Errors
     ///
@@ -67,11 +68,11 @@ impl HousekeepingFacade {
             || [top_ups, keys, queue, choices, sessions, codes].into_iter().any(|deleted| deleted >= u64::from(BATCH)))
     }
 
-    /// In a transaction of its own: it waits for top-ups that a request or the job has locked.
+    /// Uses a transaction of its own, because it waits for top-ups that a request or the job has locked.
     async fn clean_top_ups(&self) -> Result<u64, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
-        // As an answered request: its key is forgotten, too.
+        // The retention of an answered request's key applies to unanswered ones, too.
         let forgotten = uow.top_ups().forget_requests(now - TimeDelta::days(KEY_DAYS), BATCH).await?;
         let deleted = uow.top_ups().delete_unpaid(now - TimeDelta::days(UNPAID_TOP_UP_DAYS), BATCH).await?;
         uow.commit().await?;
@@ -79,8 +80,8 @@ impl HousekeepingFacade {
     }
 }
 
-/// Removes admission records from before `horizon`, and once none is left the tokens that ended before it: the audit
-/// compares each admission with its tokens.
+/// Deletes admission records from before `horizon`, and once none is left the tokens that ended before it. The audit
+/// compares each admission with its tokens, so tokens are deleted last.
 async fn clean_queue(uow: &mut dyn UnitOfWork, horizon: Instant) -> Result<u64, RepositoryError> {
     let admissions = uow.admissions().delete_admissions(horizon, BATCH).await?;
     if admissions >= u64::from(BATCH) {

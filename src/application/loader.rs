@@ -60,7 +60,8 @@ impl<L: BatchRead> Loader<L> {
         Self::start_with_delay(source, Duration::ZERO, database, tasks)
     }
 
-    /// Starts readers that wait before each read, so that more requests share it: for callers without hurry.
+    /// Starts readers that wait for `coalescing_delay` before each read, so that more requests share it: for callers
+    /// that tolerate the latency.
     pub fn start_with_delay(
         source: L,
         coalescing_delay: Duration,
@@ -80,7 +81,7 @@ impl<L: BatchRead> Loader<L> {
     ///
     /// # Errors
     ///
-    /// [`AppError::Overloaded`] at once when too many requests wait; the failure of the read.
+    /// [`AppError::Overloaded`] at once if too many requests wait; the failure of the read.
     pub async fn get(&self, key: L::Key) -> Result<Option<L::Value>, AppError> {
         let (reply, answer) = oneshot::channel();
         self.reader_for_key(&key).try_send((key, reply)).map_err(|error| match error {
@@ -127,7 +128,7 @@ async fn run_reader<L: BatchRead>(
         }
         let keys: Vec<_> = waiting.keys().cloned().collect();
         let found = match read(&*source, &*database, &keys).await {
-            // The first statement finds out that a connection was lost while it was idle.
+            // The first statement detects that a connection was lost while it was idle.
             Err(RepositoryError::Unavailable(_)) => read(&*source, &*database, &keys).await,
             result => result,
         };
@@ -149,7 +150,7 @@ async fn read<L: BatchRead>(
         let mut repositories = database.read().await?;
         source.load(&mut *repositories, keys).await
     };
-    // A panic fails the requests of this read, and the reader goes on.
+    // A panic fails the requests of this read, and the reader continues.
     or_unavailable(database, AssertUnwindSafe(reading).catch_unwind())
         .await?
         .unwrap_or_else(|_| Err(RepositoryError::Storage("a shared read panicked".into())))

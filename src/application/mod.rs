@@ -1,14 +1,14 @@
 //! Use cases: each is one facade method with one transaction.
 //!
-//! A facade begins the transaction, reads the clock once, lets the domain decide, stores and commits. Between these
-//! steps it awaits nothing but the database. Writes of which many are concurrent go through [lanes](lane). Nothing here
-//! knows HTTP or SQL.
+//! A facade begins the transaction, loads and locks rows, reads the clock, calls the domain's decision, stores the
+//! result and commits. Between these steps it awaits nothing but the database. Frequent concurrent writes go through
+//! [lanes](lane). Nothing here depends on HTTP or SQL.
 //!
 //! # Errors
 //!
 //! Every use case can fail with [`Unavailable`](error::AppError::Unavailable),
 //! [`ClockSkewed`](error::AppError::ClockSkewed) or [`Internal`](error::AppError::Internal), and one that writes with
-//! [`Contention`](error::AppError::Contention). The section `# Errors` of a method lists the failures beyond these.
+//! [`Contention`](error::AppError::Contention). The section `# Errors` of a method lists its other failures.
 
 pub mod administration;
 pub mod audit;
@@ -39,8 +39,9 @@ use tokio::sync::Notify;
 
 use self::{changes::ChangeCounter, event::Receivers};
 use crate::domain::{
+    administration::{Action, ActionEntry},
     clock::{Clock, ClockCheck, Instant},
-    id::{BookingId, EventId, PaymentId, TransactionId},
+    id::{ActionId, BookingId, EventId, PaymentId, TransactionId},
     queue::SeedVault,
     randomness::{Randomness, new_uuid},
     token::TokenSigner,
@@ -50,8 +51,8 @@ use crate::domain::{
 /// How often a batch or a shared read yields before it starts.
 const YIELDS_TO_COALESCE: usize = 4;
 
-/// Lets other tasks run first, so that requests which are about to arrive join the batch. It takes no time if no task
-/// is ready.
+/// Yields to other tasks, so that requests that are about to arrive join the batch. It takes no time if no task is
+/// ready.
 async fn yield_to_coalesce() {
     for _ in 0..YIELDS_TO_COALESCE {
         tokio::task::yield_now().await;
@@ -66,15 +67,15 @@ pub struct Ports {
     /// The connection pool of administrators and recurring jobs. Two pools keep either side from delaying the other
     /// (bulkhead).
     pub back_office: Arc<dyn Database>,
-    /// The instant of decisions.
+    /// The clock that dates decisions.
     pub clock: Arc<dyn Clock>,
     /// Whether the clock agrees with the database's, so that its instants may be used for decisions.
     pub clock_check: Arc<ClockCheck>,
-    /// Ids, jitter and nonces.
+    /// The source of ids, jitter and nonces.
     pub randomness: Arc<dyn Randomness>,
     /// Signs and verifies tokens.
     pub signer: Arc<dyn TokenSigner>,
-    /// Seals the seeds of draws until they are made.
+    /// Encrypts the seeds of draws until the draws are made.
     pub seeds: Arc<dyn SeedVault>,
     /// The receivers of events.
     pub receivers: Receivers,
@@ -114,5 +115,10 @@ impl Ports {
     /// A new event's id.
     pub(crate) fn event_id(&self, now: Instant) -> EventId {
         EventId(new_uuid(&*self.randomness, now))
+    }
+
+    /// A new entry of the action log.
+    pub(crate) fn action_entry(&self, now: Instant, action: Action) -> ActionEntry {
+        ActionEntry { id: ActionId(new_uuid(&*self.randomness, now)), action, created_at: now }
     }
 }

@@ -32,17 +32,22 @@ impl PaymentFacade {
     }
 
     /// Pays for a hold with the user's points. Booking, seats, wallet and queue token change in one transaction. The
-    /// confirmation is mailed in `language`.
+    /// confirmation is mailed in `language`. `gate` is the gate's verdict on the queue token.
     ///
     /// With a key, repeating the request has one effect.
     ///
     /// # Errors
     ///
-    /// [`AppError::NotYourTurn`] when the queue token isn't active yet; [`Refusal::QueueTokenInvalid`],
+    /// [`AppError::NotYourTurn`] if the queue token isn't active yet; [`Refusal::QueueTokenInvalid`],
     /// [`Refusal::QueueTokenExpired`], [`Refusal::QueueTokenWrongConcert`]; [`Refusal::BookingNotFound`],
     /// [`Refusal::BookingNotPayable`], [`Refusal::HoldExpired`], [`Refusal::SeatLimitExceeded`];
-    /// [`Refusal::InsufficientPoints`]; the gate's refusal; those of a [command](super::lane::Lanes::submit). The reply
-    /// holds the refusals of the decision.
+    /// [`Refusal::InsufficientPoints`]; [`Refusal::Unauthenticated`] if the account is deleted; the refusal that `gate`
+    /// contains; those of a [command](super::lane::Lanes::submit). The reply contains the refusals of the decision.
+    ///
+    /// # Concurrency
+    ///
+    /// A settlement: locks the queue token, the performance (shared), the seats and the booking, in this order. The
+    /// write of the wallet checks its version.
     pub async fn pay(
         &self,
         user_id: UserId,
@@ -55,11 +60,11 @@ impl PaymentFacade {
         self.gate.with_position(reply, user_id).await
     }
 
-    /// A payment of the user.
+    /// The user's payment with this id.
     ///
     /// # Errors
     ///
-    /// [`Refusal::PaymentNotFound`] when the user has no such payment.
+    /// [`Refusal::PaymentNotFound`] if the user has no such payment.
     pub async fn payment(&self, user_id: UserId, id: PaymentId) -> Result<Payment, AppError> {
         let mut repositories = self.ports.database.read().await?;
         Ok(repositories.payments().find(user_id, id).await?.ok_or(Refusal::PaymentNotFound)?)

@@ -20,7 +20,7 @@ use crate::domain::{
 pub struct PointFacade {
     ports: Ports,
     lanes: Arc<SettlementLanes>,
-    /// Whether points are bought through a payment provider, so that none are charged.
+    /// Whether points are bought through a payment provider, so that charges are refused.
     top_ups_only: bool,
 }
 
@@ -30,18 +30,16 @@ impl PointFacade {
         Self { ports, lanes, top_ups_only }
     }
 
-    /// The wallet of a user; an empty one before the first charge.
+    /// The wallet of a user; an empty one before its first change.
     ///
     /// # Errors
     ///
     /// Those of [every use case](crate::application) alone.
     pub async fn balance(&self, user_id: UserId) -> Result<Wallet, AppError> {
-        let mut repositories = self.ports.database.read().await?;
-        let wallet = repositories.wallets().list(&[user_id]).await?.pop();
-        Ok(wallet.unwrap_or_else(|| Wallet::empty(user_id)))
+        Ok(self.ports.database.read().await?.wallets().find_or_empty(user_id).await?)
     }
 
-    /// A page of a user's ledger by version, newest entry first.
+    /// A page of a user's ledger by descending version, so newest entry first.
     ///
     /// # Errors
     ///
@@ -51,21 +49,19 @@ impl PointFacade {
         Ok(repositories.wallets().list_entries(user_id, page).await?)
     }
 
-    /// Adds points to a wallet. With `if_version`, only if the wallet's version is one of these.
+    /// Adds `amount` points to a wallet. `if_version` requires one of these versions of the wallet; `None` allows any.
     ///
     /// With a key, repeating the request has one effect.
     ///
     /// # Errors
     ///
-    /// [`Refusal::PreconditionFailed`] when the version is another one; [`Refusal::BalanceLimitExceeded`];
-    /// [`Refusal::Unauthenticated`] when the account is deleted; [`Refusal::TopUpRequired`]
-    /// with a payment provider; those of a [command](super::lane::Lanes::submit). The
-    /// reply holds the refusals of the decision.
+    /// [`Refusal::PreconditionFailed`] if the version is another one; [`Refusal::BalanceLimitExceeded`];
+    /// [`Refusal::Unauthenticated`] if the account is deleted; [`Refusal::TopUpRequired`] with a payment provider;
+    /// those of a [command](super::lane::Lanes::submit). The reply contains the refusals of the decision.
     ///
-    /// [`Refusal::PreconditionFailed`]: crate::domain::refusal::Refusal::PreconditionFailed
-    /// [`Refusal::BalanceLimitExceeded`]: crate::domain::refusal::Refusal::BalanceLimitExceeded
-    /// [`Refusal::Unauthenticated`]: crate::domain::refusal::Refusal::Unauthenticated
-    /// [`Refusal::TopUpRequired`]: crate::domain::refusal::Refusal::TopUpRequired
+    /// # Concurrency
+    ///
+    /// A settlement, which takes no lock: the write of the wallet checks its version.
     pub async fn charge(
         &self,
         user_id: UserId,
@@ -77,11 +73,11 @@ impl PointFacade {
         self.lanes.charge(user_id, permission, amount, if_version, key).await
     }
 
-    /// Gives a user of a demonstration points, with any payment provider.
+    /// Adds `amount` points to the wallet of a demonstration's user, even with a payment provider.
     ///
     /// # Errors
     ///
-    /// Those of [`charge`](Self::charge).
+    /// Those of [`charge`](Self::charge), except [`Refusal::PreconditionFailed`] and [`Refusal::TopUpRequired`].
     pub async fn give(&self, user_id: UserId, amount: Points) -> Result<(), AppError> {
         match self.lanes.charge(user_id, Ok(()), amount, None, None).await? {
             Reply::Unrecorded(result) => Ok(result.map(|_| ())?),

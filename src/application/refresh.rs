@@ -1,4 +1,4 @@
-//! Refreshing what streams follow: one task reads for all subscribers, as long as there are any.
+//! The refreshing of streams: one task reads for all subscribers, as long as there are any.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use tokio::time::sleep;
 
 use super::error::AppError;
 
-/// Runs `refresh` every `interval` until `try_stop` finds no subscriber; `unsubscribed` completes once the last one is
-/// gone.
+/// Runs `refresh` every `interval` until `try_stop` finds no subscriber; `unsubscribed` completes once the last one has
+/// unsubscribed.
 ///
-/// `try_stop` must exclude new subscribers while it decides: one that comes later starts another task. While `refresh`
-/// fails, subscribers get nothing; only the first of consecutive failures is passed to `warn`.
+/// `try_stop` must exclude new subscribers while it decides: a later subscriber starts another task. While `refresh`
+/// fails, nothing is published; only the first of consecutive failures is passed to `warn`.
 pub(super) async fn refresh_until_unused<R, U>(
     interval: Duration,
     refresh: impl Fn() -> R,

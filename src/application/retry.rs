@@ -7,16 +7,21 @@ use tokio::time::sleep;
 use super::{Ports, error::AppError};
 use crate::domain::randomness::{Randomness, below};
 
-/// The most attempts of one transaction. On a cluster of databases a transaction doesn't wait for those of other nodes,
-/// but is refused at its commit. Three attempts weren't enough there for four doors that scan one ticket.
+/// The most attempts of one transaction. On a cluster of databases a transaction doesn't wait for those of other nodes:
+/// its commit is refused. Three attempts weren't enough there for four doors that scan one ticket.
 const MAX_ATTEMPTS: u32 = 6;
 
 impl Ports {
-    /// Attempts a whole transaction up to six times, as long as it meets contention.
+    /// Attempts a whole transaction up to six times, as long as it fails by contention, with random pauses of up to
+    /// 0.32 seconds.
     ///
-    /// An attempt reads the clock, begins, and commits. After [`AppError::Contention`] nothing is written, so the
-    /// attempt can be repeated. Any other failure is final: after a lost connection the outcome of the commit is
-    /// unknown.
+    /// An attempt begins and commits its own transaction, and reads the clock. After [`AppError::Contention`] nothing
+    /// is written, so the attempt can be repeated. Any other failure is final: after a lost connection the outcome of
+    /// the commit is unknown.
+    ///
+    /// # Errors
+    ///
+    /// That of the last attempt.
     pub(super) async fn retry_on_contention<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, AppError>
     where
         F: Future<Output = Result<T, AppError>>,
@@ -35,7 +40,7 @@ where
             result => return result,
         }
         metrics::counter!("transaction_retries_total").increment(1);
-        // Transactions that collided must not meet again.
+        // Jitter, so that transactions that collided don't collide again.
         let jitter = below(randomness, 10_000 << number);
         sleep(Duration::from_micros(jitter)).await;
     }
@@ -57,8 +62,8 @@ mod tests {
         }
     }
 
-    /// Runs an attempt that meets contention `races` times before it ends with `end`. Returns the number of attempts,
-    /// too.
+    /// Runs an attempt that fails by contention `races` times before it ends with `end`. Returns the number of attempts
+    /// and the result.
     async fn run(races: u32, end: Result<u8, AppError>) -> (u32, Result<u8, AppError>) {
         let tried = Cell::new(0);
         let result = retry(&ZeroRandomness, || {

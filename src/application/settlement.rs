@@ -1,4 +1,4 @@
-//! The settlement lanes: commands that move points or change a booking (charge, pay, extend, cancel).
+//! The settlement lanes: commands that move points or change a booking (charge, pay, extend, cancel, adjust).
 //!
 //! Commands of one user share a transaction or run one after the other.
 
@@ -13,16 +13,15 @@ use super::{
     lane::{Decision, Decisions, IdempotencyKey, LanePorts, LaneSettings, LaneWork, Lanes, Reply, ReplyTo},
 };
 use crate::domain::{
-    administration::{ActionEntry, Order},
+    administration::Order,
     booking::{Booking, BookingState, HoldPolicy, OpenBooking},
     clock::{Clock, Instant},
     concert::Performance,
-    id::{ActionId, BookingId, PaymentId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
+    id::{BookingId, PaymentId, PerformanceId, QueueTokenId, SeatId, TransactionId, UserId},
     language::Language,
     point::LedgerEntry,
     points::{Points, SignedPoints},
     queue::QueueToken,
-    randomness::new_uuid,
     refusal::Refusal,
     repository_error::RepositoryError,
     settlement::{Adjustment, CancelledBy, Charge, LockedSettlementState, Paid, PayRequest, SettlementBatch},
@@ -36,13 +35,17 @@ pub struct SettlementLanes {
 }
 
 impl SettlementLanes {
-    /// Lanes that settle on these ports.
+    /// Lanes whose transactions use the database of `lane_ports`.
     pub fn new(ports: Ports, policy: HoldPolicy, settings: LaneSettings, lane_ports: &LanePorts) -> Self {
         let work = SettlementWork { ports: ports.clone(), policy };
         Self { lanes: Lanes::new(work, settings, lane_ports.clone()), ports }
     }
 
-    /// Adds points to a wallet, if charges are permitted.
+    /// Adds `amount` points to a wallet, if `permission` allows it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PointFacade::charge`](super::point::PointFacade::charge).
     pub async fn charge(
         &self,
         user_id: UserId,
@@ -56,7 +59,12 @@ impl SettlementLanes {
         self.submit(user_id, key, |reply| Command::Charge { permission, charge, reply }).await
     }
 
-    /// Pays for a booking, if the gate admitted the token.
+    /// Pays for a booking, if `gate` contains an admitted token.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PaymentFacade::pay`](super::payment::PaymentFacade::pay); the reply contains
+    /// [`Refusal::QueueTokenNotActive`] instead of a position.
     pub async fn pay(
         &self,
         user_id: UserId,
@@ -71,7 +79,12 @@ impl SettlementLanes {
         self.submit(user_id, key, |reply| Command::Pay { gate, request, reply }).await
     }
 
-    /// Extends a hold, if the gate admitted the token.
+    /// Extends a hold, if `gate` contains an admitted token.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BookingFacade::extend`](super::booking::BookingFacade::extend); the reply contains
+    /// [`Refusal::QueueTokenNotActive`] instead of a position.
     pub async fn extend(
         &self,
         user_id: UserId,
@@ -83,6 +96,10 @@ impl SettlementLanes {
     }
 
     /// Cancels a booking for its user.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`BookingFacade::cancel`](super::booking::BookingFacade::cancel).
     pub async fn cancel(
         &self,
         user_id: UserId,
@@ -93,7 +110,11 @@ impl SettlementLanes {
         self.submit_cancellation(user_id, booking_id, CancelledBy::User(Some(language)), key).await
     }
 
-    /// Adds points to a wallet, or takes some, for an administrator.
+    /// Adds points to a wallet for an administrator, or takes points from it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AdministrationFacade::adjust_points`](super::administration::AdministrationFacade::adjust_points).
     pub async fn adjust(
         &self,
         order: Order,
@@ -107,6 +128,10 @@ impl SettlementLanes {
     }
 
     /// Cancels the booking of this user for an administrator.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AdministrationFacade::cancel_booking`](super::administration::AdministrationFacade::cancel_booking).
     pub async fn cancel_by_administrator(
         &self,
         order: Order,
@@ -119,8 +144,13 @@ impl SettlementLanes {
         self.submit(user_id, key, command).await
     }
 
-    /// Cancels a booking of a cancelled performance. Returns whether it did: an expired hold is left to the job that
-    /// expires holds.
+    /// Cancels or refunds a booking of a cancelled performance, and records the expiry of a hold past its deadline.
+    /// Returns false for a hold whose expiry is recorded already, or that has lost a claim.
+    ///
+    /// # Errors
+    ///
+    /// Those of a [command](super::lane::Lanes::submit); [`Refusal::BookingNotFound`];
+    /// [`Refusal::BalanceLimitExceeded`] if the refund exceeds the largest amount.
     pub async fn cancel_by_promoter(&self, booking_id: BookingId, user_id: UserId) -> Result<bool, AppError> {
         match self.submit_cancellation(user_id, booking_id, CancelledBy::Promoter, None).await? {
             Reply::Unrecorded(Ok(_)) | Reply::Recorded { .. } => Ok(true),
@@ -190,8 +220,8 @@ enum Command {
     },
 }
 
-/// A user's wallet is changed by one transaction at a time, since it is read without a lock. The last bits of the id
-/// are random.
+/// The conflict key of a user's commands. One transaction at a time changes a user's wallet, since wallets are read
+/// without a lock. The last bits of the id are random.
 fn user_conflict_key(user_id: UserId) -> u64 {
     user_id.0.as_u64_pair().1
 }
@@ -219,7 +249,7 @@ impl LaneWork for SettlementWork {
         let mut extensions = 0;
         let decisions = commands.iter().map(|command| decide(&mut batch, command, &mut extensions)).collect();
         store_changes(&self.ports, uow, now, batch).await?;
-        // An extension is the only change of a booking without an event, so it is counted here.
+        // An extension is the only change of a booking without an event, so its metric is counted here.
         uow.after_commit(Box::new(move || {
             metrics::counter!("bookings_total", "change" => "extended").increment(extensions);
         }));
@@ -259,9 +289,9 @@ pub(crate) struct RowsToLock {
     pub(crate) cancelled: BTreeSet<BookingId>,
     /// Users whose wallets may change.
     pub(crate) wallets: BTreeSet<UserId>,
-    /// Users who pay, extend, cancel or leave: their other bookings count for the decision, and for their tokens.
+    /// Users who pay, extend, cancel or leave: the decision and their tokens' deadlines depend on their other bookings.
     pub(crate) holders: BTreeSet<UserId>,
-    /// Administrators who command, and users whose wallets they adjust.
+    /// The commands' administrators, and users whose wallets they adjust.
     pub(crate) accounts: BTreeSet<UserId>,
 }
 
@@ -326,7 +356,7 @@ pub(crate) async fn lock(
     let claims = uow.seat_claims().lock_claims(&seat_ids).await?;
     uow.bookings().lock(&mut bookings).await?;
     let used = list_used(uow, rows, &bookings).await?;
-    // In a statement after the lock: the payment may have been committed while this transaction waited for it.
+    // Read after the lock: the payment may have been committed while this transaction waited for the lock.
     let paid = bookings.iter().filter(|booking| rows.cancelled.contains(&booking.id)).filter_map(payment_of);
     let paid_amounts = uow.payments().list_amounts(&paid.collect::<Vec<_>>()).await?;
     let wallets = uow.wallets().list(&wallets).await?;
@@ -368,8 +398,8 @@ async fn lock_tokens(
     uow.queue_tokens().lock_tokens(&ids.into_iter().collect::<Vec<_>>()).await
 }
 
-/// The paid bookings to cancel of which a ticket was used; they are locked. Without any to cancel it sends no
-/// statement.
+/// The paid bookings to cancel of which a ticket was used. The caller has locked them. It sends no statement if none
+/// has to be cancelled.
 async fn list_used(
     uow: &mut dyn UnitOfWork,
     rows: &RowsToLock,
@@ -418,8 +448,7 @@ pub(crate) async fn store_changes(
     uow.wallets().apply(&changes.ledger_entries).await?;
     uow.queue_tokens().update_tokens(&tokens, now).await?;
     for action in changes.actions {
-        let id = ActionId(new_uuid(&*ports.randomness, now));
-        uow.actions().append(&ActionEntry { id, action, created_at: now }).await?;
+        uow.actions().append(&ports.action_entry(now, action)).await?;
     }
     event::record(ports, uow, now, changes.facts, changes.seat_changes).await
 }

@@ -1,4 +1,4 @@
-//! The use cases of tickets: showing them to their owner, and using them at a door.
+//! The use cases of tickets: their owners read them, and doors use them.
 
 use std::sync::Arc;
 
@@ -20,22 +20,22 @@ use crate::domain::{
 pub struct TicketInfo {
     /// The ticket.
     pub ticket: Ticket,
-    /// The signed text.
+    /// The code: the signed text that a door scans.
     pub code: String,
-    /// The instant of its use; `None` for an unused one.
+    /// The instant of its use; `None` until then.
     pub admitted_at: Option<Instant>,
 }
 
 /// A ticket that a door has just used.
 #[derive(Clone, Debug)]
 pub struct AdmittedInfo {
-    /// The ticket.
+    /// The used ticket.
     pub ticket_id: TicketId,
-    /// Its booking.
+    /// The booking of the ticket.
     pub booking_id: BookingId,
-    /// The performance.
+    /// The performance of the booking.
     pub performance_id: PerformanceId,
-    /// The seat.
+    /// The seat of the ticket.
     pub seat: BookedSeat,
     /// The instant of the use.
     pub admitted_at: Instant,
@@ -48,7 +48,7 @@ pub struct TicketFacade {
 }
 
 impl TicketFacade {
-    /// Tickets with codes by `signer`.
+    /// A facade whose codes are signed by `signer`.
     pub fn new(ports: Ports, signer: Arc<dyn TicketSigner>) -> Self {
         Self { ports, signer }
     }
@@ -58,11 +58,11 @@ impl TicketFacade {
         self.signer.keys()
     }
 
-    /// The tickets of the user's booking, by seat.
+    /// The tickets of the user's booking, in the order of its seats.
     ///
     /// # Errors
     ///
-    /// [`Refusal::BookingNotFound`] when the user has no such booking; [`Refusal::BookingNotConfirmed`].
+    /// [`Refusal::BookingNotFound`] if the user has no such booking; [`Refusal::BookingNotConfirmed`].
     pub async fn tickets(&self, user_id: UserId, booking_id: BookingId) -> Result<Vec<TicketInfo>, AppError> {
         let mut repositories = self.ports.database.read().await?;
         let booking = repositories.bookings().list(&[booking_id]).await?.pop();
@@ -87,18 +87,18 @@ impl TicketFacade {
         Ok(tickets.into_iter().find(|info| info.ticket.id == id).ok_or(Refusal::TicketNotFound)?)
     }
 
-    /// Uses a ticket, once. A door of one performance gives its id as `door`.
+    /// Uses a ticket, once. `door` is the only performance that the door admits to; `None` for any.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TicketNotFound`] for a code that this server didn't sign; [`Refusal::TicketNotValid`] if its booking
-    /// isn't confirmed any more, or it is for another performance than the door's; [`Refusal::TicketAlreadyUsed`];
-    /// [`Refusal::Forbidden`] when the actor is no administrator any more.
+    /// [`Refusal::TicketNotFound`] for a code that this server didn't sign, or whose booking doesn't exist;
+    /// [`Refusal::TicketNotValid`] if the booking isn't confirmed, or the performance is cancelled or another than the
+    /// door's; [`Refusal::TicketAlreadyUsed`]; [`Refusal::Forbidden`] if the actor is no longer an administrator.
     ///
     /// # Concurrency
     ///
-    /// Shares the performance and locks the booking: of two doors one succeeds, and a refund comes before or after.
-    /// Shares the actor's row.
+    /// Locks the performance (shared), the booking and the actor's account (shared), in this order. Of two concurrent
+    /// scans one succeeds. A refund is committed before the use, which is then refused, or after it.
     pub async fn scan(&self, actor: UserId, code: &str, door: Option<PerformanceId>) -> Result<AdmittedInfo, AppError> {
         let result = match self.signer.read(code) {
             Some(claims) => self.ports.retry_on_contention(|| self.try_use(actor, claims, door)).await,
@@ -119,7 +119,7 @@ impl TicketFacade {
         let TicketClaims { performance_id, booking_id, seat_id } = claims;
         let mut uow = self.ports.back_office.begin().await?;
         let mut bookings = uow.bookings().list(&[booking_id]).await?;
-        // A signed code of an unknown booking: the database was restored to a time before the booking.
+        // A genuine code may name an unknown booking, if the database was restored to a time before the booking.
         bookings.retain(|booking| booking.performance_id == performance_id);
         let performance = uow.concerts().share_performances(&[performance_id]).await?.pop();
         uow.bookings().lock(&mut bookings).await?;
@@ -156,7 +156,7 @@ impl TicketFacade {
     }
 }
 
-/// The outcome of a scan, for the metric; `None` for failures that aren't about the ticket.
+/// The outcome of a scan as a metric label; `None` for failures that aren't about the ticket.
 fn outcome(result: &Result<AdmittedInfo, AppError>) -> Option<&'static str> {
     match result {
         Ok(_) => Some("admitted"),

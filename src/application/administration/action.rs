@@ -1,27 +1,20 @@
-//! Recording administrative writes.
+//! The record of administrative writes.
 
 use crate::{
     application::{Ports, error::AppError},
-    domain::{
-        administration::{Action, ActionEntry},
-        clock::Instant,
-        id::ActionId,
-        randomness::new_uuid,
-        refusal::Refusal,
-        unit_of_work::UnitOfWork,
-        user::Role,
-    },
+    domain::{administration::Action, clock::Instant, refusal::Refusal, unit_of_work::UnitOfWork, user::Role},
 };
 
 /// Records an administrative write in its transaction.
 ///
 /// # Errors
 ///
-/// [`Refusal::Forbidden`] if the actor is no administrator any more.
+/// [`Refusal::Forbidden`] if the actor is no longer an administrator.
 ///
 /// # Concurrency
 ///
-/// Locks the actor's row (shared) until the transaction ends, so that a demotion comes before the write or after it.
+/// Locks the actor's row (shared) until the transaction ends, so that a demotion is committed before the write or after
+/// it.
 pub(in crate::application) async fn record(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
@@ -31,6 +24,5 @@ pub(in crate::application) async fn record(
     if uow.users().share_role(action.actor).await? != Some(Role::Admin) {
         return Err(Refusal::Forbidden.into());
     }
-    let id = ActionId(new_uuid(&*ports.randomness, now));
-    Ok(uow.actions().append(&ActionEntry { id, action, created_at: now }).await?)
+    Ok(uow.actions().append(&ports.action_entry(now, action)).await?)
 }

@@ -32,7 +32,7 @@ impl AdministrationFacade {
         Ok(self.ports.database.read().await?.bookings().search(search, page, now).await?)
     }
 
-    /// A booking of any user.
+    /// The booking with this id, of any user.
     ///
     /// # Errors
     ///
@@ -43,24 +43,28 @@ impl AdministrationFacade {
     }
 
     /// Cancels any user's booking: a hold ends, and a confirmed booking is refunded at any time, also after the
-    /// performance. Repeating it changes nothing and isn't recorded.
+    /// performance. Repeating it has no effect and isn't recorded in the action log.
+    ///
+    /// With a key, repeating the request returns the first answer.
     ///
     /// # Errors
     ///
-    /// [`Refusal::BookingNotFound`]; [`Refusal::BookingNotCancellable`] when it has expired; [`Refusal::Forbidden`]
-    /// when the actor is no administrator any more; those of a [command](crate::application::lane::Lanes::submit). The
-    /// reply holds the refusals of the decision.
+    /// [`Refusal::BookingNotFound`]; [`Refusal::BookingNotCancellable`] if it has expired;
+    /// [`Refusal::BalanceLimitExceeded`] if the refund exceeds the largest amount; [`Refusal::Forbidden`] if the actor
+    /// is no longer an administrator; those of a [command](crate::application::lane::Lanes::submit). The reply contains
+    /// the refusals of the decision.
     ///
     /// # Concurrency
     ///
-    /// A settlement, as its user's cancellation. It shares the actor's account as well.
+    /// A settlement. It locks, in this order: the live queue token of a hold's user; the actor's account (shared); the
+    /// performance (shared); the seats; the booking. The write of the wallet checks its version.
     pub async fn cancel_booking(
         &self,
         order: Order,
         id: BookingId,
         key: Option<IdempotencyKey<Booking>>,
     ) -> Result<Reply<Booking>, AppError> {
-        // A booking's user never changes. The decision refuses an absent booking, so that a key records it.
+        // A booking's user never changes. The decision refuses an absent booking, so that a key records the refusal.
         let found = self.ports.database.read().await?.bookings().list(&[id]).await?.pop();
         let user_id = found.map_or(UserId(Uuid::nil()), |booking| booking.user_id);
         self.settlements.cancel_by_administrator(order, user_id, id, key).await

@@ -4,13 +4,12 @@ use super::AdministrationFacade;
 use crate::{
     application::{error::AppError, event},
     domain::{
-        administration::{ActionEntry, Order},
+        administration::Order,
         booking::{Booking, BookingDetails, BookingState},
         clock::Instant,
         concert::SeatStatus,
         event::Fact,
-        id::{ActionId, PerformanceId, SeatId, UserId},
-        randomness::new_uuid,
+        id::{PerformanceId, SeatId, UserId},
         refusal::Refusal,
         repository_error::RepositoryError,
         settlement::{Complimentary, ComplimentaryRequest, LockedComplimentaryState},
@@ -18,33 +17,34 @@ use crate::{
     },
 };
 
-/// Seats to give to a user, all or none.
+/// A request for a complimentary booking: all seats or none.
 #[derive(Clone, Debug)]
 pub struct GiveSeats {
-    /// The user.
+    /// The user of the booking.
     pub user_id: UserId,
     /// The performance of all seats.
     pub performance_id: PerformanceId,
     /// At least one seat, each named once.
     pub seat_ids: Vec<SeatId>,
-    /// Who gives them, and why.
+    /// The administrator, with the reason.
     pub order: Order,
 }
 
 impl AdministrationFacade {
-    /// Gives seats to a user, blocked ones too: a confirmed booking, paid with 0, that the seat limit leaves out.
+    /// Makes a complimentary booking of seats, including blocked ones. It is confirmed, with a payment of 0 points, and
+    /// doesn't count for the seat limit.
     ///
     /// # Errors
     ///
-    /// [`Refusal::UserNotFound`], also when the account is deleted; [`Refusal::PerformanceNotFound`],
-    /// [`Refusal::SeatNotFound`]; [`Refusal::SalesClosed`] when the performance has begun or was cancelled;
-    /// [`Refusal::SeatsUnavailable`] when a seat is held or sold; [`Refusal::Forbidden`] when the actor is no
-    /// administrator any more.
+    /// [`Refusal::UserNotFound`], also if the account is deleted; [`Refusal::PerformanceNotFound`],
+    /// [`Refusal::SeatNotFound`]; [`Refusal::SalesClosed`] if the performance has begun or was cancelled;
+    /// [`Refusal::SeatsUnavailable`] if a seat is held or sold; [`Refusal::Forbidden`] if the actor is no longer an
+    /// administrator.
     ///
     /// # Concurrency
     ///
-    /// Shares both accounts and the performance, then locks the seats, as a hold does. The wallet's version decides
-    /// against other changes of the balance.
+    /// Locks both accounts (shared), the performance (shared) and the seats, in this order. The write of the wallet
+    /// checks its version.
     pub async fn give_seats(&self, command: &GiveSeats) -> Result<BookingDetails, AppError> {
         self.ports.retry_on_contention(|| self.try_give_seats(command)).await
     }
@@ -94,8 +94,7 @@ impl AdministrationFacade {
         uow.bookings().update(confirmed).await?;
         uow.seat_claims().update_claims(confirmed, now).await?;
         uow.wallets().apply(&[given.entry]).await?;
-        let id = ActionId(new_uuid(&*self.ports.randomness, now));
-        uow.actions().append(&ActionEntry { id, action: given.action.clone(), created_at: now }).await?;
+        uow.actions().append(&self.ports.action_entry(now, given.action.clone())).await?;
         let facts = vec![Fact::BookingConfirmed(booking.clone()), Fact::PaymentCompleted(given.payment)];
         let seats = booking.seat_ids().map(|seat| (booking.performance_id, seat, SeatStatus::Sold)).collect();
         event::record(&self.ports, uow, now, facts, seats).await

@@ -13,17 +13,17 @@ use crate::{
     domain::export::{ExportPosition, ExportRange, ExportedBooking, ExportedRow, ExportedTransaction},
 };
 
-/// The rows of a page: some 200 kB of text.
+/// The rows of a page: some 200 kilobytes of text.
 const PAGE_ROWS: u32 = 500;
 
 /// A page of an export, or the failure to read it.
 type ExportPage<T> = Result<Vec<T>, AppError>;
 
 impl AdministrationFacade {
-    /// The bookings of a time, oldest first, in pages that are read as the stream is polled.
+    /// The bookings created in a range of time, oldest first, in pages that are read as the stream is polled.
     ///
-    /// A page holds its connection only while it is read, and shows the state of that time. So an export delays
-    /// nothing, however slow its reader is.
+    /// A page occupies a connection only while it is read, and shows the state at that time. So a slow client of an
+    /// export delays no other request.
     ///
     /// # Errors
     ///
@@ -40,7 +40,8 @@ impl AdministrationFacade {
         .await
     }
 
-    /// The changes of all balances in a time, likewise.
+    /// The changes of all balances made in a range of time, oldest first, in pages that are read as the stream is
+    /// polled.
     ///
     /// # Errors
     ///
@@ -79,7 +80,7 @@ where
     Ok(once(ready(Ok(first))).chain(others))
 }
 
-/// The position behind which the next page begins; `None` after the last one.
+/// The position after which the next page starts; `None` after the last page.
 fn end_of<T: ExportedRow>(page: &[T]) -> Option<ExportPosition> {
     page.last().filter(|_| page.len() >= PAGE_ROWS as usize).map(ExportedRow::position)
 }

@@ -1,5 +1,5 @@
-//! Administration of accounts, their points and bookings, exports, and the action log that every administrative write
-//! is recorded in.
+//! The administration of accounts, their points and their bookings; exports; and the action log, in which every
+//! administrative write is recorded.
 
 mod action;
 mod bookings;
@@ -27,12 +27,17 @@ pub struct AdministrationFacade {
 }
 
 impl AdministrationFacade {
-    /// Reads and writes through the back office's connections; what moves points goes through the settlement lanes.
+    /// A facade that uses the back office's connections, except that commands that move points go through the
+    /// settlement lanes.
     pub fn new(ports: &Ports, users: Arc<UserFacade>, settlements: Arc<SettlementLanes>) -> Self {
         Self { ports: ports.for_back_office(), users, settlements }
     }
 
     /// A page of the action log, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn actions(&self, page: PageRequest<ActionId>) -> Result<Page<ActionEntry>, AppError> {
         Ok(self.ports.database.read().await?.actions().list(page).await?)
     }

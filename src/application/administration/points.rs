@@ -10,19 +10,19 @@ use crate::{
 };
 
 impl AdministrationFacade {
-    /// Adds points to a user's wallet, or takes some. With a key, repeating the request has one effect.
+    /// Adds points to a user's wallet, or takes points from it. With a key, repeating the request has one effect.
     ///
     /// # Errors
     ///
-    /// [`Refusal::UserNotFound`], also when the account is deleted; [`Refusal::InsufficientPoints`] when the balance
-    /// would be negative; [`Refusal::BalanceLimitExceeded`]; [`Refusal::Forbidden`] when the actor is no administrator
-    /// any more; those of a [command](crate::application::lane::Lanes::submit). The reply holds the refusals of the
-    /// decision.
+    /// [`Refusal::UserNotFound`], also if the account is deleted; [`Refusal::InsufficientPoints`] if the balance would
+    /// be negative; [`Refusal::BalanceLimitExceeded`]; [`Refusal::Forbidden`] if the actor is no longer an
+    /// administrator; those of a [command](crate::application::lane::Lanes::submit). The reply contains the refusals of
+    /// the decision.
     ///
     /// # Concurrency
     ///
-    /// A settlement: shares both accounts, so a deletion or demotion comes before or after it. The wallet's version
-    /// decides against other changes of the balance.
+    /// A settlement: locks both accounts (shared), so that a deletion or demotion is committed before or after it. The
+    /// write of the wallet checks its version.
     ///
     /// [`Refusal::UserNotFound`]: crate::domain::refusal::Refusal::UserNotFound
     /// [`Refusal::InsufficientPoints`]: crate::domain::refusal::Refusal::InsufficientPoints

@@ -1,4 +1,4 @@
-//! Administrators' view of accounts: search, roles, blocking.
+//! Administrators' use cases of accounts: search, roles, blocking.
 
 use super::{AdministrationFacade, action::record};
 use crate::{
@@ -13,16 +13,16 @@ use crate::{
     },
 };
 
-/// A change of an account. What is `None` stays.
+/// A change of an account. `None` leaves a field as it is.
 #[derive(Clone, Debug)]
 pub struct UpdateUser {
-    /// The account.
+    /// The account to change.
     pub user_id: UserId,
-    /// Its role.
+    /// The new role.
     pub role: Option<Role>,
-    /// Whether it is blocked.
+    /// Whether the account is blocked afterwards.
     pub blocked: Option<bool>,
-    /// Why, for the action log.
+    /// The reason, for the action log.
     pub reason: Reason,
 }
 
@@ -35,7 +35,11 @@ impl UpdateUser {
 }
 
 impl AdministrationFacade {
-    /// A page of the accounts that are not deleted, newest first.
+    /// A page of the accounts that aren't deleted and match the filter, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn list_users(
         &self,
         filter: &UserFilter,
@@ -45,11 +49,11 @@ impl AdministrationFacade {
         Ok(self.ports.database.read().await?.users().list_details(filter, page, now).await?)
     }
 
-    /// An account.
+    /// The account with this id.
     ///
     /// # Errors
     ///
-    /// [`Refusal::UserNotFound`], also when it is deleted.
+    /// [`Refusal::UserNotFound`], also if it is deleted.
     pub async fn user(&self, id: UserId) -> Result<UserDetails, AppError> {
         let now = self.ports.now();
         let found = self.ports.database.read().await?.users().find_details(id, now).await?;
@@ -60,14 +64,16 @@ impl AdministrationFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::UserNotFound`]; [`Refusal::LastAdmin`] when no other administrator would be left;
-    /// [`Refusal::Forbidden`] when the actor is no administrator any more.
+    /// [`Refusal::UserNotFound`]; [`Refusal::LastAdmin`] if no other administrator would be left;
+    /// [`Refusal::Forbidden`] if the actor is no longer an administrator; [`AppError::Contention`] also if a user to be
+    /// blocked keeps joining queues meanwhile.
     ///
     /// # Concurrency
     ///
-    /// Locks, in this order: the queues and tokens of an account that is blocked; the account; every administrator,
-    /// when one may be lost; the account's sessions. Shares the actor's row. Two administrators who demote each other
-    /// lock each other out: the database ends one transaction, which is repeated.
+    /// Locks, in this order: the queues and tokens of an account to be blocked; the account; all administrators, if one
+    /// would lose its permissions; the account's sessions, if it is blocked; the actor's account (shared). Two
+    /// administrators who demote each other cause a deadlock: the database rolls one transaction back, which is then
+    /// repeated.
     pub async fn update_user(&self, actor: UserId, command: &UpdateUser) -> Result<UserDetails, AppError> {
         self.ports.retry_on_contention(|| self.try_update_user(actor, command)).await
     }

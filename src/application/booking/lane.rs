@@ -25,14 +25,14 @@ use crate::{
     },
 };
 
-/// The most choices of one transaction. Then it is rolled back and repeated.
+/// The most choices in one transaction. After them it is rolled back and repeated.
 const MAX_CHOICE_ATTEMPTS: u32 = 4;
 
-/// A request for seats, with the gate's verdict on its token.
+/// A request for seats, with the gate's verdict on its queue token.
 pub(super) struct HoldCommand {
     pub(super) gate: Result<QueueTokenId, Refusal>,
     pub(super) request: HoldRequest,
-    /// The layout to choose seats by, if the request names none.
+    /// The layout that seats are chosen from; `None` if the request names its seats.
     pub(super) layout: Option<Arc<SeatLayout>>,
     pub(super) reply: ReplyTo<Booking>,
 }
@@ -93,7 +93,8 @@ impl LaneWork for HoldWork {
 }
 
 impl HoldWork {
-    /// Refuses the commands that can be refused before any seat is locked, so that they wait for no seat.
+    /// Decides the refusals that need no locked seat, so that those commands wait for no seat. `None` for a command
+    /// that isn't refused.
     fn refuse(
         &self,
         state: &LockedHoldState,
@@ -154,7 +155,7 @@ async fn lock(uow: &mut dyn UnitOfWork, commands: &[&HoldCommand]) -> Result<Loc
 struct Selections {
     /// The named seats, each with the performance of its request.
     named: BTreeSet<(SeatId, PerformanceId)>,
-    /// The layouts of performances whose best seats are requested.
+    /// The layouts of performances with best-available requests.
     layouts: BTreeMap<PerformanceId, Arc<SeatLayout>>,
 }
 
@@ -187,11 +188,11 @@ async fn lock_seats(
 }
 
 /// Chooses the seats of the batch by deciding it without their locks, and locks them together with the named seats. The
-/// choice holds if none of these seats was claimed before it was locked; else it is repeated.
+/// choice is valid if none of these seats was claimed before it was locked; otherwise it is repeated.
 ///
-/// No other transaction chooses seats of these performances meanwhile. Seats of a later choice aren't in ascending
-/// order: they are locked without waiting, and if one is locked already, the batch is repeated. Returns the instant at
-/// which the choice holds.
+/// No other transaction chooses seats of these performances meanwhile. The seats of a repeated choice aren't locked in
+/// ascending order, so they are locked without waiting. If one is locked already, the batch is repeated. Returns the
+/// instant at which the choice is valid.
 async fn choose_and_lock_seats(
     uow: &mut dyn UnitOfWork,
     clock: &dyn Clock,
@@ -241,7 +242,7 @@ fn seats_of(booking: &Booking) -> impl Iterator<Item = (SeatId, PerformanceId)> 
     booking.seat_ids().map(|seat| (seat, booking.performance_id))
 }
 
-/// Whether the locked seats are as free as the choice assumed.
+/// Whether every locked seat is free or taken as the choice assumed.
 fn choice_still_holds(state: &LockedHoldState, locked: &BTreeSet<SeatId>, now: Instant) -> bool {
     let is_free =
         |seat: &SeatId| state.claims.get(seat).is_none_or(|claim| claim.status_at(now) == SeatStatus::Available);

@@ -1,6 +1,7 @@
-//! The cache of seat layouts, by which seats are chosen. Layouts never change, so each is read once.
+//! The cache of the seat layouts that seats are chosen from. A cached layout never expires, because layouts are
+//! immutable.
 //!
-//! Seat maps have a cache of their own, of rendered seats. `docs/decisions/0018-choosing-seats.md` has the reason.
+//! Seat maps have a cache of their own, of rendered seats. `docs/decisions/0018-choosing-seats.md` explains why.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::{
     },
 };
 
-/// The most seats of all cached layouts together: some 100 MB.
+/// The most seats of all cached layouts together: some 100 megabytes.
 const MAX_CACHED_SEATS: u64 = 2_000_000;
 
 /// Caches the seat layouts of performances.
@@ -44,7 +45,7 @@ impl SeatLayoutCache {
         Ok(performance.map(|performance| performance.concert_id))
     }
 
-    /// The layout of a performance; `None` if there is no such performance. Concurrent requests share one reading.
+    /// The layout of a performance; `None` if there is no such performance. Concurrent requests share one read.
     pub(super) async fn get(&self, id: PerformanceId) -> Result<Option<Arc<SeatLayout>>, AppError> {
         let layout = self.cached.try_get_with(id, self.read(id)).await;
         match layout.map_err(Arc::unwrap_or_clone) {

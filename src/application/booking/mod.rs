@@ -36,7 +36,7 @@ pub struct HoldSeats {
     pub gate: Result<QueueTokenId, Refusal>,
     /// The performance of the seats.
     pub performance_id: PerformanceId,
-    /// At least one seat.
+    /// The requested seats, at least one.
     pub selection: SeatSelection,
 }
 
@@ -64,22 +64,22 @@ impl BookingFacade {
         Self { ports, layouts, holds, settlements, gate }
     }
 
-    /// Holds seats, all or none, until the hold time is over. The user's queue token lives at least as long.
+    /// Holds seats, all or none, until the hold's deadline. The user's queue token stays active at least as long.
     ///
     /// With a key, repeating the request has one effect.
     ///
     /// # Errors
     ///
-    /// [`AppError::NotYourTurn`] when the queue token isn't active yet; [`Refusal::QueueTokenInvalid`],
+    /// [`AppError::NotYourTurn`] if the queue token isn't active yet; [`Refusal::QueueTokenInvalid`],
     /// [`Refusal::QueueTokenExpired`], [`Refusal::QueueTokenWrongConcert`]; [`Refusal::PerformanceNotFound`],
     /// [`Refusal::SeatNotFound`], [`Refusal::SalesClosed`]; [`Refusal::SeatsUnavailable`] for named seats and
-    /// [`Refusal::TooFewSeats`] for best available ones; [`Refusal::SeatLimitExceeded`]; the gate's refusal; those of a
-    /// [command](super::lane::Lanes::submit). The reply holds the refusals of the decision.
+    /// [`Refusal::TooFewSeats`] for best available ones; [`Refusal::SeatLimitExceeded`]; the refusal that `gate`
+    /// contains; those of a [command](super::lane::Lanes::submit). The reply contains the refusals of the decision.
     ///
     /// # Concurrency
     ///
-    /// Locks the token, the performance (shared), its choice if the best seats are requested, and the seats, in this
-    /// order.
+    /// Locks the queue token, the performance (shared), its best-available selection if the request needs it, and the
+    /// seats, in this order.
     pub async fn hold(
         &self,
         command: HoldSeats,
@@ -102,9 +102,9 @@ impl BookingFacade {
         self.gate.with_position(reply, user_id).await
     }
 
-    /// The layout of a performance, for a token that may choose seats there. A layout may have 100,000 seats, so one
-    /// that isn't cached is read only for active tokens of its concert. The refusal becomes the gate's verdict, so a
-    /// recorded answer is still replayed first.
+    /// The layout of a performance, for a best-available request. A layout may have 100,000 seats, so one that isn't
+    /// cached is read only for active tokens of its concert. The caller passes the refusal on as the gate's verdict, so
+    /// that a recorded answer is still replayed first.
     async fn layout(
         &self,
         id: PerformanceId,
@@ -122,17 +122,21 @@ impl BookingFacade {
         self.layouts.get(id).await
     }
 
-    /// Extends a hold, once.
+    /// Extends a hold and the lifetime of its queue token, once.
     ///
     /// With a key, repeating the request has one effect.
     ///
     /// # Errors
     ///
-    /// [`AppError::NotYourTurn`] when the queue token isn't active yet; [`Refusal::QueueTokenInvalid`],
+    /// [`AppError::NotYourTurn`] if the queue token isn't active yet; [`Refusal::QueueTokenInvalid`],
     /// [`Refusal::QueueTokenExpired`], [`Refusal::QueueTokenWrongConcert`]; [`Refusal::BookingNotFound`],
     /// [`Refusal::BookingNotPayable`], [`Refusal::HoldExpired`], [`Refusal::SeatLimitExceeded`],
-    /// [`Refusal::HoldAlreadyExtended`]; the gate's refusal; those of a [command](super::lane::Lanes::submit). The
-    /// reply holds the refusals of the decision.
+    /// [`Refusal::HoldAlreadyExtended`]; the refusal that `gate` contains; those of a
+    /// [command](super::lane::Lanes::submit). The reply contains the refusals of the decision.
+    ///
+    /// # Concurrency
+    ///
+    /// A settlement: locks the queue token, the performance (shared), the seats and the booking, in this order.
     pub async fn extend(
         &self,
         user_id: UserId,
@@ -144,14 +148,21 @@ impl BookingFacade {
         self.gate.with_position(reply, user_id).await
     }
 
-    /// Cancels a booking: a hold ends, and a confirmed booking is refunded up to the cut-off, which is mailed in
-    /// `language`. Repeating it changes nothing.
+    /// Cancels a booking: a hold ends, and a confirmed booking is refunded until the cut-off. The cancellation is
+    /// mailed in `language`. Repeating it has no effect.
+    ///
+    /// With a key, repeating the request returns the first answer.
     ///
     /// # Errors
     ///
     /// [`Refusal::BookingNotFound`], [`Refusal::BookingNotCancellable`], [`Refusal::RefundWindowClosed`],
-    /// [`Refusal::BookingUsed`]; those of a [command](super::lane::Lanes::submit). The reply holds the refusals of the
-    /// decision.
+    /// [`Refusal::BookingUsed`]; [`Refusal::BalanceLimitExceeded`] if the refund exceeds the largest amount; those of a
+    /// [command](super::lane::Lanes::submit). The reply contains the refusals of the decision.
+    ///
+    /// # Concurrency
+    ///
+    /// A settlement: locks the live queue token of a hold's user, the performance (shared), the seats and the booking,
+    /// in this order. The write of the wallet checks its version.
     pub async fn cancel(
         &self,
         user_id: UserId,
@@ -162,18 +173,18 @@ impl BookingFacade {
         self.settlements.cancel(user_id, booking_id, language, key).await
     }
 
-    /// A booking of the user.
+    /// The user's booking with this id.
     ///
     /// # Errors
     ///
-    /// [`Refusal::BookingNotFound`] when the user has no such booking.
+    /// [`Refusal::BookingNotFound`] if the user has no such booking.
     pub async fn booking(&self, user_id: UserId, id: BookingId) -> Result<Booking, AppError> {
         let mut repositories = self.ports.database.read().await?;
         let booking = repositories.bookings().list(&[id]).await?.pop();
         Ok(booking.filter(|booking| booking.user_id == user_id).ok_or(Refusal::BookingNotFound)?)
     }
 
-    /// A page of the user's bookings, newest first: those with this status, or all.
+    /// A page of the user's bookings, newest first: those whose current state has the name `status`, or all.
     ///
     /// # Errors
     ///
@@ -190,14 +201,17 @@ impl BookingFacade {
 
     /// Records that holds have expired, at most `limit` of them, with their events. Returns the number of holds.
     ///
-    /// A hold ends at its deadline, whenever this runs. Bookings that another transaction has locked are left for the
-    /// next run.
+    /// A hold ends at its deadline, even before this runs.
     ///
     /// # Errors
     ///
     /// Those of [every use case](crate::application) alone.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the expired bookings, except those that another transaction has locked: these are left for the next run.
     pub async fn expire_holds(&self, limit: u32) -> Result<u32, AppError> {
-        // Instances on different nodes of a cluster take the same holds.
+        // Instances on different nodes of a cluster may select the same holds.
         self.ports.retry_on_contention(|| self.try_expire_holds(limit)).await
     }
 
@@ -214,7 +228,7 @@ impl BookingFacade {
         uow.bookings().update(&expired).await?;
         let seats: Vec<_> = expired.iter().flat_map(Booking::seat_ids).collect();
         let claims = uow.seat_claims().list_claims(&seats).await?;
-        // A seat that another booking has claimed since isn't free.
+        // A seat that another booking has claimed since isn't available.
         let free = expired.iter().flat_map(|booking| {
             let belongs_to_booking = |seat: &SeatId| {
                 claims.iter().any(|claim| claim.seat_id == *seat && claim.claim.booking_id == Some(booking.id))
@@ -231,8 +245,8 @@ impl BookingFacade {
     }
 }
 
-/// The conflict key of choices of one performance, which run one after the other anyway. Requests for named seats have
-/// none: they wait for the seats' locks.
+/// The conflict key of best-available requests for one performance, which a lock serializes anyway. Requests for named
+/// seats have none: they wait for the seats' locks.
 fn choice_conflict_key(performance_id: PerformanceId, selection: &SeatSelection) -> Option<u64> {
     match selection {
         SeatSelection::Seats(_) => None,

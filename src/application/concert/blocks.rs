@@ -22,7 +22,7 @@ pub struct ChangeBlocks {
     pub seat_ids: Vec<SeatId>,
     /// Whether they are blocked afterwards.
     pub is_blocked: bool,
-    /// Why, for the action log.
+    /// The reason, for the action log.
     pub reason: Reason,
 }
 
@@ -38,16 +38,17 @@ impl ChangeBlocks {
 }
 
 impl ConcertFacade {
-    /// Blocks seats, or unblocks them, all or none. Blocked seats can't be held. Repeating the request changes nothing.
+    /// Blocks seats, or unblocks them, all or none. Blocked seats can't be held. Repeating the request changes no seat.
     ///
     /// # Errors
     ///
     /// [`Refusal::PerformanceNotFound`], [`Refusal::SeatNotFound`]; [`Refusal::SeatsUnavailable`] if a seat to be
-    /// blocked is held or sold.
+    /// blocked is held or sold; [`Refusal::Forbidden`] if the actor is no longer an administrator.
     ///
     /// # Concurrency
     ///
-    /// Locks the performance (shared), then the seats, as a hold does. So the request that locks a seat first gets it.
+    /// Locks the performance (shared), the seats and the actor's account (shared), in this order. A hold locks the same
+    /// rows, so the request that locks a seat first decides about it.
     pub async fn change_blocks(&self, actor: Actor, command: &ChangeBlocks) -> Result<BlockedSeats, AppError> {
         self.ports.retry_on_contention(|| self.try_change_blocks(actor, command)).await
     }

@@ -1,7 +1,7 @@
-//! Cancelling a performance: at once, and then its bookings in batches.
+//! The cancellation of a performance: first the performance itself, then its bookings in batches.
 //!
-//! No progress is stored: the live bookings of cancelled performances are the work that is left. So any instance
-//! continues where another stopped, and if two settle the same booking, it has one effect.
+//! No progress is stored: the pending and confirmed bookings of cancelled performances are the remaining work. So any
+//! instance continues where another stopped, and if two settle the same booking, it has one effect.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -21,20 +21,22 @@ use crate::{
     },
 };
 
-/// The bookings that are settled at once: enough to fill transactions, and few enough to leave room in the lanes.
+/// The number of bookings that are settled concurrently: enough to fill transactions, and few enough to leave capacity
+/// in the lanes.
 const BATCH: u32 = 64;
 
-/// How long the request settles bookings before it leaves the rest to the job.
+/// The time for which the request settles bookings, before it leaves the rest to the job.
 const TIME_BUDGET: Duration = Duration::from_secs(2);
 
-/// The performances that the job reads at once.
+/// The most performances that the job reads at a time.
 const MAX_PERFORMANCES_PER_RUN: u32 = 16;
 
 /// The result of settling some bookings of a cancelled performance.
 struct Batch {
     /// The number of bookings that were cancelled or refunded.
     settled: usize,
-    /// The booking behind which the others follow; `None` when there are none, or the lanes are full.
+    /// The booking after which the next batch starts; `None` if there are no more, or if the lanes or the database are
+    /// busy.
     next: Option<BookingId>,
 }
 
@@ -44,12 +46,14 @@ impl ConcertFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::PerformanceNotFound`]. Bookings that can't be settled now are no error: the result counts them.
+    /// [`Refusal::PerformanceNotFound`]; [`Refusal::Forbidden`] if the actor is no longer an administrator. Bookings
+    /// that can't be settled now are no error: the result counts them.
     ///
     /// # Concurrency
     ///
-    /// Locks the concert, then the performance. Holds and payments that have locked it come first, and their bookings
-    /// are settled with the others; later holds are refused.
+    /// Locks the concert, the performance and the actor's account (shared), in this order. Holds and payments that have
+    /// shared the performance are committed first, and their bookings are settled with the others; later holds are
+    /// refused. Then each booking is a settlement.
     pub async fn cancel_performance(&self, actor: Actor, id: PerformanceId) -> Result<CancellationInfo, AppError> {
         self.ports.retry_on_contention(|| self.mark_cancelled(actor, id)).await?;
         let started = Stopwatch::now();
@@ -59,7 +63,7 @@ impl ConcertFacade {
                 Ok(Batch { next: Some(next), .. }) if started.elapsed() < TIME_BUDGET => after = Some(next),
                 Ok(_) => break,
                 Err(error) => {
-                    // The performance is cancelled, whatever happens to the batches: the job repeats them.
+                    // The performance is cancelled even if a batch fails: the job repeats the batch.
                     tracing::warn!(performance_id = id.0, %error, "left a cancellation's bookings to the job");
                     break;
                 }
@@ -71,12 +75,13 @@ impl ConcertFacade {
         Ok(CancellationInfo { performance_id: id, status, bookings_left: info.bookings_left })
     }
 
-    /// Continues unfinished cancellations, and returns whether it settled anything, so that there may be more. Every
-    /// instance may run it at any time. A booking or performance that can't be settled delays no other.
+    /// Continues unfinished cancellations, and returns whether it settled a booking, so that there may be more. Any
+    /// number of instances may run it concurrently. A booking or performance that can't be settled delays no other.
     ///
     /// # Errors
     ///
-    /// [`AppError::Unavailable`] while the database can't be reached.
+    /// Those of [every use case](crate::application) alone. A failed settlement is no error: it is logged, and repeated
+    /// later.
     pub async fn finish_cancellations(&self) -> Result<bool, AppError> {
         let mut settled = 0;
         let mut after = None;
@@ -98,7 +103,7 @@ impl ConcertFacade {
         }
     }
 
-    /// Settles the first batch that has a booking that can be settled.
+    /// Settles batches until one has a booking that could be settled. Returns the number of bookings that it settled.
     async fn continue_cancellation(&self, id: PerformanceId) -> Result<usize, AppError> {
         let mut after = None;
         loop {
@@ -109,8 +114,8 @@ impl ConcertFacade {
         }
     }
 
-    /// Cancels or refunds the next bookings of a cancelled performance behind `after`, all at once. A booking that
-    /// can't be settled now, such as a refund that exceeds the wallet's limit, is left for later.
+    /// Cancels or refunds the next bookings of a cancelled performance after `after`, concurrently. A booking that
+    /// can't be settled now, such as a refund that exceeds the largest amount, is left for later.
     async fn cancel_bookings_of(&self, id: PerformanceId, after: Option<BookingId>) -> Result<Batch, AppError> {
         // The connection is returned before commands are submitted: the lanes need connections, too.
         let (open, bookings) = {

@@ -1,4 +1,4 @@
-//! The caches of public answers, and the limits of reading them.
+//! The caches of the catalogue's public answers, and the limits of concurrent reads.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,17 +28,17 @@ const MAX_WAITING_READERS: usize = 1_000;
 /// A performance's position in the list of its concert.
 pub type ListPosition = (Instant, PerformanceId);
 
-/// The approximate bytes of a list's entry, with its rendered text and the cache's own.
+/// The approximate bytes of a list's entry, with its rendered text and the overhead of the cache.
 const ENTRY_BYTES: usize = 2_048;
 
-/// Which performances of a concert are listed.
+/// The filter of a list of a concert's performances.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PerformanceFilter {
-    /// The concert.
+    /// The concert of the performances.
     pub concert_id: ConcertId,
-    /// Only those with an available seat.
+    /// Only performances with an available seat.
     pub available_only: bool,
-    /// The page.
+    /// The page, by start and id.
     pub page: PageRequest<ListPosition>,
 }
 
@@ -74,7 +74,7 @@ impl Catalogue {
         }
     }
 
-    /// Runs a read of an anonymous request once a slot is free.
+    /// Runs a read once a slot is free.
     ///
     /// # Errors
     ///

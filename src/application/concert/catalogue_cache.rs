@@ -1,4 +1,4 @@
-//! Public answers of the catalogue: concurrent and repeated requests within `max_age` share one read.
+//! The cache of public answers: concurrent requests, and repeated ones within `max_age`, share one read.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -18,13 +18,13 @@ use crate::{
 /// The most bytes of cached answers of each kind.
 const CAPACITY_BYTES: u64 = 32 * 1024 * 1024;
 
-/// How long an unused answer stays in memory; its age is checked separately, by the clock.
+/// The time for which an unused answer stays in memory. Its age is checked separately, by the clock.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer or a failure.
 struct CachedAnswer<T> {
     result: Result<T, AppError>,
-    /// Taken before the read.
+    /// The instant before the read, or that of its oldest shared part if that is earlier.
     read_at: Instant,
     /// Whether a part of it was read for another answer before.
     is_shared: bool,
@@ -35,7 +35,7 @@ struct CachedAnswer<T> {
 /// The rendered bytes of an answer.
 #[derive(Clone, Debug)]
 pub struct RenderedBody {
-    /// Shared by all responses.
+    /// The bytes, shared by all responses.
     pub bytes: Arc<Vec<u8>>,
     /// A hash of the bytes, the same on every instance.
     pub digest: u64,
@@ -51,7 +51,6 @@ impl RenderedBody {
 
 /// The result of a read.
 pub(super) struct Reading<T> {
-    /// The answer.
     pub(super) value: T,
     /// The instant of its oldest shared part, if it has any.
     pub(super) as_of: Option<Instant>,
@@ -64,7 +63,7 @@ pub struct CatalogueAnswer<T> {
 }
 
 impl<T> CatalogueAnswer<T> {
-    /// Whether it was read for another request, up to `max_age` before.
+    /// Whether it was read for another request, less than `max_age` ago.
     pub fn is_cached(&self) -> bool {
         self.is_cached
     }
@@ -89,7 +88,8 @@ impl<T> CatalogueAnswer<T> {
     }
 }
 
-/// Cached answers of one kind. None is returned that is older than `max_age`, or from before a change of this process.
+/// Cached answers of one kind. Each returned answer is younger than `max_age`, and was read after every change that
+/// this process made before the request.
 pub(super) struct CatalogueCache<K, T> {
     clock: Arc<dyn Clock>,
     max_age: TimeDelta,
@@ -126,7 +126,7 @@ where
     }
 
     /// The cached answer of `key`, or the result of `read`, which runs once for concurrent requests. Refusals are
-    /// cached, too; failures are not.
+    /// cached as well; failures aren't.
     pub(super) async fn get<F>(&self, key: &K, read: impl Fn() -> F) -> Result<CatalogueAnswer<T>, AppError>
     where
         F: Future<Output = Result<Reading<T>, AppError>> + Send,
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_answer_from_before_a_change_is_given_after_it() {
+    async fn no_answer_from_before_a_change_is_returned_after_it() {
         let reads = Reads::new();
         assert_eq!(reads.get(1).await, 1);
         reads.changes.increment();

@@ -1,4 +1,4 @@
-//! The catalogue's facade: its collaborators. The use cases are in the files named after them.
+//! The catalogue's facade and its collaborators. Most of its use cases are in files of their own.
 
 use std::sync::Arc;
 
@@ -34,13 +34,13 @@ impl ConcertFacade {
         Self { ports, settlement, catalogue, changes, seat_maps, tasks: tasks.clone() }
     }
 
-    /// The seat map of a performance, for the bearer of an active token of `concert_id`. Changes of this instance show
-    /// at once, those of others after [`CatalogueSettings::seat_map_age`].
+    /// The seat map of a performance, for the bearer of an active token of `concert_id`. It includes all changes of
+    /// this instance, and those of others with a delay of at most [`CatalogueSettings::seat_map_age`].
     ///
     /// # Errors
     ///
     /// [`Refusal::PerformanceNotFound`]; [`Refusal::QueueTokenWrongConcert`] for a performance of another concert.
-    /// [`AppError::Overloaded`] when too many reads wait.
+    /// [`AppError::Overloaded`] if too many reads wait.
     ///
     /// [`Refusal::PerformanceNotFound`]: crate::domain::refusal::Refusal::PerformanceNotFound
     /// [`Refusal::QueueTokenWrongConcert`]: crate::domain::refusal::Refusal::QueueTokenWrongConcert

@@ -1,4 +1,4 @@
-//! What the catalogue's use cases return.
+//! The results of the catalogue's use cases, and its settings.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::domain::{
 /// A concert as it is listed.
 #[derive(Clone, Debug)]
 pub struct ConcertInfo {
-    /// Its stored fields.
+    /// The concert.
     pub concert: Concert,
-    /// Whether it has performances to come and none of them has a seat left.
+    /// Whether it has future performances, and none of them has an available seat.
     pub is_sold_out: bool,
 }
 
 /// A concert with its queue's settings.
 #[derive(Clone, Debug)]
 pub struct ConcertDetailsInfo {
-    /// The entry of the list.
+    /// The concert as it is listed.
     pub listed: ConcertInfo,
     /// The settings of its queue.
     pub queue: QueueSettings,
@@ -32,14 +32,14 @@ pub struct ConcertDetailsInfo {
 pub struct PerformanceInfo {
     /// The performance.
     pub performance: Performance,
-    /// The number of seats that can be held; 0 once it has begun or is cancelled.
+    /// The number of seats that can be held; 0 once sales have ended or the performance is cancelled.
     pub available_seats: u32,
 }
 
 /// A performance as its promoter sees it.
 #[derive(Clone, Debug)]
 pub struct PerformanceProgressInfo {
-    /// The performance.
+    /// The performance as it is listed.
     pub listed: PerformanceInfo,
     /// The number of pending and confirmed bookings: after a cancellation, those still to be settled.
     pub bookings_left: u32,
@@ -48,7 +48,7 @@ pub struct PerformanceProgressInfo {
 /// The progress of a cancellation.
 #[derive(Clone, Copy, Debug)]
 pub struct CancellationInfo {
-    /// The performance.
+    /// The cancelled performance.
     pub performance_id: PerformanceId,
     /// The status of the performance.
     pub status: PerformanceStatus,
@@ -59,11 +59,11 @@ pub struct CancellationInfo {
 /// A queue as its promoter sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueInfo {
-    /// The concert.
+    /// The concert of the queue.
     pub concert_id: ConcertId,
-    /// The settings.
+    /// The current settings.
     pub settings: QueueSettings,
-    /// The numbers of live tokens by state.
+    /// The numbers of waiting, active and recently admitted tokens.
     pub live: LiveCounts,
 }
 
@@ -72,7 +72,7 @@ pub struct QueueInfo {
 pub struct CatalogueSettings {
     /// The greatest age of a public answer.
     pub max_age: Duration,
-    /// The greatest age of a seat map as far as other instances changed it.
+    /// The greatest age of a seat map with respect to changes of other instances.
     pub seat_map_age: Duration,
     /// Renders the constant part of a seat.
     pub write_seat: WriteSeat,

@@ -1,4 +1,4 @@
-//! Concerts and performances from their rows, with what the counts of seats say of them.
+//! Concerts and performances, combined from their rows and the counts of their claimed seats.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// A future performance, as (concert, performance, total seats).
+/// A future performance, as (concert, performance, number of seats on sale).
 type FuturePerformance = (ConcertId, PerformanceId, u32);
 
 /// The rows of one concert.
@@ -87,7 +87,7 @@ fn has_seats(future: &[FuturePerformance], claimed: &HashMap<PerformanceId, u32>
     has_seats
 }
 
-/// Adds whether a concert is sold out: it has future performances, and all their seats are held, sold or blocked.
+/// Adds whether a concert is sold out: it has future performances, and none of them has an available seat.
 fn with_sale(concert: Concert, has_seats: &HashMap<ConcertId, bool>) -> ConcertInfo {
     let is_sold_out = has_seats.get(&concert.id) == Some(&false);
     ConcertInfo { concert, is_sold_out }
@@ -125,7 +125,7 @@ pub(super) async fn listed(
     Ok(with_available_seats(performances, &claimed, now))
 }
 
-/// The held and sold seats of each performance, as the transaction of `repositories` sees it.
+/// The number of held, sold and blocked seats of each performance, as the transaction of `repositories` sees it.
 async fn claimed_seats(
     repositories: &mut dyn Repositories,
     ids: &[PerformanceId],

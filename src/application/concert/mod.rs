@@ -1,8 +1,8 @@
 //! The catalogue: public reads, the promoter's writes, and seat maps.
 //!
-//! Reads take no locks; public answers are shared and at most a second old. Each write is one transaction that locks
-//! the concert first, so that dates, prices and deletion are decided one after another. Only the bookings of a
-//! cancelled performance follow in batches of their own.
+//! Reads take no locks; public answers are cached for at most a second. A write of a concert or its performances is one
+//! transaction. It locks the concert, so that dates, prices and deletion are decided one after another. Only the
+//! bookings of a cancelled performance are settled in further transactions.
 
 mod blocks;
 mod cancellation;

@@ -25,23 +25,23 @@ use crate::{
 /// A change of a concert's fields. `None` leaves a field as it is.
 #[derive(Clone, Debug)]
 pub struct UpdateConcert {
-    /// The concert.
+    /// The concert to change.
     pub concert_id: ConcertId,
-    /// The title.
+    /// The new title.
     pub title: Option<Name>,
-    /// The artist.
+    /// The new artist.
     pub artist: Option<Name>,
-    /// The category.
+    /// The new category.
     pub category: Option<Name>,
-    /// The description; may be empty.
+    /// The new description; may be empty.
     pub description: Option<String>,
 }
 
-/// The administrator who writes. `None` for the command line, whose writes have no entry in the action log.
+/// The administrator of a write. `None` for the command line, whose writes have no entry in the action log.
 pub type Actor = Option<UserId>;
 
 impl UpdateConcert {
-    /// The fields that change, in words.
+    /// The changed fields, for the action log.
     fn details(&self) -> String {
         let names = [&self.title, &self.artist, &self.category].map(|field| field.as_ref().map(Name::as_str));
         let fields = ["title", "artist", "category"].into_iter().zip(names);
@@ -59,14 +59,14 @@ impl UpdateConcert {
     }
 }
 
-/// A new performance.
+/// A request to add a performance.
 #[derive(Clone, Debug)]
 pub struct CreatePerformance {
-    /// The concert.
+    /// The concert that the performance is added to.
     pub concert_id: ConcertId,
-    /// The venue.
+    /// The venue of the performance.
     pub venue_id: VenueId,
-    /// The start.
+    /// The start of the performance.
     pub starts_at: Instant,
     /// The seats, by section and row.
     pub seating: Seating,
@@ -77,7 +77,7 @@ impl ConcertFacade {
     ///
     /// # Errors
     ///
-    /// [`AppError::Unavailable`] while the database can't be reached.
+    /// [`Refusal::Forbidden`] if the actor is no longer an administrator.
     pub async fn create_venue(&self, actor: Actor, name: &Name, address: &Name) -> Result<Venue, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
@@ -91,7 +91,7 @@ impl ConcertFacade {
     ///
     /// # Errors
     ///
-    /// [`AppError::Unavailable`] while the database can't be reached.
+    /// [`Refusal::Forbidden`] if the actor is no longer an administrator.
     pub async fn create_concert(&self, actor: Actor, fields: &ConcertFields) -> Result<ConcertDetailsInfo, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
@@ -108,7 +108,11 @@ impl ConcertFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::ConcertNotFound`].
+    /// [`Refusal::ConcertNotFound`]; [`Refusal::Forbidden`] if the actor is no longer an administrator.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the concert, then the actor's account (shared).
     pub async fn update_concert(&self, actor: Actor, command: &UpdateConcert) -> Result<ConcertDetailsInfo, AppError> {
         self.ports.retry_on_contention(|| self.try_update_concert(actor, command)).await
     }
@@ -126,16 +130,18 @@ impl ConcertFacade {
         Ok(concert)
     }
 
-    /// Deletes a concert: it no longer appears anywhere. Bookings of past performances stay as they are.
+    /// Deletes a concert: it is no longer listed or found. Bookings of past performances stay as they are.
     ///
     /// # Errors
     ///
-    /// [`Refusal::ConcertNotFound`]; [`Refusal::ConcertHasBookings`] while any booking is live.
+    /// [`Refusal::ConcertNotFound`]; [`Refusal::ConcertHasBookings`] while any booking is live; [`Refusal::Forbidden`]
+    /// if the actor is no longer an administrator.
     ///
     /// # Concurrency
     ///
-    /// Locks the concert, then cancels its future performances. The cancellation waits for transactions that hold their
-    /// seats, and admits none afterwards, so the count of live bookings is final.
+    /// Locks the concert, its performances that haven't ended, and the actor's account (shared), in this order.
+    /// Cancelling the performances waits for transactions that hold their seats, and later holds are refused. So the
+    /// check for live bookings is final.
     pub async fn delete_concert(&self, actor: Actor, id: ConcertId) -> Result<(), AppError> {
         self.ports.retry_on_contention(|| self.try_delete_concert(actor, id)).await
     }
@@ -162,7 +168,12 @@ impl ConcertFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::ConcertNotFound`], [`Refusal::VenueNotFound`].
+    /// [`Refusal::ConcertNotFound`], [`Refusal::VenueNotFound`]; [`Refusal::Forbidden`] if the actor is no longer an
+    /// administrator.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the concert, then the actor's account (shared).
     pub async fn create_performance(
         &self,
         actor: Actor,
@@ -202,12 +213,17 @@ impl ConcertFacade {
         queue_info(&mut *repositories, &queue, now).await
     }
 
-    /// Changes the settings of a concert's queue, under the queue's lock: the next admission follows the new settings.
-    /// If they open the sale, its draw is made at once.
+    /// Changes the settings of a concert's queue. The next admission follows them. If they open the sale, its draw is
+    /// made at once.
     ///
     /// # Errors
     ///
-    /// [`Refusal::ConcertNotFound`]; [`Refusal::SalesAlreadyOpen`] for another opening after the draw.
+    /// [`Refusal::ConcertNotFound`]; [`Refusal::SalesAlreadyOpen`] for another opening after the draw;
+    /// [`Refusal::Forbidden`] if the actor is no longer an administrator.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the queue, then the actor's account (shared).
     pub async fn set_queue(&self, actor: Actor, id: ConcertId, settings: QueueSettings) -> Result<QueueInfo, AppError> {
         self.ports.retry_on_contention(|| self.try_set_queue(actor, id, settings)).await
     }
@@ -216,7 +232,7 @@ impl ConcertFacade {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         let mut queue = uow.queues().lock_queues(&[id]).await?.pop().ok_or(Refusal::ConcertNotFound)?;
-        // A draw that is due by the former settings is made by them.
+        // A draw that is due by the former settings is made before they change.
         draw::make_draw_if_due(&self.ports, &mut *uow, &mut queue, now).await?;
         queue.last_decision_at = queue.monotonic_now(now);
         queue.set(settings, || Draw::prepare(id, &*self.ports.seeds, &*self.ports.randomness))?;
@@ -230,7 +246,7 @@ impl ConcertFacade {
         Ok(info)
     }
 
-    /// Records an administrator's write in its transaction.
+    /// Records an administrator's write in its transaction, see [`administration::record`].
     pub(super) async fn record(
         &self,
         uow: &mut dyn UnitOfWork,

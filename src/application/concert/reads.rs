@@ -18,15 +18,15 @@ use crate::{
     },
 };
 
-/// The performances of one read when sold-out ones are filtered out.
+/// The number of performances per read while sold-out ones are filtered out.
 const PERFORMANCES_PER_SCAN: u32 = 100;
 
 impl ConcertFacade {
-    /// A page of concerts, soonest first.
+    /// A page of concerts, earliest performance first.
     ///
     /// # Errors
     ///
-    /// [`AppError::Overloaded`] when too many lists wait to be read.
+    /// [`AppError::Overloaded`] if too many reads wait.
     pub async fn list_concerts(&self, filter: &ConcertFilter) -> Result<CatalogueAnswer<Page<ConcertInfo>>, AppError> {
         self.catalogue.pages.get(filter, || self.catalogue.with_reader_slot(self.read_concerts(filter))).await
     }
@@ -48,7 +48,7 @@ impl ConcertFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::ConcertNotFound`]. [`AppError::Overloaded`] when too many reads wait.
+    /// [`Refusal::ConcertNotFound`]. [`AppError::Overloaded`] if too many reads wait.
     pub async fn concert(&self, id: ConcertId) -> Result<CatalogueAnswer<ConcertDetailsInfo>, AppError> {
         self.catalogue.concerts.get(&id, || self.catalogue.with_reader_slot(self.read_concert(id))).await
     }
@@ -63,11 +63,11 @@ impl ConcertFacade {
         Ok(Reading { value: rows.details(&counts.claimed), as_of: counts.as_of })
     }
 
-    /// A page of a concert's future performances, soonest first.
+    /// A page of a concert's scheduled future performances, earliest first.
     ///
     /// # Errors
     ///
-    /// [`Refusal::ConcertNotFound`]. [`AppError::Overloaded`] when too many reads wait.
+    /// [`Refusal::ConcertNotFound`]. [`AppError::Overloaded`] if too many reads wait.
     pub async fn list_performances(
         &self,
         filter: &PerformanceFilter,
@@ -104,7 +104,7 @@ impl ConcertFacade {
         }
     }
 
-    /// Future performances of a concert. Returns its connection before seats are counted.
+    /// A page of future performances of a concert. It releases its connection before the caller counts seats.
     async fn read_performance_rows(
         &self,
         concert_id: ConcertId,
@@ -116,11 +116,11 @@ impl ConcertFacade {
         Ok(repositories.concerts().list_performances(concert_id, now, page).await?)
     }
 
-    /// A performance, whether or not it has begun or is cancelled.
+    /// A performance with its available seats, whether or not it has begun or is cancelled.
     ///
     /// # Errors
     ///
-    /// [`Refusal::PerformanceNotFound`]. [`AppError::Overloaded`] when too many reads wait.
+    /// [`Refusal::PerformanceNotFound`]. [`AppError::Overloaded`] if too many reads wait.
     pub async fn listed_performance(&self, id: PerformanceId) -> Result<CatalogueAnswer<PerformanceInfo>, AppError> {
         let read = || self.catalogue.with_reader_slot(self.read_listed_performance(id));
         self.catalogue.single_performances.get(&id, read).await
@@ -152,7 +152,7 @@ impl ConcertFacade {
     ///
     /// # Errors
     ///
-    /// [`AppError::Unavailable`] while the database can't be reached.
+    /// Those of [every use case](crate::application) alone.
     pub async fn list_venues(&self, page: PageRequest<VenueId>) -> Result<Page<Venue>, AppError> {
         let mut repositories = self.ports.back_office.read().await?;
         Ok(repositories.concerts().list_venues(page).await?)

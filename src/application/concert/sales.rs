@@ -1,4 +1,4 @@
-//! A sale as its promoter follows it.
+//! The promoter's reads of a sale: counts, revenue and seat maps.
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ use crate::{
 /// The most performances whose sales are read at a time.
 const MAX_PERFORMANCES: u32 = 100;
 
-/// A performance with what was sold of it.
+/// A performance with its sales.
 #[derive(Clone, Debug)]
 pub struct PerformanceSalesInfo {
-    /// The performance.
+    /// The performance as it is listed.
     pub listed: PerformanceInfo,
-    /// What was sold.
+    /// Its held, sold and blocked seats, and its revenue.
     pub sales: PerformanceSales,
 }
 
 impl ConcertFacade {
-    /// What was sold of a concert's first 100 performances that aren't cancelled, soonest first.
+    /// The sales of a concert's first 100 performances that aren't cancelled, earliest first.
     ///
     /// # Errors
     ///
@@ -38,20 +38,23 @@ impl ConcertFacade {
         let now = self.ports.now();
         let mut repositories = self.ports.back_office.read().await?;
         repositories.concerts().find_concert(concert_id).await?.ok_or(Refusal::ConcertNotFound)?;
-        let ever: Instant = DateTime::UNIX_EPOCH;
-        let Page { items, .. } =
-            repositories.concerts().list_performances(concert_id, ever, PageRequest::first(MAX_PERFORMANCES)).await?;
+        let earliest: Instant = DateTime::UNIX_EPOCH;
+        let Page { items, .. } = repositories
+            .concerts()
+            .list_performances(concert_id, earliest, PageRequest::first(MAX_PERFORMANCES))
+            .await?;
         let ids: Vec<_> = items.iter().map(|performance| performance.id).collect();
         let sales = repositories.concerts().list_sales(&ids, now).await?;
         let infos = listed(&mut *repositories, items, now).await?;
         Ok(infos.into_iter().zip(sales).map(|(listed, sales)| PerformanceSalesInfo { listed, sales }).collect())
     }
 
-    /// The seat map of a performance, for its promoter: without a token, whether or not it is on sale.
+    /// The seat map of a performance for its promoter: without a queue token, whether or not the performance is on
+    /// sale.
     ///
     /// # Errors
     ///
-    /// [`Refusal::PerformanceNotFound`]. [`AppError::Overloaded`] when too many reads wait.
+    /// [`Refusal::PerformanceNotFound`]. [`AppError::Overloaded`] if too many reads wait.
     pub async fn promoters_seat_map(&self, id: PerformanceId) -> Result<Arc<SeatMap>, AppError> {
         let performance = self.ports.back_office.read().await?.concerts().find_performance(id).await?;
         self.seat_map(id, performance.ok_or(Refusal::PerformanceNotFound)?.concert_id).await

@@ -16,11 +16,11 @@ use crate::{
 /// A change of a performance's times.
 #[derive(Clone, Debug)]
 pub struct UpdatePerformance {
-    /// The performance.
+    /// The performance to change.
     pub performance_id: PerformanceId,
     /// The new times.
     pub change: ScheduleChange,
-    /// Why, for the action log.
+    /// The reason, for the action log.
     pub reason: Option<Reason>,
 }
 
@@ -36,18 +36,20 @@ impl UpdatePerformance {
 }
 
 impl ConcertFacade {
-    /// Changes a performance's start or end of sales. Refunds, tokens and lists follow the new start at once.
+    /// Changes a performance's start or end of sales. The cut-off of refunds and the end of the queue follow the new
+    /// start at once.
     ///
     /// # Errors
     ///
     /// [`Refusal::PerformanceNotFound`]; [`Refusal::SalesClosed`] once it has begun or is cancelled;
-    /// [`Refusal::StartNotInFuture`], [`Refusal::SalesEndAfterStart`].
+    /// [`Refusal::StartNotInFuture`], [`Refusal::SalesEndAfterStart`]; [`Refusal::Forbidden`] if the actor is no longer
+    /// an administrator.
     ///
     /// # Concurrency
     ///
-    /// Locks the queue, the concert and the performance, in this order. Holds, payments and refunds that have locked
-    /// the performance come first; later ones find the new times. Ticks, which end the tokens of a concert that is
-    /// over, wait for the queue.
+    /// Locks the queue, the concert, the performance and the actor's account (shared), in this order. Holds, payments
+    /// and refunds that have shared the performance are committed first; later ones apply the new times. Ticks, which
+    /// end the tokens of a concert that is over, wait for the queue's lock.
     pub async fn update_performance(
         &self,
         actor: Actor,

@@ -1,8 +1,8 @@
-//! The held and sold seats of each performance, counted at most once per `max_age` for all lists together.
+//! The counts of unavailable seats per performance, each counted at most once per `max_age` for all lists together.
 //!
 //! Anonymous requests choose the lists, so counts are cached by performance and not by list. One counting query runs at
-//! a time: a request that waits for it finds its counts cached. So anonymous requests keep at most one connection busy
-//! with counting.
+//! a time, and a request that waits for it finds its counts cached. So counting for anonymous requests occupies at most
+//! one connection.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ const MAX_COUNTED: usize = 1_024;
 /// Claimed seats by performance, with the instant of the oldest count.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    /// The number of held and sold seats.
+    /// The number of held, sold and blocked seats.
     pub(super) claimed: HashMap<PerformanceId, u32>,
     /// The instant of the oldest count; `None` without a count.
     pub(super) as_of: Option<Instant>,

@@ -1,7 +1,7 @@
 //! Streams of a seat map: a snapshot or the missed changes, then each change.
 //!
-//! One task per performance reads the changed claims for all streams, several times a second. Holds that expire by the
-//! clock show at the next read, like changes of any instance.
+//! One task per performance reads the changed claims for all streams, five times a second. Holds that expire by the
+//! clock are detected at the next read, like changes of any instance.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// How often the claims of a followed performance are read.
+/// The interval between reads of a followed performance's claims.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The updates of one performance. Dropping it ends the subscription.
@@ -33,13 +33,13 @@ pub struct SeatStream {
 }
 
 impl ConcertFacade {
-    /// Follows the seats of a performance, for the bearer of an active token of `concert_id`. A client that has
-    /// `last_version` of the map gets the changes since; without it, or if it is unknown, a snapshot comes first.
+    /// Follows the seats of a performance, for the bearer of an active token of `concert_id`. A client with the version
+    /// `last_version` gets the changes since then; without a version, or with an unknown one, it gets a snapshot first.
     ///
     /// # Errors
     ///
     /// [`Refusal::PerformanceNotFound`]; [`Refusal::QueueTokenWrongConcert`] for a performance of another concert.
-    /// [`AppError::Overloaded`] when too many reads wait.
+    /// [`AppError::Overloaded`] if too many reads wait.
     pub async fn follow_seats(
         &self,
         id: PerformanceId,
@@ -58,7 +58,7 @@ impl ConcertFacade {
 }
 
 impl SeatStream {
-    /// Waits for the next update. Cancelling the wait loses none.
+    /// Waits for the next update. Cancelling the wait loses no update.
     pub async fn next(&mut self) -> SeatUpdate {
         loop {
             if let Some(update) = self.subscription.initial.take() {
@@ -67,14 +67,14 @@ impl SeatStream {
             }
             match self.subscription.changes.recv().await {
                 Ok(changes) => self.subscription.initial = Some(SeatUpdate::Changes(changes)),
-                // The client reads too slowly for the kept changes: it is treated like one that reconnects.
+                // The client reads too slowly for the kept changes, so it is treated like one that reconnects.
                 Err(RecvError::Lagged(_)) => {
                     metrics::counter!("seat_map_followers_lagged_total").increment(1);
                     if let Some(subscription) = self.state.subscribe(self.last_version, self.seat_maps.now()) {
                         self.subscription = subscription;
                     }
                 }
-                // The state, and so its sender, lives as long as this.
+                // The stream owns the state, and with it the sender, so the channel isn't closed.
                 Err(RecvError::Closed) => std::future::pending().await,
             }
         }
@@ -95,8 +95,8 @@ async fn refresh_until_unused(seat_maps: Arc<SeatMaps>, state: Arc<SeatState>) {
         || state.wait_until_unsubscribed(),
         || state.try_stop_refresh(),
         |error| {
-            let performance = state.performance_id().0;
-            tracing::warn!(performance, %error, "could not refresh a seat map that streams follow");
+            let performance_id = state.performance_id().0;
+            tracing::warn!(performance_id, %error, "could not refresh a seat map that streams follow");
         },
     )
     .await;

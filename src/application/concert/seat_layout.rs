@@ -1,4 +1,4 @@
-//! The layout of a performance's seats, which never changes, as it is rendered.
+//! The rendered layout of a performance's seats. It is immutable.
 
 use crate::domain::{
     concert::Seat,
@@ -16,7 +16,7 @@ pub(super) struct Layout {
     seats: Vec<PlacedSeat>,
     /// Positions in `seats`, by ascending id.
     by_id: Vec<usize>,
-    /// The rendered seats, one behind the other: one allocation for all.
+    /// The rendered seats, concatenated into one allocation.
     text: String,
 }
 
@@ -41,12 +41,10 @@ impl Layout {
         Self { performance_id, seats: placed, by_id, text }
     }
 
-    /// The performance.
     pub(super) fn performance_id(&self) -> PerformanceId {
         self.performance_id
     }
 
-    /// The number of seats.
     pub(super) fn len(&self) -> usize {
         self.seats.len()
     }

@@ -1,6 +1,6 @@
 //! A seat map: the layout of a performance, and the statuses of its seats at one instant.
 //!
-//! Statuses, entity tag and bytes are computed once per reading of the claims, and not again while they stay the same.
+//! Statuses, entity tag and bytes are computed once per change of the claims, and shared by all requests.
 
 use std::{
     collections::BTreeMap,
@@ -27,14 +27,14 @@ pub struct SeatMap {
     /// A digest of the statuses and the latest change.
     state: u64,
     valid_from: Instant,
-    /// When the first hold expires; the statuses are valid until then.
+    /// The instant at which the first hold expires, until which the statuses are valid; `None` without a hold.
     next_expiry_at: Option<Instant>,
     /// The rendered bytes for each filter, shared by concurrent requests.
     rendered: [OnceCell<Arc<Vec<u8>>>; 5],
 }
 
 impl SeatMap {
-    /// The map that follows from the claims at `now`; `before` is the map before it.
+    /// Computes the map from the claims at `now`; `before` is the previous map.
     pub(super) fn new(
         layout: Arc<Layout>,
         claims: &[Option<ClaimDeadline>],
@@ -45,7 +45,7 @@ impl SeatMap {
         let mut next_expiry_at: Option<Instant> = None;
         let mut status_of = |claim: &ClaimDeadline| {
             let status = claim.status_at(now);
-            // An expired claim changed its seat at its deadline, which no transaction wrote.
+            // An expired claim changed its seat's status at its deadline, which no transaction recorded.
             let changed_at = match (status, claim.held_until) {
                 (SeatStatus::Available, Some(deadline)) => deadline,
                 _ => claim.changed_at,
@@ -62,19 +62,19 @@ impl SeatMap {
         let version = latest.map_or(0, |latest| version_of(latest, state));
         let version = match before {
             Some(before) if before.state == state => before.version,
-            // Changes were read in another order than they were decided in, or are of one millisecond.
+            // The changes were read in another order than they were decided in, or belong to one millisecond.
             Some(before) => version.max(before.version + 1),
             None => version,
         };
         Self { layout, statuses, version, state, valid_from: now, next_expiry_at, rendered: Default::default() }
     }
 
-    /// Whether the same claims give the same statuses at `now`.
+    /// Whether the same claims have the same statuses at `now`.
     pub(super) fn is_valid_at(&self, now: Instant) -> bool {
         self.valid_from <= now && self.next_expiry_at.is_none_or(|end| now < end)
     }
 
-    /// The performance.
+    /// The performance of the seats.
     pub fn performance_id(&self) -> PerformanceId {
         self.layout.performance_id()
     }
@@ -84,14 +84,14 @@ impl SeatMap {
         self.layout.ids()
     }
 
-    /// Grows with every change, from 0 while nothing was ever held. It is the microsecond of the latest one, of which
-    /// the last three digits tell states apart. Everywhere the same for the same state, unless changes became known out
-    /// of order.
+    /// The version, which increases with every change; 0 while no seat was ever claimed. It is the millisecond of the
+    /// latest change since the Unix epoch, times 1,000, plus three digits that distinguish states of one millisecond.
+    /// Equal states have equal versions on every instance, unless an instance read changes out of order.
     pub fn version(&self) -> i64 {
         self.version
     }
 
-    /// Stands for the whole state and for which part of it is `wanted`.
+    /// A digest of the whole state and of the filter `wanted`.
     pub fn digest(&self, wanted: Option<SeatStatus>) -> u64 {
         let of = (self.state, self.version);
         wanted.map_or_else(|| digest(&of, &[]), |status| digest(&of, &[status]))
@@ -149,14 +149,15 @@ fn digest(of: &impl Hash, statuses: &[SeatStatus]) -> u64 {
     hasher.finish()
 }
 
-/// The version of a map whose latest change was at this instant: its millisecond, then three digits of the state's
-/// digest. So different states hardly ever share a version.
+/// The version of a map whose latest change was at this instant: its millisecond, followed by three digits of the
+/// state's digest. So different states rarely have the same version.
 fn version_of(latest: Instant, state: u64) -> i64 {
     let digits = i64::try_from(state % 1_000).unwrap_or(0);
     latest.timestamp_millis().saturating_mul(1_000).saturating_add(digits)
 }
 
-/// The instant of a version's latest change, in whole microseconds; `None` if it is out of range.
+/// The version read as microseconds since the Unix epoch, which is within a millisecond of its latest change; `None` if
+/// it is out of range.
 pub(super) fn instant_of(version: i64) -> Option<Instant> {
     DateTime::from_timestamp_micros(version)
 }
@@ -175,7 +176,7 @@ mod tests {
 
     const PERFORMANCE: PerformanceId = PerformanceId(1);
 
-    /// Seats in the order of their places, which isn't that of their ids.
+    /// Seats in the order of their numbers, which isn't that of their ids.
     fn layout() -> Arc<Layout> {
         let seat = |id: u64, number: u16| Seat {
             id: SeatId(id),
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_the_latest_change_and_a_hold_that_ends_is_one() {
+    fn the_version_is_the_latest_change_and_an_expired_hold_counts_as_one() {
         let milliseconds = |claims: &[ClaimDeadline], now| map(claims, now).version() / 1_000;
         assert_eq!(map(&[], at(10)).version(), 0);
         let claims = [claim(20, None, at(5)), claim(30, Some(at(20)), at(8))];

@@ -1,4 +1,4 @@
-//! Reading seat maps: concurrent requests share one read of a performance's changed claims.
+//! The reads of seat maps: concurrent requests share one read of a performance's changed claims.
 
 use std::{
     collections::HashMap,
@@ -37,7 +37,8 @@ use crate::{
 /// The most bytes of cached seat states: some 600,000 seats.
 const MAX_STATE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// How long the concert of a performance is cached; a deleted concert's seat maps end after that.
+/// The time for which the concert of a performance is cached. The seat maps of a deleted concert stay available for at
+/// most this time.
 const PERFORMANCE_CACHE_TTL: Duration = Duration::from_secs(1);
 
 /// The most performances whose concert is cached.
@@ -74,11 +75,11 @@ impl SeatMaps {
         }
     }
 
-    /// The state of a performance's seats, if it is a performance of this concert.
+    /// The state of a performance's seats. [`Refusal::QueueTokenWrongConcert`] for a performance of another concert.
     pub(super) async fn state(&self, id: PerformanceId, concert_id: ConcertId) -> Result<Arc<SeatState>, AppError> {
         let its_concert = match self.concerts.get(&id).await {
             Some(its_concert) => its_concert,
-            // The rare case is boxed: a request's future is moved as a whole, and more than once.
+            // The rare case is boxed, because a request's whole future is moved several times.
             None => {
                 Box::pin(self.concerts.try_get_with(id, self.find_concert(id))).await.map_err(Arc::unwrap_or_clone)?
             }
@@ -96,7 +97,7 @@ impl SeatMaps {
         Ok(entry.into_value())
     }
 
-    /// The seat map at this instant; changes of other instances may be missing for `max_age`.
+    /// The current seat map. Changes of other instances may be missing for up to `max_age`.
     pub(super) async fn read(&self, state: &Arc<SeatState>) -> Result<Arc<SeatMap>, AppError> {
         if let Some(map) = state.cached_map(self.ports.seat_change_counter.current(), self.now(), self.max_age) {
             return Ok(map);
@@ -104,7 +105,7 @@ impl SeatMaps {
         Ok(self.claims.get(ByIdentity(Arc::clone(state))).await?.ok_or(Refusal::PerformanceNotFound)?)
     }
 
-    /// The present instant, by the clock that decides about claims.
+    /// The current instant, by the clock that decides about claims.
     pub(super) fn now(&self) -> Instant {
         self.ports.now()
     }

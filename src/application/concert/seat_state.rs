@@ -1,4 +1,4 @@
-//! The state of one performance's seats in this process. It has the claims of the last read, the map that follows from
+//! The state of one performance's seats in this process. It has the claims of the last read, the map computed from
 //! them, and the latest changes for streams.
 
 use std::{
@@ -20,17 +20,18 @@ use crate::domain::{
     id::{PerformanceId, SeatId},
 };
 
-/// How far a read goes back behind the one before. A claim carries its instance's time from before the transaction:
-/// that clock may be some seconds behind, and the transaction may have waited.
+/// The time by which a read overlaps the previous one. A claim has the time of its instance's clock from before its
+/// transaction. That clock may be some seconds behind, and the transaction may have waited for locks.
 const CLOCK_SKEW_MARGIN: TimeDelta = TimeDelta::seconds(30);
 
-/// How often all claims are read, which bounds how long a clock with a greater difference hides a change.
+/// The interval between reads of all claims. It bounds the time for which a clock with a greater difference hides a
+/// change.
 const FULL_READ_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
-/// The most changes that are kept for streams and reconnecting clients.
+/// The number of changes that are kept for streams and reconnecting clients.
 const KEPT_CHANGES: usize = 64;
 
-/// The greatest age of another instance's version from which changes are computed.
+/// The greatest age of an unknown version from which changes are computed.
 const MAX_RESUME_AGE: TimeDelta = TimeDelta::minutes(10);
 
 /// The state of one performance's seats. Reads of its claims must not overlap.
@@ -49,7 +50,7 @@ struct SeatStateInner {
     map: Option<Arc<SeatMap>>,
     /// This process's count of changes from before the last read.
     changes: u64,
-    /// Oldest first; each starts at the version where the one before ended.
+    /// Oldest first. Each starts at the version at which the previous one ended.
     history: VecDeque<Arc<SeatChanges>>,
     /// The last changes that were computed for a reconnecting client.
     last_resume: Option<Arc<SeatChanges>>,
@@ -83,8 +84,8 @@ impl SeatState {
         inner.read_at.filter(|_| has_recent_full_read).map(|read_at| read_at.min(now) - CLOCK_SKEW_MARGIN)
     }
 
-    /// Applies claims that were read at `now` from [`read_from`](Self::read_from) on, and sends the changes to
-    /// subscribers. The map stays the same one while nothing changes.
+    /// Applies the claims that were read at `now` from the instant `since`, see [`read_from`](Self::read_from), and
+    /// sends the changes to subscribers. Returns the same map while nothing changes.
     pub(super) fn apply_claims(&self, claims: &[ClaimDeadline], since: Option<Instant>, now: Instant) -> Arc<SeatMap> {
         let mut inner = self.lock();
         let is_new = inner.merge_claims(&self.layout, claims);
@@ -117,7 +118,7 @@ impl SeatState {
         self.lock().changes = changes;
     }
 
-    /// The map of the last read, if that is less than `max_age` old, this process has changed nothing since, and no
+    /// The map of the last read, if it is less than `max_age` old, this process hasn't changed a seat since, and no
     /// hold has expired.
     pub(super) fn cached_map(&self, changes: u64, now: Instant, max_age: TimeDelta) -> Option<Arc<SeatMap>> {
         let inner = self.lock();
@@ -125,8 +126,8 @@ impl SeatState {
         inner.map.as_ref().filter(|map| is_recent && inner.changes == changes && map.is_valid_at(now)).cloned()
     }
 
-    /// Subscribes a client that has `last_version`. The initial update brings it up to date; one lock excludes a gap
-    /// between it and the changes that follow. `None` before the first read.
+    /// Subscribes a client that has `last_version`. The initial update has the changes since then. A lock prevents a
+    /// gap between it and the changes that follow. `None` before the first read.
     pub(super) fn subscribe(&self, last_version: Option<i64>, now: Instant) -> Option<SeatSubscription> {
         let mut inner = self.lock();
         let map = Arc::clone(inner.map.as_ref()?);
@@ -142,12 +143,12 @@ impl SeatState {
         !std::mem::replace(&mut self.lock().is_refreshed, true)
     }
 
-    /// Whether no subscriber is left, so that the refreshing task ends. Under the lock none can come in between.
+    /// Whether no subscriber is left, so that the refreshing task ends. The lock excludes new subscribers meanwhile.
     pub(super) fn try_stop_refresh(&self) -> bool {
         let mut inner = self.lock();
-        let is_over = self.changes.receiver_count() == 0;
-        inner.is_refreshed = !is_over;
-        is_over
+        let is_unused = self.changes.receiver_count() == 0;
+        inner.is_refreshed = !is_unused;
+        is_unused
     }
 
     /// Completes once no subscriber is left.
@@ -204,8 +205,8 @@ impl SeatStateInner {
         (!changes.changed().is_empty()).then_some(SeatUpdate::Changes(changes))
     }
 
-    /// The seats that may have changed since another instance's map had its latest change at `instant`. These are seats
-    /// written since, and seats whose holds have expired since, with a margin for clocks that differ.
+    /// The seats that may have changed after the latest change of another instance's map, which was at `instant`. These
+    /// are seats whose claims were written or whose holds expired since then, with a margin for clocks that differ.
     fn changed_between(&self, instant: Instant, now: Instant) -> impl Iterator<Item = SeatId> {
         let since = instant - CLOCK_SKEW_MARGIN;
         let ended = since..=now + CLOCK_SKEW_MARGIN;
@@ -298,7 +299,7 @@ mod tests {
         let state = state(3);
         let versions = [
             state.apply_claims(&[held(1, at(5), at(99))], None, at(6)).version(),
-            // Decided earlier and committed later, and by a clock that is behind.
+            // Decided earlier, committed later, and dated by a clock that is behind.
             state.apply_claims(&[held(2, at(4), at(99))], Some(at(0)), at(6)).version(),
             state.apply_claims(&[held(3, at(3), at(99))], Some(at(0)), at(6)).version(),
         ];
@@ -318,7 +319,8 @@ mod tests {
         assert_eq!(versions.iter().map(|version| missed_since(*version)).collect::<Vec<_>>(), expected);
     }
 
-    /// A version of another instance says until when its claims were known; clocks may differ, and commits come late.
+    /// A version of another instance contains the instant of its latest change. Clocks may differ, and commits may be
+    /// late.
     #[test]
     fn a_client_of_another_instance_gets_all_possible_changes() {
         let state = state(5);

@@ -19,7 +19,7 @@ impl SeatChanges {
         Self { since, version, changed, rendered: OnceLock::new() }
     }
 
-    /// The version of the map once they are applied.
+    /// The version of the map after these changes.
     pub fn version(&self) -> i64 {
         self.version
     }

@@ -1,4 +1,4 @@
-//! Claiming and settling deliveries: short transactions on the few connections that the relay may use.
+//! The claims and settlements of deliveries: short transactions on the few connections that the relay may use.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ use crate::{
 /// The most connections that the relay of an instance uses at once, however many receivers there are.
 const MAX_CONNECTIONS: usize = 2;
 
-/// How long a lease lasts: twice the longest time for a chain. The reserve is for clock differences between instances
+/// The duration of a lease: twice the longest time for a chain. The reserve covers clock differences between instances
 /// and a slow database.
 const LEASE_DURATION: TimeDelta = TimeDelta::seconds(60);
 
-/// What the relay and its workers share.
+/// The state that the relay and its workers share.
 pub(super) struct Deliveries {
     pub(super) ports: Ports,
     pub(super) sender: Arc<dyn EventSender>,
@@ -39,7 +39,7 @@ pub(super) struct Deliveries {
 pub(super) struct DeliverySettlements {
     delivered: Vec<EventId>,
     others: Vec<DeliverySettlement>,
-    /// A webhook that wants no more events.
+    /// A webhook whose receiver accepts no more events.
     gone: Option<WebhookId>,
 }
 
@@ -48,12 +48,13 @@ impl Deliveries {
         Self { ports, sender, retry, connections: Semaphore::new(MAX_CONNECTIONS) }
     }
 
-    /// Waits for one of the connections that the relay may use.
+    /// Waits for one of the connections that the relay may use; `None` never happens, since the semaphore isn't closed.
     pub(super) async fn acquire_connection_permit(&self) -> Option<SemaphorePermit<'_>> {
         self.connections.acquire().await.ok()
     }
 
-    /// Leases due deliveries. Returns the number of deliveries it looked at, and the chains to send.
+    /// Leases at most `limit` due deliveries. Returns the number of deliveries that it examined, and the chains to
+    /// send.
     pub(super) async fn claim(
         &self,
         destination: Destination,
@@ -76,7 +77,7 @@ impl Deliveries {
         Ok((looked_at, chains))
     }
 
-    /// Settles deliveries, as far as the lease still holds.
+    /// Settles the deliveries that the lease still holds.
     pub(super) async fn settle(
         &self,
         destination: Destination,
@@ -107,7 +108,7 @@ impl Deliveries {
         Ok(uow.commit().await?)
     }
 
-    /// The part of a delay that is waited, in percent: 75 to 125.
+    /// The percentage of a backoff that is waited: 75 to 125.
     fn jitter_percent(&self) -> u8 {
         75 + u8::try_from(below(&*self.ports.randomness, 51)).unwrap_or(0)
     }

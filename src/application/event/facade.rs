@@ -1,4 +1,4 @@
-//! The administrators' use cases of events: deliveries and webhooks.
+//! Administrators' use cases of events: deliveries and webhooks.
 
 use crate::{
     application::{Ports, administration, error::AppError},
@@ -38,11 +38,16 @@ impl EventFacade {
         Ok(repositories.deliveries().list(status, page).await?)
     }
 
-    /// Delivers an event again to each of its destinations that still has a receiver.
+    /// Makes an event due again at each of its destinations that still has a receiver, so that the relay delivers it
+    /// again.
     ///
     /// # Errors
     ///
-    /// [`Refusal::EventNotFound`].
+    /// [`Refusal::EventNotFound`]; [`Refusal::Forbidden`] if the actor is no longer an administrator.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the event, then the actor's account (shared).
     pub async fn redeliver(&self, actor: UserId, id: EventId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
@@ -57,17 +62,22 @@ impl EventFacade {
         Ok(())
     }
 
-    /// Whether a webhook's address is private, and private ones aren't allowed. A host name passes: the sender checks
-    /// its addresses each time it resolves the name.
+    /// Whether a webhook's URL names a private address while private ones aren't allowed. A host name is accepted: the
+    /// sender checks its addresses each time it resolves the name.
     pub fn rejects_address(&self, url: &WebhookUrl) -> bool {
         !self.allow_private && url.is_private()
     }
 
-    /// Registers a receiver. It gets every event that is recorded after the registration.
+    /// Registers a webhook. Every event of its types that is recorded after the registration is delivered to it.
     ///
     /// # Errors
     ///
-    /// Those of [every use case](crate::application) alone.
+    /// [`Refusal::Forbidden`] if the actor is no longer an administrator.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the registration of webhooks, then the actor's account (shared). It waits for transactions that have
+    /// checked for webhooks.
     pub async fn create_webhook(&self, actor: UserId, url: WebhookUrl, types: EventTypes) -> Result<Webhook, AppError> {
         let created_at = self.ports.now();
         let randomness = &*self.ports.randomness;
@@ -96,11 +106,15 @@ impl EventFacade {
         Ok(repositories.webhooks().list(page).await?)
     }
 
-    /// Deletes a webhook. Its pending deliveries are parked, and removed together with their events.
+    /// Deletes a webhook. Its pending deliveries are parked, and deleted after their retention.
     ///
     /// # Errors
     ///
-    /// [`Refusal::WebhookNotFound`].
+    /// [`Refusal::WebhookNotFound`]; [`Refusal::Forbidden`] if the actor is no longer an administrator.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the webhook, then the actor's account (shared).
     pub async fn delete_webhook(&self, actor: UserId, id: WebhookId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;

@@ -1,7 +1,7 @@
 //! Events: recorded in the transaction of the change, dispatched and delivered after its commit.
 //!
-//! [mod@record] writes events, [relay] dispatches them, a [worker] delivers them to one receiver, [receivers] knows
-//! every receiver, and [upkeep] removes old events.
+//! [mod@record] writes events, [relay] dispatches them, a [worker] delivers them to one receiver, [receivers] lists all
+//! receivers, and [upkeep] deletes old events.
 
 mod deliveries;
 mod facade;

@@ -1,7 +1,7 @@
-//! The receivers of events: whether there is any, and which.
+//! The receivers of events: whether there may be any, and the list of them.
 //!
-//! Both answers come from one list of sources, so an event is never recorded as one without receivers while the relay
-//! would find some. A new destination of the configuration belongs to [`CONFIGURABLE`]; without it, its deliveries stay
+//! Both come from one list of sources, so an event is never recorded as one without receivers while the relay would
+//! find some. A new destination of the configuration belongs to [`CONFIGURABLE`]; without it, its deliveries stay
 //! pending once it isn't configured any more. Another kind of destination is a [`ReceiverSource`] in
 //! [`Receivers::new`].
 
@@ -24,18 +24,18 @@ trait ReceiverSource: Send + Sync {
     /// Whether an event of the current transaction may have a receiver of this kind. After `false`, no receiver is
     /// added until the transaction ends.
     ///
-    /// `true` loses nothing: it costs a dispatch that may find no receiver.
+    /// A wrong `true` loses no event: it only costs a dispatch that finds no receiver.
     async fn may_have_any(&self, _: &mut dyn Repositories) -> Result<bool, RepositoryError> {
         Ok(true)
     }
 
-    /// The destination for which the configuration has no receiver any more.
+    /// The destination of this kind for which the configuration has no receiver; `None` if it has one.
     fn unconfigured(&self) -> Option<Destination> {
         None
     }
 }
 
-/// The destinations that the configuration may have. Deliveries to those that it has no more are parked.
+/// The destinations that can be configured. Deliveries to those that are no longer configured are parked.
 const CONFIGURABLE: [Destination; 3] = [Destination::DataPlatform, Destination::Kafka, Destination::Mail];
 
 /// Every receiver of events.
@@ -75,7 +75,8 @@ impl Receivers {
         Ok(receivers)
     }
 
-    /// Destinations that may have pending deliveries and for which the configuration has no receiver any more.
+    /// The destinations for which the configuration has no receiver, and which may have pending deliveries from
+    /// earlier.
     pub(super) fn unconfigured(&self) -> impl Iterator<Item = Destination> {
         self.0.iter().filter_map(|source| source.unconfigured())
     }

@@ -1,4 +1,4 @@
-//! Recording events in the transaction of the change.
+//! The recording of events in the transaction of the change.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,6 +13,9 @@ use crate::domain::{
 };
 
 /// Records facts as events, with one `seats.changed` event for each performance whose seats changed.
+///
+/// Locks the registration of webhooks (shared) unless a receiver is configured, so that each receiver gets all events
+/// of a transaction or none.
 pub(crate) async fn record(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
@@ -36,19 +39,19 @@ pub(crate) async fn record(
         return Ok(());
     }
     count_after_commit(uow, &events);
-    // No receiver is added between this answer and the commit, so each one gets all of these events or none.
+    // No receiver is added between this check and the commit, so each one gets all of these events or none.
     if ports.receivers.may_have_any(uow).await? {
         let written = Arc::clone(&ports.event_written);
         uow.after_commit(Box::new(move || written.notify_one()));
         uow.outbox().insert(&events, None).await
     } else {
-        // Recorded as dispatched: without receivers the relay's write for each event would be for nothing.
+        // Recorded as dispatched, which saves the relay's write for each event.
         uow.outbox().insert(&events, Some(now)).await
     }
 }
 
-/// Counts bookings, payments and points after the commit. Each of their changes has one event (but for an extension of
-/// a hold), so each is counted once.
+/// Counts bookings, payments and points after the commit. Each of their changes except the extension of a hold has one
+/// event, so each is counted once.
 fn count_after_commit(uow: &mut dyn UnitOfWork, events: &[Event]) {
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut moved = Vec::new();

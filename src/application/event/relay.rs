@@ -26,13 +26,13 @@ use crate::{
 /// The most events that one transaction dispatches.
 const DISPATCH_BATCH: u32 = 500;
 
-/// How long the relay waits after a commit, so that a busy sale's events are dispatched in batches.
+/// The time for which the relay waits after a commit, so that a busy sale's events are dispatched in batches.
 const COALESCING_DELAY: Duration = Duration::from_millis(20);
 
-/// How often the relay reads the receivers.
+/// The interval between reads of the receivers.
 const RECEIVER_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the relay counts the backlog, and the most deliveries that it counts.
+/// The interval between counts of the backlog, and the most deliveries that one counts.
 const BACKLOG_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_COUNTED_BACKLOG: u32 = 100_000;
 
@@ -48,8 +48,8 @@ impl EventRelay {
         Self { deliveries: Arc::new(Deliveries::new(ports.clone(), sender, retry)), ports }
     }
 
-    /// Dispatches and delivers events until `stop` is cancelled. Then requests in flight finish or their leases are
-    /// released.
+    /// Dispatches and delivers events until `stop` is cancelled. Then it waits up to five seconds for requests in
+    /// flight, and releases the leases of the others.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut workers = Workers::new(Arc::clone(&self.deliveries), stop.child_token());
         let mut pause = POLL_INTERVAL;
@@ -86,7 +86,7 @@ impl EventRelay {
         Ok(dispatched >= DISPATCH_BATCH)
     }
 
-    /// Dispatches every event, attempts every delivery that is due, and waits for the outcomes.
+    /// Dispatches every event, attempts every due delivery, and waits for the outcomes.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl EventRelay {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
         let events = uow.outbox().claim_undispatched(DISPATCH_BATCH).await?;
-        // Read after the events, so that the receivers include every one that was registered before an event.
+        // Read after the events, so that every receiver that was registered before an event is included.
         let receivers = self.ports.receivers.list(&mut *uow).await?;
         let delivery = |receiver: &Receiver, event: &Undispatched| NewDelivery {
             event_id: event.id,
@@ -180,9 +180,9 @@ struct Workers {
     stop: CancellationToken,
     handles: HashMap<Destination, WorkerHandle>,
     tasks: JoinSet<()>,
-    /// The last reading of the receivers.
+    /// The time of the last read of the receivers.
     assigned_at: Option<Stopwatch>,
-    /// The last count of the backlog.
+    /// The time of the last count of the backlog.
     measured_at: Option<Stopwatch>,
 }
 
@@ -191,7 +191,7 @@ impl Workers {
         Self { deliveries, stop, handles: HashMap::new(), tasks: JoinSet::new(), assigned_at: None, measured_at: None }
     }
 
-    /// Starts a worker for each receiver without one, and stops the workers whose receiver is gone.
+    /// Starts a worker for each receiver without one, and stops the workers whose receiver no longer exists.
     fn reconcile_workers(&mut self, receivers: Vec<Receiver>) {
         self.handles.retain(|destination, handle| {
             let stays = receivers.iter().any(|receiver| receiver.destination == *destination);

@@ -1,4 +1,5 @@
-//! Upkeep of events: removes events that every receiver has, and parks deliveries whose receiver is gone.
+//! The upkeep of events: deletes events that are delivered to every receiver, and parks deliveries whose receiver no
+//! longer exists.
 
 use std::{
     collections::HashSet,
@@ -16,21 +17,23 @@ use crate::{
     },
 };
 
-/// The most events that one transaction removes or parks.
+/// The most rows that one transaction deletes or parks.
 const BATCH: u32 = 500;
 
-/// How often the search for removable events restarts: events that were pending then may be delivered now.
+/// The interval at which the search for removable events restarts, since events that were pending may be delivered by
+/// then.
 const SEARCH_RESTART_INTERVAL: TimeDelta = TimeDelta::hours(1);
 
-/// A time by which every pending delivery is due.
+/// A time within which every pending delivery is due.
 const LATER: TimeDelta = TimeDelta::days(365);
 
-/// How long events are kept.
+/// The retention of events.
 #[derive(Clone, Copy, Debug)]
 pub struct EventRetention {
-    /// After the dispatch, once every receiver has the event. Undelivered events of a webhook: after the webhook ended.
+    /// The time after the dispatch of an event that is delivered to every receiver. For undelivered events of a webhook
+    /// it is the time after the webhook's end.
     pub delivered: TimeDelta,
-    /// After the event, if a delivery of it is parked; `None`: for ever.
+    /// The time after an event with a parked delivery; `None` keeps it forever.
     pub parked: Option<TimeDelta>,
 }
 
@@ -49,13 +52,13 @@ pub struct EventUpkeep {
 }
 
 impl EventUpkeep {
-    /// Upkeep that keeps events for these times, and pending events in any case.
+    /// Upkeep with this retention. Events with pending deliveries are always kept.
     pub fn new(ports: Ports, retention: EventRetention) -> Self {
         Self { ports, retention, cursor: Mutex::new(None) }
     }
 
-    /// Removes and parks a batch each. Returns whether more may be left. Any number of instances may run it
-    /// concurrently.
+    /// Deletes a batch of events, and parks a batch of deliveries. Returns whether more may be left. Any number of
+    /// instances may run it concurrently.
     ///
     /// # Errors
     ///
@@ -66,8 +69,9 @@ impl EventUpkeep {
         Ok(ended || removed)
     }
 
-    /// Looks at a batch of old events, and removes those that are delivered everywhere or were parked long ago. The
-    /// next batch continues after this one, so a large number of kept events doesn't hide removable ones.
+    /// Examines a batch of old events, and deletes those that are delivered to every receiver, or whose parked
+    /// deliveries are past their retention. The next batch continues after this one, so a large number of kept events
+    /// doesn't hide removable ones.
     async fn remove_old(&self) -> Result<bool, AppError> {
         let now = self.ports.now();
         let mut cursor = self.current_cursor(now);
@@ -95,7 +99,7 @@ impl EventUpkeep {
             .unwrap_or(RemovalCursor { begun_at: now, after: None })
     }
 
-    /// Parks the pending deliveries of receivers that are gone, in one transaction each.
+    /// Parks the pending deliveries of receivers that no longer exist, with one transaction for each receiver.
     async fn end_deliveries(&self) -> Result<bool, AppError> {
         let mut more = false;
         for destination in self.ports.receivers.unconfigured() {
@@ -108,7 +112,8 @@ impl EventUpkeep {
         Ok(more)
     }
 
-    /// Parks deliveries that no instance has attempted for a long time: no configuration names the destination.
+    /// Parks deliveries to a destination that isn't configured here, once they have been due for the whole retention.
+    /// Until then another instance may still deliver them.
     async fn park_unconfigured(&self, destination: Destination) -> Result<bool, AppError> {
         let horizon = self.ports.now() - self.retention.delivered;
         let mut uow = self.ports.database.begin().await?;
@@ -119,7 +124,7 @@ impl EventUpkeep {
     }
 
     /// Parks the pending deliveries of a webhook that ended, so that administrators see them and no event waits for
-    /// them. Removes them after the retention, so that they keep no event longer.
+    /// them. Deletes them after the retention, so that they don't prolong that of their events.
     async fn end_deliveries_of(&self, id: WebhookId, ended_at: Instant) -> Result<bool, AppError> {
         let now = self.ports.now();
         let destination = Destination::Webhook(id);

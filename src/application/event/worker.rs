@@ -1,7 +1,7 @@
-//! The worker of one receiver: sends a bounded number of events concurrently, and the events of a booking in order.
+//! The worker of one receiver: sends a bounded number of streams concurrently, and the events of a booking in order.
 //!
 //! A short transaction leases deliveries to the worker, the worker sends them outside of any transaction, and another
-//! one settles the outcomes. The leases of a killed instance expire, and then another worker sends the events again.
+//! one settles the outcomes. The leases of a killed instance expire; then another worker sends the events again.
 
 use std::{collections::BTreeSet, mem, sync::Arc, time::Duration};
 
@@ -28,20 +28,22 @@ use crate::{
     },
 };
 
-/// For how long a chain goes on to its next event. With the timeout of the last attempt it stays within the lease.
+/// The time within which a chain may start its next event. With the timeout of the last attempt it stays within the
+/// lease.
 const CHAIN_TIME_BUDGET: Duration = Duration::from_secs(20);
 
-/// A receiver counts as down after this many failures in a row.
+/// The number of consecutive failures after which a receiver counts as down.
 const FAILURES_UNTIL_DOWN: u32 = 16;
 
-/// The most streams for a receiver that is down, with pauses: few attempts, which soon detect its recovery.
+/// The limits for a receiver that is down: few concurrent streams, and a pause between claims. Its recovery is still
+/// detected soon.
 const MAX_IN_FLIGHT_DOWN: usize = 2;
 const PAUSE_DOWN: Duration = Duration::from_millis(100);
 
 /// The longest pause of all deliveries that a receiver's `Retry-After` causes.
 const MAX_RECEIVER_PAUSE: TimeDelta = TimeDelta::minutes(1);
 
-/// How long a worker that stops waits for the requests it has sent.
+/// The time for which a stopping worker waits for requests in flight.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The outcomes of a chain.
@@ -67,14 +69,14 @@ pub(super) struct Worker {
     stop: CancellationToken,
     lease: Uuid,
     in_flight: JoinSet<ChainResult>,
-    /// Leased and not yet settled.
+    /// The leased deliveries that aren't settled yet.
     leased: BTreeSet<EventId>,
     /// Outcomes that aren't settled yet.
     sent: Vec<ChainResult>,
     failures_in_row: u32,
-    /// The end of the pause that the receiver's `Retry-After` asked for.
+    /// The end of the pause that the receiver requested by `Retry-After`.
     receiver_paused_until: Option<Instant>,
-    /// The earliest instant of the next claim, for a receiver that is down.
+    /// The earliest time of the next claim; `None` unless the receiver is down.
     next_claim_at: Option<Stopwatch>,
 }
 
@@ -149,8 +151,8 @@ impl Worker {
         }
     }
 
-    /// Waits a little for the requests in flight, and releases the other leases. An event in flight may arrive twice;
-    /// receivers recognise it by its id.
+    /// Waits up to [`SHUTDOWN_TIMEOUT`] for the requests in flight, and releases the other leases. An event in flight
+    /// may arrive twice; receivers deduplicate it by its id.
     async fn finish(&mut self) -> Result<(), AppError> {
         let in_flight = &mut self.in_flight;
         let sent = &mut self.sent;
@@ -171,7 +173,7 @@ impl Worker {
         self.receiver.destination
     }
 
-    /// How many more streams may be sent now.
+    /// The number of further streams that may be sent now.
     fn free_slots(&self) -> usize {
         let is_down = self.failures_in_row >= FAILURES_UNTIL_DOWN;
         let limit = if is_down { MAX_IN_FLIGHT_DOWN } else { self.destination().max_in_flight() };
@@ -208,7 +210,7 @@ impl Worker {
         let now = self.deliveries.ports.now();
         let mut settlements = DeliverySettlements::default();
         for ChainResult { tried, untried } in &self.sent {
-            // The rest of a chain follows the attempt that failed, or is due at once.
+            // The rest of a chain is due when its failed event is retried, or at once.
             let mut next = now;
             for (claimed, outcome) in tried {
                 let next_step = settlements.apply_outcome(&self.deliveries, self.destination(), claimed, outcome, now);
@@ -249,7 +251,7 @@ impl Worker {
     }
 }
 
-/// Sends the events of a stream until one fails.
+/// Sends the events of a chain in order, until one isn't accepted, the time budget is used up, or the worker stops.
 async fn send(
     deliveries: Arc<Deliveries>,
     receiver: Arc<Receiver>,

@@ -76,10 +76,10 @@ impl<W: LaneWork> BatchRunner<W> {
         Self { work, ports, transaction_timeout, recent_keys: RecentKeys::default(), metrics }
     }
 
-    /// Answers every job, normally in one transaction. A group that keeps failing is split in halves until the command
-    /// that fails is alone.
+    /// Answers every job, normally in one transaction. A group that keeps failing is split in halves, until the failing
+    /// command has a group of its own.
     ///
-    /// `before_commit` is called before each commit, which waits for the disk and needs no core.
+    /// `before_commit` is called before each commit, which waits for the disk and uses no CPU time.
     pub(super) async fn run(&self, jobs: Vec<Job<W::Command>>, before_commit: &(dyn Fn() + Send + Sync)) {
         let mut groups = VecDeque::from([jobs]);
         while let Some(group) = groups.pop_front() {
@@ -135,7 +135,7 @@ impl<W: LaneWork> BatchRunner<W> {
             let Err(failure) = result else { return result };
             let is_retryable = match failure.error {
                 RepositoryError::Contention { .. } => attempt < MAX_ATTEMPTS,
-                // The first statement finds out that a connection was lost while it was idle.
+                // The first statement detects that a connection was lost while it was idle.
                 RepositoryError::Unavailable(_) => attempt == 1,
                 _ => false,
             };
@@ -149,8 +149,8 @@ impl<W: LaneWork> BatchRunner<W> {
         }
     }
 
-    /// One attempt, given up when the database is lost or the transaction takes too long. A connection that took too
-    /// long has fallen silent, and is closed when it is released.
+    /// Makes one attempt, and abandons it if the database is lost or the transaction exceeds its timeout. The
+    /// connection of such a transaction has stopped responding, and is closed when it is released.
     async fn attempt_in_time(
         &self,
         group: &[Job<W::Command>],
@@ -165,7 +165,7 @@ impl<W: LaneWork> BatchRunner<W> {
         let attempt = AssertUnwindSafe(self.attempt(group, check_keys, &commits)).catch_unwind();
         let mut attempt = pin!(or_unavailable(&*self.ports.database, attempt));
         let Ok(attempt) = timeout(self.transaction_timeout, &mut attempt).await else {
-            // Before the connection is released, so that each of its neighbours is tested before it is used.
+            // This precedes the release of the connection, so that each other connection is tested before it is used.
             self.ports.database.suspect_connections();
             let error = RepositoryError::Unavailable("a transaction took too long".into());
             return Err(AttemptError { error, lost_commit: is_committing.load(Ordering::Relaxed) });
@@ -204,7 +204,7 @@ impl<W: LaneWork> BatchRunner<W> {
             }
             before_commit();
             uow.commit().instrument(debug_span!("commit")).await.map_err(|error| AttemptError {
-                // Contention at the commit, such as a certification conflict, means that nothing was committed.
+                // Contention at the commit, such as a certification conflict, proves that nothing was committed.
                 lost_commit: !matches!(error, RepositoryError::Contention { .. }),
                 error,
             })?;
@@ -225,7 +225,7 @@ fn digests<C>(group: &[Job<C>]) -> impl Iterator<Item = KeyDigest> {
     group.iter().filter_map(|job| job.reply.key_digest())
 }
 
-/// A span of its own, with links to the spans of all requests in the batch.
+/// The span of a batch, with links to the spans of all of its requests.
 fn span_of<W: LaneWork>(group: &[Job<W::Command>]) -> Span {
     let name = format_args!("lane {}", W::NAME);
     let span = debug_span!("lane", otel.name = %name, commands = group.len());
@@ -248,7 +248,7 @@ impl From<RepositoryError> for AttemptError {
     }
 }
 
-/// Separates the jobs whose key an earlier job of the group has: they are processed after it.
+/// Separates the jobs whose key an earlier job of the group has. They are processed after that job.
 fn split_duplicate_keys<C>(group: Vec<Job<C>>) -> (Vec<Job<C>>, Vec<Job<C>>) {
     let mut seen = HashSet::new();
     group.into_iter().partition(|job| job.reply.key_digest().is_none_or(|digest| seen.insert(digest)))
@@ -270,12 +270,13 @@ fn require_decision_per_command(decided: &Decisions, commands: usize) -> Result<
     if decided.decisions.len() == commands {
         Ok(())
     } else {
-        Err(RepositoryError::Storage("a lane gave another number of decisions than of commands".into()))
+        Err(RepositoryError::Storage("a lane made another number of decisions than it got commands".into()))
     }
 }
 
-/// A temporary refusal may be due to the effect of the request that the command repeats, which has ended its token or
-/// changed its balance. Then the key has a recorded answer by now.
+/// Checks that no unrecorded key has a recorded answer. A command may be refused temporarily because the request that
+/// it repeats has taken effect, such as ended its token or changed its balance. Then the key has a recorded answer by
+/// now.
 async fn require_no_recorded_answer(uow: &mut dyn UnitOfWork, digests: &[KeyDigest]) -> Result<(), RepositoryError> {
     if digests.is_empty() || uow.idempotency().list(digests).await?.is_empty() {
         return Ok(());

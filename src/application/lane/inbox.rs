@@ -4,18 +4,18 @@ use std::collections::{HashSet, VecDeque};
 
 use super::work::LaneSettings;
 
-/// How many commands must wait for a batch to start beside a running one. With fewer, a transaction's fixed cost
-/// outweighs the gain of concurrency, so they wait and make the next batch larger.
+/// The number of waiting commands from which a batch starts beside a running one. With fewer, a transaction's fixed
+/// cost exceeds the gain of concurrency, so they wait and make the next batch larger.
 const PARALLEL_BATCH_THRESHOLD: usize = 16;
 
-/// Plain data: its owner serializes the changes and runs the batches.
+/// The inbox as plain data: its owner serializes the changes and runs the batches.
 pub(super) struct Inbox<T> {
     settings: LaneSettings,
     /// Oldest first, each with its conflict key.
     waiting: VecDeque<(Option<u64>, T)>,
     /// The conflict keys of unfinished batches.
     active_conflict_keys: HashSet<u64>,
-    /// How many of the waiting items have no active conflict key.
+    /// The number of waiting items without an active conflict key.
     ready_count: usize,
     /// Whether a batch has started and not yet taken its items: items that arrive meanwhile join it.
     has_forming_batch: bool,
@@ -83,7 +83,7 @@ impl<T> Inbox<T> {
         (batch, conflict_keys)
     }
 
-    /// Lets the next batch start: this one needs no core for now.
+    /// Releases a batch's slot, so that the next batch may start: this one uses no CPU time for now.
     pub(super) fn release_slot(&mut self) {
         self.running_batches -= 1;
     }

@@ -1,4 +1,4 @@
-//! Idempotency keys in a lane: those in flight, and those recorded lately.
+//! The idempotency keys of a lane: those in flight, and those recorded recently.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -11,7 +11,7 @@ use crate::domain::{
     refusal::Refusal,
 };
 
-/// The most recorded keys that an instance remembers: some 3 MB.
+/// The most recorded keys that a lane remembers: some 3 megabytes.
 const MAX_RECENT_KEYS: usize = 65_536;
 
 /// Renders a result as the bytes of its answer.
@@ -29,8 +29,8 @@ pub struct IdempotencyKey<T> {
     pub render: RenderAnswer<T>,
 }
 
-/// Counts the requests in flight by idempotency key, within this instance. Across instances the unique index makes the
-/// second request wait.
+/// Counts the requests in flight by idempotency key, within this instance. Across instances the unique index blocks the
+/// second request until the first has committed.
 #[derive(Default)]
 pub(super) struct KeysInFlight(Arc<Mutex<HashMap<KeyDigest, usize>>>);
 
@@ -49,7 +49,7 @@ impl KeysInFlight {
 pub(super) struct KeyInFlight {
     keys: Arc<Mutex<HashMap<KeyDigest, usize>>>,
     digest: KeyDigest,
-    /// Whether another request with the key was in flight before.
+    /// Whether another request with the key was in flight already.
     pub(super) is_duplicate: bool,
 }
 
@@ -65,10 +65,10 @@ impl Drop for KeyInFlight {
     }
 }
 
-/// The latest keys that this instance recorded or found recorded. A batch that contains one of them looks its keys up
+/// The latest keys that this instance recorded or found recorded. A batch that contains one of them looks up its keys
 /// first. Without that, each replay would cost the whole batch a transaction that the unique index refuses.
 ///
-/// It is only a hint. The unique index finds keys that are older, or that another instance recorded.
+/// It is only a hint. The unique index detects keys that are older, or that another instance recorded.
 #[derive(Default)]
 pub(super) struct RecentKeys(Mutex<Recent>);
 
@@ -101,7 +101,7 @@ impl RecentKeys {
     }
 }
 
-/// The first bits of a digest. If two keys share them, one batch looks its keys up in vain.
+/// The first 64 bits of a digest. If two keys share them, a batch looks up its keys needlessly.
 fn shorten(digest: KeyDigest) -> u64 {
     digest.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
 }

@@ -1,4 +1,4 @@
-//! The lanes of one kind: commands enter an inbox, and batches start as slots get free.
+//! The lanes of one kind: commands enter an inbox, and batches start when slots are free.
 
 use std::{
     cell::Cell,
@@ -28,11 +28,11 @@ use crate::{
     domain::refusal::Refusal,
 };
 
-/// How long a second request waits for the first one with its key.
-const DUPLICATE_KEY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time for which a second request waits for the first one with its key.
+pub(in crate::application) const DUPLICATE_KEY_TIMEOUT: Duration = Duration::from_secs(5);
 
 tokio::task_local! {
-    /// How long the current request has waited for lanes.
+    /// The time for which the current request has waited for lanes.
     static LANE_WAIT: Cell<Duration>;
 }
 
@@ -68,7 +68,7 @@ struct InboxMetrics {
 }
 
 impl<W: LaneWork> Lanes<W> {
-    /// Lanes that do this work. They need a tokio runtime: each batch is a task of its own, which ends by itself.
+    /// Lanes that run this work. They require a Tokio runtime: each batch is a task of its own, which ends by itself.
     pub fn new(work: W, settings: LaneSettings, ports: LanePorts) -> Self {
         let metrics = InboxMetrics {
             depth: metrics::gauge!("lane_depth", "lane" => W::NAME),
@@ -82,17 +82,19 @@ impl<W: LaneWork> Lanes<W> {
         Self { state: Arc::new(state), keys_in_flight: KeysInFlight::default() }
     }
 
-    /// Submits a command and waits for its reply. `command` makes the command from the destination of its reply.
+    /// Submits a command and waits for its reply. `command` builds the command from the destination of its reply.
     ///
-    /// Commands with the same conflict key are never in two concurrent transactions of this instance. It is for
-    /// commands that conflict without waiting for a lock: they share a batch or run one after the other.
+    /// Commands with the same conflict key are never in two concurrent transactions of this instance: they share a
+    /// batch or run one after the other. Commands that would conflict without waiting for a lock have one.
     ///
     /// A second command with the idempotency key of one that is in progress waits for it, five seconds at most.
     ///
     /// # Errors
     ///
-    /// [`AppError::Overloaded`] at once when the inbox is full; [`Refusal::IdempotencyInProgress`] when the first
-    /// command with the key takes too long; the failure of the command's batch, such as [`AppError::Contention`].
+    /// [`AppError::Overloaded`] at once if the inbox is full; [`Refusal::IdempotencyInProgress`] if the first command
+    /// with the key takes longer than five seconds; the failure of the command's batch, such as
+    /// [`AppError::Contention`]. The reply contains [`Refusal::IdempotencyKeyReused`] for a key that was recorded with
+    /// another request body.
     pub async fn submit<T: Send + 'static>(
         &self,
         conflict_key: Option<u64>,
@@ -109,13 +111,13 @@ impl<W: LaneWork> Lanes<W> {
             return Err(AppError::Overloaded);
         }
         self.state.metrics.depth.increment(1.0);
-        // Borrowed: the key counts as in flight until its reply is here.
+        // `in_flight` is only borrowed, so that the key counts as in flight until its reply arrives.
         let reply = if in_flight.as_ref().is_some_and(|key| key.is_duplicate) {
             timeout(DUPLICATE_KEY_TIMEOUT, reply).await.map_err(|_| Refusal::IdempotencyInProgress)?
         } else {
             reply.await
         };
-        // Only a request has a wait to add to.
+        // Outside of a request there is no wait to add to.
         let _ = LANE_WAIT.try_with(|time| time.set(time.get() + enqueued_at.elapsed()));
         reply.unwrap_or_else(|_| Err(AppError::internal(Unanswered)))
     }
@@ -149,7 +151,7 @@ impl<W: LaneWork> LaneState<W> {
             let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
             (update(&mut inbox), inbox.try_start_batch())
         };
-        // Without the lock: a runtime that ends drops the batch at once, which updates the inbox again.
+        // After the lock is released: a runtime that shuts down drops the batch at once, which updates the inbox again.
         if starts {
             let batch = Batch { state: Arc::clone(self), conflict_keys: None, slot_released: AtomicBool::new(false) };
             self.tasks.spawn(batch.run());
@@ -169,7 +171,7 @@ struct Batch<W: LaneWork> {
 impl<W: LaneWork> Drop for Batch<W> {
     fn drop(&mut self) {
         if self.conflict_keys.is_none() {
-            // Only a runtime that ends drops a batch that early: its jobs get no answer.
+            // Only a runtime that shuts down drops a batch this early. Its jobs get no answer.
             self.take_jobs();
         }
         self.release_slot();
@@ -203,7 +205,7 @@ impl<W: LaneWork> Batch<W> {
         jobs
     }
 
-    /// Lets the next batch start.
+    /// Releases the slot once, so that the next batch may start.
     fn release_slot(&self) {
         if !self.slot_released.swap(true, Ordering::Relaxed) {
             self.state.update_inbox(Inbox::release_slot);

@@ -18,15 +18,27 @@ use crate::{
 /// The reply to a command.
 #[derive(Debug)]
 pub enum Reply<T> {
-    /// A result without a record: the command has no idempotency key, or its refusal is temporary.
+    /// A result without a record: the command has no idempotency key, its refusal is temporary, or its key was used
+    /// with another request body.
     Unrecorded(Result<T, Refusal>),
     /// The answer that is recorded under the command's idempotency key.
     Recorded {
-        /// The answer, byte for byte.
+        /// The answer, replayed byte for byte.
         answer: Answer,
         /// Whether an earlier request with the key got this answer first.
         replayed: bool,
     },
+}
+
+impl<T> IdempotencyKey<T> {
+    /// Replays the recorded answer, or refuses a key that was recorded for another request body.
+    pub(in crate::application) fn replay(&self, record: IdempotencyRecord) -> Reply<T> {
+        if self.fingerprint == record.fingerprint {
+            Reply::Recorded { answer: record.answer, replayed: true }
+        } else {
+            Reply::Unrecorded(Err(Refusal::IdempotencyKeyReused))
+        }
+    }
 }
 
 type Sender<T> = oneshot::Sender<Result<Reply<T>, AppError>>;
@@ -47,12 +59,13 @@ impl<T: Send + 'static> ReplyTo<T> {
         (Self(Arc::new(PendingReply { key, sender: Mutex::new(Some(sender)) })), receiver)
     }
 
-    /// The same destination for the lane, which doesn't know the output's type.
+    /// The same destination without the output's type, for the lane.
     pub(super) fn untyped(&self) -> Arc<dyn UntypedReply> {
         Arc::<PendingReply<T>>::clone(&self.0)
     }
 
-    /// Decides the command with this result. The lane sends it after the commit.
+    /// Decides the command with this result, and renders its answer if a key records it. The lane sends the result
+    /// after the commit.
     pub fn decide(&self, result: Result<T, Refusal>) -> Decision {
         let is_lasting = result.as_ref().map_or_else(Refusal::is_lasting, |_| true);
         let recording = match &self.0.key {
@@ -84,7 +97,7 @@ impl<T> PendingReply<T> {
     }
 }
 
-/// The decision of one command. A decision that is dropped leaves its command unanswered, so a batch can be repeated.
+/// The decision of one command. Dropping a decision leaves its command unanswered, so that the batch can be repeated.
 #[must_use = "the command isn't answered without its decision"]
 pub struct Decision {
     recording: Recording,
@@ -94,7 +107,7 @@ pub struct Decision {
 /// The relation of a decision to its command's idempotency key.
 enum Recording {
     NoKey,
-    /// A refusal that a repeated request need not get again.
+    /// A refusal that isn't recorded: a repeated request is decided anew.
     Temporary(KeyDigest),
     /// A result that a repeated request gets again.
     Lasting {
@@ -128,7 +141,7 @@ impl Decision {
         }
     }
 
-    /// The key under which nothing is recorded.
+    /// The key of a temporary refusal, under which no answer is recorded.
     pub(super) fn unrecorded_key(&self) -> Option<KeyDigest> {
         match &self.recording {
             Recording::Temporary(digest) => Some(*digest),
@@ -171,12 +184,10 @@ impl<T: Send> UntypedReply for PendingReply<T> {
     }
 
     fn replay(&self, record: IdempotencyRecord) {
-        let is_same_request = self.key.as_ref().is_some_and(|key| key.fingerprint == record.fingerprint);
-        self.send(Ok(if is_same_request {
-            Reply::Recorded { answer: record.answer, replayed: true }
-        } else {
-            Reply::Unrecorded(Err(Refusal::IdempotencyKeyReused))
-        }));
+        // Only a command with a key has a record.
+        if let Some(key) = &self.key {
+            self.send(Ok(key.replay(record)));
+        }
     }
 
     fn fail(&self, error: AppError) {

@@ -16,7 +16,7 @@ use crate::domain::{
 /// The work of one kind of lane.
 #[async_trait]
 pub trait LaneWork: Send + Sync + 'static {
-    /// A request, with the [`ReplyTo`](super::ReplyTo) that its decision is made with.
+    /// A request, with the [`ReplyTo`](super::ReplyTo) that makes its decision.
     type Command: Send + Sync + 'static;
 
     /// The lane's name in metrics and logs.
@@ -25,7 +25,7 @@ pub trait LaneWork: Send + Sync + 'static {
     /// Loads and locks every row that the commands need, reads the clock, decides the commands in order of arrival, and
     /// stores the changes. The caller commits.
     ///
-    /// A refused command is a decision. An error fails the whole batch.
+    /// A refusal is a decision, too. An error fails the whole batch.
     async fn run(
         &self,
         uow: &mut dyn UnitOfWork,
@@ -36,8 +36,8 @@ pub trait LaneWork: Send + Sync + 'static {
 
 /// The decisions of one batch.
 pub struct Decisions {
-    /// The instant of every decision. It is read after the locks, so a transaction that held the same locks before
-    /// decided at an earlier instant.
+    /// The instant of every decision. It is read after the locks are taken, so a transaction of this instance that held
+    /// the same locks before decided at an earlier instant.
     pub at: Instant,
     /// One decision for each command, in the commands' order.
     pub decisions: Vec<Decision>,
@@ -46,15 +46,16 @@ pub struct Decisions {
 /// Limits of the lanes of one kind.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneSettings {
-    /// The most batches whose transactions run concurrently, those that wait for their commit not counted.
+    /// The most batches whose transactions run concurrently, not counting those that wait for their commit.
     pub max_parallel_batches: usize,
     /// The most commands in one transaction.
     pub batch_limit: usize,
     /// The most commands that wait for a batch.
     pub inbox_capacity: usize,
-    /// How long a batch occupies its slot: one that waits for a lock must not delay commands that don't need the lock.
+    /// The longest time for which a batch occupies its slot. So a batch that waits for a lock doesn't delay commands
+    /// that don't need the lock.
     pub slot_timeout: Duration,
-    /// How long one transaction may take. Then the lane gives it up and closes its connection.
+    /// The time limit of one transaction, after which the lane abandons it and closes its connection.
     pub transaction_timeout: Duration,
 }
 
@@ -63,9 +64,9 @@ pub struct LaneSettings {
 pub struct LanePorts {
     /// A connection pool that only lanes use.
     pub database: Arc<dyn Database>,
-    /// The instant of decisions.
+    /// The clock that dates decisions.
     pub clock: Arc<dyn Clock>,
-    /// Jitter of retries.
+    /// The source of the jitter of retries.
     pub randomness: Arc<dyn Randomness>,
     /// The tasks that shutdown waits for: one for each batch.
     pub tasks: TaskTracker,

@@ -12,7 +12,7 @@ use crate::domain::{
     ticket::{Ticket, TicketSigner, tickets_of},
 };
 
-/// The most tickets of a mail, which stays below 100 kilobytes with them. Owners of more load the others.
+/// The most tickets in a mail, which keeps it below 100 kilobytes. Further tickets are only in the user's account.
 const MAX_TICKETS: usize = 20;
 
 /// An event that has a mail about its booking.
@@ -24,7 +24,7 @@ pub(super) enum MailedEvent {
 }
 
 impl MailedEvent {
-    /// By the event's type; `None` for every other.
+    /// The mailed event of this type; `None` for any other type.
     pub(super) fn of_kind(kind: &str) -> Option<Self> {
         match kind {
             "booking.confirmed" => Some(Self::Confirmed),
@@ -35,7 +35,7 @@ impl MailedEvent {
     }
 }
 
-/// The mail of an event, with the booking as of `now`; `None` if the mail would be out of date.
+/// The mail of an event, with the state of the booking at `now`; `None` if the mail would be out of date.
 pub(super) fn letter_of(
     event: MailedEvent,
     notice: &BookingNotice,
@@ -61,7 +61,7 @@ fn confirmation(notice: &BookingNotice, signer: &dyn TicketSigner, now: Instant)
     let mut parts = vec![Part::Paragraph(request), facts(notice, paid), seats(notice)];
     match tickets_of(&notice.booking, now) {
         Ok(booked) if !notice.is_performance_cancelled => parts.extend(tickets(&booked, signer, notice.language)),
-        // A door refuses them, and the mail of the refund follows.
+        // The tickets are no longer valid, and the mail of the cancellation follows.
         _ => parts.push(Part::Paragraph(match notice.language {
             Language::English => "The booking was cancelled before this mail was sent, so the mail has no tickets.",
             Language::Korean => "이 메일을 보내기 전에 예매가 취소되어 입장권을 보내 드리지 않습니다.",
@@ -71,7 +71,7 @@ fn confirmation(notice: &BookingNotice, signer: &dyn TicketSigner, now: Instant)
     letter(notice, heading, parts)
 }
 
-/// One ticket a seat, with its code as text and as a picture.
+/// One ticket per seat, with its code as text and as a picture.
 fn tickets(tickets: &[Ticket], signer: &dyn TicketSigner, language: Language) -> Vec<Part> {
     let (title, request) = match language {
         Language::English => (
@@ -116,7 +116,7 @@ fn place(seat: &BookedSeat, language: Language) -> String {
     }
 }
 
-/// The mail after a cancellation. What was paid is refunded.
+/// The mail after a cancellation, with the refund of a paid booking.
 fn cancellation(notice: &BookingNotice) -> Letter {
     let is_refunded = matches!(notice.booking.state, BookingState::Refunded { .. });
     let heading = match (notice.language, notice.is_performance_cancelled) {
@@ -154,7 +154,7 @@ fn cancellation(notice: &BookingNotice) -> Letter {
     letter(notice, heading, vec![Part::Paragraph(reason), facts(notice, total), seats(notice)])
 }
 
-/// The mail after the performance got another start.
+/// The mail after a change of the performance's start.
 fn reschedule(notice: &BookingNotice) -> Letter {
     let (heading, reason, paid) = match notice.language {
         Language::English => (

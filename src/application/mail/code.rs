@@ -1,4 +1,4 @@
-//! The mails of codes. They say nothing that a stranger typed: a sign-up may name any address.
+//! The mails with codes. They contain no text from the sign-up, since anyone can sign up with another person's address.
 
 use super::{
     letter::{Letter, Part},
@@ -16,7 +16,7 @@ struct Words {
     note: &'static str,
 }
 
-/// The mail of a code.
+/// The mail with a code.
 pub(super) fn letter(code: &MailedCode, text: &CodeText) -> Letter {
     let words = words(code.purpose, code.language);
     let deadline = instant(code.expires_at, code.language);

@@ -1,4 +1,4 @@
-//! A message as plain text and as HTML. Both are rendered from the same parts, so they say the same.
+//! A message as plain text and as HTML. Both are rendered from the same parts, so their contents are the same.
 
 use std::fmt::Write;
 
@@ -22,7 +22,7 @@ pub(super) enum Part {
     Paragraph(&'static str),
     /// Sentences with a value.
     Sentence(String),
-    /// A code, to be copied.
+    /// A code that the reader copies.
     Code(String),
     /// Labelled values.
     Facts(Vec<(&'static str, String)>),
@@ -32,7 +32,7 @@ pub(super) enum Part {
     Title(&'static str),
     /// Tickets, each with the picture of its code.
     Tickets(Vec<TicketPart>),
-    /// A remark at the end.
+    /// A closing remark.
     Note(&'static str),
 }
 
@@ -63,7 +63,7 @@ const CELL: &str = "padding:8px 8px 8px 0;border-top:1px solid #e5e7eb;text-alig
 const SUBTITLE: &str = "margin:24px 0 8px;font-size:17px;line-height:1.3;color:#111827";
 const TICKET: &str = "margin:0 0 16px;padding:16px;border:1px solid #e5e7eb;border-radius:8px;text-align:center";
 const SEAT: &str = "margin:0 0 12px;font-weight:600;color:#111827";
-// White on any background: scanners need the light margin, also in a dark mode.
+// White on any background, because scanners need the light margin, even in dark mode.
 const QR: &str = "display:block;width:220px;height:220px;margin:0 auto 12px;border:0;background:#ffffff";
 const TICKET_CODE: &str =
     "margin:0;color:#6b7280;font:11px/1.5 Menlo,Consolas,monospace;text-align:left;word-break:break-all";
@@ -107,7 +107,7 @@ impl Letter {
         tickets.enumerate().map(picture).collect()
     }
 
-    /// The page of HTML. Every value is escaped; nothing is loaded from elsewhere.
+    /// The HTML page. Every value is escaped, and nothing outside of the mail is loaded.
     pub(super) fn to_html(&self) -> String {
         let page = html! {
             (DOCTYPE)

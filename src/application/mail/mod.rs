@@ -1,9 +1,10 @@
-//! Mail: what the messages say, and their sending as deliveries of events.
+//! Mail: the contents of the messages, and their delivery as events.
 //!
-//! [`MailSender`] is the sender of the destination [`Mail`](crate::domain::event::Destination::Mail). It writes a
-//! message when it sends it: to the user's address of that time, and to no deleted user. `letter.rs` renders a message
-//! as plain text and as HTML; `code.rs` and `booking.rs` have the words. A confirmation carries the booking's tickets.
-//! One event of a new start is many mails: `reschedule.rs` makes an event for each, so that each is retried by itself.
+//! [`MailSender`] is the sender of the destination [`Mail`](crate::domain::event::Destination::Mail). It composes a
+//! message at each attempt to send it: for the user's current address, and for no deleted user. `letter.rs` renders a
+//! message as plain text and as HTML; `code.rs` and `booking.rs` have the texts. A confirmation contains the booking's
+//! tickets. An event of a new start causes many mails: `reschedule.rs` records an event for each, so that each is
+//! retried by itself.
 
 mod booking;
 mod code;

@@ -16,14 +16,16 @@ use crate::{
     },
 };
 
-/// The bookings that one transaction makes notices for.
+/// The number of bookings for which one transaction records notices.
 const BATCH: u32 = 200;
 
-/// For how long one attempt makes notices. With the timeouts of its last statement it stays within the lease.
+/// The time for which one attempt records notices. With the timeout of its last statement it stays within the lease.
 const TIME_BUDGET: Duration = Duration::from_secs(20);
 
-/// Records a notice for each booking that was confirmed before the new start. Returns whether every one has its notice.
-/// A repetition continues: a notice's id follows from the event and the booking.
+/// Records a notice for each booking that was confirmed before the start changed. Returns whether every one has its
+/// notice.
+///
+/// A repetition continues, because a notice's id is computed from the event and the booking.
 pub(super) async fn notify_buyers(ports: &Ports, event: &RecordedEvent, now: Instant) -> Result<bool, RepositoryError> {
     let Ok(performance_id) = event.subject.parse().map(PerformanceId) else { return Ok(true) };
     let started = Stopwatch::now();
@@ -56,7 +58,8 @@ pub(super) async fn notify_buyers(ports: &Ports, event: &RecordedEvent, now: Ins
     Ok(false)
 }
 
-/// The same for every attempt. It begins with the time of the event, as every id of an event does.
+/// The id of a booking's notice, the same for every attempt. It begins with the time of the event, like the id of every
+/// event.
 fn notice_id(event: EventId, booking: BookingId) -> EventId {
     let digest = Sha256::new().chain_update(event.0).chain_update(booking.0).finalize();
     let mut random = [0; 10];

@@ -1,4 +1,4 @@
-//! Sends the mail of an event.
+//! The senders of events by destination, and the sender of mails.
 
 use std::{error::Error, sync::Arc};
 
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// The connections to the database that reading messages takes at once.
+/// The most database connections that composing mails uses at once.
 const MAX_CONNECTIONS: usize = 1;
 
 /// The senders of all destinations.
@@ -36,7 +36,7 @@ pub struct EventSenders {
 }
 
 impl EventSenders {
-    /// Sends to Kafka through `kafka`, mail through `mail`, and everything else through `http`.
+    /// Sends events to Kafka through `kafka`, to mail through `mail`, and to all other destinations through `http`.
     pub fn new(http: Arc<dyn EventSender>, kafka: Option<Arc<dyn EventSender>>, mail: Option<MailSender>) -> Self {
         Self { http, kafka, mail }
     }
@@ -59,7 +59,8 @@ impl EventSender for EventSenders {
     }
 }
 
-/// Makes one attempt at the mail of an event. An event without a mail, such as that of a deleted user, counts as sent.
+/// Composes and sends the mail of an event, one attempt at a time. An event without a mail, such as that of a deleted
+/// user, counts as accepted.
 pub struct MailSender {
     ports: Ports,
     mailer: Arc<dyn Mailer>,
@@ -68,7 +69,8 @@ pub struct MailSender {
 }
 
 impl MailSender {
-    /// Reads through the ports' database, and sends through `mailer`. The codes of tickets are by `tickets`.
+    /// A sender that reads from the ports' database, sends through `mailer`, and signs the codes of tickets with
+    /// `tickets`.
     pub fn new(ports: Ports, mailer: Arc<dyn Mailer>, tickets: Arc<dyn TicketSigner>) -> Self {
         Self { ports, mailer, tickets, connections: Semaphore::new(MAX_CONNECTIONS) }
     }
@@ -95,7 +97,7 @@ impl MailSender {
         }
     }
 
-    /// The mail of an event as of `now`; `None` if there is none.
+    /// The recipient and the mail of an event at `now`; `None` if the event has no mail.
     async fn write(&self, event: &RecordedEvent, now: Instant) -> Result<Option<(Email, Letter)>, RepositoryError> {
         let Ok(subject) = event.subject.parse::<Uuid>() else { return Ok(None) };
         if event.kind == "code.issued" {

@@ -1,13 +1,13 @@
-//! Values as people read them.
+//! Values formatted for readers of mails.
 
 use chrono::{Datelike, FixedOffset, Weekday};
 
 use crate::domain::{clock::Instant, language::Language, points::Points};
 
-/// The seconds by which Korea's clocks are ahead of UTC, all year round.
+/// The offset of Korea's time from UTC in seconds. Korea has no daylight saving time.
 const KOREA_OFFSET: i32 = 9 * 3_600;
 
-/// An instant with its zone: UTC and Korea's.
+/// An instant in UTC and in Korea's time, with the names of the zones.
 pub(super) fn instant(at: Instant, language: Language) -> String {
     let in_korea = FixedOffset::east_opt(KOREA_OFFSET).map(|zone| at.with_timezone(&zone));
     match (language, in_korea) {

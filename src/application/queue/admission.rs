@@ -1,4 +1,4 @@
-//! Ticks: each ends what has lapsed in a queue, and admits the next users.
+//! Ticks: each ends lapsed tokens of a queue, and admits the next users.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,20 +25,21 @@ use crate::{
     },
 };
 
-/// A tick that changes nothing else writes the queue's time this often, so that a standing queue shows in its pace.
+/// The interval at which a tick without other changes writes the queue's time. So the measured pace includes times in
+/// which the head doesn't advance.
 const IDLE_WRITE_INTERVAL: TimeDelta = TimeDelta::seconds(1);
 
-/// The most transactions of one queue's tick, so that the other queues are ticked soon.
+/// The most transactions of one queue's tick, so that it delays the ticks of other queues little.
 const TRANSACTIONS_PER_TICK: u32 = 5;
 
-/// The most queues that one tick ends, so that those that admit don't wait long.
+/// The most ended concerts' queues of one run, so that they delay admission little.
 const ENDINGS_PER_TICK: usize = 100;
 
 /// The result of one transaction of a tick.
 #[derive(Clone, Copy, Debug, Default)]
 struct Outcome {
     admitted: u32,
-    /// Whether another transaction has work at once.
+    /// Whether another transaction has work to do now.
     more: bool,
 }
 
@@ -61,16 +62,17 @@ impl AdmissionFacade {
         Self { ports, snapshots, snapshot_reader, draw_orders, failing_queues }
     }
 
-    /// Runs one tick of every queue where something is due, and returns the number of admitted users. A queue whose
-    /// tick fails is retried later and delays no other.
+    /// Runs one tick of every queue with due work, and returns the number of admitted users. A queue whose tick fails
+    /// is retried later, and delays no other queue.
     ///
     /// # Errors
     ///
-    /// [`AppError::Unavailable`] while the database can't be reached; other failures of a tick are logged and counted.
+    /// Those of [every use case](crate::application) alone. Only [`AppError::Unavailable`] ends the run; other failures
+    /// of a queue's tick are logged and counted.
     ///
     /// # Concurrency
     ///
-    /// Each transaction locks one queue's row, then tokens in ascending order.
+    /// Each transaction locks one queue, then tokens: by ascending id, or without waiting for locked ones.
     pub async fn admit_due(&self) -> Result<u32, AppError> {
         let occupied = {
             let mut repositories = self.ports.back_office.read().await?;
@@ -78,7 +80,7 @@ impl AdmissionFacade {
         };
         let ids: HashSet<_> = occupied.iter().map(|queue| queue.concert_id).collect();
         self.retain_occupied(&ids);
-        let due = |turn| occupied.iter().filter(move |queue| queue.due == Some(turn)).map(|queue| queue.concert_id);
+        let due = |reason| occupied.iter().filter(move |queue| queue.due == Some(reason)).map(|queue| queue.concert_id);
         let ending = due(TickReason::End).take(ENDINGS_PER_TICK);
         let mut admitted = 0;
         for concert_id in due(TickReason::Admission).chain(ending) {
@@ -86,8 +88,8 @@ impl AdmissionFacade {
                 continue;
             }
             match self.tick_queue(concert_id).await {
-                Ok(more) => {
-                    admitted += more;
+                Ok(count) => {
+                    admitted += count;
                     self.failing_queues.remove(concert_id);
                 }
                 // The other queues can't be reached either.
@@ -102,7 +104,7 @@ impl AdmissionFacade {
         Ok(admitted)
     }
 
-    /// Forgets cached facts of queues without live tokens.
+    /// Removes the cached state of queues without live tokens.
     fn retain_occupied(&self, occupied: &HashSet<ConcertId>) {
         self.draw_orders.retain(occupied);
         self.failing_queues.retain(occupied);
@@ -113,7 +115,7 @@ impl AdmissionFacade {
     async fn tick_queue(&self, concert_id: ConcertId) -> Result<u32, AppError> {
         let mut admitted = 0;
         for _ in 0..TRANSACTIONS_PER_TICK {
-            // On a cluster of databases, a tick of another instance is noticed at the commit only.
+            // On a cluster of databases, a conflict with another instance's tick is detected only at the commit.
             let outcome = self.ports.retry_on_contention(|| self.run_transaction(concert_id)).await?;
             admitted += outcome.admitted;
             if !outcome.more {
@@ -123,20 +125,19 @@ impl AdmissionFacade {
         Ok(admitted)
     }
 
-    /// Sets the gauges of waiting and active tokens, summed over all queues. They are read from the database, so all
-    /// instances report the same.
+    /// Sets the gauges of waiting and active tokens, summed over all queues. The counts are read from the database, so
+    /// all instances report the same.
     ///
     /// # Errors
     ///
-    /// [`AppError::Unavailable`] while the database can't be reached; [`AppError::Overloaded`] when too many reads
-    /// wait.
+    /// [`AppError::Overloaded`] if too many reads wait.
     pub async fn measure_queue_sizes(&self) -> Result<(), AppError> {
-        let (active, lines) = {
+        let (active, concert_ids) = {
             let mut repositories = self.ports.back_office.read().await?;
             repositories.queues().summarize_queues(self.ports.now()).await?
         };
         let mut waiting = 0.0;
-        for concert_id in lines {
+        for concert_id in concert_ids {
             waiting +=
                 self.snapshots.get(concert_id).await?.map_or(0.0, |snapshot| f64::from(snapshot.waiting_count()));
         }
@@ -145,8 +146,8 @@ impl AdmissionFacade {
         Ok(())
     }
 
-    /// One transaction of a tick, under the lock of the queue's row: the tick of another instance waits, and finds
-    /// nothing left to do.
+    /// Runs one transaction of a tick, under the lock of the queue's row. The tick of another instance waits for the
+    /// lock, and then has nothing left to do.
     ///
     /// Rate and capacity are counted from stored rows, so the bounds hold at every instant with any number of
     /// instances.
@@ -185,8 +186,8 @@ impl AdmissionFacade {
         Ok(Outcome { admitted: u32::try_from(next.len()).unwrap_or(u32::MAX), more })
     }
 
-    /// Computes the order of a draw whose places are still to be written, for this instance's next transactions, and
-    /// forgets it once they are written. It needs no lock: seed and entrants are final.
+    /// Computes the order of a draw whose places aren't all written yet, for this instance's next transactions, and
+    /// removes it once they are written. It needs no lock, since seed and entrants are final.
     async fn prepare_draw_order(&self, queue: &Queue) -> Result<(), AppError> {
         if queue.pending_draw().is_none() {
             self.draw_orders.remove(queue.concert_id);
@@ -199,8 +200,8 @@ impl AdmissionFacade {
     }
 }
 
-/// `head` is its value before these were admitted. A token that had been passed over waited beyond its turn, which says
-/// nothing about its estimate.
+/// Records the metrics of a transaction. `head` is the queue's head before the admission. Tokens that had been passed
+/// over are left out of the estimates' metric, because their users were absent.
 fn record_metrics(expired: u64, admitted: &[QueueToken], head: u32, now: Instant) {
     metrics::counter!("queue_expired_total").increment(expired);
     metrics::counter!("queue_admitted_total").increment(admitted.len() as u64);
@@ -232,10 +233,10 @@ async fn admit_next(
     Ok(next)
 }
 
-/// Ends tokens of a queue whose concert is over, and returns their number. The token of a user with a hold lives until
-/// the hold is paid or over. Tokens that another transaction has locked are left for the next tick.
+/// Ends tokens of a queue whose concert is over, and returns their number. The token of a user with a hold stays active
+/// until the hold is paid or has ended. Tokens that another transaction has locked are left for the next tick.
 async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> Result<u32, RepositoryError> {
-    // No position is computed from places any more.
+    // Positions are no longer computed from places.
     queue.advance_head(queue.last_place);
     let mut tokens = uow.queue_tokens().claim_live(queue.concert_id, ADMISSION_BATCH).await?;
     let active = tokens.iter().filter(|token| matches!(token.state, TokenState::Active(_)));
@@ -251,10 +252,10 @@ async fn end_live(uow: &mut dyn UnitOfWork, queue: &mut Queue, now: Instant) -> 
     Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
 }
 
-/// The admission budget, and the number of active tokens. These are counted only if the window leaves a budget:
-/// counting is slow, and the window is mostly used up.
+/// The admission budget, and the number of active tokens. Active tokens are counted only if the window leaves a budget,
+/// because counting is slow, and the window is usually used up.
 async fn budget(uow: &mut dyn UnitOfWork, queue: &Queue, now: Instant) -> Result<(u32, u32), RepositoryError> {
-    // Includes admissions that were recorded ahead of this clock.
+    // The range includes admissions that another instance recorded ahead of this clock.
     let interval = queue.settings.admit_interval();
     let recently = uow.admissions().count_admitted(queue.concert_id, now - interval, now + interval).await?;
     if admission_budget(queue, 0, recently, now) == 0 {
@@ -285,7 +286,7 @@ impl PendingDrawOrders {
         self.map().remove(&id);
     }
 
-    /// Forgets the other orders: another instance may have finished them.
+    /// Removes all orders but those of these queues: another instance may have finished them.
     fn retain(&self, occupied: &HashSet<ConcertId>) {
         self.map().retain(|id, _| occupied.contains(id));
     }

@@ -26,12 +26,13 @@ impl Command {
     }
 }
 
-/// The token of a user who joined, and its queue at the instant of the decision.
+/// The token of a user who joined, with its queue at the instant of the decision.
 pub(super) struct Joined {
     pub(super) token: QueueToken,
-    /// Whether the token is new; else the user had it before.
+    /// Whether the token is new; otherwise the user had it already.
     pub(super) created: bool,
-    /// The interval until the first poll, stored with a new token that isn't active.
+    /// The interval until the first poll in seconds, for a new token that isn't active. The stored presence follows
+    /// from it.
     pub(super) poll_after_seconds: Option<u32>,
     pub(super) queue: Queue,
     pub(super) pace: AdmissionPace,

@@ -1,4 +1,4 @@
-//! The public part of a draw, by which anyone can verify it.
+//! The public part of a draw, which makes it verifiable.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
     },
 };
 
-/// The least entrants of a page, except the last: half a megabyte from the database.
+/// The fewest entrants of a page, except of the last one: half a megabyte from the database.
 const ENTRANTS_PER_PAGE: u32 = 16_000;
 
 /// The most bytes of cached pages: two lists of a million entrants.
 const MAX_PAGE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// How long an unread page stays cached.
+/// The time for which an unread page stays cached.
 const PAGE_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The most pages that are read at a time.
@@ -37,9 +37,9 @@ const LINE_BYTES: usize = 65;
 pub struct DrawInfo {
     /// The hash of the seed, published before the draw.
     pub commitment: String,
-    /// How the order follows from seed and tokens.
+    /// The definition of the order by seed and tokens.
     pub algorithm: &'static str,
-    /// The configured opening.
+    /// The opening; `None` if it was removed.
     pub sales_open_at: Option<Instant>,
     /// The seed and the number of entrants, once the draw is made.
     pub made: Option<(Seed, u32)>,
@@ -62,7 +62,7 @@ impl EntrantList {
     }
 }
 
-/// What is public of draws.
+/// The use cases of public draws.
 pub struct DrawFacade {
     ports: Ports,
     pages: DrawPages,
@@ -89,7 +89,7 @@ impl DrawFacade {
         })
     }
 
-    /// The extent of a draw's list of entrants.
+    /// The list of a draw's entrants: its identity and length. [`entrant_lines`](Self::entrant_lines) reads it.
     ///
     /// # Errors
     ///
@@ -101,8 +101,8 @@ impl DrawFacade {
         Ok(EntrantList { concert_id: id, commitment: draw.commitment, entrant_count: made.entrant_count })
     }
 
-    /// The lines of a list in drawn order, a page at a time. All readers share the cached pages; a slow reader keeps
-    /// one page, and no connection.
+    /// The lines of a list in drawn order, a page at a time. All readers share the cached pages. A slow reader keeps
+    /// one page in memory, and occupies no connection.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl DrawPages {
         }
     }
 
-    /// The lines after the first `read` ones, and the number of lines read so far; `None` at the end.
+    /// The lines of the page after the first `read` ones, and the number of lines read then; `None` at the end.
     async fn next(&self, list: EntrantList, read: u32) -> Result<Option<(Vec<u8>, u32)>, AppError> {
         if read >= list.entrant_count {
             return Ok(None);
@@ -172,7 +172,7 @@ impl DrawPages {
         Ok(Some((text, read + lines)))
     }
 
-    /// Concurrent readers of a page share one read.
+    /// The page after the first `read` entrants. Concurrent readers of a page share one read.
     async fn get(&self, list: EntrantList, read: u32) -> Result<Page, AppError> {
         let key = (list.concert_id, read);
         let page = self.cached.try_get_with(key, self.read(list.concert_id, read)).await;

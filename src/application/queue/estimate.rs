@@ -1,4 +1,4 @@
-//! Estimates of waits, from the pace at which a queue's head has advanced.
+//! Estimates of waiting times, from the pace at which a queue's head has advanced.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -13,13 +13,13 @@ use crate::domain::{
     queue::{AdmissionRate, EstimatedWait, Queue, QueueMode, QueueSettings, configured_rate},
 };
 
-/// The age of the oldest sample.
+/// The greatest age of a sample.
 const HISTORY: TimeDelta = TimeDelta::minutes(5);
 
-/// The configured rate weighs as much as so many observed seconds, and at least as three admission windows.
+/// The weight of the configured rate, in observed seconds. It is at least that of three admission windows.
 const PRIOR_SECONDS: f64 = 30.0;
 
-/// The head of one queue over the last minutes, as this instance has read it: at most a sample a second.
+/// The head of one queue over the last five minutes, as this instance has read it: at most one sample per second.
 #[derive(Debug, Default)]
 pub(super) struct PaceHistory {
     settings: Option<QueueSettings>,
@@ -73,14 +73,14 @@ impl PaceHistories {
         histories.entry(queue.concert_id).or_default().observe(queue)
     }
 
-    /// Forgets all queues but these.
+    /// Removes the histories of all queues but these.
     pub(super) fn retain(&self, ids: &HashSet<ConcertId>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| ids.contains(id));
     }
 }
 
-/// The lowest bound of the estimate that the wait kept, for the metric's label. Compares whole seconds, as estimates
-/// have.
+/// The lowest bound of the estimate that the wait didn't exceed, as a metric label. It compares whole seconds, which is
+/// the precision of estimates.
 pub(super) fn kept_bound(estimate: EstimatedWait, waited: TimeDelta) -> &'static str {
     match u32::try_from(waited.num_seconds()).unwrap_or(u32::MAX) {
         seconds if seconds <= estimate.p50_seconds => "p50",
@@ -89,20 +89,20 @@ pub(super) fn kept_bound(estimate: EstimatedWait, waited: TimeDelta) -> &'static
     }
 }
 
-/// The pace at which the head passes places, including those of absent users.
+/// The pace at which the head advances, which includes the places of absent users.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AdmissionPace {
     /// `None` while the queue is paused.
     places_per_second: Option<f64>,
-    /// The admission window: its users may be admitted all at once.
+    /// The length of the admission window in seconds; 0 in mode `OPEN`. All users of a window may be admitted at once.
     interval_seconds: u32,
 }
 
 impl AdmissionPace {
     /// The estimated wait of a position, in seconds; `None` while the queue is paused.
     ///
-    /// The 90th percentile adds a quarter to the median, for a queue that slows down. It adds a window too, because the
-    /// start of the present one isn't known.
+    /// The 90th percentile adds a quarter to the median, for a queue that slows down. It also adds a window, because
+    /// the start of the current one isn't known.
     pub(super) fn wait(self, position: u32) -> Option<EstimatedWait> {
         let seconds = f64::from(position.saturating_sub(1)) / self.places_per_second?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
@@ -116,7 +116,7 @@ impl AdmissionPace {
 mod tests {
     use super::*;
 
-    /// Admits 20 users a second.
+    /// A queue that admits 20 users per second.
     fn queue(seconds: i64, head: u32) -> Queue {
         let now = Instant::default() + TimeDelta::seconds(seconds);
         Queue { head, last_place: 1_000_000, ..Queue::new(ConcertId(1), now) }

@@ -1,4 +1,4 @@
-//! Skipping the ticks of queues whose ticks fail.
+//! The queues whose ticks fail, and the backoff of their ticks.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,11 +7,11 @@ use std::{
 
 use crate::domain::id::ConcertId;
 
-/// A queue that keeps failing is ticked every 2^n-th time, with n up to this.
+/// The greatest n: a queue whose ticks keep failing is ticked every 2^n-th time.
 const MAX_SKIP_EXPONENT: u32 = 6;
 
-/// The queues whose ticks fail. Each skips more and more ticks, so that what it waits for, such as a lock, delays the
-/// others less and less.
+/// The queues whose ticks fail, with exponential backoff: each skips more and more ticks. So a queue whose ticks wait,
+/// such as for a lock, delays the others less and less.
 #[derive(Debug, Default)]
 pub(super) struct FailingQueues(Mutex<HashMap<ConcertId, Failures>>);
 
@@ -28,7 +28,7 @@ impl FailingQueues {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a queue is ticked this time; counts the skipped tick if not.
+    /// Whether a queue is ticked this time. If not, counts a skipped tick.
     pub(super) fn is_due(&self, id: ConcertId) -> bool {
         match self.map().get_mut(&id) {
             Some(failures) if failures.skipped_ticks > 0 => {

@@ -14,15 +14,15 @@ use crate::{
     domain::id::ConcertId,
 };
 
-/// How often a followed queue is read.
+/// The interval between reads of a followed queue.
 pub(super) const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What the streams of one concert's tokens subscribe to.
+/// The feed of one concert, to which the streams of its tokens subscribe.
 pub(super) struct QueueFeed {
-    /// The last snapshot; `None` before the first, and once the concert is deleted. Wakes subscribers when positions
-    /// change.
+    /// The last snapshot; `None` before the first one, and once the concert is deleted. It wakes subscribers when
+    /// positions change.
     snapshot: watch::Sender<Option<Arc<QueueSnapshot>>>,
-    /// Wakes subscribers at every read.
+    /// Wakes subscribers at each read.
     readings: watch::Sender<()>,
 }
 
@@ -61,7 +61,7 @@ impl QueueFeeds {
         self.by_concert.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Subscribes to a concert's feed. A new feed is returned, too: the caller starts to refresh it.
+    /// Subscribes to a concert's feed. A new feed is also returned: the caller must start to refresh it.
     pub(super) fn subscribe(&self, concert_id: ConcertId) -> (Subscription, Option<Arc<QueueFeed>>) {
         let mut feeds = self.lock();
         if let Some(feed) = feeds.get(&concert_id) {
@@ -72,7 +72,8 @@ impl QueueFeeds {
         (feed.subscribe(), Some(feed))
     }
 
-    /// Removes a feed without subscribers. Under the lock no subscriber can come in between.
+    /// Removes a feed if it has no subscribers, and returns whether it did. The lock excludes new subscribers
+    /// meanwhile.
     fn remove_if_unused(&self, concert_id: ConcertId, feed: &QueueFeed) -> bool {
         let mut feeds = self.lock();
         let unused = feed.snapshot.receiver_count() == 0;
@@ -82,7 +83,7 @@ impl QueueFeeds {
         unused
     }
 
-    /// Publishes what `read` finds until the feed has no subscriber.
+    /// Publishes the results of `read` until the feed has no subscriber.
     pub(super) async fn refresh_until_unused<F>(
         &self,
         concert_id: ConcertId,
@@ -99,13 +100,13 @@ impl QueueFeeds {
             },
             || feed.snapshot.closed(),
             || self.remove_if_unused(concert_id, &feed),
-            |error| tracing::warn!(concert = concert_id.0, %error, "could not refresh a queue that streams follow"),
+            |error| tracing::warn!(concert_id = concert_id.0, %error, "could not refresh a queue that streams follow"),
         )
         .await;
     }
 }
 
-/// One stream's end of a feed.
+/// The subscription of one stream to a feed.
 pub(super) struct Subscription {
     pub(super) snapshot: watch::Receiver<Option<Arc<QueueSnapshot>>>,
     pub(super) readings: watch::Receiver<()>,

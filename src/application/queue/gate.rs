@@ -1,4 +1,4 @@
-//! The gate: whether a token is active, and so may use the operations behind it.
+//! The gate: only active tokens may use gated operations.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use crate::{
     },
 };
 
-/// How long the checks of open streams are collected before one read answers them.
+/// The time for which checks of open streams are collected, before one read answers all of them.
 const CHECK_COALESCING_DELAY: Duration = Duration::from_millis(50);
 
-/// Whether a token is active.
+/// Checks whether tokens are active.
 pub struct GateFacade {
     clock: Arc<dyn Clock>,
     tokens: Arc<QueueTokenFacade>,
@@ -42,12 +42,12 @@ impl GateFacade {
     /// # Errors
     ///
     /// [`Refusal::QueueTokenInvalid`], [`Refusal::QueueTokenExpired`]; [`AppError::NotYourTurn`] with the position for
-    /// a token that isn't active yet. [`AppError::Overloaded`] when too many reads wait.
+    /// a token that isn't active yet. [`AppError::Overloaded`] if too many reads wait.
     pub async fn require_active(&self, id: QueueTokenId, user_id: UserId) -> Result<(), AppError> {
         if self.claimed_tokens.get(id).await? == Some(user_id) {
             return Ok(());
         }
-        // The rare case is boxed: a request's future is moved as a whole, and more than once.
+        // The rare case is boxed, because a request's whole future is moved several times.
         Box::pin(self.require_unclaimed_active(id, user_id)).await
     }
 
@@ -59,13 +59,13 @@ impl GateFacade {
         }
     }
 
-    /// Checks that a user's token is still active, for open streams: thousands of them ask at once, and answers may
-    /// wait.
+    /// Checks that a user's token is active, without claiming it. It is for open streams, thousands of which check at
+    /// once, and for other callers that tolerate a delay of [`CHECK_COALESCING_DELAY`].
     ///
     /// # Errors
     ///
     /// [`Refusal::QueueTokenInvalid`], [`Refusal::QueueTokenExpired`], [`Refusal::QueueTokenNotActive`].
-    /// [`AppError::Overloaded`] when too many reads wait.
+    /// [`AppError::Overloaded`] if too many reads wait.
     pub async fn check_active(&self, id: QueueTokenId, user_id: UserId) -> Result<(), AppError> {
         if self.stream_checks.get(id).await? == Some(user_id) {
             return Ok(());
@@ -75,7 +75,8 @@ impl GateFacade {
         Ok(())
     }
 
-    /// Turns a lane's [`Refusal::QueueTokenNotActive`] into [`AppError::NotYourTurn`] with the user's position.
+    /// Turns the [`Refusal::QueueTokenNotActive`] of a lane's reply into [`AppError::NotYourTurn`] with the user's
+    /// position.
     pub(crate) async fn with_position<T>(&self, reply: Reply<T>, user_id: UserId) -> Result<Reply<T>, AppError> {
         match reply {
             Reply::Unrecorded(Err(refusal @ Refusal::QueueTokenNotActive { .. })) => {

@@ -25,11 +25,11 @@ use crate::{
     },
 };
 
-/// Decides joins and leaves under the locks of the queues concerned.
+/// Decides joins and leaves under the locks of their queues.
 pub(super) struct QueueWork {
     ports: Ports,
     policy: HoldPolicy,
-    /// Whether joining needs a verified e-mail address.
+    /// Whether a join requires a verified e-mail address.
     requires_verified_email: bool,
     pace_histories: Arc<PaceHistories>,
 }
@@ -74,7 +74,7 @@ impl LaneWork for QueueWork {
                 }),
                 Command::Leave { id, user_id, reply } => reply.decide(match locked_queue {
                     Some(locked_queue) => locked_queue.leave(*id, *user_id, now),
-                    // The concert was deleted, and every token of its queue with it.
+                    // The concert was deleted, which has ended every token of its queue.
                     None => Ok(()),
                 }),
             }
@@ -120,8 +120,9 @@ impl QueueWork {
     }
 }
 
-/// Locks the accounts of joining users in share mode until their tokens are stored. Returns those that exist, each with
-/// whether its address is verified. A deletion that came first is seen here; a later one finds the token.
+/// Locks the accounts of joining users (shared) until their tokens are committed. Returns those that exist and aren't
+/// blocked, each with whether its address is verified. A deletion is committed before, so that the join is refused, or
+/// after it, so that it ends the token.
 async fn lock_joining_accounts(
     uow: &mut dyn UnitOfWork,
     commands: &[&Command],

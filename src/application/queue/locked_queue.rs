@@ -26,13 +26,13 @@ use crate::{
 pub(super) struct LockedQueue {
     queue: Queue,
     pace: AdmissionPace,
-    /// Whether the draw was made just now, which changes the queue.
+    /// Whether this transaction has made the draw, so that the queue must be stored.
     places_assigned: bool,
-    /// In mode `OPEN`: active tokens, and waiting ones whose users are present. A join is admitted at once only while
-    /// they are fewer than `max_active`.
+    /// The number of active tokens, and of waiting ones whose users are present, in an open sale. A join is admitted at
+    /// once only while it is less than `max_active`.
     occupied: u32,
     live: HashMap<UserId, QueueToken>,
-    /// Tokens that ended before a draw to come: joining again revives them.
+    /// The tokens whose users left before a pending draw. Joining again revives them.
     left_before_draw: HashMap<UserId, QueueToken>,
     tokens: HashMap<QueueTokenId, QueueToken>,
     issued: BTreeSet<QueueTokenId>,
@@ -40,14 +40,21 @@ pub(super) struct LockedQueue {
     admitted: u32,
     active: u32,
     pub(super) leaving_active_users: BTreeSet<(UserId, ConcertId)>,
-    /// The former status of each token that was left.
+    /// The former status of each token whose user left.
     left_statuses: Vec<&'static str>,
-    /// Tokens that had lapsed.
+    /// The number of lapsed tokens that were ended.
     expired: u64,
 }
 
 impl LockedQueue {
-    /// Joins for a user. `accounts` has the accounts that exist, and whether each may join.
+    /// Joins for a user: issues a token, or finds the user's live one. `accounts` has the accounts that exist, with
+    /// whether each may join.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::SalesClosed`] once the concert is over; [`Refusal::Unauthenticated`] for an account that doesn't
+    /// exist; [`Refusal::EmailNotVerified`] for one that may not join; [`Refusal::ConcertNotFound`] once all numbers
+    /// are used.
     pub(super) fn join(
         &mut self,
         user_id: UserId,
@@ -79,7 +86,7 @@ impl LockedQueue {
         }
         let settings = self.queue.settings;
         let is_open_sale = settings.admits_at_once(now);
-        // Beyond the lookahead presence isn't stored: ticks admit those tokens first.
+        // Beyond the lookahead presence isn't stored, and ticks admit the earlier tokens first.
         let is_in_lookahead = self.queue.stores_presence_at(token.place);
         if is_open_sale && is_in_lookahead && self.occupied < settings.max_active {
             self.queue.admit(&mut token, now);
@@ -92,7 +99,7 @@ impl LockedQueue {
         }
         let randomness = &*ports.randomness;
         let poll_after_seconds = match token.state {
-            // Departed tokens in between aren't known here: the position is at most this.
+            // Departed tokens between head and place aren't known here, so this is an upper bound of the position.
             TokenState::Waiting => {
                 let position = token.place.unwrap_or(0).saturating_sub(self.queue.head);
                 token.estimate = self.pace.wait(position);
@@ -120,6 +127,11 @@ impl LockedQueue {
         Joined { token, created, poll_after_seconds, queue: self.queue.clone(), pace: self.pace }
     }
 
+    /// Ends a token. An ended token stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::QueueTokenInvalid`] if the user has no such token.
     pub(super) fn leave(&mut self, id: QueueTokenId, user_id: UserId, now: Instant) -> Result<(), Refusal> {
         let token =
             self.tokens.get(&id).filter(|token| token.user_id == user_id).copied().ok_or(Refusal::QueueTokenInvalid)?;
@@ -150,7 +162,7 @@ impl LockedQueue {
         self.tokens.insert(token.id, token);
     }
 
-    /// Stores what the commands changed, if anything.
+    /// Stores the queue and the tokens that the commands changed, if any.
     pub(super) async fn store(mut self, uow: &mut dyn UnitOfWork, now: Instant) -> Result<(), RepositoryError> {
         self.record_metrics(uow);
         let now = self.queue.monotonic_now(now);
@@ -162,7 +174,7 @@ impl LockedQueue {
         if self.issued.is_empty() && changed.is_empty() && !self.places_assigned {
             return Ok(());
         }
-        // A lapsed token ends before its user's next one begins: a user has one live token.
+        // Ended tokens are stored before new ones, because a user may have only one live token.
         uow.queue_tokens().update_tokens(&pick(&changed), now).await?;
         uow.queue_tokens().insert_tokens(&pick(&self.issued)).await?;
         uow.queues().update_queue(&self.queue).await?;
@@ -179,7 +191,7 @@ impl LockedQueue {
         Ok(())
     }
 
-    /// Counts what happened, once it is committed.
+    /// Records the metrics of the changes after the commit.
     fn record_metrics(&self, uow: &mut dyn UnitOfWork) {
         let (admitted, expired, left_statuses) = (self.admitted, self.expired, self.left_statuses.clone());
         uow.after_commit(Box::new(move || {
@@ -192,7 +204,8 @@ impl LockedQueue {
     }
 }
 
-/// Locks the queues in ascending order, then the tokens concerned. The instant is that at which the queues were locked.
+/// Locks the commands' queues by ascending id, and after each queue the tokens that its commands concern. Returns the
+/// instant at which the queues were locked.
 pub(super) async fn lock_queues_and_tokens(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
@@ -251,18 +264,19 @@ pub(super) async fn lock_queues_and_tokens(
     Ok((now, locked_queues))
 }
 
-/// How full an open sale is.
+/// The used capacity of an open sale.
 #[derive(Default)]
 struct OpenSaleCapacity {
     /// An upper bound of active tokens.
     active: u32,
     /// An upper bound of active tokens, and waiting ones whose users are present.
     occupied: u32,
-    /// Lapsed tokens that were ended to make room.
+    /// The number of lapsed tokens that were ended to free capacity.
     expired: u64,
 }
 
-/// Reads how full an open sale is. Mostly the bound of live tokens suffices; only otherwise the tokens are counted.
+/// Reads the used capacity of an open sale. The tokens are counted only if the upper bound of live tokens doesn't
+/// suffice, which is rare.
 async fn read_capacity(
     uow: &mut dyn UnitOfWork,
     queue: &mut Queue,
@@ -274,7 +288,7 @@ async fn read_capacity(
     if joining == 0 || queue.live_bound.saturating_add(joining) <= limit {
         return Ok(OpenSaleCapacity { active: queue.live_bound, occupied: queue.live_bound, expired: 0 });
     }
-    // Lapsed tokens make room for joining users.
+    // Ending lapsed tokens frees capacity for joining users.
     let expired = uow.queue_tokens().expire_lapsed(id, now, ADMISSION_BATCH).await?;
     let active = uow.queue_tokens().count_active(id).await?;
     let occupied = active.saturating_add(uow.queue_tokens().count_present(id, now, limit).await?);

@@ -38,12 +38,13 @@ impl MembershipFacade {
     /// # Errors
     ///
     /// [`Refusal::ConcertNotFound`]; [`Refusal::SalesClosed`] once the last performance has begun;
-    /// [`Refusal::Unauthenticated`] if the account was deleted meanwhile; [`Refusal::EmailNotVerified`] for a new
-    /// token, if that is required. [`AppError::Overloaded`] when the lane's inbox is full.
+    /// [`Refusal::Unauthenticated`] if the account was deleted or blocked meanwhile; [`Refusal::EmailNotVerified`] for
+    /// a new token, if a verified address is required. [`AppError::Overloaded`] if a lane's inbox is full or too many
+    /// reads wait.
     ///
     /// # Concurrency
     ///
-    /// Locks the queue's row while it assigns places.
+    /// Locks the queue, the user's token in it, and the user's account (shared), in this order.
     ///
     /// [`Refusal::ConcertNotFound`]: crate::domain::refusal::Refusal::ConcertNotFound
     /// [`Refusal::SalesClosed`]: crate::domain::refusal::Refusal::SalesClosed
@@ -64,17 +65,18 @@ impl MembershipFacade {
         Ok((info, true))
     }
 
-    /// Leaves the queue: the place or slot is free at once, and the user's holds for the concert are cancelled. Leaving
-    /// again changes nothing.
+    /// Leaves the queue: the token ends at once, and the user's holds for the concert are cancelled. Leaving again has
+    /// no effect.
     ///
     /// # Errors
     ///
-    /// [`Refusal::QueueTokenInvalid`] if no such token of the user is stored. [`AppError::Overloaded`] when the lane's
+    /// [`Refusal::QueueTokenInvalid`] if no such token of the user is stored. [`AppError::Overloaded`] if the lane's
     /// inbox is full.
     ///
     /// # Concurrency
     ///
-    /// Locks the queue's row, then the token, then the bookings that it cancels.
+    /// Locks the queue and the token; then, for holds to cancel, the performances (shared), the seats and the bookings,
+    /// in this order.
     ///
     /// [`Refusal::QueueTokenInvalid`]: crate::domain::refusal::Refusal::QueueTokenInvalid
     pub async fn leave(&self, claims: QueueClaims) -> Result<(), AppError> {

@@ -1,7 +1,7 @@
 //! The waiting queue: joining and leaving, positions, the gate, streams, admission, and the public draw.
 //!
-//! One facade a use case; [`Queues`] starts them all, because they share reads and lanes. Tokens are read and described
-//! in one place, `token_info.rs`.
+//! Each use case has a facade; [`Queues`] starts all of them, because they share reads and lanes. Only `token_info.rs`
+//! reads and describes tokens.
 
 mod admission;
 mod command;

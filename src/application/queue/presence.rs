@@ -1,4 +1,5 @@
-//! Presence: stored for tokens near the head only, so that it costs as much as admission and not as the whole queue.
+//! Presence. It is stored only for tokens near the head, so its cost depends on the rate of admission and not on the
+//! queue's length.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,12 +21,15 @@ use crate::{
     },
 };
 
+/// The interval between polls of active and ended tokens, and of tokens whose concert was deleted.
+const OTHER_POLL_SECONDS: u32 = 15;
+
 /// A write that a poll or a first use causes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PresenceUpdate {
     /// An admission was used for the first time.
     Claim { id: QueueTokenId },
-    /// The user of a waiting token counts as present until then.
+    /// The user of a waiting or scheduled token counts as present until `until`.
     Present { id: QueueTokenId, user_id: UserId, until: Instant },
 }
 
@@ -57,7 +61,7 @@ impl LaneWork for PresenceWork {
             }
         }
         if !claims.is_empty() && !presence.is_empty() {
-            // Two statements take these locks; all of them are taken in ascending order first.
+            // Two statements write these rows, so all of them are locked in ascending order first.
             let ids: BTreeSet<_> = claims.iter().chain(presence.keys()).copied().collect();
             uow.queue_tokens().lock_tokens(&ids.into_iter().collect::<Vec<_>>()).await?;
         }
@@ -81,15 +85,16 @@ impl PresenceRecorder {
         Self { ports: ports.clone(), lanes: Lanes::new(PresenceWork, settings, lane_ports.clone()) }
     }
 
-    /// Writes that an active token was used for the first time.
+    /// Records the first use of an active token.
     pub(super) async fn claim(&self, id: QueueTokenId) -> Result<(), AppError> {
         let update = PresenceUpdate::Claim { id };
         self.lanes.submit_without_key(None, |reply| (update, reply)).await
     }
 
-    /// Records that the user of a waiting or scheduled token is present. The answer says to poll in
-    /// `poll_after_seconds`; for three times as long admission doesn't pass over the token. Does nothing for tokens
-    /// outside the lookahead. The queue's own time counts, so a clock that is behind shortens no presence.
+    /// Records that the user of a waiting or scheduled token is present for three times `poll_after_seconds`, the
+    /// interval that the response recommends. Meanwhile admission doesn't pass over the token. Has no effect for tokens
+    /// outside of the lookahead. The presence starts at the queue's own time, so a clock that is behind doesn't shorten
+    /// it.
     pub(super) async fn record(
         &self,
         snapshot: &QueueSnapshot,
@@ -105,7 +110,7 @@ impl PresenceRecorder {
         Box::pin(self.lanes.submit_without_key(None, |reply| (update, reply))).await
     }
 
-    /// The seconds until the next poll: fewer near the head.
+    /// The seconds until the next poll of a token. Near the head they are fewer.
     pub(super) fn poll_after(&self, snapshot: Option<&QueueSnapshot>, state: TokenState, place: Option<u32>) -> u32 {
         let randomness = &*self.ports.randomness;
         match (snapshot, state, place) {
@@ -116,8 +121,8 @@ impl PresenceRecorder {
                 let queue = snapshot.queue();
                 poll_after_opening(&queue.settings, queue.last_number, self.ports.now(), randomness)
             }
-            // An active token has its deadline, and an ended one doesn't change.
-            _ => 15,
+            // An active token changes only at its deadline, and an ended one never does.
+            _ => OTHER_POLL_SECONDS,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Starts the facades of the waiting queue on the reads and lanes that they share.
+//! The facades of the waiting queue, started with the reads and lanes that they share.
 
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ pub struct Queues {
     pub membership: MembershipFacade,
     /// Tokens and their positions.
     pub tokens: Arc<QueueTokenFacade>,
-    /// The right to use gated operations.
+    /// The checks in front of gated operations.
     pub gate: Arc<GateFacade>,
     /// Streams of a token's changes.
     pub streams: QueueStreamFacade,
     /// The ticks that admit users.
     pub admission: AdmissionFacade,
-    /// What is public of draws.
+    /// The public draws.
     pub draws: DrawFacade,
 }
 

@@ -1,4 +1,5 @@
-//! The tokens that a tick admits: first those that were passed over and are present again, then present ones by place.
+//! The tokens that a tick admits: first those that were passed over and whose users are present again, then those of
+//! present users by place.
 
 use crate::domain::{
     clock::Instant,
@@ -10,14 +11,14 @@ use crate::domain::{
 /// The most tokens that one transaction admits, so that it keeps the queue's lock for a bounded time.
 pub(super) const ADMISSION_BATCH: u32 = 2_000;
 
-/// The most places that one tick examines; the next tick continues behind them.
+/// The most places that one transaction examines; the next one continues after them.
 const PLACES_PER_TICK: u32 = 4_000;
 
-/// Locks the next tokens, at most `budget`, and moves them to active. The head advances past them, and past absent
-/// users in between.
+/// Locks the next tokens, at most `budget`, and activates them. The head advances past them, and past absent users in
+/// between.
 ///
-/// An absent user keeps the place and uses no budget. The caller holds the queue's lock, so no token leaves the queue
-/// meanwhile. Presence may be written at any time, and then counts at the next tick.
+/// An absent user keeps the place and uses no budget. The caller has locked the queue, so no token leaves it meanwhile.
+/// Presence may be written at any time, and then counts at the next tick.
 pub(super) async fn select_next(
     uow: &mut dyn UnitOfWork,
     queue: &mut Queue,
@@ -37,7 +38,7 @@ pub(super) async fn select_next(
     let mut places_left = PLACES_PER_TICK;
     let mut passed_over = 0;
     while chosen.len() < wanted && places_left > 0 {
-        // Twice as many as are wanted: half of the waiting users may be absent.
+        // Twice as many as needed, because half of the waiting users may be absent.
         let missing = u32::try_from(wanted - chosen.len()).unwrap_or(ADMISSION_BATCH);
         let limit = (2 * missing).max(64).min(places_left);
         let waiting = uow.queue_tokens().list_waiting(queue.concert_id, queue.head, limit).await?;
@@ -59,7 +60,7 @@ pub(super) async fn select_next(
         places_left -= limit;
     }
     uow.after_commit(Box::new(move || metrics::counter!("queue_passed_over_total").increment(passed_over)));
-    // By id, like all locks of tokens: presence is written without the queue's lock.
+    // Locked by id, like all tokens, because presence is written without the queue's lock.
     let ids: Vec<_> = chosen.iter().map(|token| token.id).collect();
     let mut next = uow.queue_tokens().lock_tokens(&ids).await?;
     next.retain(|token| token.state == TokenState::Waiting);

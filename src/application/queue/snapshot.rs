@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct QueueSnapshot {
     queue: Queue,
-    /// The places of departed tokens; complete behind the head.
+    /// The places of departed tokens. It is complete for places after the head.
     departed: Arc<RoaringBitmap>,
     pace: AdmissionPace,
 }
@@ -42,17 +42,18 @@ impl QueueSnapshot {
         ahead.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX)).max(1)
     }
 
-    /// The number of tokens that wait behind the head. Tokens that were passed over aren't counted: their users are
-    /// absent.
+    /// The number of tokens that wait in places after the head. Tokens that were passed over aren't counted, because
+    /// their users are absent.
     pub fn waiting_count(&self) -> u32 {
         let behind_all = self.queue.last_place.saturating_add(1);
         if self.queue.last_place > self.queue.head { self.position(behind_all) - 1 } else { 0 }
     }
 
-    /// Whether this place was assigned, is behind the head, and its token hasn't left: then the token waits.
+    /// Whether the token in this place waits: the place is assigned and after the head, and the token's user hasn't
+    /// left.
     pub fn is_waiting(&self, place: u32) -> bool {
-        let given_out = (self.queue.head + 1)..=self.queue.last_place;
-        given_out.contains(&place) && !self.departed.contains(place)
+        let assigned = (self.queue.head + 1)..=self.queue.last_place;
+        assigned.contains(&place) && !self.departed.contains(place)
     }
 
     /// Whether the sale has begun.
@@ -70,13 +71,13 @@ impl QueueSnapshot {
         &self.queue
     }
 
-    /// The estimated wait of a position; `None` while the queue admits no one.
+    /// The estimated wait of a position, in seconds; `None` while the queue is paused.
     pub fn wait(&self, position: u32) -> Option<EstimatedWait> {
         self.pace.wait(position)
     }
 }
 
-/// The departed places of a queue at some instant.
+/// The departed places of a queue as they were read last.
 #[derive(Clone, Debug)]
 struct DepartureCache {
     departures: u32,
@@ -88,8 +89,8 @@ struct DepartureCache {
 /// Reads snapshots. Copies share their caches.
 #[derive(Clone, Debug)]
 pub(super) struct QueueSnapshotReader {
-    /// The departed places of each queue as they were read last. Only later departures are read and added: a queue may
-    /// have half a million.
+    /// The departed places of each queue. Only later departures are read and added, because a queue may have half a
+    /// million.
     departed_places: Arc<Mutex<HashMap<ConcertId, DepartureCache>>>,
     pace_histories: Arc<PaceHistories>,
 }
@@ -99,13 +100,13 @@ impl QueueSnapshotReader {
         Self { departed_places: Arc::default(), pace_histories }
     }
 
-    /// The snapshot of a queue that was just read, if the cached departures suffice.
+    /// The snapshot of a queue that was just read; `None` if the cached departures are older than the queue.
     pub(super) fn of(&self, queue: Queue, pace: AdmissionPace) -> Option<QueueSnapshot> {
         let departed = self.cached_departures(&queue)?;
         Some(QueueSnapshot::new(queue, departed, pace))
     }
 
-    /// Forgets all queues but these.
+    /// Removes the cached state of all queues but these.
     pub(super) fn retain(&self, ids: &HashSet<ConcertId>) {
         self.cached().retain(|id, _| ids.contains(id));
         self.pace_histories.retain(ids);
@@ -117,7 +118,7 @@ impl QueueSnapshotReader {
 
     /// The cached departed places, if they are as recent as the queue.
     fn cached_departures(&self, queue: &Queue) -> Option<Arc<RoaringBitmap>> {
-        // Only departures behind the head matter.
+        // Only departures from places after the head matter.
         if queue.departed_count == 0 || queue.head >= queue.last_place {
             return Some(Arc::default());
         }
@@ -127,10 +128,10 @@ impl QueueSnapshotReader {
             .map(|cached| Arc::clone(&cached.places))
     }
 
-    /// The departed places: at least those from before the queue was read.
+    /// The departed places, which include at least the departures from before the queue was read.
     ///
-    /// Departures are written under the queue's lock, at an instant no earlier than the queue's previous time. So
-    /// reading from the cached time on misses none.
+    /// Departures are written under the queue's lock, at an instant not before the queue's previous time. So reading
+    /// from the cached time on misses none.
     async fn departures(
         &self,
         tokens: &mut dyn QueueTokenRepository,
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(snapshot.position(11), 1);
         assert_eq!(snapshot.position(14), 2);
         assert_eq!(snapshot.position(21), 8);
-        // Passed over: admitted next.
+        // It was passed over, so it is admitted next.
         assert_eq!(snapshot.position(3), 1);
         assert_eq!(snapshot.waiting_count(), 0, "no place behind the head is assigned");
     }

@@ -1,8 +1,8 @@
-//! Streams of a token: its present state, then each change.
+//! Streams of a token: its current state, then each change.
 //!
 //! One task per concert reads the queue's snapshot for all streams. A waiting token is described from that snapshot
-//! alone. Only tokens at or before the head, and those without a place yet, are read from the database. All are read
-//! right after the snapshot, so that they share a few reads.
+//! alone. Only tokens at or before the head, and those without a place, are read from the database. All of them are
+//! read right after the snapshot, so that they share a few reads.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,20 +18,20 @@ use crate::{
     domain::{id::ConcertId, queue::TokenState, refusal::Refusal, token::QueueClaims},
 };
 
-/// Where a stream learns of changes.
+/// The source from which a stream detects changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChangeSource {
-    /// From the snapshot: the token waits in this place.
+    /// The snapshot: the token waits in this place.
     Snapshot(u32),
-    /// From the token's row.
+    /// The token's row.
     Row,
 }
 
 /// The changes of one token. Dropping it ends the subscription.
 ///
 /// A change of status is sent at the next read of the snapshot. A change of position is sent when a poll would be due,
-/// by the last `poll_after_seconds`; like a poll, it records the user's presence. So tokens far from the head cost
-/// little.
+/// by the last `poll_after_seconds`; like a poll, it records the user's presence. So streams of tokens far from the
+/// head cause little work.
 pub struct TokenStream {
     tokens: Arc<QueueTokenFacade>,
     feed: Subscription,
@@ -41,7 +41,7 @@ pub struct TokenStream {
     /// The first state, until it is sent.
     initial: Option<QueueTokenInfo>,
     last_sent: QueueTokenStatus,
-    /// When a poll would be due, by the last interval.
+    /// The time at which a poll would be due, by the last interval.
     next_poll_at: Stopwatch,
     poll_after_seconds: u32,
 }
@@ -58,14 +58,15 @@ impl QueueStreamFacade {
         Self { tokens, feeds: Arc::default(), tasks: tasks.clone() }
     }
 
-    /// Follows a token: the stream begins with its present state. Like a poll, that claims an active token.
+    /// Follows a token. The stream begins with its current state. Like a poll, following claims an active token.
     ///
     /// # Errors
     ///
-    /// [`Refusal::QueueTokenInvalid`]. [`AppError::Overloaded`] when too many reads wait, or the presence lane is full.
+    /// [`Refusal::QueueTokenInvalid`]. [`AppError::Overloaded`] if too many reads wait or the inbox of the presence
+    /// lane is full.
     pub async fn follow(&self, text: &str) -> Result<TokenStream, AppError> {
         let claims = self.tokens.read_claims(text).ok_or(Refusal::QueueTokenInvalid)?;
-        // Subscribed before the first read, so that no change falls in between.
+        // Subscribed before the first read, so that no change in between is missed.
         let feed = self.subscribe(claims.id.concert());
         let initial = self.tokens.token_info(text).await?;
         let mut stream = TokenStream {
@@ -97,8 +98,8 @@ impl QueueStreamFacade {
 }
 
 impl TokenStream {
-    /// Whether the last status is final; asked before the first [`next`](Self::next), whether the stream has one state
-    /// only.
+    /// Whether the last status is final. Before the first [`next`](Self::next) it is that of the initial state: then
+    /// the stream has only this state.
     pub fn has_ended(&self) -> bool {
         matches!(self.last_sent, QueueTokenStatus::Ended(_))
     }
@@ -156,7 +157,7 @@ impl TokenStream {
             Ok(token) => token,
             // The token no longer exists.
             Err(AppError::Refused(_)) => return None,
-            // The next read of the snapshot repeats it.
+            // The next read of the snapshot repeats the attempt.
             Err(_) => return Some(None),
         };
         let is_unchanged = matches!(
@@ -171,7 +172,7 @@ impl TokenStream {
         if let (QueueTokenStatus::Waiting { .. }, Some(place), Some(snapshot)) =
             (info.status, token.place, snapshot.as_ref())
         {
-            // From the draw on it has a place.
+            // Once the draw is made, the token has a place.
             self.claims.place = Some(place);
             if snapshot.is_waiting(place) {
                 self.source = ChangeSource::Snapshot(place);
@@ -187,7 +188,8 @@ impl TokenStream {
     }
 
     /// The state, if the status differs, the position is smaller, or a pause begins or ends: a paused queue has no
-    /// estimate. A larger position is older: the first read was newer than the feed's snapshot.
+    /// estimate. A larger position comes from an older snapshot, since the initial read may be newer than the feed's
+    /// snapshot.
     fn if_changed(&self, info: QueueTokenInfo) -> Option<QueueTokenInfo> {
         let is_new = match (self.last_sent, info.status) {
             (

@@ -1,7 +1,7 @@
-//! Tokens as their owners see them: state, position and estimated wait.
+//! The state, the position and the estimated wait of tokens, for their owners.
 //!
-//! A waiting token is described from the shared snapshot and its own signed text. Only a token at or before the head,
-//! or one that may have ended, is read from the database.
+//! A waiting token is described from the shared snapshot and its own signed text. Only a token without a place in its
+//! text, or one that may no longer wait, is read from the database.
 
 use std::sync::Arc;
 
@@ -25,15 +25,15 @@ use crate::{
 /// A queue token as its owner sees it.
 #[derive(Clone, Debug)]
 pub struct QueueTokenInfo {
-    /// The signed token.
+    /// The signed text of the token.
     pub text: String,
     /// The concert whose queue it is for.
     pub concert_id: ConcertId,
     /// The state that follows from the token and its queue.
     pub status: QueueTokenStatus,
-    /// When the user joined.
+    /// The instant at which the user joined.
     pub issued_at: Instant,
-    /// The instant that all of this is true for.
+    /// The instant of this state.
     pub now: Instant,
     /// The seconds after which the client should poll again.
     pub poll_after_seconds: u32,
@@ -42,21 +42,21 @@ pub struct QueueTokenInfo {
 /// The state of a token, for its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueTokenStatus {
-    /// The sale hasn't begun.
+    /// The draw isn't made yet.
     Scheduled,
-    /// Waits in its place.
+    /// The token waits in its place.
     Waiting {
         /// 1 for the next to be admitted.
         position: u32,
-        /// The estimate; `None` while the queue admits no one.
+        /// The estimate; `None` while the queue is paused.
         wait: Option<EstimatedWait>,
     },
-    /// May use gated operations until `expires_at`.
+    /// The token may use gated operations.
     Active {
-        /// The end of the admission.
+        /// The deadline of the token.
         expires_at: Instant,
     },
-    /// Over.
+    /// The token has ended.
     Ended(EndReason),
 }
 
@@ -79,17 +79,18 @@ impl QueueTokenFacade {
         Self { ports: ports.clone(), snapshots, token_rows, presence }
     }
 
-    /// The claims of a token's text; `None` if the text isn't a token that this service signed.
+    /// The claims of a token's text; `None` unless this server signed it.
     pub fn read_claims(&self, text: &str) -> Option<QueueClaims> {
         self.ports.signer.read_queue_token(text)
     }
 
-    /// The present state of a token. The first poll of an active token claims it; each poll of a waiting one records
+    /// The current state of a token. The first poll of an active token claims it; each poll of a waiting one records
     /// its user's presence.
     ///
     /// # Errors
     ///
-    /// [`Refusal::QueueTokenInvalid`]. [`AppError::Overloaded`] when too many reads wait, or the presence lane is full.
+    /// [`Refusal::QueueTokenInvalid`]. [`AppError::Overloaded`] if too many reads wait or the inbox of the presence
+    /// lane is full.
     pub async fn token_info(&self, text: &str) -> Result<QueueTokenInfo, AppError> {
         let claims = self.read_claims(text).ok_or(Refusal::QueueTokenInvalid)?;
         if let Some(place) = claims.place
@@ -110,7 +111,7 @@ impl QueueTokenFacade {
         self.snapshots.get(id).await
     }
 
-    /// Whether the snapshot alone proves that the token in this place waits.
+    /// Whether the snapshot proves that the token in this place waits.
     pub(super) fn is_waiting(&self, snapshot: &QueueSnapshot, place: u32) -> bool {
         snapshot.is_waiting(place) && !snapshot.queue().is_over(self.ports.now())
     }
@@ -121,7 +122,8 @@ impl QueueTokenFacade {
         self.claim_if_unused(token).await
     }
 
-    /// Reads a user's token. A restored database may issue a number again, to another user: the user must match.
+    /// Reads a user's token. [`Refusal::QueueTokenInvalid`] for a token of another user: a restored database may issue
+    /// a number again.
     pub(super) async fn read_token(&self, id: QueueTokenId, user_id: UserId) -> Result<QueueToken, AppError> {
         let token = self.token_rows.get(id).await?.filter(|token| token.user_id == user_id);
         Ok(token.ok_or(Refusal::QueueTokenInvalid)?)
@@ -148,7 +150,8 @@ impl QueueTokenFacade {
         })
     }
 
-    /// Adds the position to [`Refusal::QueueTokenNotActive`]; passes other refusals on.
+    /// Turns [`Refusal::QueueTokenNotActive`] into [`AppError::NotYourTurn`] with the position, and records the user's
+    /// presence. Other refusals stay as they are.
     pub(super) async fn not_active_error(&self, refusal: Refusal, user_id: UserId) -> Result<AppError, AppError> {
         let Refusal::QueueTokenNotActive { id, place } = refusal else { return Ok(refusal.into()) };
         let snapshot = self.snapshot(id.concert()).await?;
@@ -173,7 +176,7 @@ impl QueueTokenFacade {
         }
     }
 
-    /// Describes a token; a snapshot is read only for one that waits. See [`info_on`](Self::info_on).
+    /// Describes a token. A snapshot is read only for a waiting or scheduled one. See [`info_on`](Self::info_on).
     pub(super) async fn info_of(
         &self,
         token: &QueueToken,
@@ -186,8 +189,8 @@ impl QueueTokenFacade {
         self.info_on(snapshot.as_deref(), token, last_poll_after_seconds).await
     }
 
-    /// Describes a token. Records the presence of a waiting user, unless `last_poll_after_seconds` gives the interval
-    /// that was answered and recorded before.
+    /// Describes a token, and records the presence of a waiting user. `last_poll_after_seconds` is an interval that was
+    /// already recommended, with the presence recorded; then it is only repeated.
     pub(super) async fn info_on(
         &self,
         snapshot: Option<&QueueSnapshot>,
@@ -198,7 +201,7 @@ impl QueueTokenFacade {
         let state = token.state_at(now);
         let position = snapshot.zip(token.place).map(|(snapshot, place)| snapshot.position(place));
         let status = match state {
-            // The concert is over or was deleted, and every token with it, whether or not that is written yet.
+            // The concert is over or was deleted, which ends every token, even if that isn't written yet.
             TokenState::Waiting | TokenState::Scheduled
                 if snapshot.is_none_or(|snapshot| snapshot.queue().is_over(now)) =>
             {
@@ -207,7 +210,7 @@ impl QueueTokenFacade {
             TokenState::Scheduled => QueueTokenStatus::Scheduled,
             TokenState::Waiting => {
                 let position = position.unwrap_or(1);
-                // The first answer shows the stored estimate, which the admission is measured against.
+                // The first answer contains the stored estimate, with which the actual wait is compared.
                 let initial = token.estimate.filter(|_| last_poll_after_seconds.is_some());
                 let wait = initial.or_else(|| snapshot.and_then(|snapshot| snapshot.wait(position)));
                 QueueTokenStatus::Waiting { position, wait }

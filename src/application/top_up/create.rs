@@ -1,4 +1,4 @@
-//! Creating a top-up: a row, the provider's checkout, the answer.
+//! The creation of a top-up: its row, the provider's checkout, and the answer.
 
 use std::time::Duration;
 
@@ -8,13 +8,12 @@ use super::{TopUpFacade, fault_point::reach};
 use crate::{
     application::{
         error::AppError,
-        lane::{IdempotencyKey, Reply},
+        lane::{DUPLICATE_KEY_TIMEOUT, IdempotencyKey, Reply},
     },
     domain::{
         clock::Instant,
         id::{TopUpId, UserId},
         idempotency::IdempotencyRecord,
-        point::Wallet,
         points::Points,
         randomness::new_uuid,
         refusal::Refusal,
@@ -26,15 +25,12 @@ use crate::{
     },
 };
 
-/// How long a second request waits for the first one with its key.
-const DUPLICATE_KEY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often it looks for the first one's answer.
+/// The interval at which a second request looks for the first one's answer.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a request finds, or makes.
+/// The result of the first transaction.
 enum Opened {
-    /// The key has an answer, or a rule refuses.
+    /// The key has an answer, or a rule refuses the request.
     Answered(Reply<TopUp>),
     /// A top-up without a checkout, which this request has leased.
     Leased(TopUp),
@@ -43,20 +39,21 @@ enum Opened {
 }
 
 impl TopUpFacade {
-    /// Creates a top-up with the provider's checkout. Repeating the request has one effect, also after a crash between
-    /// the top-up's creation and the provider's answer.
+    /// Creates a top-up of `amount` points with the provider's checkout. Repeating the request has one effect, even
+    /// after a crash between the top-up's creation and the provider's answer.
     ///
     /// # Errors
     ///
-    /// [`AppError::ProviderUnavailable`], after which a repetition continues; [`Refusal::IdempotencyInProgress`] when
-    /// the first request with the key isn't answered in time. The reply holds [`Refusal::NoPaymentProvider`],
+    /// [`AppError::ProviderUnavailable`], after which a repetition continues; [`Refusal::IdempotencyInProgress`] if the
+    /// first request with the key isn't answered within five seconds; [`Refusal::NoPaymentProvider`] if the first
+    /// request used a provider that is no longer configured. The reply contains [`Refusal::NoPaymentProvider`],
     /// [`Refusal::BalanceLimitExceeded`], [`Refusal::IdempotencyKeyReused`], or [`Refusal::Unauthenticated`] for the
     /// wallet of a deleted account.
     ///
     /// # Concurrency
     ///
-    /// Two transactions with the provider's call between them. The key is unique among unanswered top-ups, and its
-    /// answer's record is written by the second transaction. Both lock the top-up alone.
+    /// Two transactions, with the provider's call between them. The key is unique among unanswered top-ups, and the
+    /// second transaction records its answer. Both lock only the top-up.
     pub async fn create(
         &self,
         user_id: UserId,
@@ -91,7 +88,7 @@ impl TopUpFacade {
         }
     }
 
-    /// The first transaction.
+    /// Runs the first transaction: inserts a leased top-up, or finds the key's earlier request.
     async fn open(&self, user_id: UserId, amount: Points, key: &IdempotencyKey<TopUp>) -> Result<Opened, AppError> {
         let mut uow = self.ports.database.begin().await?;
         if let Some(reply) = recorded_answer(&mut *uow, key).await? {
@@ -132,6 +129,7 @@ impl TopUpFacade {
         Ok(Opened::Leased(top_up))
     }
 
+    /// The provider, or the refusal of a top-up of `amount` points.
     async fn require_creatable(
         &self,
         uow: &mut dyn UnitOfWork,
@@ -139,7 +137,7 @@ impl TopUpFacade {
         amount: Points,
     ) -> Result<Result<&dyn PaymentProvider, Refusal>, RepositoryError> {
         let Some(provider) = self.provider.as_deref() else { return Ok(Err(Refusal::NoPaymentProvider)) };
-        let wallet = uow.wallets().list(&[user_id]).await?.pop().unwrap_or_else(|| Wallet::empty(user_id));
+        let wallet = uow.wallets().find_or_empty(user_id).await?;
         if wallet.closed_at.is_some() {
             return Ok(Err(Refusal::Unauthenticated));
         }
@@ -147,7 +145,8 @@ impl TopUpFacade {
         Ok(if fits { Ok(provider) } else { Err(Refusal::BalanceLimitExceeded) })
     }
 
-    /// The second transaction: the top-up has its checkout, or the provider refused to create one.
+    /// Runs the second transaction: stores the checkout, or the provider's refusal to create one, and records the
+    /// answer.
     async fn answer(
         &self,
         id: TopUpId,
@@ -173,7 +172,7 @@ impl TopUpFacade {
         Ok(reply)
     }
 
-    /// The provider didn't answer: the job and a repetition of the request may call it at once.
+    /// Ends the lease after the provider didn't answer: the job and a repetition of the request may call it at once.
     async fn end_lease(&self, id: TopUpId) -> Result<(), AppError> {
         let mut uow = self.ports.database.begin().await?;
         let Some(mut top_up) = uow.top_ups().lock(id).await? else { return Ok(()) };
@@ -183,7 +182,7 @@ impl TopUpFacade {
     }
 }
 
-/// A request with this key came before, and wasn't answered: another one is calling the provider, or a server died.
+/// Continues an earlier request with this key that wasn't answered: it is calling the provider, or its server stopped.
 async fn continue_unanswered(
     mut uow: Box<dyn UnitOfWork>,
     found: &TopUp,
@@ -193,7 +192,7 @@ async fn continue_unanswered(
     if found.request.is_some_and(|request| request.fingerprint != key.fingerprint) {
         return Ok(Opened::Answered(Reply::Unrecorded(Err(Refusal::IdempotencyKeyReused))));
     }
-    // While it is in flight, nothing is locked.
+    // A request in flight is awaited without a lock.
     if is_in_flight(found, now) {
         return Ok(Opened::InFlight);
     }
@@ -202,7 +201,7 @@ async fn continue_unanswered(
         return Err(RepositoryError::stale("an idempotency key").into());
     };
     if top_up.checkout.is_some() || top_up.status_at(now) != TopUpStatus::Pending {
-        // The job has created the checkout meanwhile, or it is too late to.
+        // The job has created the checkout meanwhile, or the deadline has passed.
         let reply = record_answer(&mut *uow, top_up, key, now).await?;
         uow.commit().await?;
         return Ok(Opened::Answered(reply));
@@ -219,22 +218,16 @@ fn is_in_flight(top_up: &TopUp, now: Instant) -> bool {
     is_leased && top_up.checkout.is_none() && top_up.status_at(now) == TopUpStatus::Pending
 }
 
-/// The recorded answer of the key, or its refusal for another body.
+/// The recorded answer of the key, or its refusal for another request body; `None` if nothing is recorded.
 async fn recorded_answer(
     uow: &mut dyn UnitOfWork,
     key: &IdempotencyKey<TopUp>,
 ) -> Result<Option<Reply<TopUp>>, RepositoryError> {
     let record = uow.idempotency().list(&[key.digest]).await?.pop();
-    Ok(record.map(|record| {
-        if record.fingerprint == key.fingerprint {
-            Reply::Recorded { answer: record.answer, replayed: true }
-        } else {
-            Reply::Unrecorded(Err(Refusal::IdempotencyKeyReused))
-        }
-    }))
+    Ok(record.map(|record| key.replay(record)))
 }
 
-/// Records the answer, after which the key is the record's.
+/// Records the answer, and clears the top-up's unanswered request.
 async fn record_answer(
     uow: &mut dyn UnitOfWork,
     mut top_up: TopUp,
@@ -246,7 +239,7 @@ async fn record_answer(
     record(uow, Ok(&top_up), key, now).await
 }
 
-/// Records a refusal, if a repetition must get it again.
+/// Records a refusal, unless it is temporary.
 async fn refuse(
     mut uow: Box<dyn UnitOfWork>,
     refusal: Refusal,

@@ -1,12 +1,12 @@
 //! Named points of a top-up at which a test kills the server.
 //!
-//! They exist in builds with the feature `fault-points` alone, which no release has. With `FAULT_POINT` set to a name,
-//! the server reports on standard error that it is there. Then it stops until it is killed.
+//! They exist only in builds with the feature `fault-points`, which no release has. With `FAULT_POINT` set to a name,
+//! the server reports on standard error that it has reached the point. Then it blocks until it is killed.
 
 #[cfg(all(feature = "fault-points", not(debug_assertions)))]
 compile_error!("fault points are for tests: a release must not have the feature fault-points");
 
-/// The points, in the order of a top-up's life.
+/// The points, in the order of a top-up's transitions.
 pub const FAULT_POINTS: [&str; 10] = [
     "create.before_call",
     "create.after_call",
@@ -20,7 +20,7 @@ pub const FAULT_POINTS: [&str; 10] = [
     "refund.after_call",
 ];
 
-/// Stops here if the point is switched on.
+/// Blocks if the point is selected.
 #[cfg(feature = "fault-points")]
 #[expect(
     clippy::disallowed_methods,

@@ -1,4 +1,5 @@
-//! The job: it asks the provider about top-ups whose notification didn't come, and continues after a crash.
+//! The job: it reads the checkouts of top-ups from the provider when no notification arrives, and continues after a
+//! crash.
 
 use futures::future::join_all;
 
@@ -12,21 +13,22 @@ use crate::{
     },
 };
 
-/// The most top-ups of one run, whose calls run at once.
+/// The most top-ups of one run, whose calls run concurrently.
 const BATCH: u32 = 8;
 
 impl TopUpFacade {
-    /// Attends to top-ups whose next attempt is due: creates a checkout, asks for its state, ends an unpaid one at the
-    /// deadline, sends money back. Returns whether more may be due.
+    /// Processes top-ups whose next attempt is due: creates a checkout, reads its state, ends an unpaid one at the
+    /// deadline, or refunds a payment. Returns whether more may be due.
     ///
     /// # Errors
     ///
-    /// Those of [every use case](crate::application) alone. A failing provider is no error: the attempt is repeated.
+    /// Those of [every use case](crate::application) alone. A failure of the provider is no error: the attempt is
+    /// repeated later.
     ///
     /// # Concurrency
     ///
-    /// A claim skips locked top-ups, and leases the others. A call that outlives its lease may be made twice, which
-    /// the provider takes for one.
+    /// A claim skips locked top-ups, and leases the others. A call that outlasts its lease may be made twice, which has
+    /// one effect at the provider. Each result is stored under the top-up's lock.
     pub async fn attend_due(&self) -> Result<bool, AppError> {
         let due = self.ports.retry_on_contention(|| self.claim()).await?;
         let more = u32::try_from(due.len()).is_ok_and(|claimed| claimed >= BATCH);
@@ -54,7 +56,7 @@ impl TopUpFacade {
         };
         let Err(AppError::ProviderUnavailable(error)) = attempt else { return attempt };
         metrics::counter!("payment_provider_failures_total").increment(1);
-        tracing::warn!(top_up_id = %id, attempts = top_up.attempts, %error, "a payment provider didn't do its part");
+        tracing::warn!(top_up_id = %id, attempts = top_up.attempts, %error, "a call of the payment provider failed");
         let is_refused_creation = matches!(*error, ProviderError::Refused(_)) && top_up.checkout.is_none();
         self.change(id, |top_up, now| {
             if is_refused_creation {
@@ -66,12 +68,12 @@ impl TopUpFacade {
         .await
     }
 
-    /// Asks for the checkout's state, and creates one that is missing.
+    /// Reads the checkout's state, or creates a missing checkout.
     async fn ask(&self, provider: &dyn PaymentProvider, top_up: &TopUp) -> Result<(), AppError> {
         let is_overdue = self.back_office.now() >= top_up.expires_at;
         let Some(checkout) = &top_up.checkout else {
             if is_overdue {
-                // No payer has seen its address.
+                // No payer has its URL, so it can't be paid.
                 return self.change(top_up.id, TopUp::postpone).await;
             }
             reach("job.before_call");
@@ -89,7 +91,7 @@ impl TopUpFacade {
         self.ports.retry_on_contention(|| self.settle(&self.back_office, top_up.id, None, state)).await
     }
 
-    /// Sends the payment back to the payer.
+    /// Refunds the payment to the payer.
     async fn send_back(&self, provider: &dyn PaymentProvider, top_up: &TopUp) -> Result<(), AppError> {
         if let Some(checkout) = &top_up.checkout {
             reach("refund.before_call");

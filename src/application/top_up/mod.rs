@@ -1,8 +1,8 @@
 //! Top-ups: points bought through a payment provider.
 //!
-//! The provider is never called inside a transaction. A row is written first, then comes the call, then its result. A
-//! crash between two of them leaves a row whose next attempt is due, and the [job] continues. Only `settle.rs` credits
-//! a wallet.
+//! The provider is never called inside a transaction. A row is written first, then the provider is called, then its
+//! result is written. A crash in between leaves a row whose next attempt becomes due, and the [job] continues. Only
+//! `settle.rs` credits a wallet.
 
 mod create;
 pub mod fault_point;
@@ -33,24 +33,24 @@ use crate::domain::{
 /// The use cases of top-ups.
 pub struct TopUpFacade {
     ports: Ports,
-    /// The connections of the job.
+    /// The ports of the job and of administrators, with the back office's connections.
     back_office: Ports,
     provider: Option<Arc<dyn PaymentProvider>>,
-    /// The time for which a checkout can be paid.
+    /// The time from a top-up's creation to its deadline.
     lifetime: TimeDelta,
 }
 
 impl TopUpFacade {
-    /// Top-ups through this provider; without one, none can be made.
+    /// Top-ups through this provider; `None` refuses all. They can be paid for the time `lifetime`.
     pub fn new(ports: Ports, provider: Option<Arc<dyn PaymentProvider>>, lifetime: TimeDelta) -> Self {
         Self { back_office: ports.for_back_office(), ports, provider, lifetime }
     }
 
-    /// Refuses an amount that can't be paid through the provider.
+    /// Checks that an amount can be paid in the provider's currency. Any amount passes without a provider.
     ///
     /// # Errors
     ///
-    /// [`Refusal::AmountNotPayable`].
+    /// [`Refusal::AmountNotPayable`] with the violated rule.
     pub fn check_amount(&self, amount: Points) -> Result<(), Refusal> {
         let check = self.provider.as_ref().map_or(Ok(()), |provider| provider.check_amount(amount));
         check.map_err(|rule| Refusal::AmountNotPayable { rule })
@@ -79,7 +79,7 @@ impl TopUpFacade {
         Ok(self.ports.database.read().await?.top_ups().search(search, page, now).await?)
     }
 
-    /// A user's top-up.
+    /// The user's top-up with this id.
     ///
     /// # Errors
     ///
@@ -89,13 +89,18 @@ impl TopUpFacade {
         Ok(found.filter(|top_up| top_up.user_id == user_id).ok_or(Refusal::TopUpNotFound)?)
     }
 
-    /// The current instant, by which a top-up's status is shown.
+    /// The current instant, at which callers evaluate a top-up's status.
     pub fn now(&self) -> Instant {
         self.ports.now()
     }
 
     /// The provider of a top-up, if it is the configured one.
     fn provider_of(&self, top_up: &TopUp) -> Option<&Arc<dyn PaymentProvider>> {
-        self.provider.as_ref().filter(|provider| provider.name() == top_up.provider)
+        self.provider_named(&top_up.provider)
+    }
+
+    /// The configured provider, if it has this name.
+    fn provider_named(&self, name: &str) -> Option<&Arc<dyn PaymentProvider>> {
+        self.provider.as_ref().filter(|provider| provider.name() == name)
     }
 }

@@ -1,4 +1,4 @@
-//! The reconciliation with the provider: by command, and once a day by the job.
+//! The reconciliation with the provider: by a command, and once a day by the job.
 
 use chrono::TimeDelta;
 
@@ -13,28 +13,28 @@ use crate::{
     },
 };
 
-/// The time that the daily reconciliation looks back.
+/// The period that the daily reconciliation compares.
 const DAILY: TimeDelta = TimeDelta::days(3);
 
 /// The longest time between a top-up and its checkout: the longest lifetime, and clocks that differ.
 const MARGIN: TimeDelta = TimeDelta::hours(25);
 
-/// A top-up that is unsettled for so long after its deadline is counted as stuck.
+/// The time after its deadline from which an unsettled top-up counts as stuck.
 const STUCK: TimeDelta = TimeDelta::minutes(10);
 
 /// The result of a comparison.
 #[derive(Clone, Debug)]
 pub struct Reconciliation {
-    /// The beginning of the compared time.
+    /// The start of the compared period.
     pub since: Instant,
-    /// The number of paid checkouts of the provider.
+    /// The number of the provider's paid checkouts.
     pub paid: usize,
-    /// The differences.
+    /// The differences between both sides; empty if they agree.
     pub differences: Vec<Difference>,
 }
 
 impl TopUpFacade {
-    /// Compares the top-ups of the last `time` with the provider's list. Changes nothing.
+    /// Compares the top-ups of the last `time` with the provider's list of paid checkouts. Changes nothing.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl TopUpFacade {
         let provider = self.provider.as_ref().ok_or(Refusal::NoPaymentProvider)?;
         let started = self.back_office.now();
         let since = started - time;
-        // The provider's list comes first: what it lacks, and we have credited by then, is a difference.
+        // The provider's list is read first: a top-up that was credited by then and is missing in it is a difference.
         let paid = provider.list_paid(since).await?;
         let mut repositories = self.back_office.database.read().await?;
         let top_ups = repositories.top_ups().list_created(provider.name(), since - MARGIN).await?;
@@ -51,16 +51,16 @@ impl TopUpFacade {
         Ok(Reconciliation { since, paid: paid.len(), differences })
     }
 
-    /// Reconciles the last days, once a day on one of all instances, and logs each difference as an error. Every call
-    /// updates the gauges from the latest result.
+    /// Reconciles the last three days once a day, on one of all instances, and logs each difference as an error. Every
+    /// call updates the gauges from the latest result. Without a provider it has no effect.
     ///
     /// # Errors
     ///
-    /// [`AppError::ProviderUnavailable`]; the reconciliation is repeated some minutes later.
+    /// [`AppError::ProviderUnavailable`]; the reconciliation is repeated ten minutes later.
     ///
     /// # Concurrency
     ///
-    /// The row of the provider's latest reconciliation is locked to claim the next one.
+    /// Locks the row of the provider's latest reconciliation to claim the next one.
     pub async fn reconcile_daily(&self) -> Result<(), AppError> {
         let Some(provider) = &self.provider else { return Ok(()) };
         let name = provider.name();

@@ -1,4 +1,4 @@
-//! Refunds: an administrator sends the payment of a top-up back.
+//! Refunds: an administrator returns the payment of a top-up to the payer.
 
 use super::TopUpFacade;
 use crate::{
@@ -7,7 +7,6 @@ use crate::{
         administration::{Action, ActionKind},
         event::Fact,
         id::{TopUpId, UserId},
-        point::Wallet,
         points::SignedPoints,
         refusal::Refusal,
         text::Reason,
@@ -16,18 +15,18 @@ use crate::{
 };
 
 impl TopUpFacade {
-    /// Takes the points of a completed top-up back. The job then sends the payment back to the payer. Repeating it has
-    /// no effect and isn't recorded.
+    /// Takes the points of a completed top-up back. The job then refunds the payment to the payer. Repeating it has no
+    /// effect and isn't recorded in the action log.
     ///
     /// # Errors
     ///
     /// [`Refusal::TopUpNotFound`]; [`Refusal::TopUpNotRefundable`] unless it is completed;
-    /// [`Refusal::InsufficientPoints`] when its points are spent; [`Refusal::UserNotFound`] when the account is
-    /// deleted; [`Refusal::Forbidden`] when the actor is no administrator any more.
+    /// [`Refusal::InsufficientPoints`] if the balance is less than its amount; [`Refusal::UserNotFound`] if the account
+    /// is deleted; [`Refusal::Forbidden`] if the actor is no longer an administrator.
     ///
     /// # Concurrency
     ///
-    /// Locks the top-up, shares the actor's row, then compares the wallet's version.
+    /// Locks the top-up, then the actor's account (shared). The write of the wallet checks its version.
     pub async fn refund(&self, actor: UserId, id: TopUpId, reason: &Reason) -> Result<TopUp, AppError> {
         self.ports.retry_on_contention(|| self.try_refund(actor, id, reason)).await
     }
@@ -36,8 +35,7 @@ impl TopUpFacade {
         let ports = &self.back_office;
         let mut uow = ports.database.begin().await?;
         let mut top_up = uow.top_ups().lock(id).await?.ok_or(Refusal::TopUpNotFound)?;
-        let wallet = uow.wallets().list(&[top_up.user_id]).await?.pop();
-        let mut wallet = wallet.unwrap_or_else(|| Wallet::empty(top_up.user_id));
+        let mut wallet = uow.wallets().find_or_empty(top_up.user_id).await?;
         let now = ports.now();
         let Some(entry) = top_up.refund(ports.transaction_id(now), &mut wallet, now)? else { return Ok(top_up) };
         let details = format!("user {}: {} points", top_up.user_id, top_up.amount);

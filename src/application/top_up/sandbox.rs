@@ -1,4 +1,4 @@
-//! The payer's side of the sandbox: a developer chooses what becomes of a checkout.
+//! The payer's side of the sandbox: a developer chooses the outcome of a checkout.
 
 use std::sync::Arc;
 
@@ -16,18 +16,18 @@ use crate::{
 /// The name of the sandbox among the providers.
 const SANDBOX: &str = "sandbox";
 
-/// What becomes of a sandbox checkout.
+/// The outcome of a sandbox checkout, and the notifications about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SandboxChoice {
     /// It is paid, and the server is notified.
     Success,
     /// The payment is declined, and the server is notified.
     Failure,
-    /// It is paid, and the server is notified twice at once.
+    /// It is paid, and the server is notified twice concurrently.
     Double,
-    /// It is paid, and the notification is lost, or sent later.
+    /// It is paid, and no notification is sent for now.
     Late,
-    /// The notification is sent, maybe once more.
+    /// The notification about its state is sent, or sent again.
     Notify,
 }
 
@@ -38,12 +38,12 @@ pub struct SandboxFacade {
 }
 
 impl SandboxFacade {
-    /// A page of this provider, which notifies these top-ups.
+    /// A facade of this provider, which sends its notifications to `top_ups`.
     pub fn new(provider: Arc<dyn SandboxProvider>, top_ups: Arc<TopUpFacade>) -> Self {
         Self { provider, top_ups }
     }
 
-    /// A checkout; `None` for an unknown id.
+    /// The checkout with this id; `None` for an unknown id.
     ///
     /// # Errors
     ///
@@ -52,12 +52,12 @@ impl SandboxFacade {
         Ok(self.provider.checkout(id).await?)
     }
 
-    /// Concludes an open checkout, and sends the notifications that the choice asks for. `None` for an unknown id.
+    /// Concludes an open checkout, and sends the notifications of the choice. `None` for an unknown id.
     ///
     /// # Errors
     ///
-    /// [`AppError::ProviderUnavailable`]. A notification that isn't accepted is no error: no provider's page waits for
-    /// it.
+    /// [`AppError::ProviderUnavailable`]. A notification that isn't accepted is no error: like a real provider's page,
+    /// this one doesn't depend on it.
     pub async fn choose(&self, id: Uuid, choice: SandboxChoice) -> Result<Option<SandboxCheckout>, AppError> {
         let checkout = match choice {
             SandboxChoice::Notify => self.provider.checkout(id).await?,
@@ -77,7 +77,7 @@ impl SandboxFacade {
         Ok(Some(checkout))
     }
 
-    /// The current instant, by which a checkout's state is shown.
+    /// The current instant, at which callers evaluate a checkout's state.
     pub fn now(&self) -> Instant {
         self.top_ups.now()
     }

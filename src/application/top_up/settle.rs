@@ -1,4 +1,4 @@
-//! Settling: the provider's word for a checkout changes the top-up, and credits the wallet once.
+//! Settling: the state of a checkout that the provider reports changes the top-up, and credits the wallet once.
 
 use super::{TopUpFacade, fault_point::reach};
 use crate::{
@@ -6,24 +6,23 @@ use crate::{
     domain::{
         event::Fact,
         id::TopUpId,
-        point::Wallet,
         refusal::Refusal,
         top_up::{Checkout, CheckoutState, NotificationError, Settlement, TopUp, TopUpStatus},
     },
 };
 
 impl TopUpFacade {
-    /// The header that has the signature of a provider's notifications.
+    /// The name of the header that contains the signature of a provider's notifications.
     ///
     /// # Errors
     ///
     /// [`Refusal::PaymentProviderNotFound`] for any but the configured provider.
     pub fn signature_header(&self, provider: &str) -> Result<&'static str, Refusal> {
-        let configured = self.provider.as_ref().filter(|configured| configured.name() == provider);
-        configured.map(|provider| provider.signature_header()).ok_or(Refusal::PaymentProviderNotFound)
+        let configured = self.provider_named(provider).ok_or(Refusal::PaymentProviderNotFound)?;
+        Ok(configured.signature_header())
     }
 
-    /// Takes a provider's notification. It may come again, late, out of order, or about an unknown top-up.
+    /// Processes a provider's notification. It may be repeated, late, out of order, or about an unknown top-up.
     ///
     /// # Errors
     ///
@@ -31,10 +30,9 @@ impl TopUpFacade {
     ///
     /// # Concurrency
     ///
-    /// Locks the top-up, then compares the wallet's version.
+    /// Locks the top-up. The write of the wallet checks its version.
     pub async fn receive(&self, provider: &str, signature: Option<&str>, body: &[u8]) -> Result<(), AppError> {
-        let configured = self.provider.as_ref().filter(|configured| configured.name() == provider);
-        let configured = configured.ok_or(Refusal::PaymentProviderNotFound)?;
+        let configured = self.provider_named(provider).ok_or(Refusal::PaymentProviderNotFound)?;
         let notification = configured.read_notification(signature, body, self.ports.now()).map_err(|error| {
             let (outcome, refusal) = match error {
                 NotificationError::Forged => ("forged", Refusal::InvalidSignature),
@@ -49,8 +47,8 @@ impl TopUpFacade {
         self.ports.retry_on_contention(|| self.settle(&self.ports, id, Some(checkout), state)).await
     }
 
-    /// Takes the provider's word for a checkout, in one transaction. A message about another checkout of the top-up, or
-    /// about an unknown top-up, has no effect: the reconciliation reports a payment that belongs to none.
+    /// Applies the state of a checkout that the provider reported, in one transaction. A state of another checkout of
+    /// the top-up, or of an unknown top-up, has no effect: the reconciliation reports payments of unknown top-ups.
     pub(super) async fn settle(
         &self,
         ports: &Ports,
@@ -72,8 +70,7 @@ impl TopUpFacade {
                 return Ok(());
             }
         }
-        let wallet = uow.wallets().list(&[top_up.user_id]).await?.pop();
-        let mut wallet = wallet.unwrap_or_else(|| Wallet::empty(top_up.user_id));
+        let mut wallet = uow.wallets().find_or_empty(top_up.user_id).await?;
         let now = ports.now();
         let settlement = top_up.settle(&state, &mut wallet, now);
         if top_up == before {
@@ -112,10 +109,10 @@ fn change_of(status: TopUpStatus) -> &'static str {
     }
 }
 
-/// Money that can't be credited is rare, and its payer will ask about it.
+/// Logs a payment that can't be credited. This is rare, and support may have to explain it to the payer.
 fn log_return(top_up: &TopUp) {
     if let Some(reason) = top_up.failure.filter(|_| top_up.owes_refund()) {
         let reason = reason.name();
-        tracing::warn!(top_up_id = %top_up.id, reason, "a payment can't be credited, and goes back to the payer");
+        tracing::warn!(top_up_id = %top_up.id, reason, "a payment can't be credited, and is refunded to the payer");
     }
 }

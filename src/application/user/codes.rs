@@ -1,7 +1,7 @@
 //! Mailed codes: the verification of an address, and new passwords.
 //!
-//! A code is made in the transaction of the request, and mailed after its commit by the event relay. Its text is
-//! derived from its id, so nothing between holds it
+//! A code is made in the transaction of the request, and the event relay mails it after the commit. Its text is derived
+//! from its id, so neither the database nor the event contains it
 //! ([`TokenSigner::mailed_code`](crate::domain::token::TokenSigner::mailed_code)).
 
 use std::net::IpAddr;
@@ -26,7 +26,8 @@ use crate::{
     },
 };
 
-/// The most codes for one purpose that an account is sent in [`SENDING_WINDOW`], so that no mailbox is flooded.
+/// The most codes for one purpose that are mailed to an account within [`SENDING_WINDOW`], so that no mailbox is
+/// flooded.
 const MAX_SENT: u32 = 5;
 const SENDING_WINDOW: TimeDelta = TimeDelta::hours(1);
 
@@ -34,8 +35,8 @@ const SENDING_WINDOW: TimeDelta = TimeDelta::hours(1);
 const NO_ACCOUNT: UserId = UserId(Uuid::nil());
 
 impl UserFacade {
-    /// Makes a code and its event. Without an account, or for one that was sent many lately, the same statements run,
-    /// and the code has no recipient. The account is locked.
+    /// Makes a code and its event. Without an account, or for one with too many recent codes, the same statements run,
+    /// and the code has no recipient. The caller has locked the account, if there is one.
     pub(super) async fn issue_code(
         &self,
         uow: &mut dyn UnitOfWork,
@@ -70,12 +71,12 @@ impl UserFacade {
         Ok(())
     }
 
-    /// Mails a code that verifies the account's address. An address that is verified already gets none.
+    /// Mails a code that verifies the account's address, unless the address is verified already.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unauthenticated`] when the account is deleted. An account that was sent many codes lately gets none,
-    /// and no error.
+    /// [`Refusal::Unauthenticated`] if the account is deleted. Too many recent codes are no error: then no code is
+    /// mailed.
     ///
     /// # Concurrency
     ///
@@ -94,18 +95,18 @@ impl UserFacade {
             .await
     }
 
-    /// Verifies the account's address by a mailed code. The account's other codes for it become void.
+    /// Verifies the account's address by a mailed code. The account's other codes for this purpose become void.
     ///
     /// # Errors
     ///
-    /// [`Refusal::InvalidCode`]; [`Refusal::Unauthenticated`] when the account is deleted; [`AppError::TooOften`] when
-    /// the account had too many wrong codes.
+    /// [`Refusal::InvalidCode`]; [`Refusal::Unauthenticated`] if the account is deleted; [`AppError::TooOften`] after
+    /// too many wrong codes for the account.
     ///
     /// # Concurrency
     ///
     /// Locks the account: of two requests with one code, one succeeds.
     pub async fn verify_email(&self, user_id: UserId, code: &str) -> Result<(), AppError> {
-        // A wrong code counts against the account, also if several are tried at once.
+        // Each wrong code counts for the account's limit, even if several are tried concurrently.
         let attempt = self.failed_codes.reserve(&user_id.to_string(), None, self.ports.now())?;
         let verified = self.ports.retry_on_contention(|| self.try_verify_email(user_id, code)).await;
         if matches!(verified, Err(AppError::Refused(Refusal::InvalidCode))) {
@@ -129,12 +130,12 @@ impl UserFacade {
         Ok(uow.commit().await?)
     }
 
-    /// Mails a code that sets a new password to the account with this address, if there is one that isn't blocked. The
-    /// same statements run otherwise.
+    /// Mails a code that sets a new password to the account with this address, if there is one that isn't blocked.
+    /// Otherwise the same statements run.
     ///
     /// # Errors
     ///
-    /// Those of [every use case](crate::application) alone: the answer doesn't tell whether there is an account.
+    /// Those of [every use case](crate::application) alone: the answer doesn't reveal whether there is an account.
     ///
     /// # Concurrency
     ///
@@ -153,13 +154,13 @@ impl UserFacade {
             .await
     }
 
-    /// Sets a new password by a mailed code, and ends every session of the user, here at once and on other instances
-    /// within a second. The account's other codes for it become void. Failed logins with the former password count no
-    /// longer.
+    /// Sets a new password by a mailed code, and ends every session of the user. They end on this instance at once, and
+    /// on other instances within a second. The account's other codes for this purpose become void. Failed logins with
+    /// the former password no longer count. `client` is the client's address.
     ///
     /// # Errors
     ///
-    /// [`Refusal::InvalidCode`], also when the account is deleted or blocked; [`AppError::Overloaded`] when too many
+    /// [`Refusal::InvalidCode`], also if the account is deleted or blocked; [`AppError::Overloaded`] if too many
     /// passwords wait to be hashed.
     ///
     /// # Concurrency
@@ -168,7 +169,7 @@ impl UserFacade {
     /// codes of one account, one succeeds.
     pub async fn reset_password(&self, code: &str, new_password: Password, client: IpAddr) -> Result<(), AppError> {
         let digest = CodeText::read(code).ok_or(Refusal::InvalidCode)?.digest();
-        // Hashing is slow, so only a code that works leads to it.
+        // Hashing is slow, so it is done only for a valid code.
         let found = self.ports.database.read().await?.codes().find(&digest).await?;
         resettable(found, self.ports.now())?;
         let password_hash = self.hashing.hash(new_password.as_str().to_owned(), client).await?;
@@ -193,7 +194,7 @@ impl UserFacade {
     }
 }
 
-/// The account whose password this code sets, if it works at `now`.
+/// The account whose password this code sets at `now`. [`Refusal::InvalidCode`] for a code that doesn't work.
 fn resettable(code: Option<MailedCode>, now: Instant) -> Result<UserId, Refusal> {
     let code = code.filter(|code| code.purpose == CodePurpose::ResetPassword && code.is_alive(now));
     code.and_then(|code| code.user_id).ok_or(Refusal::InvalidCode)

@@ -16,21 +16,20 @@ use crate::{
 };
 
 impl UserFacade {
-    /// Deletes an account: its logins are revoked, its tokens leave every queue, its wallet closes, and personal data
-    /// is erased. Bookings, payments and the ledger stay, and so does the balance of the closed wallet.
+    /// Deletes an account: revokes its logins, ends its queue tokens, closes its wallet, and erases personal data.
+    /// Bookings, payments, the ledger and the balance of the closed wallet stay.
     ///
     /// # Errors
     ///
-    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::BalanceNotZero`] unless the user gives the balance up
-    /// (`forfeits_balance`); [`Refusal::LastAdmin`] for the only administrator;
-    /// [`Refusal::Unauthenticated`] when the account is deleted already; [`AppError::Contention`] when the user keeps
-    /// joining queues meanwhile.
+    /// [`Refusal::UserHasLiveBookings`]; [`Refusal::BalanceNotZero`] unless `forfeits_balance`; [`Refusal::LastAdmin`]
+    /// for the only administrator; [`Refusal::Unauthenticated`] if the account is deleted already;
+    /// [`AppError::Contention`] also if the user keeps joining queues meanwhile.
     ///
     /// # Concurrency
     ///
-    /// Locks the queues of the user's tokens, then the tokens, the account, its wallet and its sessions. A booking
-    /// needs the lock of an active token, so none can follow once the tokens have ended. A concurrent charge is stored
-    /// before the wallet closes, or is refused.
+    /// Locks the queues of the user's tokens, the tokens, the account, all administrators if it is one, the wallet and
+    /// the sessions, in this order. A hold needs the lock of an active token, so none can follow once the tokens have
+    /// ended. A concurrent charge is committed before the wallet is closed, or is refused.
     pub async fn delete_account(&self, user_id: UserId, forfeits_balance: bool) -> Result<(), AppError> {
         self.ports.retry_on_contention(|| self.try_delete_account(user_id, forfeits_balance)).await
     }
@@ -45,10 +44,9 @@ impl UserFacade {
         if uow.bookings().user_has_live(user_id, now).await? {
             return Err(Refusal::UserHasLiveBookings.into());
         }
-        // Under the wallet's lock: a change of the balance that is stored later finds the wallet closed.
+        // The balance is read under the wallet's lock. A later change of it finds the wallet closed.
         uow.wallets().close(user_id, now).await?;
-        let wallet = uow.wallets().list(&[user_id]).await?.pop();
-        let balance = wallet.map_or(Points::ZERO, |wallet| wallet.balance);
+        let balance = uow.wallets().find_or_empty(user_id).await?.balance;
         if balance != Points::ZERO && !forfeits_balance {
             return Err(Refusal::BalanceNotZero { balance }.into());
         }
@@ -62,7 +60,7 @@ impl UserFacade {
     }
 
     /// Ends the user's tokens in every queue, and locks the account. [`RepositoryError::Contention`] if the user joined
-    /// a queue meanwhile. A join that comes later waits for the account.
+    /// a queue meanwhile. A later join waits for the account's lock.
     pub(in crate::application) async fn lock_outside_queues(
         &self,
         uow: &mut dyn UnitOfWork,
@@ -80,12 +78,13 @@ impl UserFacade {
     }
 }
 
-/// [`Refusal::LastAdmin`] when `id` is the only one of these administrators.
+/// [`Refusal::LastAdmin`] if `id` is the only one among these administrators.
 pub(in crate::application) fn require_other_admin(admins: &[UserId], id: UserId) -> Result<(), Refusal> {
     if admins == [id] { Err(Refusal::LastAdmin) } else { Ok(()) }
 }
 
-/// Ends the user's tokens in the queues of these concerts. Contention when the user has joined another queue meanwhile.
+/// Locks the queues of these concerts, and ends the user's tokens in them. [`RepositoryError::Contention`] if the user
+/// has joined another queue meanwhile.
 async fn leave_queues(
     ports: &Ports,
     uow: &mut dyn UnitOfWork,
@@ -93,7 +92,7 @@ async fn leave_queues(
     concerts: &[ConcertId],
     now: Instant,
 ) -> Result<(), RepositoryError> {
-    // The queue of a deleted concert is left out: its tokens wait for nothing.
+    // The queue of a deleted concert isn't locked, since its tokens are never admitted.
     let mut queues = if concerts.is_empty() { Vec::new() } else { uow.queues().lock_queues(concerts).await? };
     for queue in &mut queues {
         draw::make_draw_if_due(ports, uow, queue, now).await?;

@@ -33,11 +33,11 @@ use crate::{
 pub struct ProfileInfo {
     /// The user's id.
     pub id: UserId,
-    /// The e-mail address as the user typed it.
+    /// The e-mail address as the user typed it, trimmed and normalized.
     pub email: Email,
-    /// The display name.
+    /// The displayed name.
     pub name: Name,
-    /// The permissions.
+    /// The permissions of the account.
     pub role: Role,
     /// The instant of the sign-up.
     pub created_at: Instant,
@@ -58,7 +58,7 @@ pub struct UserFacade {
     pub(super) ports: Ports,
     pub(super) hashing: Hashing,
     failed_logins: FailedLoginLimiter,
-    /// Wrong codes of an account count like wrong passwords.
+    /// The limit of wrong codes for an account, which works like that of wrong passwords.
     pub(super) failed_codes: FailedLoginLimiter,
     pub(super) code_delivery: CodeDelivery,
     pub(super) settings: SessionSettings,
@@ -66,12 +66,12 @@ pub struct UserFacade {
 }
 
 impl UserFacade {
-    /// Reads revoked logins through `authentication`, which nothing else uses. Hashes passwords on at most
-    /// `hashing_threads` threads: the number of cores.
+    /// Creates a facade without delivery of codes. It reads revoked logins through `authentication`, which no other
+    /// work uses. It hashes passwords on at most `hashing_threads` threads, usually the number of cores.
     ///
     /// # Errors
     ///
-    /// [`HashingFailed`] when the dummy password can't be hashed.
+    /// [`HashingFailed`] if the dummy password can't be hashed.
     pub fn new(
         ports: Ports,
         authentication: Arc<dyn Database>,
@@ -87,17 +87,17 @@ impl UserFacade {
         Ok(Self { ports, hashing, failed_logins, failed_codes, code_delivery, settings, revocations })
     }
 
-    /// The same with mailed or logged codes.
+    /// The same facade with another delivery of codes.
     #[must_use]
     pub fn delivering_codes(self, code_delivery: CodeDelivery) -> Self {
         Self { code_delivery, ..self }
     }
 
-    /// Creates an account for a client at this address, and mails a code that verifies its address.
+    /// Creates an account, and mails a code that verifies its e-mail address. `client` is the client's address.
     ///
     /// # Errors
     ///
-    /// [`Refusal::EmailTaken`]; [`AppError::Overloaded`] when too many passwords wait to be hashed.
+    /// [`Refusal::EmailTaken`]; [`AppError::Overloaded`] if too many passwords wait to be hashed.
     pub async fn sign_up(
         &self,
         email: Email,
@@ -110,7 +110,7 @@ impl UserFacade {
         self.create(email, password_hash, name, Role::User, Some(language)).await
     }
 
-    /// Creates an administrator's account. Only operators can: no route leads here.
+    /// Creates an administrator's account. The command line and the demonstration data use it; there is no endpoint.
     ///
     /// # Errors
     ///
@@ -150,14 +150,18 @@ impl UserFacade {
         Ok(uow.commit().await?)
     }
 
-    /// Starts a session for a client at this address. Refusing an unknown e-mail address takes as long as refusing a
-    /// wrong password. An attempt counts as failed until its password is verified, so concurrent attempts don't exceed
-    /// the limit.
+    /// Starts a session. `client` is the client's address. Refusing an unknown e-mail address takes as long as refusing
+    /// a wrong password. An attempt counts as failed until its password is verified, so concurrent attempts don't
+    /// exceed the limit.
     ///
     /// # Errors
     ///
-    /// [`Refusal::InvalidCredentials`]; [`Refusal::UserBlocked`]; [`AppError::TooOften`] when the account had too many
-    /// wrong passwords; [`AppError::Overloaded`] when too many passwords wait to be verified.
+    /// [`Refusal::InvalidCredentials`]; [`Refusal::UserBlocked`]; [`AppError::TooOften`] after too many wrong passwords
+    /// for the account; [`AppError::Overloaded`] if too many passwords wait to be verified.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the account.
     pub async fn log_in(
         &self,
         email: &Email,
@@ -172,7 +176,8 @@ impl UserFacade {
         self.ports.retry_on_contention(|| self.try_log_in(&user, user_agent)).await
     }
 
-    /// Verifies the password of an account, or of an unknown address. An attempt counts as failed until then.
+    /// Verifies the password of an account, or refuses that of an unknown address. The attempt counts as failed until
+    /// then.
     pub(super) async fn verify_password(
         &self,
         email_key: &str,
@@ -201,7 +206,7 @@ impl UserFacade {
         if user.blocked_at.is_some() {
             return Err(Refusal::UserBlocked.into());
         }
-        // Storing the refresh token moves the end.
+        // Storing the refresh token moves this deadline.
         let session = Session { id: session_id, user_id: user.id, created_at: now, expires_at: now, revoked_at: None };
         uow.sessions().insert(&session, user_agent).await?;
         let mut nonce = [0; 32];
@@ -213,12 +218,16 @@ impl UserFacade {
         Ok(tokens)
     }
 
-    /// Revokes a login: its tokens stop working, on this instance at once and on other instances within a second.
-    /// Repeating it changes nothing.
+    /// Revokes a login: its tokens become invalid, on this instance at once and on other instances within a second.
+    /// Repeating it has no effect.
     ///
     /// # Errors
     ///
     /// Those of [every use case](crate::application) alone.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the session.
     pub async fn log_out(&self, session_id: SessionId) -> Result<(), AppError> {
         self.ports
             .retry_on_contention(|| async {
@@ -233,8 +242,8 @@ impl UserFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unauthenticated`]; [`AppError::Unavailable`] when the last reading of revoked logins is too old and
-    /// the database doesn't answer.
+    /// [`Refusal::Unauthenticated`]; [`AppError::Unavailable`] if the last read of revoked logins is too old and the
+    /// database doesn't answer.
     pub async fn authenticate(&self, token: &str) -> Result<AccessClaims, AppError> {
         let claims = self.ports.signer.read_access_token(token).ok_or(Refusal::Unauthenticated)?;
         let is_alive = self.ports.now() < claims.expires_at;
@@ -245,17 +254,17 @@ impl UserFacade {
         }
     }
 
-    /// Removes failed logins that no longer count. To be called every few seconds.
+    /// Removes failed logins and codes that no longer count, to free memory. A job calls it every few seconds.
     pub fn forget_failed_logins(&self) {
         self.failed_logins.remove_expired(self.ports.now());
         self.failed_codes.remove_expired(self.ports.now());
     }
 
-    /// Reads the logins that other instances have revoked. To be called several times a second.
+    /// Reads the logins that other instances have revoked. A job calls it several times per second.
     ///
     /// # Errors
     ///
-    /// [`AppError::Unavailable`].
+    /// [`AppError::Unavailable`] for any failure of the read.
     pub async fn refresh_revocations(&self) -> Result<(), AppError> {
         self.revocations.read(&self.ports).await
     }
@@ -264,7 +273,7 @@ impl UserFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unauthenticated`] when the account is deleted.
+    /// [`Refusal::Unauthenticated`] if the account is deleted.
     pub async fn profile(&self, user_id: UserId) -> Result<ProfileInfo, AppError> {
         let user = self.ports.database.read().await?.users().find(user_id).await?;
         Ok(user.ok_or(Refusal::Unauthenticated)?.into())
@@ -274,7 +283,11 @@ impl UserFacade {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unauthenticated`] when the account is deleted.
+    /// [`Refusal::Unauthenticated`] if the account is deleted.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the account.
     pub async fn rename(&self, user_id: UserId, name: Name) -> Result<ProfileInfo, AppError> {
         self.ports.retry_on_contention(|| self.try_rename(user_id, &name)).await
     }
@@ -287,11 +300,11 @@ impl UserFacade {
         Ok(User { name: name.clone(), ..user }.into())
     }
 
-    /// Requires the role ADMIN in the database: an access token's role may be out of date.
+    /// Requires the role ADMIN in the database, because the role in an access token may be out of date.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Forbidden`] for any other role; [`Refusal::Unauthenticated`] when the account is deleted or blocked.
+    /// [`Refusal::Forbidden`] for any other role; [`Refusal::Unauthenticated`] if the account is deleted or blocked.
     pub async fn require_admin(&self, user_id: UserId) -> Result<(), AppError> {
         match self.ports.back_office.read().await?.users().find_role(user_id).await? {
             Some(Role::Admin) => Ok(()),

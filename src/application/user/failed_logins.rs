@@ -1,4 +1,4 @@
-//! Login throttling: the limit of wrong passwords for an account, from any address.
+//! Login throttling: the limit of wrong passwords for an account, from any client address.
 
 use std::{
     collections::HashMap,
@@ -10,18 +10,19 @@ use sha2::{Digest, Sha256};
 
 use crate::{application::error::AppError, domain::clock::Instant};
 
-/// The longest time for which failures count, and so the longest delay of the next attempt.
+/// The longest time for which failures count. It is also the longest delay of the next attempt.
 const WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// Counts failed logins by credential: an e-mail address with the password hash that the attempts are verified against.
 ///
-/// An attempt is counted before its password is hashed, and taken back unless the password is wrong. So attempts that
-/// run at the same time are all counted, and the penalty of an account never exceeds an hour. The count falls evenly,
-/// by the limit in an hour. A new password hash begins a new count, on every instance. Each instance counts by itself.
+/// An attempt is counted before its password is hashed, and no longer counted unless the password is wrong. So
+/// concurrent attempts are all counted, and the penalty of an account never exceeds an hour. The count decreases
+/// evenly, by `limit` per hour. A new password hash starts a new count on every instance. Each instance counts
+/// separately.
 pub(super) struct FailedLoginLimiter {
-    /// Failures in an hour; 0 for no limit.
+    /// The most failures per hour; 0 for no limit.
     limit: u32,
-    /// By digest, since an address that a client made up may be long.
+    /// By the digest of the credential, because an address from a client may be long.
     penalties: Mutex<HashMap<Credential, Penalty>>,
 }
 
@@ -42,7 +43,7 @@ impl Penalty {
     }
 }
 
-/// An attempt that counts as failed until it is dropped, and for good once it [has failed](Self::fail).
+/// An attempt that counts as failed until it is dropped. After [`fail`](Self::fail) it stays counted.
 #[must_use = "a dropped attempt isn't counted"]
 pub(super) struct Attempt<'a> {
     limiter: &'a FailedLoginLimiter,
@@ -71,7 +72,7 @@ impl FailedLoginLimiter {
         Self { limit, penalties: Mutex::default() }
     }
 
-    /// Counts an attempt, or refuses it with [`AppError::TooOften`] when the credential has no room for a failure.
+    /// Counts an attempt. [`AppError::TooOften`] if the credential has reached its limit of failures.
     pub(super) fn reserve(
         &self,
         email_key: &str,
@@ -93,12 +94,12 @@ impl FailedLoginLimiter {
         Ok(Attempt { limiter: self, reserved: Some((credential, penalty_per_failure)) })
     }
 
-    /// Removes credentials without penalty. To be called every few seconds.
+    /// Removes credentials without a penalty. A job calls it every few seconds.
     pub(super) fn remove_expired(&self, now: Instant) {
         self.lock().retain(|_, penalty| penalty.left(now) > TimeDelta::zero());
     }
 
-    /// The time for which one failure counts.
+    /// The time for which one failure counts; `None` without a limit.
     fn penalty_per_failure(&self) -> Option<TimeDelta> {
         WINDOW.checked_div(i32::try_from(self.limit).unwrap_or(i32::MAX))
     }
@@ -151,7 +152,7 @@ mod tests {
         let start = Instant::default();
         let mut attempts: Vec<_> = (0..4).map(|_| limiter.reserve("a", HASH, start).unwrap()).collect();
         assert_eq!(wait(&limiter, start), 15 * 60);
-        // One had the right password, or its request was dropped.
+        // This one had the right password, or its request was dropped.
         drop(attempts.pop());
         assert_eq!(wait(&limiter, start), 0);
         for attempt in attempts {

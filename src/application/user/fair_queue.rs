@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 
 use crate::application::error::AppError;
 
-/// Grants a few permits: one to each waiting client in turn, so that one client delays another by one turn at most.
+/// Grants a few permits, to waiting clients in turn (round-robin), so that one client delays another by one turn at
+/// most.
 ///
-/// A client may fill the queue as long as no other needs it. Beyond that the newest request of the client with the most
-/// waiting requests makes room.
+/// One client may fill the queue. A request of another client then displaces the newest request of the client with the
+/// most waiting requests.
 pub(super) struct FairQueue {
     max_waiting: usize,
     state: Mutex<State>,
@@ -24,13 +25,13 @@ struct State {
     waiting: usize,
     /// The requests of each waiting client, oldest first.
     requests: HashMap<IpAddr, VecDeque<oneshot::Sender<Permit>>>,
-    /// Every waiting client, once.
+    /// Every waiting client once, in the order of their turns.
     turns: VecDeque<IpAddr>,
 }
 
-/// The right to work. Dropping it gives the next client its turn.
+/// The right to run one request. Dropping it passes it to the next client's request.
 pub(super) struct Permit {
-    /// `None` once the permit is passed on.
+    /// `None` once the permit was passed on.
     queue: Option<Arc<FairQueue>>,
 }
 
@@ -49,7 +50,8 @@ impl FairQueue {
         Arc::new(Self { max_waiting, state: Mutex::new(state) })
     }
 
-    /// Waits for the client's turn. [`AppError::Overloaded`] when the queue is full, now or later.
+    /// Waits for the client's turn. [`AppError::Overloaded`] if the queue is full, or if another client's request
+    /// displaces this one.
     pub(super) async fn acquire(self: &Arc<Self>, client: IpAddr) -> Result<Permit, AppError> {
         let turn = {
             let mut state = self.lock();
@@ -94,7 +96,7 @@ impl State {
         turn
     }
 
-    /// The oldest request of the client whose turn it is.
+    /// Removes the oldest request of the client whose turn it is.
     fn pop(&mut self) -> Option<oneshot::Sender<Permit>> {
         let client = self.turns.pop_front()?;
         let requests = self.requests.get_mut(&client)?;
@@ -108,8 +110,8 @@ impl State {
         request
     }
 
-    /// Removes dropped requests. If there are none, the client with the most requests loses its newest one. This client
-    /// loses its own, if no other has more than one request more.
+    /// Frees a place for a request of `client`: removes dropped requests, or else the newest request of the client with
+    /// the most. [`AppError::Overloaded`] unless that client has at least two requests more than `client`.
     fn make_room(&mut self, client: IpAddr) -> Result<(), AppError> {
         self.requests.values_mut().for_each(|requests| requests.retain(|request| !request.is_closed()));
         self.requests.retain(|_, requests| !requests.is_empty());
@@ -176,7 +178,7 @@ mod tests {
         let queue = FairQueue::new(1, 4);
         let working = begin(&queue, 1);
         let mut many: Vec<_> = (0..4).map(|_| wait(&queue, 1)).collect();
-        // The client that fills the queue makes no room for itself.
+        // A request of the client that fills the queue is refused.
         assert!(matches!(queue.acquire(client(1)).now_or_never(), Some(Err(AppError::Overloaded))));
         let mut others = [wait(&queue, 2), wait(&queue, 3)];
         assert!(is_overloaded(&mut many[3]) && is_overloaded(&mut many[2]));
@@ -201,7 +203,7 @@ mod tests {
         drop(dropped);
         drop(working);
         let permit = (&mut last).now_or_never().unwrap().unwrap();
-        // A granted permit that isn't taken goes back.
+        // A granted permit that isn't received is released.
         let unseen = wait(&queue, 1);
         drop(permit);
         drop(unseen);

@@ -13,13 +13,15 @@ use crate::{
 /// The most requests that wait for a thread.
 const MAX_WAITING: usize = 1_024;
 
-/// Runs a hasher on a bounded number of threads. One hash occupies a core for tens of milliseconds and 19 MiB of
-/// memory. More concurrent ones would only be slower, and a flood of logins would exhaust the memory. Clients get
-/// threads in turn, so a flood from one address delays the logins of others by one hash.
+/// Runs a hasher on a bounded number of threads.
+///
+/// One hash occupies a core for tens of milliseconds and 19 MiB of memory. More concurrent hashes would only be slower,
+/// and a flood of logins would exhaust the memory. Clients get threads in turn, so a flood from one address delays the
+/// logins of others by one hash at most.
 pub(super) struct Hashing {
     hasher: Arc<dyn PasswordHasher>,
     queue: Arc<FairQueue>,
-    /// The hash of no account, against which the password for an unknown address is verified.
+    /// A hash of no account, with which passwords for unknown addresses are compared.
     dummy_hash: String,
 }
 
@@ -29,12 +31,13 @@ impl Hashing {
         Ok(Self { hasher, queue: FairQueue::new(threads.max(1), MAX_WAITING), dummy_hash })
     }
 
-    /// Hashes a password. [`AppError::Overloaded`] when too many requests wait.
+    /// Hashes a password. [`AppError::Overloaded`] if too many requests wait.
     pub(super) async fn hash(&self, password: String, client: IpAddr) -> Result<String, AppError> {
         self.run(client, move |hasher| hasher.hash(&password)).await?.map_err(AppError::internal)
     }
 
-    /// Whether the password belongs to the hash. Without a hash it doesn't, and finding out takes as long.
+    /// Whether the password belongs to the hash. Without a hash the result is false, and takes as long.
+    /// [`AppError::Overloaded`] if too many requests wait.
     pub(super) async fn verify(
         &self,
         password: String,
@@ -56,7 +59,7 @@ impl Hashing {
         let hasher = Arc::clone(&self.hasher);
         let result = spawn_blocking(move || {
             let result = work(&*hasher);
-            // Released here and not by the caller: a caller that stops waiting doesn't stop the thread.
+            // Released here and not by the caller, because a caller that stops waiting doesn't stop the thread.
             drop(permit);
             result
         });
@@ -97,8 +100,8 @@ mod tests {
         (go, Arc::new(Hashing::new(Arc::new(Gated(Mutex::new(gate))), 1).unwrap()))
     }
 
-    /// One request is hashing and 1,024 wait, so the next is refused at once. When the gate opens, all that wait are
-    /// served.
+    /// One request is hashing and 1,024 wait, so the next is refused at once. Once hashing continues, all waiting
+    /// requests are served.
     #[tokio::test]
     async fn requests_beyond_the_hashing_queue_are_refused_at_once() {
         let (go, hashing) = gated();

@@ -1,8 +1,9 @@
 //! Accounts and logins.
 //!
-//! An access token is signed and verified without the database. A set of revoked logins in [memory](sessions), which
-//! follows the database, has the logins that ended early. A [refresh token](refresh) is signed too, and its hash is
-//! stored. The [facade] has the use cases but for refreshing, mailed [codes] and the [deletion] of an account.
+//! An access token is signed, and verified without the database. Logins that ended early are in a [cache of revoked
+//! logins](sessions), which is refreshed from the database. A [refresh token](refresh) is signed too, and its hash is
+//! stored. The [facade] has all use cases except refreshing, a user's [own sessions](own_sessions), mailed [codes] and
+//! the [deletion] of an account.
 
 mod codes;
 mod deletion;

@@ -15,6 +15,10 @@ use crate::{
 
 impl UserFacade {
     /// A page of the user's live sessions, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
     pub async fn sessions(
         &self,
         user_id: UserId,
@@ -24,11 +28,15 @@ impl UserFacade {
         Ok(self.ports.database.read().await?.sessions().list_live(user_id, page, now).await?)
     }
 
-    /// Ends one of the user's sessions, here at once and on other instances within a second.
+    /// Ends one of the user's sessions: on this instance at once, and on other instances within a second.
     ///
     /// # Errors
     ///
-    /// [`Refusal::SessionNotFound`] when the user has no such live session.
+    /// [`Refusal::SessionNotFound`] if the user has no such live session.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the session.
     pub async fn end_session(&self, user_id: UserId, id: SessionId) -> Result<(), AppError> {
         self.ports
             .retry_on_contention(|| async {
@@ -44,7 +52,16 @@ impl UserFacade {
             .await
     }
 
-    /// Ends every session of the user, the caller's included, here at once and on other instances within a second.
+    /// Ends every session of the user, including the caller's: on this instance at once, and on other instances within
+    /// a second.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every use case](crate::application) alone.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the sessions.
     pub async fn end_all_sessions(&self, user_id: UserId) -> Result<(), AppError> {
         self.ports
             .retry_on_contention(|| async {
@@ -58,19 +75,20 @@ impl UserFacade {
             .await
     }
 
-    /// Changes the password and ends every session of the user except `current`. Mailed codes for a new one become
-    /// void. A wrong current password counts as a failed login, so a stolen access token can't be used to guess it.
+    /// Changes the password and ends every session of the user except `current`. Mailed codes that set a new password
+    /// become void. A wrong current password counts as a failed login, so a stolen access token can't be used to guess
+    /// it. `client` is the client's address.
     ///
     /// # Errors
     ///
-    /// [`Refusal::InvalidCredentials`] for a wrong current password, also when another request has changed it
-    /// meanwhile; [`Refusal::Unauthenticated`] when the account is deleted; [`AppError::TooOften`] after too many
-    /// failures; [`AppError::Overloaded`] when too many passwords wait to be hashed.
+    /// [`Refusal::InvalidCredentials`] for a wrong current password, also if another request has changed it meanwhile;
+    /// [`Refusal::Unauthenticated`] if the account is deleted; [`AppError::TooOften`] after too many wrong passwords;
+    /// [`AppError::Overloaded`] if too many passwords wait to be hashed.
     ///
     /// # Concurrency
     ///
-    /// Locks the user, then its sessions. A login verifies the password first and locks the user later. It reads the
-    /// hash again under that lock, so no session of the old password outlives the change.
+    /// Locks the account, then its sessions. A login verifies the password first, and then reads the hash again under
+    /// the account's lock. So no session of the old password outlives the change.
     pub async fn change_password(
         &self,
         user_id: UserId,

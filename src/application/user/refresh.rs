@@ -1,8 +1,8 @@
 //! The exchange of refresh tokens.
 //!
-//! A refresh token is a signed text that names its session. The database keeps the hash of the newest one, and of those
-//! used lately. A signed text without a record was used before, so a copied token is detected at any age. A session
-//! needs a few rows, however often it is refreshed.
+//! A refresh token is a signed text that contains its session's id. The database stores the hash of the newest one and
+//! of recently used ones. A signed text without a record was used before, so a copied token is detected at any age. A
+//! session needs only a few rows, however often it is refreshed.
 //!
 //! A token's text determines its successor, so the answer of an exchange can be repeated without being stored.
 
@@ -18,8 +18,8 @@ use crate::{
     domain::{clock::Instant, refusal::Refusal, user::RefreshToken},
 };
 
-/// How much longer than its reuse time a used token is kept. It exceeds the clock difference of instances and the lock
-/// wait of a transaction.
+/// The time for which a used token is kept after its reuse time. It exceeds the clock difference of instances and the
+/// lock wait of a transaction.
 const CLOCK_SKEW_MARGIN: TimeDelta = TimeDelta::minutes(1);
 
 /// The kind of one use of a refresh token.
@@ -32,12 +32,13 @@ enum TokenUse {
 }
 
 impl UserFacade {
-    /// Exchanges a refresh token for new tokens. A second use within seconds of the first one gets the first answer
-    /// again. Later use revokes the session, because the token was copied.
+    /// Exchanges a refresh token for new tokens. A second use within
+    /// [`refresh_reuse_seconds`](super::SessionSettings::refresh_reuse_seconds) gets the first answer again. A later
+    /// use revokes the session, because the token was copied.
     ///
     /// # Errors
     ///
-    /// [`Refusal::InvalidRefreshToken`] for one that is unknown, expired, copied or of an ended session.
+    /// [`Refusal::InvalidRefreshToken`] for a token that is unknown, expired or copied, or whose session has ended.
     ///
     /// # Concurrency
     ///
@@ -52,7 +53,7 @@ impl UserFacade {
         let mut uow = self.ports.database.begin().await?;
         let session_id = match self.ports.signer.read_refresh_token(text) {
             Some(claims) => claims.session_id,
-            // A random text of a former version, or a text of a withdrawn key.
+            // This is a random text of an older version, or a text signed with a withdrawn key.
             None => uow.sessions().find_session_of(&digest).await?.ok_or(INVALID)?,
         };
         let (session, token) = uow.sessions().lock_with_token(session_id, &digest).await?.ok_or(INVALID)?;
@@ -98,7 +99,7 @@ impl UserFacade {
     }
 }
 
-/// The nonce of the token for which this one is exchanged.
+/// The nonce of the token that replaces the token with this text.
 fn successor(text: &str) -> [u8; 32] {
     Sha256::new().chain_update("the token after ").chain_update(text).finalize().into()
 }

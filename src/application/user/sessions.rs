@@ -1,4 +1,4 @@
-//! Revoked logins: every instance learns of them within a second, and each request looks them up in memory.
+//! Revoked logins: every instance reads them within a second, and each request looks them up in memory.
 
 use std::{
     collections::HashMap,
@@ -18,19 +18,18 @@ use crate::{
     domain::{clock::Instant, id::SessionId, repository_error::RepositoryError, unit_of_work::Database},
 };
 
-/// The time limit of a reading on its dedicated connection. Then the reading is repeated on another one.
+/// The time limit of a read on the dedicated connection, after which the read is repeated on another one.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The age from which the last reading is too old. It leaves half a second for event streams, which check their login
-/// less often than requests do and end within a second of its revocation.
+/// The age from which the last read is too old. It leaves half a second for event streams, which check their login less
+/// often than requests, and must end within a second of its revocation.
 const MAX_AGE: TimeDelta = TimeDelta::milliseconds(500);
 
-/// How far a reading goes back behind the reading before it. A revocation has the time at which its transaction
-/// started, by the clock of its instance. That clock may be some seconds slow, and the transaction may have waited for
-/// locks.
+/// The time by which a read overlaps the previous one. A revocation has the time at which its transaction started, by
+/// the clock of its instance. That clock may be some seconds behind, and the transaction may have waited for locks.
 const CLOCK_SKEW_MARGIN: TimeDelta = TimeDelta::seconds(30);
 
-/// How often expired entries are removed.
+/// The interval at which expired entries are removed.
 const CLEANUP_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
 /// The revoked logins whose access tokens haven't expired.
@@ -38,13 +37,13 @@ pub(super) struct RevocationCache {
     revoked: RevokedLogins,
     /// A pool of its own, so that no other work delays authentication.
     database: Arc<dyn Database>,
-    /// Serializes the readings.
+    /// Serializes the reads.
     reading: tokio::sync::Mutex<SharedReadState>,
-    /// The number of the latest reading that has started.
+    /// The number of the latest read that has started.
     started: AtomicU64,
 }
 
-/// The outcome of the last reading.
+/// The outcome of the last read.
 struct SharedReadState {
     number: u64,
     outcome: Result<(), AppError>,
@@ -66,7 +65,7 @@ impl RevocationCache {
         self.revoked.insert(ids, now);
     }
 
-    /// Whether a login was revoked, as of a second ago at most. [`AppError::Unavailable`] when that is unknown.
+    /// Whether a login was revoked, as of half a second ago at most. [`AppError::Unavailable`] if that can't be read.
     pub(super) async fn contains(&self, ports: &Ports, id: SessionId) -> Result<bool, AppError> {
         if !self.revoked.is_fresh(ports.now()) {
             self.read(ports).await?;
@@ -76,11 +75,10 @@ impl RevocationCache {
 
     /// Reads the latest revocations (single-flight).
     ///
-    /// Requests that arrive during a reading wait for the next one, which serves all of them. They share its failure
-    /// too, so an unavailable database is tried once and not once for each request.
+    /// Requests that arrive during a read wait for the next one, which serves all of them. They share its failure too,
+    /// so an unavailable database is tried once and not once for each request.
     ///
-    /// `docs/decisions/0008-access-tokens.md` has the reason why it isn't a
-    /// [`Loader`](crate::application::loader::Loader).
+    /// `docs/decisions/0008-access-tokens.md` explains why it isn't a [`Loader`](crate::application::loader::Loader).
     pub(super) async fn read(&self, ports: &Ports) -> Result<(), AppError> {
         let started_before = self.started.load(Ordering::SeqCst);
         let mut reading = self.reading.lock().await;
@@ -110,7 +108,7 @@ async fn list(database: &Arc<dyn Database>, since: Instant) -> Result<Vec<Sessio
     database.read().await?.sessions().list_revoked(since).await
 }
 
-/// How long a revoked login is remembered: the longest lifetime of an access token.
+/// The time for which a revoked login is remembered: the longest lifetime of an access token.
 fn lifetime() -> TimeDelta {
     TimeDelta::seconds(i64::from(MAX_ACCESS_TOKEN_SECONDS))
 }
@@ -118,7 +116,7 @@ fn lifetime() -> TimeDelta {
 /// The set of revoked logins, with the times of its upkeep.
 #[derive(Default)]
 struct RevokedLogins {
-    /// Each with the time at which this instance learned of it.
+    /// Each with the instant at which this instance added it.
     revoked: RwLock<HashMap<SessionId, Instant>>,
     times: Mutex<Times>,
 }
@@ -134,12 +132,13 @@ impl RevokedLogins {
         *self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the last reading is recent. A clock that was set back counts like one that went on.
+    /// Whether the last read is less than [`MAX_AGE`] old. The age counts in both directions, because the clock may be
+    /// set back.
     fn is_fresh(&self, now: Instant) -> bool {
         self.times().read_at.is_some_and(|read_at| (now - read_at).abs() < MAX_AGE)
     }
 
-    /// The time from which revocations are to be read.
+    /// The instant from which revocations have to be read at `now`.
     fn since(&self, now: Instant) -> Instant {
         match self.times().read_at {
             None => now - lifetime() - CLOCK_SKEW_MARGIN,

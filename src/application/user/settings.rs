@@ -4,33 +4,33 @@ use chrono::TimeDelta;
 
 use crate::domain::{clock::Instant, user::Session};
 
-/// The longest lifetime of an access token that can be configured. Revoked logins are remembered for this time, since a
-/// token's lifetime is the one that was configured when it was issued.
+/// The longest lifetime of an access token that can be configured. Revoked logins are remembered for this time, because
+/// a token keeps the lifetime that was configured when it was issued.
 pub const MAX_ACCESS_TOKEN_SECONDS: u32 = 86_400;
 
 /// Lifetimes of logins and tokens, and the limit of failed logins.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionSettings {
-    /// The lifetime of an access token.
+    /// The lifetime of an access token, in seconds.
     pub access_token_seconds: u32,
-    /// The lifetime of a refresh token. Each exchange issues a new one.
+    /// The lifetime of a refresh token, in days. Each exchange issues a new one.
     pub refresh_token_days: u32,
-    /// For how long a used refresh token gets its first answer again.
+    /// The time for which a used refresh token gets its first answer again, in seconds.
     pub refresh_reuse_seconds: u32,
-    /// The longest lifetime of a session, however often it is refreshed.
+    /// The longest lifetime of a session in days, however often it is refreshed.
     pub session_max_days: u32,
-    /// The most wrong passwords for an account in an hour; 0 for no limit.
+    /// The most wrong passwords for an account per hour; 0 for no limit.
     pub failed_logins_per_account: u32,
 }
 
-/// What becomes of a code.
+/// The delivery of codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeDelivery {
-    /// The event relay mails it.
+    /// The event relay mails codes.
     Mailed,
-    /// The log gets it: for demonstrations.
+    /// Codes are written to the log, for demonstrations.
     Logged,
-    /// There is no mail server: no codes are made.
+    /// No codes are made, because there is no mail server.
     Disabled,
 }
 

@@ -1,4 +1,4 @@
-//! Making the tokens of a login.
+//! The tokens of a login.
 
 use sha2::{Digest, Sha256};
 
@@ -15,17 +15,17 @@ use crate::{
     },
 };
 
-/// The tokens of a login. Not `Debug`: they must not get into a log.
+/// The tokens of a login. It isn't `Debug`, so that tokens don't get into the log.
 pub struct TokensInfo {
     /// The user who logged in.
     pub user_id: UserId,
     /// The text that authenticates a request.
     pub access_token: String,
-    /// The remaining lifetime of the access token.
+    /// The remaining lifetime of the access token, in seconds.
     pub expires_in_seconds: i64,
-    /// The text to exchange for new tokens, once.
+    /// The text that is exchanged for new tokens, once.
     pub refresh_token: String,
-    /// The remaining lifetime of the refresh token.
+    /// The remaining lifetime of the refresh token, in seconds.
     pub refresh_expires_in_seconds: i64,
 }
 
