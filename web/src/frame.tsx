@@ -1,6 +1,7 @@
 // The frame around every view: navigation, what is held or waited for, how the server is reached.
 
-import type { VNode } from "preact";
+import type { ComponentChildren, VNode } from "preact";
+import { useEffect, useErrorBoundary } from "preact/hooks";
 import { connection } from "./api/client";
 import { ending, isLoggedIn, restored } from "./api/session";
 import { Account } from "./buyer/account";
@@ -16,8 +17,8 @@ import { QueueChips } from "./buyer/queue";
 import { profile } from "./buyer/profile";
 import { choose, language, t } from "./language";
 import { Operator } from "./operator/operator";
-import { Icon, Notice, Skeleton } from "./parts/basics";
-import { go, path, place } from "./router";
+import { Icon, Notice, Skeleton, Unavailable, Unknown } from "./parts/basics";
+import { path, place } from "./router";
 
 const NUMBER = /^\d{1,15}$/;
 
@@ -48,19 +49,11 @@ function view(): { name: string; node: VNode; needsLogin?: boolean } {
     case "signup":
       return { name: "login", node: <SignUp /> };
     case "reset":
-      return { name: "login", node: <Reset /> };
+      return { name: "login", node: <Reset key={place.value.query.get("code")} /> };
     case "operator":
       return { name: "operator", node: <Operator parts={parts.slice(1)} />, needsLogin: true };
   }
-  return {
-    name: "",
-    node: (
-      <div class="narrow">
-        <h1>{t().trouble.notFound}</h1>
-        <a class="button primary" href="#/">{t().trouble.toConcerts}</a>
-      </div>
-    ),
-  };
+  return { name: "", node: <Unknown to="/" label={t().trouble.toConcerts} /> };
 }
 
 function Link({ to, name, current, icon, children }: {
@@ -114,13 +107,13 @@ export function Frame() {
           {text.nav.language}
         </button>
       </header>
-      {connection.value !== "fine" && (
-        <div class="connection" role="status">{connection.value === "lost" ? text.trouble.lost : text.trouble.busy}</div>
-      )}
+      <div class="connection" role="status">
+        {connection.value === "lost" ? text.trouble.lost : connection.value === "busy" ? text.trouble.busy : ""}
+      </div>
       <HeldBanner />
       <QueueChips />
       <main id="content" tabIndex={-1}>
-        {needsLogin && !isLoggedIn.value ? <Gate /> : node}
+        <Fallible>{needsLogin && !isLoggedIn.value ? <Gate /> : node}</Fallible>
       </main>
       <footer>
         <a href="/swagger-ui/">{text.nav.api}</a>
@@ -140,4 +133,11 @@ function Gate() {
   );
 }
 
-export const toLogin = (): void => go(`/login?to=${encodeURIComponent(path())}`);
+/** Keeps the ways out of a view that fails. */
+function Fallible({ children }: { children: ComponentChildren }) {
+  const [error, reset] = useErrorBoundary((reason) => console.error(reason));
+  const at = place.value;
+  useEffect(reset, [at]);
+  if (error) return <Unavailable error={error} retry={() => location.reload()} to="/" label={t().trouble.toConcerts} />;
+  return <>{children}</>;
+}

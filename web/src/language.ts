@@ -1,13 +1,14 @@
 // The page's language, and numbers, money and dates as it writes them.
 
 import { computed, effect, signal } from "@preact/signals";
+import { lastingStorage } from "./api/storage";
 import { en, type Text } from "./text/en";
 import { ko } from "./text/ko";
 
 export type Language = "en" | "ko";
 
 const STORED = "language";
-const chosen = localStorage.getItem(STORED);
+const chosen = lastingStorage.getItem(STORED);
 const preferred = navigator.languages.find((it) => /^(ko|en)\b/.test(it)) ?? "en";
 
 export const language = signal<Language>(
@@ -21,7 +22,7 @@ export const t = (): Text => text.value;
 
 export function choose(next: Language): void {
   language.value = next;
-  localStorage.setItem(STORED, next);
+  lastingStorage.setItem(STORED, next);
 }
 
 effect(() => {
@@ -31,14 +32,16 @@ effect(() => {
 const formats = computed(() => {
   const of = (options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat =>
     new Intl.DateTimeFormat(language.value === "ko" ? "ko-KR" : "en-GB", options);
+  // Korean counts to twelve, and without a nought in front.
+  const hour = language.value === "ko" ? "numeric" : "2-digit";
   return {
     number: new Intl.NumberFormat(language.value === "ko" ? "ko-KR" : "en-GB"),
     percent: new Intl.NumberFormat(language.value, { style: "percent", maximumFractionDigits: 0 }),
     day: of({ day: "numeric", month: "short", year: "numeric" }),
     dayShort: of({ day: "numeric", month: "short" }),
     dayLong: of({ weekday: "short", day: "numeric", month: "long", year: "numeric" }),
-    time: of({ hour: "2-digit", minute: "2-digit" }),
-    moment: of({ day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+    time: of({ hour, minute: "2-digit" }),
+    moment: of({ day: "numeric", month: "short", hour, minute: "2-digit", second: "2-digit" }),
   };
 });
 

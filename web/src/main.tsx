@@ -2,9 +2,11 @@
 
 import { effect } from "@preact/signals";
 import { render } from "preact";
+import { turnElsewhere } from "./buyer/queue";
 import { returnFromProvider } from "./buyer/topup";
 import { Frame } from "./frame";
 import { t } from "./language";
+import { heading } from "./parts/basics";
 import { place } from "./router";
 
 returnFromProvider();
@@ -16,7 +18,8 @@ if (root) {
 }
 
 effect(() => {
-  document.title = t().name;
+  // Who waits looks at other tabs meanwhile.
+  document.title = [turnElsewhere() ? t().queue.active : "", heading.value, t().name].filter(Boolean).join(" · ");
 });
 
 // A new view begins at its top; the browser restores the place itself when one goes back.

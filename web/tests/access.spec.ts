@@ -55,7 +55,7 @@ for (const [scheme, width, locale] of [["light", 1400, "en-GB"], ["dark", 390, "
     await page.locator(".checkout .button.primary").click();
     await expect(page.locator(".lead")).toBeVisible();
     await check("booked");
-    for (const view of ["bookings", "points", "account", "nothing"]) await open(view, `/${view}`);
+    for (const view of ["bookings", "points", "account", "operator", "nothing", "bookings/nothing", "concerts/999999999"]) await open(view, `/${view}`);
     await open("signup", "/signup");
     await open("reset", "/reset");
     await context.close();

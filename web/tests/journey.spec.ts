@@ -14,7 +14,6 @@ test("a visitor finds a concert, signs up, and leaves with a ticket", async ({ p
   await page.getByLabel("E-mail").fill(`${unique("visitor").replace(" ", "-")}@demo.example`);
   await page.getByLabel("Password").fill(PASSWORD);
   await page.getByRole("button", { name: "Create an account" }).click();
-  await page.getByRole("button", { name: "Join the queue" }).click();
   await expect(page.getByRole("heading", { name: "Choose your seats" })).toBeVisible();
 
   await page.getByRole("button", { name: "Find and hold" }).click();

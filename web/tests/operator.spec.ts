@@ -52,7 +52,7 @@ test("an operator runs the audit, searches users, and reads the log", async ({ b
   await page.getByRole("button", { name: "Run the audit" }).click();
   await expect(page.getByText("Every invariant holds.")).toBeVisible({ timeout: 60_000 });
   await page.getByRole("link", { name: "Users" }).click();
-  await page.getByLabel("E-mail or name").fill(email);
+  await page.getByLabel("E-mail, name or id").fill(email);
   await expect(page.locator(".rows li")).toHaveCount(1);
   await page.getByRole("button", { name: new RegExp(email) }).click();
   await page.getByLabel("Reason").fill("A test of blocking");
@@ -67,5 +67,10 @@ test("a buyer has no way into the operator's part", async ({ browser, url }) => 
   const { page } = await buyer(browser, url);
   await expect(page.getByRole("link", { name: "Operator" })).toHaveCount(0);
   await page.goto(`${url}/#/operator`);
-  await expect(page.getByText("This part is for administrators.")).toBeVisible();
+  await expect(page.getByRole("heading", { name: "This part is for administrators." })).toBeVisible();
+  await page.getByRole("button", { name: "Log in as somebody else" }).click();
+  await page.getByLabel("E-mail", { exact: true }).fill("admin@demo.example");
+  await page.getByLabel("Password", { exact: true }).fill("demo-password-1");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await expect(page.getByRole("heading", { name: "Sales" })).toBeVisible();
 });

@@ -63,11 +63,24 @@ test("an account with points is deleted only after a second answer that names th
 
 test("an operator blocks seats by selecting them, and buyers see them go and come back", async ({ browser, page, url, admin }) => {
   const sale = await admin.sale();
+  const holder = await Api.account(url);
+  const token = { "Queue-Token": await holder.join(sale.concertId) };
+  await holder.post("/bookings", { performanceId: sale.performanceId, bestAvailable: { quantity: 1, grade: "R" } }, token);
   const one = await buyer(browser, url);
   await enter(one.page, url, sale);
   await openList(one.page);
   await logIn(page, url, "admin@demo.example", "demo-password-1");
   await page.goto(`${url}/#/operator/performances/${sale.performanceId}`);
+  // The whole house, of which one seat is held: what is selected is what the button is about.
+  await page.getByRole("button", { name: "Select an area" }).click();
+  const plan = (await page.getByRole("application").boundingBox())!;
+  await page.mouse.move(plan.x + 2, plan.y + 2);
+  await page.mouse.down();
+  await page.mouse.move(plan.x + plan.width - 2, plan.y + plan.height - 2, { steps: 4 });
+  await page.mouse.up();
+  await expect(page.getByRole("button", { name: "Block 111 seats" })).toBeVisible();
+  await expect(page.getByText("111 seats", { exact: true })).toBeAttached();
+  await page.getByRole("button", { name: "Clear the selection" }).click();
   await openList(page);
   await seat(page, "Floor", "A", 1).click();
   await seat(page, "Floor", "A", 2).click();

@@ -101,6 +101,8 @@ for (const [scheme, width, height] of [["light", 1400, 900], ["dark", 1400, 900]
     await logIn(page, url, ended.email);
     await show(page, url, "/points", "16-points-none");
     await show(page, url, "/bookings", "15-bookings-none");
+    await show(page, url, "/bookings/nothing", "15-booking-unknown");
+    await show(page, url, `/concerts/${hall.concertId}/performances/999999999`, "07-date-unknown");
     await ended.request("DELETE", "/users/me/sessions");
     await page.reload();
     await expect(page.getByText("You have been logged out.")).toBeVisible();
@@ -240,6 +242,7 @@ for (const [scheme, width, height] of [["light", 1400, 900], ["dark", 1400, 900]
     await take(operator, "23-top-ups");
     await operator.locator("button.row").last().click();
     await take(operator, "23-top-ups-open");
+    await show(operator, url, "/operator/top-ups?from=2030-01-01&to=2029-01-01", "23-top-ups-refused");
     await show(operator, url, "/operator/top-ups?user=nobody");
     await operator.reload();
     await expect(operator.getByText("There is no such account.")).toBeVisible();
@@ -253,6 +256,7 @@ for (const [scheme, width, height] of [["light", 1400, 900], ["dark", 1400, 900]
     const operator = await visitor(browser);
     await logIn(operator, url, "admin@demo.example", "demo-password-1");
     await show(operator, url, "/operator", "20-sales", false);
+    await show(operator, url, "/operator/concerts/999999999", "21-live-unknown");
     await show(operator, url, `/operator/concerts/${hall.concertId}`);
     await expect(operator.locator(".line").first()).toBeAttached();
     await crowd(url, admin, hall);
@@ -323,21 +327,58 @@ for (const [scheme, width, height] of [["light", 1400, 900], ["dark", 1400, 900]
     const page = await visitor(browser);
     await logIn(page, url, account.email);
     await page.getByRole("button", { name: "한국어" }).click();
-    await show(page, url, `/concerts/${hall.concertId}`, "30-concert");
-    await show(page, url, hall.path.slice(2), "30-join");
+    const views: [string, string][] = [
+      ["concerts", "/"], ["concerts-none", "/?query=nothing+of+this+name"], ["concert", `/concerts/${hall.concertId}`],
+      ["concert-unknown", "/concerts/999999999"], ["unknown", "/nothing"], ["account", "/account"], ["points", "/points"],
+      ["forbidden", "/operator"], ["join", hall.path.slice(2)],
+    ];
+    for (const [name, path] of views) await show(page, url, path, `30-${name}`);
     await page.locator("main .button.primary").click();
     await expect(page.getByRole("application")).toBeVisible();
     await take(page, "30-plan", false);
+    await page.locator(".tabs button").nth(1).click();
+    await take(page, "30-list", false);
     await page.locator(".best .button").click();
     await expect(page.getByRole("timer")).toBeVisible();
     await take(page, "30-checkout");
-    await show(page, url, "/account", "30-account");
+    await show(page, url, "/", "30-held", false);
+    await page.locator(".banner").click();
+    await page.locator(".checkout .notice .button").click();
+    await expect(page.locator(".checkout .button.primary")).toBeEnabled();
+    await page.locator(".checkout .button.primary").click();
+    await expect(page.locator(".ticket img").first()).toBeVisible();
+    await take(page, "30-booked");
+    await show(page, url, "/bookings", "30-bookings");
+    const waiting = await admin.sale({ title: "긴 줄", queue: { mode: "QUEUE", admitCount: 1, admitIntervalSeconds: 3600, maxActive: 1 } });
+    for (let count = 0; count < 3; count++) await (await Api.account(url)).join(waiting.concertId);
+    await show(page, url, waiting.path.slice(2));
+    await page.locator("main .button.primary").click();
+    await expect(page.locator(".queue-place")).toBeVisible();
+    await take(page, "30-queue");
+    await page.evaluate(() => sessionStorage.clear());
+    await page.goto("about:blank");
+    for (const view of ["login", "signup", "reset"]) await show(page, url, `/${view}`, `30-${view}`);
+
     const operator = await visitor(browser);
     await logIn(operator, url, "admin@demo.example", "demo-password-1");
     await operator.getByRole("button", { name: "한국어" }).click();
     await show(operator, url, `/operator/concerts/${hall.concertId}`, "31-live");
-    await show(operator, url, "/operator/top-ups", "31-top-ups", false);
-    await show(operator, url, "/operator/users", "31-users", false);
+    await show(operator, url, `/operator/performances/${hall.performanceId}`);
+    await expect(operator.getByRole("application")).toBeVisible();
+    await take(operator, "31-house", false);
+    for (const view of ["bookings", "users", "top-ups"]) {
+      await show(operator, url, `/operator/${view}`, `31-${view}`, false);
+      const row = operator.locator("button.row").first();
+      if ((await row.count()) === 0) continue;
+      await row.click();
+      await take(operator, `31-${view}-open`, false);
+    }
+    for (const view of ["door", "events", "actions"]) await show(operator, url, `/operator/${view}`, `31-${view}`, false);
+    await show(operator, url, "/operator/audit");
+    await operator.locator("main .button.primary").click();
+    await expect(operator.locator(".notice.good")).toBeVisible({ timeout: 60_000 });
+    await take(operator, "31-audit");
+    await show(operator, url, "/operator", "31-sales", false);
   });
 }
 

@@ -32,6 +32,21 @@ test("a wrong clock of the visitor's computer changes no countdown", async ({ br
   await expect(page.getByRole("timer")).toContainText(/4:\d\d/);
 });
 
+test("the time to a sale's opening is the server's, whatever the visitor's clock says", async ({ browser, url, admin }) => {
+  const sale = await admin.sale({ queue: { mode: "QUEUE", salesOpenAt: new Date(Date.now() + 1_800_000).toISOString() } });
+  for (const skewMilliseconds of [-3_600_000, 3_600_000]) {
+    const context = await browser.newContext();
+    await context.addInitScript((skew) => {
+      const real = Date.now;
+      Date.now = () => real() + skew;
+    }, skewMilliseconds);
+    const page = await context.newPage();
+    await page.goto(`${url}/#/concerts/${sale.concertId}`);
+    await expect(page.getByText(/Opens in (29|30):\d\d/)).toBeVisible();
+    await expect(page.getByRole("button", { name: "Enter the draw" })).toBeVisible();
+  }
+});
+
 test("a turn that ends leads back into the queue", async ({ browser, url, admin }) => {
   const sale = await admin.sale({ queue: { mode: "OPEN", activeSeconds: 4 } });
   const { page } = await buyer(browser, url);

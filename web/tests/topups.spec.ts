@@ -149,9 +149,13 @@ test("an operator searches top-ups, looks at the payer, and sends a payment back
 
   // The payer's address leads to the account, and from there back to its top-ups.
   await page.getByRole("link", { name: one.api.email }).click();
-  await expect(page).toHaveURL(/#\/operator\/users\?userId=/);
+  await expect(page).toHaveURL(/#\/operator\/users\?query=/);
   await expect(rows).toHaveCount(1);
   await page.locator(".details").getByRole("link", { name: "Top-ups" }).click();
+  await expect(rows).toHaveCount(2);
+  await page.goBack();
+  await expect(rows).toHaveCount(1);
+  await page.goForward();
   await expect(rows).toHaveCount(2);
   await page.getByLabel("User: e-mail or id").fill("nobody@nowhere.example");
   await expect(page.getByText("There is no such account.")).toBeVisible();

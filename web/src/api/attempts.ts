@@ -3,6 +3,7 @@
 
 import { Failure, call, pause, type Answer, type Operation, type Options } from "./client";
 import { session } from "./session";
+import { tabStorage } from "./storage";
 
 interface Attempt {
   key: string;
@@ -13,7 +14,7 @@ const name = (intent: string): string => `attempt:${session.value?.userId}:${int
 
 function read(intent: string): Attempt | null {
   try {
-    return JSON.parse(sessionStorage.getItem(name(intent)) ?? "null") as Attempt | null;
+    return JSON.parse(tabStorage.getItem(name(intent)) ?? "null") as Attempt | null;
   } catch {
     return null;
   }
@@ -25,7 +26,7 @@ export function unfinished(intent: string): unknown {
 }
 
 export function forget(intent: string): void {
-  sessionStorage.removeItem(name(intent));
+  tabStorage.removeItem(name(intent));
 }
 
 /** The longest time for which a write is repeated by itself; after that the user is asked. */
@@ -38,7 +39,7 @@ export async function attempt<O extends Operation>(intent: string, operation: O,
   // Another body is another intent: the server refuses it under the key of the first.
   const same = earlier !== null && JSON.stringify(earlier.body) === JSON.stringify(body);
   const key = same ? earlier.key : crypto.randomUUID();
-  sessionStorage.setItem(name(intent), JSON.stringify({ key, body } satisfies Attempt));
+  tabStorage.setItem(name(intent), JSON.stringify({ key, body } satisfies Attempt));
   const begun = performance.now();
   for (let count = 1; ; count++) {
     try {

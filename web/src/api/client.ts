@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import type { components, paths } from "./schema";
+import { noteServerTime } from "./clock";
 import { accessToken, refresh, endSession, session } from "./session";
 
 export type Schemas = components["schemas"];
@@ -63,6 +64,11 @@ export class Failure extends Error {
   get passes(): boolean {
     return this.code === "NETWORK" || this.code === "IDEMPOTENCY_IN_PROGRESS" || [429, 503, 504].includes(this.status);
   }
+
+  /** Whether the server understood the request and refuses it, so that repeating it changes nothing. */
+  get isFinal(): boolean {
+    return this.status >= 400 && this.status < 500 && !this.passes;
+  }
 }
 
 /** How the server is reached: shown on every view. */
@@ -105,6 +111,7 @@ export async function send(url: string, init: RequestInit, anonymous = false): P
       throw new Failure(0, "NETWORK", {});
     }
     connection.value = response.status === 503 ? "busy" : "fine";
+    noteServerTime(response.headers.get("Date"));
     if (response.status !== 401 || !token) return response;
     const failure = await failureOf(response.clone());
     if (failure.code !== "UNAUTHENTICATED") return response;

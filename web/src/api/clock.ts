@@ -3,6 +3,18 @@
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
+/** How far the server's clock is ahead of this computer's; null until an answer has told. */
+let aheadMilliseconds: number | null = null;
+
+/** Learns the server's time from an answer. One that was kept somewhere tells an older time, so the latest counts. */
+export function noteServerTime(date: string | null): void {
+  const ahead = Date.parse(date ?? "") - Date.now();
+  if (!Number.isNaN(ahead)) aheadMilliseconds = Math.max(ahead, aheadMilliseconds ?? ahead);
+}
+
+/** The server's time of day, to a second or so. */
+export const serverNow = (): number => Date.now() + (aheadMilliseconds ?? 0);
+
 /** An instant of `performance.now()`. */
 export type Deadline = number;
 

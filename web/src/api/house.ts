@@ -25,7 +25,7 @@ export function watchHouse(performanceId: number): FollowedHouse & { now: () => 
         if (document.visibilityState === "visible") await read();
       } catch (error) {
         if (abort.signal.aborted || !(error instanceof Failure)) return;
-        if (!error.passes) {
+        if (error.isFinal) {
           refused.value = error;
           return;
         }

@@ -128,6 +128,15 @@ function start(concertId: number, queueToken: string): void {
   }
 }
 
+/** Follows a place anew that the server refused to tell. */
+export function followAgain(concertId: number): void {
+  const queueToken = session.value?.queueTokens[concertId];
+  const queue = queueOf(concertId);
+  queue.followed = null;
+  queue.refused.value = null;
+  if (queueToken) start(concertId, queueToken);
+}
+
 // Every concert that the login has joined is followed, whichever view is open: a turn must not be missed.
 effect(() => {
   const tokens = session.value?.queueTokens ?? {};

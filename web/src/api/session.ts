@@ -1,6 +1,7 @@
 // The login of this browser: one for all tabs, gone when the last of them closes (docs/decisions/0042-the-page.md).
 
 import { computed, effect, signal } from "@preact/signals";
+import { tabStorage } from "./storage";
 
 export interface Session {
   accessToken: string;
@@ -32,23 +33,23 @@ const channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastCh
 export const session = signal<Session | null>(read());
 export const isLoggedIn = computed(() => session.value !== null);
 /** Why the last login ended, until the next one begins. */
-export const ending = signal<Ending | null>(sessionStorage.getItem(ENDED) as Ending | null);
+export const ending = signal<Ending | null>(tabStorage.getItem(ENDED) as Ending | null);
 /** False until the other tabs were asked for a login. */
 export const restored = signal(session.value !== null || channel === null);
 
 function read(): Session | null {
   try {
-    return JSON.parse(sessionStorage.getItem(STORED) ?? "null") as Session | null;
+    return JSON.parse(tabStorage.getItem(STORED) ?? "null") as Session | null;
   } catch {
     return null;
   }
 }
 
 effect(() => {
-  if (session.value) sessionStorage.setItem(STORED, JSON.stringify(session.value));
-  else sessionStorage.removeItem(STORED);
-  if (ending.value) sessionStorage.setItem(ENDED, ending.value);
-  else sessionStorage.removeItem(ENDED);
+  if (session.value) tabStorage.setItem(STORED, JSON.stringify(session.value));
+  else tabStorage.removeItem(STORED);
+  if (ending.value) tabStorage.setItem(ENDED, ending.value);
+  else tabStorage.removeItem(ENDED);
 });
 
 function adopt(next: Session): void {

@@ -43,7 +43,7 @@ export async function follow(follower: Follower): Promise<void> {
       if ((await readOnce(follower.url, headers, seen, signal)) === "done") return;
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Failure && error.code !== "NETWORK" && !error.passes) throw error;
+      if (error instanceof Failure && error.isFinal) throw error;
     }
     failures += 1;
     if (failures >= 2) {
@@ -68,7 +68,7 @@ async function pollFor(milliseconds: number, { poll, onState, signal }: Follower
       onState?.("poll");
     } catch (error) {
       if (signal.aborted) return true;
-      if (!(error instanceof Failure) || !error.passes) throw error;
+      if (!(error instanceof Failure) || error.isFinal) throw error;
       failures += 1;
       onState?.("lost");
       seconds = error.retryAfterSeconds ?? Math.min(0.5 * 2 ** failures, 8);

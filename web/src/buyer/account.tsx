@@ -6,32 +6,39 @@ import { endSession } from "../api/session";
 import { moment, points, t } from "../language";
 import { Button, Field, Notice, Skeleton, Sure, Title, Trouble, explain, fieldError } from "../parts/basics";
 import { useAction } from "../parts/load";
-import { usePages } from "../parts/pages";
+import { ListState, usePages } from "../parts/pages";
 import { go } from "../router";
-import { loadProfile, profile } from "./profile";
+import { loadProfile, logOut, profile, profileFailure } from "./profile";
 
 export function Account() {
   const text = t().account;
   useEffect(() => void loadProfile().catch(() => {}), []);
   const current = profile.value;
-  const logOut = useAction(async () => {
-    await call("POST /auth/logout");
-    endSession("logged-out");
+  const leaving = useAction(async () => {
+    await logOut();
     go("/");
   });
   return (
     <div class="column">
       <div class="title-row">
         <Title>{text.title}</Title>
-        <Button busy={logOut.busy} onClick={() => void logOut.run()}>{text.logOut}</Button>
+        <Button busy={leaving.busy} onClick={() => void leaving.run()}>{text.logOut}</Button>
       </div>
-      {current ? <Profile profile={current} /> : <Skeleton />}
+      {leaving.error ? <Trouble error={leaving.error} /> : null}
+      {current ? <Profile profile={current} /> : <ProfileState />}
       {current && !current.emailVerified && <Verification />}
       <Password />
       <Sessions />
       <Deletion />
     </div>
   );
+}
+
+/** What stands in place of what needs the profile. */
+export function ProfileState() {
+  const error = profileFailure.value;
+  if (!error || (error instanceof Failure && error.passes)) return <Skeleton />;
+  return <Trouble error={error} retry={() => void loadProfile().catch(() => {})} />;
 }
 
 /** Deletes the account. Points that are left are given up only by a second answer, which names them. */
@@ -163,8 +170,8 @@ function device(userAgent: string | null | undefined): string {
 
 function Sessions() {
   const text = t().account;
-  const { items, first, reload, more } = usePages("sessions", (cursor, signal) =>
-    call("GET /users/me/sessions", { query: { cursor, limit: 20 }, signal }));
+  const pages = usePages("sessions", (cursor, signal) => call("GET /users/me/sessions", { query: { cursor, limit: 20 }, signal }));
+  const { items, reload, more } = pages;
   const ending = useAction(async (sessionId: string) => {
     await call("DELETE /users/me/sessions/{sessionId}", { path: { sessionId } });
     reload();
@@ -177,8 +184,7 @@ function Sessions() {
   return (
     <section class="card">
       <h2>{text.sessions}</h2>
-      {first.loading && <Skeleton />}
-      {first.error && !items ? <Trouble error={first.error} retry={reload} /> : null}
+      <ListState of={pages} />
       <ul class="devices">
         {items?.map((it) => (
           <li key={it.sessionId}>

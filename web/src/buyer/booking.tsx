@@ -8,7 +8,7 @@ import { ask, join } from "../api/queue";
 import { session } from "../api/session";
 import { clock, dayAndTime, points, t } from "../language";
 import { amountOf, hundredths } from "../money";
-import { Button, Icon, Notice, Skeleton, Sure, Title, Trouble, explain } from "../parts/basics";
+import { Button, Icon, Notice, Reminder, Skeleton, Sure, Title, Trouble, Unavailable, explain } from "../parts/basics";
 import { useAction, useLoad } from "../parts/load";
 import { useConcert, usePerformance } from "./catalogue";
 import { noteBooking } from "./held";
@@ -31,12 +31,7 @@ export function BookingView({ bookingId }: { bookingId: string }) {
   }, [booking]);
   if (!booking) {
     if (!loaded.error) return <Skeleton lines={8} />;
-    return (
-      <div class="narrow">
-        <Title>{t().trouble.title}</Title>
-        <Trouble error={loaded.error} retry={loaded.reload} />
-      </div>
-    );
+    return <Unavailable error={loaded.error} retry={loaded.reload} to="/bookings" label={t().queue.toBookings} />;
   }
   const heading = {
     PENDING: text.hold,
@@ -48,7 +43,7 @@ export function BookingView({ bookingId }: { bookingId: string }) {
   return (
     <div class="booking">
       <header>
-        <Title>{heading}</Title>
+        <Title key={booking.status}>{heading}</Title>
         <p class="artist">{concert?.title}</p>
         {performance && <p class="muted">{dayAndTime(performance.startsAt)} · {performance.venue.name}</p>}
       </header>
@@ -140,6 +135,7 @@ function Checkout({ booking, reload, set, settling }: {
           <Button kind="quiet" busy={extending.busy} onClick={() => void extending.run()}>{text.extend}</Button>
         )}
       </div>
+      <Reminder left={left}>{(time) => `${time} ${text.left}`}</Reminder>
       {extending.error ? <Notice kind="bad">{explain(extending.error)}</Notice> : null}
       <div class="card">
         <SeatsOf booking={booking} />

@@ -1,21 +1,28 @@
 // The visitor's own bookings.
 
+import { useEffect, useRef } from "preact/hooks";
 import { call, type Schemas } from "../api/client";
 import { dayAndTime, points, t } from "../language";
-import { Skeleton, Title, Trouble } from "../parts/basics";
-import { usePages } from "../parts/pages";
+import { Title } from "../parts/basics";
+import { ListState, usePages } from "../parts/pages";
 import { useConcert, usePerformance } from "./catalogue";
+import { held } from "./held";
 
 export function Bookings() {
   const text = t().bookings;
-  const { items, first, reload, more } = usePages("bookings", (cursor, signal) =>
-    call("GET /bookings", { query: { cursor, limit: 20 }, signal }));
+  const pages = usePages("bookings", (cursor, signal) => call("GET /bookings", { query: { cursor, limit: 20 }, signal }));
+  const { items, reload, more } = pages;
+  // Seats whose time has ended, or that another view has paid, aren't held any more.
+  const pending = held.value.length;
+  const known = useRef(pending);
+  useEffect(() => {
+    if (known.current !== pending) reload();
+    known.current = pending;
+  }, [pending]);
   return (
     <div class="column">
       <Title>{text.title}</Title>
-      {first.error && !items ? <Trouble error={first.error} retry={reload} /> : null}
-      {first.loading && <Skeleton lines={5} />}
-      {items?.length === 0 && <p class="empty">{text.none}</p>}
+      <ListState of={pages} lines={5} none={<><p>{text.none}</p><a class="button plain" href="#/">{t().trouble.toConcerts}</a></>} />
       <ul class="rows">{items?.map((it) => <Row key={it.bookingId} booking={it} />)}</ul>
       {more}
     </div>

@@ -1,7 +1,7 @@
 // Titles and dates for what names a concert or performance by its id alone. They hardly change, so they are asked for once.
 
-import { useEffect, useState } from "preact/hooks";
 import { call, type Schemas } from "../api/client";
+import { useLoad, type Loaded } from "../parts/load";
 
 type Concert = Schemas["ConcertDetailsResponse"];
 type Performance = Schemas["PerformanceResponse"];
@@ -23,18 +23,12 @@ const concertOf = cached((concertId) => call("GET /concerts/{concertId}", { path
 const performanceOf = cached((performanceId) =>
   call("GET /performances/{performanceId}", { path: { performanceId }, anonymous: true }));
 
-function useCached<T>(load: (id: number) => Promise<T>, id: number | null | undefined): T | null {
-  const [value, setValue] = useState<{ id: number; value: T } | null>(null);
-  useEffect(() => {
-    if (id === null || id === undefined) return;
-    let current = true;
-    load(id).then((loaded) => current && setValue({ id, value: loaded }), () => {});
-    return () => {
-      current = false;
-    };
-  }, [id]);
-  return value && value.id === id ? value.value : null;
+function useCached<T>(load: (id: number) => Promise<T>, id: number | null | undefined): Loaded<T> {
+  return useLoad(id === null || id === undefined ? null : `${id}`, () => load(id!));
 }
 
-export const useConcert = (id: number | null | undefined): Concert | null => useCached(concertOf, id);
-export const usePerformance = (id: number | null | undefined): Performance | null => useCached(performanceOf, id);
+export const useConcert = (id: number | null | undefined): Concert | null => useCached(concertOf, id).data;
+export const usePerformance = (id: number | null | undefined): Performance | null => useCached(performanceOf, id).data;
+
+/** The performance, or why there is none. */
+export const useLoadedPerformance = (id: number): Loaded<Performance> => useCached(performanceOf, id);

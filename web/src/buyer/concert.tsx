@@ -1,16 +1,17 @@
 // One concert: what, when, how many seats are left, and how its queue stands.
 
 import { call, type Schemas } from "../api/client";
-import { deadlineIn, useCountdown } from "../api/clock";
+import { deadlineIn, serverNow, useCountdown } from "../api/clock";
 import { ENDED, join, queueOf } from "../api/queue";
 import { isLoggedIn } from "../api/session";
 import { clock, dayAndTime, dayLong, number, prices, t, time } from "../language";
-import { Button, Notice, Skeleton, Title, Trouble } from "../parts/basics";
+import { Button, Notice, Skeleton, Title, Trouble, Unavailable } from "../parts/basics";
 import { useAction, useLoad } from "../parts/load";
-import { usePages } from "../parts/pages";
+import { ListState, usePages } from "../parts/pages";
 import { Poster } from "../parts/poster";
 import { go } from "../router";
 import { DrawCheck } from "./drawcheck";
+import { intend } from "./queue";
 
 type Concert = Schemas["ConcertDetailsResponse"];
 type Performance = Schemas["PerformanceResponse"];
@@ -23,16 +24,10 @@ export function ConcertView({ concertId }: { concertId: number }) {
     call("GET /concerts/{concertId}/performances", { path: { concertId }, query: { cursor, limit: 50 }, anonymous: true, signal }), 5);
   if (!concert.data) {
     if (!concert.error) return <Skeleton lines={8} />;
-    return (
-      <div class="narrow">
-        <Title>{t().trouble.title}</Title>
-        <Trouble error={concert.error} retry={concert.reload} />
-        <a class="button plain" href="#/">{t().trouble.toConcerts}</a>
-      </div>
-    );
+    return <Unavailable error={concert.error} retry={concert.reload} to="/" label={t().trouble.toConcerts} />;
   }
   const { title, artist, category, description, salesOpenAt, queueMode } = concert.data;
-  const opensLater = salesOpenAt && new Date(salesOpenAt).getTime() > Date.now();
+  const opensLater = salesOpenAt && new Date(salesOpenAt).getTime() > serverNow();
   return (
     <>
       <header class="concert-head">
@@ -52,10 +47,7 @@ export function ConcertView({ concertId }: { concertId: number }) {
       <section aria-labelledby="dates">
         <h2 id="dates">{text.dates}</h2>
         {queueMode === "OPEN" && !opensLater && <p class="muted">{text.openMode}</p>}
-        {performances.first.error && !performances.items
-          ? <Trouble error={performances.first.error} retry={performances.reload} /> : null}
-        {performances.first.loading && <Skeleton />}
-        {performances.items?.length === 0 && <p class="empty">{text.noDates}</p>}
+        <ListState of={performances} none={text.noDates} />
         <ul class="dates">
           {performances.items?.map((it) => <Date_ key={it.performanceId} performance={it} opensLater={Boolean(opensLater)} />)}
         </ul>
@@ -69,7 +61,7 @@ export function ConcertView({ concertId }: { concertId: number }) {
 function Opening({ concert, reload }: { concert: Concert; reload: () => void }) {
   const text = t().concert;
   const opensAt = concert.salesOpenAt ?? "";
-  // This computer's clock may be wrong, so the countdown is a hint; the server decides.
+  // A hint, to a second or so; the server decides.
   const left = useCountdown(useDeadline(opensAt), reload);
   return (
     <Notice>
@@ -81,7 +73,7 @@ function Opening({ concert, reload }: { concert: Concert; reload: () => void }) 
 
 const deadlines = new Map<string, number | null>();
 function useDeadline(at: string): number | null {
-  if (!deadlines.has(at)) deadlines.set(at, deadlineIn((new Date(at).getTime() - Date.now()) / 1000));
+  if (!deadlines.has(at)) deadlines.set(at, deadlineIn((new Date(at).getTime() - serverNow()) / 1000));
   return deadlines.get(at) ?? null;
 }
 
@@ -93,7 +85,8 @@ function Date_({ performance, opensLater }: { performance: Performance; opensLat
   const to = `/concerts/${concertId}/performances/${performanceId}`;
   const { run, busy, error } = useAction(async () => {
     // Without a login the view asks for it, and joins afterwards.
-    if (isLoggedIn.value && !standing) await join(concertId);
+    if (!isLoggedIn.value) intend(concertId);
+    else if (!standing) await join(concertId);
     go(to);
   });
   const label = standing === "ACTIVE" ? text.goOn : standing ? text.inQueue : opensLater ? text.toTheDraw : text.choose;
@@ -109,7 +102,7 @@ function Date_({ performance, opensLater }: { performance: Performance; opensLat
         <span>{soldOut ? text.soldOut : text.free(number(availableSeats), number(totalSeats))}</span>
         <span class="muted">{prices(performance.minPrice, performance.maxPrice)}</span>
       </div>
-      <Button kind="primary" busy={busy} onClick={() => void run()}>{label}</Button>
+      <Button kind={soldOut && standing !== "ACTIVE" ? "plain" : "primary"} busy={busy} onClick={() => void run()}>{label}</Button>
       {error ? <div class="wide"><Trouble error={error} /></div> : null}
     </li>
   );

@@ -1,61 +1,43 @@
 // All concerts, with search.
 
-import { useEffect, useState } from "preact/hooks";
 import { call } from "../api/client";
 import { day, dayShort, instantOf, points, t } from "../language";
-import { Button, Field, Icon, Skeleton, Title, Trouble } from "../parts/basics";
-import { usePages } from "../parts/pages";
+import { Button, Field, Icon, Title } from "../parts/basics";
+import { useFilters } from "../parts/filters";
+import { Found, ListState, usePages } from "../parts/pages";
 import { Poster } from "../parts/poster";
-import { path, place, replace } from "../router";
 
 export function Concerts() {
   const text = t().concerts;
-  const wanted = place.value.query;
-  const [query, setQuery] = useState(wanted.get("query") ?? "");
-  const [from, setFrom] = useState(wanted.get("from") ?? "");
-  const [to, setTo] = useState(wanted.get("to") ?? "");
-  const [searched, setSearched] = useState(query);
-  useEffect(() => {
-    const timer = setTimeout(() => setSearched(query.trim()), 250);
-    return () => clearTimeout(timer);
-  }, [query]);
-  // The search is part of the address, so that it survives a reload and the way back.
-  useEffect(() => {
-    // Effects run late, and events of the address later still: the visitor may have gone on already.
-    if (!/^\/(\?|$)/.test(path())) return;
-    const parameters = new URLSearchParams(Object.entries({ query: searched, from, to }).filter(([, value]) => value));
-    const suffix = parameters.toString();
-    const next = suffix ? `/?${suffix}` : "/";
-    if (next !== path()) replace(next);
-  }, [searched, from, to]);
-  const { items, first, reload, more } = usePages(JSON.stringify([searched, from, to]), (cursor, signal) =>
+  const { fields, searched, change, submit } = useFilters(["query", "from", "to"]);
+  const query = searched.query.trim();
+  const { from, to } = searched;
+  const pages = usePages(JSON.stringify([query, from, to]), (cursor, signal) =>
     call("GET /concerts", {
-      query: { query: searched || undefined, from: instantOf(from, false), to: instantOf(to, true), cursor, limit: 24 },
+      query: { query: query || undefined, from: instantOf(from, false), to: instantOf(to, true), cursor, limit: 24 },
       anonymous: true,
       signal,
     }),
   );
-  const clear = (): void => (setQuery(""), setSearched(""), setFrom(""), setTo(""));
+  const { items, more } = pages;
+  const isFiltered = Boolean(query || from || to);
   return (
     <>
       <Title>{text.title}</Title>
-      <form class="filters" role="search" onSubmit={(event) => (event.preventDefault(), setSearched(query.trim()))}>
+      <form class="filters" role="search" onSubmit={(event) => (event.preventDefault(), submit())}>
         <div class="search">
           <Icon name="search" />
-          <Field label={text.search} type="search" value={query} placeholder={text.search}
-            onInput={(event) => setQuery(event.currentTarget.value)} />
+          <Field label={text.search} type="search" value={fields.query} placeholder={text.search}
+            onInput={(event) => change({ query: event.currentTarget.value })} />
         </div>
-        <Field label={t().common.from} type="date" value={from} onInput={(event) => setFrom(event.currentTarget.value)} />
-        <Field label={t().common.to} type="date" value={to} min={from} onInput={(event) => setTo(event.currentTarget.value)} />
+        <Field label={t().common.from} type="date" value={fields.from} onInput={(event) => change({ from: event.currentTarget.value })} />
+        <Field label={t().common.to} type="date" value={fields.to} min={fields.from}
+          onInput={(event) => change({ to: event.currentTarget.value })} />
       </form>
-      {first.error && !items ? <Trouble error={first.error} retry={reload} /> : null}
-      {first.loading && <Skeleton lines={6} />}
-      {items?.length === 0 && (
-        <div class="empty">
-          <p>{text.none}</p>
-          {(searched || from || to) && <Button onClick={clear}>{text.clear}</Button>}
-        </div>
-      )}
+      <Found of={pages} />
+      <ListState of={pages} lines={6} none={isFiltered ? (
+        <><p>{text.none}</p><Button onClick={() => change({ query: "", from: "", to: "" })}>{text.clear}</Button></>
+      ) : text.nothing} />
       <ul class="concerts">
         {items?.map((concert) => {
           const { firstPerformanceAt: start, lastPerformanceAt: last } = concert;

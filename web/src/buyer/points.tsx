@@ -4,9 +4,10 @@ import { useEffect, useState } from "preact/hooks";
 import { forget, unfinished } from "../api/attempts";
 import { call, type Schemas } from "../api/client";
 import { moment, points, t } from "../language";
-import { Button, Field, Notice, Skeleton, Sure, Title, Trouble } from "../parts/basics";
+import { Button, Field, Notice, Sure, Title, Trouble } from "../parts/basics";
 import { useAction, useLoad } from "../parts/load";
-import { usePages } from "../parts/pages";
+import { ListState, usePages } from "../parts/pages";
+import { Table, type Column } from "../parts/table";
 import { loadWallet, wallet } from "./profile";
 import { leaving, topUp } from "./topup";
 
@@ -17,7 +18,7 @@ export function Points() {
   const text = t().points;
   const [amount, setAmount] = useState("100000");
   const [done, setDone] = useState<string | null>(null);
-  useEffect(() => void loadWallet().catch(() => {}), []);
+  const balance = useLoad("wallet", loadWallet, { onReturn: true });
   const ledger = usePages("ledger", (cursor, signal) => call("GET /points/transactions", { query: { cursor, limit: 20 }, signal }));
   const charging = useAction(async (wanted: string) => {
     setDone(null);
@@ -26,6 +27,16 @@ export function Points() {
     await loadWallet();
   });
   const open = charging.busy ? null : (unfinished("charge") as { amount: string } | null);
+  const columns: Column<Schemas["TransactionResponse"]>[] = [
+    { label: t().common.date, cell: (it) => <span class="nowrap">{moment(it.createdAt)}</span> },
+    {
+      label: text.movement,
+      isPlain: true,
+      cell: (it) => (it.bookingId ? <a href={`#/bookings/${it.bookingId}`}>{text.typeOf[it.type]}</a> : text.typeOf[it.type]),
+    },
+    { label: text.amount, isNumber: true, cell: (it) => points(it.amount) },
+    { label: text.balanceAfter, isNumber: true, cell: (it) => points(it.balanceAfter) },
+  ];
   return (
     <div class="column">
       <Title>{text.title}</Title>
@@ -33,6 +44,7 @@ export function Points() {
         <div>
           <p class="muted">{text.balance}</p>
           <p class="balance">{wallet.value ? points(wallet.value.balance) : "…"}</p>
+          {balance.error && !wallet.value ? <Trouble error={balance.error} retry={balance.reload} /> : null}
         </div>
         <form onSubmit={(event) => (event.preventDefault(), void charging.run(amount))}>
           <div class="quick" role="group" aria-label={text.amount}>
@@ -60,30 +72,9 @@ export function Points() {
       {leaving.value && <Notice>{text.checkout}</Notice>}
       <TopUps reload={ledger.reload} />
       <h2>{text.ledger}</h2>
-      {ledger.first.loading && <Skeleton />}
-      {ledger.first.error && !ledger.items ? <Trouble error={ledger.first.error} retry={ledger.reload} /> : null}
-      {ledger.items?.length === 0 && <p class="empty">{text.none}</p>}
+      <ListState of={ledger} none={text.none} />
       {ledger.items && ledger.items.length > 0 && (
-        <table class="list">
-          <thead>
-            <tr>
-              <th scope="col">{t().common.date}</th>
-              <th scope="col"><span class="visually-hidden">{t().common.status}</span></th>
-              <th scope="col" class="number">{text.amount}</th>
-              <th scope="col" class="number">{text.balanceAfter}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {ledger.items.map((it) => (
-              <tr key={it.transactionId}>
-                <td class="nowrap">{moment(it.createdAt)}</td>
-                <td>{it.bookingId ? <a href={`#/bookings/${it.bookingId}`}>{text.typeOf[it.type]}</a> : text.typeOf[it.type]}</td>
-                <td class="number">{points(it.amount)}</td>
-                <td class="number">{points(it.balanceAfter)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <Table layout="ledger" label={text.ledger} columns={columns} rows={ledger.items} keyOf={(it) => it.transactionId} />
       )}
       {ledger.more}
     </div>

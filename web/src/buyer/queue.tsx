@@ -1,14 +1,24 @@
 // The place in the queue: while one waits, and as a reminder on the other views.
 
-import { useEffect, useState } from "preact/hooks";
-import { ask, ENDED, join, leave, queueOf, type Place } from "../api/queue";
+import { useEffect } from "preact/hooks";
+import { ENDED, followAgain, join, leave, queueOf, type Place } from "../api/queue";
 import { useCountdown } from "../api/clock";
 import { session } from "../api/session";
+import { tabStorage } from "../api/storage";
 import { call, Failure } from "../api/client";
 import { clock, dayAndTime, duration, number, t } from "../language";
 import { Button, Notice, Skeleton, Sure, Title, Trouble } from "../parts/basics";
 import { useAction, useLoad } from "../parts/load";
 import { place as address } from "../router";
+import { useConcert } from "./catalogue";
+
+/** The concert whose tickets a visitor wanted before logging in. */
+let intended: number | null = null;
+
+/** Has the place in a queue taken as soon as there is a login. */
+export function intend(concertId: number): void {
+  intended = concertId;
+}
 
 /** What stands in front of the seats, until the token is active. */
 export function QueueView({ concertId, title }: { concertId: number; title: string }) {
@@ -17,21 +27,27 @@ export function QueueView({ concertId, title }: { concertId: number; title: stri
   const place = queue.place.value;
   const token = session.value?.queueTokens[concertId];
   const joining = useAction(() => join(concertId));
+  useEffect(() => {
+    if (intended === concertId && !token) void joining.run();
+    intended = null;
+  }, []);
   // Once one waits, the place itself says that the queue stands: it has no estimate then.
   const concert = useLoad(`${concertId}-${place?.status}`, (signal) =>
     call("GET /concerts/{concertId}", { path: { concertId }, anonymous: true, signal }), { onReturn: true });
 
+  const refused = queue.refused.value;
+  const trouble = refused && <Trouble error={refused} retry={() => followAgain(concertId)} />;
   if (token && !place) {
-    return queue.refused.value ? <Trouble error={queue.refused.value} retry={() => void ask(concertId)} /> : <Skeleton />;
+    return trouble ? <div class="narrow card queue"><Title>{title}</Title>{trouble}</div> : <Skeleton />;
   }
   if (!place || ENDED.has(place.status)) {
     const ended = place?.status;
     return (
-      <div class="narrow card queue">
+      <div class="narrow card queue" key={ended}>
         <Title>{ended === "EXPIRED" ? text.expired : ended === "COMPLETED" ? text.completed : ended === "LEFT" ? text.left : text.title}</Title>
         <p>{ended === "EXPIRED" ? text.expiredText : ended === "COMPLETED" ? text.completedText : ended === "LEFT" ? text.leftText : text.joinText}</p>
         {concert.data?.queueMode === "PAUSED" && <Notice kind="warn">{t().concert.paused}</Notice>}
-        {joining.error ? <Trouble error={joining.error} /> : null}
+        {joining.error ? <Trouble error={joining.error} /> : trouble}
         {joining.error instanceof Failure && joining.error.code === "EMAIL_NOT_VERIFIED" && (
           <a class="button primary" href="#/account">{text.verifyFirst}</a>
         )}
@@ -42,9 +58,10 @@ export function QueueView({ concertId, title }: { concertId: number; title: stri
       </div>
     );
   }
+  const position = place.position ?? 0;
   return (
-    <div class="narrow card queue">
-      <Title>{title}</Title>
+    <div class="narrow card queue" key="waiting">
+      <Title tab={position > 0 ? `${number(position)} · ${title}` : title}>{title}</Title>
       {place.status === "SCHEDULED" ? (
         <>
           <p class="queue-state">{text.scheduled}</p>
@@ -52,8 +69,9 @@ export function QueueView({ concertId, title }: { concertId: number; title: stri
           {concert.data?.salesOpenAt && <p class="muted">{t().concert.opens(dayAndTime(concert.data.salesOpenAt))}</p>}
         </>
       ) : (
-        <Waiting place={place} />
+        <Waiting place={place} position={position} />
       )}
+      {refused && !refused.passes && trouble}
       <p class="muted">{text.keepOpen}</p>
       <div class="queue-foot">
         <Live state={queue.state.value} />
@@ -63,9 +81,8 @@ export function QueueView({ concertId, title }: { concertId: number; title: stri
   );
 }
 
-function Waiting({ place }: { place: Place }) {
+function Waiting({ place, position }: { place: Place; position: number }) {
   const text = t().queue;
-  const position = place.position ?? 0;
   const { p50Seconds, p90Seconds } = place.estimatedWait ?? {};
   const paused = typeof p50Seconds !== "number";
   const progress = place.firstPosition > 1 ? 1 - (position - 1) / (place.firstPosition - 1) : 0;
@@ -89,14 +106,28 @@ export function Live({ state }: { state: "stream" | "poll" | "lost" }) {
   return <span class={`live ${state}`}>{state === "stream" ? text.live : state === "poll" ? text.polling : text.lost}</span>;
 }
 
+/** The concert whose queue or seats the view shows, or null. */
+function shownConcert(): number | null {
+  const { parts } = address.value;
+  return parts[0] === "concerts" && parts[2] === "performances" ? Number(parts[1]) : null;
+}
+
+/** Whether the views of bookings are shown: they have a countdown of their own. */
+const isBooking = (): boolean => address.value.parts[0] === "bookings" && Boolean(address.value.parts[1]);
+
+const joined = (): number[] => Object.keys(session.value?.queueTokens ?? {}).map(Number);
+
+/** Whether a turn has come in a queue that the view doesn't show. */
+export function turnElsewhere(): boolean {
+  const here = shownConcert();
+  return !isBooking() && joined().some((concertId) => concertId !== here && queueOf(concertId).place.value?.status === "ACTIVE");
+}
+
 /** On every other view: the queues that the visitor stands in, and above all a turn that has come. */
 export function QueueChips() {
-  const tokens = Object.keys(session.value?.queueTokens ?? {}).map(Number);
-  const { parts } = address.value;
-  const here = parts[0] === "concerts" && parts[2] === "performances" ? Number(parts[1]) : null;
-  // A booking has a countdown of its own.
-  if (parts[0] === "bookings" && parts[1]) return null;
-  const chips = tokens.filter((concertId) => concertId !== here).map((concertId) => <Chip key={concertId} concertId={concertId} />);
+  const here = shownConcert();
+  if (isBooking()) return null;
+  const chips = joined().filter((concertId) => concertId !== here).map((concertId) => <Chip key={concertId} concertId={concertId} />);
   return chips.length > 0 ? <div class="chips">{chips}</div> : null;
 }
 
@@ -104,31 +135,28 @@ function Chip({ concertId }: { concertId: number }) {
   const text = t().queue;
   const place = queueOf(concertId).place.value;
   const left = useCountdown(place?.status === "ACTIVE" ? place.deadline : null);
-  const [title, setTitle] = useState("");
-  useEffect(() => {
-    call("GET /concerts/{concertId}", { path: { concertId }, anonymous: true }).then(
-      (concert) => setTitle(concert.title),
-      () => {},
-    );
-  }, [concertId]);
+  const title = useConcert(concertId)?.title;
   if (!place || ENDED.has(place.status)) return null;
   const active = place.status === "ACTIVE";
   const what = active ? text.active : place.status === "SCHEDULED" ? text.scheduled : `${text.place}: ${number(place.position ?? 0)}`;
   return (
-    <a class={`chip ${active ? "active" : ""}`} href={`#/concerts/${concertId}${lastSale(concertId)}`}>
-      <span>{title}</span>
-      <strong>{what}</strong>
-      {left !== null && <span class="nowrap">{clock(left)}</span>}
-    </a>
+    <>
+      <p class="visually-hidden" role="status">{active && title ? `${title}: ${text.active}` : ""}</p>
+      <a class={`chip ${active ? "active" : ""}`} href={`#/concerts/${concertId}${lastSale(concertId)}`}>
+        <span>{title}</span>
+        <strong>{what}</strong>
+        {left !== null && <span class="nowrap">{clock(left)}</span>}
+      </a>
+    </>
   );
 }
 
 /** The performance of a concert that was looked at last, to come back to. */
 export function lastSale(concertId: number): string {
-  const performanceId = sessionStorage.getItem(`sale:${concertId}`);
+  const performanceId = tabStorage.getItem(`sale:${concertId}`);
   return performanceId ? `/performances/${performanceId}` : "";
 }
 
 export function rememberSale(concertId: number, performanceId: number): void {
-  sessionStorage.setItem(`sale:${concertId}`, String(performanceId));
+  tabStorage.setItem(`sale:${concertId}`, String(performanceId));
 }

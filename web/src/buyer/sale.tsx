@@ -1,6 +1,6 @@
 // The sale of one performance: first the queue, then its seats.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { attempt, forget, unfinished } from "../api/attempts";
 import { Failure, type Schemas } from "../api/client";
 import { secondsUntil, useCountdown } from "../api/clock";
@@ -9,13 +9,13 @@ import { AVAILABLE, followHouse, type FollowedHouse, type House } from "../api/s
 import { session } from "../api/session";
 import { clock, dayAndTime, number, points, t } from "../language";
 import { sum } from "../money";
-import { Button, Icon, Notice, Select, Skeleton, Title, Trouble, explain } from "../parts/basics";
+import { Button, Icon, Notice, Reminder, Select, Skeleton, Title, Trouble, Unavailable, explain } from "../parts/basics";
 import { useAction } from "../parts/load";
 import { layOut, type Layout } from "../plan/layout";
 import { Plan } from "../plan/plan";
 import { SeatList } from "../plan/seatlist";
 import { go } from "../router";
-import { useConcert, usePerformance } from "./catalogue";
+import { useConcert, useLoadedPerformance, usePerformance } from "./catalogue";
 import { noteBooking } from "./held";
 import { Live, QueueView, rememberSale } from "./queue";
 
@@ -27,7 +27,17 @@ const MOST_SEATS = 10;
 export function Sale({ concertId, performanceId }: { concertId: number; performanceId: number }) {
   const place = queueOf(concertId).place.value;
   const concert = useConcert(concertId);
-  useEffect(() => rememberSale(concertId, performanceId), [concertId, performanceId]);
+  const { data: performance, error } = useLoadedPerformance(performanceId);
+  const isOfConcert = performance?.concertId === concertId;
+  useEffect(() => {
+    if (isOfConcert) rememberSale(concertId, performanceId);
+  }, [isOfConcert]);
+  // Nobody should wait in a queue, or spend a turn, for what isn't there.
+  const missing = performance && !isOfConcert ? new Failure(404, "PERFORMANCE_NOT_FOUND", {}) : error;
+  if (missing instanceof Failure && missing.isFinal) {
+    const [to, label] = concert ? [`/concerts/${concertId}`, t().concert.toDates] : ["/", t().trouble.toConcerts];
+    return <Unavailable error={missing} to={to} label={label} />;
+  }
   if (place?.status !== "ACTIVE") return <QueueView concertId={concertId} title={concert?.title ?? t().queue.title} />;
   return <Floor place={place} performanceId={performanceId} title={concert?.title ?? ""} />;
 }
@@ -53,7 +63,7 @@ function Floor({ place, performanceId, title }: { place: Place; performanceId: n
       <header class="sale-head">
         <div>
           <a class="back" href={`#/concerts/${concertId}`}><Icon name="back" />{title || t().common.back}</a>
-          <Title>{t().seats.title}</Title>
+          <Title tab={t().queue.active}>{t().seats.title}</Title>
           {performance && <p class="muted">{dayAndTime(performance.startsAt)} · {performance.venue.name}</p>}
         </div>
         {left !== null && (
@@ -61,6 +71,7 @@ function Floor({ place, performanceId, title }: { place: Place; performanceId: n
             <span>{t().queue.activeUntil}</span> <strong>{clock(left)}</strong>
           </p>
         )}
+        <Reminder left={left ?? 0}>{(time) => `${t().queue.activeUntil}: ${time}`}</Reminder>
       </header>
       {refused && <div class="narrow"><Trouble error={refused} /></div>}
       {!house && !refused && <><p class="visually-hidden" role="status">{t().seats.loading}</p><Skeleton lines={10} /></>}
@@ -144,6 +155,9 @@ function Seats({ house, followed, place, performanceId }: {
   }, []);
   const seats = [...selected].sort((a, b) => a - b);
   const hold = (): void => void holding.run({ performanceId, seatIds: seats.map((seat) => house.seats[seat]!.seatId) });
+  const basket = useRef<HTMLHeadingElement>(null);
+  // The pressed button goes with its seat; the focus stays with the selection.
+  const remove = (seat: number): void => (toggle(seat), basket.current?.focus());
   const props = { house, layout, selected, conflicts, onSeat: toggle };
   return (
     <div class="sale">
@@ -159,7 +173,7 @@ function Seats({ house, followed, place, performanceId }: {
         {asList ? <SeatList {...props} /> : <Plan {...props} />}
       </section>
       <aside class="basket card">
-        <h2>{text.selection}</h2>
+        <h2 tabIndex={-1} ref={basket}>{text.selection}</h2>
         <div aria-live="polite">
           {conflicts.size > 0 && !error && <Notice kind="warn">{text.taken}</Notice>}
           {full && <Notice kind="warn">{text.tooMany(MOST_SEATS)}</Notice>}
@@ -167,7 +181,7 @@ function Seats({ house, followed, place, performanceId }: {
           {seats.length === 0 && <p class="muted">{text.empty}</p>}
         </div>
         <ul class="picked">
-          {seats.map((seat) => <Picked key={seat} house={house} seat={seat} remove={() => toggle(seat)} />)}
+          {seats.map((seat) => <Picked key={seat} house={house} seat={seat} remove={() => remove(seat)} />)}
         </ul>
         {seats.length > 0 && (
           <div class="basket-foot">
@@ -231,7 +245,12 @@ function Best({ layout, busy, find }: {
   );
 }
 
-export function Legend({ layout, house }: { layout: Layout; house: House }) {
+export function Legend({ layout, house, blocked: blockedName = t().seats.blocked }: {
+  layout: Layout;
+  house: House;
+  /** What a blocked seat is called. */
+  blocked?: string;
+}) {
   const text = t().seats;
   const [, held = 0, sold = 0, blocked = 0] = house.counts.value;
   return (
@@ -241,7 +260,7 @@ export function Legend({ layout, house }: { layout: Layout; house: House }) {
       ))}
       {held > 0 && <li><i class="swatch held" />{text.held}</li>}
       {sold > 0 && <li><i class="swatch sold" />{text.sold}</li>}
-      {blocked > 0 && <li><i class="swatch blocked" />{text.blocked}</li>}
+      {blocked > 0 && <li><i class="swatch blocked" />{blockedName}</li>}
       <li class="visually-hidden">{text.freeCount(number(house.counts.value[0] ?? 0))}</li>
     </ul>
   );

@@ -2,11 +2,11 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { call } from "../api/client";
-import { beginSession } from "../api/session";
+import { beginSession, isLoggedIn } from "../api/session";
 import { t } from "../language";
 import { Button, Field, Notice, Title, Trouble, explain, fieldError } from "../parts/basics";
 import { useAction } from "../parts/load";
-import { go, path, place } from "../router";
+import { place, replace } from "../router";
 
 function values(event: Event): Record<string, string> {
   event.preventDefault();
@@ -26,6 +26,14 @@ async function namesDemoAccounts(): Promise<boolean> {
   return (await response.text()).includes("demo-password-1");
 }
 
+/** Leaves a form that is of no use with a login, also one of another tab. The way back doesn't lead to the form again. */
+function useLeaving(to: string | null): void {
+  const isIn = isLoggedIn.value;
+  useEffect(() => {
+    if (isIn && to !== null) replace(to);
+  }, [isIn]);
+}
+
 async function logIn(email: string, password: string): Promise<void> {
   beginSession(await call("POST /auth/login", { body: { email, password }, anonymous: true }));
 }
@@ -35,11 +43,9 @@ export function SignIn({ returnTo }: { returnTo?: string }) {
   const to = destination(returnTo);
   const [demo, setDemo] = useState(false);
   useEffect(() => void namesDemoAccounts().then(setDemo, () => {}), []);
-  const { run, busy, error } = useAction(async (email: string, password: string) => {
-    await logIn(email, password);
-    // Who has gone elsewhere meanwhile stays there.
-    if (path().startsWith("/login")) go(to);
-  });
+  // In front of a view, the login lets the view through by itself.
+  useLeaving(returnTo === undefined ? to : null);
+  const { run, busy, error } = useAction(logIn);
   const onSubmit = (event: Event): void => {
     const { email = "", password = "" } = values(event);
     void run(email, password);
@@ -67,10 +73,10 @@ export function SignIn({ returnTo }: { returnTo?: string }) {
 export function SignUp() {
   const text = t().login;
   const to = destination(undefined);
+  useLeaving(to);
   const { run, busy, error } = useAction(async (name: string, email: string, password: string) => {
     await call("POST /users", { body: { name, email, password }, anonymous: true });
     await logIn(email, password);
-    go(to);
   });
   const onSubmit = (event: Event): void => {
     const { name = "", email = "", password = "" } = values(event);

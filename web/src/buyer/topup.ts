@@ -5,6 +5,7 @@ import { signal } from "@preact/signals";
 import { attempt } from "../api/attempts";
 import { Failure } from "../api/client";
 import { session } from "../api/session";
+import { tabStorage } from "../api/storage";
 import { path, replace } from "../router";
 
 /** Whether the browser is on its way to the provider. */
@@ -21,7 +22,7 @@ interface Errand {
 
 function errand(): Errand | null {
   try {
-    return JSON.parse(sessionStorage.getItem(STORED) ?? "null") as Errand | null;
+    return JSON.parse(tabStorage.getItem(STORED) ?? "null") as Errand | null;
   } catch {
     return null;
   }
@@ -49,7 +50,7 @@ export async function topUp(amount: string): Promise<"charged" | "came-back"> {
 /** Leaves for the provider's page of a top-up. */
 export function follow(topUpId: string, checkoutUrl: string): void {
   const [from = "/"] = path().split("?");
-  sessionStorage.setItem(STORED, JSON.stringify({ topUpId, userId: session.value?.userId, from } satisfies Errand));
+  tabStorage.setItem(STORED, JSON.stringify({ topUpId, userId: session.value?.userId, from } satisfies Errand));
   leaving.value = true;
   location.assign(checkoutUrl);
 }
@@ -63,6 +64,6 @@ export function returnFromProvider(): void {
   if (!topUpId) return;
   const left = errand();
   const known = left?.topUpId === topUpId && (!session.value || left.userId === session.value.userId);
-  if (known) sessionStorage.removeItem(STORED);
+  if (known) tabStorage.removeItem(STORED);
   replace(known && left.from.startsWith("/bookings/") ? `${left.from}?topUpId=${encodeURIComponent(topUpId)}` : "/points");
 }

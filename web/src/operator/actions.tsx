@@ -1,47 +1,45 @@
 // Who did what to what, when and why.
 
-import { call } from "../api/client";
+import { call, type Schemas } from "../api/client";
 import { moment, t } from "../language";
-import { Skeleton, Title, Trouble, Wide } from "../parts/basics";
-import { usePages } from "../parts/pages";
+import { Title } from "../parts/basics";
+import { ListState, usePages } from "../parts/pages";
+import { Table, type Column } from "../parts/table";
+import { userAddress } from "./whose";
+
+type Action = Schemas["ActionResponse"];
+
+/** The view of what an action changed, where there is one. */
+function viewOf({ action, targetId }: Action): string | null {
+  const [kind = ""] = action.split(".");
+  if (kind === "user" || kind === "points") return userAddress(targetId);
+  if (kind === "queue" || (kind === "concert" && action !== "concert.deleted")) return `#/operator/concerts/${targetId}`;
+  if (kind === "performance" && action !== "performance.cancelled") return `#/operator/performances/${targetId}`;
+  return null;
+}
 
 export function Actions() {
   const text = t().operator;
-  const { items, first, reload, more } = usePages("actions", (cursor, signal) =>
-    call("GET /admin/actions", { query: { cursor, limit: 50 }, signal }));
+  const pages = usePages("actions", (cursor, signal) => call("GET /admin/actions", { query: { cursor, limit: 50 }, signal }));
+  const { items, more } = pages;
+  const columns: Column<Action>[] = [
+    { label: t().common.date, cell: (it) => <span class="nowrap">{moment(it.createdAt)}</span> },
+    { label: text.what, cell: (it) => <><code>{it.action}</code>{it.details && <span class="hint"> {it.details}</span>}</> },
+    { label: text.whom, cell: (it) => <Target address={viewOf(it)} id={it.targetId} /> },
+    { label: t().common.reason, cell: (it) => it.reason },
+    { label: text.who, cell: (it) => <Target address={userAddress(it.actorId)} id={it.actorId} /> },
+  ];
   return (
     <div class="column wide">
       <Title>{text.showLog}</Title>
-      {first.error && !items ? <Trouble error={first.error} retry={reload} /> : null}
-      {first.loading && <Skeleton />}
-      {items?.length === 0 && <p class="empty">{t().common.none}</p>}
-      {items && items.length > 0 && (
-        <Wide label={text.showLog}>
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">{t().common.date}</th>
-                <th scope="col">{text.what}</th>
-                <th scope="col">{text.whom}</th>
-                <th scope="col">{t().common.reason}</th>
-                <th scope="col">{text.who}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((it) => (
-                <tr key={it.actionId}>
-                  <td class="nowrap">{moment(it.createdAt)}</td>
-                  <td><code>{it.action}</code></td>
-                  <td><code class="id">{it.targetId}</code></td>
-                  <td>{it.reason}</td>
-                  <td><code class="id">{it.actorId}</code></td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </Wide>
-      )}
+      <ListState of={pages} none={t().common.none} />
+      {items && items.length > 0 && <Table layout="cards" label={text.showLog} columns={columns} rows={items} keyOf={(it) => it.actionId} />}
       {more}
     </div>
   );
+}
+
+function Target({ address, id }: { address: string | null; id: string }) {
+  const name = <code class="id">{id}</code>;
+  return address ? <a href={address}>{name}</a> : name;
 }

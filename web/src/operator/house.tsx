@@ -8,11 +8,12 @@ import { useConcert, usePerformance } from "../buyer/catalogue";
 import { Live } from "../buyer/queue";
 import { Legend } from "../buyer/sale";
 import { dayAndTime, number, t } from "../language";
-import { Button, Field, Icon, Skeleton, Title, Trouble } from "../parts/basics";
+import { Button, Icon, Skeleton, Title, Trouble, Unavailable } from "../parts/basics";
 import { useAction } from "../parts/load";
 import { layOut } from "../plan/layout";
 import { Plan } from "../plan/plan";
 import { SeatList } from "../plan/seatlist";
+import { Reasoned } from "./search";
 
 type Watched = ReturnType<typeof watchHouse>;
 
@@ -27,6 +28,8 @@ export function HouseView({ performanceId }: { performanceId: number }) {
   const performance = usePerformance(performanceId);
   const concert = useConcert(performance?.concertId);
   const house = watched?.house.value;
+  const refused = watched?.refused.value;
+  if (refused) return <Unavailable error={refused} to="/operator" label={text.sales} />;
   return (
     <>
       <header class="sale-head">
@@ -38,8 +41,7 @@ export function HouseView({ performanceId }: { performanceId: number }) {
           {performance && <p class="muted">{dayAndTime(performance.startsAt)} · {performance.venue.name}</p>}
         </div>
       </header>
-      {watched?.refused.value && <Trouble error={watched.refused.value} />}
-      {!house && !watched?.refused.value && <Skeleton lines={10} />}
+      {!house && <Skeleton lines={10} />}
       {house && watched && <Seats house={house} watched={watched} performanceId={performanceId} />}
     </>
   );
@@ -49,12 +51,16 @@ function Seats({ house, watched, performanceId }: { house: House; watched: Watch
   const text = t().seats;
   const layout = useMemo(() => layOut(house.seats), [house]);
   const [asList, setAsList] = useState(false);
-  const [selected, setSelected] = useState<ReadonlySet<number>>(new Set());
+  const [wanted, setWanted] = useState<ReadonlySet<number>>(new Set());
   const [free = 0, held = 0, sold = 0, blocked = 0] = house.counts.value;
+  // What somebody holds or has bought stays as it is, also if they were faster than the operator.
+  const canChange = (seat: number): boolean => [AVAILABLE, BLOCKED].includes(house.status[seat]!);
+  const version = house.version.value;
+  const selected = useMemo(() => new Set([...wanted].filter(canChange)), [wanted, version]);
   const toggle = (seat: number): void => {
     const next = new Set(selected);
     if (!next.delete(seat)) next.add(seat);
-    setSelected(next);
+    setWanted(next);
   };
   const props = { house, layout, selected, conflicts: new Set<number>(), onSeat: toggle };
   return (
@@ -65,10 +71,10 @@ function Seats({ house, watched, performanceId }: { house: House; watched: Watch
             <button type="button" aria-pressed={!asList} onClick={() => setAsList(false)}>{text.plan}</button>
             <button type="button" aria-pressed={asList} onClick={() => setAsList(true)}>{text.list}</button>
           </div>
-          <Legend layout={layout} house={house} />
+          <Legend layout={layout} house={house} blocked={t().operator.blocked} />
           <Live state={watched.state.value === "lost" ? "lost" : "stream"} />
         </div>
-        {asList ? <SeatList {...props} all /> : <Plan {...props} onArea={(seats) => setSelected(new Set([...selected, ...seats]))} />}
+        {asList ? <SeatList {...props} withBlocked /> : <Plan {...props} onArea={(seats) => setWanted(new Set([...selected, ...seats]))} />}
       </section>
       <aside class="basket card">
         <h2>{t().operator.occupancy}</h2>
@@ -79,7 +85,7 @@ function Seats({ house, watched, performanceId }: { house: House; watched: Watch
           <dt>{t().operator.free}</dt><dd>{number(free)}</dd>
         </dl>
         <Blocking house={house} selected={selected} performanceId={performanceId} now={watched.now}
-          clear={() => setSelected(new Set())} />
+          clear={() => setWanted(new Set())} />
       </aside>
     </div>
   );
@@ -115,18 +121,18 @@ function Blocking({ house, selected, performanceId, now, clear }: {
   return (
     <div class="best">
       <p class="hint">{text.blockHelp}</p>
+      <p class="visually-hidden" role="status">{selected.size > 0 ? t().common.seats(selected.size) : ""}</p>
       {selected.size > 0 && (
         <>
-          <p><strong>{t().common.seats(selected.size)}</strong></p>
-          <Field label={t().common.reason} value={reason} hint={text.reasonHint} maxLength={500}
-            onInput={(event) => setReason(event.currentTarget.value)} />
-          {free.length > 0 && (
-            <Button kind="primary" busy={change.busy} disabled={!reason.trim()} onClick={() => void change.run("block", free)}>{text.block(free.length)}</Button>
-          )}
-          {blocked.length > 0 && (
-            <Button busy={change.busy} disabled={!reason.trim()} onClick={() => void change.run("unblock", blocked)}>{text.unblock(blocked.length)}</Button>
-          )}
-          <Button kind="quiet" onClick={clear}>{text.clear}</Button>
+          <Reasoned reason={reason} setReason={setReason}>
+            {free.length > 0 && (
+              <Button kind="primary" busy={change.busy} disabled={!reason.trim()} onClick={() => void change.run("block", free)}>{text.block(free.length)}</Button>
+            )}
+            {blocked.length > 0 && (
+              <Button busy={change.busy} disabled={!reason.trim()} onClick={() => void change.run("unblock", blocked)}>{text.unblock(blocked.length)}</Button>
+            )}
+            <Button kind="quiet" onClick={clear}>{text.clear}</Button>
+          </Reasoned>
         </>
       )}
       {change.error ? <Trouble error={change.error} /> : null}

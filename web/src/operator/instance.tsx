@@ -3,8 +3,9 @@
 import { useRef } from "preact/hooks";
 import { Failure } from "../api/client";
 import { number, t } from "../language";
-import { Notice, Wide } from "../parts/basics";
+import { Notice } from "../parts/basics";
 import { useLoad } from "../parts/load";
+import { Table, type Column } from "../parts/table";
 import { History, byLabel, parseMetrics, total } from "./metrics";
 
 async function readMetrics(signal: AbortSignal): Promise<string> {
@@ -26,6 +27,19 @@ export function Instance() {
   }, { everySeconds: 2 });
   const past = history.current;
   const last = past.last;
+  const of = (name: string, lane: string) => past.growth(10, (it) => total(it, name, (labels) => labels.lane === lane));
+  const columns: Column<[string, number]>[] = [
+    { label: text.lane, isName: true, cell: ([lane]) => lane },
+    { label: text.depth, isNumber: true, cell: ([, depth]) => number(depth) },
+    { label: text.perSecond, isNumber: true, cell: ([lane]) => {
+      const count = of("lane_wait_seconds_count", lane);
+      return one(count ? count.by / count.seconds : 0);
+    } },
+    { label: text.waitMs, isNumber: true, cell: ([lane]) => {
+      const [count, seconds] = [of("lane_wait_seconds_count", lane), of("lane_wait_seconds_sum", lane)];
+      return count?.by && seconds ? `${one((1000 * seconds.by) / count.by)} ms` : "–";
+    } },
+  ];
   return (
     <section class="card">
       <h2>{text.instance}</h2>
@@ -33,33 +47,7 @@ export function Instance() {
       {metrics.error && !last ? <Notice kind="warn">{text.noMetrics}</Notice> : null}
       {last && (
         <div class="operator-grid">
-          <Wide label={text.lanes}>
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">{text.lane}</th>
-                  <th scope="col" class="number">{text.depth}</th>
-                  <th scope="col" class="number">{text.perSecond}</th>
-                  <th scope="col" class="number">{text.waitMs}</th>
-                </tr>
-              </thead>
-              <tbody>
-                {[...byLabel(last, "lane_depth", "lane")].map(([lane, depth]) => {
-                  const of = (labels: Record<string, string>): boolean => labels.lane === lane;
-                  const count = past.growth(10, (it) => total(it, "lane_wait_seconds_count", of));
-                  const seconds = past.growth(10, (it) => total(it, "lane_wait_seconds_sum", of));
-                  return (
-                    <tr key={lane}>
-                      <th scope="row">{lane}</th>
-                      <td class="number">{number(depth)}</td>
-                      <td class="number">{one(count ? count.by / count.seconds : 0)}</td>
-                      <td class="number">{count?.by && seconds ? `${one((1000 * seconds.by) / count.by)} ms` : "–"}</td>
-                    </tr>
-                  );
-                })}
-              </tbody>
-            </table>
-          </Wide>
+          <Table layout="close" label={text.lanes} columns={columns} rows={[...byLabel(last, "lane_depth", "lane")]} keyOf={([lane]) => lane} />
           <div>
             <dl class="sums">
               <dt>{text.requests}</dt>

@@ -1,11 +1,11 @@
 // One sale as it happens: its queue, its figures, its performances, and how the instance fares.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { call, type Schemas } from "../api/client";
+import { Failure, call, type Schemas } from "../api/client";
 import { useConcert } from "../buyer/catalogue";
 import { dayAndTime, number, percent, points, t } from "../language";
 import { sum } from "../money";
-import { Icon, Skeleton, Title, Trouble } from "../parts/basics";
+import { Icon, Skeleton, Title, Trouble, Unavailable } from "../parts/basics";
 import { useLoad } from "../parts/load";
 import { Instance } from "./instance";
 import { QueueForm } from "./queueform";
@@ -32,9 +32,10 @@ export function SaleLive({ concertId }: { concertId: number }) {
     trend.current = [...trend.current, { waiting, active, sold }].slice(-TREND_POINTS);
     setDrawn((count) => count + 1);
   }, [queue.data]);
+  const error = queue.error ?? sales.error;
+  const retry = (): void => (queue.reload(), sales.reload());
   if (!queue.data || !sales.data) {
-    const error = queue.error ?? sales.error;
-    return error ? <Trouble error={error} retry={() => (queue.reload(), sales.reload())} /> : <Skeleton lines={8} />;
+    return error ? <Unavailable error={error} retry={retry} to="/operator" label={text.sales} /> : <Skeleton lines={8} />;
   }
   const { live, maxActive } = queue.data;
   const total = of((it) => it.totalSeats);
@@ -48,6 +49,7 @@ export function SaleLive({ concertId }: { concertId: number }) {
         </div>
         <span class={`tag mode ${queue.data.mode.toLowerCase()}`}>{text.modeOf[queue.data.mode]}</span>
       </header>
+      {error instanceof Failure && error.isFinal && <Trouble error={error} />}
       <section class="figures" aria-label={text.sales}>
         <Figure label={text.waiting} value={number(live.waiting)} />
         <Figure label={text.active} value={number(live.active)} note={text.ofMax(number(maxActive))} />
@@ -64,7 +66,11 @@ export function SaleLive({ concertId }: { concertId: number }) {
         <QueueForm settings={queue.data} applied={queue.set} />
       </div>
       <section class="card">
-        <h2>{text.performances}</h2>
+        <div class="title-row">
+          <h2>{text.performances}</h2>
+          <a href={`#/operator/bookings?concertId=${concertId}`}>{text.bookings}</a>
+        </div>
+        {performances.length === 0 && <p class="muted">{t().concert.noDates}</p>}
         <ul class="houses">
           {performances.map((it) => <Occupancy key={it.performanceId} sales={it} />)}
         </ul>

@@ -2,19 +2,18 @@
 
 import { call } from "../api/client";
 import { day, dayShort, t } from "../language";
-import { Skeleton, Title, Trouble } from "../parts/basics";
-import { usePages } from "../parts/pages";
+import { Title } from "../parts/basics";
+import { ListState, usePages } from "../parts/pages";
 
 export function Sales() {
   const text = t().operator;
-  const { items, first, reload, more } = usePages("sales", (cursor, signal) =>
-    call("GET /concerts", { query: { cursor, limit: 50 }, signal }));
+  const pages = usePages("sales", (cursor, signal) => call("GET /concerts", { query: { cursor, limit: 50 }, signal }));
+  const { items, more } = pages;
   return (
     <>
       <Title>{text.sales}</Title>
       <p class="muted intro">{text.pick}</p>
-      {first.error && !items ? <Trouble error={first.error} retry={reload} /> : null}
-      {first.loading && <Skeleton />}
+      <ListState of={pages} none={t().concerts.nothing} />
       <ul class="rows">
         {items?.map((it) => (
           <li key={it.concertId}>

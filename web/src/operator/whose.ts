@@ -1,34 +1,25 @@
 // An account that a search is about, named by its id or its e-mail address.
 
-import { useEffect, useState } from "preact/hooks";
-import { call } from "../api/client";
-import { useLoad } from "../parts/load";
+import { Failure, call } from "../api/client";
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-/** A text once it has been left alone for a moment: a search per letter would be too many. */
-export function useSettled(text: string): string {
-  const [settled, setSettled] = useState(text);
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(text), 250);
-    return () => clearTimeout(timer);
-  }, [text]);
-  return settled;
+/** The id that a text is, or null. */
+export function idOf(text: string): string | null {
+  const id = text.toLowerCase();
+  return UUID.test(id) ? id : null;
 }
 
-/** The id of the account; undefined for a search without one, null if there is no such account (yet). */
-export function useWhose(text: string): { userId: string | null | undefined; unknown: boolean } {
-  const name = useSettled(text.trim());
-  const isId = UUID.test(name);
-  const found = useLoad(name && !isId ? name : null, async (signal) => {
-    const { items } = await call("GET /admin/users", { query: { query: name, limit: 100 }, signal });
-    const same = items.find((it) => it.email.toLowerCase() === name.toLowerCase());
-    return { userId: (same ?? (items.length === 1 ? items[0] : undefined))?.userId ?? null };
-  });
-  if (!name) return { userId: undefined, unknown: false };
-  if (isId) return { userId: name, unknown: false };
-  return { userId: found.data?.userId ?? null, unknown: found.data?.userId === null };
+/** The id of the named account, of whose e-mail address or name a part is enough; undefined if none is named. */
+export async function whose(name: string, signal?: AbortSignal): Promise<string | undefined> {
+  const id = idOf(name);
+  if (id || !name) return id ?? undefined;
+  const { items } = await call("GET /admin/users", { query: { query: name, limit: 100 }, signal });
+  const same = items.find((it) => it.email.toLowerCase() === name.toLowerCase());
+  const found = same ?? (items.length === 1 ? items[0] : undefined);
+  if (!found) throw new Failure(404, items.length > 1 ? "SEVERAL_USERS" : "USER_NOT_FOUND", {});
+  return found.userId;
 }
 
 /** The operator's view of an account. */
-export const userAddress = (userId: string): string => `#/operator/users?userId=${userId}`;
+export const userAddress = (userId: string): string => `#/operator/users?query=${userId}`;

@@ -1,9 +1,11 @@
 // Buttons, fields, notices: what every view is made of.
 
 import type { ComponentChildren, JSX } from "preact";
+import { signal } from "@preact/signals";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { Failure } from "../api/client";
-import { t } from "../language";
+import { duration, t } from "../language";
+import { useAction } from "./load";
 
 export function Icon({ name }: { name: keyof typeof ICONS }) {
   return (
@@ -87,22 +89,52 @@ export function explain(error: unknown): string {
   return t().problems[error.code] ?? error.problem.detail ?? error.problem.title ?? t().trouble.unknown;
 }
 
-/** The message for one field of a refused form. */
-export function fieldError(error: unknown, pointer: string): string | undefined {
+/** The message for one field of a refused form or search. */
+export function fieldError(error: unknown, name: string): string | undefined {
   if (!(error instanceof Failure) || error.code !== "VALIDATION_FAILED") return undefined;
-  const errors = (error.problem.errors ?? []) as { pointer?: string; message: string }[];
-  const message = errors.find((it) => it.pointer === `/${pointer}`)?.message;
+  const errors = (error.problem.errors ?? []) as { pointer?: string; parameter?: string; message: string }[];
+  const message = errors.find((it) => it.pointer === `/${name}` || it.parameter === name)?.message;
   return message && t().trouble.field(message);
 }
 
+/** A failure, and a way to try again where that can help. */
 export function Trouble({ error, retry }: { error: unknown; retry?: (() => void) | undefined }) {
-  const requestId = error instanceof Failure && error.status >= 500 ? error.problem.requestId : undefined;
+  const failure = error instanceof Failure ? error : null;
+  const requestId = failure && failure.status >= 500 ? failure.problem.requestId : undefined;
   return (
     <Notice kind="bad">
       <p>{explain(error)}</p>
       {requestId && <p class="hint">{t().trouble.request(requestId)}</p>}
-      {retry && <Button onClick={retry}>{t().common.retry}</Button>}
+      {retry && !failure?.isFinal && <Button onClick={retry}>{t().common.retry}</Button>}
     </Notice>
+  );
+}
+
+/** In place of a view for an address that names none. */
+export function Unknown({ to, label }: { to: string; label: string }) {
+  return (
+    <div class="narrow">
+      <Title>{t().trouble.notFound}</Title>
+      <a class="button primary" href={`#${to}`}>{label}</a>
+    </div>
+  );
+}
+
+/** In place of a view that can't be shown: why, and where to go on. */
+export function Unavailable({ error, retry, to, label }: {
+  error: unknown;
+  retry?: (() => void) | undefined;
+  to: string;
+  label: string;
+}) {
+  const text = t().trouble;
+  const isUnknown = error instanceof Failure && error.status === 404;
+  return (
+    <div class="narrow">
+      <Title>{isUnknown ? text.notFound : text.title}</Title>
+      <Trouble error={error} retry={retry} />
+      <a class={`button ${isUnknown ? "primary" : "plain"}`} href={`#${to}`}>{label}</a>
+    </div>
   );
 }
 
@@ -114,22 +146,33 @@ export function Skeleton({ lines = 3 }: { lines?: number }) {
   );
 }
 
-let hasNavigated = false;
-addEventListener("hashchange", () => (hasNavigated = true));
+/** What the shown view is about, for the browser's tab. */
+export const heading = signal("");
 
-/** What may be wider than the screen: it scrolls, also by keyboard. */
-export function Wide({ label, children }: { label: string; children: ComponentChildren }) {
-  return <div class="scroll" role="region" aria-label={label} tabIndex={0}>{children}</div>;
-}
+let isFirst = true;
 
 /** A heading that takes the focus when its view appears, so that a screen reader begins there. */
-export function Title({ children }: { children: ComponentChildren }) {
-  const heading = useRef<HTMLHeadingElement>(null);
+export function Title({ children, tab = children }: {
+  children: string;
+  /** What the browser's tab says instead. */
+  tab?: string;
+}) {
+  const element = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     // The first view is read from the top of the page, as any page.
-    if (hasNavigated) heading.current?.focus({ preventScroll: true });
+    if (!isFirst) element.current?.focus({ preventScroll: true });
+    isFirst = false;
   }, []);
-  return <h1 tabIndex={-1} ref={heading}>{children}</h1>;
+  useEffect(() => {
+    heading.value = tab;
+  }, [tab]);
+  return <h1 tabIndex={-1} ref={element}>{children}</h1>;
+}
+
+/** Says to a screen reader how much time is left, now and then: a clock that is read each second can't be listened to. */
+export function Reminder({ left, children }: { left: number; children: (time: string) => string }) {
+  const mark = [10, 30, 60, 120].find((it) => left <= it);
+  return <p class="visually-hidden" role="status">{left > 0 && mark !== undefined ? children(duration(mark)) : ""}</p>;
 }
 
 /** A button that asks once more, in place, before it does what can't be undone. */
@@ -140,24 +183,27 @@ export function Sure({ label, question, confirm, act, kind = "quiet" }: {
   act: () => Promise<unknown> | void;
   kind?: "quiet" | "danger" | "plain";
 }) {
-  const [asking, setAsking] = useState(false);
-  const [busy, setBusy] = useState(false);
-  if (!asking) return <Button kind={kind} onClick={() => setAsking(true)}>{label}</Button>;
-  const run = async (): Promise<void> => {
-    setBusy(true);
-    try {
-      await act();
-    } finally {
-      setBusy(false);
-      setAsking(false);
-    }
-  };
+  const [isAsking, setAsking] = useState(false);
+  const { run, busy, error, reset } = useAction(async () => {
+    await act();
+    setAsking(false);
+  });
+  const id = useId();
+  const wasAsking = useRef(false);
+  // What was pressed is gone: the focus goes to what came in its place.
+  useEffect(() => {
+    if (isAsking !== wasAsking.current) document.getElementById(id)?.focus();
+    wasAsking.current = isAsking;
+  }, [isAsking]);
+  const close = (): void => (reset(), setAsking(false));
+  if (!isAsking) return <Button id={id} kind={kind} onClick={() => setAsking(true)}>{label}</Button>;
   return (
-    <div class="sure" role="group" aria-label={label}>
-      <p>{question}</p>
+    <div class="sure" role="group" aria-label={label} onKeyDown={(event) => event.key === "Escape" && close()}>
+      <p id={id} tabIndex={-1}>{question}</p>
+      {error ? <Trouble error={error} /> : null}
       <div class="buttons">
-        <Button kind="danger" busy={busy} onClick={run}>{confirm ?? label}</Button>
-        <Button kind="quiet" onClick={() => setAsking(false)}>{t().common.back}</Button>
+        <Button kind="danger" busy={busy} onClick={() => void run()}>{confirm ?? label}</Button>
+        <Button kind="quiet" onClick={close}>{t().common.back}</Button>
       </div>
     </div>
   );

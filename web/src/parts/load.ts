@@ -39,7 +39,8 @@ export function useLoad<T>(key: string | null, load: (signal: AbortSignal) => Pr
         } catch (error) {
           if (abort.signal.aborted) return;
           setState((earlier) => ({ key, data: earlier.key === key ? earlier.data : null, error }));
-          if (!(error instanceof Failure) || !error.passes) return;
+          // What is read again and again outlives a fault of the server, too.
+          if (!(error instanceof Failure) || error.isFinal || !(error.passes || options.everySeconds)) return;
           await pause(Math.min(500 * 2 ** count, 8000), abort.signal).catch(() => {});
         }
       }

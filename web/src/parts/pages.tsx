@@ -1,9 +1,10 @@
-// Lists that continue: each page is fetched when it is asked for.
+// Lists that continue: each page is fetched when it is asked for, and a list that is read again keeps its length.
 
-import { useState } from "preact/hooks";
+import { useRef } from "preact/hooks";
+import { Failure } from "../api/client";
 import { t } from "../language";
 import { useAction, useLoad, type Loaded } from "./load";
-import { Button, Trouble } from "./basics";
+import { Button, Skeleton, Trouble, explain } from "./basics";
 
 interface Page<T> {
   items: T[];
@@ -23,25 +24,51 @@ export function usePages<T>(
   load: (cursor: string | undefined, signal?: AbortSignal) => Promise<{ items: T[]; nextCursor?: string | null | undefined }>,
   everySeconds?: number,
 ): Pages<T> {
-  const normal = async (cursor: string | undefined, signal?: AbortSignal): Promise<Page<T>> => {
-    const { items, nextCursor } = await load(cursor, signal);
-    return { items, nextCursor: nextCursor ?? null };
+  const shown = useRef<{ key: string | null; pages: number }>({ key, pages: 1 });
+  if (shown.current.key !== key) shown.current = { key, pages: 1 };
+  const read = async (signal: AbortSignal): Promise<Page<T>> => {
+    const all: Page<T> = { items: [], nextCursor: null };
+    for (let page = 0; page < shown.current.pages; page++) {
+      const { items, nextCursor } = await load(all.nextCursor ?? undefined, signal);
+      all.items.push(...items);
+      all.nextCursor = nextCursor ?? null;
+      if (all.nextCursor === null) break;
+    }
+    return all;
   };
-  const first = useLoad(key, (signal) => normal(undefined, signal), everySeconds ? { everySeconds } : { onReturn: true });
-  const [rest, setRest] = useState<{ of: string | null; items: T[]; next: string | null }>({ of: null, items: [], next: null });
-  // A first page that was read again is followed by the same pages as long as it ends at the same place.
-  const continued = rest.of !== null && rest.of === first.data?.nextCursor;
-  const next = continued ? rest.next : (first.data?.nextCursor ?? null);
+  const first = useLoad(key, read, everySeconds ? { everySeconds } : { onReturn: true });
+  const { data } = first;
   const { run, busy, error } = useAction(async () => {
-    const page = await normal(next ?? undefined);
-    setRest({ of: first.data?.nextCursor ?? null, items: [...(continued ? rest.items : []), ...page.items], next: page.nextCursor });
+    if (!data?.nextCursor) return;
+    const { items, nextCursor } = await load(data.nextCursor);
+    if (shown.current.key !== key) return;
+    shown.current.pages += 1;
+    first.set({ items: [...data.items, ...items], nextCursor: nextCursor ?? null });
   });
-  const more = next === null ? null : (
+  const more = !data?.nextCursor ? null : (
     <div class="more">
       {error ? <Trouble error={error} /> : null}
       <Button busy={busy} onClick={() => void run()}>{t().common.more}</Button>
     </div>
   );
-  const items = first.data && [...first.data.items, ...(continued ? rest.items : [])];
-  return { items, first, reload: first.reload, more };
+  return { items: data?.items ?? null, first, reload: first.reload, more };
+}
+
+/** What stands in place of a list: that it is loading, that it can't be read, or that it is empty. */
+export function ListState<T>({ of: { items, first, reload }, none, lines = 3 }: {
+  of: Pages<T>;
+  none?: preact.ComponentChildren;
+  lines?: number;
+}) {
+  if (first.loading) return <Skeleton lines={lines} />;
+  if (items) return items.length === 0 && none ? <div class="empty" role="status">{none}</div> : null;
+  const { error } = first;
+  // Nobody and nothing of this name: not a fault, but an empty list.
+  if (error instanceof Failure && error.status === 404) return <div class="empty" role="status">{explain(error)}</div>;
+  return error ? <Trouble error={error} retry={reload} /> : null;
+}
+
+/** Says to a screen reader what a search has found: its results come without a press. */
+export function Found<T>({ of: { items, more } }: { of: Pages<T> }) {
+  return <p class="visually-hidden" role="status">{items && items.length > 0 ? t().common.found(items.length, more !== null) : ""}</p>;
 }

@@ -57,6 +57,8 @@ export function readPalette(element: Element): Palette {
 const SIZE = 0.78;
 /** Below this many pixels a seat is a dot without corners. */
 const ROUND_FROM = 7;
+/** The fewest pixels that show an outline, a circle or a cross. */
+const SHAPED_FROM = 3.5;
 const NUMBERS_FROM = 19;
 
 interface View {
@@ -110,14 +112,16 @@ function paintSeats(
 ): void {
   const { scale } = camera;
   const status = look < 6 ? 0 : look - 5;
-  // What can't be bought is smaller: not by its colour alone.
-  const size = scale * (status === 0 ? SIZE : status === 1 ? SIZE * 0.86 : SIZE * 0.5);
+  // What can't be bought is smaller and of another shape: not by its colour alone.
+  const full = scale * SIZE;
+  const least = full < SHAPED_FROM ? 0 : SHAPED_FROM;
+  const size = status === 0 ? full : Math.max(full * (status === 1 ? 0.86 : 0.5), least);
   const color = status === 0 ? palette.tiers[look]! : [palette.held, palette.sold, palette.blocked][status - 1]!;
   const left = (seat: number): number => camera.x + layout.x[seat]! * scale - size / 2;
   const top = (seat: number): number => camera.y + layout.y[seat]! * scale - size / 2;
   context.fillStyle = color;
   context.strokeStyle = color;
-  if (size < ROUND_FROM) {
+  if (size < (status === 0 ? ROUND_FROM : SHAPED_FROM)) {
     for (const seat of seats) context.fillRect(left(seat), top(seat), size, size);
     return;
   }

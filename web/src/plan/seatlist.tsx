@@ -9,14 +9,14 @@ import type { Layout } from "./layout";
 /** Of a large section, this many rows at a time. */
 const ROWS = 20;
 
-export function SeatList({ house, layout, selected, conflicts, onSeat, all = false }: {
+export function SeatList({ house, layout, selected, conflicts, onSeat, withBlocked = false }: {
   house: House;
   layout: Layout;
   selected: ReadonlySet<number>;
   conflicts: ReadonlySet<number>;
   onSeat: (seat: number) => void;
-  /** Seats that aren't free can be selected, too. */
-  all?: boolean;
+  /** Blocked seats can be selected, too. */
+  withBlocked?: boolean;
 }) {
   const text = t().seats;
   const [name, setName] = useState(layout.sections[0]?.name ?? "");
@@ -59,7 +59,7 @@ export function SeatList({ house, layout, selected, conflicts, onSeat, all = fal
                     class={`seat ${status.toLowerCase()} ${conflicts.has(seat) ? "conflict" : ""}`}
                     aria-pressed={selected.has(seat)}
                     aria-label={`${t().common.seat(it.section, it.row, it.number)}, ${text.statusOf[status]}`}
-                    disabled={taken && !all && !selected.has(seat)}
+                    disabled={taken && !selected.has(seat) && !(withBlocked && status === "BLOCKED")}
                     onClick={() => onSeat(seat)}
                   >
                     {it.number}
