@@ -38,7 +38,6 @@ const formats = computed(() => {
     number: new Intl.NumberFormat(language.value === "ko" ? "ko-KR" : "en-GB"),
     percent: new Intl.NumberFormat(language.value, { style: "percent", maximumFractionDigits: 0 }),
     day: of({ day: "numeric", month: "short", year: "numeric" }),
-    dayShort: of({ day: "numeric", month: "short" }),
     dayLong: of({ weekday: "short", day: "numeric", month: "long", year: "numeric" }),
     time: of({ hour, minute: "2-digit" }),
     moment: of({ day: "numeric", month: "short", hour, minute: "2-digit", second: "2-digit" }),
@@ -48,7 +47,8 @@ const formats = computed(() => {
 export const number = (value: number): string => formats.value.number.format(value);
 export const percent = (value: number): string => formats.value.percent.format(value);
 export const day = (instant: string): string => formats.value.day.format(new Date(instant));
-export const dayShort = (instant: string): string => formats.value.dayShort.format(new Date(instant));
+/** The days from the first to the last, or the one day that they are. */
+export const days = (first: string, last: string): string => formats.value.day.formatRange(new Date(first), new Date(last));
 export const dayLong = (instant: string): string => formats.value.dayLong.format(new Date(instant));
 export const time = (instant: string): string => formats.value.time.format(new Date(instant));
 export const dayAndTime = (instant: string): string => `${dayLong(instant)}, ${time(instant)}`;

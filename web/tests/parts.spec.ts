@@ -33,8 +33,12 @@ test("an e-mail address is confirmed, and a forgotten password replaced, by code
     await page.getByLabel("E-mail").fill(email);
     await page.getByRole("button", { name: "Send the code" }).click();
     await expect(page.getByText("a code is on its way")).toBeVisible();
-    await page.getByLabel("Code").fill(await loggedCode(server, api.userId, "RESET"));
+    await page.getByLabel("Code").fill("not-the-code");
     await page.getByLabel("New password").fill("another-password-1");
+    await page.getByRole("button", { name: "Change the password" }).click();
+    await expect(page.getByText("This code is wrong, used or too old.")).toBeVisible();
+    await expect(page.getByLabel("Code")).toHaveValue("not-the-code");
+    await page.getByLabel("Code").fill(await loggedCode(server, api.userId, "RESET"));
     await page.getByRole("button", { name: "Change the password" }).click();
     await expect(page.getByText("Log in with it.")).toBeVisible();
     await logIn(page, server.url, email, "another-password-1");

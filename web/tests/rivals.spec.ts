@@ -9,12 +9,15 @@ test("of two buyers who want one seat, one holds it and the other sees it go", a
     await seat(page, "Floor", "A", 5).click();
   }
   await seat(two.page, "Floor", "A", 6).click();
+  await two.page.getByLabel("Seats", { exact: true }).selectOption("4");
   await one.page.getByRole("button", { name: "Hold 1 seat" }).click();
   await expect(one.page.getByRole("timer")).toBeVisible();
   // By the stream, without any press.
   await expect(two.page.getByText("A selected seat has just been taken by somebody else.")).toBeVisible();
   await expect(seat(two.page, "Floor", "A", 5)).toBeDisabled();
   await expect(two.page.locator(".picked li")).toHaveCount(1);
+  // What somebody else does changes nothing that was chosen.
+  await expect(two.page.getByLabel("Seats", { exact: true })).toHaveValue("4");
   await one.page.getByRole("button", { name: "Release the seats" }).click();
   await one.page.getByRole("button", { name: "Release the seats" }).click();
   await expect(one.page.getByRole("heading", { name: "Released" })).toBeVisible();

@@ -1,7 +1,7 @@
 // All concerts, with search.
 
 import { call } from "../api/client";
-import { day, dayShort, instantOf, points, t } from "../language";
+import { days, instantOf, points, t } from "../language";
 import { Button, Field, Icon, Title } from "../parts/basics";
 import { useFilters } from "../parts/filters";
 import { Found, ListState, usePages } from "../parts/pages";
@@ -50,7 +50,7 @@ export function Concerts() {
                   <h2>{concert.title}</h2>
                   <p class="artist">{concert.artist}</p>
                   <p class="facts">
-                    {start && last && <span>{start === last ? day(start) : `${dayShort(start)} – ${day(last)}`}</span>}
+                    {start && last && <span>{days(start, last)}</span>}
                     {concert.soldOut ? (
                       <span class="tag">{text.soldOut}</span>
                     ) : (

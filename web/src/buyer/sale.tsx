@@ -219,6 +219,7 @@ function Best({ layout, busy, find }: {
   find: (best: Schemas["BestAvailableRequest"]) => void;
 }) {
   const text = t().seats;
+  const [quantity, setQuantity] = useState("2");
   const grades = [...new Set(layout.sections.map((it) => it.grade))];
   const onSubmit = (event: Event): void => {
     event.preventDefault();
@@ -234,7 +235,8 @@ function Best({ layout, busy, find }: {
     <form class="best" onSubmit={onSubmit}>
       <h2>{text.best}</h2>
       <div class="best-fields">
-        <Select label={text.quantity} name="quantity" value="2" options={[1, 2, 3, 4].map((it) => [`${it}`, `${it}`] as const)} />
+        <Select label={text.quantity} name="quantity" value={quantity} onChange={(event) => setQuantity(event.currentTarget.value)}
+          options={[1, 2, 3, 4].map((it) => [`${it}`, `${it}`] as const)} />
         <Select label={t().common.grade} name="grade"
           options={[["", text.anyGrade], ...grades.map((it) => [it, it] as const)]} />
         <Select label={text.maxPrice} name="maxPrice"

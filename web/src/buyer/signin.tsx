@@ -127,7 +127,7 @@ export function Reset() {
         <>
           {asking.done && <Notice>{text.resetSent}</Notice>}
           <form key="confirm" onSubmit={onConfirm}>
-            <Field label={t().account.code} name="code" value={place.value.query.get("code") ?? ""} autocomplete="one-time-code" required
+            <Field label={t().account.code} name="code" defaultValue={place.value.query.get("code") ?? ""} autocomplete="one-time-code" required
               error={fieldError(confirming.error, "code")} />
             <Field label={t().account.newPassword} name="password" type="password" autocomplete="new-password" required minLength={10}
               maxLength={128} hint={t().account.passwordRule} error={fieldError(confirming.error, "newPassword")} />

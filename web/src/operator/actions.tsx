@@ -24,7 +24,7 @@ export function Actions() {
   const { items, more } = pages;
   const columns: Column<Action>[] = [
     { label: t().common.date, cell: (it) => <span class="nowrap">{moment(it.createdAt)}</span> },
-    { label: text.what, cell: (it) => <><code>{it.action}</code>{it.details && <span class="hint"> {it.details}</span>}</> },
+    { label: text.what, cell: (it) => <><code>{it.action}</code> <Details text={it.details} /></> },
     { label: text.whom, cell: (it) => <Target address={viewOf(it)} id={it.targetId} /> },
     { label: t().common.reason, cell: (it) => it.reason },
     { label: text.who, cell: (it) => <Target address={userAddress(it.actorId)} id={it.actorId} /> },
@@ -37,6 +37,14 @@ export function Actions() {
       {more}
     </div>
   );
+}
+
+/** Beyond this many characters, details are behind a press. */
+const SHORT = 100;
+
+function Details({ text }: { text: string }) {
+  if (text.length <= SHORT) return <span class="hint">{text}</span>;
+  return <details class="hint"><summary>{text.slice(0, SHORT / 2)} …</summary>{text}</details>;
 }
 
 function Target({ address, id }: { address: string | null; id: string }) {

@@ -1,7 +1,7 @@
 // All sales, to pick one.
 
 import { call } from "../api/client";
-import { day, dayShort, t } from "../language";
+import { days, t } from "../language";
 import { Title } from "../parts/basics";
 import { ListState, usePages } from "../parts/pages";
 
@@ -24,7 +24,7 @@ export function Sales() {
               </div>
               <div class="row-end">
                 {it.firstPerformanceAt && it.lastPerformanceAt && (
-                  <span>{dayShort(it.firstPerformanceAt)} – {day(it.lastPerformanceAt)}</span>
+                  <span>{days(it.firstPerformanceAt, it.lastPerformanceAt)}</span>
                 )}
                 {it.soldOut && <span class="tag">{t().concerts.soldOut}</span>}
               </div>
