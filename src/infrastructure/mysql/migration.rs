@@ -295,18 +295,18 @@ mod tests {
         migrator
     }
 
-    /// Returns once a statement with this beginning waits for its table.
-    async fn until_waiting(connection: &mut MySqlConnection, statement: &str) {
+    /// Returns once a statement with this beginning runs in this state; empty: in any.
+    async fn until_running(connection: &mut MySqlConnection, statement: &str, state: &str) {
         loop {
             let rows = sqlx::raw_sql("SHOW FULL PROCESSLIST").fetch_all(&mut *connection).await.unwrap();
             let text = |row: &sqlx::mysql::MySqlRow, column: &str| {
                 let bytes: Option<Vec<u8>> = row.get_unchecked(column);
                 String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
             };
-            let waits = |row: &sqlx::mysql::MySqlRow| {
-                text(row, "Info").starts_with(statement) && text(row, "State").contains("metadata lock")
+            let runs = |row: &sqlx::mysql::MySqlRow| {
+                text(row, "Info").starts_with(statement) && text(row, "State").contains(state)
             };
-            if rows.iter().any(waits) {
+            if rows.iter().any(runs) {
                 return;
             }
         }
@@ -325,7 +325,7 @@ mod tests {
         let lease = MigrationLease::acquire(&mut buyer).await.unwrap().unwrap();
         let migrated = run(&migrator, &mut migrating, &lease, retries);
         let sold = async {
-            until_waiting(&mut buyer, "ALTER TABLE dumped").await;
+            until_running(&mut buyer, "ALTER TABLE dumped ADD COLUMN note", "metadata lock").await;
             timeout(TABLE_TIMEOUT, buyer.execute("INSERT INTO dumped (id) VALUES (1)"))
                 .await
                 .expect("it waits briefly")
@@ -353,6 +353,39 @@ mod tests {
         assert!(matches!(refused, MigrateError::TableInUse { version: 1 }), "{refused}");
         dump.execute("COMMIT").await.unwrap();
         run(&migrator, &mut migrating, &lease, retries).await.unwrap();
+    }
+
+    /// Another node's change of the schema would refuse it; here another transaction locks the record.
+    #[sqlx::test(migrations = false)]
+    async fn a_migration_whose_record_is_refused_is_noted_as_applied(
+        _: MySqlPoolOptions,
+        options: MySqlConnectOptions,
+    ) {
+        let (mut dump, mut other, mut migrating) =
+            (session(&options).await, session(&options).await, session(&options).await);
+        migrating.execute("CREATE TABLE dumped (id INT PRIMARY KEY)").await.unwrap();
+        migrating.execute("SET SESSION innodb_lock_wait_timeout = 1").await.unwrap();
+        dump.execute("START TRANSACTION").await.unwrap();
+        dump.fetch_all("SELECT * FROM dumped").await.unwrap();
+
+        let migrator = migrator("ALTER TABLE dumped ADD COLUMN label INT NULL");
+        let retries = TableLockRetries { lock_wait_seconds: 20, pause: Duration::ZERO, attempts: 2 };
+        let lease = MigrationLease::acquire(&mut other).await.unwrap().unwrap();
+        let migrated = run(&migrator, &mut migrating, &lease, retries);
+        let refused = async {
+            until_running(&mut other, "ALTER TABLE dumped ADD COLUMN label", "metadata lock").await;
+            other.execute("START TRANSACTION").await.unwrap();
+            other.fetch_all("SELECT * FROM _sqlx_migrations FOR UPDATE").await.unwrap();
+            dump.execute("COMMIT").await.unwrap();
+            // Only after the refusal. The text of sqlx's own statement has another beginning.
+            until_running(&mut other, "UPDATE _sqlx_migrations SET success", "").await;
+            other.execute("COMMIT").await.unwrap();
+        };
+        let (migrated, ()) = tokio::join!(migrated, refused);
+        migrated.unwrap();
+        let text = "SELECT CAST(COUNT(*) AS SIGNED) FROM _sqlx_migrations WHERE success";
+        assert_eq!(query_scalar::<_, i64>(text).fetch_one(&mut migrating).await.unwrap(), 1);
+        other.execute("INSERT INTO dumped (id, label) VALUES (1, 1)").await.unwrap();
     }
 
     #[sqlx::test(migrations = false)]
