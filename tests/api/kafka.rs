@@ -257,3 +257,23 @@ async fn a_broker_is_refused_without_a_trusted_certificate_and_a_user_without_th
     }
     assert!(topic.read().await.is_empty());
 }
+
+/// Through the variables of a server.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_server_logs_in_at_an_encrypted_broker(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let (tables, broker) = (Tables::of(&options).await, KafkaBroker::shared().await);
+    let topic = broker.topic(&[]).await;
+    let (address, certificate) = (broker.secured_address(SecurityProtocol::SaslSsl).await, broker.certificate().await);
+    let settings = [
+        ("KAFKA_BROKERS", address.as_str()),
+        ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL"),
+        ("KAFKA_CA_FILE", certificate.as_str()),
+        ("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512"),
+        ("KAFKA_SASL_USERNAME", KafkaBroker::USER),
+        ("KAFKA_SASL_PASSWORD", KafkaBroker::PASSWORD),
+    ];
+    let app = start(options, 1, &topic, &settings);
+    app.user().await.charge("1").await;
+    relay_everything(&app, &app.admin().await).await;
+    assert_complete_and_in_order(&tables, &topic.read().await).await;
+}
