@@ -392,7 +392,7 @@ export const en = {
     performances: "Performances",
     block: (count: number) => (count === 1 ? "Block 1 seat" : `Block ${count} seats`),
     unblock: (count: number) => (count === 1 ? "Unblock 1 seat" : `Unblock ${count} seats`),
-    blockHelp: "Select free or blocked seats; held and sold ones stay as they are. With Shift, drag over an area.",
+    blockHelp: "Select free or blocked seats; held and sold ones stay as they are. Drag with Shift, or with the area tool, to select many.",
     area: "Select an area",
     clear: "Clear the selection",
     reasonHint: "Why? It goes into the log.",

@@ -388,7 +388,7 @@ export const ko: Text = {
     performances: "회차",
     block: (count) => `${count}석 막기`,
     unblock: (count) => `${count}석 풀기`,
-    blockHelp: "남은 좌석이나 막은 좌석을 고르세요. 결제 중이거나 판매된 좌석은 그대로입니다. Shift를 누르고 끌면 영역을 고릅니다.",
+    blockHelp: "남은 좌석이나 막은 좌석을 고르세요. 결제 중이거나 판매된 좌석은 그대로입니다. Shift를 누르고 끌거나 영역 고르기를 켜고 끌면 여러 석을 고릅니다.",
     area: "영역 고르기",
     clear: "선택 지우기",
     reasonHint: "이유를 쓰세요. 기록에 남습니다.",
