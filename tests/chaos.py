@@ -12,7 +12,8 @@ Needs Python 3.9 and mariadbd; `rolling` needs haproxy. Exits with 1 if an asser
 import collections, contextlib, http.client, json, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time, uuid
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BINARY = os.environ.get("BINARY", os.path.join(ROOT, "target/debug/concert-reservation"))
+TARGET = os.path.join(ROOT, os.environ.get("CARGO_TARGET_DIR", "target"))
+BINARY = os.environ.get("BINARY", os.path.join(TARGET, "debug/concert-reservation"))
 os.environ["PATH"] += ":/usr/sbin:/usr/local/sbin"
 CLIENTS = 48
 PASSWORD = "demo-password-1"

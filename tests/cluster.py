@@ -49,7 +49,18 @@ def network():
     global slot
     slot = next((number for number in range(200) if claim(number)), None)
     if slot is None:
-        sys.exit("needs the right to create network interfaces")
+        unable("needs the right to create network interfaces")
+    try:
+        connect_namespaces()
+        yield
+    finally:
+        for number in range(1, NODES + 1):
+            command("ip", "netns", "del", namespace(number), check=False)
+            command("ip", "link", "del", namespace(number), check=False)
+        command("ip", "link", "del", bridge(slot), check=False)
+
+
+def connect_namespaces():
     try:
         command("ip", "addr", "add", f"10.213.{slot}.1/24", "dev", bridge(slot))
         command("ip", "link", "set", bridge(slot), "up")
@@ -61,12 +72,13 @@ def network():
             command("ip", "-n", name, "addr", "add", f"{address(number)}/24", "dev", inner)
             command("ip", "-n", name, "link", "set", inner, "up")
             command("ip", "-n", name, "link", "set", "lo", "up")
-        yield
-    finally:
-        for number in range(1, NODES + 1):
-            command("ip", "netns", "del", namespace(number), check=False)
-            command("ip", "link", "del", namespace(number), check=False)
-        command("ip", "link", "del", bridge(slot), check=False)
+    except subprocess.CalledProcessError as error:
+        unable(f"needs network namespaces: {' '.join(error.cmd)} failed")
+
+
+def unable(why):
+    print(why, flush=True)
+    sys.exit(3)
 
 
 def claim(number):
@@ -152,6 +164,10 @@ class Node:
     def create_database(self):
         """Creates the database, or empties it."""
         self.sql("DROP DATABASE IF EXISTS app; CREATE DATABASE app CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", timeout=120)
+
+    @staticmethod
+    def provide_scripts():
+        """Downloads what the nodes need besides installed programs."""
 
     @classmethod
     def lacks(cls):
@@ -262,7 +278,7 @@ class Group(Node):
     MEMBERS = "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE member_state = 'ONLINE'"
     PROBE = f"SELECT 1 FROM performance_schema.replication_group_members WHERE member_id = @@server_uuid " \
             f"AND member_state = 'ONLINE' AND ({MEMBERS}) > 1"
-    SINGLE_PRIMARY = "OFF"
+    MODE = {"single-primary-mode": "OFF"}
     root = os.environ.get("MYSQL_ROOT", "").rstrip("/")
 
     def __init__(self, number, directory):
@@ -288,8 +304,8 @@ class Group(Node):
     def start(self):
         seeds = ",".join(f"{address(number)}:33061" for number in range(1, NODES + 1))
         group = {"group-name": self.NAME, "start-on-boot": "OFF", "local-address": f"{self.address}:33061",
-                 "group-seeds": seeds, "single-primary-mode": self.SINGLE_PRIMARY, "recovery-get-public-key": "ON",
-                 "ip-allowlist": f"10.213.{slot}.0/24"}
+                 "group-seeds": seeds, "recovery-get-public-key": "ON",
+                 "ip-allowlist": f"10.213.{slot}.0/24", **self.MODE}
         self.launch("--plugin-load-add=group_replication.so",
                     *(f"--loose-group-replication-{name}={value}" for name, value in group.items()))
 
@@ -345,7 +361,8 @@ class Primary(Group):
 
     PROBE = f"{Group.PROBE} AND member_role = 'PRIMARY'"
     SETTINGS = {"all write to the primary": [2, 2, 2]}
-    SINGLE_PRIMARY = "ON"
+    # The group accepts no write before it has removed a dead primary: at once when it notices the death, not 5 s later.
+    MODE = {"single-primary-mode": "ON", "member-expel-timeout": "0"}
 
     @classmethod
     def form(cls, nodes):
@@ -393,7 +410,7 @@ backend nodes
 {checked}
 """
 CHECK = """#!/bin/sh
-mariadb --no-defaults --host="$3" --port={port} --user=app --password=app --skip-ssl --connect-timeout=2 \
+mariadb --no-defaults --host="$3" --port="$4" --user=app --password=app --skip-ssl --connect-timeout=2 \
   --batch --skip-column-names -e "{probe}" | grep -q .
 """
 
@@ -403,7 +420,7 @@ def proxies(nodes, directory):
     """The URLs of the servers, each by a proxy to its own node, or to another one."""
     check, path = os.path.join(directory, "check"), os.path.join(directory, "haproxy.cfg")
     with open(check, "w") as file:
-        file.write(CHECK.format(port=PORT, probe=nodes[0].PROBE))
+        file.write(CHECK.format(probe=nodes[0].PROBE))
     os.chmod(check, 0o755)
     text = HAPROXY.format(check=check, checked="\n".join(
         f"  server node{node.number} {node.address}:{PORT} check" for node in nodes))
@@ -420,6 +437,10 @@ def proxies(nodes, directory):
     with open(os.path.join(directory, "haproxy.log"), "w") as log:
         proxy = subprocess.Popen(["haproxy", "-db", "-f", path], stdout=log, stderr=log)
     try:
+        # At first it takes all nodes for good ones.
+        for url in urls:
+            words = [check, "", "", "127.0.0.1", url.split(":")[-1].split("/")[0]]
+            chaos.wait_for("the proxy", lambda: subprocess.run(words, stderr=subprocess.DEVNULL).returncode == 0)
         yield urls
     finally:
         proxy.kill()
@@ -430,7 +451,7 @@ def proxies(nodes, directory):
 
 def tests(kind, words):
     program = os.environ.get("API_TESTS") or max(
-        (path for path in glob.glob(os.path.join(ROOT, "target/debug/deps/api-*")) if not path.endswith(".d")),
+        (path for path in glob.glob(os.path.join(chaos.TARGET, "debug/deps/api-*")) if "." not in os.path.basename(path)),
         key=os.path.getmtime, default=None)
     if not program:
         sys.exit("build the tests first: cargo test --no-run --test api")
@@ -529,8 +550,12 @@ def faults(kind, names):
         servers = [ends.enter_context(contextlib.closing(chaos.Server(target, directory, f"server{number}")))
                    for number, target in enumerate(targets, 1)]
         print(f"{'fault':8} {'gap of server 1':>16} {'2':>6} {'3':>6}  answers of the three servers meanwhile", flush=True)
-        for name in names or known:
-            failures += run_fault(known[name], name, nodes[1], servers, targets)
+        try:
+            for name in names or known:
+                failures += run_fault(known[name], name, nodes[1], servers, targets)
+        except SystemExit as error:
+            # A node that doesn't come back.
+            failures.append(str(error))
         if failures:
             keep_logs(nodes, directory)
     return failures
@@ -553,8 +578,8 @@ SECRET = "figures-of-a-cluster-0123456789abcdef"
 def figures(kind, words):
     """Measures the settings one after the other, each on an empty database."""
     scenarios = [word for word in words if word != "--full"] or SCENARIOS
-    chaos.BINARY = os.environ.get("BINARY", os.path.join(ROOT, "target/release/concert-reservation"))
-    bench = [os.environ.get("BENCH", os.path.join(ROOT, "target/release/examples/bench"))]
+    chaos.BINARY = os.environ.get("BINARY", os.path.join(chaos.TARGET, "release/concert-reservation"))
+    bench = [os.environ.get("BENCH", os.path.join(chaos.TARGET, "release/examples/bench"))]
     for program in [chaos.BINARY] + bench:
         if not os.access(program, os.X_OK):
             sys.exit(f"{program}: build it first: cargo build --release --bin concert-reservation --example bench")
@@ -640,13 +665,41 @@ def nodes_alone(kind, _):
     return []
 
 
+LISTEN = """
+import socket, sys
+server = socket.create_server(("", int(sys.argv[1])))
+print("ready", flush=True)
+while True:
+    server.accept()
+"""
+
+
+def are_connected():
+    """Whether this machine and a node reach another node: a firewall may separate them."""
+    listener = subprocess.Popen(["ip", "netns", "exec", namespace(2), sys.executable, "-c", LISTEN, str(PORT)],
+                                stdout=subprocess.PIPE)
+    try:
+        listener.stdout.readline()
+        knock = [sys.executable, "-c", f"import socket; socket.create_connection(('{address(2)}', {PORT}), 5)"]
+        ways = [[], ["ip", "netns", "exec", namespace(1)]]
+        return all(subprocess.run(way + knock, stderr=subprocess.DEVNULL).returncode == 0 for way in ways)
+    finally:
+        listener.kill()
+        listener.wait()
+
+
 def ready(kind, _):
     missing = kind.lacks()
     if missing:
-        print("needs", ", ".join(missing))
-        sys.exit(3)
+        unable("needs " + ", ".join(missing))
+    try:
+        kind.provide_scripts()
+    except (subprocess.CalledProcessError, OSError):
+        unable("needs Debian's package mariadb-server, which could not be downloaded")
     with network():
-        return []
+        if not are_connected():
+            unable("needs a bridge that forwards, which a firewall prevents")
+    return []
 
 
 def main():
