@@ -1,4 +1,4 @@
-//! The form in which events leave: CloudEvents 1.0 as JSON, the same for every destination.
+//! The wire format of events, the same for every destination: CloudEvents 1.0 as JSON.
 
 use chrono::SecondsFormat;
 use serde::Serialize;
@@ -19,15 +19,17 @@ struct CloudEvent<'a> {
     subject: &'a str,
     time: String,
     datacontenttype: &'static str,
-    /// The stream within which the event is ordered, and its position there; absent for an event without order.
+    /// The stream within which the event is ordered. Absent for an event without order.
     #[serde(skip_serializing_if = "Option::is_none")]
     partitionkey: Option<String>,
+    /// The event's position in its stream, from 1. Absent for an event without order.
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<String>,
     data: &'a RawValue,
 }
 
-/// An event in the JSON format. It doesn't depend on the time of sending, so every attempt sends the same bytes.
+/// Encodes an event in the JSON format. The result doesn't depend on the time of sending, so every attempt sends the
+/// same bytes. It is an error if the event's data isn't JSON.
 pub(super) fn body(event: &RecordedEvent) -> serde_json::Result<Vec<u8>> {
     let ordered = event.sequence > 0;
     serde_json::to_vec(&CloudEvent {

@@ -1,7 +1,7 @@
 //! The adapters of the domain's ports: the database, the system's clock and randomness, cryptography, payment
 //! providers, and the senders of events and mail.
 //!
-//! Nothing here knows the HTTP API or makes a decision of the domain.
+//! Nothing here depends on the HTTP API or makes a decision of the domain.
 
 pub mod clock;
 mod cloud_event;

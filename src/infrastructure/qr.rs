@@ -1,9 +1,9 @@
-//! QR pictures as PNG, for mail: its programs don't show SVG.
+//! QR pictures as PNG, for mail: mail programs don't show SVG.
 
 use png::{BitDepth, ColorType, Compression, Encoder};
 use qrcode::{Color, EcLevel, QrCode};
 
-/// The modules of the light margin that scanners need on each side.
+/// The width in modules of the light margin that scanners need on each side.
 const QUIET_ZONE: usize = 4;
 
 /// The width of a module in pixels, so that a dense display shows it sharp.

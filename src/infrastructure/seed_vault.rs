@@ -16,7 +16,7 @@ use crate::domain::{
     randomness::Randomness,
 };
 
-/// The text from which the keys are derived with the secret.
+/// The text from which the keys are derived with the secrets.
 const KEY_PURPOSE: &str = "concert-reservation: seeds of draws";
 
 /// Seals with the first of its secrets and opens the seeds that any of them sealed.

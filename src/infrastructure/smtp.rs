@@ -32,11 +32,13 @@ use crate::domain::{
 /// The time limit of a whole attempt. A server may check a message for a while before it accepts it.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The time limit of each step of it.
+/// The time limit of each step of an attempt.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The connections that are kept, and for how long without use.
+/// The most connections that are kept for further mails.
 const MAX_IDLE: u32 = 4;
+
+/// The time for which an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How a connection is encrypted.
@@ -70,7 +72,7 @@ pub struct SmtpServer {
 pub struct NotAnSmtpUrl;
 
 impl SmtpServer {
-    /// Reads a URL. A server that gets a password must be encrypted, unless the URL says `tls=none`.
+    /// Parses a URL. A URL with a password must use encryption, unless it contains `tls=none`.
     ///
     /// # Errors
     ///
@@ -117,13 +119,13 @@ impl fmt::Debug for SmtpServer {
 /// The mail server, and the sender of all mails.
 #[derive(Clone, Debug)]
 pub struct SmtpSettings {
-    /// Where mails are handed in.
+    /// The server that accepts the mails.
     pub server: SmtpServer,
-    /// The `From` of every mail.
+    /// The address in the header `From` of every mail.
     pub from: Mailbox,
 }
 
-/// Hands mails to a server.
+/// Sends mails over SMTP.
 pub struct SmtpMailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
@@ -194,7 +196,7 @@ impl Mailer for SmtpMailer {
     }
 }
 
-/// The plain text, or the page with its pictures: a mail program shows one of both.
+/// The plain text and the page with its pictures, as alternatives: a mail program shows one of the two.
 fn body(mail: &Mail) -> Option<MultiPart> {
     if mail.pictures.is_empty() {
         return Some(MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone()));
@@ -212,7 +214,7 @@ fn failure(error: impl Into<String>) -> AttemptOutcome {
     AttemptOutcome::Failed { error: error.into(), retry_after: None }
 }
 
-/// A short description without the server's words, which may contain the address.
+/// Describes an error without the server's text, which may contain the address.
 fn describe(error: &smtp::Error) -> String {
     if let Some(code) = error.status() {
         return format!("status {code}");

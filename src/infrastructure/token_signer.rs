@@ -3,7 +3,7 @@
 //! A token is the base64url text, without padding, of a payload and its tag. The payload has fields of fixed width,
 //! big-endian, so there is one text for each meaning. The fields are a kind (an access token is never taken for a queue
 //! token), the id of the key, and the claims. The tag is HMAC-SHA-256 over all of it, cut to 16 bytes: half of the
-//! hash, the least that RFC 2104, section 5, recommends. 2^128 guesses are as far out of reach as 2^256.
+//! hash, the least that RFC 2104, section 5, recommends. A forgery needs about 2^128 guesses.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
@@ -38,7 +38,7 @@ pub struct HmacTokenSigner {
 #[derive(Clone)]
 struct Key {
     id: u32,
-    /// Initialised with the secret; each use continues a copy.
+    /// Initialised with the secret; each use clones it.
     mac: Hmac<Sha256>,
 }
 
@@ -109,7 +109,7 @@ impl Fields {
         Some(field)
     }
 
-    /// `None` if bytes are left over.
+    /// Succeeds if all bytes have been read.
     fn finish(&self) -> Option<()> {
         (self.read == self.bytes.len()).then_some(())
     }

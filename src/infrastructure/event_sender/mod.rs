@@ -21,14 +21,14 @@ use crate::{
     infrastructure::{cloud_event, http_client},
 };
 
-/// The time limit of connecting …
+/// The time limit of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// … and of a whole attempt.
+/// The time limit of a whole attempt, from connecting to the response.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// At most this much of a response's body is read, so that the connection can be reused …
+/// The most bytes of a response's body that are read. A body that is read to its end leaves its connection reusable.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-/// … and for at most this long.
+/// The time limit of reading a response's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sends events over HTTP.
@@ -36,7 +36,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct HttpEventSender {
     /// Connects to any address.
     unrestricted: Client,
-    /// Connects to public addresses alone. `None` if webhooks may have private addresses.
+    /// Connects to public addresses only. `None` if webhooks may have private addresses.
     public_only: Option<Client>,
 }
 
@@ -59,7 +59,7 @@ impl HttpEventSender {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ATTEMPT_TIMEOUT)
             .pool_idle_timeout(Duration::from_secs(30))
-            // Events go to registered addresses alone: a receiver that moves must be registered again.
+            // Events go to registered URLs only: a receiver that moves must be registered again.
             .redirect(redirect::Policy::none())
             // A proxy would resolve names itself.
             .no_proxy()
@@ -134,11 +134,11 @@ async fn drain(mut response: Response) {
             left = rest;
         }
     };
-    // A connection with more, or with a slow body, is closed.
+    // The connection of a longer or slower body is closed.
     let _ = tokio::time::timeout(BODY_TIMEOUT, read).await;
 }
 
-/// The time until the next attempt, which `Retry-After` gives in seconds or as a date.
+/// Parses the value of `Retry-After`, seconds or a date, into the time until the next attempt.
 fn retry_after(value: &str, now: Instant) -> Option<TimeDelta> {
     let text = value.trim();
     if let Ok(seconds) = text.parse::<u32>() {

@@ -1,4 +1,4 @@
-//! The name resolution of webhooks: to public addresses alone.
+//! The name resolution of webhooks: to public addresses only.
 
 use std::{io, net::SocketAddr};
 

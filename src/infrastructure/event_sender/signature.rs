@@ -5,7 +5,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The value of `webhook-signature`: the version, and HMAC-SHA-256 over the message's id, time and body.
+/// The value of `webhook-signature`: the version, and HMAC-SHA-256 over the message's id, Unix time in seconds and
+/// body.
 pub(super) fn sign(secret: &[u8], id: &str, timestamp: i64, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
     mac.update(format!("{id}.{timestamp}.").as_bytes());

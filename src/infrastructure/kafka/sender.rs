@@ -25,9 +25,9 @@ use crate::{
     infrastructure::cloud_event,
 };
 
-/// The time limit in milliseconds within which the producer sends a message, with retries of its own …
+/// The producer's time limit in milliseconds for sending a message, its own retries included.
 const MESSAGE_TIMEOUT_MS: &str = "8000";
-/// … and that of a whole attempt, in case the producer doesn't keep it.
+/// The time limit of a whole attempt, in case the producer exceeds its own limit.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The media type of an event.
@@ -65,7 +65,7 @@ impl KafkaEventSender {
         tracing::warn!(%code, reason, "the Kafka producer is replaced");
         if let Ok(new) = self.config.create_with_context(self.observer.clone()) {
             let old = std::mem::replace(&mut *producer, new);
-            // Its end waits for its threads.
+            // Dropping a producer blocks until its threads have ended.
             tokio::task::spawn_blocking(move || drop(old));
         }
     }
@@ -101,15 +101,15 @@ fn config(settings: &KafkaSettings) -> ClientConfig {
         .set("client.id", env!("CARGO_PKG_NAME"))
         .set("bootstrap.servers", &settings.brokers)
         .set("security.protocol", settings.protocol.name())
-        // Every replica in sync has an acknowledged event. A message that was sent before a failure can't arrive after
-        // later ones: its sequence number tells the broker.
+        // Every replica in sync has an acknowledged event. The broker checks sequence numbers, so a retried message
+        // can't be stored twice or after later ones.
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
-        // The partition of a key is the same as that of other clients.
+        // Java clients map a key to the same partition.
         .set("partitioner", "murmur2_random")
-        // The topic limits the size of an event. A batch is far below usual limits, so that one event's size is no
-        // other's failure.
+        // The topic limits the size of an event. A batch is far below usual limits, so that an oversized event doesn't
+        // fail others of its batch.
         .set("message.max.bytes", "16777216")
         .set("batch.size", "65536")
         .set("topic.metadata.propagation.max.ms", "2000")
@@ -136,7 +136,8 @@ impl EventSender for KafkaEventSender {
             return failure("the event's data is not JSON");
         };
         let headers = OwnedHeaders::new().insert(Header { key: "content-type", value: Some(CONTENT_TYPE) });
-        // Its time is that of sending: the topic's retention would remove an event that was parked for long at once.
+        // The message's timestamp is the time of sending. With the event's own time, the topic's retention would at
+        // once remove an event that was parked for long.
         let record =
             FutureRecord::to(&self.topic).key(event.subject.as_str()).payload(body.as_slice()).headers(headers);
         let sent = self.producer().send_result(record).map_err(|(error, _)| error);
@@ -161,7 +162,7 @@ fn failure(error: impl Into<String>) -> AttemptOutcome {
     AttemptOutcome::Failed { error: error.into(), retry_after: None }
 }
 
-/// Keeps the last error of the connections, which says why a message had no answer.
+/// Keeps the last error of the connections, which is the likely cause of a message without an answer.
 #[derive(Clone, Debug, Default)]
 struct Observer(Arc<Mutex<Option<String>>>);
 
@@ -172,7 +173,8 @@ impl Observer {
 }
 
 impl ClientContext for Observer {
-    /// A broker that is down is no error of this server: its deliveries' failures are counted, and shown.
+    /// Logs at the level `debug`, since a broker that is down is no error of this server. Failures of deliveries are
+    /// counted and shown.
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, message, "librdkafka");
     }
@@ -180,7 +182,7 @@ impl ClientContext for Observer {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "librdkafka");
         let mut last_error = self.last_error();
-        // This one follows the errors of the brokers, and says less.
+        // This error follows the errors of the single brokers and is less specific.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             last_error.get_or_insert_with(|| reason.to_owned());
         } else {
@@ -248,7 +250,7 @@ mod tests {
         assert!(error.contains(&address) && error.contains("Connection refused"), "{error}");
     }
 
-    /// Every setting is one that the client knows.
+    /// The client accepts every setting.
     #[tokio::test]
     async fn a_producer_can_be_made_for_every_way_of_securing_a_connection() {
         for protocol in [SecurityProtocol::Ssl, SecurityProtocol::SaslPlaintext, SecurityProtocol::SaslSsl] {

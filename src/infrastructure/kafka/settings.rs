@@ -11,9 +11,9 @@ const TOPIC_LENGTH: usize = 249;
 /// The cluster and the topic that events are sent to.
 #[derive(Clone, Debug)]
 pub struct KafkaSettings {
-    /// Some brokers of the cluster, `host:port` with commas. They name the others.
+    /// Some brokers of the cluster, `host:port` separated by commas. The client learns the others from them.
     pub brokers: String,
-    /// The topic.
+    /// The name of the topic, which must exist.
     pub topic: String,
     /// How a connection is secured.
     pub protocol: SecurityProtocol,
@@ -26,11 +26,11 @@ pub struct KafkaSettings {
 /// The login at a broker.
 #[derive(Clone)]
 pub struct SaslSettings {
-    /// How the password is proved.
+    /// How the broker checks the password.
     pub mechanism: SaslMechanism,
-    /// The user.
+    /// The name of the user who may write to the topic.
     pub username: String,
-    /// Its password.
+    /// The user's password, which is never logged.
     pub password: String,
 }
 

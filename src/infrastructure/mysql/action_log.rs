@@ -16,7 +16,7 @@ use crate::domain::{
 /// The most characters of an entry's details.
 const DETAILS_LENGTH: usize = 500;
 
-// Its foreign key shares the administrator's row.
+// The foreign key locks the administrator's row in share mode.
 const APPEND: &str = "INSERT INTO admin_actions (id, actor_id, action, target_id, details, reason, created_at) \
                       VALUES (?, ?, ?, ?, ?, ?, ?)";
 

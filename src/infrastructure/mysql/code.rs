@@ -17,17 +17,17 @@ const INSERT: &str = "INSERT INTO mailed_codes \
                       (id, user_id, purpose, digest, key_id, language, created_at, expires_at, used_at) \
                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
-// ix_mailed_codes_user alone. No lock.
+// ix_mailed_codes_user, which covers the query. No lock.
 const COUNT_SINCE: &str = "SELECT COUNT(*) FROM mailed_codes WHERE user_id = ? AND purpose = ? AND created_at >= ?";
 
 // uq_mailed_codes_digest. No lock.
 const FIND: &str = "SELECT id, user_id, purpose, digest, key_id, language, created_at, expires_at, used_at \
                     FROM mailed_codes WHERE digest = ?";
 
-// ix_mailed_codes_user. The account is locked.
+// ix_mailed_codes_user. The caller has locked the account.
 const VOID: &str = "UPDATE mailed_codes SET used_at = ? WHERE user_id = ? AND purpose = ? AND used_at IS NULL";
 
-// ix_mailed_codes_user. The account is locked.
+// ix_mailed_codes_user. The caller has locked the account.
 const DELETE_OF: &str = "DELETE FROM mailed_codes WHERE user_id = ?";
 
 // ix_mailed_codes_expires.

@@ -27,7 +27,7 @@ use crate::domain::{
 const HAS_DUE: &str = "SELECT 1 FROM event_deliveries FORCE INDEX (ix_event_deliveries_destination) \
      WHERE destination = ? AND status = 'PENDING' AND next_attempt_at <= ? LIMIT 1";
 
-/// Index: `ix_event_deliveries_destination`. Locks the rows found, and skips what others have locked.
+/// Index: `ix_event_deliveries_destination`. Locks the rows found, and skips locked ones.
 const CLAIM_DUE: &str = "SELECT event_id, attempts FROM event_deliveries FORCE INDEX (ix_event_deliveries_destination) \
      WHERE destination = ? AND status = 'PENDING' AND next_attempt_at <= ? \
      ORDER BY next_attempt_at LIMIT ? FOR UPDATE SKIP LOCKED";
@@ -51,7 +51,7 @@ const OLDEST_PENDING: &str = "SELECT created_at FROM event_deliveries FORCE INDE
 const OLDEST_UNDISPATCHED: &str = "SELECT created_at FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
      WHERE dispatched_at IS NULL ORDER BY id LIMIT 1";
 
-/// Primary key. A delivery in progress is sent again.
+/// Primary key. It restarts a delivery in progress, too, whose event is then sent again.
 const RESTART: &str = "UPDATE event_deliveries SET status = 'PENDING', attempts = 0, lease = NULL, \
      next_attempt_at = ? WHERE event_id = ? AND destination = ?";
 
@@ -117,12 +117,12 @@ impl Session {
         let rows = query.bind_all(ids).fetch_all(self.connection()).await?;
         let mut earlier: HashMap<Uuid, Vec<Predecessor>> = HashMap::new();
         for row in rows {
-            let standing = match (row.next_attempt_at, row.lease) {
+            let state = match (row.next_attempt_at, row.lease) {
                 (Some(at), None) => PredecessorState::ScheduledAt(at),
                 _ => PredecessorState::InProgress,
             };
             let event_id = EventId(row.earlier_id);
-            earlier.entry(row.event_id).or_default().push(Predecessor { event_id, state: standing });
+            earlier.entry(row.event_id).or_default().push(Predecessor { event_id, state });
         }
         Ok(earlier)
     }
@@ -322,11 +322,11 @@ impl DeliveryRepository for Session {
             sqlx::query_scalar(LIST_DESTINATIONS).bind(id.0).fetch_all(self.connection()).await?;
         let active = WebhookRepository::list_active(self).await?;
         for name in destinations {
-            let lives = match read_destination(&name)? {
+            let is_active = match read_destination(&name)? {
                 Destination::DataPlatform | Destination::Kafka | Destination::Mail => true,
                 Destination::Webhook(id) => active.iter().any(|webhook| webhook.id == id),
             };
-            if lives {
+            if is_active {
                 sqlx::query(RESTART).bind(now).bind(id.0).bind(name).execute(self.connection()).await?;
             }
         }

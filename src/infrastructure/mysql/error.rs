@@ -17,8 +17,8 @@ const CONTENTION: [u16; 5] = [1213, 1205, 1020, 3572, 3101];
 const UNAVAILABLE: [u16; 18] =
     [1040, 1203, 1053, 3169, 1317, 1927, 1290, 1792, 1045, 1044, 1049, 1461, 1047, 3100, 3796, 3797, 3798, 3799];
 
-/// The commit failed. The message's number tells a deadlock, after which nothing was committed, from a node of Galera
-/// that lost its cluster.
+/// The commit failed. The number in the message distinguishes a deadlock, after which nothing was committed, from a
+/// node of Galera that lost its cluster.
 const FAILED_COMMIT: u16 = 1180;
 const COMMIT_DEADLOCK: &str = "Got error 149 ";
 

@@ -25,15 +25,15 @@ const HAS_UNDISPATCHED: &str = "SELECT 1 FROM outbox_events FORCE INDEX (ix_outb
 const CLAIM_UNDISPATCHED: &str = "SELECT id, type, created_at FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
      WHERE dispatched_at IS NULL ORDER BY id LIMIT ? FOR UPDATE SKIP LOCKED";
 
-/// Primary key.
+/// Primary key. Locks the event.
 const LOCK: &str = "SELECT 1 FROM outbox_events WHERE id = ? FOR UPDATE";
 
-/// Index: `ix_outbox_events_dispatch`. Locks the rows found, and skips what others have locked.
+/// Index: `ix_outbox_events_dispatch`. Locks the rows found, and skips locked ones.
 const CLAIM_DISPATCHED: &str = "SELECT id, created_at, dispatched_at FROM outbox_events \
      FORCE INDEX (ix_outbox_events_dispatch) WHERE dispatched_at >= ? AND dispatched_at < ? \
      AND (dispatched_at > ? OR id > ?) ORDER BY dispatched_at, id LIMIT ? FOR UPDATE SKIP LOCKED";
 
-/// The one row.
+/// Primary key: the table has one row.
 const MOVE_HORIZON: &str = "INSERT INTO outbox_horizon (id, removed_before) VALUES (1, ?) \
      ON DUPLICATE KEY UPDATE removed_before = GREATEST(removed_before, VALUES(removed_before))";
 
@@ -254,7 +254,7 @@ impl OutboxRepository for Session {
         if ids.is_empty() {
             return Ok(());
         }
-        // Primary keys; the events are locked, and deliveries are restarted under that lock alone.
+        // Primary keys; the events are locked, and deliveries are restarted only under that lock.
         for (table, key) in [("event_deliveries", "event_id"), ("outbox_events", "id")] {
             self.write_by_id(
                 ids.iter().map(|id| id.0),
@@ -328,7 +328,7 @@ mod tests {
         Event { id: EventId(Uuid::from_u128(id)), fact, at: fixtures::at(0) }
     }
 
-    /// Each fact's type, subject, stream and data are what receivers are promised.
+    /// Each fact has the type, subject, stream and data that the contract promises to receivers.
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
     async fn events_are_written_as_their_receivers_read_them(pool: MySqlPool) {
         let events = [

@@ -1,4 +1,4 @@
-//! Rows that the tests of several repositories start from, written by SQL alone.
+//! Rows that the tests of several repositories start from, written with SQL only.
 
 use chrono::TimeDelta;
 use sqlx::MySqlPool;

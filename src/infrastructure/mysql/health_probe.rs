@@ -1,12 +1,12 @@
 //! The health probe of the database: a circuit breaker, and the measurement of the clock's skew.
 //!
 //! A connection of its own queries the database a few times a second. When the database hangs, stops or can't be
-//! reached, callers fail at once instead of each waiting for a timeout; when it answers again they go on. A database
+//! reached, callers fail at once instead of each waiting for a timeout. They succeed again once it answers. A database
 //! that answers with an error (read-only, too many connections) counts as available: the statement's caller handles the
 //! error.
 //!
-//! The query reads the database's time; no other statement does. An instance whose clock differs too much from it makes
-//! no decisions ([`ClockCheck`]).
+//! The query reads the database's time. An instance whose clock differs too much from it makes no decisions
+//! ([`ClockCheck`]).
 
 use std::time::{Duration, Instant as Stopwatch};
 
@@ -28,7 +28,7 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// The pause between probes while it doesn't.
 const UNAVAILABLE_PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Without an answer for this long the database is unavailable. A busy disk or a pausing server needs less.
+/// Without an answer for this long the database counts as unavailable. A busy disk delays an answer for less.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A reading of the clock with a longer round trip is ignored: the instant of the reading is too uncertain.
@@ -36,7 +36,7 @@ const MAX_ROUND_TRIP: Duration = Duration::from_secs(1);
 
 const READ_CLOCK: &str = "SELECT UTC_TIMESTAMP(6)";
 
-/// Knows whether the database is available. Clones share the state.
+/// Whether the last probe found the database available. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct HealthProbe {
     unavailable: watch::Sender<bool>,
@@ -50,7 +50,7 @@ impl Default for HealthProbe {
 }
 
 impl HealthProbe {
-    /// Probes for ever, and compares the database's clock with this instance's.
+    /// Probes until it is cancelled, and compares the database's clock with this instance's.
     pub async fn run(&self, options: MySqlConnectOptions, clock: &ClockCheck) {
         let mut connection = None;
         let mut is_right = true;
@@ -83,13 +83,13 @@ impl HealthProbe {
     /// Returns as soon as the database is unavailable.
     pub(super) async fn wait_until_unavailable(&self) {
         let mut unavailable = self.unavailable.subscribe();
-        // It fails only without a sender, and `self` is one.
+        // The wait fails only without a sender, and `self` is one.
         let _ = unavailable.wait_for(|unavailable| *unavailable).await;
     }
 }
 
 enum ProbeResult {
-    /// The database answered, if with an error.
+    /// The database answered, possibly with an error.
     Alive,
     /// An established connection failed. Another connection may still work.
     ConnectionLost,

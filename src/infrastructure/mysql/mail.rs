@@ -1,4 +1,4 @@
-//! SQL of what mails say.
+//! SQL of the data of mails.
 
 use async_trait::async_trait;
 use sqlx::FromRow;

@@ -20,15 +20,15 @@ const MIGRATION_LOCK_TIMEOUT_SECONDS: u32 = 60;
 
 /// The retries of a migration whose table is in use, by a dump or another long transaction.
 ///
-/// While a migration waits for its table, all later statements on the table wait behind it. So it waits briefly, lets
-/// them pass, and tries again.
+/// While a migration waits for its table, all later statements on the table wait behind it. So it waits briefly, pauses
+/// until they have run, and tries again.
 #[derive(Clone, Copy, Debug)]
 struct TableLockRetries {
-    /// The wait of each attempt, during which the sale may stand still.
+    /// The wait of each attempt. Other statements on the table wait meanwhile, too.
     lock_wait_seconds: u32,
-    /// The time between attempts, for the other statements.
+    /// The time between attempts, in which the other statements run.
     pause: Duration,
-    /// The whole takes less than [`MIGRATION_LOCK_TIMEOUT_SECONDS`].
+    /// The most attempts. All together take less than [`MIGRATION_LOCK_TIMEOUT_SECONDS`].
     attempts: u32,
 }
 
@@ -41,10 +41,10 @@ pub enum MigrateError {
     /// Another instance has been migrating for a minute.
     #[error("another instance has been migrating for a minute")]
     Busy,
-    /// Other transactions use a table all the time.
+    /// Another transaction used the migration's table during every attempt to lock it.
     #[error(
-        "migration {version} can't change its table, which others use all the time: wait for the dump or the long \
-         transaction that has it (SHOW FULL PROCESSLIST), then migrate again; nothing of it was done"
+        "migration {version} can't lock its table: wait for the dump or the long transaction that uses it \
+         (SHOW FULL PROCESSLIST), then migrate again; the migration wasn't applied"
     )]
     TableInUse {
         /// The migration's version, as in its file's name.
@@ -67,10 +67,10 @@ pub enum MigrateError {
 /// Creates the database if it is missing, and migrates the schema. Several instances may call it at once: one migrates,
 /// the others wait for it.
 ///
-/// A named lock belongs to one node of a cluster. There the instances take a lease in turn, too.
+/// A named lock is local to one node. On a cluster each instance also takes a lease.
 ///
-/// The lock is taken here, because sqlx's own has no effect on MariaDB: it requests an endless wait, which MariaDB
-/// answers with NULL (<https://mariadb.com/kb/en/get_lock/>).
+/// The lock is taken here, because sqlx's own has no effect on MariaDB: it requests an unlimited wait, for which
+/// MariaDB returns NULL (<https://mariadb.com/kb/en/get_lock/>).
 ///
 /// # Errors
 ///
@@ -124,7 +124,7 @@ pub(super) async fn first_missing(executor: impl Executor<'_, Database = MySql>)
     Ok(MIGRATOR.iter().map(|migration| migration.version).find(|version| Some(*version) > newest))
 }
 
-/// Applies what is missing, one migration after the other.
+/// Applies the missing migrations, one after the other.
 async fn run(
     migrator: &Migrator,
     connection: &mut MySqlConnection,
@@ -183,7 +183,7 @@ async fn run_to(
     Ok(())
 }
 
-/// The version of the migration that sqlx takes for half done.
+/// The version of the migration that sqlx considers dirty, that is half applied.
 async fn unfinished(connection: &mut MySqlConnection) -> Result<Option<i64>, sqlx::Error> {
     let text = "SELECT MIN(version) FROM _sqlx_migrations WHERE success = FALSE";
     match sqlx::query_scalar(text).fetch_one(connection).await {
@@ -192,9 +192,10 @@ async fn unfinished(connection: &mut MySqlConnection) -> Result<Option<i64>, sql
     }
 }
 
-/// Notes that a migration was applied whose record by sqlx was refused afterwards.
+/// Marks a migration as applied whose record by sqlx was refused afterwards.
 ///
-/// Before this run none was half done, and its own one has succeeded: otherwise the failure would be the migration's.
+/// Before this run no migration was half applied, and this run's has succeeded: otherwise the failure would be the
+/// migration's.
 async fn note_applied(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     let Some(version) = unfinished(connection).await? else { return Ok(()) };
     sqlx::query("UPDATE _sqlx_migrations SET success = TRUE WHERE version = ?")
@@ -204,9 +205,9 @@ async fn note_applied(connection: &mut MySqlConnection) -> Result<(), sqlx::Erro
         .map(|_| ())
 }
 
-/// Removes sqlx's record of a migration that was refused, which sqlx would take for half done.
+/// Removes sqlx's record of a migration that was refused, which sqlx would consider dirty.
 ///
-/// A file is one DDL statement, which both databases apply as a whole or not at all: nothing of it was done.
+/// A file is one DDL statement, which both databases apply as a whole or not at all.
 async fn forget_attempt(connection: &mut MySqlConnection, version: i64) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM _sqlx_migrations WHERE version = ? AND success = FALSE")
         .bind(version)

@@ -1,6 +1,6 @@
 //! The lease by which instances at different nodes of a cluster of databases migrate one after the other.
 //!
-//! `GET_LOCK` belongs to one node. A lease is a row: two nodes that take it at once conflict at their commits.
+//! `GET_LOCK` is local to one node. A lease is a row: two nodes that take it at once conflict at their commits.
 
 use std::time::Duration;
 
@@ -16,26 +16,30 @@ use super::{
 /// The lifetime of a lease that isn't renewed, in seconds. It is renewed before each migration.
 const LEASE_SECONDS: u32 = 60;
 
-/// The pause between two attempts to take the lease, and their number: longer than an abandoned lease lives.
+/// The pause between two attempts to take the lease.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// The most attempts to take the lease. With their pauses they take longer than an abandoned lease lasts.
 const ATTEMPTS: u32 = 140;
 
-/// The attempts of a statement that notes what was done, and the pause between them.
+/// The most attempts of a statement that another node's schema change may refuse.
 const REFUSED_ATTEMPTS: u32 = 20;
+
+/// The pause between two attempts of such a statement.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Apart from the schema: it is needed before the first migration.
+/// The table isn't part of the migrated schema, since it is needed before the first migration.
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS _migration_leases (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, \
                       owner BINARY(16) NOT NULL, ends_at DATETIME(6) NOT NULL) ENGINE = InnoDB";
 
 const INSERT: &str = "INSERT IGNORE INTO _migration_leases VALUES (1, REPEAT('\\0', 16), '2000-01-01')";
 
-/// The right to migrate. Without a cluster there is none, since a named lock suffices.
+/// The right to migrate, with the id of its owner. `None` without a cluster, where the named lock suffices.
 pub(super) struct MigrationLease(Option<Uuid>);
 
 impl MigrationLease {
-    /// Waits for the lease, at most a little longer than an abandoned one lives. `None` if another instance still has
-    /// it.
+    /// Waits for the lease, at most about ten seconds longer than an abandoned one lasts. `None` if another instance
+    /// still has it.
     pub(super) async fn acquire(connection: &mut MySqlConnection) -> Result<Option<Self>, sqlx::Error> {
         if cluster_of(connection).await?.is_none() {
             return Ok(Some(Self(None)));
@@ -53,18 +57,18 @@ impl MigrationLease {
         Ok(None)
     }
 
-    /// Whether it is held on a cluster, where any statement may be refused because of another node's.
+    /// Whether the database is a cluster, where any statement may be refused because of another node's.
     pub(super) fn is_on_cluster(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Starts the lease's lifetime anew. `false` if it ended meanwhile, and another instance migrates.
+    /// Starts the lease's lifetime anew. `false` if it had ended and another instance has taken it.
     pub(super) async fn renew(&self, connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
         let Some(owner) = self.0 else { return Ok(true) };
         repeat_refused(async || set_end(connection, owner, LEASE_SECONDS).await).await
     }
 
-    /// Ends it, so that the next instance needn't wait.
+    /// Ends the lease, so that the next instance needn't wait.
     pub(super) async fn release(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         if let Some(owner) = self.0 {
             repeat_refused(async || set_end(connection, owner, 0).await).await?;
@@ -74,7 +78,8 @@ impl MigrationLease {
 }
 
 async fn take(connection: &mut MySqlConnection, owner: Uuid) -> Result<bool, sqlx::Error> {
-    // A change of the schema, also one without effect, rolls back what runs at other nodes: not while others migrate.
+    // The table is created only if it is missing. Any schema change, even one without effect, rolls back transactions
+    // at other nodes, such as another instance's migration.
     match connection.execute(INSERT).await {
         Err(error) if lacks_table(&error) => {
             connection.execute(CREATE).await?;
@@ -84,7 +89,7 @@ async fn take(connection: &mut MySqlConnection, owner: Uuid) -> Result<bool, sql
             result?;
         }
     }
-    // The database's clock: the instances' clocks may differ, and nothing of the business depends on it.
+    // The database's clock, since the instances' clocks may differ. No decision of the domain depends on this time.
     let text = format!(
         "UPDATE _migration_leases SET owner = ?, ends_at = UTC_TIMESTAMP(6) + INTERVAL {LEASE_SECONDS} SECOND \
          WHERE id = 1 AND ends_at <= UTC_TIMESTAMP(6)"

@@ -1,7 +1,7 @@
 //! The adapter of MySQL 8.4 and later, and MariaDB 10.11 and later. SQL stays in the subset that both understand.
 //!
 //! A file or folder per feature holds its SQL and its `impl …Repository for Session`. Values are bound, never part of a
-//! statement's text. No statement reads the database's clock but the health probe's.
+//! statement's text. Only the health probe and the lease of migrations read the database's clock.
 
 mod action_log;
 mod audit;
@@ -59,6 +59,7 @@ pub static MIGRATOR: Migrator = sqlx::migrate!();
 /// A connection that was idle for longer than this is pinged before use.
 const MAX_IDLE_WITHOUT_PING: Duration = Duration::from_millis(500);
 
+/// The time limit of a ping, and of the check that a released connection has no work left.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The limits of a pool.
@@ -72,7 +73,11 @@ pub struct PoolSettings {
     pub acquire_timeout: Duration,
 }
 
-/// Reads a `mysql://` URL.
+/// Parses a `mysql://` URL.
+///
+/// # Errors
+///
+/// If the text isn't such a URL.
 pub fn parse_url(url: &str) -> Result<MySqlConnectOptions, sqlx::Error> {
     MySqlConnectOptions::from_str(url)
 }
@@ -86,8 +91,8 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, health_probe: 
     MySqlPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
-        // A ping before each use would cost a round trip. So idle connections alone are pinged, and after a loss every
-        // connection once. After a restart of the database hardly a request gets a dead connection.
+        // A ping before each use would cost a round trip. So only idle connections are pinged, and after a loss every
+        // connection once. After a restart of the database few requests get a dead connection.
         .test_before_acquire(false)
         .before_acquire({
             let options = options.clone();
@@ -99,7 +104,7 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, health_probe: 
                     }
                     if !matches!(timeout(PING_TIMEOUT, connection.ping()).await, Ok(Ok(()))) {
                         connection_loss::record();
-                        // Replacing drops it.
+                        // The assignment drops the silent connection.
                         *connection = MySqlConnection::connect_with(&options).await?;
                         prepare(connection).await?;
                     }
@@ -139,8 +144,8 @@ fn drop_released_connection() -> ! {
     std::panic::resume_unwind(Box::new("a released connection is dropped"))
 }
 
-/// Sets what every session relies on: each statement sees the newest commit, lock waits are short, and invalid values
-/// are refused instead of converted. MariaDB's default mode is looser than MySQL's.
+/// Sets the options that every session needs: each statement sees the newest commit, lock waits are short, and invalid
+/// values are refused instead of converted. MariaDB's default mode is looser than MySQL's.
 async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
     connection.execute("SET SESSION innodb_lock_wait_timeout = 3").await?;
@@ -153,7 +158,7 @@ async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         )
         .await?;
     read_causally(connection).await?;
-    // MySQL and MariaDB name no cipher where there is none.
+    // On an unencrypted connection the cipher's name is empty.
     let cipher = connection.fetch_one("SHOW SESSION STATUS LIKE 'Ssl_cipher'").await?;
     if !cipher.try_get_unchecked::<String, _>(1)?.is_empty() {
         sql::record_encryption();

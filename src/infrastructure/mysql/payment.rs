@@ -20,13 +20,19 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
+/// The columns, in the order of an insert.
+macro_rules! columns {
+    () => {
+        "id, booking_id, user_id, amount, status, paid_at, refunded_at"
+    };
+}
+
 // The primary key. No lock.
-const FIND: &str = "SELECT id, booking_id, user_id, amount, status, paid_at, refunded_at \
-                    FROM payments WHERE id = ? AND user_id = ?";
+const FIND: &str = concat!("SELECT ", columns!(), " FROM payments WHERE id = ? AND user_id = ?");
 
 // ix_payments_user, backwards. No lock.
-const LIST_OF: &str = "SELECT id, booking_id, user_id, amount, status, paid_at, refunded_at \
-                       FROM payments WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?";
+const LIST_OF: &str =
+    concat!("SELECT ", columns!(), " FROM payments WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?");
 
 #[derive(sqlx::FromRow)]
 struct PaymentRow {
@@ -66,10 +72,8 @@ fn points(amount: Decimal) -> Result<Points, RepositoryError> {
 impl PaymentRepository for Session {
     async fn insert(&mut self, payments: &[Payment]) -> Result<(), RepositoryError> {
         for part in sql::parts(payments, sql::ROWS_PER_STATEMENT) {
-            let text = format!(
-                "INSERT INTO payments (id, booking_id, user_id, amount, status, paid_at, refunded_at) VALUES {}",
-                sql::placeholder_rows(7, part.len())
-            );
+            let rows = sql::placeholder_rows(7, part.len());
+            let text = format!(concat!("INSERT INTO payments (", columns!(), ") VALUES {}"), rows);
             let mut query = sqlx::query(AssertSqlSafe(text));
             for payment in part {
                 let refunded_at = match payment.state {

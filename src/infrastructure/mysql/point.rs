@@ -27,7 +27,7 @@ const LIST_ENTRIES: &str = "SELECT id, user_id, version, type, amount, balance_a
                             created_at FROM point_transactions \
                             WHERE user_id = ? AND version < ? ORDER BY version DESC LIMIT ?";
 
-// The primary key. Locks the wallet, or stores one without changes.
+// The primary key. Closes the wallet, or stores a closed one. Locks its row.
 const CLOSE: &str = "INSERT INTO point_wallets (user_id, balance, version, updated_at, closed_at) VALUES (?, 0, 0, ?, ?) \
                      ON DUPLICATE KEY UPDATE closed_at = VALUES(closed_at)";
 
@@ -106,7 +106,7 @@ fn signed_amount(entry: &LedgerEntry) -> Decimal {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Step {
     entries: u64,
-    /// A closed wallet takes refunds alone.
+    /// Whether the wallet must be open. A closed wallet accepts refunds only.
     needs_open: bool,
 }
 
@@ -418,7 +418,8 @@ mod tests {
         assert_eq!(stored(&mut uow, &users).await, wallets);
     }
 
-    /// A wallet is read, closed by another transaction, and written: neither a charge nor a user's first one gets in.
+    /// A wallet is read, closed by another transaction, and written: neither a charge nor a user's first one is
+    /// accepted.
     #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
     async fn a_wallet_that_closed_meanwhile_takes_refunds_alone(pool: MySqlPool) {
         let mut wallets =

@@ -40,7 +40,8 @@ impl<'q, O> BindAll<'q> for QueryScalar<'q, MySql, O, MySqlArguments> {
 pub(super) type Statement = Query<'static, MySql, MySqlArguments>;
 
 impl Session {
-    /// Writes the rows of these ids by one statement, and gives the number of rows it found. Without ids it sends none.
+    /// Writes the rows of these ids by one statement, and returns the number of rows it found. Without ids it sends
+    /// none.
     ///
     /// `text` makes the statement from the placeholders of the ids; `bind` binds the ids and the statement's other
     /// values in their order. The list is [padded]: a row whose id is repeated counts once.

@@ -33,7 +33,7 @@ const LOCK_WITH_TOKEN: &str = "SELECT s.user_id, s.created_at, s.expires_at AS s
 
 const MARK_USED: &str = "UPDATE refresh_tokens SET used_at = ?, successor_key = ? WHERE digest = ? AND used_at IS NULL";
 
-// The foreign key's index: a session has few tokens. Their session is locked.
+// The foreign key's index: a session has few tokens. The caller has locked the session.
 const DELETE_USED: &str = "DELETE FROM refresh_tokens WHERE session_id = ? AND used_at < ? \
                            AND successor_key IS NOT NULL LIMIT 100";
 
@@ -51,7 +51,7 @@ const LIST_LIVE: &str = "SELECT id, created_at, COALESCE(last_used_at, created_a
 // The foreign key's index. Locks the sessions.
 const LOCK_LIVE: &str = "SELECT id FROM sessions WHERE user_id = ? AND revoked_at IS NULL ORDER BY id FOR UPDATE";
 
-// ix_sessions_revoked alone. No lock.
+// ix_sessions_revoked, which covers the query. No lock.
 const LIST_REVOKED: &str = "SELECT id FROM sessions WHERE revoked_at >= ?";
 
 // ix_sessions_expires. Locks the sessions, before their tokens.
@@ -215,7 +215,7 @@ impl SessionRepository for Session {
     ) -> Result<Vec<SessionId>, RepositoryError> {
         let mut ids: Vec<Uuid> = sqlx::query_scalar(LOCK_LIVE).bind(user_id.0).fetch_all(self.connection()).await?;
         ids.retain(|id| kept != Some(SessionId(*id)));
-        // By id, so that a login made meanwhile isn't ended without being reported.
+        // By id, so that a concurrent login isn't revoked without being returned.
         self.write_by_id(
             ids.iter().copied(),
             |ids| format!("UPDATE sessions FORCE INDEX (PRIMARY) SET revoked_at = ? WHERE id IN {ids}"),

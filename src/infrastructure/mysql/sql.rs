@@ -43,10 +43,10 @@ fn padded_len(len: usize) -> usize {
     }
 }
 
-/// Inserts of up to this many rows are prepared for each number of rows …
+/// Inserts of up to this many rows are prepared for each number of rows.
 const EXACT_ROWS: usize = 32;
 
-/// … and larger ones for multiples of this number.
+/// Inserts of more than [`EXACT_ROWS`] rows are prepared for multiples of this number only.
 const ROW_STEP: usize = 16;
 
 /// Divides rows into parts of at most `most` rows, each to be inserted by one statement.

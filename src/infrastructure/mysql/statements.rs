@@ -30,6 +30,10 @@ impl KeptStatements {
 
 /// Compares `kept`, the number of statements that this instance may keep prepared, with the server's limit for all of
 /// its clients (`max_prepared_stmt_count`). Logs an error if the limit is too low.
+///
+/// # Errors
+///
+/// If the limit can't be read.
 pub async fn check_kept_statements(options: &MySqlConnectOptions, kept: u32) -> Result<(), sqlx::Error> {
     let mut connection = MySqlConnection::connect_with(options).await?;
     let text = "SELECT CAST(@@GLOBAL.max_prepared_stmt_count AS UNSIGNED)";

@@ -19,7 +19,7 @@ use crate::domain::{
 // The primary key begins with the booking. No lock.
 const LIST_USED: &str = "SELECT seat_id, admitted_at FROM used_tickets WHERE booking_id = ?";
 
-// Its foreign keys share the rows of the booking's seat, the payment and the administrator.
+// The foreign keys lock the rows of the booking's seat, the payment and the administrator in share mode.
 const INSERT_USE: &str = "INSERT INTO used_tickets (booking_id, seat_id, payment_id, admitted_at, admitted_by) \
                           VALUES (?, ?, ?, ?, ?)";
 

@@ -65,7 +65,7 @@ const LIST_CREATED: &str = concat!("SELECT ", columns!(), " FROM top_ups WHERE c
 const COUNT_OVERDUE: &str = "SELECT COUNT(*) FROM top_ups WHERE next_attempt_at IS NOT NULL \
                              AND COALESCE(refund_requested_at, expires_at) < ?";
 
-// uq_top_ups_request, which has the unanswered requests alone. No lock: see above.
+// uq_top_ups_request, which has only the unanswered requests. No lock: see above.
 const LIST_UNANSWERED: &str = "SELECT id FROM top_ups FORCE INDEX (uq_top_ups_request) \
                                WHERE request_digest IS NOT NULL AND created_at < ? LIMIT ?";
 
@@ -74,7 +74,7 @@ const CLAIM_UNPAID: &str = "SELECT id FROM top_ups FORCE INDEX (ix_top_ups_statu
                             WHERE status IN ('FAILED', 'EXPIRED') AND id < ? AND next_attempt_at IS NULL \
                             AND refund_requested_at IS NULL LIMIT ? FOR UPDATE SKIP LOCKED";
 
-// The primary key. Locks the row, or stores one whose reconciliation is due.
+// The primary key. Locks the provider's row, or stores one whose reconciliation is due.
 const ENTER_RECONCILIATION: &str = "INSERT INTO reconciliations (provider, started_at, differences) VALUES (?, ?, 0) \
                                     ON DUPLICATE KEY UPDATE provider = VALUES(provider)";
 
@@ -88,8 +88,10 @@ const FINISH_RECONCILIATION: &str = "UPDATE reconciliations SET finished_at = ?,
 // The primary key. No lock.
 const FIND_DIFFERENCES: &str = "SELECT differences FROM reconciliations WHERE provider = ?";
 
-/// The time between two reconciliations, and until one that didn't finish is repeated.
+/// The time between the starts of two reconciliations.
 const RECONCILIATION_INTERVAL: TimeDelta = TimeDelta::days(1);
+
+/// The time after which a reconciliation that didn't finish is repeated.
 const RECONCILIATION_RETRY: TimeDelta = TimeDelta::minutes(10);
 
 // The primary key.
@@ -175,7 +177,7 @@ fn push_ids(
         (None, None) => "PRIMARY",
     };
     query.push(format!("(SELECT id FROM top_ups FORCE INDEX ({index}) WHERE id < "));
-    // The last millisecond may be there in part.
+    // The range may end within a millisecond.
     let end = search.to.map_or(Uuid::max(), |to| first_id_at(to + TimeDelta::milliseconds(1)));
     query.push_bind(page.after.map_or(end, |id| id.0.min(end)));
     if let Some(from) = search.from {

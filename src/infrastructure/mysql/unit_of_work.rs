@@ -109,7 +109,7 @@ impl MySqlDatabase {
 
 /// A `BEGIN` that hasn't been answered.
 ///
-/// A caller that drops it half-way would leave the connection in a transaction that sqlx doesn't know of. The
+/// A caller that drops it half-way would leave the connection in a transaction that sqlx doesn't track. The
 /// connection's next user would read that transaction's snapshot. So a task completes it and drops the transaction, and
 /// sqlx rolls it back.
 struct UnfinishedBegin {
@@ -338,7 +338,7 @@ mod tests {
     /// More polls than a `BEGIN` takes.
     const POLLS: usize = 12;
 
-    /// Polls a future `polls` times at most, then drops it. Gives whether it was still pending.
+    /// Polls a future `polls` times at most, then drops it. Returns whether it was still pending.
     async fn drop_after<F: Future>(polls: usize, future: F) -> bool {
         let mut future = pin!(future);
         let mut left = polls;

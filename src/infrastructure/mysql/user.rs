@@ -33,7 +33,7 @@ const FIND: &str = concat!("SELECT ", user_columns!(), " FROM users WHERE id = ?
 // The primary key. Locks the account.
 const LOCK: &str = concat!("SELECT ", user_columns!(), " FROM users WHERE id = ? AND deleted_at IS NULL FOR UPDATE");
 
-// The primary key. Shares the account.
+// The primary key. Locks the account in share mode.
 const SHARE_ROLE: &str =
     "SELECT role FROM users WHERE id = ? AND deleted_at IS NULL AND blocked_at IS NULL LOCK IN SHARE MODE";
 
@@ -165,7 +165,7 @@ impl UserRepository for Session {
         role: Role,
         blocked_at: Option<Instant>,
     ) -> Result<(), RepositoryError> {
-        // A row that is as it was counts as no row, so its being there is for the lock to say.
+        // The caller has locked the account, so the row exists.
         sqlx::query(UPDATE_STANDING).bind(role.name()).bind(blocked_at).bind(id.0).execute(self.connection()).await?;
         Ok(())
     }

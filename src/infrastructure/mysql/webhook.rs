@@ -36,11 +36,13 @@ const LIST_ENDED: &str = "SELECT id, COALESCE(disabled_at, deleted_at) FROM webh
 
 const INSERT: &str = "INSERT INTO webhooks (id, url, types, secret, created_at) VALUES (?, ?, ?, ?, ?)";
 
-/// Primary key, as in the next two.
+/// Primary key.
 const DELETE: &str = "UPDATE webhooks SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL";
 
+/// Primary key.
 const DISABLE: &str = "UPDATE webhooks SET disabled_at = ? WHERE id = ? AND disabled_at IS NULL";
 
+/// Primary key.
 const FORGET: &str = "DELETE FROM webhooks WHERE id = ? AND deleted_at < ?";
 
 #[derive(FromRow)]

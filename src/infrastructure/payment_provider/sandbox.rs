@@ -3,33 +3,37 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use uuid::Uuid;
 
 use super::signature::{sign, verifies};
-use crate::domain::{
-    clock::{Clock, Instant},
-    id::TopUpId,
-    points::Points,
-    randomness::{Randomness, new_uuid},
-    repository_error::RepositoryError,
-    top_up::{
-        Checkout, CheckoutState, Notification, NotificationError, PaidCheckout, PaymentProvider, ProviderError,
-        SandboxCheckout, SandboxProvider, SandboxState, SignedNotification, TopUp,
+use crate::{
+    domain::{
+        clock::{Clock, Instant},
+        id::TopUpId,
+        points::Points,
+        randomness::{Randomness, new_uuid},
+        repository_error::RepositoryError,
+        top_up::{
+            Checkout, CheckoutState, Notification, NotificationError, PaidCheckout, PaymentProvider, ProviderError,
+            SandboxCheckout, SandboxProvider, SandboxState, SignedNotification, TopUp,
+        },
+        unit_of_work::Database,
     },
-    unit_of_work::Database,
+    infrastructure::derived_key::derived_key,
 };
 
-/// The sandbox. Its checkouts are rows, so every instance knows them, also after a restart.
+/// The text from which the key is derived with the secret.
+const KEY_PURPOSE: &str = "notifications of the payment sandbox";
+
+/// The sandbox. Its checkouts are rows, so every instance can read them, also after a restart.
 pub struct Sandbox {
     database: Arc<dyn Database>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
-    /// Where browsers reach this server, without a slash at the end.
+    /// The URL of this server for browsers, without a slash at the end.
     base_url: String,
-    /// The key of notifications.
+    /// Signs notifications.
     secret: [u8; 32],
 }
 
@@ -55,11 +59,6 @@ fn unknown() -> ProviderError {
     ProviderError::Refused("no such checkout".to_owned())
 }
 
-fn derive_key(secret: &str) -> [u8; 32] {
-    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-    mac.chain_update("notifications of the payment sandbox").finalize().into_bytes().into()
-}
-
 impl Sandbox {
     /// A sandbox whose notifications are signed with a key derived from `secret`.
     pub fn new(
@@ -70,14 +69,14 @@ impl Sandbox {
         secret: &str,
     ) -> Self {
         let base_url = base_url.trim_end_matches('/').to_owned();
-        Self { database, clock, randomness, base_url, secret: derive_key(secret) }
+        Self { database, clock, randomness, base_url, secret: derived_key(secret, KEY_PURPOSE) }
     }
 
     fn url(&self, id: Uuid) -> String {
         format!("{}/payment-providers/sandbox/checkouts/{id}", self.base_url)
     }
 
-    /// Changes a checkout in a transaction; `None` for an unknown one.
+    /// Changes a checkout in a transaction that locks its row; `None` for an unknown one.
     async fn change(
         &self,
         id: Uuid,

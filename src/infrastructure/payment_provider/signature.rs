@@ -6,10 +6,10 @@ use sha2::Sha256;
 
 use crate::domain::clock::Instant;
 
-/// How far a signature's time may be from the clock, in seconds: an intercepted notification can't be replayed later.
+/// The most seconds between a signature's time and the clock. An intercepted notification can't be replayed later.
 const TOLERANCE_SECONDS: u64 = 300;
 
-/// The most signatures of a header that are compared: a secret that is being rotated makes two.
+/// The most signatures of a header that are compared. During the rotation of a secret a header has two.
 const MAX_SIGNATURES: usize = 8;
 
 fn mac(secret: &[u8], timestamp: &str, body: &[u8]) -> Hmac<Sha256> {

@@ -24,17 +24,20 @@ use crate::{
     infrastructure::http_client::{build, describe},
 };
 
-/// The version of the API whose answers this adapter reads.
+/// The version of the API whose responses this adapter reads.
 const API_VERSION: &str = "2024-06-20";
 
-/// The time limits of connecting and of a whole call: two calls in a row are shorter than a lease.
+/// The time limit of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The time limit of a whole call. Two calls in a row are shorter than a lease.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Stripe refuses a session that ends earlier. The server ends one itself at the top-up's deadline.
+/// The shortest lifetime of a session that this adapter requests. The server itself ends a session at the top-up's
+/// deadline.
 const MIN_LIFETIME: TimeDelta = TimeDelta::hours(1);
 
-/// The most that a session can cost, in the currency's smallest unit.
+/// The greatest price of a session, in the currency's smallest unit.
 const MAX_UNITS: u64 = 99_999_999;
 
 /// Currencies without a smaller unit: <https://docs.stripe.com/currencies#zero-decimal>.
@@ -44,22 +47,24 @@ const ZERO_DECIMAL: [&str; 16] =
 /// Currencies whose amounts aren't in hundredths: <https://docs.stripe.com/currencies#three-decimal>.
 const UNSUPPORTED: [&str; 7] = ["bhd", "jod", "kwd", "omr", "tnd", "isk", "huf"];
 
-/// The sessions of one page, the most that Stripe allows, and the most pages of a list.
+/// The sessions of one page: the most that Stripe allows.
 const PAGE: usize = 100;
+
+/// The most pages of a list.
 const MAX_PAGES: usize = 1_000;
 
 /// The settings of the Stripe account.
 #[derive(Clone)]
 pub struct StripeSettings {
-    /// Without a slash at the end.
+    /// The base URL of the API, without a slash at the end.
     pub api_url: String,
-    /// `sk_…`
+    /// The key of all calls, `sk_…`.
     pub secret_key: String,
-    /// `whsec_…`
+    /// The secret with which Stripe signs notifications, `whsec_…`.
     pub webhook_secret: String,
-    /// In lower case.
+    /// The currency of all payments: an ISO 4217 code in lower case. One point costs one unit of it.
     pub currency: String,
-    /// Where the payer's browser returns to.
+    /// The URL to which the payer's browser returns, without a slash at the end.
     pub return_url: String,
 }
 
@@ -78,7 +83,7 @@ pub fn is_supported(currency: &str) -> bool {
     currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_lowercase()) && !UNSUPPORTED.contains(&currency)
 }
 
-/// Stripe.
+/// Takes payments by Stripe.
 pub struct Stripe {
     settings: StripeSettings,
     client: Client,
@@ -97,7 +102,7 @@ struct Session {
     created: i64,
 }
 
-/// An id, or the object where the request asked for it.
+/// An id, or the object if the request expands it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum PaymentIntent {
@@ -136,7 +141,7 @@ struct EventData {
     object: Session,
 }
 
-/// The part of an event that says whether the rest can be read.
+/// The part of an event from which the type of its object is read.
 #[derive(Deserialize)]
 struct EventType {
     r#type: String,
@@ -190,13 +195,13 @@ impl Stripe {
         if ZERO_DECIMAL.contains(&self.settings.currency.as_str()) { 0 } else { 2 }
     }
 
-    /// The amount in the currency's smallest unit, if it is a whole number of it.
+    /// Converts points into the currency's smallest unit. `None` if they aren't a whole number of it, or too many.
     fn units(&self, amount: Points) -> Option<u64> {
         let units = amount.as_decimal().checked_mul(Decimal::from(10_u32.pow(self.decimals())))?;
         units.is_integer().then(|| units.to_u64()).flatten().filter(|units| *units <= MAX_UNITS)
     }
 
-    /// An amount that Stripe states. One that isn't in the account's currency is no amount of points.
+    /// The amount of a session in points. 0 if it isn't in the account's currency or isn't a valid amount of points.
     fn amount(&self, session: &Session) -> Points {
         let in_currency =
             session.currency.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(&self.settings.currency));
@@ -212,7 +217,7 @@ impl Stripe {
             (_, Some("complete")) if session.payment_intent.as_ref().is_some_and(PaymentIntent::has_failed) => {
                 CheckoutState::Failed
             }
-            // A payment that is being processed is neither.
+            // A payment that is being processed isn't final.
             _ => CheckoutState::Open,
         }
     }
@@ -246,7 +251,7 @@ impl Stripe {
         }
         let detail = serde_json::from_slice::<Failure>(&body).map(|failure| failure.error).unwrap_or_default();
         let code = detail.code.or(detail.r#type).unwrap_or_else(|| "no code".to_owned());
-        // A wrong key is the operator's mistake, and a conflict one of a call under way: both pass.
+        // The operator may correct a wrong key, and a conflict comes from a concurrent call: a later call may succeed.
         let may_pass = status.is_server_error() || matches!(status.as_u16(), 401 | 403 | 408 | 409 | 425 | 429);
         Err(if may_pass || status.is_redirection() {
             CallError::Unavailable(format!("status {}, {code}", status.as_u16()))
@@ -290,7 +295,7 @@ impl PaymentProvider for Stripe {
         let refused = || ProviderError::Refused("the amount can't be paid in this currency".to_owned());
         let units = self.units(top_up.amount).ok_or_else(refused)?.to_string();
         let id = top_up.id.to_string();
-        // The same in every repetition: Stripe refuses a key that comes with other fields.
+        // The same in every repetition: Stripe refuses a key that is reused with other fields.
         let expires_at = top_up.expires_at.max(top_up.created_at + MIN_LIFETIME).timestamp().to_string();
         let name = format!("{} points", top_up.amount);
         let return_url = format!("{}/?topUpId={id}", self.settings.return_url);
@@ -320,7 +325,7 @@ impl PaymentProvider for Stripe {
         let path = format!("/v1/checkout/sessions/{checkout_id}/expire");
         match self.call::<Session>(Method::POST, &path, None, &[]).await {
             Ok(session) => Ok(self.state(&session)),
-            // It isn't open any more.
+            // The session isn't open any more.
             Err(CallError::Refused { .. }) => self.find_checkout(checkout_id).await,
             Err(error) => Err(error.into()),
         }
@@ -387,7 +392,7 @@ impl PaymentProvider for Stripe {
             "checkout.session.async_payment_failed" => CheckoutState::Failed,
             _ => self.state(&session),
         };
-        // A session of another application of the account names no top-up.
+        // A session of another application of the account has no top-up's id.
         let Some(top_up_id) = top_up_id(&session).filter(|_| state != CheckoutState::Open) else { return Ok(None) };
         Ok(Some(Notification { top_up_id, checkout: Checkout { id: session.id, url: session.url }, state }))
     }

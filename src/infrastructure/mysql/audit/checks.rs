@@ -33,7 +33,8 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Limits a statement to the remaining time. For MariaDB it is a clause that is a comment to MySQL; for MySQL a
-    /// hint that is a comment to MariaDB. Such texts differ from call to call, so they must not be kept prepared.
+    /// hint that is a comment to MariaDB. The text differs from call to call, so the statement must not be kept
+    /// prepared.
     pub(super) fn bounded(self, text: &str) -> String {
         let Some((limit, rest)) = self.limit.zip(text.strip_prefix("SELECT ")) else { return text.to_owned() };
         let left = limit.saturating_sub(self.started.elapsed()).as_millis().max(1);
@@ -65,7 +66,7 @@ impl Window {
     /// The longest configurable interval.
     const MAX_WINDOW: TimeDelta = TimeDelta::hours(1);
 
-    /// Adds the next admission. Gives whether the interval that ends with it has more admissions than the limit in
+    /// Adds the next admission. Returns whether the interval that ends with it has more admissions than the limit in
     /// force allows.
     pub(super) fn is_overfull(&mut self, row: &AdmissionRow) -> bool {
         if self.concert_id != row.concert_id {

@@ -4,7 +4,7 @@
 pub(super) struct Check {
     pub(super) number: u8,
     pub(super) name: &'static str,
-    /// Each counts violating rows. Every `?` is the instant of the audit.
+    /// Statements that each count violating rows. Every `?` is the instant of the audit.
     pub(super) counts: &'static [&'static str],
 }
 
@@ -17,7 +17,7 @@ pub(super) const ADMISSION_INVARIANT: u8 = 6;
 
 /// The invariants of tickets, top-ups and administrators' actions, as far as SQL can check them. A top-up's entry in
 /// the ledger has its id, so there is at most one. An adjustment and a complimentary booking have exactly one entry in
-/// the log, and a cancellation in the log was made. The shared transaction ensures the rest, and the primary key
+/// the log, and a cancellation in the log took place. The shared transaction ensures the rest, and the primary key
 /// refuses a second use of a ticket.
 pub(super) const ONCE: Check = Check {
     number: 10,
@@ -97,7 +97,7 @@ pub(super) const CHECKS: [Check; 8] = [
         ],
     },
     // No row shows that a key has one effect: nothing links an effect to its key. The primary key and the common
-    // transaction ensure it. What can be checked is that every recorded answer may be replayed.
+    // transaction ensure it. The audit can check only that every recorded answer may be replayed.
     Check { number: 7, name: "An idempotency key keeps an answer that can be repeated", counts: &[UNFIT_ANSWER] },
     // Available seats are computed from seats and claims on each request, so they are wrong only if those don't match.
     Check {
@@ -114,7 +114,7 @@ pub(super) const SEATS_BEYOND_LIMIT: &str = "SELECT COUNT(*) FROM (SELECT b.user
      WHERE NOT b.complimentary \
      AND ((b.status = 'CONFIRMED' AND p.starts_at > ?) OR (b.status = 'PENDING' AND b.held_until > ?)) GROUP BY b.user_id, b.performance_id HAVING SUM(b.seat_count) > ?) users";
 
-/// The latest instant of a decision. An audit with a slower clock would take a hold for live whose seat another
+/// The latest instant of a decision. An audit with a slower clock would count a hold as live whose seat another
 /// instance has rightly given to another booking.
 pub(super) const LATEST_INSTANT: &str = "SELECT MAX(latest.at) FROM (SELECT MAX(created_at) AS at FROM bookings UNION ALL \
      SELECT MAX(changed_at) FROM seat_claims UNION ALL SELECT MAX(decided_at) FROM queues) latest";
@@ -233,8 +233,8 @@ const EVENT_WITHOUT_CHANGE: &str = concat!(
 const REPEATED_EVENT: &str = "SELECT COUNT(*) FROM (SELECT stream_id FROM outbox_events \
      WHERE type LIKE 'booking.%' OR type LIKE 'payment.%' GROUP BY stream_id, type HAVING COUNT(*) > 1) repeated";
 
-/// The entries of a type without an event of their kind. Compares counts, since no index finds an entry's event: fewer
-/// entries are found from events than there are.
+/// The number of entries of a type without an event of their kind: all such entries minus those found from events. No
+/// index finds an entry's event.
 macro_rules! entries_without_event {
     ($entry:literal, $event:literal) => {
         concat!(
@@ -296,18 +296,18 @@ const EVENT_WITHOUT_CANCELLATION: &str = "SELECT COUNT(*) FROM outbox_events e L
 
 const REPEATED_CANCELLATION: &str = repeated_events_of_subjects!("performance.cancelled");
 
-/// Compares with the limit in force at the admission, since the limit may be lowered while tokens are active.
+/// Uses the limit in force at the admission, since the limit may be lowered while tokens are active.
 const TOO_MANY_ACTIVE: &str = "SELECT COUNT(*) FROM queue_admissions WHERE active > max_active";
 
-/// Between two admissions the number of active tokens only shrinks.
+/// Between two admissions the number of active tokens can only decrease.
 const MORE_ACTIVE_THAN_ADMITTED: &str = "SELECT COUNT(*) FROM (SELECT concert_id, COUNT(*) AS active FROM queue_tokens \
      WHERE status = 'ACTIVE' AND lapses_at > ? GROUP BY concert_id) t \
      JOIN (SELECT concert_id, MAX(admitted_at) AS admitted_at FROM queue_admissions GROUP BY concert_id) latest \
      ON latest.concert_id = t.concert_id JOIN queue_admissions a \
      ON a.concert_id = latest.concert_id AND a.admitted_at = latest.admitted_at WHERE t.active > a.active";
 
-/// In order, for a sliding window. In SQL, a window whose length differs from row to row would be counted anew for
-/// each.
+/// Reads the admissions in order, for a sliding window in code. The window's length differs from row to row, so SQL
+/// would count each window anew.
 pub(super) const ADMISSIONS: &str = "SELECT concert_id, admitted_at, admitted, mode, admit_count, admit_interval_seconds \
      FROM queue_admissions ORDER BY concert_id, admitted_at";
 
@@ -389,7 +389,7 @@ macro_rules! actions_without_row {
     };
 }
 
-/// The entry that takes the points of a top-up back is the top-up's.
+/// An adjustment that takes back the points of a top-up belongs to the top-up and has no action.
 const ADJUSTMENT_WITHOUT_ACTION: &str = rows_without_action!(
     "point_transactions",
     "t.type = 'ADJUSTMENT' AND t.id NOT IN \
@@ -422,13 +422,13 @@ const REPEATED_ACTION: &str = "SELECT COUNT(*) FROM (SELECT target_id FROM admin
      'top-up.refunded') \
      GROUP BY action, target_id HAVING COUNT(*) > 1) repeated";
 
-/// A booking that was refunded after the use has its payment still.
+/// A booking that was refunded after the use still has its payment.
 const USED_UNCONFIRMED: &str = "SELECT COUNT(*) FROM used_tickets u LEFT JOIN bookings b ON b.id = u.booking_id \
      AND b.payment_id = u.payment_id AND b.status IN ('CONFIRMED', 'REFUNDED') AND b.confirmed_at <= u.admitted_at \
      LEFT JOIN booking_seats bs ON bs.booking_id = u.booking_id AND bs.seat_id = u.seat_id \
      WHERE b.id IS NULL OR bs.seat_id IS NULL";
 
-/// The number of uses and the number of their events differ for a booking.
+/// Counts the bookings whose numbers of uses and of events about uses differ.
 const USE_AND_EVENT: &str = concat!(
     "SELECT COUNT(*) FROM (SELECT booking_id, SUM(uses) AS uses, SUM(events) AS events FROM (",
     "SELECT booking_id, 1 AS uses, 0 AS events FROM used_tickets WHERE admitted_at >= ",

@@ -465,7 +465,7 @@ const VIOLATIONS: &[(u8, &str, &str)] = &[
     ),
 ];
 
-/// A statement that would run for hours.
+/// The statement would run for hours without the limit.
 #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
 async fn a_statement_is_stopped_when_the_time_limit_is_reached(pool: MySqlPool) {
     let text = "SELECT COUNT(*) FROM information_schema.COLUMNS a, information_schema.COLUMNS b, \

@@ -26,8 +26,8 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// The open bookings of these users that meet a condition, by `ix_bookings_limit`. The caller binds the condition's
-/// values.
+/// The open bookings of these users that meet a condition, by `ix_bookings_limit`. No lock. The caller binds the
+/// condition's values.
 fn select_open(user_ids: &[UserId], condition: &str) -> QueryAs<'static, MySql, OpenRow, MySqlArguments> {
     let user_ids = padded(user_ids.iter().map(|id| id.0));
     let text = format!(
@@ -61,6 +61,7 @@ impl Session {
         Ok(open_bookings(query.fetch_all(self.connection()).await?))
     }
 
+    /// Adds the seats to rows of bookings, and keeps their order. No lock.
     pub(super) async fn with_seats(&mut self, bookings: Vec<BookingRow>) -> Result<Vec<Booking>, RepositoryError> {
         if bookings.is_empty() {
             return Ok(Vec::new());
@@ -202,7 +203,7 @@ impl BookingRepository for Session {
         user_ids: &[UserId],
         performance_ids: &[PerformanceId],
     ) -> Result<Vec<OpenBooking>, RepositoryError> {
-        // Two lists, since a list of pairs wouldn't use the index. Few pairs are found that weren't requested.
+        // Two lists, since a list of pairs wouldn't use the index. Few of the pairs found weren't requested.
         let condition = |ids: &str| format!("performance_id IN {ids} AND status IN ('PENDING', 'CONFIRMED')");
         self.list_open(user_ids, performance_ids, condition).await
     }

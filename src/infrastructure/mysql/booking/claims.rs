@@ -57,7 +57,7 @@ impl Session {
         require_rows(found, seat_count(bookings), "a seat claim")
     }
 
-    /// Releases the bookings' claims. A seat that another booking has claimed since is left alone.
+    /// Releases the bookings' claims. A seat that another booking has claimed since isn't changed.
     async fn release_claims(&mut self, bookings: &[&Booking], now: Instant) -> Result<(), RepositoryError> {
         let (seats, ids) = (padded(seat_ids(bookings)), padded(booking_ids(bookings)));
         let text = format!(
@@ -73,7 +73,7 @@ impl Session {
     }
 }
 
-/// A seat that is claimed already: another transaction came first.
+/// Translates the error of a seat that another transaction has claimed first into contention.
 fn stale_if_claimed(error: sqlx::Error) -> RepositoryError {
     match RepositoryError::from(error) {
         RepositoryError::NotUnique { .. } => RepositoryError::stale("a seat claim"),
@@ -93,13 +93,13 @@ impl SeatClaimRepository for Session {
         for seats in seats.chunks(IDS_PER_STATEMENT) {
             let seats = padded(seats.iter().copied());
             // The derived table finds the seats that belong to their performance; with a limit, it locks nothing it
-            // reads. The seats found are locked in its order by primary key, whatever the statistics say: any other
-            // access path would lock other seats, too.
+            // reads. The seats found are locked in its order by primary key, regardless of statistics: any other access
+            // path would lock other seats, too.
             let text = format!(
                 "SELECT s.id, s.performance_id, s.section, s.row_name, s.row_rank, s.number, s.grade, s.price, \
                  c.booking_id, c.held_until FROM (SELECT a.id FROM seats a FORCE INDEX (PRIMARY) WHERE a.id IN {} \
-                 AND (a.id, a.performance_id) IN ({}) ORDER BY a.id LIMIT {IDS_PER_STATEMENT}) asked \
-                 STRAIGHT_JOIN seats s FORCE INDEX (PRIMARY) ON s.id = asked.id \
+                 AND (a.id, a.performance_id) IN ({}) ORDER BY a.id LIMIT {IDS_PER_STATEMENT}) requested \
+                 STRAIGHT_JOIN seats s FORCE INDEX (PRIMARY) ON s.id = requested.id \
                  LEFT JOIN seat_claims c FORCE INDEX (PRIMARY) ON c.seat_id = s.id FOR UPDATE",
                 placeholder_list(seats.len()),
                 placeholder_rows(2, seats.len())
@@ -152,8 +152,8 @@ impl SeatClaimRepository for Session {
         performance_id: PerformanceId,
         since: Option<Instant>,
     ) -> Result<Vec<ClaimDeadline>, RepositoryError> {
-        // The index covers the query. It is forced, since most claims of a large performance are old, whatever the
-        // statistics say.
+        // The index covers the query. It is forced, since most claims of a large performance are old, regardless of
+        // statistics.
         let rows: Vec<(u64, Option<Instant>, Instant)> = sqlx::query_as(
             "SELECT seat_id, held_until, changed_at FROM seat_claims FORCE INDEX (ix_seat_claims_changed) \
              WHERE performance_id = ? AND changed_at >= ?",

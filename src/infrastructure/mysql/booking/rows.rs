@@ -15,8 +15,20 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-pub(super) const BOOKING: &str = "SELECT id, user_id, concert_id, performance_id, status, total_price, held_until, extended, \
-     complimentary, payment_id, created_at, confirmed_at, cancelled_at, language FROM bookings";
+/// The columns of a [`BookingRow`].
+macro_rules! columns {
+    () => {
+        "id, user_id, concert_id, performance_id, status, total_price, held_until, extended, complimentary, \
+         payment_id, created_at, confirmed_at, cancelled_at, language"
+    };
+}
+
+pub(super) const BOOKING: &str = concat!("SELECT ", columns!(), " FROM bookings");
+
+/// Selects the columns of a booking `b` and its user's address. No other table of the statement may have a column of
+/// the same name as one of the booking.
+pub(super) const DETAILS: &str =
+    concat!("SELECT ", columns!(), ", (SELECT u.email FROM users u WHERE u.id = b.user_id) AS email");
 
 pub(super) const CLAIM: &str = "SELECT seat_id, booking_id, held_until FROM seat_claims";
 

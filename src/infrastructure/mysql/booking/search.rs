@@ -2,7 +2,10 @@
 
 use sqlx::{FromRow, MySql, QueryBuilder};
 
-use super::{super::unit_of_work::Session, rows::BookingRow};
+use super::{
+    super::unit_of_work::Session,
+    rows::{BookingRow, DETAILS},
+};
 use crate::domain::{
     booking::{BookingDetails, BookingSearch},
     clock::Instant,
@@ -11,10 +14,6 @@ use crate::domain::{
     repository_error::RepositoryError,
     text::Email,
 };
-
-const DETAILS: &str = "SELECT b.id, b.user_id, b.concert_id, b.performance_id, b.status, b.total_price, b.held_until, \
-     b.extended, b.complimentary, b.payment_id, b.created_at, b.confirmed_at, b.cancelled_at, b.language, \
-     (SELECT u.email FROM users u WHERE u.id = b.user_id) AS email";
 
 #[derive(FromRow)]
 struct DetailsRow {
@@ -40,11 +39,12 @@ pub(super) fn push_status(query: &mut QueryBuilder<MySql>, status: Option<&'stat
     }
 }
 
-/// Adds a query for the ids of a page. It reads the entries of one index: of the user, in order; of the performances;
-/// of the status; else the primary key, backwards. A performance's or status's entries are sorted, without their rows.
+/// Adds a query for the ids of a page, as `found_id`. It reads the entries of one index: of the user, in order; of the
+/// performances; of the status; else the primary key, backwards. A performance's or status's entries are sorted,
+/// without their rows.
 fn push_ids(query: &mut QueryBuilder<MySql>, search: &BookingSearch, page: PageRequest<BookingId>, now: Instant) {
     if let Some(user_id) = search.user_id {
-        query.push("SELECT b.id FROM bookings b FORCE INDEX (ix_bookings_user) WHERE b.user_id = ");
+        query.push("SELECT b.id AS found_id FROM bookings b FORCE INDEX (ix_bookings_user) WHERE b.user_id = ");
         query.push_bind(user_id.0);
         if let Some(id) = search.concert_id {
             query.push(" AND b.concert_id = ").push_bind(id.0);
@@ -54,8 +54,8 @@ fn push_ids(query: &mut QueryBuilder<MySql>, search: &BookingSearch, page: PageR
         }
     } else if search.concert_id.is_some() || search.performance_id.is_some() {
         query.push(
-            "SELECT b.id FROM performances p STRAIGHT_JOIN bookings b FORCE INDEX (ix_bookings_performance) \
-             ON b.performance_id = p.id WHERE TRUE",
+            "SELECT b.id AS found_id FROM performances p STRAIGHT_JOIN bookings b \
+             FORCE INDEX (ix_bookings_performance) ON b.performance_id = p.id WHERE TRUE",
         );
         if let Some(id) = search.concert_id {
             query.push(" AND p.concert_id = ").push_bind(id.0);
@@ -65,7 +65,7 @@ fn push_ids(query: &mut QueryBuilder<MySql>, search: &BookingSearch, page: PageR
         }
     } else {
         let index = if search.status.is_some() { "ix_bookings_expiry" } else { "PRIMARY" };
-        query.push(format!("SELECT b.id FROM bookings b FORCE INDEX ({index}) WHERE TRUE"));
+        query.push(format!("SELECT b.id AS found_id FROM bookings b FORCE INDEX ({index}) WHERE TRUE"));
     }
     push_status(query, search.status, now);
     if let Some(after) = page.after {
@@ -83,7 +83,7 @@ impl Session {
     ) -> Result<Page<BookingDetails>, RepositoryError> {
         let mut query = QueryBuilder::new(format!("{DETAILS} FROM ("));
         push_ids(&mut query, search, page, now);
-        query.push(") found STRAIGHT_JOIN bookings b FORCE INDEX (PRIMARY) ON b.id = found.id ORDER BY b.id DESC");
+        query.push(") found STRAIGHT_JOIN bookings b FORCE INDEX (PRIMARY) ON b.id = found_id ORDER BY b.id DESC");
         let rows = query.build_query_as().fetch_all(self.connection()).await?;
         Ok(Page::of(self.with_details(rows).await?, page.limit))
     }

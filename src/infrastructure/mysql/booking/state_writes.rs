@@ -15,7 +15,7 @@ use super::{
 use crate::domain::{booking::Booking, clock::Instant, language::Language, repository_error::RepositoryError};
 
 impl Session {
-    /// Writes the deadlines of extended holds, and gives the number of rows found. It finds bookings that are pending
+    /// Writes the deadlines of extended holds, and returns the number of rows found. It finds bookings that are pending
     /// in the table: also those extended and then paid or cancelled in this transaction, not those extended earlier.
     pub(super) async fn write_extensions(&mut self, bookings: &[&Booking]) -> Result<u64, RepositoryError> {
         if bookings.is_empty() {
@@ -75,8 +75,8 @@ impl Session {
         self.write_states(bookings, text, bind).await
     }
 
-    /// A booking that is paid and refunded in one transaction is still pending in the table; its payment is stored, as
-    /// that of every confirmed one.
+    /// Writes refunded bookings. One that is paid and refunded in the same transaction is still pending in the table;
+    /// its payment is stored, as for every confirmed booking.
     pub(super) async fn write_refunded(
         &mut self,
         bookings: &[&Booking],

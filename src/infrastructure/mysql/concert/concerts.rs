@@ -305,7 +305,7 @@ impl ConcertRepository for Session {
         now: Instant,
     ) -> Result<Vec<(PerformanceId, Instant)>, RepositoryError> {
         let earliest = datetime(now - PERFORMANCE_LENGTH);
-        // ix_performances_concert, as below. These columns change under the concert's lock alone.
+        // ix_performances_concert, as below. These columns change only under the concert's lock.
         let text = "SELECT id, starts_at FROM performances \
                     WHERE concert_id = ? AND starts_at > ? AND cancelled_at IS NULL ORDER BY id";
         let query = sqlx::query_as(text).bind(concert_id.0).bind(earliest);

@@ -23,7 +23,7 @@ pub(super) const PERFORMANCE: &str = "SELECT p.id, p.concert_id, p.starts_at, p.
 pub(super) const CONCERT_AND_VENUE: &str = " STRAIGHT_JOIN concerts c FORCE INDEX (PRIMARY) \
      ON c.id = p.concert_id AND c.deleted_at IS NULL STRAIGHT_JOIN venues v FORCE INDEX (PRIMARY) ON v.id = p.venue_id";
 
-/// The same with scalar subqueries, so that a locking read locks performances alone. A booking doesn't wait while a
+/// The same with scalar subqueries, so that a locking read locks only performances. A booking doesn't wait while a
 /// performance with all of its seats is added to the concert.
 pub(super) const PERFORMANCE_ALONE: &str = "SELECT p.id, p.concert_id, p.starts_at, p.sales_end_at, p.total_seats, p.min_price, p.max_price, \
      p.cancelled_at, p.venue_id, (SELECT v.name FROM venues v WHERE v.id = p.venue_id) AS venue_name, \

@@ -1,4 +1,4 @@
-//! What was sold of performances.
+//! The sales of performances.
 
 use std::collections::HashMap;
 

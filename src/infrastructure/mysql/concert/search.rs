@@ -26,8 +26,8 @@ pub(super) fn concerts_query(filter: &ConcertFilter, now: Instant) -> QueryBuild
 ///
 /// One bound compares the first or last performance in the concert's row, by `ix_concerts_last` or
 /// `ix_concerts_listed`, whichever reads less. With both bounds the performance may be neither: a subquery looks it up
-/// in `ix_performances_concert`, for the concerts of the page alone. An `EXISTS` would become a list of all
-/// performances between the bounds.
+/// in `ix_performances_concert`, only for the concerts of the page. An `EXISTS` would become a list of all performances
+/// between the bounds.
 fn push_dates(query: &mut QueryBuilder<MySql>, from: Option<NaiveDateTime>, to: Option<NaiveDateTime>) {
     if let Some(from) = from {
         query.push(" AND c.last_performance_at >= ").push_bind(from);

@@ -215,8 +215,8 @@ async fn locks_cover_the_requested_rows_and_no_others(pool: MySqlPool) {
     let mut uow = database.begin().await.unwrap();
     let absent = SeatId(999);
     let (here, elsewhere, third) = (sale.performance_id, PerformanceId(999), sale.seats[2].id);
-    let asked = [(second, here), (absent, here), (first, here), (third, elsewhere)];
-    let locked = uow.seat_claims().lock_seats(&asked).await.unwrap();
+    let requested = [(second, here), (absent, here), (first, here), (third, elsewhere)];
+    let locked = uow.seat_claims().lock_seats(&requested).await.unwrap();
     assert_eq!(locked, sale.seats[..2].iter().cloned().map(|seat| (seat, None)).collect::<Vec<_>>());
     assert!(is_locked(&pool, "seats", "id", first.0).await);
     assert!(!is_locked(&pool, "seats", "id", third.0).await);

@@ -19,7 +19,8 @@ use crate::domain::{
 /// Maximum of queues per read. The statement after it binds three values per queue, of at most 65,535.
 const QUEUES_PER_READ: u32 = 1_024;
 
-/// Each subquery reads one entry at the end of an index range: it finds out whether there are tokens, not their number.
+/// Each subquery reads one entry at the end of an index range: it tests whether there are tokens, and doesn't count
+/// them.
 const OCCUPIED: &str = "SELECT q.concert_id, q.mode, q.admit_count, q.admit_interval_seconds, q.head, q.decided_at, \
      q.last_number > q.ended_number AS is_unended, \
      (q.sales_open_at IS NULL OR q.sales_open_at <= ?) AS is_open, \
