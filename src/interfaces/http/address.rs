@@ -15,7 +15,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub struct ProxySettings {
     /// The networks of trusted proxies.
     pub trusted: Vec<IpNet>,
-    /// The header that they write.
+    /// The header in which they record addresses.
     pub header: AddressHeader,
 }
 
@@ -95,16 +95,16 @@ mod tests {
     #[test]
     fn only_trusted_proxies_set_the_client_address() {
         let address = |peer, fields: &[_]| address(peer, AddressHeader::XForwardedFor, fields);
-        let says = |value| [("X-Forwarded-For", value)];
-        assert_eq!(address("192.0.2.9", &says("198.51.100.1")), "192.0.2.9");
-        assert_eq!(address("10.0.0.1", &says("198.51.100.1")), "198.51.100.1");
-        assert_eq!(address("::ffff:10.0.0.1", &says("198.51.100.1:5000")), "198.51.100.1");
+        let forwarded = |value| [("X-Forwarded-For", value)];
+        assert_eq!(address("192.0.2.9", &forwarded("198.51.100.1")), "192.0.2.9");
+        assert_eq!(address("10.0.0.1", &forwarded("198.51.100.1")), "198.51.100.1");
+        assert_eq!(address("::ffff:10.0.0.1", &forwarded("198.51.100.1:5000")), "198.51.100.1");
         assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
-        // What the client forged precedes what the proxies recorded.
-        assert_eq!(address("10.0.0.1", &says("1.2.3.4, 198.51.100.1, 10.9.9.9")), "198.51.100.1");
+        // A client's forged address precedes the proxies' records.
+        assert_eq!(address("10.0.0.1", &forwarded("1.2.3.4, 198.51.100.1, 10.9.9.9")), "198.51.100.1");
         assert_eq!(address("10.0.0.1", &[("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "5.6.7.8")]), "5.6.7.8");
-        assert_eq!(address("10.0.0.1", &says("1.2.3.4, nonsense, 10.9.9.9")), "10.9.9.9");
-        assert_eq!(address("2001:db8:ffff::1", &says("2001:db8:1::7")), "2001:db8:1::7");
+        assert_eq!(address("10.0.0.1", &forwarded("1.2.3.4, nonsense, 10.9.9.9")), "10.9.9.9");
+        assert_eq!(address("2001:db8:ffff::1", &forwarded("2001:db8:1::7")), "2001:db8:1::7");
         assert_eq!(
             address("10.0.0.1", &[("Forwarded", "for=1.2.3.4")]),
             "10.0.0.1",

@@ -16,7 +16,7 @@ use crate::domain::{
 /// The authenticated user of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
-    /// The user.
+    /// The id in the access token.
     pub user_id: UserId,
     /// The login that the access token belongs to.
     pub session_id: SessionId,
@@ -47,7 +47,7 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// An authenticated administrator.
+/// An authenticated administrator. The extractor reads the account's stored role, so a new role applies at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Administrator(pub Caller);
 

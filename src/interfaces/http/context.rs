@@ -1,4 +1,4 @@
-//! The context of a request: what its response and its log line need.
+//! The context of a request, for its response and its log line.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,12 +6,12 @@ use axum::http::{HeaderMap, Uri};
 
 use crate::domain::id::UserId;
 
-/// A request, as its response and its log line name it.
+/// The identity of a request, for its response and its log line.
 #[derive(Clone, Debug, Default)]
 pub struct RequestContext {
     /// The value of `X-Request-Id`.
     pub request_id: Arc<str>,
-    /// Responses show the path alone: a query may hold personal data.
+    /// Responses contain only the path, since a query may hold personal data.
     pub uri: Uri,
     /// The authenticated user, for the log.
     pub user: Arc<OnceLock<UserId>>,

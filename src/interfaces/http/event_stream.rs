@@ -17,13 +17,13 @@ use crate::domain::{
 /// The interval of the heartbeat on an idle stream.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How long a client waits before it reconnects.
+/// The time that a client should wait before it reconnects.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
 
 /// The seconds after which a client with too many streams may try again.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
-/// The id of the last event that the client received, as it says in `Last-Event-ID`.
+/// The id of the last event that the client received, from the header `Last-Event-ID`.
 pub(super) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
     headers.get("last-event-id")?.to_str().ok().map(str::trim)
 }

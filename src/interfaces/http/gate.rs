@@ -55,7 +55,7 @@ impl ActiveToken {
 pub struct GateVerdict(Result<QueueTokenId, Refusal>);
 
 impl GateVerdict {
-    /// The verdict, for the use case that applies it.
+    /// The id of the caller's token, or the refusal, for the use case that applies it.
     pub fn into_result(self) -> Result<QueueTokenId, Refusal> {
         self.0
     }
@@ -92,12 +92,12 @@ fn verify_presented(app: &App, headers: &HeaderMap, user_id: UserId) -> Result<Q
     if claims.user_id == user_id { Ok(claims) } else { Err(Refusal::QueueTokenNotYours) }
 }
 
-/// Reads the queue token of a request, whichever user it belongs to.
+/// Reads the queue token of a request, of any user. Fails for a missing token, and for one that no secret signed.
 pub fn read_queue_token(app: &App, headers: &HeaderMap) -> Result<QueueClaims, Refusal> {
     app.queue.tokens.read_claims(queue_token_header(headers)?).ok_or(Refusal::QueueTokenInvalid)
 }
 
-/// The text of the queue token.
+/// The text of the queue token. Fails if the header is missing, empty or not visible ASCII.
 pub fn queue_token_header(headers: &HeaderMap) -> Result<&str, Refusal> {
     let text = headers.get(QUEUE_TOKEN).ok_or(Refusal::QueueTokenRequired)?;
     let text = text.to_str().map_err(|_| Refusal::QueueTokenInvalid)?.trim();

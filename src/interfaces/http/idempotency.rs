@@ -71,7 +71,7 @@ impl IdempotencyRequest {
         }
     }
 
-    /// As [`prepare`](Self::prepare), for a route that requires a key.
+    /// As [`prepare`](Self::prepare), for a route that requires a key. Fails without one, too.
     pub fn prepare_required<T: 'static>(
         self,
         user_id: UserId,
@@ -132,7 +132,7 @@ impl<T: 'static> IdempotentResponse<T> {
         Self { location: Some((collection, member)), ..self }
     }
 
-    /// Converts the reply of a lane.
+    /// Converts the reply of a lane. Fails with its refusal, unless the refusal is recorded under a key.
     pub fn respond(&self, reply: Reply<T>) -> HandlerResult<Response> {
         let (answer, replayed) = match reply {
             Reply::Unrecorded(Ok(value)) => {

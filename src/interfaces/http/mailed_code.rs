@@ -25,8 +25,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Mails a code that verifies the caller's e-mail address.
 ///
-/// The code works for a day. A verified address gets none, and an address gets five an hour at most. The mail is Korean
-/// or English, by `Accept-Language`.
+/// The code is valid for a day. A verified address gets no code, and any address at most five per hour. The mail is
+/// Korean or English, by `Accept-Language`.
 #[utoipa::path(post, path = "/users/me/email-verification", tag = "users", security(("accessToken" = [])),
     extensions(("x-problems" = json!([BODY_CODES, Code::RATE_LIMITED]))),
     responses((status = 202, description = "The code will be mailed.")))]
@@ -91,8 +91,8 @@ impl FromBody for ResetPasswordRequest {
 
 /// Mails a code that sets a new password.
 ///
-/// The code works for 30 minutes. An address without an account gets the same answer and no mail; an address gets five
-/// an hour at most. The mail is Korean or English, by `Accept-Language`.
+/// The code is valid for 30 minutes. For an address without an account the response is the same, and no mail is sent.
+/// An address gets at most five codes per hour. The mail is Korean or English, by `Accept-Language`.
 #[utoipa::path(post, path = "/auth/password-reset", tag = "users",
     extensions(("x-problems" = json!([Code::RATE_LIMITED]))),
     request_body = ResetPasswordRequest,

@@ -105,14 +105,14 @@ async fn get_problem_page(Path(page): Path<String>) -> Response {
     .into_response()
 }
 
-/// What a client can do.
+/// What a client can do about a problem.
 fn advice(code: Code) -> &'static str {
     match code {
         Code::UNAUTHENTICATED => "Log in (POST /api/v1/auth/login) and send the access token as a Bearer token.",
         Code::QUEUE_TOKEN_REQUIRED | Code::QUEUE_TOKEN_INVALID | Code::QUEUE_TOKEN_EXPIRED => {
             "Join the concert's queue (POST /api/v1/queue/tokens) and send the token in the header Queue-Token."
         }
-        Code::QUEUE_TOKEN_NOT_ACTIVE => "Wait: ask GET /api/v1/queue/tokens/current again after pollAfterSeconds.",
+        Code::QUEUE_TOKEN_NOT_ACTIVE => "Wait: request GET /api/v1/queue/tokens/current again after pollAfterSeconds.",
         Code::INSUFFICIENT_POINTS => "Charge points (POST /api/v1/points/charges), then pay with a new key.",
         Code::SEATS_UNAVAILABLE => {
             "The member conflicts lists the seats that are held, sold or blocked: choose others."

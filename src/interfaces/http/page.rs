@@ -1,6 +1,6 @@
 //! The page at `/`: a client of the API for buyers and operators, embedded in the binary.
 //!
-//! Its source is in `web/`, and `web/dist` is what `scripts/web build` makes of it.
+//! Its source is in `web/`, and `scripts/web build` compiles it into `web/dist`.
 
 use std::{io::Write, sync::LazyLock};
 
@@ -29,19 +29,21 @@ const ASSETS: [(&str, &str, &[u8]); 3] = [
     ("icon.svg", "image/svg+xml", include_bytes!("../../../web/dist/icon.svg")),
 ];
 
-/// Stands in the index for the version that is part of each asset's address.
+/// The placeholder in the index for the version in each asset's URL.
 const VERSION_MARK: &str = "{version}";
 
-/// Lets the page load and call this server alone. Tickets' codes are pictures that the page makes itself.
+/// Permits the page to load from and to call this server only. Pictures of tickets' codes are blobs that the page
+/// makes.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'",
 );
 
-/// The version of this binary's page never changes.
+/// The content of an asset with this binary's version never changes.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// While instances of two versions run, one may be asked for the other's assets. It gives its own, for this once.
+/// While instances of two versions run, one may get a request for the other's asset. It sends its own, which no cache
+/// may store.
 const FOREIGN_VERSION: HeaderValue = HeaderValue::from_static("no-store");
 
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");

@@ -138,7 +138,7 @@ impl From<&LedgerEntry> for ChargeResponse {
 /// Adds points to the caller's balance.
 ///
 /// Concurrent charges with different keys all succeed. With `If-Match`, the charge succeeds only if the balance still
-/// has that version. With a payment provider points are bought by top-ups alone.
+/// has that version. With a payment provider points can be bought only by top-ups.
 #[utoipa::path(post, path = "/points/charges", tag = "points",
     extensions(("x-problems" = json!([Code::BALANCE_LIMIT_EXCEEDED, Code::PRECONDITION_FAILED, Code::TOP_UP_REQUIRED]))),
     security(("accessToken" = [])),

@@ -96,7 +96,7 @@ impl Query {
         self.parse(name, read_choice)
     }
 
-    /// A parameter with the names of `T` as its values, where the name is of use by itself.
+    /// A parameter with the names of `T` as its values. Returns the name.
     pub fn choice_of_name<T: VariantNames>(&mut self, name: &'static str) -> Option<&'static str> {
         self.parse(name, |text| read_word(text, T::VARIANTS))
     }
@@ -116,12 +116,13 @@ impl Query {
         self.parse(name, |text| canonical_uuid(text).ok_or("must be a UUID"))
     }
 
-    /// The page: its limit, and the cursor of one part, from which `position` makes a key.
+    /// The page: its limit, and the cursor of one part, from which `position` makes a key. Fails with
+    /// [`Code::MALFORMED_REQUEST`] for a cursor that [`cursor`] didn't make.
     pub fn page<T: FromStr, K>(&mut self, position: impl FnOnce(T) -> K) -> Result<PageRequest<K>, Problem> {
         self.page_of_parts(|[part]| Ok(position(cursor_part(&part)?)))
     }
 
-    /// The page: its limit, and the cursor of `N` parts, from which `position` makes a key.
+    /// As [`page`](Self::page), for a cursor of `N` parts.
     pub fn page_of_parts<const N: usize, K>(
         &mut self,
         position: impl FnOnce([String; N]) -> Result<K, Problem>,
@@ -161,7 +162,7 @@ pub fn cursor(parts: &[&dyn Display]) -> String {
     URL_SAFE_NO_PAD.encode(parts.join(" "))
 }
 
-/// Parses a part of a cursor.
+/// Parses a part of a cursor. Fails with [`Code::MALFORMED_REQUEST`].
 pub fn cursor_part<T: FromStr>(part: &str) -> Result<T, Problem> {
     part.parse().map_err(|_| bad_cursor())
 }

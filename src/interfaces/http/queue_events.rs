@@ -40,8 +40,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// The data of each event, named `queue`, is the body of `GET /queue/tokens/current`. The first event has the current
 /// state, so a client resumes by opening another stream. A change of status is sent at once; a change of the position
 /// alone at most once per `pollAfterSeconds` of the last event. The heartbeat is a comment every 15 seconds. The stream
-/// ends after the final status, whose event alone has an id. A client that reconnects with it as `Last-Event-ID` gets
-/// 204, which stops an `EventSource`. An open stream counts as polling.
+/// ends after the final status, whose event is the only one with an id. A client that reconnects with it as
+/// `Last-Event-ID` gets 204, which stops an `EventSource`. An open stream counts as polling.
 #[utoipa::path(get, path = "/queue/tokens/current/events", tag = "queue",
     extensions(("x-problems" = json!([Code::RATE_LIMITED]))),
     security(("queueToken" = [])),

@@ -5,7 +5,7 @@ use utoipa::IntoParams;
 use super::{body::parse_instant, query::Query};
 use crate::domain::clock::Instant;
 
-/// The time of rows, as the OpenAPI document shows it. [`read_range`] reads it.
+/// A range of the creation time, as the OpenAPI document shows it. [`read_range`] reads it.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it stands in the document alone")]
@@ -18,7 +18,7 @@ pub struct RangeParameters {
     to: Option<String>,
 }
 
-/// The parameters of [`RangeParameters`].
+/// Reads the parameters of [`RangeParameters`]: the start, and the end, which isn't included.
 pub fn read_range(query: &mut Query) -> (Option<Instant>, Option<Instant>) {
     let from = query.parse("from", instant_or_date);
     let to = query.parse("to", |text| {
@@ -28,7 +28,7 @@ pub fn read_range(query: &mut Query) -> (Option<Instant>, Option<Instant>) {
     (from, to)
 }
 
-/// Parses an instant, or a date, which means its midnight in UTC.
+/// Parses an instant, or a date, which means its midnight in UTC. Returns the rule that the text breaks as the error.
 pub fn instant_or_date(text: &str) -> Result<Instant, &'static str> {
     let midnight = || parse_instant(&format!("{text}T00:00:00Z")).ok();
     parse_instant(text)

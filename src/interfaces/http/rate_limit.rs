@@ -114,7 +114,7 @@ impl<A: LimitedAction> FromRequestParts<App> for RateLimited<A> {
     }
 }
 
-/// `RateLimit-Policy` and `RateLimit`, one item a limit.
+/// `RateLimit-Policy` and `RateLimit`, with one item for each limit.
 fn rate_limit_headers(states: &[LimitState]) -> HeaderMap {
     let (mut policy, mut rate) = (String::new(), String::new());
     for LimitState { name, per_minute, remaining, wait_seconds } in states {

@@ -1,4 +1,4 @@
-//! The page of the payment sandbox: a developer decides what becomes of a checkout. Plain forms, without a script.
+//! The page of the payment sandbox: a developer chooses the outcome of a checkout. Plain forms, without a script.
 
 use axum::{
     Router,
@@ -82,7 +82,7 @@ async fn choose_outcome(
     Ok(Redirect::to(&PATH.replace("{checkoutId}", &id.to_string())).into_response())
 }
 
-/// Nothing but the page's own style and forms.
+/// Headers that permit only the page's own style and forms.
 fn headers() -> HeaderMap {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!(

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt, stream::once};
 
 use crate::{application::error::AppError, domain::clock::Instant};
 
-/// Without it a spreadsheet takes UTF-8 for the encoding of its locale.
+/// Marks the text as UTF-8. A spreadsheet would otherwise decode it in the encoding of its locale.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// The characters by which a spreadsheet recognises a formula, some of them also in their full-width form.
@@ -32,10 +32,10 @@ pub(super) fn time_cell(instant: Instant) -> String {
 /// The cells of a table's rows.
 type Rows = Vec<Vec<String>>;
 
-/// Sends a table whose pages are read as the client takes them. A large table needs little memory, and a slow client no
-/// connection of the database.
+/// Sends a table, and reads its pages at the speed at which the client receives them. A large table needs little
+/// memory, and a slow client holds no connection to the database.
 ///
-/// A page that can't be read breaks the transfer: the client must not take the rows so far for all.
+/// A page that can't be read aborts the transfer, so that the client can't mistake the rows so far for the whole table.
 pub(super) fn csv_response(
     disposition: &'static str,
     columns: &[&str],
@@ -46,7 +46,7 @@ pub(super) fn csv_response(
     let body = pages.map(|page| match page {
         Ok(rows) => write_rows(&rows),
         Err(error) => {
-            tracing::warn!(%error, "broke off an export");
+            tracing::warn!(%error, "an export was aborted");
             Err(io::Error::other(error))
         }
     });

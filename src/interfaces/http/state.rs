@@ -43,27 +43,27 @@ pub struct Facades {
     pub queue: Queues,
     /// Holds and bookings.
     pub bookings: BookingFacade,
-    /// Wallets.
+    /// Balances, their ledgers, and charges of points.
     pub points: PointFacade,
-    /// Top-ups.
+    /// Top-ups, notifications of the payment provider, and the reconciliation.
     pub top_ups: Arc<TopUpFacade>,
     /// The sandbox's page; `None` with any other payment provider.
     pub sandbox: Option<SandboxFacade>,
-    /// Payments.
+    /// Payments of bookings with points.
     pub payments: PaymentFacade,
     /// Tickets, and their use at the door.
     pub tickets: TicketFacade,
     /// Deliveries of events, and webhooks.
     pub events: EventFacade,
-    /// Checks of the invariants.
+    /// Checks the invariants of the stored data.
     pub audit: AuditFacade,
     /// Readiness and the health of connections; no queries.
     pub database: Arc<dyn Database>,
-    /// For responses that depend on the time.
+    /// The current time, for responses that depend on it.
     pub clock: Arc<dyn Clock>,
     /// Whether the clock agrees with the database's.
     pub clock_check: Arc<ClockCheck>,
-    /// For request ids.
+    /// The randomness of request ids.
     pub randomness: Arc<dyn Randomness>,
     /// Renders the metrics in the Prometheus text format.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
@@ -73,11 +73,11 @@ pub struct Facades {
     pub join_trace: fn(&tracing::Span, &HeaderMap),
     /// Cancelled when the server drains: it accepts no new work.
     pub draining: CancellationToken,
-    /// Actions per minute.
+    /// The limits of actions per minute.
     pub rate_limits: RateLimits,
-    /// Requests under way.
+    /// The limits of requests in flight.
     pub concurrency: ConcurrencyLimits,
-    /// Open event streams.
+    /// The limits of open event streams.
     pub streams: StreamLimits,
     /// The settings of the HTTP interface.
     pub settings: HttpSettings,

@@ -55,7 +55,7 @@ impl FromBody for TopUpRequest {
     }
 }
 
-/// Points that are being bought, or were.
+/// A purchase of points: pending, completed, failed or expired.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TopUpResponse {
@@ -63,24 +63,25 @@ pub(super) struct TopUpResponse {
     amount: Amount,
     #[schema(value_type = TopUpStatuses)]
     status: &'static str,
-    /// The provider's page on which the payer pays; null if there is none, or none any more.
+    /// The provider's page on which the payer pays. Null until the checkout is created, and for some providers once it
+    /// has ended.
     #[schema(
         example = "http://127.0.0.1:8080/payment-providers/sandbox/checkouts/01939e6b-0c5e-7c6e-9d0a-3f1f2a6f7b10"
     )]
     checkout_url: Option<String>,
     /// The deadline for the payment.
     expires_at: Timestamp,
-    /// Null once no payment is awaited.
+    /// The seconds until `expiresAt`; null unless the top-up is pending.
     #[schema(minimum = 0)]
     seconds_left: Option<i64>,
     created_at: Timestamp,
-    /// The time at which the points were credited.
+    /// The time at which the points were credited; null unless the top-up is completed.
     completed_at: Option<Timestamp>,
     #[schema(value_type = Option<TopUpFailures>)]
     failure: Option<&'static str>,
-    /// The time at which the payment was to go back to the payer.
+    /// The time at which the refund of the payment was requested; null without a refund.
     refund_requested_at: Option<Timestamp>,
-    /// The time at which the payment went back to the payer.
+    /// The time at which the provider confirmed the refund; null before.
     refunded_at: Option<Timestamp>,
 }
 
@@ -179,15 +180,16 @@ struct PaymentNotification {
     data: (),
 }
 
-/// Takes a payment provider's notification about a checkout.
+/// Receives a payment provider's notification about a checkout.
 ///
-/// The provider signs it: Stripe in the header `Stripe-Signature`, the sandbox in `Sandbox-Signature`. It may come more
-/// than once, late, or out of order; the wallet is credited once. A notification about an unknown top-up has no effect.
+/// The provider signs it: Stripe in the header `Stripe-Signature`, the sandbox in `Sandbox-Signature`. It may arrive
+/// repeatedly, late, or out of order; the wallet is credited once. A notification about an unknown top-up has no
+/// effect.
 #[utoipa::path(post, path = "/payment-providers/{provider}/events", tag = "points",
     extensions(("x-problems" = json!([Code::PAYMENT_PROVIDER_NOT_FOUND, Code::INVALID_SIGNATURE]))),
     params(("provider" = String, Path, example = "stripe", description = "The configured payment provider.")),
     request_body = PaymentNotification,
-    responses((status = 204, description = "The notification has its effect, or has no more.")))]
+    responses((status = 204, description = "The notification was applied now or before.")))]
 async fn receive_payment_notification(
     State(app): State<App>,
     Path(provider): Path<String>,

@@ -270,7 +270,7 @@ async fn rename(
 #[utoipa::path(delete, path = "/users/me", tag = "users",
     extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS, Code::BALANCE_NOT_ZERO, Code::LAST_ADMIN]))),
     security(("accessToken" = [])),
-    params(("forfeitBalance" = Option<bool>, Query, description = "Whether the user gives the balance up.")),
+    params(("forfeitBalance" = Option<bool>, Query, description = "Whether the user forfeits the balance.")),
     responses((status = 204, description = "The account is deleted.")))]
 async fn delete_account(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<StatusCode> {
     let forfeits_balance = query.flag("forfeitBalance").unwrap_or(false);

@@ -168,7 +168,7 @@ pub fn public_response<T: Serialize>(value: T) -> impl IntoResponse {
 /// A response of the catalogue, with bytes that all clients share.
 ///
 /// A client that has it already gets 304. A cached answer carries `Age: 1`, so that no cache stores it for another
-/// second.
+/// second. Fails with the refusal or failure of the read.
 pub fn cached_response<T>(
     headers: &HeaderMap,
     answer: &CatalogueAnswer<T>,
@@ -219,7 +219,7 @@ pub fn matches_if_none_match(headers: &HeaderMap, etag: &HeaderValue) -> bool {
         .any(|tag| tag == "*" || tag == etag)
 }
 
-/// The one of `words` that `text` is.
+/// Returns the one of `words` that equals `text`.
 ///
 /// # Errors
 ///
@@ -228,7 +228,7 @@ pub fn read_word(text: &str, words: &[&'static str]) -> Result<&'static str, Str
     words.iter().find(|word| **word == text).copied().ok_or_else(|| format!("must be one of {}", words.join(", ")))
 }
 
-/// The value whose name is `text`.
+/// Returns the value whose name is `text`.
 ///
 /// # Errors
 ///

@@ -80,7 +80,7 @@ words! {
     TransactionTypes as "TransactionType" = LedgerKind::VARIANTS;
     /// The status of a top-up. A confirmed payment also completes one that has failed or expired.
     TopUpStatuses as "TopUpStatus" = TopUpStatus::VARIANTS;
-    /// Why a top-up failed. Except for the first two, its payment goes back to the payer.
+    /// Why a top-up failed. Except for the first two reasons, the payment is refunded to the payer.
     TopUpFailures as "TopUpFailure" = FailureReason::VARIANTS;
     /// The status of an event at a destination. A parked event is redelivered on request only.
     DeliveryStatuses as "DeliveryStatus" = DeliveryStatus::VARIANTS;

@@ -1,6 +1,6 @@
 //! Recurring jobs: each is one facade call with a bounded batch, safe on any number of instances.
 //!
-//! A job that processed a full batch runs again at once; housekeeping rests first, and leaves the database to the sale.
+//! A job that processed a full batch runs again at once; housekeeping pauses first, to leave the database to the sale.
 //! A failing job backs off. All jobs stop with the server, after their current batch.
 
 use std::{future::Future, time::Duration};
@@ -23,9 +23,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// The longest run of a job. A longer one waits for a connection that the database no longer answers.
 const MAX_RUN: Duration = Duration::from_mins(2);
 
-/// How long housekeeping rests after a full batch, as a multiple of the time that the batch took.
+/// The pause of housekeeping after a full batch, as a multiple of the time that the batch took.
 ///
-/// Without a rest, removing a backlog of millions of rows halves the rate of holds and payments
+/// Without a pause, removing a backlog of millions of rows halves the rate of holds and payments
 /// (`docs/benchmarks/findings.md`).
 const HOUSEKEEPING_REST: u32 = 4;
 
@@ -40,7 +40,7 @@ pub struct SchedulerSettings {
     pub revocations: Duration,
     /// Settles the bookings of cancelled performances.
     pub cancellations: Duration,
-    /// Attends to top-ups whose provider hasn't been heard of.
+    /// Queries the payment provider about due top-ups without a notification, and sends refunds.
     pub top_ups: Duration,
     /// Compares top-ups with the provider's list, once a day.
     pub reconciliation: Duration,

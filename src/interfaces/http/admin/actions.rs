@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[serde(rename_all = "camelCase")]
 struct ActionResponse {
     action_id: Uuid,
-    /// The administrator.
+    /// The id of the administrator who wrote.
     actor_id: Uuid,
     #[schema(value_type = ActionKinds)]
     action: &'static str,

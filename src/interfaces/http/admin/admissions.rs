@@ -1,4 +1,4 @@
-//! The door: using tickets.
+//! The use of tickets at a venue's door.
 
 use axum::{extract::State, response::IntoResponse};
 use serde::Serialize;
@@ -30,7 +30,7 @@ struct ScanRequest {
     /// The text of the QR picture.
     #[schema(example = "AEWVWJ4UAAAAAAAAAAD2QDZ2GDC5N5EP")]
     code: String,
-    /// The performance of this door: tickets of others are refused, and not used up.
+    /// The performance of this door. A ticket of another performance is refused, and stays unused.
     #[schema(value_type = Option<u64>, minimum = 1, example = 1)]
     performance_id: Option<PerformanceId>,
 }

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The longest audit that a request waits for.
+/// The time limit of an audit over HTTP.
 const AUDIT_LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -44,7 +44,7 @@ struct InvariantResponse {
     number: u8,
     #[schema(example = "A seat belongs to at most one live booking.")]
     name: &'static str,
-    /// The number of rows that violate it.
+    /// The number of rows that violate the invariant.
     #[schema(example = 0)]
     violations: u64,
 }

@@ -127,7 +127,7 @@ impl FromBody for GiveSeatsRequest {
 
 /// Gives seats to a user: a complimentary booking, confirmed and paid with 0.
 ///
-/// The limit of seats per user leaves it out. A refund returns 0 points.
+/// It doesn't count towards the limit of seats per user. A refund returns 0 points.
 #[utoipa::path(post, path = "/admin/bookings", tag = "administration",
     extensions(("x-problems" = json!([
         Code::USER_NOT_FOUND, Code::PERFORMANCE_NOT_FOUND, Code::SEAT_NOT_FOUND, Code::SEATS_UNAVAILABLE,

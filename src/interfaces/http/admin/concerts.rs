@@ -99,7 +99,7 @@ impl FromBody for UpdateConcertRequest {
     }
 }
 
-/// Changes the description of a concert.
+/// Changes the title, artist, category or description of a concert.
 #[utoipa::path(patch, path = "/admin/concerts/{concertId}", tag = "administration",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),

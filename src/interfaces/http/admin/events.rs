@@ -42,14 +42,14 @@ struct DeliveryResponse {
     destination: String,
     #[schema(value_type = DeliveryStatuses)]
     status: &'static str,
-    /// The number of attempts.
+    /// The number of attempts since the event was dispatched or last redelivered.
     #[schema(example = 2)]
     attempts: u16,
     /// Why the last attempt failed.
     #[schema(example = "status 503")]
     last_error: Option<String>,
     created_at: Timestamp,
-    /// The time of the next attempt, if there will be one.
+    /// The time of the next attempt; null unless the delivery is pending.
     next_attempt_at: Option<Timestamp>,
 }
 

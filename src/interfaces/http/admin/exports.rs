@@ -26,7 +26,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(export_bookings)).routes(routes!(export_transactions))
 }
 
-/// The first column isn't an id: a reader that doesn't know the byte order mark takes it for a part of its name.
+/// The columns of a booking. The first one isn't an id, because a reader that doesn't recognise the byte order mark
+/// makes it part of the first column's name.
 const BOOKING_COLUMNS: [&str; 16] = [
     "createdAt",
     "bookingId",
@@ -133,10 +134,10 @@ fn transaction_cells(exported: ExportedTransaction) -> Vec<String> {
     ]
 }
 
-/// Exports the bookings of a time as a table for spreadsheets, oldest first.
+/// Exports the bookings created in a range of time as a table for spreadsheets, oldest first.
 ///
 /// UTF-8 with a byte order mark. `email` and `name` are empty once the account is deleted. A text that a spreadsheet
-/// would take for a formula begins with an apostrophe. An incomplete transfer is broken off.
+/// would read as a formula begins with an apostrophe. If a part of the table can't be read, the transfer is aborted.
 #[utoipa::path(get, path = "/admin/exports/bookings", tag = "administration", security(("accessToken" = [])),
     params(RangeParameters),
     responses((status = 200, body = String, content_type = "text/csv", description = "The table.",
@@ -151,9 +152,9 @@ async fn export_bookings(State(app): State<App>, _: Administrator, query: Query)
     Ok(csv_response("attachment; filename=\"bookings.csv\"", &BOOKING_COLUMNS, pages.boxed()))
 }
 
-/// Exports the changes of all balances in a time as a table for spreadsheets, oldest first.
+/// Exports the changes of all balances in a range of time as a table for spreadsheets, oldest first.
 ///
-/// In the same form as the export of bookings. Payments, and adjustments that took points, are negative.
+/// It has the same form as the export of bookings. Payments, and adjustments that took points, are negative.
 #[utoipa::path(get, path = "/admin/exports/transactions", tag = "administration", security(("accessToken" = [])),
     params(RangeParameters),
     responses((status = 200, body = String, content_type = "text/csv", description = "The table.",

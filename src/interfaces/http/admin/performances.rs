@@ -152,8 +152,8 @@ impl FromBody for UpdatePerformanceRequest {
 
 /// Changes a performance's start or its end of sales.
 ///
-/// Refunds close before the new start, and queue tokens end with it. After the end of sales no seat can be held, but a
-/// hold can be paid until its deadline.
+/// The deadline of refunds and the end of queue tokens follow the new start. After the end of sales no seat can be
+/// held, but a hold can be paid until its deadline.
 #[utoipa::path(patch, path = "/admin/performances/{performanceId}", tag = "administration",
     extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND, Code::SALES_CLOSED]))),
     security(("accessToken" = [])), params(("performanceId" = u64, Path)),

@@ -104,16 +104,16 @@ struct QueueSettingsRequest {
     /// The most users admitted in any interval of `admitIntervalSeconds`.
     #[schema(minimum = 1, maximum = 100_000, example = 200)]
     admit_count: u32,
-    /// The length of the interval.
+    /// The length of the interval in seconds.
     #[schema(minimum = 1, maximum = 3_600, example = 10)]
     admit_interval_seconds: u32,
     /// The most active users at once.
     #[schema(minimum = 1, maximum = 1_000_000, example = 2_000)]
     max_active: u32,
-    /// The lifetime of an active token.
+    /// The lifetime of an active token in seconds.
     #[schema(minimum = 1, maximum = 86_400, example = 600)]
     active_seconds: u32,
-    /// The deadline for the first use of a token after its admission.
+    /// The most seconds between a token's admission and its first use.
     #[schema(minimum = 1, maximum = 3_600, example = 60)]
     claim_seconds: u32,
     /// The opening of the sale: no token is admitted before it. Null or absent opens the sale now. After the draw, null

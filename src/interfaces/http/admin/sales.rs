@@ -1,4 +1,4 @@
-//! A sale as it happens: what was sold of each performance.
+//! The current sales figures of each performance of a concert.
 
 use axum::{extract::State, response::IntoResponse};
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_sales))
 }
 
-/// What was sold of a performance.
+/// The sales of a performance.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PerformanceSalesResponse {
@@ -35,7 +35,7 @@ struct PerformanceSalesResponse {
     /// Held back from sale.
     #[schema(example = 4)]
     blocked_seats: u32,
-    /// The payments of its confirmed bookings.
+    /// The sum of the payments of its confirmed bookings, in points.
     revenue: Amount,
 }
 
@@ -51,7 +51,7 @@ impl From<PerformanceSalesInfo> for PerformanceSalesResponse {
     }
 }
 
-/// What was sold of a concert.
+/// The sales of a concert.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SalesResponse {
@@ -61,7 +61,7 @@ struct SalesResponse {
     performances: Vec<PerformanceSalesResponse>,
 }
 
-/// Returns what was sold of each performance of a concert.
+/// Returns the sales of each performance of a concert.
 #[utoipa::path(get, path = "/admin/concerts/{concertId}/sales", tag = "administration",
     extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),

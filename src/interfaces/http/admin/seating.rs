@@ -57,7 +57,7 @@ struct SectionRequest {
     /// The number of seats of a row, numbered from 1.
     #[schema(minimum = 1, maximum = 1_000, example = 40)]
     seats_per_row: u16,
-    /// At most 9,999,999,999.99.
+    /// The price of a seat in points, at most 9,999,999,999.99.
     #[schema(value_type = PriceRequest)]
     price: Points,
 }

@@ -1,4 +1,4 @@
-//! Top-ups of all users: a search, and sending a payment back.
+//! Top-ups of all users: a search, and refunds.
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use serde::Serialize;
@@ -96,7 +96,7 @@ async fn search_top_ups(
     Ok(private_response(AdminTopUpListResponse { items, next_cursor }))
 }
 
-/// Why the payment goes back.
+/// The reason of a refund.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct RefundTopUpRequest {
@@ -111,10 +111,10 @@ impl FromBody for RefundTopUpRequest {
     }
 }
 
-/// Sends the payment of a completed top-up back to the payer.
+/// Refunds the payment of a completed top-up to the payer.
 ///
-/// Its points are taken back at once, as an `ADJUSTMENT`; so they must be unspent. The payment provider then sends the
-/// money back, which `refundedAt` confirms. Repeating it has no effect.
+/// Its points are taken back at once, as an `ADJUSTMENT`; so they must be unspent. The payment provider then refunds
+/// the money, which `refundedAt` confirms. Repeating the request has no effect.
 #[utoipa::path(post, path = "/admin/top-ups/{topUpId}/refund", tag = "administration", security(("accessToken" = [])),
     extensions(("x-problems" = json!([
         Code::TOP_UP_NOT_FOUND, Code::USER_NOT_FOUND, Code::TOP_UP_NOT_REFUNDABLE, Code::INSUFFICIENT_POINTS,

@@ -44,7 +44,7 @@ struct UserResponse {
     /// The time when the account was blocked; null for others.
     blocked_at: Option<Timestamp>,
     created_at: Timestamp,
-    /// Points.
+    /// In points.
     balance: Amount,
     /// Bookings that are held, or confirmed for performances that haven't ended.
     live_bookings: u32,

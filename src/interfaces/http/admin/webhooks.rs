@@ -38,7 +38,7 @@ struct WebhookResponse {
     #[schema(example = json!(["booking.confirmed", "booking.refunded"]))]
     types: Vec<String>,
     created_at: Timestamp,
-    /// The time when it was disabled, because it answered 410.
+    /// The time when the webhook was disabled, because it answered 410; null for an active one.
     disabled_at: Option<Timestamp>,
 }
 
@@ -66,7 +66,7 @@ struct CreateWebhookRequest {
     types: EventTypes,
 }
 
-// The document's `max_items` is a literal.
+// utoipa accepts only a literal for `max_items`.
 const _: () = assert!(KINDS.len() == 13, "the schema of a webhook's types allows another number of types");
 
 impl FromBody for CreateWebhookRequest {

@@ -127,8 +127,8 @@ impl HoldRequest {
 
 /// Holds seats for the caller for five minutes: all of them, or none.
 ///
-/// A request names its seats, or asks for the best available ones. If too few are available, `conflicts` is empty, and
-/// `detail` says how many are.
+/// A request names its seats, or requests the best available ones. If too few are available, `conflicts` is empty, and
+/// `detail` has their number.
 #[utoipa::path(post, path = "/bookings", tag = "bookings",
     extensions(("x-problems" = json!([
         Code::PERFORMANCE_NOT_FOUND, Code::SEAT_NOT_FOUND, Code::SEATS_UNAVAILABLE, Code::SEAT_LIMIT_EXCEEDED,

@@ -32,10 +32,10 @@ pub(in crate::interfaces::http) struct BookingResponse {
     total_price: Amount,
     /// The deadline for the payment of a pending booking.
     held_until: Timestamp,
-    /// Null unless the booking is pending.
+    /// The seconds until `heldUntil`; null unless the booking is pending.
     seconds_left: Option<i64>,
     extended: bool,
-    /// Whether an administrator gave the seats away: the total is 0, and the limit of seats leaves them out.
+    /// Whether an administrator gave the seats away. The total is 0, and they don't count towards the limit of seats.
     complimentary: bool,
     created_at: Timestamp,
     confirmed_at: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! How many requests may be under way: in all, and from one address.
+//! The limits of requests in flight: in all, and from one address.
 
 use std::{
     collections::HashMap,
@@ -18,23 +18,23 @@ use crate::{
     interfaces::http::problem::{Code, HandlerResult, Problem},
 };
 
-/// How long a request of the administration waits for a slot: there are few, and such requests are rare.
+/// The longest wait of an administrator's request for a slot. There are few slots, and such requests are rare.
 const ADMIN_SLOT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most API requests under way at once. The sale and the administration have separate slots.
+/// The most API requests in flight at once. The sale and the administration have separate slots.
 #[derive(Debug)]
 pub struct ConcurrencyLimits {
     /// Slots of requests outside the administration.
     pub sale: Arc<Semaphore>,
     /// Slots of the administration. Its requests may be long, and must not take all connections of the database.
     administration: Arc<Semaphore>,
-    /// The most from one address; 0 for no limit.
+    /// The most requests in flight from one address; 0 for no limit.
     per_address: usize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl ConcurrencyLimits {
-    /// Starts with no request under way.
+    /// Starts with no request in flight. The arguments are numbers of requests; `per_address` is 0 for no limit.
     pub fn new(sale: usize, administration: usize, per_address: usize) -> Self {
         Self {
             sale: Arc::new(Semaphore::new(sale)),
@@ -55,7 +55,7 @@ impl ConcurrencyLimits {
         self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a request of this address until the result is dropped; `None` if too many are under way.
+    /// Counts a request of this address until the result is dropped; `None` if too many are in flight.
     pub(crate) fn count_request(&self, address: IpAddr) -> Option<CountedRequest<'_>> {
         if self.per_address > 0 {
             let mut by_address = self.by_address();
@@ -114,12 +114,14 @@ impl Slot {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes a slot. Fails with [`AppError::Overloaded`] if none becomes free within the wait limit.
     pub(crate) async fn take(&self) -> Result<(), AppError> {
         let slot = self.acquire().await?;
         *self.held() = Some(slot);
         Ok(())
     }
 
+    /// Releases the slot, if the request has one.
     pub(crate) fn release(&self) {
         self.held().take();
     }

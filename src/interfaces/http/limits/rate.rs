@@ -1,7 +1,7 @@
-//! Rate limits: how many actions a minute one address or one user may take.
+//! Rate limits: the most actions of one address or one user per minute.
 //!
 //! Each limit is a token bucket (GCRA) per key, which holds a minute's worth and fills evenly. The buckets are local to
-//! the instance: with several instances behind a proxy, each permits what is configured.
+//! the instance: with several instances behind a proxy, each permits the configured rate.
 
 use std::{hash::Hash, net::IpAddr, num::NonZeroU32, sync::Arc};
 
@@ -12,7 +12,7 @@ use governor::{
 
 use crate::domain::{clock::Clock, id::UserId};
 
-/// The limits that there are.
+/// A limit of one kind of action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateLimit {
     /// Accounts created from one address.
@@ -61,33 +61,33 @@ impl RateLimit {
     }
 }
 
-/// The actions a minute that each limit permits; 0 switches a limit off.
+/// The actions per minute that each limit permits; 0 disables a limit.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimitSettings([u32; RateLimit::ALL.len()]);
 
 impl RateLimitSettings {
-    /// Asks for each limit's actions a minute.
+    /// Calls `per_minute` for each limit's actions per minute.
     pub fn new(per_minute: impl FnMut(RateLimit) -> u32) -> Self {
         Self(RateLimit::ALL.map(per_minute))
     }
 }
 
-/// The buckets of every limit that is switched on.
+/// The buckets of every enabled limit.
 pub struct RateLimits([Option<Limit<LimitKey>>; RateLimit::ALL.len()]);
 
 impl RateLimits {
-    /// Full buckets.
+    /// Starts with full buckets.
     pub fn new(settings: RateLimitSettings, clock: &Arc<dyn Clock>) -> Self {
         let RateLimitSettings(per_minute) = settings;
         Self(RateLimit::ALL.map(|limit| Limit::new(limit.name(), per_minute[limit as usize], clock)))
     }
 
-    /// Whether the limit is switched on.
+    /// Whether the limit is enabled.
     pub(crate) fn is_set(&self, limit: RateLimit) -> bool {
         self.0[limit as usize].is_some()
     }
 
-    /// Takes one action from a key's bucket; `None` if the limit is switched off.
+    /// Takes one action from a key's bucket; `None` if the limit is disabled.
     pub(crate) fn take(&self, limit: RateLimit, key: &LimitKey) -> Option<LimitState> {
         self.0[limit as usize].as_ref().map(|limit| limit.take(key))
     }
@@ -98,7 +98,7 @@ impl RateLimits {
     }
 }
 
-/// What has a bucket.
+/// The key of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum LimitKey {
     /// A client network.
@@ -126,17 +126,18 @@ impl governor::clock::Clock for GovernorClock {
     }
 }
 
-/// What is left of one limit, for one key.
+/// The state of one limit for one key, after an action.
 pub(crate) struct LimitState {
     pub(crate) name: &'static str,
     pub(crate) per_minute: u32,
+    /// The actions that remain in the bucket.
     pub(crate) remaining: u32,
     /// The seconds until an action is permitted again, if this one is refused.
     pub(crate) wait_seconds: Option<u32>,
 }
 
 impl<K: Hash + Eq + Clone> Limit<K> {
-    /// `None` if `per_minute` is 0: the limit is switched off.
+    /// `None` if `per_minute` is 0: the limit is disabled.
     fn new(name: &'static str, per_minute: u32, clock: &Arc<dyn Clock>) -> Option<Self> {
         let per_minute = NonZeroU32::new(per_minute)?;
         let buckets = RateLimiter::dashmap_with_clock(Quota::per_minute(per_minute), GovernorClock(Arc::clone(clock)))
@@ -149,7 +150,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
             Ok(bucket) => (bucket.remaining_burst_capacity(), None),
             Err(bucket) => {
                 let wait = bucket.wait_time_from(self.buckets.clock().now());
-                // Rounded up, so that a client that waits as long as it is asked to isn't refused again.
+                // Rounded up, so that a client that waits for this time isn't refused again.
                 (0, Some(u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1)))
             }
         };

@@ -1,4 +1,4 @@
-//! How many event streams may be open.
+//! The limits of open event streams.
 
 use std::{
     collections::HashMap,
@@ -11,9 +11,9 @@ use crate::domain::id::{QueueTokenId, UserId};
 /// The most event streams that one queue token and one user may have open on this instance.
 #[derive(Debug)]
 pub struct StreamLimits {
-    /// 0 for no limit.
+    /// The most streams of one token; 0 for no limit.
     per_token: usize,
-    /// 0 for no limit.
+    /// The most streams of one user; 0 for no limit.
     per_user: usize,
     open: Mutex<Open>,
 }
@@ -25,7 +25,7 @@ struct Open {
 }
 
 impl StreamLimits {
-    /// Starts with no stream open.
+    /// Starts with no stream open. The arguments are numbers of streams; 0 for no limit.
     pub fn new(per_token: usize, per_user: usize) -> Self {
         Self { per_token, per_user, open: Mutex::default() }
     }
@@ -47,7 +47,7 @@ impl StreamLimits {
         Ok(())
     }
 
-    /// Ends the counting of a stream.
+    /// Stops counting a stream of a token and its user.
     pub(crate) fn release(&self, token: QueueTokenId, user: UserId) {
         let mut open = self.lock();
         subtract(&mut open.by_token, &token);

@@ -1,4 +1,4 @@
-//! The limits of a request: the size of its headers, its slot among those under way, and its time.
+//! The limits of a request: the size of its headers, its slot among the requests in flight, and its time.
 
 use std::time::Duration;
 
@@ -26,12 +26,12 @@ use crate::{
 /// The most bytes of all headers together.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// How long a request may continue after the database is lost. Most fail by themselves before.
+/// The longest time for which a request continues after the database is lost. Most fail by themselves before.
 const DATABASE_LOSS_GRACE: Duration = Duration::from_millis(250);
 
 /// Runs a request within its limits, or answers with the limit that it exceeds.
 ///
-/// Requests outside the API, those of operators, need no slot. A request under way is also cancelled when the database
+/// Requests outside the API, those of operators, need no slot. A request in flight is also cancelled when the database
 /// is lost, because it can no longer succeed.
 pub(super) async fn enforce_limits(app: &App, mut request: Request, next: Next) -> Response {
     if let Err(problem) = check_headers(&request) {
@@ -71,8 +71,8 @@ async fn with_timeout(limit: Duration, response: impl Future<Output = Response>)
     timeout(limit, response).await.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response())
 }
 
-/// Refuses headers that are too large, and a repeated header that has one value. The HTTP parser refuses larger
-/// headers still.
+/// Refuses headers that are too large, and a repeated header that must have one value. The HTTP parser refuses even
+/// larger headers.
 fn check_headers(request: &Request) -> HandlerResult<()> {
     let headers = request.headers();
     if header_bytes(headers) > MAX_HEADER_BYTES {

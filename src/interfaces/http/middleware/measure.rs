@@ -27,7 +27,7 @@ impl Default for HttpMetrics {
     }
 }
 
-/// Counts a request as under way until it is dropped.
+/// Counts a request as in flight until it is dropped.
 pub(super) struct InFlight(());
 
 impl InFlight {

@@ -19,7 +19,7 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Names a request for its response and the log, logs it, and adds the headers of its rate limits.
+/// Gives a request an id for its response and the log, logs it, and adds the headers of its rate limits.
 pub async fn assign_request_id(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let incoming = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_valid(id));
     let generated = || new_uuid(&*app.randomness, app.clock.now()).to_string();

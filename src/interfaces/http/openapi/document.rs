@@ -1,4 +1,4 @@
-//! The document: what utoipa collected, completed and ordered.
+//! The document: the annotations that utoipa collects, completed and ordered.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};

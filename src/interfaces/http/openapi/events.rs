@@ -37,8 +37,9 @@ fn operation(kind: &str, name: &str) -> Value {
         "operationId": format!("receive_{}", kind.replace('.', "_")),
         "tags": ["events"],
         "summary": format!("A webhook receives `{kind}`."),
-        "description": "A CloudEvents 1.0 event, signed as in Standard Webhooks. It may arrive twice: its `id` \
-            identifies repetitions. Events with the same `partitionkey` arrive in the order of `sequence`.",
+        "description": "A CloudEvents 1.0 event, signed as in Standard Webhooks. Delivery is at least once: an event \
+            may arrive repeatedly, with the same `id`. Events with the same `partitionkey` arrive in the order of \
+            `sequence`.",
         "security": [],
         "parameters": [
             header("webhook-id", "The event's id.", ID),
@@ -55,10 +56,10 @@ fn operation(kind: &str, name: &str) -> Value {
         },
         "responses": {
             "2XX": {"description": "The webhook accepted the event."},
-            "410": {"description": "The webhook wants no more events, and is disabled."},
-            "4XX": {"description": "The event is sent again later, as after any other response than 2xx."},
+            "410": {"description": "The server disables the webhook, which gets no more events."},
+            "4XX": {"description": "The server retries the event later, as after any other response than 2xx."},
             "503": {
-                "description": "The event is sent again after `Retry-After`.",
+                "description": "The server retries the event after `Retry-After`.",
                 "headers": {"Retry-After": {"schema": {"type": "integer"}}},
             },
         },

@@ -82,9 +82,9 @@ fn problem() -> Value {
         "description": "The reason for which a request failed (RFC 9457).",
         "properties": {
             "type": {"type": "string", "format": "uri-reference", "description": "The page that explains the code."},
-            "title": text("The code as words."),
+            "title": text("The code in words."),
             "status": {"type": "integer", "format": "int32"},
-            "detail": text("A sentence for people."),
+            "detail": text("A human-readable explanation of this failure."),
             "instance": text("The request's path."),
             "code": {"$ref": "#/components/schemas/ProblemCode"},
             "requestId": text("The id of the request in the server's log."),

@@ -75,7 +75,7 @@ impl Code {
         format!("/problems/{}", self.name.to_lowercase().replace('_', "-"))
     }
 
-    /// The name as words.
+    /// The name in words.
     pub fn title(self) -> String {
         let words = self.name.to_lowercase().replace('_', " ");
         let mut letters = words.chars();

@@ -41,7 +41,7 @@ struct ProblemParts {
 pub type HandlerResult<T> = Result<T, Problem>;
 
 impl Problem {
-    /// Creates a problem; `detail` is a sentence for people.
+    /// Creates a problem; `detail` is a human-readable sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let mut headers = HeaderMap::new();
         if matches!(code.status().as_u16(), 429 | 503) {
@@ -128,7 +128,7 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    /// An empty response that carries the problem: [`convert_failures`](super::middleware::convert_failures) knows the
+    /// An empty response that carries the problem: [`convert_failures`](super::middleware::convert_failures) has the
     /// request and adds the body.
     fn into_response(self) -> Response {
         let mut response = self.code().status().into_response();

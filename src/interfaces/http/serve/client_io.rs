@@ -21,9 +21,11 @@ use super::registry::{Busy, ConnectionState};
 /// The bytes that a client must read in each window while a response is pending.
 const MIN_PROGRESS_BYTES: usize = 16 * 1024;
 
-/// The bytes that are read of a refused request, and for how long. A client that is still sending would otherwise get a
-/// reset instead of the response.
+/// The most bytes that are read of a refused request. A client that is still sending would otherwise get a reset
+/// instead of the response.
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The longest time for which the rest of a refused request is read.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Writes the complete response to a request that the HTTP parser refuses with a status.

@@ -37,7 +37,7 @@ const MAX_HEADER_BYTES: usize = 256 * 1024;
 /// The pause after a failed `accept`, such as for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How often a new connection without a permit evicts idle connections.
+/// The interval at which a new connection without a permit evicts idle connections.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(50);
 
 /// One in this many connections is evicted at once, so that not every new connection searches for an idle one.
@@ -46,10 +46,10 @@ const EVICTION_FRACTION: usize = 256;
 /// The settings of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionSettings {
-    /// The most at once. Beyond it idle connections are closed; while none is idle, new ones wait in the system's
-    /// backlog.
+    /// The most connections at once. Beyond it idle connections are closed; while none is idle, new ones wait in the
+    /// system's backlog.
     pub max_connections: usize,
-    /// The most from one address; 0 for no limit.
+    /// The most connections from one address; 0 for no limit.
     pub max_connections_per_address: usize,
     /// The longest wait for a request's headers, including the idle time before them.
     pub keep_alive: Duration,
@@ -90,7 +90,7 @@ impl Default for ShutdownStages {
     }
 }
 
-/// Serves until the server drains. Returns when all requests under way are answered, or dropped.
+/// Serves until the server drains. Returns when all requests in flight are answered, or dropped.
 pub async fn serve(listener: TcpListener, server: Server) {
     let Server { router, settings, trusted, stages, refusal_writer } = server;
     // Without this a copy of the router would be a copy of all routes, about 100 KiB for each connection.
@@ -135,7 +135,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             // The client disconnected before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::error!(%error, "can't take on a connection");
+                tracing::error!(%error, "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -222,7 +222,7 @@ impl Connection {
             }
         };
         if let Err(error) = outcome {
-            tracing::debug!(%peer, %error, "a connection broke");
+            tracing::debug!(%peer, %error, "a connection failed");
         }
         metrics::gauge!("http_connections").decrement(1.0);
     }

@@ -22,7 +22,7 @@ pub(super) struct ConnectionState {
     number: u64,
     address: IpAddr,
     opened: Instant,
-    /// Requests without a complete response, and writes that wait for the client.
+    /// The number of requests without a complete response, and of writes that wait for the client.
     busy: AtomicUsize,
     /// The time at which it became idle, in milliseconds after its opening.
     idle_since: AtomicU64,
@@ -30,7 +30,7 @@ pub(super) struct ConnectionState {
 }
 
 impl ConnectionState {
-    /// Whether no request or write is under way.
+    /// Whether no request or write is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.busy.load(Ordering::SeqCst) == 0
     }
@@ -99,7 +99,7 @@ impl HttpBody for BusyBody {
 /// All open connections.
 #[derive(Default)]
 pub(super) struct ConnectionRegistry {
-    /// The most from one address; 0 for no limit.
+    /// The most connections from one address; 0 for no limit.
     per_address: usize,
     open: Mutex<OpenConnections>,
 }

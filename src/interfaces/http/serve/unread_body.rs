@@ -75,8 +75,8 @@ impl UnreadBody {
     }
 }
 
-/// Tracks whether the body of a request is read. A body with `Expect: 100-continue` is left alone: draining would ask
-/// the client to send it.
+/// Tracks whether the body of a request is read. A body with `Expect: 100-continue` isn't tracked: draining would
+/// request it from the client.
 pub(super) fn track(request: Request<Incoming>) -> (Request, Option<UnreadBody>) {
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return (request.map(Body::new), None);

@@ -53,12 +53,12 @@ struct TicketKeyListResponse {
     keys: Vec<TicketKeyResponse>,
 }
 
-/// An hour: long enough to spare the server, and short enough for a new key.
+/// Caches may store the keys for an hour, so a new key is known within an hour.
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
 /// Lists the keys that verify the codes of tickets, the one that signs first.
 ///
-/// A door without a connection verifies codes with them: `docs/tickets.md` of the project shows how.
+/// They verify codes without a connection to the server: `docs/tickets.md` of the project shows how.
 #[utoipa::path(get, path = "/tickets/keys", tag = "tickets",
     responses((status = 200, body = TicketKeyListResponse)))]
 async fn list_ticket_keys(State(app): State<App>) -> impl IntoResponse {

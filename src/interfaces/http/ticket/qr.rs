@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_ticket_qr))
 }
 
-/// The width of a module of the picture, in units that a page scales as it likes.
+/// The width of a module of the picture in SVG units, which a page can scale.
 const MODULE_WIDTH: u32 = 4;
 
 /// Draws a code with the quiet zone of four modules that scanners need.
