@@ -73,7 +73,7 @@ use crate::{
 /// The longest time for which a request waits for a free connection; then it is refused.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The time limit for lanes, jobs and connections to the database to end.
+/// The time limit for lanes and jobs to end, and then for the database's connections to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most connections to a separate listener for operations.
@@ -107,6 +107,10 @@ pub struct App {
 impl App {
     /// Wires everything to the database at `options`. Connects only when a connection is first needed. Must run on a
     /// tokio runtime, since it starts the lanes.
+    ///
+    /// # Errors
+    ///
+    /// If a secret is missing, or TLS or the Kafka producer can't be set up.
     pub fn build(config: &Config, options: MySqlConnectOptions, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let metrics = recorder();
         let health_probe = HealthProbe::default();
@@ -175,7 +179,7 @@ impl App {
         build_router(self.shared.clone())
     }
 
-    /// Starts the recurring jobs; they end with the server.
+    /// Starts the recurring jobs. They end at the stage `draining`, the health probe at `aborting`.
     pub fn start_jobs(&self) {
         let ports = self.ports.for_back_office();
         let upkeep = EventUpkeep::new(ports.clone(), self.config.event_retention);
@@ -237,7 +241,7 @@ impl App {
         };
         tokio::select! {
             () = server => {}
-            () = deadline => tracing::warn!("the grace time is over: requests under way are dropped"),
+            () = deadline => tracing::warn!("the grace time is over: requests in flight are dropped"),
             () = stages.aborting.cancelled() => {}
         }
         // A transaction on a hanging connection would keep its lane from ending.
@@ -255,7 +259,8 @@ impl App {
         }
     }
 
-    /// Waits for lanes and jobs to finish, for `grace` at most, and closes the connections.
+    /// Waits for lanes and jobs to end, for at most the longer of `grace` and one second. Then closes the connections
+    /// to the database, within five seconds.
     pub async fn close(self, grace: Duration) {
         let Self { shared, pools, tasks, .. } = self;
         shared.draining.cancel();
@@ -310,7 +315,7 @@ fn ticket_signer(config: &Config) -> anyhow::Result<Arc<dyn TicketSigner>> {
 
 /// The parts that depend on the payment provider.
 struct PaymentParts {
-    /// Whether points are bought, and not charged.
+    /// Whether users must buy points through the provider. If not, they may charge them directly.
     is_required: bool,
     top_ups: Arc<TopUpFacade>,
     sandbox: Option<SandboxFacade>,
@@ -322,7 +327,9 @@ fn build_payments(config: &Config, ports: &Ports) -> anyhow::Result<PaymentParts
         PaymentProviderSettings::None => {}
         PaymentProviderSettings::Sandbox => {
             if !config.demo {
-                tracing::warn!("PAYMENT_PROVIDER=sandbox gives points away: it is for development alone");
+                tracing::warn!(
+                    "PAYMENT_PROVIDER=sandbox credits points without a payment: use it for development only"
+                );
             }
             let secret = config.token_secrets.0.first().map_or("", String::as_str);
             let (database, clock) = (Arc::clone(&ports.database), Arc::clone(&ports.clock));

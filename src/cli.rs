@@ -110,8 +110,9 @@ fn command() -> Command {
                 .help(about)
         })
     };
-    let no_migrate =
-        || Arg::new("no-migrate").long("no-migrate").action(ArgAction::SetTrue).help("Leave the schema as it is");
+    let no_migrate = || {
+        Arg::new("no-migrate").long("no-migrate").action(ArgAction::SetTrue).help("Serve without migrating the schema")
+    };
     let sub = |name: &'static str, about: &'static str| Command::new(name).about(about).args(flags());
     Command::new(env!("CARGO_PKG_NAME"))
         .version(env!("CARGO_PKG_VERSION"))
@@ -119,8 +120,8 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .args(flags())
         .arg(no_migrate())
-        .subcommand(sub("serve", "Serve; bring the schema up to date first (the default)").arg(no_migrate()))
-        .subcommand(sub("migrate", "Bring the schema up to date"))
+        .subcommand(sub("serve", "Migrate the schema, then serve (the default)").arg(no_migrate()))
+        .subcommand(sub("migrate", "Migrate the schema to this version"))
         .subcommand(
             sub("create-admin", "Create an administrator; the password is read from standard input")
                 .arg(Arg::new("email").long("email").required(true).help("The account's e-mail address"))
@@ -157,13 +158,11 @@ fn command() -> Command {
         .subcommand(Command::new("openapi").about("Print the OpenAPI document"))
 }
 
-/// Brings the schema up to date as soon as the database is available.
+/// Migrates the schema to this version as soon as the database is available.
 async fn migrate(config: &Config) -> anyhow::Result<()> {
     let options = mysql::parse_url(&config.database_url)?;
     let unavailable = |error: &MigrateError| matches!(error, MigrateError::Database(error) if is_unavailable(error));
-    retry_until_available(config, || mysql::migrate(&options), unavailable)
-        .await
-        .context("bringing the schema up to date")
+    retry_until_available(config, || mysql::migrate(&options), unavailable).await.context("migrating the schema")
 }
 
 async fn wait_for_database(config: &Config) -> anyhow::Result<()> {
@@ -206,7 +205,7 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
         sqlx::Error::Io(_) => true,
         sqlx::Error::Database(error) => {
             let number = error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);
-            // Too many connections; shutting down.
+            // 1040: too many connections. 1053: the server is shutting down.
             matches!(number, 1040 | 1053)
         }
         _ => false,
@@ -239,7 +238,7 @@ async fn serve_until_stopped(config: &Config, with_migration: bool) -> anyhow::R
         Some(address) => Some(listen(address).with_context(|| format!("listening on {address}"))?),
         None => None,
     };
-    // The address in links; the configured port may be 0.
+    // Links need the bound address: the configured port may be 0.
     let app = build(&Config { listen_addr: address, ..config.clone() })?;
     app.start_jobs();
     let watch = shutdown::watch_signals(config.shutdown_delay(), app.stages());

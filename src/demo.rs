@@ -52,7 +52,7 @@ const CONCERTS: [(&str, &str, &str, [i64; 2]); 4] = [
     ("Songs of Last Winter", "The Long Rivers", "POP", [-8, -7]),
 ];
 
-/// The initial points of each user.
+/// The initial balance of each user in [`ACCOUNTS`], in points. The administrator gets none.
 const POINTS: &str = "500000";
 
 /// The number of blocked seats of each performance.
@@ -171,7 +171,7 @@ async fn create_concert(
 }
 
 /// Books the first two seats of a performance that is over, bought and paid two weeks before it. No use case sells
-/// them, so this writes what a sale would have written then, but for the queue token. No receiver gets the events.
+/// them, so this writes what a sale would have written then, except the queue token. No receiver gets the events.
 async fn book_past(app: &App, performance: &Performance, user_id: UserId) -> anyhow::Result<()> {
     let at = performance.starts_at - TimeDelta::days(14);
     let id = || new_uuid(&*app.randomness, at);
