@@ -76,8 +76,9 @@ impl MailSender {
     }
 
     async fn send(&self, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
+        // Held while this reads and writes the database, and not while the mail is sent.
+        let permit = self.connections.acquire().await;
         if event.kind == "performance.rescheduled" {
-            let _permit = self.connections.acquire().await;
             return match reschedule::notify_buyers(&self.ports, event, now).await {
                 Ok(true) => AttemptOutcome::Accepted,
                 Ok(false) => failure("some buyers are still to be notified"),
@@ -87,7 +88,9 @@ impl MailSender {
                 }
             };
         }
-        match self.write(event, now).await {
+        let written = self.write(event, now).await;
+        drop(permit);
+        match written {
             Ok(Some((to, letter))) => self.mailer.send(&mail(event, to, &letter), now).await,
             Ok(None) => AttemptOutcome::Accepted,
             Err(error) => {
@@ -104,7 +107,6 @@ impl MailSender {
             return self.write_code(event, CodeId(subject), now).await;
         }
         let Some(mailed) = MailedEvent::of_kind(&event.kind) else { return Ok(None) };
-        let _permit = self.connections.acquire().await;
         let notice = self.ports.database.read().await?.mail().find_booking_notice(BookingId(subject)).await?;
         Ok(notice.and_then(|notice| {
             let letter = booking::letter_of(mailed, &notice, &*self.tickets, now)?;
@@ -118,7 +120,6 @@ impl MailSender {
         id: CodeId,
         now: Instant,
     ) -> Result<Option<(Email, Letter)>, RepositoryError> {
-        let _permit = self.connections.acquire().await;
         let notice = self.ports.database.read().await?.mail().find_code_notice(id).await?;
         let Some(notice) = notice.filter(|notice| notice.code.is_alive(now)) else { return Ok(None) };
         let text = self.ports.signer.mailed_code(notice.code.id, notice.code.key);
