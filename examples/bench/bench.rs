@@ -26,7 +26,7 @@ use crate::{
     statistics::to_f64,
 };
 
-/// How much work a figure is based on.
+/// The amount of work that a figure is based on.
 #[derive(Clone, Copy)]
 pub(crate) struct Scale {
     pub(crate) quick: bool,
@@ -71,7 +71,7 @@ impl Limit {
     }
 }
 
-/// How many servers are started, and with which settings.
+/// The number of started servers, and their settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Setup {
     /// One instance with the default settings.

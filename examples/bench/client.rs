@@ -90,7 +90,7 @@ pub(crate) struct Connection {
     stream: Option<TcpStream>,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
-    /// The scheduled start of the next request; `None` stands for the instant at which it is sent.
+    /// The scheduled start of the next request; `None` for the instant at which it is sent.
     pub(crate) due_at: Option<Instant>,
     pub(crate) samples: Vec<Sample>,
 }

@@ -17,6 +17,8 @@ mod report;
 mod scenarios;
 mod server;
 mod statistics;
+#[path = "../common/thousands.rs"]
+mod thousands;
 mod workloads;
 mod year;
 

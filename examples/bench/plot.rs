@@ -49,7 +49,7 @@ impl Axis {
 /// A tick's label, without trailing zeros.
 fn tick_label(value: f64) -> String {
     if value >= 1_000.0 {
-        crate::report::with_thousands_separators(value)
+        crate::thousands::with_thousands_separators(value)
     } else {
         let text = format!("{value:.2}");
         text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::statistics::{Latencies, median, to_f64};
+use crate::{
+    statistics::{Latencies, median, to_f64},
+    thousands::with_thousands_separators,
+};
 
 /// The cost of a run; `None` where it is unknown. Processor time is per unit of work, in microseconds.
 #[derive(Clone, Copy, Default)]
@@ -141,19 +144,6 @@ fn format_milliseconds(value: f64) -> String {
 /// A value with the significant digits.
 fn format_value(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { with_thousands_separators(value) }
-}
-
-/// A whole number with thousands separators.
-pub(crate) fn with_thousands_separators(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// The target of a figure: a lower or upper bound, and perhaps a stricter one.

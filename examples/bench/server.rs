@@ -62,7 +62,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A graceful shutdown first, so that it finishes its transactions.
+        // A graceful shutdown first, so that the process finishes its transactions.
         let is_signalled =
             Command::new("kill").arg(self.child.id().to_string()).status().is_ok_and(|status| status.success());
         let until = Instant::now() + Duration::from_secs(5);

@@ -1,7 +1,8 @@
-//! A database as it is after a year of sales, written by large statements: doing it all would take the year.
+//! The data of a year of sales, inserted by large statements, since the server would take too long to create it.
 //!
-//! The concerts are over, one after the other; of each a thousand people had tokens, fifty bought two seats. One token
-//! of each still waits, and an event in a hundred is parked for a deleted webhook. Former versions left them so.
+//! The concerts took place one after the other. Each had a thousand queue tokens, and fifty users bought two seats. As
+//! former versions of the server left them, one token of each concert still waits. One event in a hundred is parked for
+//! a deleted webhook.
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,26 +17,27 @@ const BOOKINGS: u32 = 50;
 /// Seats of each concert.
 const SEATS: u32 = 100;
 
-/// So many concerts are written by one statement.
+/// The most concerts of one statement.
 const CONCERTS: u32 = 100;
 
-/// Ids of concerts, performances, seats and the venue begin here: far from those that were given before.
+/// The first id of concerts, performances, seats and the venue, above all ids that the server has assigned.
 const BASE: u64 = 1_000_000;
 
-/// What the ids of users, logins, bookings, payments, entries of ledgers and events begin with: UUIDv7 of 2020.
+/// A byte in the ids of each kind of row, so that they differ: users, sessions, bookings, payments, entries of ledgers
+/// and events. The ids are UUIDv7 of 2020.
 const IDS: [&str; 8] = ["A0", "A1", "A2", "A3", "A4", "A5", "A6", "A7"];
 
-/// How much there is.
+/// The size of the data.
 #[derive(Clone, Copy)]
 pub(crate) struct Year {
     pub(crate) concerts: u32,
 }
 
-/// A statement for these concerts. `{first}` is the first of them; `:at` is when each took place, `:user` whose each
-/// row is, `:0` to `:7` ids by row.
+/// An `INSERT … SELECT` for some concerts. In its text `:at` is the time of a row's concert, and `:user` the id of its
+/// user. `:0` to `:7` are the row's ids of each kind. [`Year::text`] defines the other names.
 struct Statement {
     table: &'static str,
-    /// How many rows a concert has.
+    /// The number of rows of each concert.
     rows: u32,
     text: &'static str,
 }
@@ -152,7 +154,7 @@ const STATEMENTS: [Statement; 17] = [
     },
 ];
 
-/// The tables that a sale fills: the report has their sizes.
+/// The tables that a sale fills, whose sizes are reported.
 pub(crate) const TABLES: [&str; 18] = [
     "users",
     "sessions",
@@ -178,20 +180,20 @@ pub(crate) const TABLES: [&str; 18] = [
 const WEBHOOK: &str = "01939e6b-0000-7000-8000-000000000001";
 
 impl Year {
-    /// How many users there are: a tenth as many as tokens.
+    /// The number of users: a tenth of the number of tokens.
     fn users(self) -> u32 {
         self.concerts * (TOKENS / 10)
     }
 
-    /// After so many concerts the same people come again.
+    /// The number of concerts after which the same users buy again.
     fn period(self) -> u32 {
         (self.users() / TOKENS).max(1)
     }
 
-    /// Writes it all. The last concert was yesterday.
+    /// Inserts all rows. The last concert took place yesterday.
     pub(crate) async fn fill(self, pool: &MySqlPool, now: DateTime<Utc>) -> anyhow::Result<()> {
         let mut connection = pool.acquire().await?;
-        // What refers to each other is written table by table, and in the order of the primary keys.
+        // The rows refer to each other and are inserted table by table, in the order of the primary keys.
         for statement in ["SET SESSION foreign_key_checks = 0", "SET SESSION unique_checks = 0"] {
             sqlx::query(statement).execute(&mut *connection).await?;
         }
@@ -210,7 +212,7 @@ impl Year {
                     .with_context(|| format!("writing {}", statement.table))?;
             }
         }
-        // After its deliveries: servers that run forget an ended webhook that has none.
+        // After its deliveries, since running servers delete an ended webhook without deliveries.
         let webhook = "INSERT INTO webhooks (id, url, types, secret, created_at, deleted_at) \
                        VALUES (UNHEX(REPLACE(?, '-', '')), 'https://example.org/', 'booking.held', '', ?, ?)";
         let ended = now - TimeDelta::days(30);
@@ -219,12 +221,12 @@ impl Year {
                        MAX(created_at) FROM point_transactions WHERE id < UNHEX('016F5E66E800700080B0000000000000') \
                        AND id >= UNHEX('016F5E66E800700080A0000000000000') GROUP BY user_id";
         sqlx::query(wallets).execute(&mut *connection).await?;
-        // The events of charges and payments aren't there: the audit asks for none from before now.
+        // The events of charges and payments are missing: with this horizon the audit expects none before now.
         let horizon = "INSERT INTO outbox_horizon (id, removed_before) VALUES (1, ?) \
                        ON DUPLICATE KEY UPDATE removed_before = GREATEST(removed_before, VALUES(removed_before))";
         sqlx::query(horizon).bind(now).execute(&mut *connection).await?;
         sqlx::query("DROP TABLE year_numbers").execute(&mut *connection).await?;
-        // Its session isn't as others rely on.
+        // The session's checks are disabled, so the connection must not return to the pool.
         Ok(connection.close().await?)
     }
 
@@ -257,7 +259,7 @@ impl Year {
             (":i", "n.i".to_owned()),
         ];
         let mut select = (*text).to_owned();
-        // First, since times have colons before numbers.
+        // Before the other names, whose times contain a colon before digits.
         for kind in 0..IDS.len() {
             select = select.replace(&format!(":{kind}"), &id(kind, "n.r"));
         }

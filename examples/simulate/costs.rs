@@ -1,6 +1,6 @@
-//! What a unit of work costs: the figures of `docs/benchmarks/mariadb.md`, and what follows from them.
+//! The cost of a unit of work: the figures of `docs/benchmarks/mariadb.md`, and figures derived from them.
 //!
-//! A write shares its transaction with the others that wait (`docs/decisions/0004-write-lanes.md`). So its cost has two
+//! A write shares its transaction with other waiting writes (`docs/decisions/0004-write-lanes.md`). So its cost has two
 //! parts: its own, and its share of the transaction's. Both follow from the holds with 8 and with 64 connections. The
 //! share of other writes is in proportion to their statements.
 
@@ -10,8 +10,10 @@ const BATCH_LIMIT: f64 = 128.0;
 /// The commands in a transaction of the benchmark's rows: 64 connections, two lanes.
 const MEASURED_BATCH: f64 = 32.0;
 
-/// Microseconds of a transaction for each of its statements: of holds, which have 12.
+/// Microseconds of the server for each statement of a transaction, from holds, which have 12.
 const SERVER_PER_STATEMENT: f64 = 489.0 / 12.0;
+
+/// Microseconds of the database for each statement of a transaction, from holds, too.
 const DATABASE_PER_STATEMENT: f64 = 745.0 / 12.0;
 
 /// The kinds of work.
@@ -20,9 +22,9 @@ pub(crate) enum Kind {
     Login,
     Join,
     Poll,
-    /// Of a token whose text has no place.
+    /// A poll by a token whose text has no place, which reads the token's row.
     RowPoll,
-    /// Of a thousand seats.
+    /// A seat map of a thousand seats.
     SeatMap,
     Hold,
     Charge,
@@ -38,13 +40,13 @@ pub(crate) struct Work {
     server: f64,
     database: f64,
     client: f64,
-    /// The statements of its transaction, `BEGIN` and `COMMIT` included; 0 for a read.
+    /// The number of statements of its transaction, `BEGIN` and `COMMIT` included; 0 for a read.
     statements: f64,
     /// Whether it shares its transaction with others.
     is_batched: bool,
     /// Bytes that it adds to the redo log.
     pub(crate) log_bytes: f64,
-    /// Bytes of its answer, with headers.
+    /// Bytes of its response, with headers.
     pub(crate) answer_bytes: f64,
 }
 
@@ -78,7 +80,7 @@ impl Kind {
     }
 }
 
-/// The lanes and the way to the database.
+/// The lanes, and the latencies of the database.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lanes {
     /// Lanes of each kind, of all instances.
@@ -138,7 +140,7 @@ impl Work {
 }
 
 /// The rate of journeys (join, poll, hold, charge, pay) in a closed loop, where client, server and database share the
-/// cores. Each connection is in one of the four kinds of lanes. A poll takes next to no time.
+/// cores. Each connection is in one of the four kinds of lanes. The time of a poll is neglected.
 pub(crate) fn journeys_per_second(connections: f64, lanes: f64, cores: f64) -> f64 {
     let batch = (connections / 4.0 / lanes).max(1.0);
     let steps = [Kind::Join, Kind::Poll, Kind::Hold, Kind::Charge, Kind::Payment];
@@ -164,7 +166,7 @@ mod tests {
         assert!(Kind::ALL.iter().enumerate().all(|(position, kind)| *kind as usize == position));
     }
 
-    /// From `docs/benchmarks/mariadb.md`; neither figure went into the costs.
+    /// The figures are from `docs/benchmarks/mariadb.md`; the costs don't depend on them.
     #[test]
     fn measured_rates_of_journeys_follow_from_their_parts() {
         assert!(deviation(journeys_per_second(64.0, 2.0, 2.0), 1_749.0) < 0.15);

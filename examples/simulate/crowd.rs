@@ -1,50 +1,55 @@
-//! Crowds as a fluid: how many people arrive, wait, poll and buy in each second of a day.
+//! Crowds as a continuous quantity: the users who arrive, wait, poll and buy in each second of a day.
 
 use crate::costs::{Kind, Rates};
 
 /// Seconds before its opening from which a sale has entrants.
 const EARLIEST: f64 = 3_600.0;
 
-/// The share of a crowd that comes before the opening; the closer it is, the more of them a second.
+/// The share of a crowd that arrives before the opening, at a rate that grows towards it.
 const EARLY_SHARE: f64 = 0.8;
 
-/// Seconds in which arrivals grow, or shrink, by a factor of e: before the opening, and after it.
+/// Seconds in which arrivals grow by a factor of e before the opening.
 const GROWTH: f64 = 600.0;
+
+/// Seconds in which arrivals shrink by a factor of e after the opening.
 const DECAY: f64 = 300.0;
 
-/// The share of admitted users that buy, and the seats that each buys.
+/// The share of admitted users who buy.
 const BUYING_SHARE: f64 = 0.7;
+
+/// The seats of each booking.
 const SEATS_PER_BOOKING: f64 = 2.0;
 
-/// Seconds that an admitted user stays.
+/// Seconds for which an admitted user stays.
 const VISIT: f64 = 180.0;
 
-/// Seconds in which the crowd shrinks by a factor of e once the house is sold out.
+/// Seconds in which the crowd shrinks by a factor of e once all seats are sold.
 const LEAVING: f64 = 120.0;
 
-/// The mean interval of polls beyond ten minutes: 60 s, minus up to a quarter.
+/// The mean seconds between polls of a user who waits for more than ten minutes: 60 s, minus up to a quarter.
 const LONG_POLL: f64 = 52.5;
 
 /// Places of a draw that are written per second: 100,000 took 10 s (`docs/decisions/0015-the-draw.md`).
 const PLACES_PER_SECOND: f64 = 10_000.0;
 
-/// One sale: its opening in seconds of the day, its crowd, its seats, and where it stands.
+/// One sale and its state. The opening is in seconds of the day.
 #[derive(Clone, Debug)]
 pub(crate) struct Sale {
     opens_at: f64,
     crowd: f64,
     seats: f64,
-    /// Admissions per second, so that the house sells within a given time.
+    /// Admissions per second, chosen so that all seats sell within a given time.
     admissions: f64,
     unsold: f64,
     /// Entrants of the draw without a written place.
     unplaced: f64,
-    /// Waiting users with a place, and those of them who came before the opening.
+    /// Waiting users with a place.
     waiting: f64,
+    /// Waiting users with a place who arrived before the opening.
     entrants: f64,
 }
 
-/// What one second of one sale, or of all, asks for.
+/// The demand of one second, of one sale or of all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Second {
     pub(crate) rates: Rates,
@@ -52,18 +57,18 @@ pub(crate) struct Second {
     pub(crate) present: f64,
     /// Users who follow a stream.
     pub(crate) streams: f64,
-    /// Joins of the queue with the most.
+    /// Joins of the queue that has the most.
     pub(crate) joins_of_one_queue: f64,
-    /// Entrants without a place, of the sale with the most.
+    /// Entrants without a place, of the sale that has the most.
     pub(crate) unplaced: f64,
 }
 
-/// What users do.
+/// The behaviour of users.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Habits {
-    /// The share that has no session any more.
+    /// The share of users without a session, who log in first.
     pub(crate) login_share: f64,
-    /// The share that follows a stream instead of polling.
+    /// The share of waiting users who follow a stream instead of polling.
     pub(crate) stream_share: f64,
 }
 
@@ -86,7 +91,7 @@ impl Sale {
         self.crowd * (EARLY_SHARE * early + (1.0 - EARLY_SHARE) * (after(since + 1.0) - after(since)))
     }
 
-    /// Goes on by a second.
+    /// Advances by a second, and returns the demand of it.
     pub(crate) fn step(&mut self, time: f64, habits: &Habits) -> Second {
         let (arrivals, since) = (self.arrivals(time), time - self.opens_at);
         let mut bookings = 0.0;
@@ -154,7 +159,7 @@ impl Sale {
         }
     }
 
-    /// Whether the last user has come and gone.
+    /// Whether all users have arrived and left.
     pub(crate) fn is_over(&self, time: f64) -> bool {
         time > self.opens_at + 12.0 * DECAY && self.waiting + self.unplaced < 1.0
     }
@@ -189,7 +194,7 @@ mod tests {
 
     const HABITS: Habits = Habits { login_share: 0.5, stream_share: 0.0 };
 
-    /// Decision 14 gives about 20,000 for a million at 20 a second.
+    /// Decision 14 has about 20,000 polls per second for a million users at 20 admissions per second.
     #[test]
     fn polls_of_a_million_are_those_of_the_decision() {
         let polls = polls_per_second(1e6, 20.0);
@@ -202,11 +207,11 @@ mod tests {
         let mut sale = Sale::new(7_200.0, 100_000.0, 5_000.0, 1_200.0);
         let (mut joins, mut logins, mut holds, mut most) = (0.0, 0.0, 0.0, 0.0_f64);
         for second in 0..14_400_u32 {
-            let asked = sale.step(second.into(), &HABITS);
-            joins += asked.rates[Kind::Join as usize];
-            logins += asked.rates[Kind::Login as usize];
-            holds += asked.rates[Kind::Hold as usize];
-            most = most.max(asked.present);
+            let demand = sale.step(second.into(), &HABITS);
+            joins += demand.rates[Kind::Join as usize];
+            logins += demand.rates[Kind::Login as usize];
+            holds += demand.rates[Kind::Hold as usize];
+            most = most.max(demand.present);
         }
         assert!((joins - 100_000.0).abs() < 1.0 && (logins * 2.0 - joins).abs() < 1e-6, "{joins}");
         assert!((holds - 2_500.0).abs() < 1e-6 && sale.unsold < 1e-6, "{holds}");
@@ -216,9 +221,9 @@ mod tests {
     #[test]
     fn an_entrant_polls_by_its_row_and_a_later_one_does_not() {
         let mut sale = Sale::new(3_600.0, 10_000.0, 1_000.0, 1_200.0);
-        let asked: Vec<_> = (0..4_200_u32).map(|second| sale.step(second.into(), &HABITS)).collect();
-        assert!(asked[3_000].rates[Kind::Poll as usize] < 0.001);
-        let last = &asked[4_100].rates;
+        let demands: Vec<_> = (0..4_200_u32).map(|second| sale.step(second.into(), &HABITS)).collect();
+        assert!(demands[3_000].rates[Kind::Poll as usize] < 0.001);
+        let last = &demands[4_100].rates;
         assert!(last[Kind::RowPoll as usize] > last[Kind::Poll as usize] && last[Kind::Poll as usize] > 0.0);
     }
 }

@@ -1,5 +1,5 @@
-//! Simulates days of sales on paper: which resource ends first, and what to buy. The costs are those that
-//! `scripts/bench` measured; `docs/benchmarks/simulation.md` has the results and what they assume.
+//! Calculates the load of days of sales: which resource is exhausted first, and which capacity suffices. The costs are
+//! those that `scripts/bench` measured; `docs/benchmarks/simulation.md` has the results and their assumptions.
 //!
 //! ```sh
 //! cargo run --example simulate -- --waiting 10000000 --concerts 1000
@@ -8,6 +8,8 @@
 mod costs;
 mod crowd;
 mod resources;
+#[path = "../common/thousands.rs"]
+mod thousands;
 
 use std::{
     f64::consts::TAU,
@@ -21,6 +23,7 @@ use crate::{
     costs::{Kind, Lanes, journeys_per_second},
     crowd::{Habits, Sale},
     resources::{Day, RESOURCES, Shop, buy},
+    thousands::with_thousands_separators as grouped,
 };
 
 /// The arguments: name, default, description.
@@ -52,10 +55,10 @@ const OPENINGS: [(f64, f64); 5] = [(10.0, 0.2), (12.0, 0.2), (14.0, 0.15), (18.0
 /// Connections of an instance to the database: `DATABASE_MAX_CONNECTIONS`.
 const DATABASE_CONNECTIONS: f64 = 32.0;
 
-/// Seats and crowds are spread by this factor up and down, as a normal distribution of the logarithm.
+/// The factor of one standard deviation of seats and crowds, whose logarithms have a normal distribution.
 const SPREAD: f64 = 2.2;
 
-/// `SplitMix64`: the same sales for the same seed.
+/// The random generator `SplitMix64`: the same seed gives the same sales.
 struct Dice(u64);
 
 impl Dice {
@@ -90,7 +93,8 @@ fn main() -> anyhow::Result<()> {
         Arg::new(name).long(name).default_value(default).help(help).value_parser(clap::value_parser!(f64))
     };
     let seed = Arg::new("seed").long("seed").default_value("1").value_parser(clap::value_parser!(u64));
-    let command = Command::new("simulate").about("Simulates days of sales: which resource ends first, and what to buy");
+    let command = Command::new("simulate")
+        .about("Calculates the load of days of sales: which resource is exhausted first, and which capacity suffices");
     let matches = command.args(ARGUMENTS.map(number)).arg(seed.help("Seed of the usual sales")).get_matches();
     let mut text = String::new();
     report(&matches, &mut text)?;
@@ -129,7 +133,7 @@ fn report(matches: &ArgMatches, text: &mut String) -> fmt::Result {
     Ok(())
 }
 
-/// Predictions of measured rates.
+/// Writes the predictions of measured rates beside the measurements.
 fn check(text: &mut String) -> fmt::Result {
     writeln!(text, "| journeys/s on 2 cores, 64 connections | predicted | measured | error |")?;
     writeln!(text, "| --- | --- | --- | --- |")?;
@@ -177,19 +181,6 @@ fn clock(second: u32) -> String {
 fn amount(value: f64, unit: &str) -> String {
     let number = if value < 10.0 { format!("{value:.1}") } else { grouped(value) };
     if unit.starts_with('/') || unit.is_empty() { format!("{number}{unit}") } else { format!("{number} {unit}") }
-}
-
-/// With commas between thousands.
-fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

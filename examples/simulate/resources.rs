@@ -1,4 +1,4 @@
-//! Demand against capacity: what a second asks of each resource, the peaks of a day, and what to buy for them.
+//! Demand and capacity: the demand of a second for each resource, the peaks of a day, and a sufficient capacity.
 
 use crate::{
     costs::{Kind, Lanes, Rates, Work},
@@ -8,24 +8,34 @@ use crate::{
 /// Seconds of a day.
 const DAY: u32 = 86_400;
 
-/// The part of a resource that a peak may use.
+/// The share of a resource that a peak may use.
 const HEADROOM: f64 = 0.7;
 
-/// Bytes of a server at its peak in the benchmarks, of each connection (those of a stream), and of each entrant. An
-/// entrant counts while places are written: its id and hash, with and without its rank.
+/// Bytes of a server at its peak in the benchmarks.
 const SERVER_BYTES: f64 = 125e6;
+
+/// Bytes of a connection: those of a stream.
 const CONNECTION_BYTES: f64 = 15e3;
+
+/// Bytes of an entrant while places are written: its id and hash, with and without its rank.
 const ENTRANT_BYTES: f64 = 112.0;
 
 /// Processor time of a stream in microseconds per second: 10,000 took 8 % of a core.
 const STREAM_US: f64 = 8.0;
 
-/// Bytes in tables and indexes, and the days for which they are kept; `None`: for ever. Of 100,000 tokens and of 865
-/// purchases on MariaDB, with their seats, claims, payments and ledgers, and with five events each.
+/// Bytes of a queue token in tables and indexes, and the days for which it is kept. From 100,000 tokens on MariaDB.
 const TOKEN: (f64, Option<f64>) = (390.0, Some(30.0));
+
+/// Bytes of an entrant of a draw, which is kept for ever (`None`).
 const ENTRANT: (f64, Option<f64>) = (32.0, None);
+
+/// Bytes of a purchase with its seats, claims, payment and ledger. From 865 purchases on MariaDB, as in the next two.
 const BOOKING: (f64, Option<f64>) = (2_500.0, None);
+
+/// Bytes of the five events of a purchase, and the days for which they are kept.
 const EVENTS: (f64, Option<f64>) = (3_700.0, Some(7.0));
+
+/// Bytes of the idempotency keys of a purchase, and the days for which they are kept.
 const KEYS: (f64, Option<f64>) = (3_200.0, Some(2.0));
 
 /// The resources, in the order of [`Shop::capacities`] and [`Shop::demand`].
@@ -42,16 +52,16 @@ pub(crate) const RESOURCES: [(&str, &str); 8] = [
 
 type Amounts = [f64; RESOURCES.len()];
 
-/// How many of the resources belong to the instances.
+/// The number of resources that belong to the instances: the first ones.
 const OF_INSTANCES: usize = 4;
 
-/// What there is.
+/// The available capacity.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shop {
     pub(crate) instances: f64,
     pub(crate) instance_cores: f64,
     pub(crate) instance_gigabytes: f64,
-    /// Of an instance, in megabytes per second.
+    /// The network of an instance, in megabytes per second.
     pub(crate) network: f64,
     /// `MAX_CONNECTIONS` of an instance.
     pub(crate) connections: f64,
@@ -59,9 +69,9 @@ pub(crate) struct Shop {
     pub(crate) keep_alive: f64,
     pub(crate) database_cores: f64,
     pub(crate) commits: f64,
-    /// Megabytes per second.
+    /// The database's log, in megabytes per second.
     pub(crate) log: f64,
-    /// Those of one instance.
+    /// The lanes of one instance.
     pub(crate) lanes: Lanes,
 }
 
@@ -104,7 +114,7 @@ impl Shop {
     }
 }
 
-/// The most that a day asked of a resource.
+/// The greatest demand of a day for a resource.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peak {
     pub(crate) demand: f64,
@@ -121,7 +131,7 @@ impl Peak {
     }
 }
 
-/// A day of sales on a shop. Demand is what users ask for: it doesn't shrink when a resource is full.
+/// A day of sales on a shop. The demand of users doesn't shrink when a resource is full.
 pub(crate) struct Day {
     pub(crate) peaks: [Peak; RESOURCES.len()],
     /// The units of each kind of work.
@@ -175,8 +185,8 @@ impl Day {
         (0..self.peaks.len()).min_by(by_key).unwrap_or_default()
     }
 
-    /// Gigabytes of the database if every day is like this one. They are added a day, kept by retention, and added for
-    /// ever in a year.
+    /// Gigabytes of the database if every day is like this one: added per day, kept by retention, and kept for ever per
+    /// year.
     pub(crate) fn disk(&self) -> [f64; 3] {
         let [joins, bookings] = [Kind::Join, Kind::Hold].map(|kind| self.units[kind as usize]);
         let parts = [(joins, TOKEN), (joins, ENTRANT), (bookings, BOOKING), (bookings, EVENTS), (bookings, KEYS)];
@@ -188,7 +198,7 @@ impl Day {
 }
 
 /// The shop that keeps every peak below the headroom, and the resource that decides the number of instances. More
-/// instances have more lanes and thus smaller batches, so it is approached in steps.
+/// instances have more lanes and thus smaller batches, so the result is found by iteration.
 pub(crate) fn buy(sales: &[Sale], habits: &Habits, shop: &Shop) -> (Shop, usize) {
     let mut bought = *shop;
     let mut reason = 0;

@@ -1,5 +1,5 @@
 //! Holds of contested seats at two servers, while the store is killed or one server is paused for longer than a lock in
-//! Redis lives.
+//! Redis lasts.
 
 use std::{
     cell::{Cell, RefCell},
@@ -29,7 +29,7 @@ const LOAD_TIME: Duration = Duration::from_millis(500);
 /// The time after which a lock in Redis lapses.
 const TIME_TO_LIVE: Duration = Duration::from_millis(500);
 
-/// The pause of a server: longer than a lock lives.
+/// The pause of a server: longer than a lock lasts.
 const PAUSE: Duration = Duration::from_millis(800);
 
 /// The time that a hold takes between its reads and its writes, such as a call of another service.
@@ -38,7 +38,7 @@ const WORK: Duration = Duration::from_millis(100);
 /// Connections to each server.
 const CONNECTIONS: usize = 16;
 
-/// More seats than can be held in the time of a run.
+/// More seats than the clients can hold during a run.
 const SEATS: usize = 8_000;
 
 /// The time before a refused or failed request is repeated.
@@ -90,7 +90,7 @@ pub(super) async fn kill_holders(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The holds that were acknowledged: who holds which seat.
+/// The acknowledged holds: the user of each seat.
 type Acknowledged<T> = Rc<RefCell<HashSet<T>>>;
 
 /// Runs two servers of a strategy, with a lock in Redis if `redis` is given.
@@ -174,7 +174,7 @@ async fn repeat(connection: &mut Connection, request: &Request<'_>, is_over: &Ce
     Ok(false)
 }
 
-/// Stops a process for longer than a lock in Redis lives.
+/// Stops a process for longer than a lock in Redis lasts.
 async fn pause(pid: u32) -> anyhow::Result<()> {
     signal("STOP", pid)?;
     tokio::time::sleep(PAUSE).await;
@@ -196,7 +196,7 @@ fn cells(name: String, fault: Fault, acknowledged: usize, lost: usize, doubles: 
     texts.into_iter().chain(numbers).chain([doubles.to_string()]).collect()
 }
 
-/// The same with two instances of the real server, each with users of its own who want the same seats.
+/// The same with two instances of the real server, each with its own users, who request the same seats.
 async fn run_server(bench: &mut Bench, fault: Fault) -> anyhow::Result<Vec<String>> {
     let seats = SEATS / 2;
     let sale = Rc::new(bench.fixture.open_sale(seats).await?);

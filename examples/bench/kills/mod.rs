@@ -1,7 +1,8 @@
-//! What is left after `kill -9` of Redis and of the database, and after a pause of a lock's holder.
+//! The data losses after `kill -9` of Redis and of the database, and after a pause of a lock's holder.
 //!
-//! Every run compares what was acknowledged with what is stored: joins and admissions in `queues`, holds in `holds`. A
-//! killed process loses what it hadn't written. What the kernel has is written, so this isn't the loss of power.
+//! Every run compares the acknowledged changes with the stored ones: joins and admissions in `queues`, holds in
+//! `holds`. A killed process loses the data that it hadn't written. The kernel keeps written data, so this isn't a
+//! power failure.
 
 mod holds;
 mod queues;
@@ -19,7 +20,7 @@ use crate::{bench::Bench, redis_store};
 
 /// Explains the tables.
 const ABOUT_KILLS: &str = "Each row is a run under load with several faults. `kill -9` hits the store: Redis, or the database, which start \
-     again at once. A pause (SIGSTOP) hits one of two servers for longer than a lock in Redis lives, 500 ms here. \
+     again at once. A pause (SIGSTOP) hits one of two servers for longer than a lock in Redis lasts, 500 ms here. \
      Lost is what was acknowledged and isn't stored. The sum of such rows is the run's result; a rate isn't measured.";
 
 pub(crate) async fn kills(bench: &mut Bench) -> anyhow::Result<()> {
@@ -33,7 +34,7 @@ pub(crate) async fn kills(bench: &mut Bench) -> anyhow::Result<()> {
 }
 
 /// Whether the database is the private one of `scripts/bench`, which may be killed.
-#[expect(clippy::disallowed_methods, reason = "scripts/bench says by it that the database is its own")]
+#[expect(clippy::disallowed_methods, reason = "scripts/bench sets it for its private database")]
 fn has_private_database(bench: &Bench) -> bool {
     std::env::var("DB_DIR").is_ok() && bench.database_pid().is_some()
 }
@@ -44,7 +45,7 @@ async fn kill_database(bench: &mut Bench) -> anyhow::Result<Duration> {
     signal("KILL", pid)?;
     let started = Instant::now();
     wait_until_dead(pid).await;
-    // It is the same database as the one that scripts/bench started, by the same variables.
+    // scripts/bench started the same database with the same variables.
     let start = || {
         let mut command = Command::new("scripts/db");
         command.arg("start").env_remove("DATABASE_URL").stdin(Stdio::null()).stdout(Stdio::null());

@@ -57,16 +57,16 @@ const HEAD: [&str; 8] = [
     "answers again after, ms",
 ];
 
-/// What clients know, and what was lost.
+/// The acknowledged joins and admissions, and the lost ones.
 #[derive(Default)]
 struct Ledger {
-    /// Users whose join was acknowledged, and whom the store knew at the last comparison.
+    /// Users whose join was acknowledged, and whom the store had at the last comparison.
     joined: HashSet<u64>,
-    /// How often each user's admission was acknowledged.
+    /// The number of acknowledged admissions of each user.
     admissions: HashMap<u64, usize>,
-    /// Users whose admission was acknowledged, and whom the store knew as admitted at the last comparison.
+    /// Users whose admission was acknowledged, and whom the store had as admitted at the last comparison.
     admitted: HashSet<u64>,
-    /// Users whom the store forgot: they join again.
+    /// Users whom the store lost: they join again.
     again: VecDeque<u64>,
     joins: usize,
     lost_joins: usize,
@@ -133,7 +133,7 @@ async fn kill_redis(durability: Durability, how: Admission) -> anyhow::Result<Ve
     Ok(cells(name, &ledger.borrow(), &restarts))
 }
 
-/// Joins with one user after the other until Redis is gone. The last join's outcome is unknown.
+/// Joins with one user after the other until Redis fails. The last join's outcome is unknown.
 async fn join_until_lost(queues: RedisQueues, ledger: Rc<RefCell<Ledger>>, next: Rc<Cell<u64>>) {
     loop {
         let again = ledger.borrow_mut().again.pop_front();
@@ -153,7 +153,7 @@ async fn admit_until_lost(queues: RedisQueues, ledger: Rc<RefCell<Ledger>>, how:
     }
 }
 
-/// Looks up every acknowledged user, after a restart. Users whom the store forgot will join again.
+/// Looks up every acknowledged user, after a restart. Users whom the store lost will join again.
 async fn compare(queues: &RedisQueues, ledger: &mut Ledger) -> anyhow::Result<()> {
     let joined: Vec<_> = ledger.joined.iter().copied().collect();
     for user in joined {

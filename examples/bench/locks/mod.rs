@@ -23,16 +23,17 @@ use crate::{
     load::{self, Outcome, Workload},
     plot::{self, Bar},
     redis_store::{self, Durability},
-    report::{Cost, Plot, with_thousands_separators},
+    report::{Cost, Plot},
     server::Server,
     statistics::{median, to_f64},
+    thousands::with_thousands_separators,
     workloads::{Charges, Contested},
 };
 
 /// Concurrent requests of a round.
 const BURST: usize = 1_000;
 
-/// After this time a round is stopped, and the report says so.
+/// After this time a round is stopped, which the report shows.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// After this time a contest isn't repeated.
@@ -41,7 +42,7 @@ const CONTEST_TIME_LIMIT: Duration = Duration::from_secs(8);
 /// Seats of the house in `OverlappingPairs`.
 const HOUSE: usize = 40;
 
-/// What the concurrent requests compete for.
+/// The contended resource of the concurrent requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Contest {
     HotSeat,

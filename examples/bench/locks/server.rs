@@ -25,7 +25,7 @@ use concert_reservation::infrastructure::mysql;
 /// Connections to the database: the fastest number in measurements of the prototype and of this tool.
 const CONNECTIONS: u32 = 16;
 
-/// What a strategy's server is started with.
+/// The settings of a strategy's server.
 pub(crate) struct LockSettings<'a> {
     pub(crate) strategy: Strategy,
     pub(crate) database: &'a str,

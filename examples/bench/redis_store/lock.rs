@@ -18,7 +18,7 @@ use redis::{
 };
 use tokio::{sync::Notify, task::JoinSet};
 
-/// How a request that finds the lock taken goes on.
+/// The behaviour of a request that finds the lock taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RedisLockKind {
     /// `SET NX PX` once: the request fails at once.
@@ -32,17 +32,19 @@ pub(crate) enum RedisLockKind {
 /// After this time a request that waits for a lock fails.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// The first pause of a spinning request; it doubles up to the longest one.
+/// The first pause of a spinning request. Each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
+
+/// The longest pause of a spinning request.
 const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 
 const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-/// The same, and wakes the waiting requests.
+/// As [`RELEASE`], and wakes a waiting request of each process.
 const RELEASE_AND_PUBLISH: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) \
      redis.call('PUBLISH', KEYS[2], '1') return 1 end return 0";
 
-/// Takes locks of one kind.
+/// Acquires locks of one kind.
 pub(crate) struct RedisLocks {
     kind: RedisLockKind,
     connection: ConnectionManager,
@@ -50,7 +52,7 @@ pub(crate) struct RedisLocks {
     time_to_live: Duration,
     releases: Releases,
     release: Script,
-    /// Makes the holders of this process differ.
+    /// The number of the next holder, so that the holders of this process differ.
     next: AtomicU64,
 }
 
@@ -73,7 +75,7 @@ impl RedisLocks {
         })
     }
 
-    /// Takes all locks in this order, or none of them (`None`).
+    /// Acquires all locks in this order, or none of them (`None`).
     pub(crate) async fn acquire(&self, names: Vec<String>) -> RedisResult<Option<HeldLocks>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let holder = format!("{}-{number}", std::process::id());

@@ -1,7 +1,7 @@
 //! A private Redis for the comparisons: its process, its durability, and connections to it.
 //!
-//! The server of this project has no Redis. This is what a server with one would do, without authentication,
-//! idempotency or events, so the comparisons favour Redis.
+//! The server of this project doesn't use Redis. These servers have neither authentication nor idempotency nor events,
+//! so the comparisons favour Redis.
 
 pub(crate) mod lock;
 pub(crate) mod queue;
@@ -160,7 +160,7 @@ fn client(socket: &Path) -> RedisResult<Client> {
     Client::open(ConnectionAddr::Unix(socket.to_owned()).into_connection_info()?)
 }
 
-/// A connection that its clones share. After a loss it fails the commands under way, and connects again.
+/// A connection that its clones share. After a loss it fails the commands in flight, and connects again.
 pub(crate) async fn connect(socket: &Path) -> RedisResult<ConnectionManager> {
     let config = ConnectionManagerConfig::new()
         .set_response_timeout(Some(RESPONSE_TIMEOUT))

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use redis::{RedisResult, Script, aio::ConnectionManager};
 
-/// Puts a user behind the others. A user who waits keeps the place, and an admitted one stays admitted.
+/// Appends a user to the queue. A waiting user keeps the place, and an admitted one stays admitted.
 const JOIN: &str = "if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 0 end \
      if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then \
        redis.call('ZADD', KEYS[1], 'NX', redis.call('INCR', KEYS[3]), ARGV[1]) \
@@ -39,7 +39,7 @@ impl Admission {
     }
 }
 
-/// Where a user is.
+/// The state of a user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
     /// Counted from 1.

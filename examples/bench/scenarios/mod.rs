@@ -65,12 +65,12 @@ impl Scenario {
         (Self::Year, "year", "polls, holds, payments and jobs after a year of sales; only if it is named"),
     ];
 
-    /// Whether it takes too long to be measured with the others, or needs Redis.
+    /// Whether the scenario takes too long for a full run, or needs Redis.
     pub(crate) fn is_for_itself(self) -> bool {
         matches!(self, Self::RedisQueue | Self::Kills | Self::Year)
     }
 
-    /// How long it may take: one that hangs fails, and the others go on.
+    /// The time limit. A scenario that exceeds it fails, and the next one starts.
     pub(crate) fn longest(self) -> Duration {
         match self {
             Self::Year => Duration::from_hours(4),

@@ -9,7 +9,8 @@ use super::{join_beyond_lookahead, prepare_holds, rates::prepare_payments, scale
 use crate::{
     bench::{Bench, Limit, Setup},
     client::{Addresses, Connection, Request},
-    report::{Goal, LoadRow, with_thousands_separators},
+    report::{Goal, LoadRow},
+    thousands::with_thousands_separators,
     workloads::Polls,
     year::{TABLES, Year},
 };
@@ -29,7 +30,7 @@ const MAX_CLEANUP_TIME: Duration = Duration::from_mins(90);
 /// The least ratio of a rate to that on an empty database.
 const MIN_RATIO: f64 = 0.9;
 
-/// What is measured on each database.
+/// The measurements on one database.
 struct Figures {
     lines: [LoadRow; 3],
     jobs: BTreeMap<String, f64>,
@@ -125,7 +126,7 @@ async fn jobs(addresses: &Addresses) -> anyhow::Result<BTreeMap<String, (f64, f6
     Ok(jobs)
 }
 
-/// Returns once the numbers of rows don't change any more.
+/// Returns once the numbers of rows no longer change.
 async fn wait_for_cleanup(bench: &mut Bench) -> anyhow::Result<()> {
     bench.servers(Setup::Default).await?;
     let begun = Instant::now();
@@ -140,7 +141,7 @@ async fn wait_for_cleanup(bench: &mut Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each table's name, rows, and the megabytes that it takes.
+/// Each table's name, number of rows, and size in megabytes with its indexes.
 async fn sizes(bench: &Bench) -> anyhow::Result<Vec<(&'static str, i64, f64)>> {
     let mut sizes = Vec::new();
     for table in TABLES {
@@ -156,7 +157,7 @@ async fn sizes(bench: &Bench) -> anyhow::Result<Vec<(&'static str, i64, f64)>> {
 
 async fn note_sizes(bench: &mut Bench, when: &str) -> anyhow::Result<()> {
     let sizes = sizes(bench).await?;
-    #[expect(clippy::cast_precision_loss, reason = "a number of rows to be read by people")]
+    #[expect(clippy::cast_precision_loss, reason = "an approximate number of rows in a report")]
     let texts: Vec<_> = sizes
         .into_iter()
         .map(|(table, rows, megabytes)| {

@@ -2,7 +2,7 @@
 
 /**
  * Calls `onEvent({event, id, data})` for each event of a stream, until it ends or `signal` aborts.
- * Opens the stream again when the connection breaks, from the last event that was received.
+ * Opens the stream again when the connection fails, and resumes after the last received event.
  */
 export async function follow(url, { headers, onEvent, signal }) {
   let lastEventId = "";
@@ -10,7 +10,7 @@ export async function follow(url, { headers, onEvent, signal }) {
     try {
       const resume = lastEventId === "" ? {} : { "Last-Event-ID": lastEventId };
       const response = await fetch(url, { headers: { ...headers, ...resume }, signal, cache: "no-store" });
-      // 204: what was followed has ended. A refusal is a problem with a code.
+      // 204: the stream has ended for good. An error response is a problem with a code.
       if (response.status === 204) return;
       if (!response.ok) throw Object.assign(new Error("refused"), { problem: await response.json() });
       const ended = await read(response.body, (event) => {
@@ -26,7 +26,7 @@ export async function follow(url, { headers, onEvent, signal }) {
   }
 }
 
-/** Reads events to the end of a stream; true when `onEvent` has returned false: it wants no more. */
+/** Reads the events of a stream. Returns false at its end, and true if `onEvent` has returned false to stop. */
 async function read(body, onEvent) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -46,7 +46,7 @@ async function read(body, onEvent) {
   }
 }
 
-/** One event; null for a comment, which shows that the connection lives. */
+/** Parses an event; null for a comment, which is a heartbeat. */
 function parse(part) {
   const fields = {};
   for (const line of part.split("\n")) {

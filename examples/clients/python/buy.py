@@ -1,4 +1,4 @@
-"""A buyer's whole way, with a client generated from the server's own OpenAPI document: see README.md above this folder."""
+"""A complete purchase, with a client generated from the server's own OpenAPI document: see README.md above this folder."""
 
 import os
 import time
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 def expect(kind: type[T], answer: object) -> T:
-    """The answer, if it is of this kind; anything else is a refusal that ends the program."""
+    """Returns the response if it is of this type. Any other ends the program."""
     if isinstance(answer, kind):
         return answer
     raise SystemExit(f"expected {kind.__name__}, got {answer}")
@@ -55,7 +55,7 @@ def log_in_anew() -> AuthenticatedClient:
 
 
 def wait_for_turn(client: AuthenticatedClient, concert_id: int) -> AuthenticatedClient:
-    """Joins the queue of a concert; the client that is returned sends the token of the place."""
+    """Joins the queue of a concert and waits for admission. The returned client sends the queue token."""
     joined = join_queue.sync(client=client, body=JoinRequest(concert_id=concert_id))
     place = expect(QueueTokenResponse, joined)
     client = client.with_headers({"Queue-Token": place.queue_token})
@@ -68,15 +68,15 @@ def wait_for_turn(client: AuthenticatedClient, concert_id: int) -> Authenticated
 
 
 def new_key() -> str:
-    """One key for one attempt: sent again with the same key, it has one effect."""
+    """Creates an idempotency key. A request that is repeated with the same key has one effect."""
     return str(uuid.uuid4())
 
 
 def pay_for(client: AuthenticatedClient, booking: BookingResponse) -> PaidResponse:
-    """Pays for a booking; charges what is missing when the server says that points are."""
+    """Pays for a booking. If the balance is too low, it charges the price first."""
     body = PayRequest(booking_id=booking.booking_id)
     answer = pay.sync(client=client, body=body, idempotency_key=new_key())
-    # Each code is a class of its own, with the further members of its problem.
+    # Each problem code has a class of its own, with the additional members of the problem.
     if isinstance(answer, InsufficientPointsProblem):
         print(f"the balance is {answer.balance}, needed are {answer.required}")
         charge = ChargeRequest(amount=answer.required)

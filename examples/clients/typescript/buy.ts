@@ -1,4 +1,4 @@
-// A buyer's whole way, with types from the server's own OpenAPI document: see README.md beside this folder.
+// A complete purchase, with types from the server's own OpenAPI document: see README.md beside this folder.
 
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema.js";
@@ -7,7 +7,7 @@ type QueueToken = components["schemas"]["QueueTokenResponse"];
 
 const api = createClient<paths>({ baseUrl: process.env["BASE_URL"] ?? "http://127.0.0.1:8080" });
 
-// What every request carries from the moment it is known. There are no cookies.
+// Headers that every request sends once their values are known. The API uses no cookies.
 const tokens: Record<string, string> = {};
 api.use({
   onRequest({ request }) {
@@ -16,7 +16,7 @@ api.use({
   },
 });
 
-/** The body of an answer; a refusal that is not expected ends the program with its code. */
+/** Returns the body of a successful response. A problem ends the program with its code. */
 function expect<T>(answer: { data?: T; error?: { code: string; detail: string } }): T {
   if (answer.data === undefined) throw new Error(`${answer.error?.code}: ${answer.error?.detail}`);
   return answer.data;
@@ -30,7 +30,7 @@ async function logIn(): Promise<void> {
   tokens["Authorization"] = `Bearer ${login.accessToken}`;
 }
 
-/** Joins the queue of a concert and waits for the turn. */
+/** Joins the queue of a concert and waits for admission. */
 async function waitForTurn(concertId: number): Promise<void> {
   let place: QueueToken = expect(await api.POST("/api/v1/queue/tokens", { body: { concertId } }));
   tokens["Queue-Token"] = place.queueToken;
@@ -42,9 +42,9 @@ async function waitForTurn(concertId: number): Promise<void> {
   }
 }
 
-/** Pays for a booking; charges what is missing when the server says that points are. */
+/** Pays for a booking. If the balance is too low, it charges the price first. */
 async function pay(bookingId: string): Promise<string> {
-  // One key for one attempt: sent again with the same key, it has one effect.
+  // A new idempotency key for each attempt. A request that is repeated with the same key has one effect.
   const attempt = () =>
     api.POST("/api/v1/payments", {
       params: { header: { "Idempotency-Key": crypto.randomUUID() } },
@@ -52,7 +52,7 @@ async function pay(bookingId: string): Promise<string> {
     });
   const first = await attempt();
   if (first.error === undefined) return first.data.paymentId;
-  // The code decides which further members there are, and the compiler knows them.
+  // The compiler derives the additional members of the problem from its code.
   if (first.error.code !== "INSUFFICIENT_POINTS") throw new Error(first.error.code);
   console.log(`the balance is ${first.error.balance}, needed are ${first.error.required}`);
   expect(
