@@ -23,7 +23,7 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// Index: `ix_event_deliveries_destination`.
+/// Index: `ix_event_deliveries_destination`. No lock.
 const HAS_DUE: &str = "SELECT 1 FROM event_deliveries FORCE INDEX (ix_event_deliveries_destination) \
      WHERE destination = ? AND status = 'PENDING' AND next_attempt_at <= ? LIMIT 1";
 
@@ -36,18 +36,18 @@ const CLAIM_DUE: &str = "SELECT event_id, attempts FROM event_deliveries FORCE I
 const SETTLE: &str = "UPDATE event_deliveries SET status = ?, attempts = ?, last_error = COALESCE(?, last_error), \
      next_attempt_at = ?, lease = NULL WHERE event_id = ? AND destination = ? AND lease = ? AND status = 'PENDING'";
 
-/// Primary key; the row is locked.
+/// Primary key. The caller has locked the delivery.
 const POSTPONE: &str = "UPDATE event_deliveries SET next_attempt_at = ? WHERE event_id = ? AND destination = ?";
 
-/// Index: `ix_event_deliveries_status`.
+/// Index: `ix_event_deliveries_status`. No lock.
 const COUNT_PENDING: &str = "SELECT CAST(COUNT(*) AS UNSIGNED) FROM (SELECT 1 FROM event_deliveries \
      FORCE INDEX (ix_event_deliveries_status) WHERE status = 'PENDING' LIMIT ?) some";
 
-/// Index: `ix_event_deliveries_status`; ids begin with the time.
+/// Index: `ix_event_deliveries_status`; ids begin with the time. No lock.
 const OLDEST_PENDING: &str = "SELECT created_at FROM event_deliveries FORCE INDEX (ix_event_deliveries_status) \
      WHERE status = 'PENDING' ORDER BY event_id LIMIT 1";
 
-/// Index: `ix_outbox_events_dispatch`.
+/// Index: `ix_outbox_events_dispatch`. No lock.
 const OLDEST_UNDISPATCHED: &str = "SELECT created_at FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
      WHERE dispatched_at IS NULL ORDER BY id LIMIT 1";
 
@@ -55,14 +55,14 @@ const OLDEST_UNDISPATCHED: &str = "SELECT created_at FROM outbox_events FORCE IN
 const RESTART: &str = "UPDATE event_deliveries SET status = 'PENDING', attempts = 0, lease = NULL, \
      next_attempt_at = ? WHERE event_id = ? AND destination = ?";
 
-/// Primary key.
+/// Primary key. No lock.
 const LIST_DESTINATIONS: &str = "SELECT destination FROM event_deliveries WHERE event_id = ?";
 
-/// Index: `ix_event_deliveries_destination`.
+/// Index: `ix_event_deliveries_destination`. Locks the deliveries.
 const PARK: &str = "UPDATE event_deliveries SET status = 'PARKED', lease = NULL, last_error = ? \
      WHERE destination = ? AND status = 'PENDING' AND next_attempt_at < ? LIMIT ?";
 
-/// Index: `ix_event_deliveries_destination`.
+/// Index: `ix_event_deliveries_destination`. Locks the deliveries.
 const REMOVE_PARKED: &str = "DELETE FROM event_deliveries WHERE destination = ? AND status = 'PARKED' LIMIT ?";
 
 /// Maximum characters of a stored error.
@@ -218,7 +218,7 @@ impl DeliveryRepository for Session {
         lease: Uuid,
         ids: &[EventId],
     ) -> Result<(), RepositoryError> {
-        // Primary key. The lease fences: a delivery of another worker is left alone.
+        // Primary key. The lease fences: a delivery of another worker isn't changed.
         let text = |ids: &str| {
             format!(
                 "UPDATE event_deliveries SET status = 'DELIVERED', attempts = attempts + 1, last_error = NULL, \
@@ -258,7 +258,7 @@ impl DeliveryRepository for Session {
         ids: &[EventId],
         now: Instant,
     ) -> Result<(), RepositoryError> {
-        // Primary key. The lease fences: a delivery of another worker is left alone.
+        // Primary key. The lease fences: a delivery of another worker isn't changed.
         let text = |ids: &str| {
             format!(
                 "UPDATE event_deliveries SET lease = NULL, next_attempt_at = ? \

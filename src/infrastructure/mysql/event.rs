@@ -16,7 +16,7 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// Index: `ix_outbox_events_dispatch`.
+/// Index: `ix_outbox_events_dispatch`. No lock.
 const HAS_UNDISPATCHED: &str = "SELECT 1 FROM outbox_events FORCE INDEX (ix_outbox_events_dispatch) \
      WHERE dispatched_at IS NULL LIMIT 1";
 

@@ -17,14 +17,14 @@ use crate::domain::{
     text::{Email, Name},
 };
 
-// ix_bookings_created from the position on; the other rows by primary key.
+// ix_bookings_created from the position on; the other rows by primary key. No lock.
 const BOOKINGS: &str = "SELECT b.id, u.email, u.name, c.title, p.starts_at \
      FROM bookings b FORCE INDEX (ix_bookings_created) STRAIGHT_JOIN users u ON u.id = b.user_id \
      STRAIGHT_JOIN performances p ON p.id = b.performance_id STRAIGHT_JOIN concerts c ON c.id = p.concert_id \
      WHERE b.created_at >= ? AND b.created_at < ? AND (b.created_at > ? OR b.id > ?) \
      ORDER BY b.created_at, b.id LIMIT ?";
 
-// ix_point_transactions_created, likewise.
+// ix_point_transactions_created from the position on; the users by primary key. No lock.
 const TRANSACTIONS: &str = "SELECT t.id, t.user_id, t.version, t.type, t.amount, t.balance_after, t.booking_id, t.payment_id, \
      t.created_at, u.email, u.name FROM point_transactions t FORCE INDEX (ix_point_transactions_created) \
      STRAIGHT_JOIN users u ON u.id = t.user_id \

@@ -14,7 +14,7 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-/// Reads the whole table, which has few rows.
+/// Reads the whole table, which has few rows. No lock.
 const LIST_ACTIVE: &str = "SELECT id, url, types, secret, created_at, disabled_at FROM webhooks \
      WHERE deleted_at IS NULL AND disabled_at IS NULL ORDER BY id";
 
@@ -26,11 +26,11 @@ const ANY_ACTIVE: &str = "SELECT w.id FROM event_gate g LEFT JOIN webhooks w \
 /// Locks the gate's one row exclusively: waits for the transactions that have checked for active webhooks.
 const CLOSE_GATE: &str = "SELECT id FROM event_gate WHERE id = 1 FOR UPDATE";
 
-/// Primary key.
+/// Primary key. No lock.
 const LIST: &str = "SELECT id, url, types, secret, created_at, disabled_at FROM webhooks \
      WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?";
 
-/// Reads the whole table, which has few rows.
+/// Reads the whole table, which has few rows. No lock.
 const LIST_ENDED: &str = "SELECT id, COALESCE(disabled_at, deleted_at) FROM webhooks \
      WHERE deleted_at IS NOT NULL OR disabled_at IS NOT NULL";
 
