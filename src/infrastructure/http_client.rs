@@ -4,6 +4,8 @@ use std::error::Error;
 
 use reqwest::{Client, ClientBuilder};
 
+use super::error_source::innermost;
+
 /// Builds a client. On a machine without root certificates it can connect over plain HTTP only; `what` is the log
 /// message in that case.
 ///
@@ -24,10 +26,6 @@ pub(super) fn describe(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return if error.is_connect() { "no connection in time" } else { "no answer in time" }.to_owned();
     }
-    let mut innermost: &dyn Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
     let what = if error.is_connect() { "no connection" } else { "no answer" };
-    format!("{what}: {innermost}")
+    format!("{what}: {}", innermost(error))
 }

@@ -6,6 +6,7 @@
 pub mod clock;
 mod cloud_event;
 mod derived_key;
+mod error_source;
 pub mod event_sender;
 mod http_client;
 pub mod kafka;

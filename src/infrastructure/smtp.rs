@@ -22,7 +22,7 @@ use url::Url;
 
 pub use lettre::transport::smtp::client::Certificate;
 
-use super::qr;
+use super::{error_source::innermost, qr};
 use crate::domain::{
     clock::Instant,
     event::AttemptOutcome,
@@ -186,12 +186,12 @@ impl SmtpMailer {
 impl Mailer for SmtpMailer {
     async fn send(&self, mail: &Mail, now: Instant) -> AttemptOutcome {
         let Some(message) = self.message(mail, now) else {
-            return failure("the address or the content permits no mail");
+            return AttemptOutcome::failed("the address or the content permits no mail");
         };
         match timeout(self.timeout, self.transport.send(message)).await {
             Ok(Ok(_)) => AttemptOutcome::Accepted,
-            Ok(Err(error)) => failure(describe(&error)),
-            Err(_) => failure("no answer in time"),
+            Ok(Err(error)) => AttemptOutcome::failed(describe(&error)),
+            Err(_) => AttemptOutcome::failed("no answer in time"),
         }
     }
 }
@@ -210,10 +210,6 @@ fn body(mail: &Mail) -> Option<MultiPart> {
     Some(MultiPart::alternative().singlepart(SinglePart::plain(mail.text.clone())).multipart(page))
 }
 
-fn failure(error: impl Into<String>) -> AttemptOutcome {
-    AttemptOutcome::Failed { error: error.into(), retry_after: None }
-}
-
 /// Describes an error without the server's text, which may contain the address.
 fn describe(error: &smtp::Error) -> String {
     if let Some(code) = error.status() {
@@ -222,14 +218,10 @@ fn describe(error: &smtp::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
     if error.is_client() {
         return "the mail server lacks what the mail needs".to_owned();
     }
-    format!("no connection: {innermost}")
+    format!("no connection: {}", innermost(error))
 }
 
 #[cfg(test)]
@@ -252,7 +244,7 @@ mod tests {
             html: String::new(),
             pictures: Vec::new(),
         };
-        assert_eq!(mailer.send(&mail, Instant::default()).await, failure("no answer in time"));
+        assert_eq!(mailer.send(&mail, Instant::default()).await, AttemptOutcome::failed("no answer in time"));
     }
 
     #[test]

@@ -48,11 +48,11 @@ impl EventSender for EventSenders {
         match receiver.destination {
             Destination::Kafka => match &self.kafka {
                 Some(kafka) => kafka.send(receiver, event, now).await,
-                None => failure("no Kafka broker is configured"),
+                None => AttemptOutcome::failed("no Kafka broker is configured"),
             },
             Destination::Mail => match &self.mail {
                 Some(mail) => mail.send(event, now).await,
-                None => failure("no mail server is configured"),
+                None => AttemptOutcome::failed("no mail server is configured"),
             },
             Destination::DataPlatform | Destination::Webhook(_) => self.http.send(receiver, event, now).await,
         }
@@ -81,10 +81,10 @@ impl MailSender {
         if event.kind == "performance.rescheduled" {
             return match reschedule::notify_buyers(&self.ports, event, now).await {
                 Ok(true) => AttemptOutcome::Accepted,
-                Ok(false) => failure("some buyers are still to be notified"),
+                Ok(false) => AttemptOutcome::failed("some buyers are still to be notified"),
                 Err(error) => {
                     tracing::warn!(event_id = %event.id, error = &error as &dyn Error, "buyers could not be notified");
-                    failure("the buyers could not be notified")
+                    AttemptOutcome::failed("the buyers could not be notified")
                 }
             };
         }
@@ -95,7 +95,7 @@ impl MailSender {
             Ok(None) => AttemptOutcome::Accepted,
             Err(error) => {
                 tracing::warn!(event_id = %event.id, error = &error as &dyn Error, "a mail could not be written");
-                failure("the mail could not be written")
+                AttemptOutcome::failed("the mail could not be written")
             }
         }
     }
@@ -133,8 +133,4 @@ impl MailSender {
 fn mail(event: &RecordedEvent, to: Email, letter: &Letter) -> Mail {
     let (subject, text, html) = (letter.subject.clone(), letter.to_text(), letter.to_html());
     Mail { event_id: event.id, to, subject, text, html, pictures: letter.pictures() }
-}
-
-fn failure(error: &str) -> AttemptOutcome {
-    AttemptOutcome::Failed { error: error.to_owned(), retry_after: None }
 }

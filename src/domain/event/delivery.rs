@@ -228,6 +228,13 @@ pub enum AttemptOutcome {
     Gone,
 }
 
+impl AttemptOutcome {
+    /// A failure without a requested pause. `error` is a short description, for administrators.
+    pub fn failed(error: impl Into<String>) -> Self {
+        Self::Failed { error: error.into(), retry_after: None }
+    }
+}
+
 /// The next step after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextStep {
@@ -351,7 +358,7 @@ mod tests {
     #[test]
     fn backoff_grows_and_three_retries_fit_into_half_a_minute() {
         let policy = RetryPolicy { max_attempts: 12 };
-        let failed = || AttemptOutcome::Failed { error: "500".to_owned(), retry_after: None };
+        let failed = || AttemptOutcome::failed("500");
         let mut at = now();
         let mut delays = Vec::new();
         for previous_attempts in 0..11 {

@@ -84,9 +84,9 @@ impl HttpEventSender {
 impl EventSender for HttpEventSender {
     async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
         let Ok(body) = cloud_event::body(event) else {
-            return failure("the event's data is not JSON");
+            return AttemptOutcome::failed("the event's data is not JSON");
         };
-        let Some(client) = self.client(receiver) else { return failure(PRIVATE_ADDRESS_ERROR) };
+        let Some(client) = self.client(receiver) else { return AttemptOutcome::failed(PRIVATE_ADDRESS_ERROR) };
         let mut request =
             client.post(&receiver.url).header(header::CONTENT_TYPE, "application/cloudevents+json; charset=utf-8");
         if let Some(secret) = &receiver.secret {
@@ -98,13 +98,9 @@ impl EventSender for HttpEventSender {
         }
         match request.body(body).send().await {
             Ok(response) => outcome_of_status(response, receiver.destination, now).await,
-            Err(error) => failure(http_client::describe(&error)),
+            Err(error) => AttemptOutcome::failed(http_client::describe(&error)),
         }
     }
-}
-
-fn failure(error: impl Into<String>) -> AttemptOutcome {
-    AttemptOutcome::Failed { error: error.into(), retry_after: None }
 }
 
 async fn outcome_of_status(response: Response, destination: Destination, now: Instant) -> AttemptOutcome {
@@ -119,7 +115,7 @@ async fn outcome_of_status(response: Response, destination: Destination, now: In
     } else if status == StatusCode::GONE && matches!(destination, Destination::Webhook(_)) {
         AttemptOutcome::Gone
     } else if status.is_redirection() {
-        failure(format!("status {}: redirects are not followed", status.as_u16()))
+        AttemptOutcome::failed(format!("status {}: redirects are not followed", status.as_u16()))
     } else {
         AttemptOutcome::Failed { error: format!("status {}", status.as_u16()), retry_after }
     }

@@ -76,21 +76,21 @@ impl KafkaEventSender {
                 error: format!("the event of {bytes} bytes is larger than the topic {} permits", self.topic),
             },
             Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
-                failure(format!("the topic {} doesn't exist", self.topic))
+                AttemptOutcome::failed(format!("the topic {} doesn't exist", self.topic))
             }
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                failure(format!("the user may not write to the topic {}", self.topic))
+                AttemptOutcome::failed(format!("the user may not write to the topic {}", self.topic))
             }
             Some(RDKafkaErrorCode::MessageTimedOut) => self.no_answer(),
-            Some(code) => failure(code.to_string()),
-            None => failure(error.to_string()),
+            Some(code) => AttemptOutcome::failed(code.to_string()),
+            None => AttemptOutcome::failed(error.to_string()),
         }
     }
 
     fn no_answer(&self) -> AttemptOutcome {
         match &*self.observer.last_error() {
-            Some(reason) => failure(format!("no answer in time: {reason}")),
-            None => failure("no answer in time"),
+            Some(reason) => AttemptOutcome::failed(format!("no answer in time: {reason}")),
+            None => AttemptOutcome::failed("no answer in time"),
         }
     }
 }
@@ -133,7 +133,7 @@ fn config(settings: &KafkaSettings) -> ClientConfig {
 impl EventSender for KafkaEventSender {
     async fn send(&self, _: &Receiver, event: &RecordedEvent, _: Instant) -> AttemptOutcome {
         let Ok(body) = cloud_event::body(event) else {
-            return failure("the event's data is not JSON");
+            return AttemptOutcome::failed("the event's data is not JSON");
         };
         let headers = OwnedHeaders::new().insert(Header { key: "content-type", value: Some(CONTENT_TYPE) });
         // The message's timestamp is the time of sending. With the event's own time, the topic's retention would at
@@ -156,10 +156,6 @@ impl EventSender for KafkaEventSender {
         self.replace_broken_producer();
         self.outcome_of_error(&error, body.len())
     }
-}
-
-fn failure(error: impl Into<String>) -> AttemptOutcome {
-    AttemptOutcome::Failed { error: error.into(), retry_after: None }
 }
 
 /// Keeps the last error of the connections, which is the likely cause of a message without an answer.
