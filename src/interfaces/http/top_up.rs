@@ -189,7 +189,7 @@ struct PaymentNotification {
     extensions(("x-problems" = json!([Code::PAYMENT_PROVIDER_NOT_FOUND, Code::INVALID_SIGNATURE]))),
     params(("provider" = String, Path, example = "stripe", description = "The configured payment provider.")),
     request_body = PaymentNotification,
-    responses((status = 204, description = "The notification was applied now or before.")))]
+    responses((status = 204, description = "The notification was received. Repeating it has no effect.")))]
 async fn receive_payment_notification(
     State(app): State<App>,
     Path(provider): Path<String>,

@@ -165,7 +165,7 @@ async fn get_any_booking(
     Ok(private_response(AdminBookingResponse::at(&details, app.clock.now())))
 }
 
-/// The reason of a cancellation.
+/// The reason for a cancellation.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct CancelBookingRequest {

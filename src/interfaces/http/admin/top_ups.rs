@@ -96,7 +96,7 @@ async fn search_top_ups(
     Ok(private_response(AdminTopUpListResponse { items, next_cursor }))
 }
 
-/// The reason of a refund.
+/// The reason for a refund.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 struct RefundTopUpRequest {
