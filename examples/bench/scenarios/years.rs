@@ -22,7 +22,7 @@ const CONCERTS: u32 = 10_000;
 const OBSERVATION_TIME: Duration = Duration::from_secs(12);
 
 /// The cleanup is over once no table has changed its size for this long: longer than the interval of any job.
-const CLEANUP_PAUSE: Duration = Duration::from_secs(80);
+const CLEANUP_PAUSE: Duration = Duration::from_secs(100);
 
 /// The scenario waits for the cleanup at most this long.
 const MAX_CLEANUP_TIME: Duration = Duration::from_mins(90);
@@ -45,14 +45,14 @@ pub(super) async fn year(bench: &mut Bench) -> anyhow::Result<()> {
     bench.report.add_note(format!("A year of {} concerts was written in {:.0} s.", year.concerts, seconds(begun)));
     note_sizes(bench, "as it was written").await?;
     let full = measure(bench, ["polls, a year", "holds, a year", "payments, a year"]).await?;
+    // At once, because the cleanup takes an hour.
+    compare(bench, &empty, full, "with a year");
     let begun = Instant::now();
     wait_for_cleanup(bench).await?;
     bench.report.add_note(format!("The jobs had cleaned up after {:.0} s.", seconds(begun)));
     note_sizes(bench, "when the jobs had tidied up").await?;
     let tidy = measure(bench, ["polls, tidied up", "holds, tidied up", "payments, tidied up"]).await?;
-    for (figures, when) in [(full, "with a year"), (tidy, "with a year, tidied up")] {
-        compare(bench, &empty, figures, when);
-    }
+    compare(bench, &empty, tidy, "with a year, tidied up");
     empty.lines.into_iter().for_each(|line| bench.report.add_load_row(line));
     Ok(())
 }
@@ -136,7 +136,8 @@ async fn wait_for_cleanup(bench: &mut Bench) -> anyhow::Result<()> {
         if row_counts != now {
             (row_counts, unchanged_since) = (now, Instant::now());
         }
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        // Counting reads ten million rows, which must not be the load.
+        tokio::time::sleep(Duration::from_mins(2)).await;
     }
     Ok(())
 }
