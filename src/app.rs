@@ -19,10 +19,10 @@ use crate::{
         booking::BookingFacade,
         changes::ChangeCounter,
         concert::{CatalogueSettings, ConcertFacade},
-        event::{EventFacade, EventRelay, EventUpkeep, Receivers},
+        event::{EventFacade, EventRelay, EventSenders, EventUpkeep, Receivers},
         housekeeping::HousekeepingFacade,
         lane::{LanePorts, LaneSettings},
-        mail::{EventSenders, MailSender},
+        mail::MailSender,
         payment::PaymentFacade,
         point::PointFacade,
         queue::Queues,
@@ -35,7 +35,7 @@ use crate::{
     demo,
     domain::{
         clock::{Clock, ClockCheck},
-        event::{EventSender, Receiver, RetryPolicy},
+        event::{Destination, EventSender, Receiver, RetryPolicy},
         randomness::Randomness,
         ticket::TicketSigner,
         top_up::PaymentProvider,
@@ -141,7 +141,7 @@ impl App {
             randomness: Arc::clone(&randomness),
             signer: Arc::new(signer),
             seeds: Arc::new(seeds),
-            receivers: Receivers::new(&configured_receivers(config)),
+            receivers: Receivers::new(configurable_receivers(config)),
             event_written: Arc::default(),
             seat_change_counter: ChangeCounter::default(),
         };
@@ -276,12 +276,15 @@ impl App {
     }
 }
 
-fn configured_receivers(config: &Config) -> Vec<Receiver> {
+/// The destinations that the configuration may have, each with its receiver.
+fn configurable_receivers(config: &Config) -> [(Destination, Option<Receiver>); 3] {
     let data_platform = config.data_platform_url.clone();
     let data_platform = data_platform.map(|url| Receiver::data_platform(url, config.data_platform_secret.clone()));
-    let kafka = config.kafka.as_ref().map(|_| Receiver::kafka());
-    let mail = config.mail.as_ref().map(|_| Receiver::mail());
-    [data_platform, kafka, mail].into_iter().flatten().collect()
+    [
+        (Destination::DataPlatform, data_platform),
+        (Destination::Kafka, config.kafka.as_ref().map(|_| Receiver::kafka())),
+        (Destination::Mail, config.mail.as_ref().map(|_| Receiver::mail())),
+    ]
 }
 
 #[cfg(feature = "kafka")]
@@ -303,8 +306,9 @@ fn build_relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
     let mailer = config.mail.as_ref().map(|settings| SmtpMailer::new(settings, None)).transpose();
     let mailer = mailer.context("setting up TLS for mail")?;
     let tickets = ticket_signer(config)?;
-    let mail = mailer.map(|mailer| MailSender::new(ports.clone(), Arc::new(mailer), tickets));
-    let senders = EventSenders::new(Arc::new(sender), kafka_sender(config)?, mail);
+    let mail = mailer
+        .map(|mailer| -> Arc<dyn EventSender> { Arc::new(MailSender::new(ports.clone(), Arc::new(mailer), tickets)) });
+    let senders = EventSenders { http: Arc::new(sender), kafka: kafka_sender(config)?, mail };
     let retry = RetryPolicy { max_attempts: config.event_attempts };
     Ok(EventRelay::new(ports.clone(), Arc::new(senders), retry))
 }

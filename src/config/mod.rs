@@ -176,7 +176,7 @@ impl Config {
             rate_limits: reader.rate_limits(),
             proxies: ProxySettings { trusted: reader.trusted_proxies(), header: reader.address_header() },
             cors_allowed_origins: reader.cors_allowed_origins(),
-            data_platform_url: reader.data_platform_url(),
+            data_platform_url: reader.events_url("DATA_PLATFORM_URL"),
             data_platform_secret: reader.data_platform_secret(),
             kafka: reader.kafka(),
             webhook_allow_private: reader.flag("WEBHOOK_ALLOW_PRIVATE"),

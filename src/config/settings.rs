@@ -212,12 +212,13 @@ impl<L: Fn(&str) -> Option<String>> VariableReader<L> {
         origins
     }
 
-    pub(super) fn data_platform_url(&mut self) -> Option<String> {
-        let text = self.optional_text("DATA_PLATFORM_URL")?;
+    /// The URL to which events are sent.
+    pub(super) fn events_url(&mut self, name: &'static str) -> Option<String> {
+        let text = self.optional_text(name)?;
         let is_http = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.port() != Some(0);
         if !Url::parse(&text).is_ok_and(is_http) {
             // The URL itself may hold a password.
-            self.add_error("DATA_PLATFORM_URL", "is not a URL such as https://events.example.org/concert");
+            self.add_error(name, "is not a URL such as https://events.example.org/concert");
         }
         Some(text)
     }

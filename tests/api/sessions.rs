@@ -64,7 +64,7 @@ impl World {
                 AeadSeedVault::new(&["a secret of more than 32 characters".to_owned()], Arc::new(OsRandomness))
                     .unwrap(),
             ),
-            receivers: Receivers::new(&[]),
+            receivers: Receivers::new([]),
             event_written: Arc::default(),
             seat_change_counter: ChangeCounter::default(),
         };

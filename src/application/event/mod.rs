@@ -1,7 +1,7 @@
 //! Events: recorded in the transaction of the change, dispatched and delivered after its commit.
 //!
-//! [mod@record] writes events, [relay] dispatches them, a [worker] delivers them to one receiver, [receivers] lists all
-//! receivers, and [upkeep] deletes old events.
+//! [mod@record] writes events, [relay] dispatches them, a [worker] delivers them to one receiver. [receivers] lists all
+//! receivers, [senders] chooses the sender of each, and [upkeep] deletes old events.
 
 mod deliveries;
 mod facade;
@@ -9,6 +9,7 @@ mod pause;
 mod receivers;
 mod record;
 mod relay;
+mod senders;
 mod upkeep;
 mod worker;
 
@@ -16,4 +17,5 @@ pub use facade::EventFacade;
 pub use receivers::Receivers;
 pub(crate) use record::record;
 pub use relay::EventRelay;
+pub use senders::EventSenders;
 pub use upkeep::{EventRetention, EventUpkeep};

@@ -1,9 +1,8 @@
 //! The receivers of events: whether there may be any, and the list of them.
 //!
 //! Both come from one list of sources, so an event is never recorded as one without receivers while the relay would
-//! find some. A new destination of the configuration belongs to [`CONFIGURABLE`]; without it, its deliveries stay
-//! pending once it isn't configured any more. Another kind of destination is a [`ReceiverSource`] in
-//! [`Receivers::new`].
+//! find some. A new destination of the configuration is one more element for [`Receivers::new`]. Another kind of
+//! destination is a [`ReceiverSource`] there.
 
 use std::sync::Arc;
 
@@ -35,24 +34,18 @@ trait ReceiverSource: Send + Sync {
     }
 }
 
-/// The destinations that can be configured. Deliveries to those that are no longer configured are parked.
-const CONFIGURABLE: [Destination; 3] = [Destination::DataPlatform, Destination::Kafka, Destination::Mail];
-
 /// Every receiver of events.
 #[derive(Clone)]
 pub struct Receivers(Arc<[Box<dyn ReceiverSource>]>);
 
 impl Receivers {
-    /// The registered webhooks, and the receivers from the configuration.
-    pub fn new(configured: &[Receiver]) -> Self {
-        let is_configured = |destination: &Destination| configured.iter().any(|it| it.destination == *destination);
-        let absent = CONFIGURABLE.into_iter().filter(|destination| !is_configured(destination));
-        let present = configured.iter().map(|receiver| (receiver.destination, Some(receiver.clone())));
-        let configurable = present.chain(absent.map(|destination| (destination, None)));
+    /// The registered webhooks, and each destination that the configuration may have, with its receiver. Deliveries to
+    /// a destination without a receiver are parked.
+    pub fn new(configurable: impl IntoIterator<Item = (Destination, Option<Receiver>)>) -> Self {
         let source =
             |(destination, receiver)| -> Box<dyn ReceiverSource> { Box::new(Configured { destination, receiver }) };
         let webhooks: Box<dyn ReceiverSource> = Box::new(Webhooks);
-        Self(configurable.map(source).chain([webhooks]).collect())
+        Self(configurable.into_iter().map(source).chain([webhooks]).collect())
     }
 
     /// Whether an event of the current transaction may have a receiver. After `false`, no receiver is added until the

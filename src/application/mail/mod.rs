@@ -13,4 +13,4 @@ mod reschedule;
 mod sender;
 mod words;
 
-pub use sender::{EventSenders, MailSender};
+pub use sender::MailSender;

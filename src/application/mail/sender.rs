@@ -1,4 +1,4 @@
-//! The senders of events by destination, and the sender of mails.
+//! The sender of mails about events.
 
 use std::{error::Error, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{
     application::Ports,
     domain::{
         clock::Instant,
-        event::{AttemptOutcome, Destination, EventSender, Receiver, RecordedEvent},
+        event::{AttemptOutcome, EventSender, Receiver, RecordedEvent},
         id::{BookingId, CodeId},
         mail::{Mail, Mailer},
         repository_error::RepositoryError,
@@ -27,37 +27,6 @@ use crate::{
 
 /// The most database connections that composing mails uses at once.
 const MAX_CONNECTIONS: usize = 1;
-
-/// The senders of all destinations.
-pub struct EventSenders {
-    http: Arc<dyn EventSender>,
-    kafka: Option<Arc<dyn EventSender>>,
-    mail: Option<MailSender>,
-}
-
-impl EventSenders {
-    /// Sends events to Kafka through `kafka`, to mail through `mail`, and to all other destinations through `http`.
-    pub fn new(http: Arc<dyn EventSender>, kafka: Option<Arc<dyn EventSender>>, mail: Option<MailSender>) -> Self {
-        Self { http, kafka, mail }
-    }
-}
-
-#[async_trait]
-impl EventSender for EventSenders {
-    async fn send(&self, receiver: &Receiver, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
-        match receiver.destination {
-            Destination::Kafka => match &self.kafka {
-                Some(kafka) => kafka.send(receiver, event, now).await,
-                None => AttemptOutcome::failed("no Kafka broker is configured"),
-            },
-            Destination::Mail => match &self.mail {
-                Some(mail) => mail.send(event, now).await,
-                None => AttemptOutcome::failed("no mail server is configured"),
-            },
-            Destination::DataPlatform | Destination::Webhook(_) => self.http.send(receiver, event, now).await,
-        }
-    }
-}
 
 /// Composes and sends the mail of an event, one attempt at a time. An event without a mail, such as that of a deleted
 /// user, counts as accepted.
@@ -73,31 +42,6 @@ impl MailSender {
     /// `tickets`.
     pub fn new(ports: Ports, mailer: Arc<dyn Mailer>, tickets: Arc<dyn TicketSigner>) -> Self {
         Self { ports, mailer, tickets, connections: Semaphore::new(MAX_CONNECTIONS) }
-    }
-
-    async fn send(&self, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
-        // Held while this reads and writes the database, and not while the mail is sent.
-        let permit = self.connections.acquire().await;
-        if event.kind == "performance.rescheduled" {
-            return match reschedule::notify_buyers(&self.ports, event, now).await {
-                Ok(true) => AttemptOutcome::Accepted,
-                Ok(false) => AttemptOutcome::failed("some buyers are still to be notified"),
-                Err(error) => {
-                    tracing::warn!(event_id = %event.id, error = &error as &dyn Error, "buyers could not be notified");
-                    AttemptOutcome::failed("the buyers could not be notified")
-                }
-            };
-        }
-        let written = self.write(event, now).await;
-        drop(permit);
-        match written {
-            Ok(Some((to, letter))) => self.mailer.send(&mail(event, to, &letter), now).await,
-            Ok(None) => AttemptOutcome::Accepted,
-            Err(error) => {
-                tracing::warn!(event_id = %event.id, error = &error as &dyn Error, "a mail could not be written");
-                AttemptOutcome::failed("the mail could not be written")
-            }
-        }
     }
 
     /// The recipient and the mail of an event at `now`; `None` if the event has no mail.
@@ -127,6 +71,34 @@ impl MailSender {
             tracing::warn!(event_id = %event.id, "a code isn't mailed, because its secret was withdrawn");
         }
         Ok(text.map(|text| (notice.email, code::letter(&notice.code, &text))))
+    }
+}
+
+#[async_trait]
+impl EventSender for MailSender {
+    async fn send(&self, _: &Receiver, event: &RecordedEvent, now: Instant) -> AttemptOutcome {
+        // Held while this reads and writes the database, and not while the mail is sent.
+        let permit = self.connections.acquire().await;
+        if event.kind == "performance.rescheduled" {
+            return match reschedule::notify_buyers(&self.ports, event, now).await {
+                Ok(true) => AttemptOutcome::Accepted,
+                Ok(false) => AttemptOutcome::failed("some buyers are still to be notified"),
+                Err(error) => {
+                    tracing::warn!(event_id = %event.id, error = &error as &dyn Error, "buyers could not be notified");
+                    AttemptOutcome::failed("the buyers could not be notified")
+                }
+            };
+        }
+        let written = self.write(event, now).await;
+        drop(permit);
+        match written {
+            Ok(Some((to, letter))) => self.mailer.send(&mail(event, to, &letter), now).await,
+            Ok(None) => AttemptOutcome::Accepted,
+            Err(error) => {
+                tracing::warn!(event_id = %event.id, error = &error as &dyn Error, "a mail could not be written");
+                AttemptOutcome::failed("the mail could not be written")
+            }
+        }
     }
 }
 

@@ -52,7 +52,35 @@ impl FromStr for Destination {
     }
 }
 
+/// How events reach a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Requests to the receiver's URL.
+    Http,
+    /// Messages to the Kafka topic.
+    Kafka,
+    /// Mails about the events.
+    Mail,
+}
+
 impl Destination {
+    /// How events reach it.
+    pub fn transport(self) -> Transport {
+        match self {
+            Self::DataPlatform | Self::Webhook(_) => Transport::Http,
+            Self::Kafka => Transport::Kafka,
+            Self::Mail => Transport::Mail,
+        }
+    }
+
+    /// The webhook, if it is one. Its address isn't the operator's choice, and its receiver can end it.
+    pub fn webhook(self) -> Option<WebhookId> {
+        match self {
+            Self::Webhook(id) => Some(id),
+            Self::DataPlatform | Self::Kafka | Self::Mail => None,
+        }
+    }
+
     /// The kind of destination, as a metric label.
     pub fn kind(self) -> &'static str {
         match self {

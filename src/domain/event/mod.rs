@@ -14,7 +14,7 @@ mod webhook;
 pub use address::is_public;
 pub use delivery::{
     AttemptOutcome, Candidate, Chain, ClaimPlan, ClaimedEvent, DeliveryStatus, Destination, NextStep, Predecessor,
-    PredecessorState, RecordedEvent, RetryPolicy,
+    PredecessorState, RecordedEvent, RetryPolicy, Transport,
 };
 pub use model::{Event, Fact, KINDS, MAILED_KINDS, PRIVATE_KINDS};
 pub use repository::{

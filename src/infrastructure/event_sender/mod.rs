@@ -66,16 +66,15 @@ impl HttpEventSender {
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
     }
 
-    /// The client for a receiver; `None` for Kafka and mail, and for a webhook whose URL is a private address. Such a
-    /// URL needs no name resolution, so the resolver doesn't check it.
+    /// The client for a receiver; `None` for a webhook whose URL is a private address. Such a URL needs no name
+    /// resolution, so the resolver doesn't check it.
     fn client(&self, receiver: &Receiver) -> Option<&Client> {
-        match (receiver.destination, &self.public_only) {
-            (Destination::Webhook(_), Some(public_only)) => {
+        match (receiver.destination.webhook(), &self.public_only) {
+            (Some(_), Some(public_only)) => {
                 let public = WebhookUrl::new(&receiver.url).is_ok_and(|url| !url.is_private());
                 public.then_some(public_only)
             }
-            (Destination::DataPlatform, _) | (Destination::Webhook(_), None) => Some(&self.unrestricted),
-            (Destination::Kafka | Destination::Mail, _) => None,
+            (None, _) | (_, None) => Some(&self.unrestricted),
         }
     }
 }
@@ -112,7 +111,7 @@ async fn outcome_of_status(response: Response, destination: Destination, now: In
     drain(response).await;
     if status.is_success() {
         AttemptOutcome::Accepted
-    } else if status == StatusCode::GONE && matches!(destination, Destination::Webhook(_)) {
+    } else if status == StatusCode::GONE && destination.webhook().is_some() {
         AttemptOutcome::Gone
     } else if status.is_redirection() {
         AttemptOutcome::failed(format!("status {}: redirects are not followed", status.as_u16()))

@@ -322,11 +322,8 @@ impl DeliveryRepository for Session {
             sqlx::query_scalar(LIST_DESTINATIONS).bind(id.0).fetch_all(self.connection()).await?;
         let active = WebhookRepository::list_active(self).await?;
         for name in destinations {
-            let is_active = match read_destination(&name)? {
-                Destination::DataPlatform | Destination::Kafka | Destination::Mail => true,
-                Destination::Webhook(id) => active.iter().any(|webhook| webhook.id == id),
-            };
-            if is_active {
+            let webhook = read_destination(&name)?.webhook();
+            if webhook.is_none_or(|id| active.iter().any(|webhook| webhook.id == id)) {
                 sqlx::query(RESTART).bind(now).bind(id.0).bind(name).execute(self.connection()).await?;
             }
         }
