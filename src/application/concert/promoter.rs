@@ -78,7 +78,15 @@ impl ConcertFacade {
     /// # Errors
     ///
     /// [`Refusal::Forbidden`] if the actor is no longer an administrator.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the actor's account (shared).
     pub async fn create_venue(&self, actor: Actor, name: &Name, address: &Name) -> Result<Venue, AppError> {
+        self.ports.retry_on_contention(|| self.try_create_venue(actor, name, address)).await
+    }
+
+    async fn try_create_venue(&self, actor: Actor, name: &Name, address: &Name) -> Result<Venue, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         let venue = uow.concerts().insert_venue(name, address, now).await?;
@@ -92,7 +100,17 @@ impl ConcertFacade {
     /// # Errors
     ///
     /// [`Refusal::Forbidden`] if the actor is no longer an administrator.
+    ///
+    /// # Concurrency
+    ///
+    /// Locks the actor's account (shared).
     pub async fn create_concert(&self, actor: Actor, fields: &ConcertFields) -> Result<ConcertDetailsInfo, AppError> {
+        let concert = self.ports.retry_on_contention(|| self.try_create_concert(actor, fields)).await?;
+        self.changes.increment();
+        Ok(concert)
+    }
+
+    async fn try_create_concert(&self, actor: Actor, fields: &ConcertFields) -> Result<ConcertDetailsInfo, AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.back_office.begin().await?;
         let id = uow.concerts().insert_concert(fields, now).await?;
@@ -100,7 +118,6 @@ impl ConcertFacade {
         let concert = details(&mut *uow, id, now).await?;
         self.record(&mut *uow, now, actor, ActionKind::ConcertCreated, id, fields.title.as_str()).await?;
         uow.commit().await?;
-        self.changes.increment();
         Ok(concert)
     }
 

@@ -49,6 +49,12 @@ impl EventFacade {
     ///
     /// Locks the event, then the actor's account (shared).
     pub async fn redeliver(&self, actor: UserId, id: EventId) -> Result<(), AppError> {
+        self.ports.retry_on_contention(|| self.try_redeliver(actor, id)).await?;
+        self.ports.event_written.notify_one();
+        Ok(())
+    }
+
+    async fn try_redeliver(&self, actor: UserId, id: EventId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
         if !uow.outbox().lock(id).await? {
@@ -57,9 +63,7 @@ impl EventFacade {
         uow.deliveries().restart(id, now).await?;
         let action = Action::new(actor, ActionKind::EventRedelivered, id);
         administration::record(&self.ports, &mut *uow, now, action).await?;
-        uow.commit().await?;
-        self.ports.event_written.notify_one();
-        Ok(())
+        Ok(uow.commit().await?)
     }
 
     /// Whether a webhook's URL names a private address while private ones aren't allowed. A host name is accepted: the
@@ -116,6 +120,10 @@ impl EventFacade {
     ///
     /// Locks the webhook, then the actor's account (shared).
     pub async fn delete_webhook(&self, actor: UserId, id: WebhookId) -> Result<(), AppError> {
+        self.ports.retry_on_contention(|| self.try_delete_webhook(actor, id)).await
+    }
+
+    async fn try_delete_webhook(&self, actor: UserId, id: WebhookId) -> Result<(), AppError> {
         let now = self.ports.now();
         let mut uow = self.ports.database.begin().await?;
         if !uow.webhooks().delete(id, now).await? {
