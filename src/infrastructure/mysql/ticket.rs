@@ -19,6 +19,13 @@ use crate::domain::{
 // The primary key begins with the booking. No lock.
 const LIST_USED: &str = "SELECT seat_id, admitted_at FROM used_tickets WHERE booking_id = ?";
 
+// The primary key.
+//
+// A cluster of databases replicates changes, not locks: a use and a refund at different nodes must change the same row,
+// or both would succeed. The booking comes before the use, so that a second use is refused as a conflict, not as a
+// duplicate.
+const TOUCH_BOOKING: &str = "UPDATE bookings SET write_count = write_count + 1 WHERE id = ?";
+
 // The foreign keys lock the rows of the booking's seat, the payment and the administrator in share mode.
 const INSERT_USE: &str = "INSERT INTO used_tickets (booking_id, seat_id, payment_id, admitted_at, admitted_by) \
                           VALUES (?, ?, ?, ?, ?)";
@@ -45,6 +52,7 @@ impl TicketRepository for Session {
     }
 
     async fn insert_use(&mut self, used: &UsedTicket) -> Result<(), RepositoryError> {
+        sqlx::query(TOUCH_BOOKING).bind(used.booking_id.0).execute(self.connection()).await?;
         sqlx::query(INSERT_USE)
             .bind(used.booking_id.0)
             .bind(used.seat_id.0)
