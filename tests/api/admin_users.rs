@@ -2,7 +2,10 @@
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::{
+    Connection, MySqlConnection,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
 use uuid::Uuid;
 
 use crate::support::{Client, Receiver, Reply, TestApp, race};
@@ -130,6 +133,18 @@ async fn no_session_outlives_a_concurrent_block(_: MySqlPoolOptions, options: My
         }
         patch(&admin, jin, json!({"blocked": false, "reason": "next"})).await.expect(200);
     }
+}
+
+/// A block at one node of a cluster may miss a session that begins at another. Such a session can't be refreshed.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_session_that_a_block_missed_is_not_refreshed(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options.clone());
+    sign_up(&app, "jin@example.org", "Jin").await;
+    let login = log_in(&app, "jin@example.org").await.expect(200);
+    let mut connection = MySqlConnection::connect_with(&options).await.unwrap();
+    sqlx::query("UPDATE users SET blocked_at = created_at").execute(&mut connection).await.unwrap();
+    let refresh = json!({"refreshToken": login.text("refreshToken")});
+    app.anonymous().post("/api/v1/auth/refresh", refresh).await.expect_problem(401, "INVALID_REFRESH_TOKEN");
 }
 
 /// A join at the same time as a block leaves no live token: it comes before and is ended, or finds the account blocked.

@@ -64,7 +64,9 @@ impl UserFacade {
         match self.classify(token.as_ref(), now) {
             TokenUse::First if token.is_some_and(|token| token.expires_at <= now) => Err(INVALID.into()),
             TokenUse::First => {
-                let user = uow.users().find(session.user_id).await?.ok_or(INVALID)?;
+                let user = uow.users().find(session.user_id).await?;
+                // A block at another node of a cluster may have missed a session that began at the same time.
+                let user = user.filter(|user| user.blocked_at.is_none()).ok_or(INVALID)?;
                 let (nonce, key) = (successor(text), self.ports.signer.current_key());
                 let parts = TokenParts { user: &user, session: &session, nonce, key, at: now };
                 uow.sessions().mark_used(&digest, now, key).await?;
