@@ -89,7 +89,7 @@ pub(crate) struct Bench {
     pub(crate) fixture: Fixture,
     pub(crate) report: Report,
     pub(crate) database: MySqlConnectOptions,
-    config: Config,
+    pub(crate) config: Config,
     /// Servers that this tool didn't start, and doesn't stop.
     external: Option<Addresses>,
     /// The log file of started servers; `None` discards it.

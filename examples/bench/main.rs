@@ -57,6 +57,10 @@ fn main() -> anyhow::Result<()> {
         ["redis-server", address, redis] => {
             return multi_threaded()?.block_on(redis_store::queue_server::serve(address, redis));
         }
+        ["bars", x_label] => {
+            print_line(&plot::bars_of_table(x_label, &std::io::read_to_string(std::io::stdin())?)?);
+            return Ok(());
+        }
         _ => {}
     }
     let matches = command().get_matches();

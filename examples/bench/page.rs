@@ -137,7 +137,7 @@ pub(crate) fn write(folder: &Path, environment: &Environment, report: &Report) -
         let _ = writeln!(page, "\n{note}");
     }
     if !report.plots.is_empty() {
-        page.push_str("\n## Latency by rate and over time\n");
+        page.push_str("\n## Plots\n");
     }
     for plot in &report.plots {
         add_plot(&mut page, plot.name, plot.title, &plot.svg)?;

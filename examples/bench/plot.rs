@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use anyhow::Context;
+
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 64.0;
@@ -122,6 +124,17 @@ pub(crate) struct Bar {
 const BAR_HEIGHT: f64 = 18.0;
 const ROW_HEIGHT: f64 = 28.0;
 const NAMES_WIDTH: f64 = 350.0;
+
+/// A plot of horizontal bars from text: each line has a name, a value and a label, separated by tabs.
+pub(crate) fn bars_of_table(x_label: &str, table: &str) -> anyhow::Result<String> {
+    let bar = |line: &str| {
+        let mut cells = line.split('\t').map(str::to_owned);
+        let mut next = || cells.next().with_context(|| format!("not three cells: {line}"));
+        let (name, value, label) = (next()?, next()?.parse()?, next()?);
+        anyhow::Ok(Bar { name, value, label, marks: Vec::new() })
+    };
+    Ok(bars(x_label, &table.lines().map(bar).collect::<Result<Vec<_>, _>>()?))
+}
 
 /// A plot of horizontal bars.
 pub(crate) fn bars(x_label: &str, bars: &[Bar]) -> String {

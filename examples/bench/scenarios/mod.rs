@@ -73,7 +73,7 @@ impl Scenario {
     /// The time limit. A scenario that exceeds it fails, and the next one starts.
     pub(crate) fn longest(self) -> Duration {
         match self {
-            Self::Year => Duration::from_hours(4),
+            Self::Year => Duration::from_hours(5),
             Self::Locks | Self::RedisQueue | Self::Kills => Duration::from_mins(15),
             _ => Duration::from_mins(6),
         }

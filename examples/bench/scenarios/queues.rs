@@ -12,11 +12,14 @@ use crate::{
     client::{Addresses, Connection, Request},
     limits,
     load::Workload,
+    plot::{self, Bar},
     redis_store::{
         self, Durability,
         queue::{Admission, RedisQueues},
     },
-    statistics::rate,
+    report::LoadRow,
+    statistics::{median, rate},
+    thousands::with_thousands_separators,
     workloads::{Joins, Polls},
 };
 
@@ -89,10 +92,8 @@ async fn joins(bench: &mut Bench) -> anyhow::Result<()> {
         let queue = next.replace(next.get() + 1);
         Ok(QueueRequests::Redis { method: "POST", queue, users: (0, run.count) })
     };
-    for (row, name) in bench.measure_interleaved(runs, prepare).await?.into_iter().zip(runs.map(|run| run.name)) {
-        bench.report.add_figure(&format!("{name} ÷ L8"), row.ratios(), "", None);
-        bench.report.add_load_row(row);
-    }
+    let rows = bench.measure_interleaved(runs, prepare).await?;
+    report_rates(bench, rows, "L8", ("redis-joins", "Joins, beside a queue in Redis"));
     Ok(())
 }
 
@@ -111,11 +112,24 @@ async fn polls(bench: &mut Bench) -> anyhow::Result<()> {
         }
         Ok(QueueRequests::Redis { method: "GET", queue, users: (waiting / 2, waiting / 2) })
     };
-    for (row, name) in bench.measure_interleaved(runs, prepare).await?.into_iter().zip(runs.map(|run| run.name)) {
-        bench.report.add_figure(&format!("{name} ÷ H"), row.ratios(), "", None);
+    let rows = bench.measure_interleaved(runs, prepare).await?;
+    report_rates(bench, rows, "H", ("redis-polls", "Polls, beside a queue in Redis"));
+    Ok(())
+}
+
+/// Reports the rates, their ratios to the limit, and a plot of them.
+fn report_rates(bench: &mut Bench, rows: [LoadRow; 3], limit: &str, (file, title): (&'static str, &'static str)) {
+    let bars = rows.iter().map(|row| rate_bar(row.name.clone(), row.rate()));
+    bench.report.add_plot(file, title, plot::bars("per second", &bars.collect::<Vec<_>>()));
+    for row in rows {
+        bench.report.add_figure(&format!("{} ÷ {limit}", row.name), row.ratios(), "", None);
         bench.report.add_load_row(row);
     }
-    Ok(())
+}
+
+/// A bar with the rate as its label.
+fn rate_bar(name: String, rate: f64) -> Bar {
+    Bar { name, value: rate, label: with_thousands_separators(rate), marks: Vec::new() }
 }
 
 /// Joins with users 0 to `count` - 1, without HTTP.
@@ -150,7 +164,11 @@ async fn admissions(bench: &mut Bench) -> anyhow::Result<()> {
             ratios[index].push(rate / limit);
         }
     }
-    for (index, name) in ["the server", "Redis, always", "Redis, snapshots"].into_iter().enumerate() {
+    let names = ["the server", "Redis, always", "Redis, snapshots"];
+    let bars: Vec<_> =
+        names.iter().zip(&rates).map(|(name, rates)| rate_bar((*name).to_owned(), median(rates))).collect();
+    bench.report.add_plot("redis-admissions", "Admissions, beside a queue in Redis", plot::bars("per second", &bars));
+    for (index, name) in names.into_iter().enumerate() {
         let [rates, ratios] = [&mut rates[index], &mut ratios[index]].map(std::mem::take);
         bench.report.add_figure(&format!("admissions by {name}, batches of 2,000"), rates, " per second", None);
         bench.report.add_figure(&format!("admissions by {name} ÷ L8"), ratios, "", None);
