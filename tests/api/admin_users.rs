@@ -147,6 +147,11 @@ async fn a_session_that_a_block_missed_is_not_refreshed(_: MySqlPoolOptions, opt
     let mut connection = MySqlConnection::connect_with(&options).await.unwrap();
     sqlx::query("UPDATE users SET blocked_at = created_at").execute(&mut connection).await.unwrap();
     let refresh = json!({"refreshToken": login.text("refreshToken")});
+    app.anonymous().post("/api/v1/auth/refresh", refresh.clone()).await.expect_problem(401, "INVALID_REFRESH_TOKEN");
+    // Neither is an exchange repeated that came before the block.
+    sqlx::query("UPDATE users SET blocked_at = NULL").execute(&mut connection).await.unwrap();
+    app.anonymous().post("/api/v1/auth/refresh", refresh.clone()).await.expect(200);
+    sqlx::query("UPDATE users SET blocked_at = created_at").execute(&mut connection).await.unwrap();
     app.anonymous().post("/api/v1/auth/refresh", refresh).await.expect_problem(401, "INVALID_REFRESH_TOKEN");
 }
 

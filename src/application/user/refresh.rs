@@ -15,7 +15,12 @@ use super::{
 };
 use crate::{
     application::error::AppError,
-    domain::{clock::Instant, refusal::Refusal, user::RefreshToken},
+    domain::{
+        clock::Instant,
+        refusal::Refusal,
+        unit_of_work::UnitOfWork,
+        user::{RefreshToken, Session, User},
+    },
 };
 
 /// The time for which a used token is kept after its reuse time. It exceeds the clock difference of instances and the
@@ -64,9 +69,7 @@ impl UserFacade {
         match self.classify(token.as_ref(), now) {
             TokenUse::First if token.is_some_and(|token| token.expires_at <= now) => Err(INVALID.into()),
             TokenUse::First => {
-                let user = uow.users().find(session.user_id).await?;
-                // A block at another node of a cluster may have missed a session that began at the same time.
-                let user = user.filter(|user| user.blocked_at.is_none()).ok_or(INVALID)?;
+                let user = find_owner(&mut *uow, &session).await?;
                 let (nonce, key) = (successor(text), self.ports.signer.current_key());
                 let parts = TokenParts { user: &user, session: &session, nonce, key, at: now };
                 uow.sessions().mark_used(&digest, now, key).await?;
@@ -76,7 +79,7 @@ impl UserFacade {
                 Ok(tokens)
             }
             TokenUse::Repeated(at, key) => {
-                let user = uow.users().find(session.user_id).await?.ok_or(INVALID)?;
+                let user = find_owner(&mut *uow, &session).await?;
                 let parts = TokenParts { user: &user, session: &session, nonce: successor(text), key, at };
                 let (tokens, _) = make_tokens(&*self.ports.signer, self.settings, parts)?;
                 Ok(tokens)
@@ -99,6 +102,13 @@ impl UserFacade {
             },
         }
     }
+}
+
+/// The user of a session, unless the account is blocked or deleted. A block at another node of a cluster may have
+/// missed a session that began at the same time.
+async fn find_owner(uow: &mut dyn UnitOfWork, session: &Session) -> Result<User, AppError> {
+    let user = uow.users().find(session.user_id).await?.filter(|user| user.blocked_at.is_none());
+    Ok(user.ok_or(Refusal::InvalidRefreshToken)?)
 }
 
 /// The nonce of the token that replaces the token with this text.
