@@ -185,6 +185,9 @@ class Galera(Node):
     PREFERENCES = "gcache.size=256M; gcs.fc_limit=128; evs.suspect_timeout=PT2S; evs.inactive_timeout=PT4S; " \
                   "evs.inactive_check_period=PT0.5S; evs.keepalive_period=PT0.5S; pc.recovery=false"
     PROBE = "SHOW GLOBAL STATUS WHERE variable_name = 'wsrep_ready' AND value = 'ON'"
+    # The method of state transfers. The server looks for its script first beside its own program, where Debian's package
+    # has installed another one for `rsync`.
+    TRANSFER = "rsync_as_root"
     PROGRAMS = Node.PROGRAMS + ["mariadbd", "mariadb-install-db", "rsync"]
 
     def options(self):
@@ -200,7 +203,7 @@ class Galera(Node):
         peers = ",".join(address(number) for number in range(1, NODES + 1))
         return ["--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", "--wsrep-on=ON", f"--wsrep-provider={self.provider()}",
                 f"--wsrep-cluster-address=gcomm://{peers}", f"--wsrep-node-address={self.address}",
-                f"--wsrep-node-name=node{self.number}", "--wsrep-slave-threads=4",
+                f"--wsrep-node-name=node{self.number}", "--wsrep-slave-threads=4", f"--wsrep-sst-method={self.TRANSFER}",
                 f"--wsrep-provider-options={self.PREFERENCES}"]
 
     @staticmethod
@@ -213,19 +216,20 @@ class Galera(Node):
 
     @staticmethod
     def provide_scripts():
-        """Puts the scripts of state transfers on the path."""
+        """Puts the script of state transfers on the path."""
         folder = os.path.join(ROOT, ".local/cluster")
-        script = os.path.join(folder, "usr/bin/wsrep_sst_rsync")
+        script = os.path.join(folder, f"usr/bin/wsrep_sst_{Galera.TRANSFER}")
         if not os.path.exists(script):
             # Installing the package would start a server.
             os.makedirs(folder, exist_ok=True)
             subprocess.run(["apt-get", "download", "-qq", "mariadb-server"], cwd=folder, check=True)
             command("dpkg-deb", "--extract", glob.glob(os.path.join(folder, "mariadb-server_*.deb"))[0], folder)
             # rsync would change to a user who may not write the data.
-            with open(script) as file:
+            with open(os.path.join(folder, "usr/bin/wsrep_sst_rsync")) as file:
                 text = file.read().replace("[$MODULE]\n", "uid = root\ngid = root\n[$MODULE]\n", 1)
             with open(script, "w") as file:
                 file.write(text)
+            os.chmod(script, 0o755)
         os.environ["PATH"] = os.path.dirname(script) + ":" + os.environ["PATH"]
 
     def start(self, bootstrap=False, position=None):
