@@ -103,8 +103,23 @@ impl Bench {
     pub(crate) async fn new(scale: Scale, external: Option<Addresses>, log: Option<PathBuf>) -> anyhow::Result<Self> {
         let mut config = configuration()?;
         if external.is_none() {
-            config.database_url = bench_database(&config.database_url)?;
+            config.database_url = sibling_database(&config.database_url, "bench")?;
         }
+        Self::with(config, scale, external, log).await
+    }
+
+    /// The same tool with another database on the same server.
+    pub(crate) async fn beside(&self, name: &str) -> anyhow::Result<Self> {
+        let config = Config { database_url: sibling_database(&self.config.database_url, name)?, ..self.config.clone() };
+        Self::with(config, self.scale, None, self.log.clone()).await
+    }
+
+    async fn with(
+        config: Config,
+        scale: Scale,
+        external: Option<Addresses>,
+        log: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
         let database = mysql::parse_url(&config.database_url)?;
         let fixture = Fixture::new(&config, &database).await?;
         let report = Report::default();
@@ -146,13 +161,18 @@ impl Bench {
     }
 
     async fn drop_database(&mut self) -> anyhow::Result<()> {
-        self.started.clear();
+        self.stop_servers();
         self.redis.clear();
         let name = self.database.get_database().context("a database")?;
         let statement = AssertSqlSafe(format!("DROP DATABASE IF EXISTS `{name}`"));
         sqlx::query(statement).execute(&self.fixture.pool).await?;
         self.fixture.pool.close().await;
         Ok(())
+    }
+
+    /// Stops started servers, so that new ones are started on the next use.
+    pub(crate) fn stop_servers(&mut self) {
+        self.started.clear();
     }
 
     /// Fails with external servers.
@@ -356,12 +376,12 @@ fn configuration() -> anyhow::Result<Config> {
     Ok(Config::from_lookup(|name| lookup(name).or_else(|| (name == "TOKEN_SECRET").then(|| secret.clone())))?)
 }
 
-/// The URL of a separate database on the same server, named after the given one.
-fn bench_database(url: &str) -> anyhow::Result<String> {
+/// The URL of another database on the same server: the given one's name with `suffix`.
+fn sibling_database(url: &str, suffix: &str) -> anyhow::Result<String> {
     let (address, options) = url.split_once('?').map_or((url, None), |(address, options)| (address, Some(options)));
     let (server, name) = address.rsplit_once('/').context("a URL with a database")?;
     let options = options.map(|options| format!("?{options}")).unwrap_or_default();
-    Ok(format!("{server}/{name}_bench{options}"))
+    Ok(format!("{server}/{name}_{suffix}{options}"))
 }
 
 /// Starts a bare handler that repeats the server's response to the first unit of work.

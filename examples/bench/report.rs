@@ -55,6 +55,23 @@ impl LoadRow {
         self.costs.push(cost);
     }
 
+    /// Adds the rounds of another row of the same load.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.rates.extend(other.rates);
+        self.limits.extend(other.limits);
+        self.limit_name = other.limit_name;
+        self.percentiles.extend(other.percentiles);
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        self.costs.extend(other.costs);
+    }
+
+    /// The database's processor time of each round, in microseconds per unit of work.
+    pub(crate) fn database_costs(&self) -> Vec<f64> {
+        self.costs.iter().filter_map(|cost| cost.database).collect()
+    }
+
     /// The median rate, per second.
     pub(crate) fn rate(&self) -> f64 {
         median(&self.rates)

@@ -155,28 +155,6 @@ async fn a_session_that_a_block_missed_is_not_refreshed(_: MySqlPoolOptions, opt
     app.anonymous().post("/api/v1/auth/refresh", refresh).await.expect_problem(401, "INVALID_REFRESH_TOKEN");
 }
 
-/// A join at the same time as a block leaves no live token: it comes before and is ended, or finds the account blocked.
-#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
-async fn no_token_outlives_a_concurrent_block(_: MySqlPoolOptions, options: MySqlConnectOptions) {
-    let app = TestApp::start_two(options);
-    let admin = app.admin().await;
-    let sale = app.sale(1, 2).await;
-    for _ in 0..4 {
-        let user = app.user().await;
-        let join = json!({"concertId": sale.concert_id});
-        let block = json!({"blocked": true, "reason": "fraud"});
-        let (blocked, joined) =
-            tokio::join!(patch(&admin, user.user_id(), block), user.post("/api/v1/queue/tokens", join));
-        blocked.expect(200);
-        if joined.status.is_success() {
-            let token = app.anonymous().with_queue_token(&joined.text("queueToken"));
-            let token = token.get("/api/v1/queue/tokens/current").await.expect(200);
-            assert_eq!(token.text("status"), "LEFT");
-        }
-    }
-    app.assert_invariants_hold().await;
-}
-
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn a_role_counts_from_the_next_request_on(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);

@@ -9,9 +9,9 @@ use anyhow::Context;
 use concert_reservation::application::{event::EventUpkeep, housekeeping::HousekeepingFacade};
 use sqlx::MySqlPool;
 
-use super::{join_beyond_lookahead, prepare_holds, rates::prepare_payments, scaled_run};
+use super::{CONNECTIONS, join_beyond_lookahead, prepare_holds, rates::prepare_payments, scaled_run};
 use crate::{
-    bench::{Bench, Limit, Setup},
+    bench::{Bench, Limit, Run, Setup},
     client::{Addresses, Connection, Request},
     report::{Goal, LoadRow},
     thousands::with_thousands_separators,
@@ -37,69 +37,118 @@ const MAX_CLEANUP_TIME: Duration = Duration::from_hours(3);
 /// The least ratio of a rate to that on an empty database.
 const MIN_RATIO: f64 = 0.9;
 
-/// The measurements on one database.
-struct Figures {
-    lines: [LoadRow; 3],
-    jobs: BTreeMap<String, f64>,
+/// Pairs of rounds, by turns on the empty database and on the year's. The machine's speed changes by some 25 % within
+/// half an hour, which a comparison of two stages would take for an effect of the year.
+const PAIRS: usize = 7;
+
+/// The loads that are compared.
+const LOADS: [Load; 3] = [Load::Polls, Load::Holds, Load::Payments];
+
+#[derive(Clone, Copy)]
+enum Load {
+    Polls,
+    Holds,
+    Payments,
 }
 
 pub(super) async fn year(bench: &mut Bench) -> anyhow::Result<()> {
     bench.require_started_servers()?;
-    let empty = measure(bench, ["polls, empty", "holds, empty", "payments, empty"]).await?;
+    let mut empty = bench.beside("empty").await?;
+    empty.reset().await?;
     let year = Year { concerts: if bench.scale.quick { CONCERTS / 100 } else { CONCERTS } };
     let begun = Instant::now();
     year.fill(&bench.fixture.pool, bench.fixture.app.ports.now()).await?;
     bench.report.add_note(format!("A year of {} concerts was written in {:.0} s.", year.concerts, seconds(begun)));
     note_sizes(bench, "as it was written").await?;
-    let begun = Instant::now();
-    let share = flush_pages(&bench.fixture.pool).await?;
-    bench.report.add_note(format!("After {:.0} s, {:.0} % of the pages were changed.", seconds(begun), share * 100.0));
-    let full = measure(bench, ["polls, a year", "holds, a year", "payments, a year"]).await?;
-    // At once, because the cleanup takes hours.
-    compare(bench, &empty, full, "with a year");
+    settle(bench).await?;
+    compare(bench, &mut empty, "with a year").await?;
     let begun = Instant::now();
     clean_up(bench).await?;
     bench.report.add_note(format!("Housekeeping without its rests took {:.0} s.", seconds(begun)));
     note_sizes(bench, "after housekeeping").await?;
-    let tidy = measure(bench, ["polls, tidied up", "holds, tidied up", "payments, tidied up"]).await?;
-    compare(bench, &empty, tidy, "with a year, tidied up");
-    empty.lines.into_iter().for_each(|line| bench.report.add_load_row(line));
-    Ok(())
+    settle(bench).await?;
+    compare(bench, &mut empty, "tidied up").await?;
+    empty.audit().await?;
+    empty.close().await
 }
 
 fn seconds(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64()
 }
 
-fn compare(bench: &mut Bench, empty: &Figures, figures: Figures, when: &str) {
-    for (line, before) in figures.lines.iter().zip(&empty.lines) {
-        let what = line.name.split(',').next().unwrap_or_default();
-        let ratios = line.rates.iter().zip(&before.rates).map(|(rate, before)| rate / before).collect();
-        bench.report.add_figure(&format!("{what} {when} ÷ empty"), ratios, "", Some(Goal::at_least(MIN_RATIO, None)));
+/// Measures each load by turns on both databases, then the jobs.
+async fn compare(bench: &mut Bench, empty: &mut Bench, when: &str) -> anyhow::Result<()> {
+    let pairs = if bench.scale.quick { 1 } else { PAIRS };
+    for load in LOADS {
+        let name = load.name();
+        let mut rows =
+            [format!("{name}, empty"), format!("{name} {when}")].map(|name| LoadRow::new(&name, CONNECTIONS));
+        for _ in 0..pairs {
+            for (side, row) in [&mut *empty, &mut *bench].into_iter().zip(&mut rows) {
+                row.append(load.measure(side).await?);
+            }
+        }
+        let ratios = |of: fn(&LoadRow) -> Vec<f64>| {
+            let [empty, year] = rows.each_ref().map(of);
+            year.into_iter().zip(empty).map(|(year, empty)| year / empty).collect::<Vec<_>>()
+        };
+        let (rates, costs) = (ratios(|row| row.rates.clone()), ratios(LoadRow::database_costs));
+        let goal = Goal::at_least(MIN_RATIO, None);
+        bench.report.add_figure(&format!("{name} {when} ÷ empty"), rates, "", Some(goal));
+        bench.report.add_figure(&format!("{name} {when} ÷ empty, database's processor time"), costs, "", None);
+        rows.into_iter().for_each(|row| bench.report.add_load_row(row));
     }
-    for (name, mean) in &figures.jobs {
-        let before = empty.jobs.get(name).copied().unwrap_or(f64::NAN);
-        bench.report.add_figure(&format!("job {name} {when}, mean (empty: {before:.2} ms)"), vec![*mean], " ms", None);
+    let (empty_jobs, jobs) = (measure_jobs(empty).await?, measure_jobs(bench).await?);
+    for (name, mean) in jobs {
+        let before = empty_jobs.get(&name).copied().unwrap_or(f64::NAN);
+        bench.report.add_figure(&format!("job {name} {when}, mean (empty: {before:.2} ms)"), vec![mean], " ms", None);
     }
-    figures.lines.into_iter().for_each(|line| bench.report.add_load_row(line));
+    Ok(())
 }
 
-async fn measure(bench: &mut Bench, names: [&'static str; 3]) -> anyhow::Result<Figures> {
-    let [polls, holds, payments] = names;
-    let lines = [
-        bench
-            .measure_closed_loop(scaled_run(bench, polls, 100_000, Limit::None), async |bench, _, _| {
-                Ok(Polls { buyers: join_beyond_lookahead(bench).await? })
-            })
-            .await?,
-        bench
-            .measure_closed_loop(scaled_run(bench, holds, 20_000, Limit::None), async |bench, run, _| {
-                prepare_holds(bench, run.count).await
-            })
-            .await?,
-        bench.measure_closed_loop(scaled_run(bench, payments, 15_000, Limit::None), prepare_payments).await?,
-    ];
-    Ok(Figures { lines, jobs: measure_jobs(bench).await? })
+impl Load {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Polls => "polls",
+            Self::Holds => "holds",
+            Self::Payments => "payments",
+        }
+    }
+
+    /// The units of work of a round.
+    fn count(self) -> usize {
+        match self {
+            Self::Polls => 100_000,
+            Self::Holds => 20_000,
+            Self::Payments => 15_000,
+        }
+    }
+
+    /// One round after a warm-up, by a server that is started for it and stopped afterwards: the jobs of an idle server
+    /// must not disturb the other side's round.
+    async fn measure(self, bench: &mut Bench) -> anyhow::Result<LoadRow> {
+        bench.scale.rounds = 1;
+        let run = scaled_run(bench, self.name(), self.count(), Limit::None);
+        let polls = async |bench: &mut Bench, _: Run, _: &Addresses| {
+            Ok(Polls { buyers: join_beyond_lookahead(bench).await? })
+        };
+        let holds = async |bench: &mut Bench, run: Run, _: &Addresses| prepare_holds(bench, run.count).await;
+        let row = match self {
+            Self::Polls => bench.measure_closed_loop(run, polls).await?,
+            Self::Holds => bench.measure_closed_loop(run, holds).await?,
+            Self::Payments => bench.measure_closed_loop(run, prepare_payments).await?,
+        };
+        bench.stop_servers();
+        Ok(row)
+    }
+}
+
+/// Waits until the database has written the pages that a bulk change left behind.
+async fn settle(bench: &mut Bench) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let share = flush_pages(&bench.fixture.pool).await?;
+    bench.report.add_note(format!("After {:.0} s, {:.0} % of the pages were changed.", seconds(begun), share * 100.0));
+    Ok(())
 }
 
 /// Waits until the database has written the pages that the fill changed, and returns the share of changed pages.
@@ -107,16 +156,20 @@ async fn measure(bench: &mut Bench, names: [&'static str; 3]) -> anyhow::Result<
 /// A sale must not wait for the flushing of a bulk load, which a year of small writes doesn't leave behind.
 async fn flush_pages(pool: &MySqlPool) -> anyhow::Result<f64> {
     sqlx::query("SET GLOBAL innodb_max_dirty_pages_pct = 0").execute(pool).await?;
+    let share = wait_for_flushed_pages(pool).await;
+    sqlx::query("SET GLOBAL innodb_max_dirty_pages_pct = DEFAULT").execute(pool).await?;
+    share
+}
+
+async fn wait_for_flushed_pages(pool: &MySqlPool) -> anyhow::Result<f64> {
     let begun = Instant::now();
-    let share = loop {
+    loop {
         let share = dirty_share(pool).await?;
         if share <= MAX_DIRTY_SHARE || begun.elapsed() > MAX_FLUSH_TIME {
-            break share;
+            return Ok(share);
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-    };
-    sqlx::query("SET GLOBAL innodb_max_dirty_pages_pct = DEFAULT").execute(pool).await?;
-    Ok(share)
+    }
 }
 
 /// The share of the buffer pool's pages that are changed and not yet written.
@@ -135,6 +188,7 @@ async fn measure_jobs(bench: &mut Bench) -> anyhow::Result<BTreeMap<String, f64>
     let before = jobs(&addresses).await?;
     tokio::time::sleep(OBSERVATION_TIME).await;
     let after = jobs(&addresses).await?;
+    bench.stop_servers();
     let mean = |(name, (count, seconds)): (String, (f64, f64))| {
         let (earlier, spent) = before.get(&name).copied().unwrap_or_default();
         (count > earlier).then(|| (name, (seconds - spent) / (count - earlier) * 1_000.0))

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{
-    cluster_of,
+    cluster::cluster_of,
     error::{is_contention, lacks_table},
 };
 

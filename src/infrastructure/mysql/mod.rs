@@ -6,6 +6,7 @@
 mod action_log;
 mod audit;
 mod booking;
+mod cluster;
 mod code;
 mod concert;
 mod connection_loss;
@@ -39,7 +40,7 @@ mod user_details;
 mod user_rows;
 mod webhook;
 
-use std::{collections::HashMap, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use sqlx::{
     Connection, Executor, MySqlPool, Row,
@@ -157,58 +158,11 @@ async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
              ',STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ZERO_DATE,NO_ZERO_IN_DATE')",
         )
         .await?;
-    read_causally(connection).await?;
+    cluster::read_causally(connection).await?;
     // On an unencrypted connection the cipher's name is empty.
     let cipher = connection.fetch_one("SHOW SESSION STATUS LIKE 'Ssl_cipher'").await?;
     if !cipher.try_get_unchecked::<String, _>(1)?.is_empty() {
         sql::record_encryption();
     }
     Ok(())
-}
-
-/// Requests that a node of a cluster shows the commits of all nodes. Otherwise a user who signed up at one instance
-/// can't log in at another.
-///
-/// Galera waits before reads and writes, by the bits 1 and 2 of
-/// <https://mariadb.com/docs/galera-cluster/reference/galera-cluster-system-variables#wsrep_sync_wait>. Group
-/// Replication waits before each transaction, or only at a new primary for what the last one committed:
-/// <https://dev.mysql.com/doc/refman/8.4/en/group-replication-consistency-guarantees.html>.
-async fn read_causally(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-    let statement = match cluster_of(connection).await? {
-        Some(Cluster::Galera) => "SET SESSION wsrep_sync_wait = 3",
-        Some(Cluster::MultiPrimary) => "SET SESSION group_replication_consistency = 'BEFORE'",
-        Some(Cluster::SinglePrimary) => "SET SESSION group_replication_consistency = 'BEFORE_ON_PRIMARY_FAILOVER'",
-        None => return Ok(()),
-    };
-    connection.execute(statement).await.map(|_| ())
-}
-
-/// The cluster of databases that a connection's server belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cluster {
-    Galera,
-    /// Group Replication that accepts writes at every node.
-    MultiPrimary,
-    /// Group Replication that accepts writes at one node.
-    SinglePrimary,
-}
-
-async fn cluster_of(connection: &mut MySqlConnection) -> Result<Option<Cluster>, sqlx::Error> {
-    let query = "SHOW VARIABLES WHERE variable_name IN \
-         ('wsrep_on', 'group_replication_group_name', 'group_replication_single_primary_mode')";
-    let mut settings = HashMap::<String, String>::new();
-    for row in connection.fetch_all(query).await? {
-        settings.insert(row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
-    }
-    let is_on = |name| settings.get(name).is_some_and(|value| value == "ON");
-    let is_group = settings.get("group_replication_group_name").is_some_and(|name| !name.is_empty());
-    Ok(if is_on("wsrep_on") {
-        Some(Cluster::Galera)
-    } else if !is_group {
-        None
-    } else if is_on("group_replication_single_primary_mode") {
-        Some(Cluster::SinglePrimary)
-    } else {
-        Some(Cluster::MultiPrimary)
-    })
 }

@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
+    cluster,
     error::require_rows,
     rows_by_id::BindAll,
     sql::{padded, placeholder_list},
@@ -51,6 +52,9 @@ const TOUCH_ADMINS: &str = "UPDATE users SET write_count = write_count + 1 WHERE
 const LIST_ADMINS: &str = "SELECT id FROM users WHERE role = 'ADMIN' AND deleted_at IS NULL AND blocked_at IS NULL \
                            ORDER BY id";
 
+// The primary key. A row that refers to an account then conflicts with a deletion or a block of it at another node.
+const TOUCH: &str = "UPDATE users FORCE INDEX (PRIMARY) SET write_count = write_count + 1";
+
 const UPDATE_STANDING: &str = "UPDATE users SET role = ?, blocked_at = ? WHERE id = ? AND deleted_at IS NULL";
 
 const UPDATE_NAME: &str = "UPDATE users SET name = ? WHERE id = ? AND deleted_at IS NULL";
@@ -93,6 +97,10 @@ impl UserRepository for Session {
     async fn share(&mut self, ids: &[UserId]) -> Result<Vec<(UserId, bool)>, RepositoryError> {
         if ids.is_empty() {
             return Ok(Vec::new());
+        }
+        if cluster::ignores_references() {
+            let ids = ids.iter().map(|id| id.0);
+            self.write_by_id(ids, |ids| format!("{TOUCH} WHERE id IN {ids}"), BindAll::bind_all).await?;
         }
         let ids = padded(ids.iter().map(|id| id.0));
         let text = format!(

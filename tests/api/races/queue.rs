@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use axum::http::Method;
 use futures::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 
@@ -16,6 +17,8 @@ one_and_two_servers!(
     an_open_sale_admits_no_more_than_max_active,
     ticks_admit_no_more_than_rate_and_room_allow,
     ticks_against_joins_leaves_and_payments,
+    joining_against_the_deletion_of_the_account,
+    joining_against_a_block,
 );
 skewed_clocks!(
     five_hundred_users_get_distinct_places,
@@ -200,5 +203,38 @@ async fn ticks_against_joins_leaves_and_payments(servers: Servers) {
     assert_eq!(ended, BTreeMap::from([("ACTIVE".to_owned(), 5), ("COMPLETED".to_owned(), 5), ("LEFT".to_owned(), 15)]));
     let waiting: BTreeSet<_> = live["waiting"].as_u64().into_iter().collect();
     assert_eq!(waiting, BTreeSet::from([70 - 5 - 15 - 20]));
+    app.assert_invariants_hold().await;
+}
+
+/// A join is refused, or its token is ended by the deletion: its owner could neither use it nor leave.
+async fn joining_against_the_deletion_of_the_account(servers: Servers) {
+    let app = servers.start();
+    joining_against(&app, |user| async move { user.delete("/api/v1/users/me").await.expect(204) }).await;
+}
+
+async fn joining_against_a_block(servers: Servers) {
+    let app = servers.start();
+    let admin = app.at_instance(&app.admin().await, 0);
+    joining_against(&app, |user| {
+        let (admin, path) = (admin.clone(), format!("/api/v1/admin/users/{}", user.user_id()));
+        let block = json!({"blocked": true, "reason": "fraud"});
+        async move { admin.send(Method::PATCH, &path, &[], Some(block)).await.expect(200) }
+    })
+    .await;
+}
+
+/// Users join while `end` ends their accounts, each at another server if there are several.
+async fn joining_against<F: Future<Output = Reply> + Send + 'static>(app: &TestApp, end: impl Fn(Client) -> F) {
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(app, json!({"mode": "QUEUE"})).await;
+    for user in app.users(40).await {
+        let clients = app.on_every_server(&user);
+        let runners: [BoxFuture<'static, Reply>; 2] =
+            [Box::pin(end(clients[0].clone())), Box::pin(join(clients[clients.len() - 1].clone(), sale.concert_id))];
+        let replies = race(runners).await;
+        assert!(replies[1].status == 201 || replies[1].code() == "UNAUTHENTICATED", "{:?}", replies[1]);
+    }
+    let live = live(app, &sale).await;
+    assert_eq!(live["waiting"], 0, "{live}");
     app.assert_invariants_hold().await;
 }

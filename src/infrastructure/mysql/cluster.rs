@@ -1,0 +1,69 @@
+//! Clusters of databases: what a session of a node asks for, and what the code must know.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use sqlx::{Executor, Row, mysql::MySqlConnection};
+
+/// The cluster of databases that a connection's server belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cluster {
+    Galera,
+    /// Group Replication that accepts writes at every node.
+    MultiPrimary,
+    /// Group Replication that accepts writes at one node.
+    SinglePrimary,
+}
+
+/// Whether a connection's server was a node of Galera.
+static GALERA: AtomicBool = AtomicBool::new(false);
+
+/// Whether the insert of a row doesn't conflict with a concurrent update, at another node, of a row that it refers to.
+///
+/// Galera compares the keys of the written rows alone, unless the row that is referred to is deleted. Group Replication
+/// compares the keys of rows that are referred to, too.
+pub(super) fn ignores_references() -> bool {
+    GALERA.load(Ordering::Relaxed)
+}
+
+/// Requests that a node of a cluster shows the commits of all nodes. Otherwise a user who signed up at one instance
+/// can't log in at another.
+///
+/// Galera waits before reads and writes, by the bits 1 and 2 of
+/// <https://mariadb.com/docs/galera-cluster/reference/galera-cluster-system-variables#wsrep_sync_wait>. Group
+/// Replication waits before each transaction, or only at a new primary for what the last one committed:
+/// <https://dev.mysql.com/doc/refman/8.4/en/group-replication-consistency-guarantees.html>.
+pub(super) async fn read_causally(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    let cluster = cluster_of(connection).await?;
+    GALERA.store(cluster == Some(Cluster::Galera), Ordering::Relaxed);
+    let statement = match cluster {
+        Some(Cluster::Galera) => "SET SESSION wsrep_sync_wait = 3",
+        Some(Cluster::MultiPrimary) => "SET SESSION group_replication_consistency = 'BEFORE'",
+        Some(Cluster::SinglePrimary) => "SET SESSION group_replication_consistency = 'BEFORE_ON_PRIMARY_FAILOVER'",
+        None => return Ok(()),
+    };
+    connection.execute(statement).await.map(|_| ())
+}
+
+/// The cluster of a connection's server, if it is part of one.
+pub(super) async fn cluster_of(connection: &mut MySqlConnection) -> Result<Option<Cluster>, sqlx::Error> {
+    let query = "SHOW VARIABLES WHERE variable_name IN \
+         ('wsrep_on', 'group_replication_group_name', 'group_replication_single_primary_mode')";
+    let mut settings = HashMap::<String, String>::new();
+    for row in connection.fetch_all(query).await? {
+        settings.insert(row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
+    }
+    let is_on = |name| settings.get(name).is_some_and(|value| value == "ON");
+    let is_group = settings.get("group_replication_group_name").is_some_and(|name| !name.is_empty());
+    Ok(if is_on("wsrep_on") {
+        Some(Cluster::Galera)
+    } else if !is_group {
+        None
+    } else if is_on("group_replication_single_primary_mode") {
+        Some(Cluster::SinglePrimary)
+    } else {
+        Some(Cluster::MultiPrimary)
+    })
+}
