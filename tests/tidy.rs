@@ -397,15 +397,16 @@ fn a_migration_is_one_statement_or_changes_rows_alone_and_explains_its_keys() {
     for path in files("migrations", "sql") {
         let text = read(&path);
         let statement = without_comments(&text);
-        let statement = statement.trim().trim_end_matches(';');
-        let is_ddl =
-            ["CREATE TABLE ", "ALTER TABLE ", "CREATE INDEX ", "DROP "].iter().any(|it| statement.starts_with(it));
-        let of_rows = ["INSERT ", "UPDATE ", "SET SESSION "];
-        let is_of_rows = statement.split(';').all(|part| of_rows.iter().any(|it| part.trim_start().starts_with(it)));
-        if !is_of_rows && (statement.contains(';') || !is_ddl) {
+        let statements: Vec<_> = statement.trim().trim_end_matches(';').split(';').map(str::trim).collect();
+        let statements: Vec<_> = statements.into_iter().filter(|it| !it.starts_with("SET SESSION ")).collect();
+        let begins = |it: &&str, words: &[&str]| words.iter().any(|word| it.starts_with(word));
+        let is_of_rows = statements.iter().all(|it| begins(it, &["INSERT ", "UPDATE "]));
+        let is_ddl = statements.len() == 1
+            && begins(&statements[0], &["CREATE TABLE ", "ALTER TABLE ", "CREATE INDEX ", "DROP "]);
+        if !is_of_rows && !is_ddl {
             findings.push(format!("{path}: must be one DDL statement, or change rows alone"));
         }
-        let is_table = statement.starts_with("CREATE TABLE ");
+        let is_table = statements.iter().any(|it| it.starts_with("CREATE TABLE "));
         if is_table && !(statement.contains("DEFAULT CHARSET = utf8mb4") && statement.contains("COLLATE = utf8mb4_bin"))
         {
             findings.push(format!("{path}: a table names its charset and its collation"));

@@ -153,3 +153,16 @@ async fn a_schedule_that_cannot_be_is_refused(_: MySqlPoolOptions, options: MySq
     admin.post(&format!("/api/v1/admin/performances/{}/cancel", sale.performance_id), json!({})).await.expect(202);
     patch(&admin, &sale, json!({"salesEndAt": null})).await.expect_problem(409, "SALES_CLOSED");
 }
+
+/// On a cluster of databases, a tick at another node that ends tokens by the old start conflicts by the queue's row.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn rescheduling_writes_the_queue(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let tables = Tables::of(&options).await;
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    let writes = "SELECT CAST(SUM(write_count) AS SIGNED) FROM queues";
+    let before = tables.count(writes).await;
+    let starts_at = (app.now() + TimeDelta::days(7)).to_rfc3339();
+    patch(&app.admin().await, &sale, json!({"startsAt": starts_at})).await.expect(200);
+    assert_eq!(tables.count(writes).await, before + 1);
+}

@@ -47,8 +47,9 @@ impl ConcertFacade {
     ///
     /// # Concurrency
     ///
-    /// Locks the performance (shared), the seats and the actor's account (shared), in this order. A hold locks the same
-    /// rows, so the request that locks a seat first decides about it.
+    /// Locks the performance (shared), its choices, the seats and the actor's account (shared), in this order. A hold
+    /// locks the seats, too, so the request that locks a seat first decides about it. Other blocks wait for the lock of
+    /// the choices.
     pub async fn change_blocks(&self, actor: Actor, command: &ChangeBlocks) -> Result<BlockedSeats, AppError> {
         self.ports.retry_on_contention(|| self.try_change_blocks(actor, command)).await
     }
@@ -59,6 +60,8 @@ impl ConcertFacade {
         if uow.concerts().share_performances(&[id]).await?.is_empty() {
             return Err(Refusal::PerformanceNotFound.into());
         }
+        // Overlapping blocks and unblocks may change different seats. On a cluster they conflict by this row alone.
+        uow.choices().lock_choices(&[id]).await?;
         let seats: Vec<_> = command.seat_ids.iter().map(|seat| (*seat, id)).collect();
         let locked = uow.seat_claims().lock_seats(&seats).await?;
         let now = self.ports.now();

@@ -67,13 +67,16 @@ impl ConcertFacade {
         let mut uow = self.ports.back_office.begin().await?;
         let performance = uow.concerts().find_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?;
         let concert_id = performance.concert_id;
-        let queue = uow.queues().lock_queues(&[concert_id]).await?.pop().ok_or(Refusal::PerformanceNotFound)?;
+        let mut queue = uow.queues().lock_queues(&[concert_id]).await?.pop().ok_or(Refusal::PerformanceNotFound)?;
         uow.concerts().lock_concert(concert_id).await?.ok_or(Refusal::PerformanceNotFound)?;
         let mut performance = uow.concerts().lock_performance(id).await?.ok_or(Refusal::PerformanceNotFound)?;
         let now = queue.monotonic_now(self.ports.now());
         let previous_starts_at = performance.starts_at;
         performance.reschedule(&command.change, now)?;
         uow.concerts().update_schedule(&performance).await?;
+        // A tick at another node of a cluster must not end the concert's tokens by its old times.
+        queue.last_decision_at = now;
+        uow.queues().update_queue(&queue).await?;
         let starts_at = performance.starts_at;
         if starts_at != previous_starts_at {
             let fact = Fact::PerformanceRescheduled { performance_id: id, concert_id, previous_starts_at, starts_at };

@@ -17,8 +17,16 @@ pub(super) enum Cluster {
     SinglePrimary,
 }
 
-/// Whether a connection's server was a node of Galera.
+/// Whether the server of the latest connection is a node of Galera.
 static GALERA: AtomicBool = AtomicBool::new(false);
+
+/// Whether the server of the latest connection is one of several nodes that accept writes.
+static SEVERAL_WRITERS: AtomicBool = AtomicBool::new(false);
+
+/// Whether a lock doesn't stop the transactions of all instances, since other nodes accept writes, too.
+pub(super) fn has_local_locks() -> bool {
+    SEVERAL_WRITERS.load(Ordering::Relaxed)
+}
 
 /// Whether the insert of a row doesn't conflict with a concurrent update, at another node, of a row that it refers to.
 ///
@@ -38,6 +46,8 @@ pub(super) fn ignores_references() -> bool {
 pub(super) async fn read_causally(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     let cluster = cluster_of(connection).await?;
     GALERA.store(cluster == Some(Cluster::Galera), Ordering::Relaxed);
+    let has_several_writers = matches!(cluster, Some(Cluster::Galera | Cluster::MultiPrimary));
+    SEVERAL_WRITERS.store(has_several_writers, Ordering::Relaxed);
     let statement = match cluster {
         Some(Cluster::Galera) => "SET SESSION wsrep_sync_wait = 3",
         Some(Cluster::MultiPrimary) => "SET SESSION group_replication_consistency = 'BEFORE'",

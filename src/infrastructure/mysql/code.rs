@@ -67,6 +67,8 @@ impl TryFrom<CodeRow> for MailedCode {
 #[async_trait]
 impl CodeRepository for Session {
     async fn insert(&mut self, code: &MailedCode) -> Result<(), RepositoryError> {
+        // Also without an account, so that the same statements run.
+        self.touch_users([code.user_id.map_or(Uuid::nil(), |id| id.0)]).await?;
         sqlx::query(INSERT)
             .bind(code.id.0)
             .bind(code.user_id.map(|id| id.0))

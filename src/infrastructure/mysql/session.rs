@@ -13,12 +13,6 @@ use crate::domain::{
     user::{RefreshToken, Session as Login, SessionRepository, SessionSummary},
 };
 
-// The primary key.
-//
-// A cluster of databases replicates changes, not locks. So a login changes the row that a block, a deletion and a new
-// password change. Otherwise its session could survive one at another node.
-const TOUCH_USER: &str = "UPDATE users SET write_count = write_count + 1 WHERE id = ?";
-
 const INSERT: &str = "INSERT INTO sessions \
                       (id, user_id, created_at, expires_at, revoked_at, last_used_at, user_agent) \
                       VALUES (?, ?, ?, ?, ?, ?, ?)";
@@ -119,7 +113,7 @@ const ERASE_USER_AGENTS: &str = "UPDATE sessions SET user_agent = NULL WHERE use
 #[async_trait]
 impl SessionRepository for Session {
     async fn insert(&mut self, session: &Login, user_agent: Option<&str>) -> Result<(), RepositoryError> {
-        sqlx::query(TOUCH_USER).bind(session.user_id.0).execute(self.connection()).await?;
+        self.touch_users([session.user_id.0]).await?;
         sqlx::query(INSERT)
             .bind(session.id.0)
             .bind(session.user_id.0)

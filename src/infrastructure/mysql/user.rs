@@ -52,9 +52,6 @@ const TOUCH_ADMINS: &str = "UPDATE users SET write_count = write_count + 1 WHERE
 const LIST_ADMINS: &str = "SELECT id FROM users WHERE role = 'ADMIN' AND deleted_at IS NULL AND blocked_at IS NULL \
                            ORDER BY id";
 
-// The primary key. A row that refers to an account then conflicts with a deletion or a block of it at another node.
-const TOUCH: &str = "UPDATE users FORCE INDEX (PRIMARY) SET write_count = write_count + 1";
-
 const UPDATE_STANDING: &str = "UPDATE users SET role = ?, blocked_at = ? WHERE id = ? AND deleted_at IS NULL";
 
 const UPDATE_NAME: &str = "UPDATE users SET name = ? WHERE id = ? AND deleted_at IS NULL";
@@ -66,6 +63,22 @@ const VERIFY_EMAIL: &str =
 
 const ERASE: &str = "UPDATE users SET email = NULL, email_key = NULL, password_hash = NULL, name = '', \
                      deleted_at = ? WHERE id = ? AND deleted_at IS NULL";
+
+impl Session {
+    /// Changes the rows of accounts, but no value that is read.
+    ///
+    /// A cluster of databases replicates changes, not locks. By this, a new row that refers to an account conflicts
+    /// with a block, a deletion or a new password at another node.
+    pub(super) async fn touch_users(
+        &mut self,
+        ids: impl IntoIterator<Item = Uuid> + Send,
+    ) -> Result<(), RepositoryError> {
+        let text = |ids: &str| {
+            format!("UPDATE users FORCE INDEX (PRIMARY) SET write_count = write_count + 1 WHERE id IN {ids}")
+        };
+        self.write_by_id(ids, text, BindAll::bind_all).await.map(|_| ())
+    }
+}
 
 #[async_trait]
 impl UserRepository for Session {
@@ -99,8 +112,7 @@ impl UserRepository for Session {
             return Ok(Vec::new());
         }
         if cluster::ignores_references() {
-            let ids = ids.iter().map(|id| id.0);
-            self.write_by_id(ids, |ids| format!("{TOUCH} WHERE id IN {ids}"), BindAll::bind_all).await?;
+            self.touch_users(ids.iter().map(|id| id.0)).await?;
         }
         let ids = padded(ids.iter().map(|id| id.0));
         let text = format!(

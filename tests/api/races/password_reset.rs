@@ -10,6 +10,7 @@ one_and_two_servers!(
     no_session_outlives_a_concurrent_reset,
     a_reset_against_a_block_leaves_no_session,
     a_reset_against_a_deletion_leaves_no_account,
+    codes_requested_at_once_are_all_counted,
 );
 
 const REQUEST: &str = "/api/v1/auth/password-reset";
@@ -115,4 +116,18 @@ async fn a_reset_against_a_deletion_leaves_no_account(servers: Servers) {
         _ => panic!("{deleted:?} {reset:?}"),
     }
     app.assert_invariants_hold().await;
+}
+
+/// Each request counts the codes that were made before.
+async fn codes_requested_at_once_are_all_counted(servers: Servers) {
+    let app = servers.start();
+    let user = app.anonymous().signed_up("jin@example.org", &[]).await;
+    let clients = app.on_every_server(&app.anonymous());
+    let requests = (0..12).map(|number| {
+        let client = clients[number % clients.len()].clone();
+        async move { client.post(REQUEST, json!({"email": "jin@example.org"})).await.expect(202) }
+    });
+    race(requests).await;
+    let codes = app.codes(&servers.tables().await.pool, user.user_id(), "RESET_PASSWORD").await;
+    assert_eq!(codes.len(), 5);
 }

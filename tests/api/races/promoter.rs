@@ -1,10 +1,11 @@
 //! Administrators' cancellations and deletions against buyers.
 
 use axum::http::Method;
+use chrono::TimeDelta;
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use crate::support::{Client, Reply, Servers, one_and_two_servers, race, tally};
+use crate::support::{Client, Reply, Sale, Servers, one_and_two_servers, race, tally};
 
 one_and_two_servers!(
     a_performance_is_cancelled_while_its_seats_are_held_and_paid,
@@ -12,6 +13,7 @@ one_and_two_servers!(
     cancellations_of_one_performance_have_one_event,
     an_interrupted_cancellation_is_finished_by_any_server,
     a_concert_is_deleted_while_its_seats_are_held,
+    a_concerts_end_follows_concurrent_changes_of_its_performances,
 );
 
 /// Half of the buyers hold, half pay for their holds, and the performance is cancelled meanwhile. In every
@@ -177,5 +179,37 @@ async fn a_concert_is_deleted_while_its_seats_are_held(servers: Servers) {
             200
         });
     }
+    app.assert_invariants_hold().await;
+}
+
+/// The last of three performances is cancelled, while the one before it is cancelled, too, or one between them is
+/// added. The concert ends with the last of those that are left: its queue is open until then, and no longer.
+async fn a_concerts_end_follows_concurrent_changes_of_its_performances(servers: Servers) {
+    let (tables, app) = (servers.tables().await, servers.start());
+    let admins = app.on_every_server(&app.admin().await);
+    let (here, there) = (&admins[0], &admins[admins.len() - 1]);
+    let in_days = |days| (app.now() + TimeDelta::days(days)).to_rfc3339();
+    let cancel = |admin: &Client, performance: u64| -> BoxFuture<'static, Reply> {
+        let (admin, path) = (admin.clone(), format!("/api/v1/admin/performances/{performance}/cancel"));
+        Box::pin(async move { admin.post(&path, json!({})).await.expect(202) })
+    };
+    for number in 0..10 {
+        let sale = app.sale(1, 1).await;
+        let (second, _) = sale.add_performance(&app, &in_days(200), 1, 1).await;
+        let (last, _) = sale.add_performance(&app, &in_days(400), 1, 1).await;
+        let other: BoxFuture<'static, Reply> = if number % 2 == 0 {
+            cancel(there, second)
+        } else {
+            let path = format!("/api/v1/admin/concerts/{}/performances", sale.concert_id);
+            let seating = json!({"sections": [Sale::floor(1, 1)]});
+            let added = json!({"venueId": sale.venue_id, "startsAt": in_days(300), "seating": seating});
+            let admin = there.clone();
+            Box::pin(async move { admin.post(&path, added).await.expect(201) })
+        };
+        race([cancel(here, last), other]).await;
+    }
+    let wrong_ends = "SELECT COUNT(*) FROM concerts c WHERE c.last_performance_at <> (SELECT MAX(p.starts_at) \
+                      FROM performances p WHERE p.concert_id = c.id AND p.cancelled_at IS NULL)";
+    assert_eq!(tables.count(wrong_ends).await, 0);
     app.assert_invariants_hold().await;
 }

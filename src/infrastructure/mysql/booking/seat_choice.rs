@@ -18,12 +18,12 @@ use crate::domain::{
 #[async_trait]
 impl ChoiceRepository for Session {
     async fn lock_choices(&mut self, performance_ids: &[PerformanceId]) -> Result<(), RepositoryError> {
-        // One by one, so that they are locked in this order. A row is locked exclusively, new or not; an existing one
-        // isn't changed.
+        // One by one, so that they are locked in this order. A row is locked exclusively, new or not. It is changed, so
+        // that two choices at different nodes of a cluster conflict.
         for id in performance_ids {
             sqlx::query(
                 "INSERT INTO seat_choices (performance_id) VALUES (?) \
-                 ON DUPLICATE KEY UPDATE performance_id = VALUES(performance_id)",
+                 ON DUPLICATE KEY UPDATE write_count = write_count + 1",
             )
             .bind(id.0)
             .execute(self.connection())

@@ -37,13 +37,15 @@ const SEATS_PER_INSERT: usize = 4_096;
 impl Session {
     /// Updates the columns of a concert that are derived from its performances. The caller has locked the concert:
     /// without the lock, concurrent changes of its performances would miss each other.
+    ///
+    /// The row changes even if these columns don't, so that two changes at different nodes of a cluster conflict.
     async fn refresh_concert(&mut self, id: ConcertId) -> Result<(), RepositoryError> {
         sqlx::query(
             "UPDATE concerts c LEFT JOIN (SELECT concert_id, MIN(starts_at) AS first_at, MAX(starts_at) AS last_at, \
              MIN(min_price) AS min_price, MAX(max_price) AS max_price FROM performances \
              WHERE concert_id = ? AND cancelled_at IS NULL GROUP BY concert_id) p ON p.concert_id = c.id \
              SET c.first_performance_at = p.first_at, c.last_performance_at = p.last_at, \
-             c.min_price = p.min_price, c.max_price = p.max_price, \
+             c.min_price = p.min_price, c.max_price = p.max_price, c.write_count = c.write_count + 1, \
              c.listed_at = COALESCE(p.first_at, '9999-12-31 00:00:00') WHERE c.id = ?",
         )
         .bind(id.0)

@@ -93,7 +93,8 @@ impl QueueRepository for Session {
     }
 
     async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError> {
-        let text = format!("UPDATE queues SET {QUEUE_VALUES} WHERE concert_id = ?");
+        // The row changes even if no value does, so that two writes at different nodes of a cluster conflict.
+        let text = format!("UPDATE queues SET {QUEUE_VALUES}, write_count = write_count + 1 WHERE concert_id = ?");
         let result = bind_queue(sqlx::query(AssertSqlSafe(text)), queue).execute(self.connection()).await?;
         require_rows(result.rows_affected(), 1, "a queue")
     }
@@ -164,5 +165,20 @@ mod tests {
         assert!(uow.queues().find_queue(sale.concert_id).await.unwrap().is_none());
         assert!(uow.queues().lock_queues(&ids).await.unwrap().is_empty());
         assert!(uow.queues().lock_queues(&[]).await.unwrap().is_empty());
+    }
+
+    /// On a cluster of databases, two writes at different nodes conflict only if both change the row.
+    #[sqlx::test(migrator = "crate::infrastructure::mysql::MIGRATOR")]
+    async fn a_write_of_equal_values_changes_the_row(pool: MySqlPool) {
+        let database = database(&pool);
+        let sale = sale(&database).await;
+        let mut uow = database.begin().await.unwrap();
+        let queue = uow.queues().lock_queue(sale.concert_id).await.unwrap().unwrap();
+        uow.queues().update_queue(&queue).await.unwrap();
+        uow.queues().update_queue(&queue).await.unwrap();
+        uow.commit().await.unwrap();
+        let writes = "SELECT CAST(write_count AS SIGNED) FROM queues WHERE concert_id = ?";
+        let writes: i64 = sqlx::query_scalar(writes).bind(sale.concert_id.0).fetch_one(&pool).await.unwrap();
+        assert_eq!(writes, 2);
     }
 }
