@@ -96,7 +96,9 @@ async fn compare(bench: &mut Bench, empty: &mut Bench, when: &str) -> anyhow::Re
         let goal = Goal::at_least(MIN_RATIO, None);
         bench.report.add_figure(&format!("{name} {when} ÷ empty"), rates, "", Some(goal));
         bench.report.add_figure(&format!("{name} {when} ÷ empty, database's processor time"), costs, "", None);
-        rows.into_iter().for_each(|row| bench.report.add_load_row(row));
+        for row in rows {
+            bench.report.add_load_row(row);
+        }
     }
     let (empty_jobs, jobs) = (measure_jobs(empty).await?, measure_jobs(bench).await?);
     for (name, mean) in jobs {
@@ -124,14 +126,13 @@ impl Load {
         }
     }
 
-    /// One round after a warm-up, by a server that is started for it and stopped afterwards: the jobs of an idle server
-    /// must not disturb the other side's round.
+    /// One round after a warm-up, by a server that is started for it. It is stopped afterwards, because its jobs must
+    /// not disturb the other side's round.
     async fn measure(self, bench: &mut Bench) -> anyhow::Result<LoadRow> {
         bench.scale.rounds = 1;
         let run = scaled_run(bench, self.name(), self.count(), Limit::None);
-        let polls = async |bench: &mut Bench, _: Run, _: &Addresses| {
-            Ok(Polls { buyers: join_beyond_lookahead(bench).await? })
-        };
+        let polls =
+            async |bench: &mut Bench, _: Run, _: &Addresses| Ok(Polls { buyers: join_beyond_lookahead(bench).await? });
         let holds = async |bench: &mut Bench, run: Run, _: &Addresses| prepare_holds(bench, run.count).await;
         let row = match self {
             Self::Polls => bench.measure_closed_loop(run, polls).await?,
