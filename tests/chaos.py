@@ -5,11 +5,15 @@
   tests/chaos.py database hang kill  only these faults: hang kill restart readonly full
   tests/chaos.py rolling             two servers behind HAProxy, restarted one after the other; no request may fail
 
+Under the load users charge, join, poll and read, and buyers hold seats that others want as well, pay, cancel and get refunds.
+A buyer repeats a request without an answer with the same key. Afterwards every answer must still be true.
+
 It starts a MariaDB, servers and (for `rolling`) an HAProxy of its own, on free ports and in a temporary directory, and
 leaves nothing behind. BINARY is the server under test (default target/debug/concert-reservation; `cargo build` first).
 Needs Python 3.9 and mariadbd; `rolling` needs haproxy. Exits with 1 if an assertion fails.
 """
-import collections, contextlib, http.client, json, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time, uuid
+import collections, contextlib, http.client, json, os, random, shutil, signal, socket, subprocess, sys, tempfile, threading
+import time, uuid
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGET = os.path.join(ROOT, os.environ.get("CARGO_TARGET_DIR", "target"))
@@ -17,6 +21,8 @@ BINARY = os.environ.get("BINARY", os.path.join(TARGET, "debug/concert-reservatio
 os.environ["PATH"] += ":/usr/sbin:/usr/local/sbin"
 CLIENTS = 48
 PASSWORD = "demo-password-1"
+# The kinds of requests that change something.
+WRITES = ("charge", "hold", "pay", "cancel", "refund")
 
 
 def free_port():
@@ -147,8 +153,130 @@ def demand(port, method, path, body=None, headers={}):
     return value
 
 
+def sign_up(port):
+    """The header that authenticates a new user."""
+    email = f"chaos-{uuid.uuid4().hex[:12]}@demo.example"
+    demand(port, "POST", "/api/v1/users", {"email": email, "password": PASSWORD, "name": "Chaos"})
+    login = demand(port, "POST", "/api/v1/auth/login", {"email": email, "password": PASSWORD})
+    return {"Authorization": f"Bearer {login['accessToken']}"}
+
+
+def listing(port, path, bearer):
+    """All items of a list."""
+    items, cursor = [], ""
+    while cursor is not None:
+        page = demand(port, "GET", f"{path}?limit=100{cursor and '&cursor='}{cursor}", None, bearer)
+        items, cursor = items + page["items"], page["nextCursor"]
+    return items
+
+
+def is_good(status, code):
+    """Whether a request succeeded, or found that others have the seats."""
+    return status in (200, 201) or code == "SEATS_UNAVAILABLE"
+
+
+class Refused(Exception):
+    """A buyer's request was refused, or never answered."""
+
+
+class Buyer:
+    """A user who buys and returns seats, one request after the other, and remembers every answer."""
+
+    # More than the purchases of a run cost.
+    POINTS = 10_000_000
+
+    def __init__(self, load):
+        self.load, self.bearer = load, sign_up(load.port)
+        self.connection = http.client.HTTPConnection("127.0.0.1", load.port, timeout=60)
+        # The last answer about each booking and payment, and the bookings whose seats it has.
+        self.bookings, self.payments, self.kept = {}, {}, []
+        # The writes, each with its answer.
+        self.writes, self.failures = [], []
+        self.write("charge", "/api/v1/points/charges", {"amount": str(self.POINTS)})
+
+    def run(self):
+        try:
+            while not self.load.stop.is_set():
+                self.buy()
+        except Refused as refusal:
+            self.failures.append(str(refusal))
+
+    def buy(self):
+        """Holds seats that others want as well; then cancels, or pays and returns what it bought before."""
+        gate = {**self.bearer, **self.admission()}
+        seats = random.sample(self.load.seats, random.choice((1, 2)))
+        held = self.write("hold", "/api/v1/bookings", {"performanceId": self.load.performance, "seatIds": seats}, gate)
+        if "bookingId" not in held:
+            return
+        cancel = f"/api/v1/bookings/{held['bookingId']}/cancel"
+        if random.random() < 0.2:
+            self.write("cancel", cancel)
+            return
+        self.write("pay", "/api/v1/payments", {"bookingId": held["bookingId"]}, gate)
+        self.kept.append(cancel)
+        if len(self.kept) > 1:
+            self.write("refund", self.kept.pop(0))
+
+    def admission(self):
+        """The header with an active queue token."""
+        place = self.answer("join", "POST", "/api/v1/queue/tokens", {"concertId": self.load.concert}, self.bearer)
+        token = {"Queue-Token": place["queueToken"]}
+        while place["status"] == "WAITING":
+            time.sleep(0.1)
+            place = self.answer("poll", "GET", "/api/v1/queue/tokens/current", None, token)
+        return token
+
+    def write(self, kind, path, body=None, headers=None):
+        """The answer of a request with a key of its own; a problem if others have the seats."""
+        request = "POST", path, body, dict(headers or self.bearer, **{"Idempotency-Key": uuid.uuid4().hex})
+        value = self.answer(kind, *request)
+        self.writes.append((request, value))
+        if kind == "pay":
+            self.payments[value["paymentId"]] = value
+        booking = value.get("booking", value)
+        if "bookingId" in booking:
+            self.bookings[booking["bookingId"]] = booking
+        return value
+
+    def answer(self, kind, *request):
+        """Repeats the request, for a minute, until it is answered."""
+        end = time.monotonic() + 60
+        while True:
+            began = time.monotonic()
+            status, code, value = ask(0, *request, self.connection)
+            self.load.note(kind, began, (status, code))
+            if is_good(status, code):
+                return value
+            is_open = status in (0, 503, 504) or code == "IDEMPOTENCY_IN_PROGRESS"
+            if not is_open or time.monotonic() > end:
+                raise Refused(f"{kind}: {status} {code}")
+            time.sleep(0.1)
+
+    def untrue_answers(self, port):
+        """The bookings, payments and points that aren't as they were answered."""
+        sold = {id: (it["status"], it["totalPrice"], it["seats"]) for id, it in self.bookings.items()}
+        paid = {id: ("REFUNDED" if sold[it["bookingId"]][0] == "REFUNDED" else "COMPLETED", it["amount"], it["bookingId"])
+                for id, it in self.payments.items()}
+        left = self.POINTS - sum(int(price) for status, price, _ in sold.values() if status == "CONFIRMED")
+        answered = {**sold, **paid, "balance": left}
+        bookings, payments = (listing(port, f"/api/v1/{path}", self.bearer) for path in ("bookings", "payments"))
+        found = {it["bookingId"]: (it["status"], it["totalPrice"], it["seats"]) for it in bookings}
+        found.update({it["paymentId"]: (it["status"], it["amount"], it["bookingId"]) for it in payments})
+        found["balance"] = int(demand(port, "GET", "/api/v1/points", None, self.bearer)["balance"])
+        return [f"{what}: answered {answered.get(what)}, is {found.get(what)}"
+                for what in {**answered, **found} if answered.get(what) != found.get(what)]
+
+    def changed_answers(self, port):
+        """The writes whose repetition is answered in another way."""
+        repeated = ((request, value, demand(port, *request)) for request, value in self.writes)
+        return [f"{request[1]}: answered {value}, then {again}" for request, value, again in repeated if value != again]
+
+
 class Load:
-    """Clients that charge, join, poll and read, each over its own connection, and a readiness probe."""
+    """Clients that charge, join, poll and read, each over its own connection, buyers, and a readiness probe."""
+
+    # So few that the buyers compete for them.
+    SEATS = 24
 
     def __init__(self, port):
         self.port, self.stop, self.results = port, threading.Event(), []
@@ -157,16 +285,19 @@ class Load:
         if not concerts["items"]:
             sys.exit("no demo data")
         self.concert = concerts["items"][0]["concertId"]
-        for number in range(CLIENTS // 4):
-            email = f"chaos{number}-{uuid.uuid4().hex[:8]}@demo.example"
-            demand(port, "POST", "/api/v1/users", {"email": email, "password": PASSWORD, "name": "Chaos"})
-            login = demand(port, "POST", "/api/v1/auth/login", {"email": email, "password": PASSWORD})
-            bearer = {"Authorization": f"Bearer {login['accessToken']}"}
+        for _ in range(CLIENTS // 4):
+            bearer = sign_up(port)
             place = demand(port, "POST", "/api/v1/queue/tokens", {"concertId": self.concert}, bearer)
             self.users.append((bearer, place["queueToken"]))
         self.charged, self.unsure = collections.Counter(), collections.Counter()
+        self.buyers = [Buyer(self) for _ in range(CLIENTS // 4)]
+        self.performance = demand(port, "GET", f"/api/v1/concerts/{self.concert}/performances")["items"][0]["performanceId"]
+        gate = {**self.buyers[0].bearer, **self.buyers[0].admission()}
+        free = demand(port, "GET", f"/api/v1/performances/{self.performance}/seats?status=AVAILABLE", None, gate)["seats"]
+        self.seats = [seat["seatId"] for seat in free[-self.SEATS:]]
+        works = [self.probe] + [buyer.run for buyer in self.buyers]
         self.threads = [threading.Thread(target=self.client, args=(n,), daemon=True) for n in range(CLIENTS)]
-        self.threads.append(threading.Thread(target=self.probe, daemon=True))
+        self.threads += [threading.Thread(target=work, daemon=True) for work in works]
         for thread in self.threads:
             thread.start()
 
@@ -204,14 +335,14 @@ class Load:
         for thread in self.threads:
             thread.join(70)
 
-    def lost_points(self):
+    def lost_points(self, port):
         """Charges that got a 201 and aren't in the wallet, or are in the wallet without a request."""
         wrong = []
         for user, (bearer, _) in enumerate(self.users):
-            wallet = demand(self.port, "GET", "/api/v1/points", None, bearer)
+            wallet = demand(port, "GET", "/api/v1/points", None, bearer)
             balance, sure = int(wallet["balance"]), self.charged[user]
             if not sure <= balance <= sure + self.unsure[user]:
-                wrong.append((user, balance, sure, self.unsure[user]))
+                wrong.append(f"points of user {(user, balance, sure, self.unsure[user])}")
         return wrong
 
 
@@ -221,12 +352,23 @@ def run(command, database):
     return subprocess.run([BINARY, command], env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def damage(load, database):
-    """Violations: lost points, and findings of the audit."""
-    wrong = [f"points of user {wrong}" for wrong in load.lost_points()]
-    done = run("audit", database)
-    if done.returncode != 0:
-        wrong.append(f"the audit says {done.stdout}")
+def damage(loads, doors):
+    """Violations: seats sold twice, answers that aren't true, keys with two effects, and findings of the audit.
+
+    There is a load for each door, which is a server's port and the database that it uses. Each door is asked for all."""
+    buyers = [buyer for load in loads for buyer in load.buyers]
+    wrong = [failure for buyer in buyers for failure in buyer.failures]
+    owners = collections.Counter(seat["seatId"] for buyer in buyers for booking in buyer.bookings.values()
+                                 if booking["status"] in ("PENDING", "CONFIRMED") for seat in booking["seats"])
+    wrong += [f"seat {seat} is sold {count} times" for seat, count in owners.items() if count > 1]
+    # A request is repeated at another door than its own.
+    for (port, database), other in zip(doors, loads[1:] + loads[:1]):
+        wrong += [lost for load in loads for lost in load.lost_points(port)]
+        wrong += [untrue for buyer in buyers for untrue in buyer.untrue_answers(port)]
+        wrong += [changed for buyer in other.buyers for changed in buyer.changed_answers(port)]
+        done = run("audit", database)
+        if done.returncode != 0:
+            wrong.append(f"the audit says {done.stdout}")
     return wrong
 
 
@@ -322,8 +464,14 @@ def database_faults(names):
             done.set()
             watcher.join()
             failures += report(name, load, broken, mended, before, peak)
-            failures += [f"{name}: {wrong}" for wrong in damage(load, database)]
+            failures += [f"{name}: {wrong}" for wrong in damage([load], [(server.port, database)])]
     return failures
+
+
+def strange(results):
+    """The answers that no fault explains."""
+    return sorted({f"{r[2]} {r[3]} {r[4]}" for r in results
+                   if not is_good(*r[3:]) and (r[3] != 503 or r[4] == "NO RETRY-AFTER")})
 
 
 def report(name, load, broken, mended, before, peak):
@@ -331,24 +479,22 @@ def report(name, load, broken, mended, before, peak):
     during = [r for r in results if r[1] > broken and r[0] < mended]
     refused = [r[1] - broken for r in results if r[3] == 503 and r[1] > broken]
     slowest = max((r[1] - r[0] for r in during), default=0)
-    bad_after = [r[1] - mended for r in results if r[3] not in (200, 201) and r[0] > mended]
+    bad_after = [r[1] - mended for r in results if not is_good(*r[3:]) and r[0] > mended]
     # From the database's return until no request fails and every kind of request has succeeded.
-    good_after = [min((r[1] - mended for r in results if r[2] == kind and r[3] in (200, 201) and r[1] > mended), default=99)
-                  for kind in ("charge", "balance", "join", "poll", "readyz")]
+    good_after = [min((r[1] - mended for r in results if r[2] == kind and is_good(*r[3:]) and r[1] > mended), default=99)
+                  for kind in ("charge", "balance", "join", "poll", "hold", "pay", "readyz")]
     recovered = max([0, *bad_after, *good_after])
     codes = collections.Counter(f"{r[2]} {r[3]} {r[4]}".strip() for r in during)
     answers = ", ".join(f"{count} {code}" for code, count in sorted(codes.items()))
     first = f"{min(refused):.2f}" if refused else "none"
-    print(f"{name:9} {mended - broken:6.1f} {first:>9} {slowest:8.2f} {recovered:9.2f} {good_after[4]:6.2f} "
+    print(f"{name:9} {mended - broken:6.1f} {first:>9} {slowest:8.2f} {recovered:9.2f} {good_after[-1]:6.2f} "
           f"{before[0]:4}→{peak[0]:<4} {before[1]:3}→{peak[1]:<4}  {answers}", flush=True)
     failures = []
     if recovered > 2:
         failures.append(f"{name}: recovered after {recovered:.2f} s")
     if slowest > 6:
         failures.append(f"{name}: a request took {slowest:.2f} s")
-    strange = {code for code in codes if code.split()[1] not in ("200", "201", "503")}
-    if strange:
-        failures.append(f"{name}: {', '.join(sorted(strange))}")
+    failures += [f"{name}: {what}" for what in strange(during)]
     if peak[0] > before[0] + 100:
         failures.append(f"{name}: {peak[0] - before[0]} MiB more")
     return failures
@@ -398,11 +544,11 @@ def rolling(_):
         time.sleep(1.5)
         load.finish()
         results = [r for r in load.results if r[2] != "readyz"]
-        bad = collections.Counter(f"{r[2]} {r[3]} {r[4]}" for r in results if r[3] not in (200, 201))
+        bad = collections.Counter(f"{r[2]} {r[3]} {r[4]}" for r in results if not is_good(*r[3:]))
         slowest = max(r[1] - r[0] for r in results)
         print(f"{len(results)} requests, {sum(bad.values())} failed {dict(bad) or ''}, the slowest took {slowest:.2f} s")
         failures += [f"{count} × {what}" for what, count in bad.items()]
-        failures += damage(load, database)
+        failures += damage([load], [(front, database)])
     return failures
 
 

@@ -31,7 +31,7 @@ import chaos
 NODES = 3
 # The number of this run's networks, so that several runs can go on at once.
 slot = None
-# The longest time without a successful answer of the servers whose nodes are well, and of all servers.
+# The longest time without a successful write, in seconds, at each server that isn't broken itself.
 LONGEST_GAP = 10.0
 PORT = 3306
 # The time limit of the tests of one word, in seconds.
@@ -115,6 +115,8 @@ class Node:
     PROGRAMS = ["ip", "haproxy", "mariadb"]
     # The nodes that the servers write to in each setting whose figures are compared.
     SETTINGS = {"all write to one node": [1, 1, 1], "each writes to its own node": [1, 2, 3]}
+    # The longest time without a successful write after the death of a node and before its return, in seconds.
+    FAILOVER = 5.0
     # Whether a commit is on the disk of its node, with a redo log for heavy load.
     durable = False
 
@@ -163,6 +165,9 @@ class Node:
 
     def wait_until_back(self):
         chaos.wait_for(f"node {self.number}", self.is_synced, 120)
+
+    def lead(self):
+        """Makes it the node that others' writes go to, if the cluster has one."""
 
     def create_database(self):
         """Creates the database, or empties it."""
@@ -370,11 +375,16 @@ class Primary(Group):
     SETTINGS = {"all write to the primary": [2, 2, 2]}
     # The group accepts no write before it has removed a dead primary: at once when it notices the death, not 5 s later.
     MODE = {"single-primary-mode": "ON", "member-expel-timeout": "0"}
+    # Others notice the death after 5 s to 6 s (DETECTOR_LIVE_TIMEOUT in MySQL's xcom_detector.h, which no setting changes).
+    FAILOVER = LONGEST_GAP
 
     @classmethod
     def form(cls, nodes):
         super().form(nodes)
-        nodes[0].sql(f"SELECT group_replication_set_as_primary('{nodes[1].sql('SELECT @@server_uuid')}')", timeout=60)
+        nodes[1].lead()
+
+    def lead(self):
+        self.sql("SELECT group_replication_set_as_primary(@@server_uuid)", timeout=60)
 
 
 KINDS = {"galera": Galera, "group": Group, "primary": Primary}
@@ -514,14 +524,15 @@ class Target:
 
 
 def gap(load, since, until):
-    """The longest time without a request that was answered as it should be."""
-    ends = sorted(r[1] for r in load.results if r[2] != "readyz" and r[3] in (200, 201) and since <= r[1] <= until)
+    """The longest time without a write that was answered as it should be. Some reads are served without the database."""
+    ends = sorted(r[1] for r in load.results if r[2] in chaos.WRITES and chaos.is_good(*r[3:]) and since <= r[1] <= until)
     ends = [since] + ends + [until]
     return max(later - earlier for earlier, later in zip(ends, ends[1:]))
 
 
 def run_fault(fault, title, node, servers, targets):
     """Runs a fault under load, prints its row of the table, and gives its failures."""
+    node.lead()
     loads = [chaos.Load(server.port) for server in servers]
     time.sleep(2)
     began = time.monotonic()
@@ -537,9 +548,13 @@ def run_fault(fault, title, node, servers, targets):
     print(f"{title:8} {gaps[0]:14.1f} s {gaps[1]:6.1f} {gaps[2]:6.1f}  "
           + " | ".join(", ".join(f"{count} × {what}" for what, count in some.most_common(6)) for some in answers), flush=True)
     allowed = [LONGEST_GAP, LONGEST_GAP + (SECONDS if fault is freeze else 0), LONGEST_GAP]
-    failures = [f"{title}: server {number} was silent for {gap:.1f} s"
-                for number, (gap, most) in enumerate(zip(gaps, allowed), 1) if gap > most]
-    return failures + [f"{title}: {wrong}" for load, target in zip(loads, targets) for wrong in chaos.damage(load, target)]
+    wrong = [f"server {number} was silent for {length:.1f} s"
+             for number, (length, most) in enumerate(zip(gaps, allowed), 1) if length > most]
+    if fault is kill and (slowest := max(gap(load, began, began + SECONDS) for load in loads)) > node.FAILOVER:
+        wrong.append(f"a server went on {slowest:.1f} s after the death of a node")
+    wrong += [strange for load in loads for strange in chaos.strange(load.results)]
+    wrong += chaos.damage(loads, [(server.port, target) for server, target in zip(servers, targets)])
+    return [f"{title}: {what}" for what in wrong]
 
 
 def faults(kind, names):
