@@ -290,7 +290,8 @@ class Group(Node):
     MEMBERS = "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE member_state = 'ONLINE'"
     PROBE = f"SELECT 1 FROM performance_schema.replication_group_members WHERE member_id = @@server_uuid " \
             f"AND member_state = 'ONLINE' AND ({MEMBERS}) > 1"
-    MODE = {"single-primary-mode": "OFF"}
+    # The checks refuse what certification can't see on other nodes, such as foreign keys that cascade.
+    MODE = {"single-primary-mode": "OFF", "enforce-update-everywhere-checks": "ON"}
     root = os.environ.get("MYSQL_ROOT", "").rstrip("/")
 
     def __init__(self, number, directory):
