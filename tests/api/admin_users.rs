@@ -187,6 +187,24 @@ async fn the_last_administrator_stays(_: MySqlPoolOptions, options: MySqlConnect
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn an_administrator_who_is_not_the_last_demotes_or_blocks_itself(
+    _: MySqlPoolOptions,
+    options: MySqlConnectOptions,
+) {
+    let app = TestApp::start(options);
+    let admin = app.admin().await;
+    for change in [json!({"role": "USER", "reason": "leaves"}), json!({"blocked": true, "reason": "lost a device"})] {
+        let leaving = app.admin().await;
+        patch(&leaving, leaving.user_id(), change).await.expect(200);
+        assert!(!leaving.get(USERS).await.status.is_success());
+        let actions = items(&admin, ACTIONS).await;
+        let own = actions.iter().filter(|action| action["targetId"] == json!(leaving.user_id()));
+        let actors: Vec<_> = own.map(|action| &action["actorId"]).collect();
+        assert_eq!(actors, [&json!(leaving.user_id())]);
+    }
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn of_two_administrators_who_demote_each_other_one_stays(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     for _ in 0..4 {

@@ -60,7 +60,8 @@ impl AdministrationFacade {
         Ok(found.ok_or(Refusal::UserNotFound)?)
     }
 
-    /// Changes an account's role, blocks it, or unblocks it. Blocking ends its sessions and queue tokens.
+    /// Changes an account's role, blocks it, or unblocks it, also the actor's own. Blocking ends its sessions and queue
+    /// tokens.
     ///
     /// # Errors
     ///
@@ -71,7 +72,7 @@ impl AdministrationFacade {
     /// # Concurrency
     ///
     /// Locks, in this order: the queues and tokens of an account to be blocked; the account; all administrators, if one
-    /// would lose its permissions; the account's sessions, if it is blocked; the actor's account (shared). Two
+    /// would lose its permissions; the actor's account (shared); the account's sessions, if it is blocked. Two
     /// administrators who demote each other cause a deadlock: the database rolls one transaction back, which is then
     /// repeated.
     pub async fn update_user(&self, actor: UserId, command: &UpdateUser) -> Result<UserDetails, AppError> {
@@ -98,12 +99,13 @@ impl AdministrationFacade {
             Some(false) => None,
             None => user.blocked_at,
         };
+        let action = Action::new(actor, ActionKind::UserUpdated, id);
+        let action = action.with_details(command.details()).with_reason(command.reason.clone());
+        // Before the change: it may be the actor's own account, which is an administrator's until then.
+        record(&self.ports, &mut *uow, now, action).await?;
         uow.users().update_standing(id, role, blocked_at).await?;
         let ended = if is_blocked { uow.sessions().revoke_all(id, None, now).await? } else { Vec::new() };
         let details = uow.users().find_details(id, now).await?.ok_or(Refusal::UserNotFound)?;
-        let action = Action::new(actor, ActionKind::UserUpdated, id);
-        let action = action.with_details(command.details()).with_reason(command.reason.clone());
-        record(&self.ports, &mut *uow, now, action).await?;
         uow.commit().await?;
         self.users.refuse_sessions(&ended, now);
         Ok(details)
