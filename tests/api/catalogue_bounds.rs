@@ -75,6 +75,33 @@ async fn concerts_are_listed_by_the_next_performance_and_past_ones_only_for_date
     assert_eq!(titles(&app, "").await, ["in three days", "running on", "running", "unannounced"]);
 }
 
+/// The bounds are compared with the start that the answers show, in milliseconds: also by a bound with microseconds.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn dates_compare_with_the_millisecond_of_a_start(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let promoter = app.admin().await;
+    let venue = promoter.post("/api/v1/admin/venues", json!({"name": "Hall", "address": "x"})).await.expect(201).json();
+    app.clock.advance(TimeDelta::microseconds(500_900));
+    concert(&app, &promoter, venue["venueId"].as_u64().unwrap(), "half past", &[60]).await;
+    for (bound, is_at_or_before_start) in [
+        ("08:01:00Z", true),
+        ("08:01:00.499Z", true),
+        ("08:01:00.499001Z", true),
+        ("08:01:00.500Z", true),
+        ("08:01:00.500001Z", false),
+        ("08:01:00.501Z", false),
+        ("08:01:01Z", false),
+    ] {
+        let listed = async |query: String| !titles(&app, &query).await.is_empty();
+        let from = format!("&from=2026-11-20T{bound}");
+        let to = format!("&to=2026-11-20T{bound}");
+        assert_eq!(listed(from.clone()).await, is_at_or_before_start, "{from}");
+        assert_eq!(listed(from.clone() + "&to=2027-01-01").await, is_at_or_before_start, "{from}");
+        assert_eq!(listed(to.clone()).await, !is_at_or_before_start, "{to}");
+        assert_eq!(listed(to.clone() + "&from=2026-01-01").await, !is_at_or_before_start, "{to}");
+    }
+}
+
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn seats_are_counted_once_a_second_for_any_dates(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_with(options, 1, &[("CATALOGUE_CACHE_MILLISECONDS", "1000")]);

@@ -86,7 +86,7 @@ struct ConcertListResponse {
         ("category" = Option<String>, Query, max_length = 200, description = "The complete category."),
         ("from" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
             description = "Only concerts with a performance at or after this instant, such as `2026-11-20T08:00:00Z`. A date \
-            means its midnight in UTC; a fraction of a second is rounded up."),
+            means its midnight in UTC; a fraction of a millisecond is rounded up."),
         ("to" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
             description = "Only concerts with a performance before this instant or date, as in `from`."),
         PageParameters,
@@ -101,8 +101,8 @@ async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Qu
     let page = query.page_of_parts(|[at, id]| read_position(&at, &id, ConcertId))?;
     let text = query.parse("query", search_term).filter(|text| !text.is_empty());
     let category = query.parse("category", search_term).filter(|text| !text.is_empty());
-    let from = query.parse("from", instant_or_date).map(next_second);
-    let to = query.parse("to", instant_or_date).map(next_second);
+    let from = query.parse("from", instant_or_date).map(next_millisecond);
+    let to = query.parse("to", instant_or_date).map(next_millisecond);
     query.finish()?;
     let page = app.concerts.list_concerts(&ConcertFilter { query: text, category, from, to, page }).await?;
     cached_response(&headers, &page, |page| {
@@ -285,8 +285,10 @@ fn read_position<T>(at: &str, id: &str, of_number: impl FnOnce(u64) -> T) -> Han
     Ok((at, of_number(cursor_part(id)?)))
 }
 
-/// Rounds up to whole seconds. Performances begin on whole seconds, so all instants in between share one cached answer.
-fn next_second(instant: Instant) -> Instant {
-    let seconds = instant.timestamp() + i64::from(instant.timestamp_subsec_nanos() > 0);
-    Instant::from_timestamp(seconds, 0).unwrap_or(instant)
+/// Rounds up to whole milliseconds, so that all instants in between share one cached answer. Clients see starts in
+/// whole milliseconds: such a start is at or after an instant exactly if it is at or after the rounded one.
+fn next_millisecond(instant: Instant) -> Instant {
+    let is_whole = instant.timestamp_subsec_micros().is_multiple_of(1_000);
+    let milliseconds = instant.timestamp_millis() + i64::from(!is_whole);
+    Instant::from_timestamp_millis(milliseconds).unwrap_or(instant)
 }
