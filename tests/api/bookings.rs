@@ -133,10 +133,12 @@ async fn no_seat_is_sold_after_a_performance_begins_or_is_cancelled(_: MySqlPool
     held(&buyer, soon, &seats[..1]).await;
     app.clock.advance(TimeDelta::milliseconds(1));
     buyer.hold(soon, &seats[1..]).await.expect_problem(409, "SALES_CLOSED");
+    buyer.hold(soon, &[seats[1], sale.seats[0]]).await.expect_problem(404, "SEAT_NOT_FOUND");
 
     let path = format!("/api/v1/admin/performances/{}/cancel", sale.performance_id);
     app.admin().await.send(Method::POST, &path, &[], None).await.expect(202);
     buyer.hold(sale.performance_id, &sale.seats).await.expect_problem(409, "SALES_CLOSED");
+    buyer.hold(sale.performance_id, &seats[1..]).await.expect_problem(404, "SEAT_NOT_FOUND");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

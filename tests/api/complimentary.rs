@@ -116,9 +116,11 @@ async fn what_cannot_be_given_is_refused(_: MySqlPoolOptions, options: MySqlConn
     }
     let path = format!("/api/v1/admin/performances/{}/cancel", other.performance_id);
     admin.post(&path, json!({})).await.expect(202);
-    give(&admin, guest, &other, &other.seats[..1]).await.expect_problem(409, "SALES_CLOSED");
     app.advance(30 * 86_400);
-    give(&admin, guest, &sale, &sale.seats[..1]).await.expect_problem(409, "SALES_CLOSED");
+    for (closed, foreign) in [(&other, &sale.seats[..1]), (&sale, &[sale.seats[0], other.seats[0]])] {
+        give(&admin, guest, closed, &closed.seats[..1]).await.expect_problem(409, "SALES_CLOSED");
+        give(&admin, guest, closed, foreign).await.expect_problem(404, "SEAT_NOT_FOUND");
+    }
     let given = admin.get("/api/v1/admin/actions").await.expect(200).json();
     assert!(given["items"].as_array().unwrap().iter().all(|action| action["action"] != "booking.created"));
     app.assert_invariants_hold().await;

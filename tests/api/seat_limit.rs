@@ -135,7 +135,9 @@ async fn seats_that_cannot_be_held_are_not_locked(_: MySqlPoolOptions, options: 
     let locked = lock(&pool, LOCK_SEATS).await;
     let beyond = buyer.hold(sale.performance_id, &sale.seats[1..5]).await;
     beyond.expect_problem(409, "SEAT_LIMIT_EXCEEDED");
-    buyer.hold(sale.performance_id, &other_seats[..2]).await.expect_problem(404, "SEAT_NOT_FOUND");
+    for foreign in [&other_seats[..2], &other_seats, &[&sale.seats[1..5], &other_seats[..1]].concat()] {
+        buyer.hold(sale.performance_id, foreign).await.expect_problem(404, "SEAT_NOT_FOUND");
+    }
     buyer.hold(other_performance + 1, &other_seats[..2]).await.expect_problem(404, "PERFORMANCE_NOT_FOUND");
     locked.rollback().await.unwrap();
     buyer.hold(other_performance, &other_seats).await.expect(201);

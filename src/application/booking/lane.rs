@@ -62,7 +62,7 @@ impl LaneWork for HoldWork {
         commands: &[&HoldCommand],
     ) -> Result<Decisions, RepositoryError> {
         let mut state = lock(uow, commands).await?;
-        let mut results = self.refuse(&state, clock, commands);
+        let mut results = self.refuse(uow, &state, clock, commands).await?;
         let allowed: Vec<_> = commands
             .iter()
             .zip(&results)
@@ -95,18 +95,20 @@ impl LaneWork for HoldWork {
 impl HoldWork {
     /// Decides the refusals that need no locked seat, so that those commands wait for no seat. `None` for a command
     /// that isn't refused.
-    fn refuse(
+    async fn refuse(
         &self,
+        uow: &mut dyn UnitOfWork,
         state: &LockedHoldState,
         clock: &dyn Clock,
         commands: &[&HoldCommand],
-    ) -> Vec<Option<Result<Booking, Refusal>>> {
+    ) -> Result<Vec<Option<Result<Booking, Refusal>>>, RepositoryError> {
         let now = state.instant(clock.now());
         let refuse = |HoldCommand { gate, request, .. }: &&HoldCommand| {
-            let allowed = gate.clone().and_then(|token| state.require_allowed(now, &self.policy, request, token));
-            allowed.err().map(Err)
+            gate.clone().and_then(|token| state.require_allowed(now, &self.policy, request, token)).err()
         };
-        commands.iter().map(refuse).collect()
+        let mut refusals: Vec<_> = commands.iter().map(refuse).collect();
+        refuse_unknown_seats(uow, commands, &mut refusals).await?;
+        Ok(refusals.into_iter().map(|refusal| refusal.map(Err)).collect())
     }
 
     async fn store(&self, uow: &mut dyn UnitOfWork, now: Instant, batch: &HoldBatch) -> Result<(), RepositoryError> {
@@ -149,6 +151,34 @@ async fn lock(uow: &mut dyn UnitOfWork, commands: &[&HoldCommand]) -> Result<Loc
         open,
         ..LockedHoldState::default()
     })
+}
+
+/// Refuses commands with [`Refusal::SeatNotFound`], instead of by a rule, if they name a seat that their performance
+/// doesn't have. Takes no lock, and reads nothing unless a rule refuses a command that names seats.
+async fn refuse_unknown_seats(
+    uow: &mut dyn UnitOfWork,
+    commands: &[&HoldCommand],
+    refusals: &mut [Option<Refusal>],
+) -> Result<(), RepositoryError> {
+    let refused = commands
+        .iter()
+        .zip(refusals)
+        .filter_map(|(command, refusal)| refusal.as_mut().map(|refusal| (&command.request, refusal)));
+    let refused: Vec<_> = refused.filter(|(request, refusal)| !request.seats_before(refusal).is_empty()).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let seats: BTreeSet<_> =
+        refused.iter().flat_map(|(request, refusal)| request.seats_before(refusal)).copied().collect();
+    let performances = uow.seat_claims().list_performances(&Vec::from_iter(seats)).await?;
+    let performances: HashMap<_, _> = performances.into_iter().collect();
+    for (request, refusal) in refused {
+        let is_unknown = |seat: &SeatId| performances.get(seat) != Some(&request.performance_id);
+        if request.seats_before(refusal).iter().any(is_unknown) {
+            *refusal = Refusal::SeatNotFound;
+        }
+    }
+    Ok(())
 }
 
 /// The selections of the commands that aren't refused.

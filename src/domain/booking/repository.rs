@@ -162,6 +162,11 @@ pub trait SeatClaimRepository: Send {
         seats: &[(SeatId, PerformanceId)],
     ) -> Result<Vec<(Seat, Option<Claim>)>, RepositoryError>;
 
+    /// The performances of these seats, in no order; seats that don't exist are left out. Takes no lock: a seat's
+    /// performance never changes.
+    async fn list_performances(&mut self, seat_ids: &[SeatId])
+    -> Result<Vec<(SeatId, PerformanceId)>, RepositoryError>;
+
     /// Locks seats by ascending id, and returns the claims on them, live or expired.
     async fn lock_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError>;
 

@@ -9,7 +9,7 @@ use super::{
 use crate::domain::{
     clock::Instant,
     concert::{Performance, Seat, SeatStatus},
-    id::{BookingId, ConcertId, PerformanceId, QueueTokenId, SeatId, UserId},
+    id::{BookingId, PerformanceId, QueueTokenId, SeatId, UserId},
     points::Points,
     queue::{Admission, QueueToken, TokenState, require_booking},
     refusal::{ConflictReason, Refusal, SeatConflict},
@@ -47,6 +47,17 @@ pub struct HoldRequest {
     pub selection: SeatSelection,
 }
 
+impl HoldRequest {
+    /// The seats without which this refusal isn't the answer: those that the request names, if a rule refuses it. A
+    /// seat that doesn't exist comes before the rules.
+    pub fn seats_before(&self, refusal: &Refusal) -> &[SeatId] {
+        match (&self.selection, refusal) {
+            (SeatSelection::Seats(ids), Refusal::SalesClosed | Refusal::SeatLimitExceeded { .. }) => ids,
+            _ => &[],
+        }
+    }
+}
+
 /// The rows that the decisions of a batch need, locked until the results are written.
 ///
 /// The lock on a queue token also serializes its user's holds for the concert, because a user has one live token there.
@@ -73,8 +84,8 @@ impl LockedHoldState {
         instant_after(&self.open, now)
     }
 
-    /// Checks every rule that needs no locked seat: the token is active, the performance is on sale, and the seat limit
-    /// allows the quantity.
+    /// Checks what needs no locked seat: the token is active, the performance is on sale, and the seat limit allows the
+    /// quantity. [`HoldRequest::seats_before`] lists the seats that have to exist for a refusal.
     ///
     /// # Errors
     ///
@@ -87,7 +98,18 @@ impl LockedHoldState {
         policy: &HoldPolicy,
         request: &HoldRequest,
         queue_token: QueueTokenId,
-    ) -> Result<(QueueToken, Admission, ConcertId), Refusal> {
+    ) -> Result<(), Refusal> {
+        let (_, _, performance) = self.require_turn(now, request, queue_token)?;
+        self.require_sale(now, policy, request, performance)
+    }
+
+    /// Checks that the token is active, and that it is for the concert of the performance.
+    fn require_turn(
+        &self,
+        now: Instant,
+        request: &HoldRequest,
+        queue_token: QueueTokenId,
+    ) -> Result<(QueueToken, Admission, &Performance), Refusal> {
         let token = self.tokens.get(&queue_token).filter(|token| token.user_id == request.user_id);
         let token = token.ok_or(Refusal::QueueTokenInvalid)?;
         let admission = require_booking(token, now)?;
@@ -95,6 +117,17 @@ impl LockedHoldState {
         if token.id.concert() != performance.concert_id {
             return Err(Refusal::QueueTokenWrongConcert);
         }
+        Ok((*token, admission, performance))
+    }
+
+    /// Checks that the performance is on sale, and that the seat limit allows the quantity.
+    fn require_sale(
+        &self,
+        now: Instant,
+        policy: &HoldPolicy,
+        request: &HoldRequest,
+        performance: &Performance,
+    ) -> Result<(), Refusal> {
         if !performance.is_on_sale(now) {
             return Err(Refusal::SalesClosed);
         }
@@ -103,7 +136,7 @@ impl LockedHoldState {
         if live.saturating_add(request.selection.quantity()) > limit {
             return Err(Refusal::SeatLimitExceeded { limit, live });
         }
-        Ok((*token, admission, performance.concert_id))
+        Ok(())
     }
 }
 
@@ -131,11 +164,15 @@ impl HoldBatch {
     /// Those of [`require_allowed`](LockedHoldState::require_allowed); [`Refusal::SeatNotFound`];
     /// [`Refusal::SeatsUnavailable`] for named seats; [`Refusal::TooFewSeats`] for best available ones.
     pub fn hold(&mut self, request: &HoldRequest, queue_token: QueueTokenId) -> Result<Booking, Refusal> {
-        let (token, admission, concert_id) =
-            self.state.require_allowed(self.now, &self.policy, request, queue_token)?;
+        let (token, admission, performance) = self.state.require_turn(self.now, request, queue_token)?;
+        let concert_id = performance.concert_id;
+        let named = match &request.selection {
+            SeatSelection::Seats(ids) => self.find_seats(request.performance_id, ids)?,
+            SeatSelection::Best(_) => Vec::new(),
+        };
+        self.state.require_sale(self.now, &self.policy, request, performance)?;
         let seats = match &request.selection {
             SeatSelection::Seats(ids) => {
-                let named = self.find_seats(request.performance_id, ids)?;
                 self.require_available(request.performance_id, ids)?;
                 named
             }
@@ -253,7 +290,7 @@ mod tests {
     use super::{super::SeatLayout, *};
     use crate::domain::{
         concert::{PerformanceStatus, Venue},
-        id::VenueId,
+        id::{ConcertId, VenueId},
         queue::Queue,
         text::Name,
     };
@@ -348,6 +385,15 @@ mod tests {
         assert!(hold(&mut batch, 1, &[1, 2, 3]).is_ok());
         assert_eq!(hold(&mut batch, 1, &[4, 5]), Err(Refusal::SeatLimitExceeded { limit: 4, live: 3 }));
         assert!(hold(&mut batch, 1, &[4]).is_ok());
+    }
+
+    #[test]
+    fn seats_that_do_not_exist_are_refused_before_the_rules() {
+        let mut batch = batch();
+        assert!(hold(&mut batch, 1, &[1, 2, 3]).is_ok());
+        assert_eq!(hold(&mut batch, 1, &[4, 11]), Err(Refusal::SeatNotFound));
+        batch.state.performances.get_mut(&PERFORMANCE).unwrap().starts_at = now();
+        assert_eq!(hold(&mut batch, 1, &[11]), Err(Refusal::SeatNotFound));
     }
 
     #[test]

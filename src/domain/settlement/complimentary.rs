@@ -72,8 +72,8 @@ impl ComplimentaryRequest {
     /// # Errors
     ///
     /// [`Refusal::Forbidden`] if the actor isn't an administrator; [`Refusal::UserNotFound`];
-    /// [`Refusal::PerformanceNotFound`]; [`Refusal::SalesClosed`] for a performance that has begun or was cancelled;
-    /// [`Refusal::SeatNotFound`]; [`Refusal::SeatsUnavailable`] for held or sold seats.
+    /// [`Refusal::PerformanceNotFound`]; [`Refusal::SeatNotFound`]; [`Refusal::SalesClosed`] for a performance that has
+    /// begun or was cancelled; [`Refusal::SeatsUnavailable`] for held or sold seats.
     pub fn decide(&self, state: &LockedComplimentaryState, now: Instant) -> Result<Complimentary, Refusal> {
         if !state.accounts.get(&self.order.actor).is_some_and(|standing| standing.is_administrator()) {
             return Err(Refusal::Forbidden);
@@ -82,11 +82,11 @@ impl ComplimentaryRequest {
             return Err(Refusal::UserNotFound);
         }
         let performance = state.performance.as_ref().ok_or(Refusal::PerformanceNotFound)?;
-        if performance.status != PerformanceStatus::Scheduled || performance.starts_at <= now {
-            return Err(Refusal::SalesClosed);
-        }
         if state.seats.len() < self.seat_ids.len() {
             return Err(Refusal::SeatNotFound);
+        }
+        if performance.status != PerformanceStatus::Scheduled || performance.starts_at <= now {
+            return Err(Refusal::SalesClosed);
         }
         let (replaced_claims, blocked) = self.require_available(&state.seats, now)?;
         let booking = self.booking(performance, &state.seats, now);

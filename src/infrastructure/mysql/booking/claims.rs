@@ -115,6 +115,24 @@ impl SeatClaimRepository for Session {
         Ok(locked)
     }
 
+    async fn list_performances(
+        &mut self,
+        seat_ids: &[SeatId],
+    ) -> Result<Vec<(SeatId, PerformanceId)>, RepositoryError> {
+        let mut performances = Vec::with_capacity(seat_ids.len());
+        for ids in seat_ids.chunks(IDS_PER_STATEMENT) {
+            let ids = padded(ids.iter().map(|id| id.0));
+            let text = format!(
+                "SELECT id, performance_id FROM seats FORCE INDEX (PRIMARY) WHERE id IN {}",
+                placeholder_list(ids.len())
+            );
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind_all(ids);
+            let rows: Vec<(u64, u64)> = query.fetch_all(self.connection()).await?;
+            performances.extend(rows.into_iter().map(|(seat, id)| (SeatId(seat), PerformanceId(id))));
+        }
+        Ok(performances)
+    }
+
     async fn lock_claims(&mut self, seat_ids: &[SeatId]) -> Result<Vec<SeatClaim>, RepositoryError> {
         let mut seat_ids = seat_ids.to_vec();
         seat_ids.sort_unstable();
