@@ -33,7 +33,7 @@ impl MembershipFacade {
     }
 
     /// Joins the queue of a concert, and returns whether the token is new. A user has one live token per concert:
-    /// joining again finds it.
+    /// joining again finds it, and claims it if it was admitted meanwhile.
     ///
     /// # Errors
     ///
@@ -44,7 +44,8 @@ impl MembershipFacade {
     ///
     /// # Concurrency
     ///
-    /// Locks the queue, the user's token in it, and the user's account (shared), in this order.
+    /// Locks the queue, the user's token in it, and the user's account (shared), in this order. A claim has its own
+    /// transaction.
     ///
     /// [`Refusal::ConcertNotFound`]: crate::domain::refusal::Refusal::ConcertNotFound
     /// [`Refusal::SalesClosed`]: crate::domain::refusal::Refusal::SalesClosed
@@ -55,6 +56,8 @@ impl MembershipFacade {
         let joined = self.lanes.submit_without_key(Some(concert_id.0), command).await?;
         let Joined { token, created, poll_after_seconds, queue, pace } = joined;
         if !created {
+            // Like a poll, it shows the owner an admission without its claim deadline.
+            let token = self.tokens.claim_if_unused(token).await?;
             return Ok((self.tokens.info_of(&token, None).await?, false));
         }
         // The poll interval of a new token is stored with it, and the queue was read under its lock.

@@ -137,7 +137,8 @@ async fn join_queue(
 
 /// Returns the status of a queue token.
 ///
-/// Poll again after `pollAfterSeconds`. An admitted user must poll once, or use the token, within `claimSeconds`.
+/// Poll again after `pollAfterSeconds`. An admitted user must poll or join once, or use the token, within
+/// `claimSeconds`.
 #[utoipa::path(get, path = "/queue/tokens/current", tag = "queue", security(("queueToken" = [])),
     responses((status = 200, body = QueueTokenResponse, examples(
         ("waiting" = (summary = "Waiting", value = json!(examples::queue_token("WAITING")))),

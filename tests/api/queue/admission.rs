@@ -165,6 +165,23 @@ async fn an_unclaimed_admission_goes_to_the_next_token(_: MySqlPoolOptions, opti
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn joining_again_claims_an_admission_as_polling_does(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
+    let client = join_all(&app, &sale, 1).await.remove(0);
+    app.tick().await;
+    app.advance(59);
+    let again = client.post(TOKENS, json!({"concertId": sale.concert_id})).await.expect(200).json();
+    assert_eq!((&again["status"], &again["secondsLeft"]), (&json!("ACTIVE"), &json!(541)), "{again}");
+    app.advance(540);
+    app.tick().await;
+    assert_eq!(status(&client).await, "ACTIVE");
+    app.advance(1);
+    assert_eq!(status(&client).await, "EXPIRED");
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn before_the_opening_every_token_is_scheduled_in_any_mode(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);
     let opening = app.now() + TimeDelta::seconds(60);
