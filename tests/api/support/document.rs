@@ -152,6 +152,9 @@ fn close(schema: &mut Value) {
 pub(crate) fn check(method: &Method, path: &str, reply: &Reply) {
     let path = path.split('?').next().unwrap_or_default();
     let Some(operation) = DOCUMENT.operation(method, path) else { return };
+    if path.starts_with("/api/v1/") {
+        assert!(reply.headers.contains_key("cache-control"), "{reply:?}: no Cache-Control");
+    }
     let is_json = ["application/json", "application/problem+json"].contains(&reply.header("content-type"));
     let body = (is_json && *method != Method::HEAD && reply.header("content-encoding").is_empty())
         .then(|| serde_json::from_slice::<Value>(&reply.bytes).ok())

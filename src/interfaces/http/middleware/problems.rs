@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -18,7 +18,8 @@ use crate::interfaces::http::{
     state::App,
 };
 
-/// Enforces the limits, and turns every failure into `application/problem+json`.
+/// Enforces the limits, and turns every failure into `application/problem+json`. No cache may store an API response
+/// unless it says so itself.
 ///
 /// A panic becomes a problem too; the process's panic hook has logged it with the request's id. While this instance's
 /// clock is wrong, every API request is refused. Each depends on the deadline of an access token, a queue token or a
@@ -29,13 +30,18 @@ pub async fn convert_failures(
     request: Request,
     next: Next,
 ) -> Response {
-    if request.uri().path().starts_with(BASE_PATH) && !app.clock_check.is_right() {
+    let is_api = request.uri().path().starts_with(BASE_PATH);
+    if is_api && !app.clock_check.is_right() {
         return Problem::clock_skewed().into_response_for(&context);
     }
     let response = AssertUnwindSafe(enforce_limits(&app, request, next)).catch_unwind();
     let mut response = response.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
+        if is_api {
+            let cache_control = response.headers_mut().entry(header::CACHE_CONTROL);
+            cache_control.or_insert(HeaderValue::from_static("no-store"));
+        }
         return response;
     }
     if response.headers().get(header::CONTENT_TYPE) == Some(&problem::CONTENT_TYPE) {
