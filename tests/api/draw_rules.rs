@@ -10,6 +10,7 @@ use concert_reservation::{
     domain::queue::Seed,
     verify_draw::{DrawError, VerifiedDraw, verify},
 };
+use futures::StreamExt;
 use serde_json::{Value, json};
 use sqlx::{
     MySqlPool,
@@ -239,6 +240,9 @@ async fn a_published_list_outlives_its_tokens_and_may_be_cached(pool: MySqlPoolO
     assert!(tag.starts_with('"'), "{tag}");
     sqlx::query("DELETE FROM queue_tokens").execute(&pool).await.unwrap();
     let path = format!("/api/v1/concerts/{}/queue/draw/entrants", sale.concert_id);
+    let mut readers = [app.anonymous().download(&path).await, app.anonymous().download(&path).await];
+    let [one, other] = readers.each_mut().map(StreamExt::next);
+    assert_eq!(one.await.unwrap().unwrap().as_ptr(), other.await.unwrap().unwrap().as_ptr(), "readers share the text");
     for client in app.on_every_server(&app.anonymous()) {
         // Neither server needs the tokens, whether it has read the list before or not.
         let again = client.send(Method::GET, &path, &[("If-None-Match", "\"x\"")], None).await.expect(200);

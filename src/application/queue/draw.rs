@@ -17,11 +17,12 @@ use crate::{
     },
 };
 
-/// The fewest entrants of a page, except of the last one: half a megabyte from the database.
-const ENTRANTS_PER_PAGE: u32 = 16_000;
+/// The fewest entrants of a page: the one row with the next entrant, which has up to 2,000. A client that stops reading
+/// keeps some pages in memory, each of 130 KB of text.
+const ENTRANTS_PER_PAGE: u32 = 1;
 
 /// The most bytes of cached pages: two lists of a million entrants.
-const MAX_PAGE_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_PAGE_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The time for which an unread page stays cached.
 const PAGE_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -101,8 +102,8 @@ impl DrawFacade {
         Ok(EntrantList { concert_id: id, commitment: draw.commitment, entrant_count: made.entrant_count })
     }
 
-    /// The lines of a list in drawn order, a page at a time. All readers share the cached pages. A slow reader keeps
-    /// one page in memory, and occupies no connection.
+    /// The lines of a list in drawn order, a page at a time. All readers share the text of the cached pages. A slow
+    /// reader keeps few pages in memory, and occupies no connection.
     ///
     /// # Errors
     ///
@@ -110,7 +111,7 @@ impl DrawFacade {
     pub async fn entrant_lines(
         &self,
         list: EntrantList,
-    ) -> Result<impl Stream<Item = Result<Vec<u8>, AppError>> + Send + 'static, AppError> {
+    ) -> Result<impl Stream<Item = Result<Arc<Vec<u8>>, AppError>> + Send + 'static, AppError> {
         let pages = self.pages.clone();
         if list.entrant_count > 0 && pages.get(list, 0).await?.is_empty() {
             return Err(Refusal::DrawNotMade.into());
@@ -128,8 +129,8 @@ impl DrawFacade {
     }
 }
 
-/// Consecutive entrants of a list.
-type Page = Arc<Vec<Entrant>>;
+/// The lines of consecutive entrants of a list.
+type Page = Arc<Vec<u8>>;
 
 /// The cached pages of published lists, by concert and number of entrants before the page.
 #[derive(Clone)]
@@ -141,7 +142,7 @@ struct DrawPages {
 
 impl DrawPages {
     fn new(ports: &Ports) -> Self {
-        let weight = |_: &_, page: &Page| u32::try_from(size_of_val(page.as_slice())).unwrap_or(u32::MAX);
+        let weight = |_: &_, page: &Page| u32::try_from(page.len()).unwrap_or(u32::MAX);
         Self {
             ports: ports.clone(),
             cached: Cache::builder()
@@ -153,26 +154,21 @@ impl DrawPages {
         }
     }
 
-    /// The lines of the page after the first `read` ones, and the number of lines read then; `None` at the end.
-    async fn next(&self, list: EntrantList, read: u32) -> Result<Option<(Vec<u8>, u32)>, AppError> {
+    /// The page after the first `read` lines, and the number of lines read then; `None` at the end.
+    async fn next(&self, list: EntrantList, read: u32) -> Result<Option<(Page, u32)>, AppError> {
         if read >= list.entrant_count {
             return Ok(None);
         }
         let page = self.get(list, read).await?;
-        let lines = u32::try_from(page.len()).unwrap_or(u32::MAX);
+        let lines = u32::try_from(page.len() / LINE_BYTES).unwrap_or(u32::MAX);
         // A list that ends early must not look complete.
         if lines == 0 || read.saturating_add(lines) > list.entrant_count {
             return Err(RepositoryError::stale("the list of a draw's entrants").into());
         }
-        let mut text = Vec::with_capacity(page.len() * LINE_BYTES);
-        for entrant in page.iter() {
-            text.extend_from_slice(entrant.hex().as_bytes());
-            text.push(b'\n');
-        }
-        Ok(Some((text, read + lines)))
+        Ok(Some((page, read + lines)))
     }
 
-    /// The page after the first `read` entrants. Concurrent readers of a page share one read.
+    /// The page after the first `read` lines. Concurrent readers of a page share one read.
     async fn get(&self, list: EntrantList, read: u32) -> Result<Page, AppError> {
         let key = (list.concert_id, read);
         let page = self.cached.try_get_with(key, self.read(list.concert_id, read)).await;
@@ -182,6 +178,16 @@ impl DrawPages {
     async fn read(&self, id: ConcertId, read: u32) -> Result<Page, AppError> {
         let _turn = self.readers.acquire().await.map_err(AppError::internal)?;
         let mut repositories = self.ports.database.read().await?;
-        Ok(Arc::new(repositories.draws().list_drawn(id, read, ENTRANTS_PER_PAGE).await?))
+        let entrants = repositories.draws().list_drawn(id, read, ENTRANTS_PER_PAGE).await?;
+        Ok(Arc::new(lines_of(&entrants)))
     }
+}
+
+fn lines_of(entrants: &[Entrant]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(entrants.len() * LINE_BYTES);
+    for entrant in entrants {
+        text.extend_from_slice(entrant.hex().as_bytes());
+        text.push(b'\n');
+    }
+    text
 }

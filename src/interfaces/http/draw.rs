@@ -1,7 +1,7 @@
 //! The draw, public so that it can be verified.
 
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -15,7 +15,7 @@ use super::{
     problem::{Code, HandlerResult},
     query::Id,
     state::App,
-    values::{Timestamp, matches_if_none_match, public_response, strong_etag},
+    values::{Timestamp, matches_if_none_match, public_response, shared_bytes, strong_etag},
 };
 use crate::{application::queue::DrawInfo, domain::id::ConcertId};
 
@@ -92,7 +92,7 @@ async fn list_entrants(State(app): State<App>, Id(id): Id<ConcertId>, headers: H
     if matches_if_none_match(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, kept).into_response());
     }
-    let lines = app.queue.draws.entrant_lines(list).await?.map_ok(Bytes::from);
+    let lines = app.queue.draws.entrant_lines(list).await?.map_ok(shared_bytes);
     let content = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
         (header::CONTENT_LENGTH, list.bytes().into()),
