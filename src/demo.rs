@@ -138,7 +138,7 @@ async fn has_concerts(app: &App) -> anyhow::Result<bool> {
         to: None,
         page: PageRequest::first(1),
     };
-    Ok(!app.concerts.list_concerts(&filter).await?.value()?.items.is_empty())
+    Ok(!app.concerts.list_concerts(&filter, Ipv4Addr::LOCALHOST.into()).await?.value()?.items.is_empty())
 }
 
 async fn create_concert(

@@ -19,6 +19,7 @@ pub mod database_loss;
 mod draw;
 pub mod error;
 pub mod event;
+mod fair_queue;
 pub mod housekeeping;
 pub mod lane;
 pub mod loader;

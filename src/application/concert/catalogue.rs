@@ -1,8 +1,6 @@
 //! The caches of the catalogue's public answers, and the limits of concurrent reads.
 
-use std::{sync::Arc, time::Duration};
-
-use tokio::sync::Semaphore;
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     catalogue_cache::CatalogueCache,
@@ -10,7 +8,12 @@ use super::{
     seat_counts::SeatCounts,
 };
 use crate::{
-    application::{Ports, changes::ChangeCounter, error::AppError},
+    application::{
+        Ports,
+        changes::ChangeCounter,
+        error::AppError,
+        fair_queue::{FairQueue, Permit},
+    },
     domain::{
         clock::Instant,
         concert::ConcertFilter,
@@ -22,8 +25,8 @@ use crate::{
 /// The most lists that are read at a time, so that anonymous requests leave connections to others.
 const MAX_READERS: usize = 4;
 
-/// The most reads that wait for a slot; further ones are refused.
-const MAX_WAITING_READERS: usize = 1_000;
+/// The most requests that wait for their turn to read. Many of them may wait for one answer: they find it in the cache.
+const MAX_WAITING_READERS: usize = 10_000;
 
 /// A performance's position in the list of its concert.
 pub type ListPosition = (Instant, PerformanceId);
@@ -49,8 +52,7 @@ pub(super) struct Catalogue {
     pub(super) performances: CatalogueCache<PerformanceFilter, Page<PerformanceInfo>>,
     pub(super) single_performances: CatalogueCache<PerformanceId, PerformanceInfo>,
     pub(super) counts: SeatCounts,
-    readers: Semaphore,
-    waiting_readers: Semaphore,
+    readers: Arc<FairQueue>,
 }
 
 impl Catalogue {
@@ -69,22 +71,16 @@ impl Catalogue {
             }),
             single_performances: CatalogueCache::new("performances", clock(), max_age, changes(), |_, _| ENTRY_BYTES),
             counts: SeatCounts::new(ports, max_age),
-            readers: Semaphore::new(MAX_READERS),
-            waiting_readers: Semaphore::new(MAX_READERS + MAX_WAITING_READERS),
+            readers: FairQueue::new(MAX_READERS, MAX_WAITING_READERS),
         }
     }
 
-    /// Runs a read once a slot is free.
+    /// Waits for the client's turn to read. Clients take turns, so a flood from one delays the others by one read each.
     ///
     /// # Errors
     ///
-    /// [`AppError::Overloaded`] at once when too many reads wait.
-    pub(super) async fn with_reader_slot<T>(
-        &self,
-        read: impl Future<Output = Result<T, AppError>>,
-    ) -> Result<T, AppError> {
-        let _waiting_slot = self.waiting_readers.try_acquire().map_err(|_| AppError::Overloaded)?;
-        let _reader_slot = self.readers.acquire().await.map_err(AppError::internal)?;
-        read.await
+    /// [`AppError::Overloaded`] when too many requests wait.
+    pub(super) async fn turn(&self, client: IpAddr) -> Result<Permit, AppError> {
+        self.readers.acquire(client).await
     }
 }

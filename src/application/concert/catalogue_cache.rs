@@ -127,10 +127,25 @@ where
 
     /// The cached answer of `key`, or the result of `read`, which runs once for concurrent requests. Refusals are
     /// cached as well; failures aren't.
-    pub(super) async fn get<F>(&self, key: &K, read: impl Fn() -> F) -> Result<CatalogueAnswer<T>, AppError>
+    ///
+    /// Only a request without a cached answer awaits its `turn`, and has it until the read ends. It doesn't join the
+    /// read of a request whose turn hasn't come: a client's turn mustn't depend on another client's.
+    pub(super) async fn get<P, F>(
+        &self,
+        key: &K,
+        turn: impl Future<Output = Result<P, AppError>>,
+        read: impl Fn() -> F,
+    ) -> Result<CatalogueAnswer<T>, AppError>
     where
         F: Future<Output = Result<Reading<T>, AppError>> + Send,
     {
+        let (changes, now) = (self.changes.current(), self.clock.now());
+        if let Some(answer) = self.cached.get(key).await.filter(|answer| self.is_fresh(answer, changes, now)) {
+            self.hits.increment(1);
+            answer.result.as_ref().map_err(Clone::clone)?;
+            return Ok(CatalogueAnswer { answer, is_cached: true });
+        }
+        let _turn = turn.await?;
         if self.max_age.is_zero() {
             return Ok(CatalogueAnswer { answer: self.read(&read).await, is_cached: false });
         }
@@ -175,12 +190,22 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        future::ready,
+        sync::{
+            Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
 
-    use futures::future::join_all;
+    use futures::{FutureExt, future::join_all};
+    use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::domain::{clock::ManualClock, refusal::Refusal};
+    use crate::{
+        application::fair_queue::FairQueue,
+        domain::{clock::ManualClock, refusal::Refusal},
+    };
 
     struct Reads {
         cache: CatalogueCache<u8, usize>,
@@ -205,7 +230,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 Ok(Reading { value: count, as_of: None })
             };
-            *self.cache.get(&key, read).await.unwrap().answer.result.as_ref().unwrap()
+            *self.cache.get(&key, ready(Ok(())), read).await.unwrap().answer.result.as_ref().unwrap()
         }
 
         async fn fail(&self, error: AppError) -> bool {
@@ -213,7 +238,7 @@ mod tests {
                 self.count.fetch_add(1, Ordering::SeqCst);
                 Err(error.clone())
             };
-            self.cache.get(&9, read).await.is_err()
+            self.cache.get(&9, ready(Ok(())), read).await.is_err()
         }
     }
 
@@ -246,6 +271,30 @@ mod tests {
         };
         let (early, late) = tokio::join!(reads.get(1), late);
         assert_eq!((early, late), (3, 4));
+    }
+
+    /// One client requests many answers. Another one wants the last of them, and doesn't wait for the others.
+    #[tokio::test]
+    async fn a_client_that_requests_many_answers_delays_another_by_one_read() {
+        let Reads { cache, .. } = Reads::new();
+        let (queue, may_read, read_keys) = (FairQueue::new(1, 100), Semaphore::new(0), Mutex::new(Vec::new()));
+        let request = async |client: u8, key: u8| {
+            let read = || async {
+                may_read.acquire().await.unwrap().forget();
+                read_keys.lock().unwrap().push(key);
+                Ok(Reading { value: usize::from(key), as_of: None })
+            };
+            cache.get(&key, queue.acquire([192, 0, 2, client].into()), read).await.map(|_| ())
+        };
+        let mut many = Box::pin(join_all((0..50).map(|key| request(1, key))));
+        assert!((&mut many).now_or_never().is_none());
+        let mut other = Box::pin(request(2, 49));
+        assert!((&mut other).now_or_never().is_none());
+        may_read.add_permits(50);
+        let (many, other) = tokio::join!(many, other);
+        assert!(other.is_ok() && many.iter().all(Result::is_ok));
+        let read_keys = read_keys.into_inner().unwrap();
+        assert_eq!((read_keys.len(), &read_keys[..3]), (50, &[0, 1, 49][..]));
     }
 
     #[tokio::test]

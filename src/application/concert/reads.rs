@@ -1,5 +1,7 @@
 //! Reads of the catalogue.
 
+use std::net::IpAddr;
+
 use super::{
     catalogue::{ListPosition, PerformanceFilter},
     catalogue_cache::{CatalogueAnswer, Reading},
@@ -22,13 +24,17 @@ use crate::{
 const PERFORMANCES_PER_SCAN: u32 = 100;
 
 impl ConcertFacade {
-    /// A page of concerts, earliest performance first.
+    /// A page of concerts, earliest performance first. Clients take turns to read.
     ///
     /// # Errors
     ///
     /// [`AppError::Overloaded`] if too many reads wait.
-    pub async fn list_concerts(&self, filter: &ConcertFilter) -> Result<CatalogueAnswer<Page<ConcertInfo>>, AppError> {
-        self.catalogue.pages.get(filter, || self.catalogue.with_reader_slot(self.read_concerts(filter))).await
+    pub async fn list_concerts(
+        &self,
+        filter: &ConcertFilter,
+        client: IpAddr,
+    ) -> Result<CatalogueAnswer<Page<ConcertInfo>>, AppError> {
+        self.catalogue.pages.get(filter, self.catalogue.turn(client), || self.read_concerts(filter)).await
     }
 
     async fn read_concerts(&self, filter: &ConcertFilter) -> Result<Reading<Page<ConcertInfo>>, AppError> {
@@ -44,13 +50,17 @@ impl ConcertFacade {
         Ok(Reading { value: Page { items, has_more: page.has_more }, as_of: counts.as_of })
     }
 
-    /// A concert with its queue's settings.
+    /// A concert with its queue's settings. Clients take turns to read.
     ///
     /// # Errors
     ///
     /// [`Refusal::ConcertNotFound`]. [`AppError::Overloaded`] if too many reads wait.
-    pub async fn concert(&self, id: ConcertId) -> Result<CatalogueAnswer<ConcertDetailsInfo>, AppError> {
-        self.catalogue.concerts.get(&id, || self.catalogue.with_reader_slot(self.read_concert(id))).await
+    pub async fn concert(
+        &self,
+        id: ConcertId,
+        client: IpAddr,
+    ) -> Result<CatalogueAnswer<ConcertDetailsInfo>, AppError> {
+        self.catalogue.concerts.get(&id, self.catalogue.turn(client), || self.read_concert(id)).await
     }
 
     async fn read_concert(&self, id: ConcertId) -> Result<Reading<ConcertDetailsInfo>, AppError> {
@@ -63,7 +73,7 @@ impl ConcertFacade {
         Ok(Reading { value: rows.details(&counts.claimed), as_of: counts.as_of })
     }
 
-    /// A page of a concert's scheduled future performances, earliest first.
+    /// A page of a concert's scheduled future performances, earliest first. Clients take turns to read.
     ///
     /// # Errors
     ///
@@ -71,11 +81,9 @@ impl ConcertFacade {
     pub async fn list_performances(
         &self,
         filter: &PerformanceFilter,
+        client: IpAddr,
     ) -> Result<CatalogueAnswer<Page<PerformanceInfo>>, AppError> {
-        self.catalogue
-            .performances
-            .get(filter, || self.catalogue.with_reader_slot(self.read_performances(filter)))
-            .await
+        self.catalogue.performances.get(filter, self.catalogue.turn(client), || self.read_performances(filter)).await
     }
 
     async fn read_performances(&self, filter: &PerformanceFilter) -> Result<Reading<Page<PerformanceInfo>>, AppError> {
@@ -116,14 +124,18 @@ impl ConcertFacade {
         Ok(repositories.concerts().list_performances(concert_id, now, page).await?)
     }
 
-    /// A performance with its available seats, whether or not it has begun or is cancelled.
+    /// A performance with its available seats, whether or not it has begun or is cancelled. Clients take turns to read.
     ///
     /// # Errors
     ///
     /// [`Refusal::PerformanceNotFound`]. [`AppError::Overloaded`] if too many reads wait.
-    pub async fn listed_performance(&self, id: PerformanceId) -> Result<CatalogueAnswer<PerformanceInfo>, AppError> {
-        let read = || self.catalogue.with_reader_slot(self.read_listed_performance(id));
-        self.catalogue.single_performances.get(&id, read).await
+    pub async fn listed_performance(
+        &self,
+        id: PerformanceId,
+        client: IpAddr,
+    ) -> Result<CatalogueAnswer<PerformanceInfo>, AppError> {
+        let turn = self.catalogue.turn(client);
+        self.catalogue.single_performances.get(&id, turn, || self.read_listed_performance(id)).await
     }
 
     async fn read_listed_performance(&self, id: PerformanceId) -> Result<Reading<PerformanceInfo>, AppError> {

@@ -4,9 +4,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use tokio::task::spawn_blocking;
 
-use super::fair_queue::FairQueue;
 use crate::{
-    application::error::AppError,
+    application::{error::AppError, fair_queue::FairQueue},
     domain::user::{HashingFailed, PasswordHasher},
 };
 

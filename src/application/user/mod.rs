@@ -9,7 +9,6 @@ mod codes;
 mod deletion;
 mod facade;
 mod failed_logins;
-mod fair_queue;
 mod hashing;
 mod own_sessions;
 mod refresh;

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    client_network::ClientNetwork,
     problem::{Code, HandlerResult},
     query::{CursorInstant, Id, PageParameters, Query, cursor, cursor_part},
     range::instant_or_date,
@@ -97,14 +98,20 @@ struct ConcertListResponse {
         (status = 304, description = "The client's copy is current.",
             headers(("ETag" = String, description = "The ETag of the client's copy."))),
     ))]
-async fn list_concerts(State(app): State<App>, headers: HeaderMap, mut query: Query) -> HandlerResult<Response> {
+async fn list_concerts(
+    State(app): State<App>,
+    ClientNetwork(client): ClientNetwork,
+    headers: HeaderMap,
+    mut query: Query,
+) -> HandlerResult<Response> {
     let page = query.page_of_parts(|[at, id]| read_position(&at, &id, ConcertId))?;
     let text = query.parse("query", search_term).filter(|text| !text.is_empty());
     let category = query.parse("category", search_term).filter(|text| !text.is_empty());
     let from = query.parse("from", instant_or_date).map(next_millisecond);
     let to = query.parse("to", instant_or_date).map(next_millisecond);
     query.finish()?;
-    let page = app.concerts.list_concerts(&ConcertFilter { query: text, category, from, to, page }).await?;
+    let filter = ConcertFilter { query: text, category, from, to, page };
+    let page = app.concerts.list_concerts(&filter, client).await?;
     cached_response(&headers, &page, |page| {
         let last = page.last_of_more().map(|info| &info.concert);
         let next_cursor = last.map(|concert| cursor(&[&CursorInstant(concert.listed_at), &concert.id]));
@@ -150,8 +157,13 @@ impl From<ConcertDetailsInfo> for ConcertDetailsResponse {
         (status = 304, description = "The client's copy is current.",
             headers(("ETag" = String, description = "The ETag of the client's copy."))),
     ))]
-async fn get_concert(State(app): State<App>, Id(id): Id<ConcertId>, headers: HeaderMap) -> HandlerResult<Response> {
-    let concert = app.concerts.concert(id).await?;
+async fn get_concert(
+    State(app): State<App>,
+    ClientNetwork(client): ClientNetwork,
+    Id(id): Id<ConcertId>,
+    headers: HeaderMap,
+) -> HandlerResult<Response> {
+    let concert = app.concerts.concert(id, client).await?;
     cached_response(&headers, &concert, |concert| to_json(&ConcertDetailsResponse::from(concert.clone())))
 }
 
@@ -239,6 +251,7 @@ struct PerformanceListResponse {
     ))]
 async fn list_performances(
     State(app): State<App>,
+    ClientNetwork(client): ClientNetwork,
     Id(concert_id): Id<ConcertId>,
     headers: HeaderMap,
     mut query: Query,
@@ -247,7 +260,7 @@ async fn list_performances(
     let available_only = query.flag("available").unwrap_or(false);
     query.finish()?;
     let filter = PerformanceFilter { concert_id, available_only, page };
-    let page = app.concerts.list_performances(&filter).await?;
+    let page = app.concerts.list_performances(&filter, client).await?;
     cached_response(&headers, &page, |page| {
         let last = page.last_of_more().map(|info| &info.performance);
         let next_cursor = last.map(|performance| cursor(&[&CursorInstant(performance.starts_at), &performance.id]));
@@ -272,10 +285,11 @@ async fn list_performances(
     ))]
 async fn get_listed_performance(
     State(app): State<App>,
+    ClientNetwork(client): ClientNetwork,
     Id(id): Id<PerformanceId>,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
-    let performance = app.concerts.listed_performance(id).await?;
+    let performance = app.concerts.listed_performance(id, client).await?;
     cached_response(&headers, &performance, |performance| to_json(&PerformanceResponse::from(performance.clone())))
 }
 

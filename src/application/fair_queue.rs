@@ -15,7 +15,7 @@ use crate::application::error::AppError;
 ///
 /// One client may fill the queue. A request of another client then displaces the newest request of the client with the
 /// most waiting requests.
-pub(super) struct FairQueue {
+pub(crate) struct FairQueue {
     max_waiting: usize,
     state: Mutex<State>,
 }
@@ -30,7 +30,7 @@ struct State {
 }
 
 /// The right to run one request. Dropping it passes it to the next client's request.
-pub(super) struct Permit {
+pub(crate) struct Permit {
     /// `None` once the permit was passed on.
     queue: Option<Arc<FairQueue>>,
 }
@@ -45,14 +45,14 @@ impl Drop for Permit {
 
 impl FairQueue {
     /// A queue with this number of permits, in which at most `max_waiting` requests wait.
-    pub(super) fn new(permits: usize, max_waiting: usize) -> Arc<Self> {
+    pub(crate) fn new(permits: usize, max_waiting: usize) -> Arc<Self> {
         let state = State { free: permits, waiting: 0, requests: HashMap::new(), turns: VecDeque::new() };
         Arc::new(Self { max_waiting, state: Mutex::new(state) })
     }
 
     /// Waits for the client's turn. [`AppError::Overloaded`] if the queue is full, or if another client's request
     /// displaces this one.
-    pub(super) async fn acquire(self: &Arc<Self>, client: IpAddr) -> Result<Permit, AppError> {
+    pub(crate) async fn acquire(self: &Arc<Self>, client: IpAddr) -> Result<Permit, AppError> {
         let turn = {
             let mut state = self.lock();
             if state.free > 0 {
