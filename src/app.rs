@@ -55,7 +55,9 @@ use crate::{
     },
     interfaces::{
         http::{
-            limits::{concurrency::ConcurrencyLimits, rate::RateLimits, streams::StreamLimits},
+            limits::{
+                concurrency::ConcurrencyLimits, rate::RateLimits, streams::StreamLimits, unread_maps::UnreadMapLimit,
+            },
             middleware::refusal_writer,
             router::{build_operations_router, build_router},
             seat,
@@ -422,6 +424,7 @@ fn build_facades(
             config.max_requests_per_address,
         ),
         streams: StreamLimits::new(config.max_streams_per_token, config.max_streams_per_user),
+        unread_maps: UnreadMapLimit::new(config.max_unread_map_bytes_per_user),
         rate_limits: RateLimits::new(config.rate_limits, &ports.clock),
         settings: http_settings(config),
     })

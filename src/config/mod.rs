@@ -87,6 +87,8 @@ pub struct Config {
     pub max_streams_per_token: usize,
     /// `MAX_STREAMS_PER_USER`
     pub max_streams_per_user: usize,
+    /// `MAX_UNREAD_MAP_BYTES_PER_USER`
+    pub max_unread_map_bytes_per_user: usize,
     /// `MAX_CONNECTIONS`, `MAX_CONNECTIONS_PER_ADDRESS`, `KEEP_ALIVE_SECONDS`, `WRITE_STALL_SECONDS`
     pub connections: ConnectionSettings,
     /// `SHUTDOWN_GRACE_SECONDS`
@@ -164,6 +166,7 @@ impl Config {
             max_requests_per_address: reader.number("MAX_REQUESTS_PER_ADDRESS", 0, 1_000_000),
             max_streams_per_token: reader.number("MAX_STREAMS_PER_TOKEN", 0, 1_000_000),
             max_streams_per_user: reader.number("MAX_STREAMS_PER_USER", 0, 1_000_000),
+            max_unread_map_bytes_per_user: reader.number("MAX_UNREAD_MAP_BYTES_PER_USER", 0, 1_000_000_000),
             connections: ConnectionSettings {
                 max_connections: reader.number("MAX_CONNECTIONS", 1, 1_000_000),
                 max_connections_per_address: reader.number("MAX_CONNECTIONS_PER_ADDRESS", 0, 1_000_000),

@@ -122,6 +122,11 @@ pub const VARIABLES: &[Variable] = &[
         "128",
         "Maximum number of open event streams of one user on this instance; 0: unlimited",
     ),
+    variable(
+        "MAX_UNREAD_MAP_BYTES_PER_USER",
+        "64000000",
+        "Maximum bytes of seat maps that one user's clients leave unread on this instance; 0: unlimited",
+    ),
     variable("WRITE_STALL_SECONDS", "30", "Seconds after which a client that doesn't read its answer is disconnected"),
     variable(
         "KEEP_ALIVE_SECONDS",

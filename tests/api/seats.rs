@@ -119,6 +119,27 @@ async fn an_unchanged_seat_map_is_not_sent_again(_: MySqlPoolOptions, options: M
     }
 }
 
+/// Each hold makes a new version of the map, which stays in memory until the answers with it are read.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn the_unread_maps_of_a_user_are_limited(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start_with(options, 1, &[("MAX_UNREAD_MAP_BYTES_PER_USER", "2500")]);
+    let sale = app.sale(1, 10).await;
+    let (buyer, other) = (app.buyer(&sale).await, app.buyer(&sale).await);
+    let mut unread = vec![buyer.download(&path(&sale)).await];
+    for seat in &sale.seats[..2] {
+        // Readers of one version share its bytes.
+        unread.push(buyer.download(&path(&sale)).await);
+        buyer.hold(sale.performance_id, &[*seat]).await.expect(201);
+    }
+    let refused = buyer.get(&path(&sale)).await.expect_problem(429, "RATE_LIMITED");
+    assert_eq!(refused.json()["limit"], "unread-maps-per-user");
+    let mut stream = buyer.open_stream(&format!("{}/events", path(&sale)), &[]).await;
+    assert!(stream.next_event().await.is_none());
+    map(&other, &sale).await;
+    unread.truncate(2);
+    map(&buyer, &sale).await;
+}
+
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn every_seat_change_changes_the_etag_on_every_server(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start_two(options);

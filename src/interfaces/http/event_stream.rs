@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt};
 
 use super::{
     problem::{Code, Problem},
+    rate_limit::limit_reached,
     state::App,
 };
 use crate::domain::{
@@ -39,10 +40,7 @@ impl OpenStream {
     /// Counts a stream of a token. Fails with [`Code::RATE_LIMITED`] if the token or its user has too many.
     pub(super) fn begin(app: &App, claims: &QueueClaims) -> Result<Self, Problem> {
         let (token, user) = (claims.id, claims.user_id);
-        app.streams.count(token, user).map_err(|limit| {
-            metrics::counter!("http_rate_limited_total", "limit" => limit).increment(1);
-            Problem::rate_limited(RETRY_AFTER_SECONDS).with_member("limit", limit.into())
-        })?;
+        app.streams.count(token, user).map_err(|limit| limit_reached(limit, RETRY_AFTER_SECONDS))?;
         Ok(Self { app: App::clone(app), token, user })
     }
 }

@@ -106,12 +106,15 @@ impl<A: LimitedAction> FromRequestParts<App> for RateLimited<A> {
         let exceeded = states.iter().find_map(|state| Some((state.name, state.wait_seconds?)));
         match exceeded {
             None => Ok(Self(PhantomData)),
-            Some((limit, seconds)) => {
-                metrics::counter!("http_rate_limited_total", "limit" => limit).increment(1);
-                Err(Problem::rate_limited(seconds).with_member("limit", limit.into()))
-            }
+            Some((limit, seconds)) => Err(limit_reached(limit, seconds)),
         }
     }
+}
+
+/// The refusal of a request that reached a limit, by the limit's name. The client may try again after these seconds.
+pub fn limit_reached(limit: &'static str, seconds: u32) -> Problem {
+    metrics::counter!("http_rate_limited_total", "limit" => limit).increment(1);
+    Problem::rate_limited(seconds).with_member("limit", limit.into())
 }
 
 /// `RateLimit-Policy` and `RateLimit`, with one item for each limit.

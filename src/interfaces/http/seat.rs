@@ -1,6 +1,9 @@
 //! The seat map of a performance.
 
+use std::sync::Arc;
+
 use axum::{
+    body::Bytes,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -12,17 +15,19 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     auth::Administrator,
     gate::ActiveToken,
+    limits::unread_maps::UnreadMapLimit,
     problem::{Code, HandlerResult},
     query::{Id, Query},
+    rate_limit::limit_reached,
     state::App,
-    values::{Amount, matches_if_none_match, shared_bytes, strong_etag, to_json},
+    values::{Amount, matches_if_none_match, strong_etag, to_json},
     words::SeatStatuses,
 };
 use crate::{
     application::concert::SeatMap,
     domain::{
         concert::{Seat, SeatStatus},
-        id::PerformanceId,
+        id::{PerformanceId, UserId},
     },
 };
 
@@ -34,6 +39,9 @@ pub(super) fn gated_routes() -> OpenApiRouter<App> {
 pub(super) fn admin_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_promoters_seat_map))
 }
+
+/// The seconds after which a client with too many unread maps may try again.
+const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// The text after a seat's status.
 const SEAT_END: &str = "\"}";
@@ -103,9 +111,10 @@ pub fn write_seat(seat: &Seat, text: &mut String) {
 
 /// Returns the current seat map of a performance.
 ///
-/// A request with `If-None-Match` gets 304 while no seat has changed.
+/// A request with `If-None-Match` gets 304 while no seat has changed. A user whose clients leave many versions of large
+/// maps unread gets 429.
 #[utoipa::path(get, path = "/performances/{performanceId}/seats", tag = "seats",
-    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND]))),
+    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND, Code::RATE_LIMITED]))),
     security(("accessToken" = [], "queueToken" = [])),
     params(
         ("performanceId" = u64, Path, description = "A performance of the queue token's concert."),
@@ -127,14 +136,14 @@ async fn get_seat_map(
     let wanted = query.choice("status");
     query.finish()?;
     let map = app.concerts.seat_map(id, token.concert()).await?;
-    Ok(seat_map_response(&headers, &map, wanted).await)
+    seat_map_response(&app, token.user_id(), &headers, &map, wanted).await
 }
 
 /// Returns the current seat map of a performance, without a queue token.
 ///
 /// A request with `If-None-Match` gets 304 while no seat has changed.
 #[utoipa::path(get, path = "/admin/performances/{performanceId}/seats", tag = "administration",
-    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND]))),
+    extensions(("x-problems" = json!([Code::PERFORMANCE_NOT_FOUND, Code::RATE_LIMITED]))),
     security(("accessToken" = [])),
     params(
         ("performanceId" = u64, Path),
@@ -147,25 +156,38 @@ async fn get_seat_map(
     ))]
 async fn get_promoters_seat_map(
     State(app): State<App>,
-    _: Administrator,
+    Administrator(caller): Administrator,
     Id(id): Id<PerformanceId>,
     headers: HeaderMap,
 ) -> HandlerResult<Response> {
     let map = app.concerts.promoters_seat_map(id).await?;
-    Ok(seat_map_response(&headers, &map, None).await)
+    seat_map_response(&app, caller.user_id, &headers, &map, None).await
 }
 
 /// The seats of this status, or 304 to a client that has them.
-async fn seat_map_response(headers: &HeaderMap, map: &SeatMap, wanted: Option<SeatStatus>) -> Response {
+async fn seat_map_response(
+    app: &App,
+    user: UserId,
+    headers: &HeaderMap,
+    map: &SeatMap,
+    wanted: Option<SeatStatus>,
+) -> HandlerResult<Response> {
     let etag = strong_etag(&format_args!("{:016x}", map.digest(wanted)));
     let known = matches_if_none_match(headers, &etag);
     let headers = [(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
     if known {
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
     let body = map.rendered(wanted, |map| render(map, wanted)).await;
+    let body =
+        counted_bytes(app, user, body).ok_or_else(|| limit_reached(UnreadMapLimit::NAME, RETRY_AFTER_SECONDS))?;
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    (headers, content_type, shared_bytes(body)).into_response()
+    Ok((headers, content_type, body).into_response())
+}
+
+/// The bytes of a rendered map, which count for the user until they are sent; `None` if the user's limit is reached.
+pub(super) fn counted_bytes(app: &App, user: UserId, map: Arc<Vec<u8>>) -> Option<Bytes> {
+    app.unread_maps.count(user, map).map(Bytes::from_owner)
 }
 
 /// Renders a seat map as JSON from the prepared text of each seat and its status.

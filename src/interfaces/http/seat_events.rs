@@ -19,7 +19,7 @@ use super::{
     gate::{ActiveToken, read_queue_token},
     problem::{Code, HandlerResult},
     query::Id,
-    seat::render,
+    seat::{counted_bytes, render},
     state::App,
     values::{shared_bytes, to_json},
 };
@@ -98,15 +98,16 @@ async fn follow_seat_map(
     let last_version = last_event_id(&headers).and_then(|id| id.parse().ok());
     let seat_stream = app.concerts.follow_seats(id, token.concert(), last_version).await?;
     let access_token = bearer(&headers).unwrap_or_default().to_owned();
-    let frames = until_draining(&app, event_bytes(seat_stream));
+    let frames = until_draining(&app, event_bytes(App::clone(&app), token, seat_stream));
     let frames = frames.take_until(access_revoked(app, access_token, token, open));
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
     Ok((content_type, stream_headers(), Body::from_stream(frames.map(Ok::<_, Infallible>))))
 }
 
-/// The bytes of the stream. All viewers share the bytes of an event.
-fn event_bytes(seat_stream: SeatStream) -> impl Stream<Item = Bytes> {
-    let news = stream::unfold(seat_stream, |mut seat_stream| async move {
+/// The bytes of the stream. All viewers share the bytes of an event. The stream ends before a snapshot if its user has
+/// too many maps unread.
+fn event_bytes(app: App, token: ActiveToken, seat_stream: SeatStream) -> impl Stream<Item = Bytes> {
+    let news = stream::unfold((app, seat_stream), move |(app, mut seat_stream)| async move {
         let news = timeout(KEEP_ALIVE, seat_stream.next()).await;
         let pieces = match news {
             Err(_) => vec![Bytes::from_static(b": keep-alive\n\n")],
@@ -114,10 +115,10 @@ fn event_bytes(seat_stream: SeatStream) -> impl Stream<Item = Bytes> {
             Ok(SeatUpdate::Snapshot(map)) => {
                 let head = format!("event: snapshot\nid: {}\ndata: ", map.version());
                 let data = map.rendered(None, |map| render(map, None)).await;
-                vec![head.into(), shared_bytes(data), Bytes::from_static(EVENT_END)]
+                vec![head.into(), counted_bytes(&app, token.user_id(), data)?, Bytes::from_static(EVENT_END)]
             }
         };
-        Some((stream::iter(pieces), seat_stream))
+        Some((stream::iter(pieces), (app, seat_stream)))
     });
     let retry = format!("retry: {}\n\n", RETRY.as_millis());
     stream::once(async { retry.into() }).chain(news.flatten())

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     address::ProxySettings,
-    limits::{concurrency::ConcurrencyLimits, rate::RateLimits, streams::StreamLimits},
+    limits::{concurrency::ConcurrencyLimits, rate::RateLimits, streams::StreamLimits, unread_maps::UnreadMapLimit},
     openapi::DemoAccounts,
 };
 use crate::{
@@ -79,6 +79,8 @@ pub struct Facades {
     pub concurrency: ConcurrencyLimits,
     /// The limits of open event streams.
     pub streams: StreamLimits,
+    /// The limit of unread seat maps.
+    pub unread_maps: Arc<UnreadMapLimit>,
     /// The settings of the HTTP interface.
     pub settings: HttpSettings,
 }

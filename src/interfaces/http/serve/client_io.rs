@@ -19,7 +19,7 @@ use tokio::{
 use super::registry::{Busy, ConnectionState};
 
 /// The bytes that a client must read in each window while a response is pending.
-const MIN_PROGRESS_BYTES: usize = 16 * 1024;
+const MIN_PROGRESS_BYTES: usize = 64 * 1024;
 
 /// The most bytes that are read of a refused request. A client that is still sending would otherwise get a reset
 /// instead of the response.
