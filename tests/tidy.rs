@@ -53,6 +53,7 @@ const LAYERS: [Layer; 4] = [
             "chrono",
             "hex",
             "hmac",
+            "icu_properties",
             "proptest",
             "rust_decimal",
             "sha2",

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use icu_properties::{
+    CodePointSetData,
+    props::{DefaultIgnorableCodePoint, VariationSelector},
+};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
@@ -16,27 +20,34 @@ pub fn search_term(text: &str) -> Result<String, &'static str> {
     if text.chars().count() <= 200 { Ok(text) } else { Err("must have at most 200 characters") }
 }
 
-/// Whether a character is invisible or changes how its neighbours are displayed: control, bidirectional and zero-width
-/// characters, byte-order marks, line separators.
+/// Whether a character is invisible or changes how its neighbours are displayed. These are control characters, line
+/// separators, and what Unicode calls default-ignorable: bidirectional and zero-width characters, byte-order marks,
+/// soft hyphens, tags, blank letters, variation selectors.
 fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        || c.general_category() == GeneralCategory::Control
+    use GeneralCategory::{Control, LineSeparator, ParagraphSeparator};
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || matches!(c.general_category(), Control | LineSeparator | ParagraphSeparator)
 }
 
-/// Whether a character is visible by itself. Some letters are blank by design.
+/// Whether a character selects a variant of the character before it. Emoji, Chinese and Mongolian texts need them.
+fn is_variation_selector(c: char) -> bool {
+    CodePointSetData::new::<VariationSelector>().contains(c)
+}
+
+/// Whether a character is visible by itself. The empty braille pattern is blank by design.
 fn is_visible(c: char) -> bool {
-    let is_blank = matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}');
     let group = c.general_category_group();
-    !is_blank
+    c != '\u{2800}'
         && !matches!(group, GeneralCategoryGroup::Mark | GeneralCategoryGroup::Separator | GeneralCategoryGroup::Other)
 }
 
 /// Trims and normalizes a text. `None` unless it has at most `max_length` characters, at least one visible and none
-/// deceptive.
+/// deceptive, except variation selectors.
 fn displayable(text: &str, max_length: usize) -> Option<String> {
     let text = normalized(text.trim());
     let is_short = text.chars().count() <= max_length;
-    (is_short && text.chars().any(is_visible) && !text.chars().any(is_deceptive)).then_some(text)
+    let is_hidden = |c| is_deceptive(c) && !is_variation_selector(c);
+    (is_short && text.chars().any(is_visible) && !text.chars().any(is_hidden)).then_some(text)
 }
 
 /// A name or title: 1 to 200 characters, trimmed, in NFC, at least one visible and none deceptive.
@@ -47,7 +58,7 @@ pub struct Name(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must have 1 to 200 characters besides surrounding white space, at least one of them visible, and no control, \
-     bidirectional or zero-width characters"
+     bidirectional or invisible characters"
 )]
 pub struct NotAName;
 
@@ -82,7 +93,7 @@ pub struct Reason(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must have 1 to 500 characters besides surrounding white space, at least one of them visible, and no control, \
-     bidirectional or zero-width characters"
+     bidirectional or invisible characters"
 )]
 pub struct NotAReason;
 
@@ -172,10 +183,15 @@ mod tests {
 
     #[test]
     fn deceptive_and_blank_names_are_refused() {
-        for c in
-            ['\u{61c}', '\u{200b}', '\u{200d}', '\u{200e}', '\u{202e}', '\u{2060}', '\u{2066}', '\u{feff}', '\u{2028}']
+        for c in "\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{180e}\u{200b}\u{200d}\u{200e}\u{2028}\u{202e}\u{2060}\
+             \u{2066}\u{3164}\u{feff}\u{ffa0}\u{e0001}\u{e0020}\u{e007f}"
+            .chars()
         {
             assert_eq!(Name::new(&format!("Ji{c}n")), Err(NotAName), "{c:?}");
+            assert!(Email::new(&format!("ji{c}n@example.org")).is_err(), "{c:?}");
+        }
+        for c in ['\u{180b}', '\u{fe00}', '\u{fe0f}', '\u{e0100}'] {
+            assert!(Name::new(&format!("葛{c}城")).is_ok(), "{c:?}");
             assert!(Email::new(&format!("ji{c}n@example.org")).is_err(), "{c:?}");
         }
         for text in ["\u{3164}", "\u{2800}", "\u{301}", "\u{ad}", "\u{115f}\u{ffa0}", "\u{fe0f}", "\u{a0}\u{301}"] {

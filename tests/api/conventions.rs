@@ -150,7 +150,9 @@ async fn sign_up(client: &Client, email: &str, name: &str) -> Reply {
 async fn names_with_hidden_characters_are_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options);
     let anonymous = app.anonymous();
-    for hidden in ['\u{202e}', '\u{200f}', '\u{2066}', '\u{61c}', '\u{200b}', '\u{200d}', '\u{2060}', '\u{feff}'] {
+    for hidden in
+        "\u{202e}\u{200f}\u{2066}\u{61c}\u{200b}\u{200d}\u{2060}\u{feff}\u{ad}\u{34f}\u{180e}\u{e0041}".chars()
+    {
         let name = format!("Ji{hidden}n");
         let reply = sign_up(&anonymous, "jin@example.org", &name).await.expect_problem(422, "VALIDATION_FAILED");
         assert_eq!(reply.json()["errors"][0]["pointer"], "/name", "{hidden:?}");
