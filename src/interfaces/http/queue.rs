@@ -11,10 +11,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Caller,
-    body::{Body, FromBody, Object},
+    body::{Body, EmptyBody, FromBody, Object},
     gate::{queue_token_header, read_queue_token},
     openapi::examples,
-    problem::{Code, HandlerResult},
+    problem::{BODY_CODES, Code, HandlerResult},
     rate_limit::{Join, RateLimited},
     state::App,
     values::{Timestamp, private_response},
@@ -151,8 +151,9 @@ async fn get_queue_token(State(app): State<App>, headers: HeaderMap) -> HandlerR
 
 /// Leaves the queue, and cancels the caller's holds for the concert.
 #[utoipa::path(delete, path = "/queue/tokens/current", tag = "queue", security(("queueToken" = [])),
+    extensions(("x-problems" = json!([BODY_CODES]))),
     responses((status = 204, description = "Left.")))]
-async fn leave_queue(State(app): State<App>, headers: HeaderMap) -> HandlerResult<StatusCode> {
+async fn leave_queue(State(app): State<App>, headers: HeaderMap, _: EmptyBody) -> HandlerResult<StatusCode> {
     let claims = read_queue_token(&app, &headers)?;
     app.queue.membership.leave(claims).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
-    body::{Body, FromBody, Object},
+    body::{Body, EmptyBody, FromBody, Object},
     client_network::ClientNetwork,
-    problem::{Code, HandlerResult},
+    problem::{BODY_CODES, Code, HandlerResult},
     query::{Id, PageParameters, Query, cursor},
     rate_limit::{LogIn, RateLimited},
     state::App,
@@ -135,10 +135,15 @@ async fn list_sessions(State(app): State<App>, caller: Caller, mut query: Query)
 ///
 /// Its access and refresh tokens become invalid on every instance within a second.
 #[utoipa::path(delete, path = "/users/me/sessions/{sessionId}", tag = "users", security(("accessToken" = [])),
-    extensions(("x-problems" = json!([Code::SESSION_NOT_FOUND]))),
+    extensions(("x-problems" = json!([BODY_CODES, Code::SESSION_NOT_FOUND]))),
     params(("sessionId" = Uuid, Path)),
     responses((status = 204, description = "The session has ended.")))]
-async fn end_session(State(app): State<App>, caller: Caller, Id(id): Id<SessionId>) -> HandlerResult<StatusCode> {
+async fn end_session(
+    State(app): State<App>,
+    caller: Caller,
+    Id(id): Id<SessionId>,
+    _: EmptyBody,
+) -> HandlerResult<StatusCode> {
     app.users.end_session(caller.user_id, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -147,8 +152,9 @@ async fn end_session(State(app): State<App>, caller: Caller, Id(id): Id<SessionI
 ///
 /// Their access and refresh tokens become invalid on every instance within a second.
 #[utoipa::path(delete, path = "/users/me/sessions", tag = "users", security(("accessToken" = [])),
+    extensions(("x-problems" = json!([BODY_CODES]))),
     responses((status = 204, description = "Every session has ended.")))]
-async fn end_all_sessions(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {
+async fn end_all_sessions(State(app): State<App>, caller: Caller, _: EmptyBody) -> HandlerResult<StatusCode> {
     app.users.end_all_sessions(caller.user_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use super::{
     auth::Caller,
-    body::{Body, FromBody, Object},
+    body::{Body, EmptyBody, FromBody, Object},
     client_language::ClientLanguage,
     client_network::ClientNetwork,
-    problem::{Code, HandlerResult},
+    problem::{BODY_CODES, Code, HandlerResult},
     query::Query,
     rate_limit::{LogIn, RateLimited, Refresh, SignUp},
     session::user_agent,
@@ -220,8 +220,9 @@ async fn refresh_tokens(
 ///
 /// Its access and refresh tokens become invalid on every instance within a second.
 #[utoipa::path(post, path = "/auth/logout", tag = "users", security(("accessToken" = [])),
+    extensions(("x-problems" = json!([BODY_CODES]))),
     responses((status = 204, description = "The login has ended.")))]
-async fn log_out(State(app): State<App>, caller: Caller) -> HandlerResult<StatusCode> {
+async fn log_out(State(app): State<App>, caller: Caller, _: EmptyBody) -> HandlerResult<StatusCode> {
     app.users.log_out(caller.session_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -268,11 +269,18 @@ async fn rename(
 /// live bookings is refused: held ones, or confirmed ones for performances that haven't ended. A performance ends six
 /// hours after its start. An account with points is refused, too, unless `forfeitBalance` is true.
 #[utoipa::path(delete, path = "/users/me", tag = "users",
-    extensions(("x-problems" = json!([Code::USER_HAS_LIVE_BOOKINGS, Code::BALANCE_NOT_ZERO, Code::LAST_ADMIN]))),
+    extensions(("x-problems" = json!([
+        BODY_CODES, Code::USER_HAS_LIVE_BOOKINGS, Code::BALANCE_NOT_ZERO, Code::LAST_ADMIN,
+    ]))),
     security(("accessToken" = [])),
     params(("forfeitBalance" = Option<bool>, Query, description = "Whether the user forfeits the balance.")),
     responses((status = 204, description = "The account is deleted.")))]
-async fn delete_account(State(app): State<App>, caller: Caller, mut query: Query) -> HandlerResult<StatusCode> {
+async fn delete_account(
+    State(app): State<App>,
+    caller: Caller,
+    mut query: Query,
+    _: EmptyBody,
+) -> HandlerResult<StatusCode> {
     let forfeits_balance = query.flag("forfeitBalance").unwrap_or(false);
     query.finish()?;
     app.users.delete_account(caller.user_id, forfeits_balance).await?;

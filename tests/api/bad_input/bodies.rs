@@ -1,6 +1,8 @@
 //! Bodies: their syntax, structure, size and content type.
 
+use axum::http::Method;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use uuid::Uuid;
 
 use super::{INVALID, MALFORMED, Scene, TOO_LARGE, WRONG_TYPE};
 
@@ -109,6 +111,35 @@ async fn a_body_that_is_not_sent_as_json_is_refused(_: MySqlPoolOptions, options
         for content_type in ["application/json; charset=utf-8", "APPLICATION/JSON", "application/json ;x=y"] {
             let reply = endpoint.send(Some(content_type), "[]").await;
             scene.assert_refused(reply, INVALID, &format!("{} {content_type}", endpoint.path)).await;
+        }
+    }
+}
+
+/// Operations without a body, so that none is ignored.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_body_that_an_operation_does_not_take_is_refused(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let scene = Scene::new(options).await;
+    let concert = format!("/admin/concerts/{}", scene.sale.concert_id);
+    let [webhook, session] = ["/admin/webhooks", "/users/me/sessions"].map(|list| format!("{list}/{}", Uuid::nil()));
+    for (method, path, sender) in [
+        (Method::POST, "/auth/logout", &scene.buyer),
+        (Method::DELETE, "/users/me", &scene.buyer),
+        (Method::DELETE, "/users/me/sessions", &scene.buyer),
+        (Method::DELETE, &*session, &scene.buyer),
+        (Method::DELETE, "/queue/tokens/current", &scene.buyer),
+        (Method::DELETE, &*concert, &scene.admin),
+        (Method::DELETE, &*webhook, &scene.admin),
+    ] {
+        let path = format!("/api/v1{path}");
+        for (encoding, body, expected) in [
+            ("identity", r#"{"a":1}"#.to_owned(), INVALID),
+            ("identity", "{".to_owned(), MALFORMED),
+            ("identity", format!("{{{}}}", " ".repeat(1_048_576)), TOO_LARGE),
+            ("gzip", "{}".to_owned(), WRONG_TYPE),
+        ] {
+            let headers = [("Content-Type", "application/json"), ("Content-Encoding", encoding)];
+            let reply = sender.send_raw(method.clone(), &path, &headers, body).await;
+            scene.assert_refused(reply, expected, &path).await;
         }
     }
 }

@@ -13,10 +13,10 @@ use crate::{
     domain::{concert::ConcertFields, id::ConcertId, text::Name},
     interfaces::http::{
         auth::Administrator,
-        body::{AdminBody, Field, FromBody, Object, read_optional},
+        body::{ADMIN_MAX_BYTES, AdminBody, EmptyBody, Field, FromBody, Object, read_optional},
         concert::ConcertDetailsResponse,
         paths::BASE_PATH,
-        problem::{Code, HandlerResult},
+        problem::{BODY_CODES, Code, HandlerResult},
         query::Id,
         state::App,
         values::private_response,
@@ -122,13 +122,14 @@ async fn update_concert(
 ///
 /// A live booking is held, or confirmed for a performance that hasn't ended.
 #[utoipa::path(delete, path = "/admin/concerts/{concertId}", tag = "administration",
-    extensions(("x-problems" = json!([Code::CONCERT_NOT_FOUND, Code::CONCERT_HAS_BOOKINGS]))),
+    extensions(("x-problems" = json!([BODY_CODES, Code::CONCERT_NOT_FOUND, Code::CONCERT_HAS_BOOKINGS]))),
     security(("accessToken" = [])), params(("concertId" = u64, Path)),
     responses((status = 204, description = "Deleted.")))]
 async fn delete_concert(
     State(app): State<App>,
     Administrator(caller): Administrator,
     Id(id): Id<ConcertId>,
+    _: EmptyBody<ADMIN_MAX_BYTES>,
 ) -> HandlerResult<StatusCode> {
     app.concerts.delete_concert(Some(caller.user_id), id).await?;
     Ok(StatusCode::NO_CONTENT)

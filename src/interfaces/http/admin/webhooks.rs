@@ -14,8 +14,8 @@ use crate::{
     },
     interfaces::http::{
         auth::Administrator,
-        body::{AdminBody, FromBody, Object},
-        problem::{Code, FieldError, HandlerResult, Problem},
+        body::{ADMIN_MAX_BYTES, AdminBody, EmptyBody, FromBody, Object},
+        problem::{BODY_CODES, Code, FieldError, HandlerResult, Problem},
         query::{Id, PageParameters, Query, cursor},
         state::App,
         values::{Timestamp, private_response},
@@ -139,13 +139,14 @@ async fn list_webhooks(State(app): State<App>, _: Administrator, mut query: Quer
 
 /// Deletes a webhook. Its undelivered events are parked.
 #[utoipa::path(delete, path = "/admin/webhooks/{webhookId}", tag = "administration",
-    extensions(("x-problems" = json!([Code::WEBHOOK_NOT_FOUND]))),
+    extensions(("x-problems" = json!([BODY_CODES, Code::WEBHOOK_NOT_FOUND]))),
     security(("accessToken" = [])), params(("webhookId" = Uuid, Path)),
     responses((status = 204, description = "Deleted.")))]
 async fn delete_webhook(
     State(app): State<App>,
     Administrator(caller): Administrator,
     Id(id): Id<WebhookId>,
+    _: EmptyBody<ADMIN_MAX_BYTES>,
 ) -> HandlerResult<StatusCode> {
     app.events.delete_webhook(caller.user_id, id).await?;
     Ok(StatusCode::NO_CONTENT)
