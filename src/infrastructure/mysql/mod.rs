@@ -43,7 +43,7 @@ mod webhook;
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    Connection, Executor, MySqlPool, Row,
+    AssertSqlSafe, Connection, Executor, MySqlPool, Row,
     migrate::Migrator,
     mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions},
 };
@@ -62,6 +62,15 @@ const MAX_IDLE_WITHOUT_PING: Duration = Duration::from_millis(500);
 
 /// The time limit of a ping, and of the check that a released connection has no work left.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The time after which the database closes a session that sends nothing, and rolls its transaction back. A client that
+/// has vanished without closing its connection keeps its locks no longer than this.
+const WAIT_TIMEOUT_SECONDS: u32 = 60;
+
+/// The time after which the pool closes an idle connection. sqlx looks for idle connections at this interval, and
+/// restarts the idle time of those that it keeps. So one may idle three times as long, which is still less than
+/// [`WAIT_TIMEOUT_SECONDS`].
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The limits of a pool.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +101,7 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, health_probe: 
     MySqlPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
+        .idle_timeout(IDLE_TIMEOUT)
         // A ping before each use would cost a round trip. So only idle connections are pinged, and after a loss every
         // connection once. After a restart of the database few requests get a dead connection.
         .test_before_acquire(false)
@@ -145,13 +155,15 @@ fn drop_released_connection() -> ! {
     std::panic::resume_unwind(Box::new("a released connection is dropped"))
 }
 
-/// Sets the options that every session needs: each statement sees the newest commit, lock waits are short, and invalid
-/// values are refused instead of converted. MariaDB's default mode is looser than MySQL's.
+/// Sets the options that every session needs. Each statement sees the newest commit, lock waits are short, abandoned
+/// transactions end, and invalid values are refused instead of converted. MariaDB is looser by default than MySQL.
 async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
     connection.execute("SET SESSION innodb_lock_wait_timeout = 3").await?;
     // Applies to a table that is altered or locked as a whole; the defaults are a day and a year.
     connection.execute("SET SESSION lock_wait_timeout = 3").await?;
+    let wait_timeout = format!("SET SESSION wait_timeout = {WAIT_TIMEOUT_SECONDS}");
+    connection.execute(AssertSqlSafe(wait_timeout)).await?;
     connection
         .execute(
             "SET SESSION sql_mode = CONCAT(@@sql_mode, \
@@ -165,4 +177,34 @@ async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         sql::record_encryption();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// To the database, a client that has vanished is one that sends nothing.
+    #[sqlx::test(migrations = false)]
+    async fn the_database_ends_the_transaction_of_a_silent_client(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+        let settings = PoolSettings {
+            max_connections: 2,
+            statements: KeptStatements::Other,
+            acquire_timeout: Duration::from_secs(9),
+        };
+        let pool = pool(options, settings, HealthProbe::default());
+        let (mut silent, mut other) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+        other.execute("CREATE TABLE locked (id INT PRIMARY KEY)").await.unwrap();
+        other.execute("INSERT INTO locked VALUES (1)").await.unwrap();
+        let query = "SELECT CAST(@@SESSION.wait_timeout AS SIGNED)";
+        let limit: i64 = sqlx::query_scalar(query).fetch_one(&mut *silent).await.unwrap();
+        assert_eq!(limit, i64::from(WAIT_TIMEOUT_SECONDS));
+        assert!(pool.options().get_idle_timeout().unwrap() * 3 < Duration::from_secs(u64::from(WAIT_TIMEOUT_SECONDS)));
+
+        // The shortest limit, within the time for which the other session waits for the row.
+        silent.execute("SET SESSION wait_timeout = 1").await.unwrap();
+        silent.execute("BEGIN").await.unwrap();
+        silent.execute("UPDATE locked SET id = 2").await.unwrap();
+        let found: i32 = sqlx::query_scalar("SELECT id FROM locked FOR UPDATE").fetch_one(&mut *other).await.unwrap();
+        assert_eq!(found, 1, "rolled back");
+    }
 }
