@@ -19,6 +19,7 @@ use crate::{
         booking::BookingFacade,
         changes::ChangeCounter,
         concert::{CatalogueSettings, ConcertFacade},
+        database_loss::TRANSACTION_TIMEOUT,
         event::{EventFacade, EventRelay, EventSenders, EventUpkeep, Receivers},
         housekeeping::HousekeepingFacade,
         lane::{LanePorts, LaneSettings},
@@ -80,10 +81,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most connections to a separate listener for operations.
 const MAX_OPERATIONS_CONNECTIONS: usize = 256;
-
-/// The time limit of one transaction of a lane: longer than several lock wait timeouts in a row. A transaction that
-/// takes longer hangs on a silent connection.
-const LANE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The time for which a batch keeps its lane's slot; then the next batch may start. Most batches take less.
 const LANE_SLOT_TIMEOUT: Duration = Duration::from_millis(10);
@@ -312,7 +309,7 @@ fn build_relay(config: &Config, ports: &Ports) -> anyhow::Result<EventRelay> {
         .map(|mailer| -> Arc<dyn EventSender> { Arc::new(MailSender::new(ports.clone(), Arc::new(mailer), tickets)) });
     let senders = EventSenders { http: Arc::new(sender), kafka: kafka_sender(config)?, mail };
     let retry = RetryPolicy { max_attempts: config.event_attempts };
-    Ok(EventRelay::new(ports.clone(), Arc::new(senders), retry))
+    Ok(EventRelay::new(ports.clone(), Arc::new(senders), retry, TRANSACTION_TIMEOUT))
 }
 
 fn ticket_signer(config: &Config) -> anyhow::Result<Arc<dyn TicketSigner>> {
@@ -370,7 +367,7 @@ fn build_facades(
         batch_limit: config.lane_batch_limit,
         inbox_capacity: config.lane_inbox,
         slot_timeout: LANE_SLOT_TIMEOUT,
-        transaction_timeout: LANE_TRANSACTION_TIMEOUT,
+        transaction_timeout: TRANSACTION_TIMEOUT,
     };
     let sessions = SessionSettings {
         access_token_seconds: config.access_token_seconds,

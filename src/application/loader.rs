@@ -19,7 +19,11 @@ use tokio::sync::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{database_loss::or_unavailable, error::AppError, yield_to_coalesce};
+use super::{
+    database_loss::{READ_TIMEOUT, or_unavailable_within},
+    error::AppError,
+    yield_to_coalesce,
+};
 use crate::domain::{
     repository_error::RepositoryError,
     unit_of_work::{Database, Repositories},
@@ -128,7 +132,7 @@ async fn run_reader<L: BatchRead>(
         }
         let keys: Vec<_> = waiting.keys().cloned().collect();
         let found = match read(&*source, &*database, &keys).await {
-            // The first statement detects that a connection was lost while it was idle.
+            // The first statement detects that a connection was lost while it was idle, or has fallen silent.
             Err(RepositoryError::Unavailable(_)) => read(&*source, &*database, &keys).await,
             result => result,
         };
@@ -151,7 +155,7 @@ async fn read<L: BatchRead>(
         source.load(&mut *repositories, keys).await
     };
     // A panic fails the requests of this read, and the reader continues.
-    or_unavailable(database, AssertUnwindSafe(reading).catch_unwind())
+    or_unavailable_within(database, READ_TIMEOUT, AssertUnwindSafe(reading).catch_unwind())
         .await?
         .unwrap_or_else(|_| Err(RepositoryError::Storage("a shared read panicked".into())))
 }

@@ -9,7 +9,10 @@ use futures::{
 
 use super::AdministrationFacade;
 use crate::{
-    application::error::AppError,
+    application::{
+        database_loss::{TRANSACTION_TIMEOUT, or_unavailable_within},
+        error::AppError,
+    },
     domain::export::{ExportPosition, ExportRange, ExportedBooking, ExportedRow, ExportedTransaction},
 };
 
@@ -35,7 +38,10 @@ impl AdministrationFacade {
         let database = Arc::clone(&self.ports.database);
         pages(move |after| {
             let database = Arc::clone(&database);
-            async move { Ok(database.read().await?.exports().list_bookings(range, after, PAGE_ROWS).await?) }
+            async move {
+                let page = async { database.read().await?.exports().list_bookings(range, after, PAGE_ROWS).await };
+                Ok(or_unavailable_within(&*database, TRANSACTION_TIMEOUT, page).await??)
+            }
         })
         .await
     }
@@ -53,7 +59,10 @@ impl AdministrationFacade {
         let database = Arc::clone(&self.ports.database);
         pages(move |after| {
             let database = Arc::clone(&database);
-            async move { Ok(database.read().await?.exports().list_transactions(range, after, PAGE_ROWS).await?) }
+            async move {
+                let page = async { database.read().await?.exports().list_transactions(range, after, PAGE_ROWS).await };
+                Ok(or_unavailable_within(&*database, TRANSACTION_TIMEOUT, page).await??)
+            }
         })
         .await
     }

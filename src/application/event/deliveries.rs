@@ -1,13 +1,13 @@
 //! The claims and settlements of deliveries: short transactions on the few connections that the relay may use.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
-    application::{Ports, error::AppError},
+    application::{Ports, database_loss::or_unavailable_within, error::AppError},
     domain::{
         clock::Instant,
         event::{
@@ -32,6 +32,7 @@ pub(super) struct Deliveries {
     pub(super) sender: Arc<dyn EventSender>,
     retry: RetryPolicy,
     connections: Semaphore,
+    transaction_timeout: Duration,
 }
 
 /// The changes that settle the attempts of one worker.
@@ -44,13 +45,24 @@ pub(super) struct DeliverySettlements {
 }
 
 impl Deliveries {
-    pub(super) fn new(ports: Ports, sender: Arc<dyn EventSender>, retry: RetryPolicy) -> Self {
-        Self { ports, sender, retry, connections: Semaphore::new(MAX_CONNECTIONS) }
+    pub(super) fn new(
+        ports: Ports,
+        sender: Arc<dyn EventSender>,
+        retry: RetryPolicy,
+        transaction_timeout: Duration,
+    ) -> Self {
+        Self { ports, sender, retry, connections: Semaphore::new(MAX_CONNECTIONS), transaction_timeout }
     }
 
-    /// Waits for one of the connections that the relay may use; `None` never happens, since the semaphore isn't closed.
-    pub(super) async fn acquire_connection_permit(&self) -> Option<SemaphorePermit<'_>> {
-        self.connections.acquire().await.ok()
+    /// Runs work on one of the connections that the relay may use. Work that exceeds the time limit gives it up, or two
+    /// silent connections would end the sending of events.
+    pub(super) async fn on_connection<T>(
+        &self,
+        work: impl Future<Output = Result<T, AppError>>,
+    ) -> Result<T, AppError> {
+        // It doesn't fail, since the semaphore is never closed.
+        let _permit = self.connections.acquire().await;
+        or_unavailable_within(&*self.ports.database, self.transaction_timeout, work).await?
     }
 
     /// Leases at most `limit` due deliveries. Returns the number of deliveries that it examined, and the chains to
@@ -62,19 +74,21 @@ impl Deliveries {
         limit: u32,
         now: Instant,
     ) -> Result<(usize, Vec<Chain>), AppError> {
-        let _permit = self.acquire_connection_permit().await;
-        if !self.ports.database.read().await?.deliveries().has_due(destination, now).await? {
-            return Ok((0, Vec::new()));
-        }
-        let mut uow = self.ports.database.begin().await?;
-        let candidates = uow.deliveries().claim_due(destination, now, limit).await?;
-        let looked_at = candidates.len();
-        let ClaimPlan { chains, postponed } = ClaimPlan::of(candidates, now);
-        let ids: Vec<_> = chains.iter().flatten().map(|claimed| claimed.event.id).collect();
-        uow.deliveries().lease(destination, &ids, lease, now + LEASE_DURATION).await?;
-        uow.deliveries().postpone(destination, &postponed).await?;
-        uow.commit().await?;
-        Ok((looked_at, chains))
+        self.on_connection(async {
+            if !self.ports.database.read().await?.deliveries().has_due(destination, now).await? {
+                return Ok((0, Vec::new()));
+            }
+            let mut uow = self.ports.database.begin().await?;
+            let candidates = uow.deliveries().claim_due(destination, now, limit).await?;
+            let looked_at = candidates.len();
+            let ClaimPlan { chains, postponed } = ClaimPlan::of(candidates, now);
+            let ids: Vec<_> = chains.iter().flatten().map(|claimed| claimed.event.id).collect();
+            uow.deliveries().lease(destination, &ids, lease, now + LEASE_DURATION).await?;
+            uow.deliveries().postpone(destination, &postponed).await?;
+            uow.commit().await?;
+            Ok((looked_at, chains))
+        })
+        .await
     }
 
     /// Settles the deliveries that the lease still holds.
@@ -84,16 +98,18 @@ impl Deliveries {
         lease: Uuid,
         settlements: &DeliverySettlements,
     ) -> Result<(), AppError> {
-        let _permit = self.acquire_connection_permit().await;
-        let mut uow = self.ports.database.begin().await?;
-        uow.deliveries().settle_delivered(destination, lease, &settlements.delivered).await?;
-        for settlement in &settlements.others {
-            uow.deliveries().settle(destination, lease, settlement).await?;
-        }
-        if let Some(id) = settlements.gone {
-            uow.webhooks().disable(id, self.ports.now()).await?;
-        }
-        Ok(uow.commit().await?)
+        self.on_connection(async {
+            let mut uow = self.ports.database.begin().await?;
+            uow.deliveries().settle_delivered(destination, lease, &settlements.delivered).await?;
+            for settlement in &settlements.others {
+                uow.deliveries().settle(destination, lease, settlement).await?;
+            }
+            if let Some(id) = settlements.gone {
+                uow.webhooks().disable(id, self.ports.now()).await?;
+            }
+            Ok(uow.commit().await?)
+        })
+        .await
     }
 
     /// Ends the leases of deliveries that weren't attempted.
@@ -102,10 +118,12 @@ impl Deliveries {
             return Ok(());
         }
         let now = self.ports.now();
-        let _permit = self.acquire_connection_permit().await;
-        let mut uow = self.ports.database.begin().await?;
-        uow.deliveries().release(destination, lease, ids, now).await?;
-        Ok(uow.commit().await?)
+        self.on_connection(async {
+            let mut uow = self.ports.database.begin().await?;
+            uow.deliveries().release(destination, lease, ids, now).await?;
+            Ok(uow.commit().await?)
+        })
+        .await
     }
 
     /// The percentage of a backoff that is waited: 75 to 125.

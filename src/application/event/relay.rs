@@ -43,9 +43,11 @@ pub struct EventRelay {
 }
 
 impl EventRelay {
-    /// A relay that sends through `sender`.
-    pub fn new(ports: Ports, sender: Arc<dyn EventSender>, retry: RetryPolicy) -> Self {
-        Self { deliveries: Arc::new(Deliveries::new(ports.clone(), sender, retry)), ports }
+    /// A relay that sends through `sender`. A transaction that takes longer than `transaction_timeout` hangs on a
+    /// silent connection, and is repeated on another one.
+    pub fn new(ports: Ports, sender: Arc<dyn EventSender>, retry: RetryPolicy, transaction_timeout: Duration) -> Self {
+        let deliveries = Deliveries::new(ports.clone(), sender, retry, transaction_timeout);
+        Self { deliveries: Arc::new(deliveries), ports }
     }
 
     /// Dispatches and delivers events until `stop` is cancelled. Then it waits up to five seconds for requests in
@@ -74,12 +76,12 @@ impl EventRelay {
     /// Dispatches a batch, and starts and stops workers. Returns whether more events may be undispatched.
     async fn run_tick(&self, workers: &mut Workers) -> Result<bool, AppError> {
         if is_due(&mut workers.assigned_at, RECEIVER_REFRESH_INTERVAL) {
-            workers.reconcile_workers(self.receivers().await?);
+            workers.reconcile_workers(self.deliveries.on_connection(self.receivers()).await?);
         }
         if is_due(&mut workers.measured_at, BACKLOG_INTERVAL) {
-            self.record_backlog().await?;
+            self.deliveries.on_connection(self.record_backlog()).await?;
         }
-        let dispatched = self.dispatch().await?;
+        let dispatched = self.deliveries.on_connection(self.dispatch()).await?;
         if dispatched > 0 {
             workers.wake();
         }
@@ -92,8 +94,8 @@ impl EventRelay {
     ///
     /// Those of [every use case](crate::application) alone: a failed delivery is no error.
     pub async fn run_once(&self) -> Result<(), AppError> {
-        while self.dispatch().await? > 0 {}
-        for receiver in self.receivers().await? {
+        while self.deliveries.on_connection(self.dispatch()).await? > 0 {}
+        for receiver in self.deliveries.on_connection(self.receivers()).await? {
             let deliveries = Arc::clone(&self.deliveries);
             Worker::new(deliveries, receiver, Arc::default(), CancellationToken::new()).run_until_idle().await?;
         }
@@ -102,7 +104,6 @@ impl EventRelay {
 
     /// Dispatches a batch of events to their receivers. Returns the number of events.
     async fn dispatch(&self) -> Result<u32, AppError> {
-        let _permit = self.deliveries.acquire_connection_permit().await;
         if !self.ports.database.read().await?.outbox().has_undispatched().await? {
             return Ok(0);
         }
@@ -133,12 +134,10 @@ impl EventRelay {
     }
 
     async fn receivers(&self) -> Result<Vec<Receiver>, AppError> {
-        let _permit = self.deliveries.acquire_connection_permit().await;
         Ok(self.ports.receivers.list(&mut *self.ports.database.read().await?).await?)
     }
 
     async fn record_backlog(&self) -> Result<(), AppError> {
-        let _permit = self.deliveries.acquire_connection_permit().await;
         let backlog = self.ports.database.read().await?.deliveries().backlog(MAX_COUNTED_BACKLOG).await?;
         let lag = backlog.oldest.map_or(0, |at| (self.ports.now() - at).num_milliseconds().max(0));
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and these are small")]

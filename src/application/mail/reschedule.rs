@@ -6,7 +6,10 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant as Stopwatch;
 
 use crate::{
-    application::Ports,
+    application::{
+        Ports,
+        database_loss::{TRANSACTION_TIMEOUT, or_unavailable_within},
+    },
     domain::{
         booking::BookingState,
         clock::Instant,
@@ -19,7 +22,7 @@ use crate::{
 /// The number of bookings for which one transaction records notices.
 const BATCH: u32 = 200;
 
-/// The time for which one attempt records notices. With the timeout of its last statement it stays within the lease.
+/// The time for which one attempt records notices. With the timeout of its last transaction it stays within the lease.
 const TIME_BUDGET: Duration = Duration::from_secs(20);
 
 /// Records a notice for each booking that was confirmed before the start changed. Returns whether every one has its
@@ -31,24 +34,8 @@ pub(super) async fn notify_buyers(ports: &Ports, event: &RecordedEvent, now: Ins
     let started = Stopwatch::now();
     let mut after = None;
     while started.elapsed() < TIME_BUDGET {
-        let mut uow = ports.database.begin().await?;
-        let open = uow.bookings().list_open_of_performance(performance_id, after, BATCH).await?;
-        let bookings = uow.bookings().list(&open).await?;
-        let needs_notice = |state| matches!(state, BookingState::Confirmed { at, .. } if at <= event.at);
-        let mut notices: Vec<_> = bookings
-            .iter()
-            .filter(|booking| needs_notice(booking.state))
-            .map(|booking| Event {
-                id: notice_id(event.id, booking.id),
-                fact: Fact::RescheduleNoticed(booking.id),
-                at: now,
-            })
-            .collect();
-        let ids: Vec<_> = notices.iter().map(|notice| notice.id).collect();
-        let existing: HashSet<_> = uow.outbox().list_existing(&ids).await?.into_iter().collect();
-        notices.retain(|notice| !existing.contains(&notice.id));
-        uow.outbox().insert(&notices, None).await?;
-        uow.commit().await?;
+        let recording = record_notices(ports, event, performance_id, after, now);
+        let open = or_unavailable_within(&*ports.database, TRANSACTION_TIMEOUT, recording).await??;
         ports.event_written.notify_one();
         after = open.last().copied();
         if open.len() < BATCH as usize {
@@ -56,6 +43,35 @@ pub(super) async fn notify_buyers(ports: &Ports, event: &RecordedEvent, now: Ins
         }
     }
     Ok(false)
+}
+
+/// Records the missing notices of the next bookings after `after`, and returns these bookings.
+async fn record_notices(
+    ports: &Ports,
+    event: &RecordedEvent,
+    performance_id: PerformanceId,
+    after: Option<BookingId>,
+    now: Instant,
+) -> Result<Vec<BookingId>, RepositoryError> {
+    let mut uow = ports.database.begin().await?;
+    let open = uow.bookings().list_open_of_performance(performance_id, after, BATCH).await?;
+    let bookings = uow.bookings().list(&open).await?;
+    let needs_notice = |state| matches!(state, BookingState::Confirmed { at, .. } if at <= event.at);
+    let mut notices: Vec<_> = bookings
+        .iter()
+        .filter(|booking| needs_notice(booking.state))
+        .map(|booking| Event {
+            id: notice_id(event.id, booking.id),
+            fact: Fact::RescheduleNoticed(booking.id),
+            at: now,
+        })
+        .collect();
+    let ids: Vec<_> = notices.iter().map(|notice| notice.id).collect();
+    let existing: HashSet<_> = uow.outbox().list_existing(&ids).await?.into_iter().collect();
+    notices.retain(|notice| !existing.contains(&notice.id));
+    uow.outbox().insert(&notices, None).await?;
+    uow.commit().await?;
+    Ok(open)
 }
 
 /// The id of a booking's notice, the same for every attempt. It begins with the time of the event, like the id of every

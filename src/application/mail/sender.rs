@@ -13,7 +13,10 @@ use super::{
     reschedule,
 };
 use crate::{
-    application::Ports,
+    application::{
+        Ports,
+        database_loss::{READ_TIMEOUT, or_unavailable_within},
+    },
     domain::{
         clock::Instant,
         event::{AttemptOutcome, EventSender, Receiver, RecordedEvent},
@@ -89,9 +92,9 @@ impl EventSender for MailSender {
                 }
             };
         }
-        let written = self.write(event, now).await;
+        let written = or_unavailable_within(&*self.ports.database, READ_TIMEOUT, self.write(event, now)).await;
         drop(permit);
-        match written {
+        match written.flatten() {
             Ok(Some((to, letter))) => self.mailer.send(&mail(event, to, &letter), now).await,
             Ok(None) => AttemptOutcome::Accepted,
             Err(error) => {

@@ -10,11 +10,14 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use tokio::time::timeout;
 
 use super::settings::MAX_ACCESS_TOKEN_SECONDS;
 use crate::{
-    application::{Ports, error::AppError},
+    application::{
+        Ports,
+        database_loss::{self, or_unavailable_within},
+        error::AppError,
+    },
     domain::{clock::Instant, id::SessionId, repository_error::RepositoryError, unit_of_work::Database},
 };
 
@@ -94,18 +97,23 @@ impl RevocationCache {
     async fn read_now(&self, ports: &Ports) -> Result<(), RepositoryError> {
         let now = ports.now();
         let since = self.revoked.since(now);
-        let ids = match timeout(READ_TIMEOUT, list(&self.database, since)).await {
-            Ok(ids) => ids?,
-            // The dedicated connection hangs, while others may work.
-            Err(_) => list(&ports.database, since).await?,
+        let ids = match list(&self.database, READ_TIMEOUT, since).await {
+            // The dedicated connection hangs or is lost, while others may work.
+            Err(RepositoryError::Unavailable(_)) => list(&ports.database, database_loss::READ_TIMEOUT, since).await,
+            ids => ids,
         };
-        self.revoked.merge(&ids, now);
+        self.revoked.merge(&ids?, now);
         Ok(())
     }
 }
 
-async fn list(database: &Arc<dyn Database>, since: Instant) -> Result<Vec<SessionId>, RepositoryError> {
-    database.read().await?.sessions().list_revoked(since).await
+async fn list(
+    database: &Arc<dyn Database>,
+    limit: Duration,
+    since: Instant,
+) -> Result<Vec<SessionId>, RepositoryError> {
+    let reading = async { database.read().await?.sessions().list_revoked(since).await };
+    or_unavailable_within(&**database, limit, reading).await?
 }
 
 /// The time for which a revoked login is remembered: the longest lifetime of an access token.

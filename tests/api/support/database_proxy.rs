@@ -1,10 +1,14 @@
 //! A proxy between servers and their database that a test can block or cut.
 
-use std::str::FromStr;
+use std::{
+    io,
+    str::FromStr,
+    sync::{Arc, Mutex},
+};
 
 use sqlx::{ConnectOptions, mysql::MySqlConnectOptions};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, copy_bidirectional},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink, split},
     net::{TcpListener, TcpStream, UnixStream},
     sync::watch,
 };
@@ -26,6 +30,8 @@ pub(crate) struct DatabaseProxy {
     mode: watch::Sender<ProxyMode>,
     /// How often all existing connections were silenced.
     silenced: watch::Sender<u32>,
+    /// A part of the statement that the next connection falls silent on.
+    unanswered: Arc<Mutex<Option<&'static str>>>,
     /// The number of silenced connections that the server has closed.
     closed: watch::Sender<usize>,
     options: MySqlConnectOptions,
@@ -36,6 +42,7 @@ pub(crate) struct DatabaseProxy {
 struct ProxyState {
     mode: watch::Receiver<ProxyMode>,
     silenced: watch::Receiver<u32>,
+    unanswered: Arc<Mutex<Option<&'static str>>>,
     closed: watch::Sender<usize>,
 }
 
@@ -49,9 +56,15 @@ impl DatabaseProxy {
         let options = MySqlConnectOptions::from_str(url).unwrap().host("127.0.0.1").port(port);
         let (mode, silenced, closed) =
             (watch::Sender::new(ProxyMode::Open), watch::Sender::new(0), watch::Sender::new(0));
-        let state = ProxyState { mode: mode.subscribe(), silenced: silenced.subscribe(), closed: closed.clone() };
+        let unanswered = Arc::default();
+        let state = ProxyState {
+            mode: mode.subscribe(),
+            silenced: silenced.subscribe(),
+            unanswered: Arc::clone(&unanswered),
+            closed: closed.clone(),
+        };
         TaskTracker::new().spawn(serve(listener, database.clone(), state));
-        Self { mode, silenced, closed, options }
+        Self { mode, silenced, unanswered, closed, options }
     }
 
     /// The options of a connection through the proxy.
@@ -66,6 +79,12 @@ impl DatabaseProxy {
     /// Silences all existing connections: nothing is forwarded and nothing is closed. New connections work.
     pub(crate) fn silence_connections(&self) {
         self.silenced.send_modify(|silenced| *silenced += 1);
+    }
+
+    /// Silences the next connection that sends `part` of a statement's text. A connection sends a text once, to prepare
+    /// it. The database doesn't get the statement.
+    pub(crate) fn silence_statement(&self, part: &'static str) {
+        *self.unanswered.lock().unwrap() = Some(part);
     }
 
     /// Waits until the server has closed this number of silenced connections.
@@ -94,24 +113,62 @@ async fn serve(listener: TcpListener, database: MySqlConnectOptions, state: Prox
 async fn forward(mut client: TcpStream, mut server: impl AsyncRead + AsyncWrite + Unpin, mut state: ProxyState) {
     loop {
         let now = *state.mode.borrow_and_update();
-        let ended = async {
-            match now {
-                ProxyMode::Open => drop(copy_bidirectional(&mut client, &mut server).await),
-                ProxyMode::Blocked => std::future::pending().await,
-                ProxyMode::Cut => {}
-            }
+        let unanswered = Arc::clone(&state.unanswered);
+        let is_silenced = tokio::select! {
+            silenced = pass(&mut client, &mut server, now, &unanswered) => match silenced {
+                Ok(true) => true,
+                // One side has closed.
+                _ => return,
+            },
+            // The mode has changed, or the test is over.
+            changed = state.mode.changed() => match changed {
+                Ok(()) => false,
+                Err(_) => return,
+            },
+            // It ends with the test, or a waiter for a lock of this connection would wait for ever.
+            Ok(()) = state.silenced.changed() => true,
         };
-        // The mode has changed, or the test is over.
-        tokio::select! {
-                    () = ended => return,
-                    changed = state.mode.changed() => if changed.is_err() { return },
-        // Ends with the test, or a waiter for a lock of this connection would wait for ever.
-                    Ok(()) = state.silenced.changed() => {
-        // The database's side stays open, too.
-                        let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
-                        state.closed.send_modify(|closed| *closed += 1);
-                        return;
-                    }
-                }
+        if is_silenced {
+            // The database's side stays open, too.
+            let _ = copy(&mut client, &mut sink()).await;
+            state.closed.send_modify(|closed| *closed += 1);
+            return;
+        }
+    }
+}
+
+/// Passes bytes on as the mode says, until one side closes. Returns early, with `true`, at the statement that isn't to
+/// be answered.
+async fn pass(
+    client: &mut TcpStream,
+    server: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    mode: ProxyMode,
+    unanswered: &Mutex<Option<&'static str>>,
+) -> io::Result<bool> {
+    match mode {
+        ProxyMode::Open => {}
+        ProxyMode::Blocked => std::future::pending().await,
+        ProxyMode::Cut => return Ok(false),
+    }
+    let (mut requests, mut replies) = client.split();
+    let (mut answers, mut statements) = split(server);
+    let sending = async {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let length = requests.read(&mut buffer).await?;
+            let sent = &buffer[..length];
+            let contains = |part: &mut &str| sent.windows(part.len()).any(|window| window == part.as_bytes());
+            if unanswered.lock().unwrap().take_if(|part| contains(part)).is_some() {
+                return Ok(true);
+            }
+            if length == 0 {
+                return Ok(false);
+            }
+            statements.write_all(sent).await?;
+        }
+    };
+    tokio::select! {
+        silenced = sending => silenced,
+        answered = copy(&mut answers, &mut replies) => answered.map(|_| false),
     }
 }
