@@ -45,12 +45,49 @@ async fn sell(app: &TestApp) -> Sale {
     sale
 }
 
+/// A sale whose waiting users all leave, while it goes on.
+async fn leave(app: &TestApp) -> Sale {
+    let sale = app.sale(1, 1).await;
+    sale.set_queue(app, json!({"mode": "PAUSED"})).await;
+    for user in app.users(3).await {
+        sale.join(user).await.delete(CURRENT).await.expect(204);
+    }
+    sale
+}
+
+/// No later token waits behind the departed ones: a tick moves the head past them.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn tokens_of_a_queue_that_all_users_left_are_removed(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options.clone());
+    let pool = MySqlPool::connect_lazy_with(options);
+    leave(&app).await;
+    app.tick().await;
+    app.advance(31 * 86_400);
+    app.tick().await;
+    clean(&app).await;
+    assert_eq!(count(&pool, "SELECT COUNT(*) FROM queue_tokens").await, 0);
+    app.assert_invariants_hold().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_user_who_joins_after_all_others_left_is_the_first(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options);
+    let sale = leave(&app).await;
+    for _ in 0..2 {
+        let joined = sale.join(app.user().await).await;
+        assert_eq!(joined.get(CURRENT).await.expect(200).json()["position"], 1);
+        joined.delete(CURRENT).await.expect(204);
+        app.tick().await;
+    }
+}
+
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
 async fn queue_tables_do_not_grow_over_a_year_of_sales(_: MySqlPoolOptions, options: MySqlConnectOptions) {
     let app = TestApp::start(options.clone());
     let pool = MySqlPool::connect_lazy_with(options);
     for _ in 0..12 {
         sell(&app).await;
+        leave(&app).await;
         app.tick().await;
         app.advance(31 * 86_400);
         // Some transactions a tick for each queue.

@@ -171,7 +171,7 @@ impl AdmissionFacade {
             next = admit_next(&mut *uow, &mut queue, now).await?;
         }
         if next.is_empty() && !uow.queue_tokens().has_live(concert_id).await? {
-            queue.ended_number = queue.last_number;
+            queue.mark_ended();
         }
         changed |= expired > 0 || !next.is_empty() || queue.head != before.head;
         changed |= queue.ended_number != before.ended_number;

@@ -163,6 +163,19 @@ mod tests {
     }
 
     #[test]
+    fn the_head_of_an_ended_queue_stops_at_places_that_a_draw_has_still_to_write() {
+        let mut queue = queue();
+        scheduled(&mut queue, 1);
+        make(&mut queue, 2);
+        queue.record_placed(1);
+        queue.mark_ended();
+        assert_eq!((queue.ended_number, queue.head), (1, 0));
+        queue.record_placed(1);
+        queue.mark_ended();
+        assert_eq!((queue.head, queue.last_place), (2, 2));
+    }
+
+    #[test]
     fn the_opening_is_fixed_once_its_draw_is_made() {
         for entrants in [0, 1] {
             let mut queue = queue();

@@ -120,6 +120,15 @@ impl Queue {
         self.head = self.head.max(place);
     }
 
+    /// Records that every issued token has ended. No position is computed from their places any more. So the head
+    /// advances past departed tokens, unless places of a draw are still to be written.
+    pub fn mark_ended(&mut self) {
+        self.ended_number = self.last_number;
+        if self.pending_draw().is_none() {
+            self.advance_head(self.last_place);
+        }
+    }
+
     /// Activates a waiting token, and moves the head to its place.
     pub fn admit(&mut self, token: &mut QueueToken, now: Instant) {
         let expires_at = now + TimeDelta::seconds(i64::from(self.settings.active_seconds));
