@@ -19,6 +19,8 @@ pub enum RepositoryError {
     Contention {
         /// The contended resource, for the log.
         what: &'static str,
+        /// Whether another transaction kept a lock for the whole wait. A repetition may wait as long.
+        is_lock_timeout: bool,
         /// The database's error; `None` if a version check failed.
         #[source]
         source: Option<Source>,
@@ -40,6 +42,6 @@ pub enum RepositoryError {
 impl RepositoryError {
     /// The failure of an optimistic write: the row has another version than the one that was read.
     pub fn stale(what: &'static str) -> Self {
-        Self::Contention { what, source: None }
+        Self::Contention { what, is_lock_timeout: false, source: None }
     }
 }

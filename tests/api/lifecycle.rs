@@ -1,15 +1,18 @@
 //! Every queue token ends: when its time is over, with its user, with its concert.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use chrono::TimeDelta;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{
-    MySqlPool,
+    MySql, MySqlPool, Transaction,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
+use tokio::time::timeout;
 
-use crate::support::{Client, Process, Sale, TestApp};
+use crate::support::{Client, Process, Sale, Tables, TestApp};
 
 const TOKENS: &str = "/api/v1/queue/tokens";
 const CURRENT: &str = "/api/v1/queue/tokens/current";
@@ -32,6 +35,14 @@ async fn seconds_left(client: &Client) -> i64 {
 
 async fn hold(client: &Client, sale: &Sale, seat: usize) -> String {
     client.hold(sale.performance_id, &sale.seats[seat..=seat]).await.expect(201).text("bookingId")
+}
+
+/// Another transaction locks the row of a sale's queue.
+async fn lock_queue(tables: &Tables, sale: &Sale) -> Transaction<'static, MySql> {
+    let mut lock = tables.pool.begin().await.unwrap();
+    let statement = "SELECT 1 FROM queues WHERE concert_id = ? FOR UPDATE";
+    sqlx::query(statement).bind(sale.concert_id).execute(&mut *lock).await.unwrap();
+    lock
 }
 
 async fn cancel(client: &Client, booking: &str) {
@@ -290,6 +301,52 @@ async fn every_token_of_a_deleted_concert_ends(_: MySqlPoolOptions, options: MyS
     assert_eq!(status(&elsewhere).await, "ACTIVE");
     assert_eq!(count(&pool, LIVE).await, 1);
     app.assert_invariants_hold().await;
+}
+
+/// The run admits the users of the other queue before it waits for the locked one. It admits the locked one's once it
+/// gets the lock, as it does beside joins, which lock a queue almost all the time.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_locked_queue_delays_no_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options.clone());
+    let (locked, free) = (app.sale(1, 4).await, app.sale(1, 4).await);
+    let mut clients = Vec::new();
+    for sale in [&locked, &free] {
+        sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
+        clients.push(sale.join(app.user().await).await);
+    }
+    let tables = Tables::of(&options).await;
+    let lock = lock_queue(&tables, &locked).await;
+    let admission = &app.instances[0].shared.queue.admission;
+    let run = admission.admit_due();
+    let released = async {
+        tables.until_waiting(1).await;
+        assert_eq!(status(&clients[1]).await, "ACTIVE");
+        lock.rollback().await.unwrap();
+    };
+    let (admitted, ()) = tokio::join!(run, released);
+    assert_eq!(admitted.unwrap(), 2);
+    assert_eq!(status(&clients[0]).await, "ACTIVE");
+}
+
+/// However many queues stay locked, a run waits in vain for one of them, and once. The next run begins with another.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_run_waits_in_vain_for_one_locked_queue(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    /// Some lock waits, and fewer than there are locked queues.
+    const LIMIT: Duration = Duration::from_secs(10);
+    let app = TestApp::start(options.clone());
+    let tables = Tables::of(&options).await;
+    let (mut clients, mut locks) = (Vec::new(), Vec::new());
+    for _ in 0..6 {
+        let sale = app.sale(1, 4).await;
+        sale.set_queue(&app, json!({"mode": "QUEUE"})).await;
+        clients.push(sale.join(app.user().await).await);
+        locks.push(lock_queue(&tables, &sale).await);
+    }
+    let admission = &app.instances[0].shared.queue.admission;
+    assert_eq!(timeout(LIMIT, admission.admit_due()).await.expect("one wait").unwrap(), 0);
+    locks.remove(1).rollback().await.unwrap();
+    assert_eq!(timeout(LIMIT, admission.admit_due()).await.expect("one wait").unwrap(), 1);
+    assert_eq!(status(&clients[1]).await, "ACTIVE");
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

@@ -19,7 +19,10 @@ use crate::{
     domain::{
         clock::Instant,
         id::ConcertId,
-        queue::{AdmissionRecord, Drawn, EndReason, Queue, QueueToken, TickReason, TokenState, admission_budget},
+        queue::{
+            AdmissionRecord, Drawn, EndReason, OccupiedQueue, Queue, QueueToken, TickReason, TokenState,
+            admission_budget,
+        },
         repository_error::RepositoryError,
         unit_of_work::UnitOfWork,
     },
@@ -35,13 +38,27 @@ const TRANSACTIONS_PER_TICK: u32 = 5;
 /// The most ended concerts' queues of one run, so that they delay admission little.
 const ENDINGS_PER_TICK: usize = 100;
 
-/// The result of one transaction of a tick.
-#[derive(Clone, Copy, Debug, Default)]
-struct Outcome {
-    admitted: u32,
-    /// Whether another transaction has work to do now.
-    more: bool,
+/// The treatment of a queue that another transaction has locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhenLocked {
+    Skip,
+    Wait,
 }
+
+/// The end of a tick, or of one transaction of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TickEnd {
+    Done,
+    /// Another transaction has work to do now.
+    More,
+    /// Another transaction has locked the queue.
+    Skipped,
+    /// Another transaction kept a lock for the whole lock wait.
+    TimedOut,
+}
+
+/// The number of admitted users, and the end of a tick or transaction.
+type Outcome = (u32, TickEnd);
 
 /// The ticks that end lapsed tokens and admit the next users.
 pub struct AdmissionFacade {
@@ -63,7 +80,11 @@ impl AdmissionFacade {
     }
 
     /// Runs one tick of every queue with due work, and returns the number of admitted users. A queue whose tick fails
-    /// is retried later, and delays no other queue.
+    /// is retried later.
+    ///
+    /// Queues that others have locked are skipped at first, so that they delay no other queue. Then their ticks wait in
+    /// turn, since joins may lock a queue almost all the time. The run ends with the first wait in vain. So it takes
+    /// one lock wait longer at most, however many queues stay locked.
     ///
     /// # Errors
     ///
@@ -80,28 +101,40 @@ impl AdmissionFacade {
         };
         let ids: HashSet<_> = occupied.iter().map(|queue| queue.concert_id).collect();
         self.retain_occupied(&ids);
-        let due = |reason| occupied.iter().filter(move |queue| queue.due == Some(reason)).map(|queue| queue.concert_id);
-        let ending = due(TickReason::End).take(ENDINGS_PER_TICK);
         let mut admitted = 0;
-        for concert_id in due(TickReason::Admission).chain(ending) {
-            if !self.failing_queues.is_due(concert_id) {
-                continue;
-            }
-            match self.tick_queue(concert_id).await {
-                Ok(count) => {
-                    admitted += count;
-                    self.failing_queues.remove(concert_id);
-                }
-                // The other queues can't be reached either.
-                Err(error @ AppError::Unavailable(_)) => return Err(error),
-                Err(error) => {
-                    self.failing_queues.record_failure(concert_id);
-                    metrics::counter!("job_failures_total", "name" => "admission").increment(1);
-                    tracing::warn!(concert_id = concert_id.0, error = &error as &dyn Error, "a queue's tick failed");
-                }
+        for reason in [TickReason::Admission, TickReason::End] {
+            let (count, end) = self.tick_queues(due_queues(&occupied, reason, &self.failing_queues)).await?;
+            admitted += count;
+            if end == TickEnd::TimedOut {
+                break;
             }
         }
         Ok(admitted)
+    }
+
+    /// Ticks these queues, and those last that others have locked. Ends with the first wait in vain for a lock.
+    async fn tick_queues(&self, mut concert_ids: Vec<ConcertId>) -> Result<Outcome, AppError> {
+        let mut admitted = 0;
+        for when_locked in [WhenLocked::Skip, WhenLocked::Wait] {
+            let mut skipped = Vec::new();
+            for concert_id in concert_ids {
+                let (count, end) = self.tick_queue(concert_id, when_locked).await?;
+                admitted += count;
+                match end {
+                    TickEnd::Done | TickEnd::More => {}
+                    TickEnd::Skipped => skipped.push(concert_id),
+                    TickEnd::TimedOut => return Ok((admitted, end)),
+                }
+            }
+            concert_ids = skipped;
+        }
+        Ok((admitted, TickEnd::Done))
+    }
+
+    fn record_failure(&self, concert_id: ConcertId, error: &AppError) {
+        self.failing_queues.record_failure(concert_id);
+        metrics::counter!("job_failures_total", "name" => "admission").increment(1);
+        tracing::warn!(concert_id = concert_id.0, error = error as &dyn Error, "a queue's tick failed");
     }
 
     /// Removes the cached state of queues without live tokens.
@@ -111,18 +144,42 @@ impl AdmissionFacade {
         self.snapshot_reader.retain(occupied);
     }
 
-    /// Ticks one queue: up to `TRANSACTIONS_PER_TICK` transactions while there is more to do.
-    async fn tick_queue(&self, concert_id: ConcertId) -> Result<u32, AppError> {
-        let mut admitted = 0;
+    /// Ticks one queue. Only [`AppError::Unavailable`] is returned, because then the other queues can't be reached
+    /// either. Another failure is recorded.
+    async fn tick_queue(&self, concert_id: ConcertId, when_locked: WhenLocked) -> Result<Outcome, AppError> {
+        let outcome = self.run_transactions(concert_id, when_locked).await;
+        match &outcome {
+            Ok((_, TickEnd::Done | TickEnd::More)) => self.failing_queues.remove(concert_id),
+            Ok((_, TickEnd::TimedOut)) => self.record_failure(concert_id, &AppError::Contention),
+            Ok((_, TickEnd::Skipped)) | Err(AppError::Unavailable(_)) => {}
+            Err(error) => {
+                self.record_failure(concert_id, error);
+                return Ok((0, TickEnd::Done));
+            }
+        }
+        outcome
+    }
+
+    /// Runs up to `TRANSACTIONS_PER_TICK` transactions of a queue's tick while there is more to do.
+    async fn run_transactions(&self, concert_id: ConcertId, when_locked: WhenLocked) -> Result<Outcome, AppError> {
+        let (mut sum, mut end) = (0, TickEnd::Done);
         for _ in 0..TRANSACTIONS_PER_TICK {
-            // On a cluster of databases, a conflict with another instance's tick is detected only at the commit.
-            let outcome = self.ports.retry_on_contention(|| self.run_transaction(concert_id)).await?;
-            admitted += outcome.admitted;
-            if !outcome.more {
+            // On a cluster of databases, a conflict with another instance's tick is detected only at the commit. A wait
+            // for a lock isn't repeated: it may be as long again.
+            let attempt = || async {
+                match self.run_transaction(concert_id, when_locked).await {
+                    Err(RepositoryError::Contention { is_lock_timeout: true, .. }) => Ok((0, TickEnd::TimedOut)),
+                    outcome => Ok(outcome?),
+                }
+            };
+            let (admitted, then) = self.ports.retry_on_contention(attempt).await?;
+            sum += admitted;
+            end = then;
+            if end != TickEnd::More {
                 break;
             }
         }
-        Ok(admitted)
+        Ok((sum, end))
     }
 
     /// Sets the gauges of waiting and active tokens, summed over all queues. The counts are read from the database, so
@@ -146,14 +203,22 @@ impl AdmissionFacade {
         Ok(())
     }
 
-    /// Runs one transaction of a tick, under the lock of the queue's row. The tick of another instance waits for the
-    /// lock, and then has nothing left to do.
+    /// Runs one transaction of a tick, under the lock of the queue's row. The tick of another instance comes after it,
+    /// and then has nothing left to do.
     ///
     /// Rate and capacity are counted from stored rows, so the bounds hold at every instant with any number of
     /// instances.
-    async fn run_transaction(&self, concert_id: ConcertId) -> Result<Outcome, AppError> {
+    async fn run_transaction(
+        &self,
+        concert_id: ConcertId,
+        when_locked: WhenLocked,
+    ) -> Result<Outcome, RepositoryError> {
         let mut uow = self.ports.back_office.begin().await?;
-        let Some(mut queue) = uow.queues().lock_queue(concert_id).await? else { return Ok(Outcome::default()) };
+        let queue = match when_locked {
+            WhenLocked::Skip => uow.queues().claim_queue(concert_id).await?,
+            WhenLocked::Wait => uow.queues().lock_queue(concert_id).await?,
+        };
+        let Some(mut queue) = queue else { return Ok((0, TickEnd::Skipped)) };
         let now = queue.monotonic_now(self.ports.now());
         let before = queue.clone();
         let mut expired = uow.queue_tokens().expire_lapsed(concert_id, now, ADMISSION_BATCH).await?;
@@ -183,12 +248,13 @@ impl AdmissionFacade {
         record_metrics(expired, &next, before.head, now);
         self.prepare_draw_order(&queue).await?;
         more |= self.draw_orders.get(concert_id).is_some();
-        Ok(Outcome { admitted: u32::try_from(next.len()).unwrap_or(u32::MAX), more })
+        let end = if more { TickEnd::More } else { TickEnd::Done };
+        Ok((u32::try_from(next.len()).unwrap_or(u32::MAX), end))
     }
 
     /// Computes the order of a draw whose places aren't all written yet, for this instance's next transactions, and
     /// removes it once they are written. It needs no lock, since seed and entrants are final.
-    async fn prepare_draw_order(&self, queue: &Queue) -> Result<(), AppError> {
+    async fn prepare_draw_order(&self, queue: &Queue) -> Result<(), RepositoryError> {
         if queue.pending_draw().is_none() {
             self.draw_orders.remove(queue.concert_id);
         } else if self.draw_orders.get(queue.concert_id).is_none() {
@@ -198,6 +264,17 @@ impl AdmissionFacade {
         }
         Ok(())
     }
+}
+
+/// The queues to tick for this reason, those whose last tick failed after the others. So failing queues take no other's
+/// turn.
+fn due_queues(occupied: &[OccupiedQueue], reason: TickReason, failing: &FailingQueues) -> Vec<ConcertId> {
+    let limit = if reason == TickReason::End { ENDINGS_PER_TICK } else { usize::MAX };
+    let due = occupied.iter().filter(|queue| queue.due == Some(reason)).map(|queue| queue.concert_id);
+    let mut ids: Vec<_> = due.filter(|concert_id| failing.is_due(*concert_id)).collect();
+    ids.sort_by_key(|concert_id| failing.contains(*concert_id));
+    ids.truncate(limit);
+    ids
 }
 
 /// Records the metrics of a transaction. `head` is the queue's head before the admission. Tokens that had been passed
@@ -289,5 +366,30 @@ impl PendingDrawOrders {
     /// Removes all orders but those of these queues: another instance may have finished them.
     fn retain(&self, occupied: &HashSet<ConcertId>) {
         self.map().retain(|id, _| occupied.contains(id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ended_queues_whose_ticks_fail_take_no_other_queues_turn() {
+        let queue = |id| OccupiedQueue { concert_id: ConcertId(id), due: Some(TickReason::End) };
+        let occupied: Vec<_> = (1..=150).map(queue).collect();
+        let failing = FailingQueues::default();
+        let due = || due_queues(&occupied, TickReason::End, &failing);
+        assert!(due_queues(&occupied, TickReason::Admission, &failing).is_empty());
+        let first = due();
+        assert_eq!(first, (1..=100).map(ConcertId).collect::<Vec<_>>());
+        for concert_id in &first {
+            failing.record_failure(*concert_id);
+            failing.record_failure(*concert_id);
+        }
+        let others: Vec<_> = (101..=150).map(ConcertId).collect();
+        assert_eq!(due(), others);
+        // The failing ones are due again, and come last.
+        let again = due();
+        assert_eq!((&again[..50], again[50], again.len()), (&*others, ConcertId(1), ENDINGS_PER_TICK));
     }
 }

@@ -39,6 +39,11 @@ impl FailingQueues {
         }
     }
 
+    /// Whether the last tick of a queue failed.
+    pub(super) fn contains(&self, id: ConcertId) -> bool {
+        self.map().contains_key(&id)
+    }
+
     pub(super) fn record_failure(&self, id: ConcertId) {
         let mut map = self.map();
         let failures = map.entry(id).or_default();

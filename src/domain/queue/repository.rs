@@ -71,6 +71,10 @@ pub trait QueueRepository: Send {
     /// Locks the queue of a concert, deleted or not, until the transaction ends.
     async fn lock_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError>;
 
+    /// Locks the queue of a concert, deleted or not, until the transaction ends. `None` also if another transaction has
+    /// locked it.
+    async fn claim_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError>;
+
     /// Writes settings, counters, draw and last decision of a locked queue.
     async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError>;
 

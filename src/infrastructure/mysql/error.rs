@@ -8,7 +8,9 @@ use crate::domain::repository_error::RepositoryError;
 /// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock refused to `NOWAIT`; a conflict with
 /// another node of Group Replication. Galera reports such a conflict as a deadlock, and Group Replication also as
 /// [`COMMIT_DEADLOCK`].
-const CONTENTION: [u16; 5] = [1213, 1205, 1020, 3572, 3101];
+const CONTENTION: [u16; 5] = [1213, LOCK_TIMEOUT, 1020, 3572, 3101];
+
+const LOCK_TIMEOUT: u16 = 1205;
 
 /// Too many connections (two limits); shutting down (two codes); killed (two codes); read-only (two codes); access
 /// denied (to the server, to the database); unknown database; too many prepared statements.
@@ -62,7 +64,7 @@ impl From<Error> for RepositoryError {
         };
         let number = number(&error).unwrap_or(0);
         if is_contention(&error) {
-            Self::Contention { what: "a lock", source: Some(error.into()) }
+            Self::Contention { what: "a lock", is_lock_timeout: number == LOCK_TIMEOUT, source: Some(error.into()) }
         } else if number == FAILED_COMMIT || UNAVAILABLE.contains(&number) {
             connection_loss::record();
             Self::Unavailable(error.into())

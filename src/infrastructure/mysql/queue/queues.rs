@@ -55,6 +55,17 @@ fn bind_queue<'q>(query: Query<'q, MySql, MySqlArguments>, queue: &Queue) -> Que
         .bind(queue.concert_id.0)
 }
 
+impl Session {
+    /// A queue by the primary key, with a locking clause. The concert may be deleted.
+    async fn any_queue(&mut self, id: ConcertId, lock: &str) -> Result<Option<Queue>, RepositoryError> {
+        let row: Option<QueueRow> = sqlx::query_as(AssertSqlSafe(format!("{ANY_QUEUE} = ? {lock}")))
+            .bind(id.0)
+            .fetch_optional(self.connection())
+            .await?;
+        row.map(Queue::try_from).transpose()
+    }
+}
+
 #[async_trait]
 impl QueueRepository for Session {
     async fn insert_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError> {
@@ -85,11 +96,11 @@ impl QueueRepository for Session {
     }
 
     async fn lock_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError> {
-        let row: Option<QueueRow> = sqlx::query_as(AssertSqlSafe(format!("{ANY_QUEUE} = ? FOR UPDATE")))
-            .bind(id.0)
-            .fetch_optional(self.connection())
-            .await?;
-        row.map(Queue::try_from).transpose()
+        self.any_queue(id, "FOR UPDATE").await
+    }
+
+    async fn claim_queue(&mut self, id: ConcertId) -> Result<Option<Queue>, RepositoryError> {
+        self.any_queue(id, "FOR UPDATE SKIP LOCKED").await
     }
 
     async fn update_queue(&mut self, queue: &Queue) -> Result<(), RepositoryError> {
