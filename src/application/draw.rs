@@ -59,16 +59,18 @@ fn reveal_seed(ports: &Ports, queue: &Queue, draw: &Draw) -> Seed {
 /// Encrypts the seeds of pending draws with the current secret: those encrypted with a former secret, and those that an
 /// older version stored unencrypted.
 ///
-/// Afterwards a former secret can be withdrawn. Locks one queue at a time.
+/// Afterwards a former secret can be withdrawn. Locks one queue at a time. Returns the first failure after it has tried
+/// every seed.
 pub(crate) async fn seal_seeds(ports: &Ports) -> Result<(), AppError> {
     let unsealed = {
         let mut repositories = ports.database.read().await?;
         repositories.draws().list_unsealed(ports.seeds.current_key(), MAX_SEEDS_PER_RUN).await?
     };
+    let mut result = Ok(());
     for concert_id in unsealed {
-        seal_seed(ports, concert_id).await?;
+        result = result.and(seal_seed(ports, concert_id).await);
     }
-    Ok(())
+    result
 }
 
 async fn seal_seed(ports: &Ports, concert_id: ConcertId) -> Result<(), AppError> {

@@ -1,6 +1,7 @@
 //! Housekeeping: deletes rows after their retention, in bounded batches.
 
 use chrono::TimeDelta;
+use futures::future::{BoxFuture, FutureExt};
 
 use super::{Ports, draw, error::AppError, event::EventUpkeep};
 use crate::domain::{clock::Instant, repository_error::RepositoryError, unit_of_work::UnitOfWork};
@@ -46,42 +47,54 @@ impl HousekeepingFacade {
         Self { queue_token_retention, ..self }
     }
 
-    /// Deletes a batch, and encrypts the seeds of pending draws with the current secret. Returns whether more rows may
-    /// be left. Any number of instances may run it concurrently.
+    /// Deletes a batch of each kind, and encrypts the seeds of pending draws with the current secret. Returns whether
+    /// more rows may be left. Any number of instances may run it concurrently.
+    ///
+    /// Each kind has a transaction of its own, and a failure keeps no other from being deleted.
     ///
     /// # Errors
     ///
-    /// Those of [every use case](crate::application) alone.
+    /// Those of [every use case](crate::application) alone: the first failure, after everything was attempted.
     pub async fn clean(&self) -> Result<bool, AppError> {
-        draw::seal_seeds(&self.ports).await?;
-        let top_ups = self.clean_top_ups().await?;
-        let now = self.ports.now();
-        let mut uow = self.ports.database.begin().await?;
-        let keys = uow.idempotency().delete_older(now - TimeDelta::days(KEY_DAYS), BATCH).await?;
-        let queue = clean_queue(&mut *uow, now - self.queue_token_retention).await?;
-        let choices = uow.choices().delete_choices(now - TimeDelta::days(CHOICE_DAYS), BATCH).await?;
-        let sessions = uow.sessions().delete_ended(now - TimeDelta::days(SESSION_DAYS), BATCH).await?;
-        let codes = uow.codes().delete_expired(now - TimeDelta::days(CODE_DAYS), BATCH).await?;
-        uow.commit().await?;
-        let more = self.events.run().await?;
-        Ok(more
-            || [top_ups, keys, queue, choices, sessions, codes].into_iter().any(|deleted| deleted >= u64::from(BATCH)))
+        let queue_horizon = self.ports.now() - self.queue_token_retention;
+        let results = [
+            draw::seal_seeds(&self.ports).await.map(|()| false),
+            // The retention of an answered request's key applies to unanswered ones, too.
+            self.delete(KEY_DAYS, |uow, horizon| uow.top_ups().forget_requests(horizon, BATCH)).await,
+            self.delete(UNPAID_TOP_UP_DAYS, |uow, horizon| uow.top_ups().delete_unpaid(horizon, BATCH)).await,
+            self.delete(KEY_DAYS, |uow, horizon| uow.idempotency().delete_older(horizon, BATCH)).await,
+            self.delete_before(queue_horizon, |uow, horizon| clean_queue(uow, horizon).boxed()).await,
+            self.delete(CHOICE_DAYS, |uow, horizon| uow.choices().delete_choices(horizon, BATCH)).await,
+            self.delete(SESSION_DAYS, |uow, horizon| uow.sessions().delete_ended(horizon, BATCH)).await,
+            self.delete(CODE_DAYS, |uow, horizon| uow.codes().delete_expired(horizon, BATCH)).await,
+            self.events.run().await,
+        ];
+        let more: Vec<bool> = results.into_iter().collect::<Result<_, _>>()?;
+        Ok(more.contains(&true))
     }
 
-    /// Uses a transaction of its own, because it waits for top-ups that a request or the job has locked.
-    async fn clean_top_ups(&self) -> Result<u64, AppError> {
-        let now = self.ports.now();
+    /// Deletes a batch of rows that ended more than `days` ago. Returns whether more may be left.
+    async fn delete<F>(&self, days: i64, rows: F) -> Result<bool, AppError>
+    where
+        F: for<'a> FnOnce(&'a mut dyn UnitOfWork, Instant) -> BoxFuture<'a, Result<u64, RepositoryError>>,
+    {
+        self.delete_before(self.ports.now() - TimeDelta::days(days), rows).await
+    }
+
+    async fn delete_before<F>(&self, horizon: Instant, rows: F) -> Result<bool, AppError>
+    where
+        F: for<'a> FnOnce(&'a mut dyn UnitOfWork, Instant) -> BoxFuture<'a, Result<u64, RepositoryError>>,
+    {
         let mut uow = self.ports.database.begin().await?;
-        // The retention of an answered request's key applies to unanswered ones, too.
-        let forgotten = uow.top_ups().forget_requests(now - TimeDelta::days(KEY_DAYS), BATCH).await?;
-        let deleted = uow.top_ups().delete_unpaid(now - TimeDelta::days(UNPAID_TOP_UP_DAYS), BATCH).await?;
+        let deleted = rows(&mut *uow, horizon).await?;
         uow.commit().await?;
-        Ok(forgotten.max(deleted))
+        Ok(deleted >= u64::from(BATCH))
     }
 }
 
 /// Deletes admission records from before `horizon`, and once none is left the tokens that ended before it. The audit
-/// compares each admission with its tokens, so tokens are deleted last.
+/// compares each admission with its tokens, so tokens are deleted last. For that reason the deletion of records waits
+/// for another instance's.
 async fn clean_queue(uow: &mut dyn UnitOfWork, horizon: Instant) -> Result<u64, RepositoryError> {
     let admissions = uow.admissions().delete_admissions(horizon, BATCH).await?;
     if admissions >= u64::from(BATCH) {

@@ -44,6 +44,7 @@ pub trait IdempotencyRepository: Send {
     /// is recorded by then.
     async fn insert(&mut self, records: &[IdempotencyRecord]) -> Result<(), RepositoryError>;
 
-    /// Deletes at most `limit` records created before `horizon`, and returns the number of deleted records.
+    /// Deletes at most `limit` records created before `horizon`, and returns the number of deleted records. Skips
+    /// locked ones.
     async fn delete_older(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 }

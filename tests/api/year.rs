@@ -15,12 +15,16 @@ use crate::support::{SANDBOX, Sale, TestApp};
 
 const CURRENT: &str = "/api/v1/queue/tokens/current";
 
-/// Runs housekeeping until nothing is left to remove.
-async fn clean(app: &TestApp) {
+fn housekeeping(app: &TestApp) -> HousekeepingFacade {
     let ports = app.ports().for_back_office();
     let retention = EventRetention { delivered: TimeDelta::days(7), parked: Some(TimeDelta::days(90)) };
     let upkeep = EventUpkeep::new(ports.clone(), retention);
-    let housekeeping = HousekeepingFacade::new(ports, upkeep).keeping_queue_tokens(TimeDelta::days(30));
+    HousekeepingFacade::new(ports, upkeep).keeping_queue_tokens(TimeDelta::days(30))
+}
+
+/// Runs housekeeping until nothing is left to remove.
+async fn clean(app: &TestApp) {
+    let housekeeping = housekeeping(app);
     while housekeeping.clean().await.unwrap() {}
 }
 
@@ -110,6 +114,65 @@ async fn queue_tables_do_not_grow_over_a_year_of_sales(_: MySqlPoolOptions, opti
     }
     assert_eq!(count(&pool, "SELECT COUNT(*) FROM bookings WHERE status = 'CONFIRMED'").await, 12, "history stays");
     app.assert_invariants_hold().await;
+}
+
+/// The rows that housekeeping deletes: of each kind at least one.
+const REMOVABLE: [&str; 5] = ["idempotency_keys", "queue_tokens", "seat_choices", "sessions", "mailed_codes"];
+
+/// A sale, a login and a code, all of them past their retention.
+async fn sell_long_ago(app: &TestApp) {
+    sell(app).await;
+    let user = app.user().await;
+    user.post("/api/v1/users/me/email-verification", json!({})).await.expect(202);
+    app.advance(31 * 86_400);
+    for _ in 0..2 {
+        app.tick().await;
+    }
+    app.advance(91 * 86_400);
+}
+
+/// As beside another instance that deletes the same rows at the same time.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn housekeeping_skips_rows_that_others_have_locked(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options.clone());
+    let pool = MySqlPool::connect_lazy_with(options);
+    sell_long_ago(&app).await;
+    let mut other = pool.begin().await.unwrap();
+    let mut rows = Vec::new();
+    for table in REMOVABLE {
+        let query = format!("SELECT 1 FROM {table} FOR UPDATE");
+        let locked = sqlx::query(sqlx::AssertSqlSafe(query)).fetch_all(&mut *other).await.unwrap();
+        assert!(!locked.is_empty(), "{table}");
+        rows.push(locked.len());
+    }
+    clean(&app).await;
+    let mut left = Vec::new();
+    for table in REMOVABLE {
+        let query = format!("SELECT 1 FROM {table}");
+        left.push(sqlx::query(sqlx::AssertSqlSafe(query)).fetch_all(&pool).await.unwrap().len());
+    }
+    assert_eq!(left, rows);
+    other.rollback().await.unwrap();
+    clean(&app).await;
+    assert_eq!(count(&pool, "SELECT COUNT(*) FROM queue_tokens").await, 0);
+    app.assert_invariants_hold().await;
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_failing_step_of_housekeeping_stops_no_other(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let app = TestApp::start(options.clone());
+    let pool = MySqlPool::connect_lazy_with(options);
+    sell_long_ago(&app).await;
+    // The statements of two steps fail, one of them the first that deletes rows.
+    for statement in ["RENAME TABLE top_ups TO hidden", "RENAME TABLE seat_choices TO hidden_choices"] {
+        sqlx::raw_sql(statement).execute(&pool).await.unwrap();
+    }
+    housekeeping(&app).clean().await.unwrap_err();
+    for table in ["idempotency_keys", "queue_tokens", "sessions", "mailed_codes", "outbox_events"] {
+        let query = format!("SELECT 1 FROM {table}");
+        let left = sqlx::query(sqlx::AssertSqlSafe(query)).fetch_all(&pool).await.unwrap();
+        assert_eq!(left.len(), 0, "{table}");
+    }
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

@@ -62,11 +62,10 @@ impl EventUpkeep {
     ///
     /// # Errors
     ///
-    /// Those of [every use case](crate::application) alone.
+    /// Those of [every use case](crate::application) alone: the first failure, after everything was attempted.
     pub async fn run(&self) -> Result<bool, AppError> {
-        let ended = self.end_deliveries().await?;
-        let removed = self.remove_old().await?;
-        Ok(ended || removed)
+        let results = [self.end_deliveries().await, self.remove_old().await];
+        any(results)
     }
 
     /// Examines a batch of old events, and deletes those that are delivered to every receiver, or whose parked
@@ -101,15 +100,15 @@ impl EventUpkeep {
 
     /// Parks the pending deliveries of receivers that no longer exist, with one transaction for each receiver.
     async fn end_deliveries(&self) -> Result<bool, AppError> {
-        let mut more = false;
+        let mut results = Vec::new();
         for destination in self.ports.receivers.unconfigured() {
-            more |= self.park_unconfigured(destination).await?;
+            results.push(self.park_unconfigured(destination).await);
         }
         let ended = self.ports.database.read().await?.webhooks().list_ended().await?;
         for (id, ended_at) in ended {
-            more |= self.end_deliveries_of(id, ended_at).await?;
+            results.push(self.end_deliveries_of(id, ended_at).await);
         }
-        Ok(more)
+        any(results)
     }
 
     /// Parks deliveries to a destination that isn't configured here, once they have been due for the whole retention.
@@ -140,4 +139,10 @@ impl EventUpkeep {
         uow.commit().await?;
         Ok(ended >= u64::from(BATCH))
     }
+}
+
+/// Whether any result is true; the first failure if there is one.
+fn any(results: impl IntoIterator<Item = Result<bool, AppError>>) -> Result<bool, AppError> {
+    let results: Vec<bool> = results.into_iter().collect::<Result<_, _>>()?;
+    Ok(results.contains(&true))
 }

@@ -214,7 +214,7 @@ pub trait ChoiceRepository: Send {
     async fn lock_choices(&mut self, performance_ids: &[PerformanceId]) -> Result<(), RepositoryError>;
 
     /// Deletes at most `limit` selection locks of performances that began before `horizon`, and returns the number of
-    /// deleted rows.
+    /// deleted rows. Skips locked ones.
     async fn delete_choices(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
     /// The seats of a performance that are held, sold or blocked at `now`, in no order, as of one instant. Takes no

@@ -112,7 +112,7 @@ pub trait QueueTokenRepository: Send {
     async fn count_waiting(&mut self, id: ConcertId, limit: u32) -> Result<u32, RepositoryError>;
 
     /// Deletes at most `limit` tokens that ended before `horizon`, and returns the number of deleted rows. Tokens stay
-    /// while positions or a draw's entrants depend on them.
+    /// while positions or a draw's entrants depend on them. Skips locked ones.
     async fn delete_ended_tokens(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 
     /// Inserts tokens. [`RepositoryError::NotUnique`] if a user has a live token for the concert.

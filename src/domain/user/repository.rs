@@ -162,6 +162,7 @@ pub trait CodeRepository: Send {
     /// Deletes every code of an account.
     async fn delete_of(&mut self, user_id: UserId) -> Result<(), RepositoryError>;
 
-    /// Deletes at most `limit` codes that expired before `horizon`, and returns the number of deleted rows.
+    /// Deletes at most `limit` codes that expired before `horizon`, and returns the number of deleted rows. Skips
+    /// locked ones.
     async fn delete_expired(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError>;
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{error::corrupt, sql::to_row_count, unit_of_work::Session};
+use super::{error::corrupt, rows_by_id::BindAll, sql::to_row_count, unit_of_work::Session};
 use crate::domain::{
     clock::Instant,
     id::{CodeId, UserId},
@@ -30,8 +30,9 @@ const VOID: &str = "UPDATE mailed_codes SET used_at = ? WHERE user_id = ? AND pu
 // ix_mailed_codes_user. The caller has locked the account.
 const DELETE_OF: &str = "DELETE FROM mailed_codes WHERE user_id = ?";
 
-// ix_mailed_codes_expires.
-const DELETE_EXPIRED: &str = "DELETE FROM mailed_codes WHERE expires_at < ? ORDER BY expires_at LIMIT ?";
+// ix_mailed_codes_expires. Locks the codes found, and skips locked ones, which another instance deletes.
+const CLAIM_EXPIRED: &str = "SELECT id FROM mailed_codes FORCE INDEX (ix_mailed_codes_expires) \
+                             WHERE expires_at < ? ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED";
 
 #[derive(FromRow)]
 pub(super) struct CodeRow {
@@ -111,7 +112,8 @@ impl CodeRepository for Session {
     }
 
     async fn delete_expired(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
-        let query = sqlx::query(DELETE_EXPIRED).bind(horizon).bind(limit);
-        Ok(query.execute(self.connection()).await?.rows_affected())
+        let ids: Vec<Uuid> =
+            sqlx::query_scalar(CLAIM_EXPIRED).bind(horizon).bind(limit).fetch_all(self.connection()).await?;
+        self.write_by_id(ids, |ids| format!("DELETE FROM mailed_codes WHERE id IN {ids}"), BindAll::bind_all).await
     }
 }

@@ -12,8 +12,9 @@ use crate::domain::{
     repository_error::RepositoryError,
 };
 
-// ix_idempotency_keys_created.
-const DELETE_OLDER: &str = "DELETE FROM idempotency_keys WHERE created_at < ? ORDER BY created_at LIMIT ?";
+// ix_idempotency_keys_created. Locks the records found, and skips locked ones, which another instance deletes.
+const CLAIM_OLDER: &str = "SELECT digest FROM idempotency_keys FORCE INDEX (ix_idempotency_keys_created) \
+                           WHERE created_at < ? ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED";
 
 #[derive(sqlx::FromRow)]
 struct IdempotencyRow {
@@ -86,8 +87,10 @@ impl IdempotencyRepository for Session {
     }
 
     async fn delete_older(&mut self, horizon: Instant, limit: u32) -> Result<u64, RepositoryError> {
-        let done = sqlx::query(DELETE_OLDER).bind(horizon).bind(limit).execute(self.connection()).await?;
-        Ok(done.rows_affected())
+        let digests: Vec<Vec<u8>> =
+            sqlx::query_scalar(CLAIM_OLDER).bind(horizon).bind(limit).fetch_all(self.connection()).await?;
+        let text = |digests: &str| format!("DELETE FROM idempotency_keys WHERE digest IN {digests}");
+        self.write_by_id(digests, text, BindAll::bind_all).await
     }
 }
 

@@ -40,6 +40,24 @@ impl<'q, O> BindAll<'q> for QueryScalar<'q, MySql, O, MySqlArguments> {
 pub(super) type Statement = Query<'static, MySql, MySqlArguments>;
 
 impl Session {
+    /// Locks the rows of these ids, and returns the ids of those that no other transaction has locked. The table's
+    /// primary key is `key`.
+    pub(super) async fn claim_by_id(
+        &mut self,
+        table: &str,
+        key: &str,
+        ids: Vec<u64>,
+    ) -> Result<Vec<u64>, RepositoryError> {
+        let ids = padded(ids);
+        if ids.is_empty() {
+            return Ok(ids);
+        }
+        let list = placeholder_list(ids.len());
+        let text =
+            format!("SELECT {key} FROM {table} FORCE INDEX (PRIMARY) WHERE {key} IN {list} FOR UPDATE SKIP LOCKED");
+        Ok(sqlx::query_scalar(AssertSqlSafe(text)).bind_all(ids).fetch_all(self.connection()).await?)
+    }
+
     /// Writes the rows of these ids by one statement, and returns the number of rows it found. Without ids it sends
     /// none.
     ///

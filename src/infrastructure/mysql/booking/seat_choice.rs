@@ -42,6 +42,7 @@ impl ChoiceRepository for Session {
         .bind(limit)
         .fetch_all(self.connection())
         .await?;
+        let ids = self.claim_by_id("seat_choices", "performance_id", ids).await?;
         self.write_by_id(
             ids,
             |ids| format!("DELETE FROM seat_choices WHERE performance_id IN {ids}"),

@@ -114,6 +114,8 @@ impl QueueTokenRepository for Session {
         .bind(limit)
         .fetch_all(self.connection())
         .await?;
+        // Claimed apart from the join, which would lock the queues, too.
+        let ids = self.claim_by_id("queue_tokens", "id", ids).await?;
         self.write_by_id(
             ids,
             |ids| format!("DELETE FROM queue_tokens WHERE id IN {ids} AND ended_at < ?"),
