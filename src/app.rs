@@ -178,8 +178,14 @@ impl App {
         build_router(self.shared.clone())
     }
 
-    /// Starts the recurring jobs. They end at the stage `draining`, the health probe at `aborting`.
-    pub fn start_jobs(&self) {
+    /// Starts the health probe, waits until it has compared this instance's clock with the database's, and starts the
+    /// recurring jobs. So neither jobs nor requests decide by a wrong clock. It doesn't wait for a database that is
+    /// away.
+    ///
+    /// The jobs end at the stage `draining`, the health probe at `aborting`.
+    pub async fn start_jobs(&self) {
+        self.start_health_probe();
+        self.health_probe.wait_for_clock_reading().await;
         let ports = self.ports.for_back_office();
         let upkeep = EventUpkeep::new(ports.clone(), self.config.event_retention);
         let housekeeping =
@@ -187,7 +193,6 @@ impl App {
         let stop = &self.shared.draining;
         scheduler::start(&self.shared, housekeeping, SchedulerSettings::default(), &self.tasks, stop);
         self.tasks.spawn(Arc::clone(&self.relay).run(stop.clone()));
-        self.start_health_probe();
         let (metrics, stop) = (self.metrics.clone(), stop.clone());
         self.tasks.spawn(async move {
             while stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {

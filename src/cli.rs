@@ -240,9 +240,9 @@ async fn serve_until_stopped(config: &Config, with_migration: bool) -> anyhow::R
     };
     // Links need the bound address: the configured port may be 0.
     let app = build(&Config { listen_addr: address, ..config.clone() })?;
-    app.start_jobs();
     let watch = shutdown::watch_signals(config.shutdown_delay(), app.stages());
     let signals = tokio_util::task::AbortOnDropHandle::new(spawn(watch));
+    app.start_jobs().await;
     tracing::info!(%address, page = %format_args!("http://{address}/"), "serving");
     app.serve(listener, operations).await;
     drop(signals);

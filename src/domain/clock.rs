@@ -36,22 +36,30 @@ pub struct ClockCheck {
 }
 
 impl ClockCheck {
-    /// Starts without a reading: until the first [reading](Self::record_reading) the clock counts as right.
+    /// Starts without a reading: until the first [reading](Self::record_reading) the clock counts as right. A server
+    /// begins to serve after it, unless the database is away.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, reading: Mutex::new(None) }
     }
 
     /// Records that the database's clock showed `database` at `read_at`.
     pub fn record_reading(&self, database: Instant, read_at: Stopwatch) {
-        if self.clock.is_wall_clock() {
-            *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = Some((database, read_at));
-        }
+        *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = Some((database, read_at));
+    }
+
+    /// Whether the database's clock was read.
+    pub fn has_reading(&self) -> bool {
+        self.reading().is_some()
+    }
+
+    fn reading(&self) -> Option<(Instant, Stopwatch)> {
+        *self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The difference between this clock and the database's: positive if this clock is ahead. `None` before the first
-    /// reading.
+    /// reading, and for a clock that isn't compared.
     pub fn lead(&self) -> Option<TimeDelta> {
-        let (database, read_at) = (*self.reading.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let (database, read_at) = self.reading().filter(|_| self.clock.is_wall_clock())?;
         let since = TimeDelta::from_std(read_at.elapsed()).unwrap_or(TimeDelta::MAX);
         Some(self.clock.now() - database.checked_add_signed(since)?)
     }

@@ -14,7 +14,7 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 
-use crate::support::{Client, TestApp};
+use crate::support::{Client, DatabaseProxy, ProxyMode, TestApp};
 
 /// The machine's clock with an offset that a test sets.
 #[derive(Default)]
@@ -82,6 +82,33 @@ async fn a_server_with_a_wrong_clock_refuses_every_decision(_: MySqlPoolOptions,
     here.get("/readyz").await.expect(200);
     here.hold(sale.performance_id, &sale.seats[..1]).await.expect(201);
     app.assert_invariants_hold().await;
+}
+
+/// The first request comes right after the start.
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_server_decides_nothing_before_it_has_compared_its_clock(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    let clock = Arc::new(AdjustableClock::default());
+    clock.set_ahead(3_600);
+    let app = TestApp::start_with_clocks(&options, [Arc::clone(&clock) as _]);
+    app.instances[0].start_jobs().await;
+    app.anonymous().get("/api/v1/concerts").await.expect_problem(503, "CLOCK_SKEWED");
+    assert!(app.instances[0].shared.bookings.expire_holds(9).await.is_err());
+}
+
+#[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]
+async fn a_server_starts_while_the_database_is_away(_: MySqlPoolOptions, options: MySqlConnectOptions) {
+    for mode in [ProxyMode::Cut, ProxyMode::Blocked] {
+        let proxy = DatabaseProxy::start(&options).await;
+        proxy.set(mode);
+        let app = TestApp::start_with_clocks(&proxy.options(), [system_clock()]);
+        app.instances[0].start_jobs().await;
+        app.anonymous().get("/api/v1/concerts").await.expect_problem(503, "DATABASE_UNAVAILABLE");
+        proxy.set(ProxyMode::Open);
+        while app.anonymous().get("/readyz").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+        assert!(app.instances[0].shared.clock_check.has_reading());
+    }
 }
 
 #[sqlx::test(migrator = "concert_reservation::infrastructure::mysql::MIGRATOR")]

@@ -76,7 +76,7 @@ async fn a_silent_mail_server_slows_neither_requests_nor_events(_: MySqlPoolOpti
     let settings = [&mails.settings(&mut url)[..], &[("DATA_PLATFORM_URL", &platform_url)]].concat();
     let app = TestApp::start_with(options, 1, &settings);
     let user = app.user().await;
-    app.instances[0].start_jobs();
+    app.instances[0].start_jobs().await;
     user.post(VERIFICATION, json!({})).await.expect(202);
     let mail = mails.next().await;
     assert_eq!((mail.to(), mail.status), ("user0@example.org", None));

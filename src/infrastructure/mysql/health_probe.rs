@@ -34,18 +34,22 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A reading of the clock with a longer round trip is ignored: the instant of the reading is too uncertain.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(1);
 
+/// The longest wait for the first reading of the clock. A database that answers has almost always given one by then.
+const FIRST_READING_TIMEOUT: Duration = Duration::from_secs(5);
+
 const READ_CLOCK: &str = "SELECT UTC_TIMESTAMP(6)";
 
 /// Whether the last probe found the database available. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct HealthProbe {
     unavailable: watch::Sender<bool>,
+    has_read_clock: watch::Sender<bool>,
 }
 
 impl Default for HealthProbe {
     /// Before [`run`](Self::run) the database counts as available.
     fn default() -> Self {
-        Self { unavailable: watch::Sender::new(false) }
+        Self { unavailable: watch::Sender::new(false), has_read_clock: watch::Sender::new(false) }
     }
 }
 
@@ -72,7 +76,19 @@ impl HealthProbe {
                 }
             }
             report_clock(clock, &mut is_right);
+            self.has_read_clock.send_replace(clock.has_reading());
             sleep(if answers { PROBE_INTERVAL } else { UNAVAILABLE_PROBE_INTERVAL }).await;
+        }
+    }
+
+    /// Waits for the first reading of the database's clock. Returns without one if the database is unavailable, or if
+    /// it answers with errors or too slowly for five seconds.
+    pub async fn wait_for_clock_reading(&self) {
+        let mut has_read_clock = self.has_read_clock.subscribe();
+        tokio::select! {
+            _ = has_read_clock.wait_for(|has_read| *has_read) => {}
+            () = self.wait_until_unavailable() => {}
+            () = sleep(FIRST_READING_TIMEOUT) => {}
         }
     }
 
