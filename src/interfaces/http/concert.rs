@@ -87,7 +87,7 @@ struct ConcertListResponse {
         ("category" = Option<String>, Query, max_length = 200, description = "The complete category."),
         ("from" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
             description = "Only concerts with a performance at or after this instant, such as `2026-11-20T08:00:00Z`. A date \
-            means its midnight in UTC; a fraction of a millisecond is rounded up."),
+            means its midnight in UTC; a fraction of a millisecond is dropped."),
         ("to" = Option<String>, Query, pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$",
             description = "Only concerts with a performance before this instant or date, as in `from`."),
         PageParameters,
@@ -107,8 +107,8 @@ async fn list_concerts(
     let page = query.page_of_parts(|[at, id]| read_position(&at, &id, ConcertId))?;
     let text = query.parse("query", search_term).filter(|text| !text.is_empty());
     let category = query.parse("category", search_term).filter(|text| !text.is_empty());
-    let from = query.parse("from", instant_or_date).map(next_millisecond);
-    let to = query.parse("to", instant_or_date).map(next_millisecond);
+    let from = query.parse("from", instant_or_date).map(whole_millisecond);
+    let to = query.parse("to", instant_or_date).map(whole_millisecond);
     query.finish()?;
     let filter = ConcertFilter { query: text, category, from, to, page };
     let page = app.concerts.list_concerts(&filter, client).await?;
@@ -299,10 +299,8 @@ fn read_position<T>(at: &str, id: &str, of_number: impl FnOnce(u64) -> T) -> Han
     Ok((at, of_number(cursor_part(id)?)))
 }
 
-/// Rounds up to whole milliseconds, so that all instants in between share one cached answer. Clients see starts in
-/// whole milliseconds: such a start is at or after an instant exactly if it is at or after the rounded one.
-fn next_millisecond(instant: Instant) -> Instant {
-    let is_whole = instant.timestamp_subsec_micros().is_multiple_of(1_000);
-    let milliseconds = instant.timestamp_millis() + i64::from(!is_whole);
-    Instant::from_timestamp_millis(milliseconds).unwrap_or(instant)
+/// Drops the fraction of a millisecond, so that all instants of a millisecond share one cached answer. A bound that
+/// equals a start, as it was sent or as it is shown, then compares as equal.
+fn whole_millisecond(instant: Instant) -> Instant {
+    Instant::from_timestamp_millis(instant.timestamp_millis()).unwrap_or(instant)
 }
