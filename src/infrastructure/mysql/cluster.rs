@@ -28,11 +28,12 @@ pub(super) fn has_local_locks() -> bool {
     SEVERAL_WRITERS.load(Ordering::Relaxed)
 }
 
-/// Whether the insert of a row doesn't conflict with a concurrent update, at another node, of a row that it refers to.
+/// Whether the database is Galera, which differs from Group Replication in two ways.
 ///
-/// Galera compares the keys of the written rows alone, unless the row that is referred to is deleted. Group Replication
-/// compares the keys of rows that are referred to, too.
-pub(super) fn ignores_references() -> bool {
+/// It compares the keys of written rows alone: the insert of a row doesn't conflict with a concurrent update, at another
+/// node, of a row that it refers to. And a statement that a conflict interrupts may first return a row, in which a
+/// subquery is NULL.
+pub(super) fn is_galera() -> bool {
     GALERA.load(Ordering::Relaxed)
 }
 

@@ -1,8 +1,12 @@
 //! The translation of sqlx's errors into the domain's.
 
-use sqlx::{Error, error::ErrorKind, mysql::MySqlDatabaseError};
+use sqlx::{
+    Error,
+    error::{ErrorKind, UnexpectedNullError},
+    mysql::MySqlDatabaseError,
+};
 
-use super::connection_loss;
+use super::{cluster, connection_loss};
 use crate::domain::repository_error::RepositoryError;
 
 /// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock refused to `NOWAIT`; a conflict with
@@ -58,6 +62,12 @@ impl From<Error> for RepositoryError {
                     Self::Unavailable(error.into())
                 }
                 Error::PoolTimedOut | Error::PoolClosed => Self::Unavailable(error.into()),
+                Error::ColumnDecode { ref source, .. }
+                    if cluster::is_galera() && source.is::<UnexpectedNullError>() =>
+                {
+                    let (what, source) = ("an interrupted statement", Some(error.into()));
+                    Self::Contention { what, is_lock_timeout: false, source }
+                }
                 Error::ColumnDecode { .. } | Error::Decode(_) => Self::Corrupt(error.to_string()),
                 other => Self::Storage(other.into()),
             };

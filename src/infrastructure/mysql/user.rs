@@ -111,7 +111,7 @@ impl UserRepository for Session {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        if cluster::ignores_references() {
+        if cluster::is_galera() {
             self.touch_users(ids.iter().map(|id| id.0)).await?;
         }
         let ids = padded(ids.iter().map(|id| id.0));
