@@ -9,7 +9,7 @@ use concert_reservation::{
 };
 use futures::future::join_all;
 use serde_json::json;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
 use tokio::{task::yield_now, time::timeout};
 
 use crate::support::{Client, DatabaseProxy, ProxyMode, Receiver, Reply, TestApp};
@@ -80,6 +80,11 @@ async fn requests_fail_fast_while_the_database_is_gone(_: MySqlPoolOptions, opti
     requests_fail_fast_while_the_database_is(ProxyMode::Cut, options).await;
 }
 
+/// The proxy recognizes a statement by its text.
+fn unencrypted(proxy: &DatabaseProxy) -> MySqlConnectOptions {
+    proxy.options().ssl_mode(MySqlSslMode::Disabled)
+}
+
 /// The health probe has a connection of its own, which still answers.
 #[sqlx::test(migrator = "mysql::MIGRATOR")]
 async fn polls_are_answered_when_the_connection_of_their_read_falls_silent(
@@ -87,7 +92,7 @@ async fn polls_are_answered_when_the_connection_of_their_read_falls_silent(
     options: MySqlConnectOptions,
 ) {
     let proxy = DatabaseProxy::start(&options).await;
-    let app = TestApp::start(proxy.options());
+    let app = TestApp::start(unencrypted(&proxy));
     app.instances[0].start_health_probe();
     let sale = app.sale(1, 1).await;
     sale.set_queue(&app, json!({"mode": "PAUSED"})).await;
@@ -108,7 +113,7 @@ async fn events_are_delivered_after_a_connection_of_the_relay_has_fallen_silent(
 ) {
     let mut receiver = Receiver::start().await;
     let proxy = DatabaseProxy::start(&options).await;
-    let app = TestApp::start_with(proxy.options(), 1, &[("DATA_PLATFORM_URL", &receiver.url)]);
+    let app = TestApp::start_with(unencrypted(&proxy), 1, &[("DATA_PLATFORM_URL", &receiver.url)]);
     app.user().await.charge("1000").await;
     let senders = EventSenders { http: Arc::new(HttpEventSender::new(true).unwrap()), kafka: None, mail: None };
     let retry = RetryPolicy { max_attempts: 1 };

@@ -28,13 +28,31 @@ pub(super) fn has_local_locks() -> bool {
     SEVERAL_WRITERS.load(Ordering::Relaxed)
 }
 
-/// Whether the database is Galera, which differs from Group Replication in two ways.
+/// Whether the database is Galera, which differs from Group Replication in three ways.
 ///
-/// It compares the keys of written rows alone: the insert of a row doesn't conflict with a concurrent update, at another
-/// node, of a row that it refers to. And a statement that a conflict interrupts may first return a row, in which a
-/// subquery is NULL.
+/// - It compares the keys of written rows alone. A new row passes beside an update of its parent at another node.
+/// - A statement that a conflict interrupts may first return a row in which a subquery is NULL.
+/// - The error of a conflict may be lost between two commands ([`GUARDED_BEGIN`]).
 pub(super) fn is_galera() -> bool {
     GALERA.load(Ordering::Relaxed)
+}
+
+/// The begin of a transaction on Galera. It is one text, so that all of its statements run or none.
+///
+/// A conflict with another node rolls a transaction back between two commands. MariaDB loses that error if the next
+/// command prepares a statement: later statements are then committed one by one, and `COMMIT` succeeds. So statements
+/// don't commit by themselves, and [`REQUIRE_WHOLE`] fails without the savepoint. [`end_guard`] reverts the setting.
+pub(super) const GUARDED_BEGIN: &str = "SET SESSION autocommit = 0; BEGIN; SAVEPOINT whole";
+
+/// The check before the commit of a transaction that began by [`GUARDED_BEGIN`].
+pub(super) const REQUIRE_WHOLE: &str = "RELEASE SAVEPOINT whole";
+
+/// Lets the statements of a released connection commit by themselves again.
+pub(super) async fn end_guard(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    if is_galera() {
+        connection.execute("SET SESSION autocommit = 1").await?;
+    }
+    Ok(())
 }
 
 /// Requests that a node of a cluster shows the commits of all nodes. Otherwise a user who signed up at one instance

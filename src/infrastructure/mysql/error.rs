@@ -10,9 +10,9 @@ use super::{cluster, connection_loss};
 use crate::domain::repository_error::RepositoryError;
 
 /// Deadlock; lock wait timeout; a snapshot that is too old (newer MariaDB); a lock refused to `NOWAIT`; a conflict with
-/// another node of Group Replication. Galera reports such a conflict as a deadlock, and Group Replication also as
-/// [`COMMIT_DEADLOCK`].
-const CONTENTION: [u16; 5] = [1213, LOCK_TIMEOUT, 1020, 3572, 3101];
+/// another node of Group Replication; the savepoint of a transaction that Galera has rolled back. Galera reports a
+/// conflict as a deadlock, and Group Replication also as [`COMMIT_DEADLOCK`].
+const CONTENTION: [u16; 6] = [1213, LOCK_TIMEOUT, 1020, 3572, 3101, 1305];
 
 const LOCK_TIMEOUT: u16 = 1205;
 

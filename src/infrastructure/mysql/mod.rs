@@ -130,6 +130,7 @@ pub fn pool(options: MySqlConnectOptions, settings: PoolSettings, health_probe: 
                 if is_unavailable || !is_drained(connection).await {
                     drop_released_connection();
                 }
+                cluster::end_guard(connection).await?;
                 Ok(true)
             })
         })

@@ -8,10 +8,10 @@ use std::{
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use metrics::{Gauge, Histogram};
-use sqlx::{MySql, MySqlConnection, MySqlPool, SqlStr, Transaction, pool::PoolConnection};
+use sqlx::{Executor, MySql, MySqlConnection, MySqlPool, SqlStr, Transaction, pool::PoolConnection};
 use tokio::{runtime::Handle, time::sleep};
 
-use super::{connection_loss, health_probe::HealthProbe, migration::first_missing};
+use super::{cluster, connection_loss, health_probe::HealthProbe, migration::first_missing};
 use crate::domain::{
     administration::ActionLog,
     audit::AuditRepository,
@@ -93,9 +93,12 @@ impl MySqlDatabase {
 
     /// Begins a transaction: by `statement`, or by a plain `BEGIN`.
     async fn begin_transaction(&self, statement: Option<&'static str>) -> Result<Session, sqlx::Error> {
-        let begin = Transaction::begin(self.acquire().await?, statement.map(SqlStr::from_static));
+        let connection = self.acquire().await?;
+        let is_guarded = statement.is_none() && cluster::is_galera();
+        let statement = if is_guarded { Some(cluster::GUARDED_BEGIN) } else { statement };
+        let begin = Transaction::begin(connection, statement.map(SqlStr::from_static));
         let mut begin = UnfinishedBegin { work: Some(begin), health_probe: self.health_probe.clone() };
-        Ok(Session::Transaction(begin.finish().await?, Vec::new()))
+        Ok(Session::Transaction { transaction: begin.finish().await?, is_guarded, after_commit: Vec::new() })
     }
 
     async fn or_timed_out<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
@@ -194,15 +197,20 @@ impl Database for MySqlDatabase {
 pub(super) enum Session {
     /// Each statement commits by itself.
     Plain(PoolConnection<MySql>),
-    /// A transaction, and the actions to run after its commit.
-    Transaction(Transaction<'static, MySql>, Vec<AfterCommit>),
+    Transaction {
+        transaction: Transaction<'static, MySql>,
+        /// Whether it began by [`cluster::GUARDED_BEGIN`].
+        is_guarded: bool,
+        /// The actions to run after its commit.
+        after_commit: Vec<AfterCommit>,
+    },
 }
 
 impl Session {
     pub(super) fn connection(&mut self) -> &mut MySqlConnection {
         match self {
             Self::Plain(connection) => connection,
-            Self::Transaction(transaction, _) => transaction,
+            Self::Transaction { transaction, .. } => transaction,
         }
     }
 }
@@ -311,14 +319,17 @@ impl UnitOfWork for Session {
         match self {
             // Without a transaction every write is committed already.
             Self::Plain(_) => action(),
-            Self::Transaction(_, actions) => actions.push(action),
+            Self::Transaction { after_commit, .. } => after_commit.push(action),
         }
     }
 
     async fn commit(self: Box<Self>) -> Result<(), RepositoryError> {
-        if let Self::Transaction(transaction, actions) = *self {
+        if let Self::Transaction { mut transaction, is_guarded, after_commit } = *self {
+            if is_guarded {
+                transaction.execute(cluster::REQUIRE_WHOLE).await?;
+            }
             transaction.commit().await?;
-            for action in actions {
+            for action in after_commit {
                 action();
             }
         }
@@ -384,7 +395,8 @@ mod tests {
             let session = if is_plain {
                 Session::Plain(connection)
             } else {
-                Session::Transaction(Transaction::begin(connection, None).await.unwrap(), Vec::new())
+                let transaction = Transaction::begin(connection, None).await.unwrap();
+                Session::Transaction { transaction, is_guarded: false, after_commit: Vec::new() }
             };
             rows = require_newest_commits(session, &other, rows).await;
         }
