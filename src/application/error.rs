@@ -55,6 +55,12 @@ impl AppError {
     }
 }
 
+/// Whether any result is true; the first failure if there is one.
+pub(crate) fn any(results: impl IntoIterator<Item = Result<bool, AppError>>) -> Result<bool, AppError> {
+    let results: Vec<bool> = results.into_iter().collect::<Result<_, _>>()?;
+    Ok(results.contains(&true))
+}
+
 impl From<ProviderError> for AppError {
     fn from(error: ProviderError) -> Self {
         Self::ProviderUnavailable(Arc::new(error))

@@ -3,7 +3,11 @@
 use chrono::TimeDelta;
 use futures::future::{BoxFuture, FutureExt};
 
-use super::{Ports, draw, error::AppError, event::EventUpkeep};
+use super::{
+    Ports, draw,
+    error::{AppError, any},
+    event::EventUpkeep,
+};
 use crate::domain::{clock::Instant, repository_error::RepositoryError, unit_of_work::UnitOfWork};
 
 /// The most rows of a table that one batch deletes.
@@ -57,7 +61,7 @@ impl HousekeepingFacade {
     /// Those of [every use case](crate::application) alone: the first failure, after everything was attempted.
     pub async fn clean(&self) -> Result<bool, AppError> {
         let queue_horizon = self.ports.now() - self.queue_token_retention;
-        let results = [
+        any([
             draw::seal_seeds(&self.ports).await.map(|()| false),
             // The retention of an answered request's key applies to unanswered ones, too.
             self.delete(KEY_DAYS, |uow, horizon| uow.top_ups().forget_requests(horizon, BATCH)).await,
@@ -68,9 +72,7 @@ impl HousekeepingFacade {
             self.delete(SESSION_DAYS, |uow, horizon| uow.sessions().delete_ended(horizon, BATCH)).await,
             self.delete(CODE_DAYS, |uow, horizon| uow.codes().delete_expired(horizon, BATCH)).await,
             self.events.run().await,
-        ];
-        let more: Vec<bool> = results.into_iter().collect::<Result<_, _>>()?;
-        Ok(more.contains(&true))
+        ])
     }
 
     /// Deletes a batch of rows that ended more than `days` ago. Returns whether more may be left.

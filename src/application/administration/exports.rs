@@ -13,7 +13,11 @@ use crate::{
         database_loss::{TRANSACTION_TIMEOUT, or_unavailable_within},
         error::AppError,
     },
-    domain::export::{ExportPosition, ExportRange, ExportedBooking, ExportedRow, ExportedTransaction},
+    domain::{
+        export::{ExportPosition, ExportRange, ExportedBooking, ExportedRow, ExportedTransaction},
+        repository_error::RepositoryError,
+        unit_of_work::Database,
+    },
 };
 
 /// The rows of a page: some 200 kilobytes of text.
@@ -35,13 +39,8 @@ impl AdministrationFacade {
         &self,
         range: ExportRange,
     ) -> Result<impl Stream<Item = ExportPage<ExportedBooking>> + Send + 'static, AppError> {
-        let database = Arc::clone(&self.ports.database);
-        pages(move |after| {
-            let database = Arc::clone(&database);
-            async move {
-                let page = async { database.read().await?.exports().list_bookings(range, after, PAGE_ROWS).await };
-                Ok(or_unavailable_within(&*database, TRANSACTION_TIMEOUT, page).await??)
-            }
+        pages(&self.ports.database, move |database, after| async move {
+            database.read().await?.exports().list_bookings(range, after, PAGE_ROWS).await
         })
         .await
     }
@@ -56,13 +55,8 @@ impl AdministrationFacade {
         &self,
         range: ExportRange,
     ) -> Result<impl Stream<Item = ExportPage<ExportedTransaction>> + Send + 'static, AppError> {
-        let database = Arc::clone(&self.ports.database);
-        pages(move |after| {
-            let database = Arc::clone(&database);
-            async move {
-                let page = async { database.read().await?.exports().list_transactions(range, after, PAGE_ROWS).await };
-                Ok(or_unavailable_within(&*database, TRANSACTION_TIMEOUT, page).await??)
-            }
+        pages(&self.ports.database, move |database, after| async move {
+            database.read().await?.exports().list_transactions(range, after, PAGE_ROWS).await
         })
         .await
     }
@@ -70,12 +64,18 @@ impl AdministrationFacade {
 
 /// Reads the first page, and the others when the stream is polled.
 async fn pages<T, F>(
-    read: impl Fn(Option<ExportPosition>) -> F + Send + 'static,
+    database: &Arc<dyn Database>,
+    read: impl Fn(Arc<dyn Database>, Option<ExportPosition>) -> F + Send + 'static,
 ) -> Result<impl Stream<Item = ExportPage<T>> + Send + 'static, AppError>
 where
     T: ExportedRow + Send + 'static,
-    F: Future<Output = ExportPage<T>> + Send + 'static,
+    F: Future<Output = Result<Vec<T>, RepositoryError>> + Send + 'static,
 {
+    let database = Arc::clone(database);
+    let read = move |after| {
+        let (database, page) = (Arc::clone(&database), read(Arc::clone(&database), after));
+        async move { Ok::<_, AppError>(or_unavailable_within(&*database, TRANSACTION_TIMEOUT, page).await??) }
+    };
     let first = read(None).await?;
     let others = try_unfold(end_of(&first), move |after| {
         let page = after.map(|after| read(Some(after)));

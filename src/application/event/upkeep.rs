@@ -9,7 +9,10 @@ use std::{
 use chrono::TimeDelta;
 
 use crate::{
-    application::{Ports, error::AppError},
+    application::{
+        Ports,
+        error::{AppError, any},
+    },
     domain::{
         clock::Instant,
         event::Destination,
@@ -64,8 +67,7 @@ impl EventUpkeep {
     ///
     /// Those of [every use case](crate::application) alone: the first failure, after everything was attempted.
     pub async fn run(&self) -> Result<bool, AppError> {
-        let results = [self.end_deliveries().await, self.remove_old().await];
-        any(results)
+        any([self.end_deliveries().await, self.remove_old().await])
     }
 
     /// Examines a batch of old events, and deletes those that are delivered to every receiver, or whose parked
@@ -139,10 +141,4 @@ impl EventUpkeep {
         uow.commit().await?;
         Ok(ended >= u64::from(BATCH))
     }
-}
-
-/// Whether any result is true; the first failure if there is one.
-fn any(results: impl IntoIterator<Item = Result<bool, AppError>>) -> Result<bool, AppError> {
-    let results: Vec<bool> = results.into_iter().collect::<Result<_, _>>()?;
-    Ok(results.contains(&true))
 }
